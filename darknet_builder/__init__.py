@@ -1,0 +1,36 @@
+"""Darknet networks in PyTorch: from a ``.cfg`` and a ``.weights`` file to numbers equal to Darknet's.
+
+The public names are imported when they are first asked for, so that ``darknet_builder.parser`` needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from darknet_builder.errors import DarknetError as DarknetError
+    from darknet_builder.network import Network as Network
+    from darknet_builder.network import build_network as build_network
+    from darknet_builder.parser import Block as Block
+    from darknet_builder.parser import format_cfg as format_cfg
+    from darknet_builder.parser import parse_cfg as parse_cfg
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Block": "parser",
+    "DarknetError": "errors",
+    "Network": "network",
+    "build_network": "network",
+    "format_cfg": "parser",
+    "parse_cfg": "parser",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

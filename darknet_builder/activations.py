@@ -1,0 +1,136 @@
+"""Darknet's activations (activations.h:56): one table from the cfg's name to a module.
+
+They hold no weights, so each is a thin module around a pure function: a module only so that it has a name
+and a place in ``named_modules()``. torch's own modules serve where they say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from darknet_builder.errors import InputError, did_you_mean
+
+
+class Elementwise(nn.Module):
+    """A module that applies one pure function.
+
+    Args:
+        name: Darknet's name of it.
+        function: tensor -> tensor of the same shape.
+    """
+
+    def __init__(self, name: str, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.name = name
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the function."""
+        return self.function(x)
+
+    def extra_repr(self) -> str:
+        """The name, for ``print(network)``."""
+        return self.name
+
+
+def _loggy(x: Tensor) -> Tensor:
+    return 2 * torch.sigmoid(x) - 1
+
+
+def _elu(x: Tensor) -> Tensor:
+    return torch.where(x >= 0, x, torch.exp(x.clamp(max=0)) - 1)
+
+
+def _selu(x: Tensor) -> Tensor:
+    # Darknet rounds both constants (activations.h:67), so this is not quite torch's selu.
+    return torch.where(x >= 0, 1.0507 * x, 1.0507 * 1.6732 * (torch.exp(x.clamp(max=0)) - 1))
+
+
+def _relie(x: Tensor) -> Tensor:
+    return torch.where(x > 0, x, .01 * x)
+
+
+def _ramp(x: Tensor) -> Tensor:
+    return F.relu(x) + .1 * x
+
+
+def _plse(x: Tensor) -> Tensor:
+    outer = torch.where(x < 0, .01 * (x + 4), .01 * (x - 4) + 1)
+    return torch.where(x.abs() > 4, outer, .125 * x + .5)
+
+
+def _stair(x: Tensor) -> Tensor:
+    floor = torch.floor(x)
+    half = torch.floor(x / 2)
+    return torch.where(floor % 2 == 0, half, (x - floor) + torch.floor(floor / 2))
+
+
+def _lhtan(x: Tensor) -> Tensor:
+    return torch.where(x < 0, .001 * x, torch.where(x > 1, .001 * (x - 1) + 1, x))
+
+
+def _hard_mish(x: Tensor) -> Tensor:
+    return torch.where(x > 0, x, torch.where(x > -2, x * x / 2 + x, torch.zeros_like(x)))
+
+
+def _normalize_channels(x: Tensor) -> Tensor:
+    positive = F.relu(x)
+    return positive / (1e-4 + positive.sum(1, keepdim=True))
+
+
+def _normalize_channels_softmax(x: Tensor) -> Tensor:
+    exponential = torch.exp(x)
+    return exponential / (1e-4 + exponential.sum(1, keepdim=True))
+
+
+def _normalize_channels_softmax_maxval(x: Tensor) -> Tensor:
+    return _normalize_channels_softmax(x - x.amax(1, keepdim=True))
+
+
+def _function(name: str, function: Callable[[Tensor], Tensor]) -> tuple[str, Callable[[], nn.Module]]:
+    return name, partial(Elementwise, name, function)
+
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "linear": nn.Identity,
+    "logistic": nn.Sigmoid,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "leaky": partial(nn.LeakyReLU, .1),
+    "revleaky": partial(nn.LeakyReLU, .1),
+    "tanh": nn.Tanh,
+    "swish": nn.SiLU,
+    "mish": nn.Mish,
+    "gelu": partial(nn.GELU, approximate="tanh"),
+    "hardtan": nn.Hardtanh,
+    **dict([
+        _function("loggy", _loggy),
+        _function("elu", _elu),
+        _function("selu", _selu),
+        _function("relie", _relie),
+        _function("ramp", _ramp),
+        _function("plse", _plse),
+        _function("stair", _stair),
+        _function("lhtan", _lhtan),
+        _function("hard_mish", _hard_mish),
+        _function("normalize_channels", _normalize_channels),
+        _function("normalize_channels_softmax", _normalize_channels_softmax),
+        _function("normalize_channels_softmax_maxval", _normalize_channels_softmax_maxval),
+    ]),
+}
+
+
+def make_activation(name: str) -> nn.Module:
+    """The module for one of Darknet's names.
+
+    Raises:
+        InputError: for a name that Darknet does not know (it would take relu without a word, activations.c:75).
+    """
+    if name not in ACTIVATIONS:
+        raise InputError(f"unknown activation {name!r}{did_you_mean(name, ACTIVATIONS)}")
+    return ACTIVATIONS[name]()

@@ -1,0 +1,130 @@
+"""Pure tensor functions on boxes: formats, overlap, and Darknet's kinds of non-maximum suppression.
+
+A box is four numbers: ``cxcywh`` (centre, size) or ``xyxy`` (two corners), in any unit that is the same for both
+axes' own direction. Sources are AlexeyAB/darknet's box.c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from darknet_builder.errors import InputError, did_you_mean
+
+NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms")
+GREEDY_BETA = 0.6
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a head says of every place, before any threshold.
+
+    Attributes:
+        boxes_cxcywh: (B, N, 4) relative to the network's input, in [0, 1] where the object is inside.
+        objectness: (B, N) in [0, 1].
+        scores: (B, N, C), the probability of each class times the objectness where the head has one.
+    """
+
+    boxes_cxcywh: Tensor
+    objectness: Tensor
+    scores: Tensor
+
+
+def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
+    """(..., 4) centre and size -> (..., 4) corners."""
+    centre, size = boxes[..., :2], boxes[..., 2:]
+    return torch.cat((centre - size / 2, centre + size / 2), -1)
+
+
+def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
+    """(..., 4) corners -> (..., 4) centre and size."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return torch.cat(((low + high) / 2, high - low), -1)
+
+
+def pairwise_iou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
+    """Intersection over union of every pair: (N, 4), (M, 4) -> (N, M); 0 where the union is 0 (box.c:146)."""
+    first, second = cxcywh_to_xyxy(first_cxcywh)[:, None], cxcywh_to_xyxy(second_cxcywh)[None]
+    extent = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
+    intersection = extent.clamp(min=0).prod(-1)
+    areas = first_cxcywh[:, None, 2:].prod(-1) + second_cxcywh[None, :, 2:].prod(-1)
+    union = areas - intersection
+    return torch.where((union == 0) | (intersection == 0), torch.zeros_like(union), intersection / union)
+
+
+def pairwise_diou(first_cxcywh: Tensor, second_cxcywh: Tensor, beta: float) -> Tensor:
+    """IoU - (d^2 / c^2)^beta: d between centres, c the diagonal around both boxes (box.c:195, box.c:222)."""
+    iou = pairwise_iou(first_cxcywh, second_cxcywh)
+    first, second = cxcywh_to_xyxy(first_cxcywh)[:, None], cxcywh_to_xyxy(second_cxcywh)[None]
+    around = torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(first[..., :2], second[..., :2])
+    diagonal = around.square().sum(-1)
+    distance = (first_cxcywh[:, None, :2] - second_cxcywh[None, :, :2]).square().sum(-1)
+    return torch.where(diagonal == 0, iou, iou - (distance / diagonal).pow(beta))
+
+
+def overlap_for(kind: str, boxes_cxcywh: Tensor, beta: float) -> Tensor:
+    """(N, N) of the overlap that an NMS kind compares with its threshold (box.c:880).
+
+    Raises:
+        InputError: for an unknown kind.
+    """
+    if kind == "diounms":
+        return pairwise_diou(boxes_cxcywh, boxes_cxcywh, beta)
+    if kind == "greedynms":
+        return pairwise_diou(boxes_cxcywh, boxes_cxcywh, GREEDY_BETA)
+    if kind in NMS_KINDS:
+        return pairwise_iou(boxes_cxcywh, boxes_cxcywh)
+    raise InputError(f"unknown NMS kind {kind!r}; expected one of {', '.join(NMS_KINDS)}"
+                     f"{did_you_mean(kind, NMS_KINDS)}")
+
+
+def greedy_keep(too_close: Tensor) -> Tensor:
+    """Which boxes survive: (N, N) bool, rows from best to worst -> (N,) bool.
+
+    A box falls when any better survivor is too close to it.
+    """
+    matrix = too_close.cpu().numpy()
+    keep = torch.ones(len(matrix), dtype=torch.bool).numpy()
+    for row in range(len(matrix) - 1):
+        if keep[row]:
+            keep[row + 1:] &= ~matrix[row, row + 1:]
+    return torch.from_numpy(keep).to(too_close.device)
+
+
+def nms_by_class(boxes_cxcywh: Tensor, scores: Tensor, threshold: float, *, kind: str = "default",
+                 beta: float = GREEDY_BETA) -> Tensor:
+    """Darknet's ``do_nms_sort`` and ``diounms_sort``: within each class, best first (box.c:845, box.c:880).
+
+    Args:
+        boxes_cxcywh: (N, 4).
+        scores: (N, C); zero means absent.
+        threshold: a box falls when its overlap with a better one is larger than this.
+        kind: one of ``NMS_KINDS``.
+        beta: the exponent of ``diounms``.
+
+    Returns:
+        (N, C): ``scores`` with the suppressed ones zeroed.
+    """
+    kept = torch.zeros_like(scores)
+    for class_id in (scores > 0).any(0).nonzero().flatten().tolist():
+        rows = scores[:, class_id].nonzero().flatten()
+        rows = rows[scores[rows, class_id].argsort(descending=True, stable=True)]
+        survivors = rows[greedy_keep(overlap_for(kind, boxes_cxcywh[rows], beta) > threshold)]
+        kept[survivors, class_id] = scores[survivors, class_id]
+    return kept
+
+
+def nms_by_objectness(boxes_cxcywh: Tensor, objectness: Tensor, scores: Tensor, threshold: float) -> Tensor:
+    """Darknet's ``do_nms_obj``: all classes together, best objectness first (box.c:805).
+
+    Returns:
+        (N, C): ``scores`` with every class of the suppressed boxes, and of those without objectness, zeroed.
+    """
+    rows = objectness.nonzero().flatten()
+    rows = rows[objectness[rows].argsort(descending=True, stable=True)]
+    survivors = rows[greedy_keep(pairwise_iou(boxes_cxcywh[rows], boxes_cxcywh[rows]) > threshold)]
+    kept = torch.zeros_like(scores)
+    kept[survivors] = scores[survivors]
+    return kept

@@ -1,0 +1,64 @@
+"""Where the two Darknets differ: one table, read by the layers that need it.
+
+A = AlexeyAB/darknet @59596d78, P = pjreddie/darknet @f6afaab.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from darknet_builder.errors import InputError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What one Darknet does its own way.
+
+    Attributes:
+        name: ``alexeyab`` or ``pjreddie``.
+        resize: how ``detector test`` fits a photograph into the network (A detector.c, P detector.c:582).
+        region_by_cell: the region head's output is held cell by cell, with x and y raw (A region_layer.c:160).
+        region_logistic_classes: class scores without softmax get a logistic (P region_layer.c:186).
+        region_objectness: detections of a region head carry its objectness; A says 1 (A region_layer.c:400).
+        strided_shortcut: a shortcut may join layers of other sizes by sampling (P blas.c:68).
+        reorg_extra: [reorg] knows ``extra=`` (P parser.c:398).
+        lstm_order: the gates in the file's order, for the state's weights and then the input's.
+        gru_input_first: the input's three layers stand before the state's in the file (A parser.c:2310).
+        gru_candidate: the candidate state's activation when the cfg does not say ``tanh=``.
+        large_version_is_short: a header of version 1000 and more has a 32-bit ``seen`` (P parser.c:1236).
+    """
+
+    name: str
+    resize: str
+    region_by_cell: bool
+    region_logistic_classes: bool
+    region_objectness: bool
+    strided_shortcut: bool
+    reorg_extra: bool
+    lstm_order: str
+    gru_input_first: bool
+    gru_candidate: str
+    large_version_is_short: bool
+
+
+_ROWS = (
+    Dialect("alexeyab", resize="stretch", region_by_cell=True, region_logistic_classes=False, region_objectness=False,
+            strided_shortcut=False, reorg_extra=False, lstm_order="figo", gru_input_first=True,
+            gru_candidate="logistic", large_version_is_short=False),
+    Dialect("pjreddie", resize="letterbox", region_by_cell=False, region_logistic_classes=True, region_objectness=True,
+            strided_shortcut=True, reorg_extra=True, lstm_order="ifog", gru_input_first=False,
+            gru_candidate="logistic", large_version_is_short=True),
+)
+DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in _ROWS}
+
+
+def get_dialect(name: str) -> Dialect:
+    """The row of the table called ``name``.
+
+    Raises:
+        InputError: for a name that is not in it.
+    """
+    if name not in DIALECTS:
+        raise InputError(f"dialect {name!r} is unknown; expected one of "
+                         f"{', '.join(DIALECTS)}{did_you_mean(name, DIALECTS)}")
+    return DIALECTS[name]

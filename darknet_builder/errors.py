@@ -1,0 +1,56 @@
+"""Every mistake that a user can make, as one kind of exception with one line of text."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DarknetError(ValueError):
+    """A mistake that the user can mend; ``str(error)`` is one line that says how."""
+
+
+class CfgError(DarknetError):
+    """A ``.cfg`` text that cannot be read or built; the message begins with file and line."""
+
+
+class ShapeError(DarknetError):
+    """Sizes that do not fit together; the factory adds the cfg's file and line."""
+
+
+class WeightsError(DarknetError):
+    """A ``.weights`` file that does not fit its network."""
+
+
+class InputError(DarknetError):
+    """A tensor or an argument of the wrong shape, type or value."""
+
+
+class ImageError(DarknetError):
+    """An image or a video that cannot be read."""
+
+
+class DataError(DarknetError):
+    """A data set, a list of images, a label or a names file that cannot be used."""
+
+
+class MissingExtraError(DarknetError):
+    """A function that needs an optional package which is not installed."""
+
+
+class CfgWarning(UserWarning):
+    """Something odd in a ``.cfg`` that Darknet takes without a word."""
+
+
+class WeightsWarning(UserWarning):
+    """Something odd in a ``.weights`` file that does not keep it from being used."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` with the nearest of ``known``, or an empty string."""
+    candidates = list(known)
+    matches = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
+    if not matches:
+        lowered = {candidate.lower(): candidate for candidate in candidates}
+        matches = [lowered[match] for match in difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)]
+    return f"; did you mean {matches[0]!r}?" if matches else ""

@@ -1,0 +1,55 @@
+"""[connected]: every output from every input."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from darknet_builder.activations import make_activation
+from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
+from darknet_builder.layers.parts import Linear, batch_norm_1d, norm_layout
+from darknet_builder.parser import Block
+from darknet_builder.shapes import Shape, flat
+
+
+@register("connected", "conn")
+class Connected(Layer):
+    """Flatten, y = x W^T, batch norm or bias, activation (connected_layer.c:180).
+
+    Args:
+        in_shape: any.
+        output: how many values come out.
+        batch_normalize: with batch norm and no bias of the linear map's own.
+        activation: Darknet's name.
+    """
+
+    def __init__(self, in_shape: Shape, *, output: int, batch_normalize: bool = False,
+                 activation: str = "logistic") -> None:
+        super().__init__(in_shape, flat(output))
+        self.linear = Linear(in_shape.size, output, bias=not batch_normalize)
+        self.norm = batch_norm_1d(output) if batch_normalize else None
+        self.activation = make_activation(activation)
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Connected:
+        """parser.c:331."""
+        return cls(graph.shape, output=block.get_int("output", 1, minimum=1),
+                   batch_normalize=block.get_flag("batch_normalize"), activation=read_activation(block, "logistic"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (B, output)."""
+        x = self.linear(x.flatten(1))
+        if self.norm is not None:
+            x = self.norm(x)
+        return self.activation(x)
+
+    def weight_layout(self, header: WeightsHeader) -> WeightLayout:
+        """bias, weight, [scale, mean, var]: batch norm after the weights, unlike a convolution (parser.c:1966)."""
+        weight = self.linear.weight.t() if header.transposed else self.linear.weight
+        if self.norm is None:
+            return [("bias", self.linear.bias), ("weight", weight)]
+        norm = [] if self.options.dontloadscales else norm_layout(self.norm)
+        return [("bias", self.norm.bias), ("weight", weight), *norm]
+
+    def summary_cells(self) -> tuple[str, str]:
+        """The outputs."""
+        return f"{self.out_shape.size}", ""

@@ -1,0 +1,36 @@
+"""[cost]: the end of a network that is trained on its last output."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from darknet_builder.layers.base import Graph, Layer, register
+from darknet_builder.parser import Block
+from darknet_builder.shapes import Shape, flat
+
+COST_TYPES = ("sse", "masked", "smooth", "L1", "seg", "wgan")
+
+
+@register("cost")
+class Cost(Layer):
+    """A place for the loss; it gives zeros, as Darknet's does without a truth (cost_layer.c:80).
+
+    ``Network`` passes it by: the network's answer is the layer before it (network.c:690).
+    """
+
+    is_cost = True
+
+    def __init__(self, in_shape: Shape, *, kind: str = "sse", scale: float = 1.0) -> None:
+        super().__init__(in_shape, flat(in_shape.size))
+        self.kind, self.scale = kind, scale
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Cost:
+        """parser.c:610."""
+        block.ignore("ratio", "noobj", "thresh")
+        return cls(graph.shape, kind=block.get_choice("type", "sse", COST_TYPES), scale=block.get_float("scale", 1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (B, N) of zeros."""
+        return torch.zeros_like(x).flatten(1)

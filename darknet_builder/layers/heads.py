@@ -1,0 +1,165 @@
+"""What the detection heads share: options of the loss and of augmentation, anchors, boxes from cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from darknet_builder.boxes import GREEDY_BETA
+from darknet_builder.errors import ShapeError
+from darknet_builder.layers.base import Head
+from darknet_builder.parser import Block
+from darknet_builder.shapes import Shape
+
+BOX_VALUES = 5
+"""x, y, w, h, objectness: what stands before the classes."""
+_IOU_KINDS = ("mse", "iou", "giou", "diou", "ciou")
+
+
+@dataclass(frozen=True)
+class YoloLossOptions:
+    """What only the loss reads (parser.c:436), with Darknet's defaults."""
+
+    ignore_thresh: float = .5
+    truth_thresh: float = 1.0
+    iou_thresh: float = 1.0
+    iou_thresh_kind: str = "iou"
+    iou_loss: str = "mse"
+    iou_normalizer: float = .75
+    obj_normalizer: float = 1.0
+    cls_normalizer: float = 1.0
+    delta_normalizer: float = 1.0
+    uc_normalizer: float = 1.0
+    max_delta: float = float("inf")
+    label_smooth_eps: float = 0.0
+    objectness_smooth: bool = False
+    focal_loss: bool = False
+    counters_per_class: tuple[int, ...] = ()
+    max_boxes: int = 200
+
+    @classmethod
+    def from_block(cls, block: Block, classes: int) -> YoloLossOptions:
+        """Read them from [yolo] or [Gaussian_yolo]."""
+        counters = tuple(block.get_ints("counters_per_class", ()))
+        if counters and len(counters) != classes:
+            raise block.error(f"has {len(counters)} numbers for classes={classes}", "counters_per_class")
+        return cls(
+            ignore_thresh=block.get_float("ignore_thresh", .5),
+            truth_thresh=block.get_float("truth_thresh", 1.0),
+            iou_thresh=block.get_float("iou_thresh", 1.0),
+            iou_thresh_kind=block.get_choice("iou_thresh_kind", "iou", _IOU_KINDS[1:]),
+            iou_loss=block.get_choice("iou_loss", "mse", _IOU_KINDS),
+            iou_normalizer=block.get_float("iou_normalizer", .75),
+            obj_normalizer=block.get_float("obj_normalizer", 1.0),
+            cls_normalizer=block.get_float("cls_normalizer", 1.0),
+            delta_normalizer=block.get_float("delta_normalizer", 1.0),
+            uc_normalizer=block.get_float("uc_normalizer", 1.0),
+            max_delta=block.get_float("max_delta", float("inf")),
+            label_smooth_eps=block.get_float("label_smooth_eps", 0.0),
+            objectness_smooth=block.get_flag("objectness_smooth"),
+            focal_loss=block.get_flag("focal_loss"),
+            counters_per_class=counters,
+            max_boxes=block.get_int("max", 200, minimum=1),
+        )
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """What a head says of the training images (parser.c:520): crop, zoom and multi-scale."""
+
+    jitter: float = .2
+    resize: float = 1.0
+    random: float = 0.0
+
+    @classmethod
+    def from_block(cls, block: Block) -> AugmentOptions:
+        """Read them from any head."""
+        return cls(block.get_float("jitter", .2), block.get_float("resize", 1.0), block.get_float("random", 0.0))
+
+
+class AnchorHead(Head):
+    """What the heads with masked anchors share: [yolo] and [Gaussian_yolo].
+
+    Args:
+        in_shape: (A * (values + C), H, W) for A anchors in the mask.
+        anchors: (width, height) in pixels of the network's input, all of them.
+        mask: which of them this head uses.
+        classes: C.
+        scale_x_y: stretches x and y around the cell's middle.
+        nms_kind: which suppression Darknet applies to its boxes.
+        beta_nms: exponent of ``diounms``.
+        loss: what only the loss reads.
+        augment: what it says of the training images.
+
+    Raises:
+        ShapeError: when the channels before it do not fit.
+    """
+
+    box_values = BOX_VALUES
+
+    def __init__(self, in_shape: Shape, *, anchors: list[tuple[float, float]], mask: list[int], classes: int,
+                 scale_x_y: float = 1.0, nms_kind: str = "default", beta_nms: float = GREEDY_BETA,
+                 loss: YoloLossOptions | None = None, augment: AugmentOptions | None = None) -> None:
+        expected = len(mask) * (classes + self.box_values)
+        if in_shape.channels != expected:
+            raise ShapeError(
+                f"needs filters={expected} in the layer before it, which gives {in_shape.channels}: "
+                f"len(mask) * (classes + {self.box_values}) = {len(mask)} * ({classes} + {self.box_values})")
+        super().__init__(in_shape, in_shape)
+        self.anchors, self.mask, self.classes, self.scale_x_y = anchors, mask, classes, scale_x_y
+        self.nms_kind, self.beta_nms = nms_kind, beta_nms
+        self.loss = loss or YoloLossOptions()
+        self.augment = augment or AugmentOptions()
+
+    @property
+    def masked_anchors(self) -> list[tuple[float, float]]:
+        """The anchors of this head, in the order of its channels."""
+        return [self.anchors[index] for index in self.mask]
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, A * V, H, W) -> (B, A, V, H, W)."""
+        return x.unflatten(1, (len(self.mask), -1))
+
+    def summary_cells(self) -> tuple[str, str]:
+        """Classes and mask."""
+        return "", "mask " + ",".join(map(str, self.mask))
+
+
+def read_anchors(block: Block) -> tuple[list[tuple[float, float]], list[int]]:
+    """All anchors and the mask of a [yolo] or [Gaussian_yolo] section (parser.c:402).
+
+    Raises:
+        CfgError: located, for a mask or a list that does not fit ``num``.
+    """
+    num = block.get_int("num", 1, minimum=1)
+    mask = block.get_ints("mask", range(num))
+    numbers = block.get_floats("anchors", [.5] * (2 * num))[:2 * num]
+    if len(numbers) < 2 * num:
+        raise block.error(f"num={num} needs {2 * num} numbers, {len(numbers)} are here", "anchors")
+    for index in mask:
+        if not 0 <= index < num:
+            raise block.error(f"anchor {index} does not exist: num={num}", "mask")
+    return list(zip(numbers[::2], numbers[1::2], strict=True)), mask
+
+
+def anchor_boxes(values: Tensor, grid: tuple[int, int] | torch.Size, anchors: list[tuple[float, float]],
+                 unit: tuple[float, float], *, squared: bool = False) -> Tensor:
+    """(B, A * H * W, 4) of (x, y, w, h) within their cells -> the same, relative to the image.
+
+    Args:
+        values: x and y in cells, w and h raw, places in the order (anchor, row, column).
+        grid: (H, W).
+        anchors: (width, height) in the unit of ``unit``.
+        unit: (width, height) of the whole image in the anchors' unit.
+        squared: sizes are (2 v)^2 of the anchor instead of e^v (yolo_layer.c:131).
+    """
+    height, width = grid
+    rows, columns = torch.meshgrid(torch.arange(height, device=values.device),
+                                   torch.arange(width, device=values.device), indexing="ij")
+    cells = torch.stack((columns, rows), -1).reshape(-1, 2).repeat(len(anchors), 1).to(values.dtype)
+    sizes = torch.tensor(anchors, dtype=values.dtype, device=values.device).repeat_interleave(height * width, 0)
+    centre = (values[..., :2] + cells) / values.new_tensor([width, height])
+    factor = values[..., 2:4].square() * 4 if squared else values[..., 2:4].exp()
+    return torch.cat((centre, factor * sizes / values.new_tensor(unit)), -1)

@@ -1,0 +1,113 @@
+"""What several sections share: Darknet's convolution, linear map, batch norm and pooling geometry."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from darknet_builder.errors import ShapeError
+from darknet_builder.layers.base import WeightLayout
+from darknet_builder.shapes import Shape, convolution_output
+
+BATCH_NORM_EPSILON = 1e-5
+"""blas.c:285; the same in cuDNN and in batch norm folding (network.c:1308)."""
+BATCH_NORM_MOMENTUM = 0.01
+"""The GPU path's running average .99/.01 (batchnorm_layer.c, cuDNN), with which people trained."""
+
+
+class Convolution(nn.Conv2d):
+    """``nn.Conv2d`` with Darknet's initialisation: U(-1, 1) * sqrt(2 / fan_in), bias 0 (convolutional_layer.c:560)."""
+
+    def reset_parameters(self) -> None:
+        """Draw the weights again."""
+        _reset_uniform(self.weight, math.sqrt(2 / self.weight[0].numel()), self.bias)
+
+
+class Linear(nn.Linear):
+    """``nn.Linear`` with Darknet's initialisation: U(-1, 1) * sqrt(2 / inputs) (connected_layer.c:67)."""
+
+    def reset_parameters(self) -> None:
+        """Draw the weights again."""
+        _reset_uniform(self.weight, math.sqrt(2 / self.in_features), self.bias)
+
+
+def _reset_uniform(weight: Tensor, bound: float, bias: Tensor | None) -> None:
+    nn.init.uniform_(weight, -bound, bound)
+    if bias is not None:
+        nn.init.zeros_(bias)
+
+
+def batch_norm_2d(channels: int) -> nn.BatchNorm2d:
+    """Batch norm of maps with Darknet's constants: weight = scale, bias = bias."""
+    return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPSILON, momentum=BATCH_NORM_MOMENTUM)
+
+
+def batch_norm_1d(features: int) -> nn.BatchNorm1d:
+    """Batch norm of vectors with Darknet's constants."""
+    return nn.BatchNorm1d(features, eps=BATCH_NORM_EPSILON, momentum=BATCH_NORM_MOMENTUM)
+
+
+def norm_layout(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> WeightLayout:
+    """scale, mean, var: the order that every Darknet layer keeps (the bias stands elsewhere)."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    return [("scale", norm.weight), ("mean", norm.running_mean), ("var", norm.running_var)]
+
+
+def check_positive(shape: Shape, what: str) -> Shape:
+    """``shape`` itself.
+
+    Raises:
+        ShapeError: when nothing would be left of the image.
+    """
+    if min(shape.channels, shape.height, shape.width) < 1:
+        raise ShapeError(f"{what} gives {shape}: nothing would be left; the input is too small for it")
+    return shape
+
+
+def convolved(in_shape: Shape, filters: int, size: int, stride: tuple[int, int], padding: int) -> Shape:
+    """The shape after a ``size`` x ``size`` convolution with strides (vertical, horizontal).
+
+    Raises:
+        ShapeError: when nothing is left.
+    """
+    height = convolution_output(in_shape.height, size, stride[0], padding)
+    width = convolution_output(in_shape.width, size, stride[1], padding)
+    return check_positive(Shape(filters, height, width), f"a {size} x {size} kernel on {in_shape}")
+
+
+def pad_for_pooling(x: Tensor, padding: int, value: float) -> Tensor:
+    """Pad by ``padding`` in all: C's ``-padding / 2`` before, the rest after (maxpool_layer.c:282)."""
+    before = padding // 2
+    return F.pad(x, (before, padding - before, before, padding - before), value=value) if padding else x
+
+
+class Blur(nn.Module):
+    """The fixed depthwise kernel of ``antialiasing=`` (convolutional_layer.c:801).
+
+    Args:
+        channels: of the map.
+        kind: 1 for 3x3 [1 2 1]^2 / 16 with padding 1, 2 for a 2x2 mean without padding.
+        stride: (vertical, horizontal), the stride that the layer itself gave up.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, channels: int, kind: int, stride: tuple[int, int]) -> None:
+        super().__init__()
+        row = torch.tensor([1., 1.] if kind == 2 else [1., 2., 1.], device="cpu")
+        square = torch.outer(row, row) / row.sum() ** 2
+        self.register_buffer("kernel", square.expand(channels, 1, *square.shape).clone(), persistent=False)
+        self.stride = stride
+        self.size = len(row)
+        self.padding = 0 if kind == 2 else 1
+
+    def output(self, shape: Shape) -> Shape:
+        """The shape after the blur."""
+        return convolved(shape, shape.channels, self.size, self.stride, self.padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H', W')."""
+        return F.conv2d(x, self.kernel, stride=self.stride, padding=self.padding, groups=x.shape[1])

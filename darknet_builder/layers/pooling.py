@@ -1,0 +1,150 @@
+"""[maxpool], [local_avgpool] and [avgpool]."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from darknet_builder.errors import ShapeError
+from darknet_builder.layers.base import Graph, Layer, register
+from darknet_builder.layers.parts import Blur, check_positive, pad_for_pooling
+from darknet_builder.parser import Block
+from darknet_builder.shapes import Shape, pooling_output
+
+
+class _Pool(Layer):
+    """The geometry that both local pools share (maxpool_layer.c:99).
+
+    Args:
+        in_shape: (C, H, W).
+        size: window side.
+        stride: (vertical, horizontal).
+        padding: in all, of which C's half goes before; Darknet's default is ``size - 1``.
+    """
+
+    def __init__(self, in_shape: Shape, *, size: int, stride: tuple[int, int], padding: int) -> None:
+        height = pooling_output(in_shape.height, size, stride[0], padding)
+        width = pooling_output(in_shape.width, size, stride[1], padding)
+        shape = Shape(in_shape.channels, height, width)
+        super().__init__(in_shape, check_positive(shape, f"a {size} x {size} window on {in_shape}"))
+        self.size, self.stride, self.padding = size, stride, padding
+
+    def flops(self) -> int:
+        """size^2 * channels * positions (maxpool_layer.c:150)."""
+        shape = self.out_shape
+        return self.size * self.size * self.in_shape.channels * shape.height * shape.width
+
+    def summary_cells(self) -> tuple[str, str]:
+        """``2 x 2 / 2``."""
+        vertical, horizontal = self.stride
+        stride = f"{horizontal}" if vertical == horizontal else f"{horizontal}x{vertical}"
+        return "", f"{self.size} x {self.size} / {stride}"
+
+
+@register("maxpool", "max")
+class Maxpool(_Pool):
+    """The largest value of each window; what lies outside the image never wins.
+
+    Args:
+        in_shape: (C, H, W).
+        size: window side.
+        stride: (vertical, horizontal).
+        padding: in all.
+        antialiasing: 0, or the kind of blur that takes the stride over (see ``Blur``).
+    """
+
+    def __init__(self, in_shape: Shape, *, size: int, stride: tuple[int, int], padding: int,
+                 antialiasing: int = 0) -> None:
+        super().__init__(in_shape, size=size, stride=(1, 1) if antialiasing else stride, padding=padding)
+        self.pool_shape = self.out_shape
+        self.blur: Blur | None = None
+        if antialiasing:
+            self.blur = Blur(in_shape.channels, antialiasing, stride)
+            self.out_shape = self.blur.output(self.pool_shape)
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Layer:
+        """parser.c:745."""
+        block.refuse("maxpool_zero_nonmax")
+        out_channels = block.get_int("out_channels", 1, minimum=1)
+        if block.get_flag("maxpool_depth"):
+            block.ignore("size", "stride", "stride_x", "stride_y", "padding", "antialiasing")
+            return DepthMaxpool(graph.image_shape(block), out_channels=out_channels)
+        return cls(graph.image_shape(block), antialiasing=block.get_int("antialiasing", 0, minimum=0),
+                   **_read_geometry(block))  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H', W')."""
+        if self.padding % 2 == 0 and self.padding <= self.size:
+            x = F.max_pool2d(x, self.size, self.stride, self.padding // 2)
+        else:
+            x = F.max_pool2d(pad_for_pooling(x, self.padding, float("-inf")), self.size, self.stride)
+        return x if self.blur is None else self.blur(x)
+
+    def flops(self) -> int:
+        """The windows; the blur is not counted."""
+        shape = self.pool_shape
+        return self.size * self.size * shape.channels * shape.height * shape.width
+
+
+class DepthMaxpool(Layer):
+    """``maxpool_depth=1``: channel k is the largest of the channels j with j = k modulo ``out_channels``."""
+
+    def __init__(self, in_shape: Shape, *, out_channels: int) -> None:
+        if in_shape.channels % out_channels:
+            raise ShapeError(f"out_channels={out_channels} must divide the {in_shape.channels} input channels")
+        super().__init__(in_shape, Shape(out_channels, in_shape.height, in_shape.width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H, W)."""
+        return x.unflatten(1, (-1, self.out_shape.channels)).amax(1)
+
+    def flops(self) -> int:
+        """One comparison a value (maxpool_layer.c:150 with size 1)."""
+        return self.in_shape.size
+
+
+@register("local_avgpool", "local_avg")
+class LocalAvgpool(_Pool):
+    """The mean of each window over the values that lie inside the image (maxpool_layer.c:390)."""
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> LocalAvgpool:
+        """parser.c:722."""
+        return cls(graph.image_shape(block), **_read_geometry(block))  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H', W')."""
+        total = self._window_sum(x)
+        return total / self._window_sum(torch.ones_like(x[:1, :1]))
+
+    def _window_sum(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(pad_for_pooling(x, self.padding, 0.0), self.size, self.stride, divisor_override=1)
+
+
+@register("avgpool", "avg")
+class Avgpool(Layer):
+    """The mean of every channel: (B, C, H, W) -> (B, C, 1, 1)."""
+
+    def __init__(self, in_shape: Shape) -> None:
+        super().__init__(in_shape, Shape(in_shape.channels))
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Avgpool:
+        """parser.c:771."""
+        return cls(graph.image_shape(block))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, 1, 1)."""
+        return x.mean((2, 3), keepdim=True)
+
+
+def _read_geometry(block: Block) -> dict[str, int | tuple[int, int]]:
+    stride = block.get_int("stride", 1, minimum=1)
+    size = block.get_int("size", stride, minimum=1)
+    return {
+        "size": size,
+        "stride": (block.get_int("stride_y", stride, minimum=1), block.get_int("stride_x", stride, minimum=1)),
+        "padding": block.get_int("padding", size - 1, minimum=0),
+    }

@@ -1,0 +1,123 @@
+"""[reorg] and [reorg3d]: space to channels, in Darknet's two orders."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from darknet_builder.errors import ShapeError
+from darknet_builder.layers.base import Graph, Layer, register
+from darknet_builder.parser import Block
+from darknet_builder.shapes import Shape, flat
+
+
+def _out_shape(shape: Shape, stride: int, reverse: bool) -> Shape:
+    square = stride * stride
+    if reverse:
+        return Shape(shape.channels // square, shape.height * stride, shape.width * stride)
+    if shape.height % stride or shape.width % stride:
+        raise ShapeError(f"stride={stride} does not divide the width and height of {shape}")
+    return Shape(shape.channels * square, shape.height // stride, shape.width // stride)
+
+
+class _Reorg(Layer):
+    """Options and sizes of both orders.
+
+    Args:
+        in_shape: (C, H, W).
+        stride: side of the squares.
+        reverse: from channels back to space.
+
+    Raises:
+        ShapeError: when the stride does not divide the image, or its square not the channels where it must.
+    """
+
+    def __init__(self, in_shape: Shape, *, stride: int, reverse: bool = False) -> None:
+        super().__init__(in_shape, _out_shape(in_shape, stride, reverse))
+        self.stride, self.reverse = stride, reverse
+        if (reverse or self.divides_channels) and in_shape.channels % (stride * stride):
+            raise ShapeError(f"stride={stride}: its square must divide the {in_shape.channels} channels of {in_shape}")
+
+    divides_channels = False
+
+    def summary_cells(self) -> tuple[str, str]:
+        """``/ 2``."""
+        return "", f"/ {self.stride}"
+
+
+@register("reorg")
+class Reorg(_Reorg):
+    """Darknet's original order: ``reorg_cpu`` called with the input's own sizes as if they were the output's.
+
+    The map is first read as if it were (C / s^2, H * s, W * s); that is not a plain space-to-depth
+    (reorg_old_layer.c:79, blas.c:13).
+    """
+
+    divides_channels = True
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Layer:
+        """parser.c:699, pjreddie's parser.c:398."""
+        shape = graph.image_shape(block)
+        stride = block.get_int("stride", 1, minimum=1)
+        reverse = block.get_flag("reverse")
+        extra = block.get_int("extra", 0, minimum=0)
+        block.ignore("flatten")
+        if extra and graph.dialect.reorg_extra:
+            return ReorgExtra(shape, extra=extra)
+        return cls(shape, stride=stride, reverse=reverse)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C * s^2, H / s, W / s), or back."""
+        batch, channels, height, width = x.shape
+        s = self.stride
+        if self.reverse:
+            squares = x.view(batch, s, s, channels // (s * s), height, width)  # (B, dy, dx, C', H, W)
+            return squares.permute(0, 3, 4, 1, 5, 2).reshape(batch, *self._out(x))
+        squares = x.reshape(batch, channels // (s * s), height, s, width, s)  # (B, C', H, dy, W, dx)
+        return squares.permute(0, 3, 5, 1, 2, 4).reshape(batch, *self._out(x))
+
+    def _out(self, x: Tensor) -> tuple[int, int, int]:
+        _, channels, height, width = x.shape
+        shape = _out_shape(Shape(channels, height, width), self.stride, self.reverse)
+        return shape.channels, shape.height, shape.width
+
+
+@register("reorg3d")
+class Reorg3d(_Reorg):
+    """Plain space-to-depth with channels ordered (dy, dx, c) (reorg_layer.c).
+
+    ``reverse`` is not its inverse: Darknet hands the output's sizes to ``reorg_cpu`` both ways, so the map is read as
+    if it had the output's shape already.
+    """
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Reorg3d:
+        """parser.c:684."""
+        shape, stride = graph.image_shape(block), block.get_int("stride", 1, minimum=1)
+        reverse = block.get_flag("reverse")
+        if reverse and shape.channels % stride ** 4:
+            raise block.error(f"reverse=1 needs {stride}^4 to divide the {shape.channels} channels before it", "stride")
+        return cls(shape, stride=stride, reverse=reverse)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C * s^2, H / s, W / s), or back."""
+        batch, channels, height, width = x.shape
+        s = self.stride
+        if self.reverse:
+            squares = x.reshape(batch, s, s, -1, height * s, width * s)  # (B, dy, dx, C', H * s, W * s)
+            return squares.permute(0, 3, 4, 1, 5, 2).reshape(batch, -1, height * s, width * s)
+        squares = x.reshape(batch, channels, height // s, s, width // s, s)  # (B, C, H', dy, W', dx)
+        return squares.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, height // s, width // s)
+
+
+class ReorgExtra(Layer):
+    """pjreddie's ``extra=``: the input as a vector with that many zeros behind it (P reorg_layer.c:100)."""
+
+    def __init__(self, in_shape: Shape, *, extra: int) -> None:
+        super().__init__(in_shape, flat(in_shape.size + extra))
+        self.extra = extra
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C * H * W + extra)."""
+        return F.pad(x.flatten(1), (0, self.extra))

@@ -1,0 +1,59 @@
+"""[route]: earlier outputs side by side."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from darknet_builder.errors import ShapeError
+from darknet_builder.layers.base import Graph, Layer, register
+from darknet_builder.parser import Block
+from darknet_builder.shapes import Shape
+
+
+@register("route")
+class Route(Layer):
+    """Concatenate on channels; with ``groups``, only the slice ``group_id`` of each input (route_layer.c:80).
+
+    Args:
+        in_shapes: one per input, of equal height and width.
+        groups: into how many slices each input is cut.
+        group_id: which slice is taken.
+
+    Raises:
+        ShapeError: when the inputs differ in size or cannot be cut.
+    """
+
+    def __init__(self, in_shapes: list[Shape], *, groups: int = 1, group_id: int = 0) -> None:
+        first = in_shapes[0]
+        for shape in in_shapes[1:]:
+            if (shape.height, shape.width, shape.flat) != (first.height, first.width, first.flat):
+                raise ShapeError(f"cannot put {shape} beside {first}: a route needs equal width and height")
+        for shape in in_shapes:
+            if shape.channels % groups:
+                raise ShapeError(f"groups={groups} does not divide the {shape.channels} channels of {shape}")
+        if not 0 <= group_id < groups:
+            raise ShapeError(f"group_id={group_id} does not exist among groups={groups}")
+        channels = sum(shape.channels for shape in in_shapes) // groups
+        super().__init__(first, Shape(channels, first.height, first.width, first.flat))
+        self.groups, self.group_id = groups, group_id
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Route:
+        """parser.c:1100."""
+        sources = graph.references(block, "layers")
+        block.ignore("stream", "wait_stream")
+        layer = cls([graph.shape_of(index) for index in sources],
+                    groups=block.get_int("groups", 1, minimum=1), group_id=block.get_int("group_id", 0))
+        layer.sources = tuple(sources)
+        return layer
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """(B, C_i, H, W) each -> (B, sum C_i / groups, H, W)."""
+        slices = [x.chunk(self.groups, 1)[self.group_id] for x in inputs] if self.groups > 1 else list(inputs)
+        return slices[0] if len(slices) == 1 else torch.cat(slices, 1)
+
+    def summary_cells(self) -> tuple[str, str]:
+        """The indices, and the slice."""
+        group = f" {self.group_id}/{self.groups}" if self.groups > 1 else ""
+        return "", " ".join(str(index) for index in self.sources) + group

@@ -1,0 +1,168 @@
+"""[shortcut]: this layer's input plus earlier outputs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from darknet_builder.activations import make_activation
+from darknet_builder.errors import ShapeError
+from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
+from darknet_builder.parser import Block
+from darknet_builder.shapes import Shape
+
+_WEIGHTS_TYPES = ("none", "per_feature", "per_layer", "per_channel")
+_NORMALIZATIONS = ("none", "relu", "avg_relu", "softmax")
+_EPSILON = 1e-4
+
+
+@register("shortcut")
+class Shortcut(Layer):
+    """AlexeyAB's sum over any number of layers (blas.c:97).
+
+    The output has the shape of the first input. Of another input with more or fewer channels, only those that both
+    have are added.
+
+    Args:
+        in_shapes: the previous layer's, then one for each layer of ``from=``.
+        activation: Darknet's name, applied to the sum.
+        weights_type: ``none``, ``per_feature`` (one learnt weight an input) or ``per_channel``.
+        normalization: ``relu`` or ``softmax`` over the inputs' weights.
+
+    Raises:
+        ShapeError: when an input differs in height or width.
+    """
+
+    def __init__(self, in_shapes: list[Shape], *, activation: str = "linear", weights_type: str = "none",
+                 normalization: str = "none") -> None:
+        first = in_shapes[0]
+        for shape in in_shapes[1:]:
+            if (shape.height, shape.width) != (first.height, first.width):
+                raise ShapeError(f"cannot add {shape} to {first}: a shortcut needs equal width and height"
+                                 " (strided shortcuts need dialect='pjreddie')")
+        super().__init__(first, first)
+        self.in_shapes = in_shapes
+        self.normalization = normalization
+        self.activation = make_activation(activation)
+        channels = first.channels if weights_type == "per_channel" else 1
+        self.weight = None if weights_type == "none" else nn.Parameter(torch.ones(len(in_shapes), channels))
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Layer:
+        """parser.c:906, pjreddie's parser.c:508."""
+        sources = graph.references(block, "from")
+        if graph.dialect.strided_shortcut:
+            return StridedShortcut.from_block(block, graph)
+        weights_type = block.get_choice("weights_type", "none", _WEIGHTS_TYPES)
+        normalization = block.get_choice("weights_normalization", "none", _NORMALIZATIONS)
+        if weights_type != "none" and normalization == "none":
+            raise block.error("weights_type needs weights_normalization=relu or softmax (parser.c:933)", "weights_type")
+        indices = [graph.index - 1, *sources]
+        layer = cls([graph.shape_of(index) for index in indices], activation=read_activation(block, "linear"),
+                    weights_type=weights_type, normalization=normalization)
+        layer.sources = tuple(indices)
+        return layer
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """(B, C, H, W), then (B, C_i, H, W) each -> (B, C, H, W)."""
+        if self.weight is None:
+            total = inputs[0]
+            for x in inputs[1:]:
+                total = total + _fit_channels(x, total.shape[1])
+            return self.activation(total)
+        weights = self._normalized().unsqueeze(-1).unsqueeze(-1)  # (inputs, C or 1, 1, 1)
+        total = inputs[0] * weights[0]
+        for x, weight in zip(inputs[1:], weights[1:], strict=True):
+            total = total + _fit_channels(x, total.shape[1]) * weight
+        return self.activation(total)
+
+    def _normalized(self) -> Tensor:
+        """The learnt weights as shares of one (blas.c:97)."""
+        assert self.weight is not None
+        if self.normalization == "softmax":
+            shares = torch.exp(self.weight - self.weight.amax(0))
+        else:
+            shares = F.relu(self.weight)
+        return shares / (_EPSILON + shares.sum(0))
+
+    def reset_parameters(self) -> None:
+        """All inputs count alike, as when Darknet makes the layer (shortcut_layer.c:50)."""
+        if self.weight is not None:
+            nn.init.ones_(self.weight)
+
+    def weight_layout(self, header: WeightsHeader) -> WeightLayout:
+        """One row an input, its own first (parser.c:2237)."""
+        return [] if self.weight is None else [("weight", self.weight)]
+
+    def flops(self) -> int:
+        """One addition a value and input, two where it is weighted (shortcut_layer.c:40)."""
+        return self.out_shape.size * (len(self.in_shapes) - 1) * (1 if self.weight is None else 2)
+
+    def summary_cells(self) -> tuple[str, str]:
+        """The indices of what is added."""
+        return "", " ".join(str(index) for index in self.sources[1:])
+
+
+class StridedShortcut(Layer):
+    """pjreddie's sum of two layers whose sizes may differ by a whole factor (P blas.c:68).
+
+    Where the other layer is larger, every ``stride``-th value of it is added; where it is smaller, its values land on
+    every ``sample``-th place.
+
+    Args:
+        in_shape: the previous layer's.
+        other_shape: that of the layer in ``from=``.
+        alpha: weight of the previous layer's values at the places that are added to.
+        beta: weight of the other layer's values.
+        activation: Darknet's name.
+
+    Raises:
+        ShapeError: when the factors differ between width and height.
+    """
+
+    def __init__(self, in_shape: Shape, other_shape: Shape, *, alpha: float = 1.0, beta: float = 1.0,
+                 activation: str = "linear") -> None:
+        stride, sample = other_shape.width // in_shape.width, in_shape.width // other_shape.width
+        if (stride, sample) != (other_shape.height // in_shape.height, in_shape.height // other_shape.height):
+            raise ShapeError(f"cannot add {other_shape} to {in_shape}: width and height must differ by the same factor")
+        super().__init__(in_shape, in_shape)
+        self.other_shape = other_shape
+        self.stride, self.sample = max(stride, 1), max(sample, 1)
+        self.alpha, self.beta = alpha, beta
+        self.activation = make_activation(activation)
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> StridedShortcut:
+        """P parser.c:508."""
+        other = graph.reference(block, "from")
+        layer = cls(graph.image_shape(block), graph.shape_of(other), alpha=block.get_float("alpha", 1.0),
+                    beta=block.get_float("beta", 1.0), activation=read_activation(block, "linear"))
+        layer.sources = (graph.index - 1, other)
+        return layer
+
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        """(B, C, H, W), (B, C', H', W') -> (B, C, H, W)."""
+        height = min(x.shape[2], other.shape[2])
+        width = min(x.shape[3], other.shape[3])
+        added = other[:, :, ::self.stride, ::self.stride][:, :x.shape[1], :height, :width]
+        total = x.clone()
+        places = total[:, :added.shape[1], ::self.sample, ::self.sample][:, :, :height, :width]
+        places.mul_(self.alpha).add_(added, alpha=self.beta)
+        return self.activation(total)
+
+    def flops(self) -> int:
+        """One addition a value."""
+        return self.out_shape.size
+
+    def summary_cells(self) -> tuple[str, str]:
+        """The index of what is added."""
+        return "", str(self.sources[1])
+
+
+def _fit_channels(x: Tensor, channels: int) -> Tensor:
+    """Cut or zero-fill to ``channels``."""
+    missing = channels - x.shape[1]
+    if missing == 0:
+        return x
+    return x[:, :channels] if missing < 0 else F.pad(x, (0, 0, 0, 0, 0, missing))

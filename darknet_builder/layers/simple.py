@@ -1,0 +1,102 @@
+"""Sections of a few lines: [dropout], [batchnorm], [activation], [empty]."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from darknet_builder.activations import make_activation
+from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
+from darknet_builder.layers.parts import batch_norm_2d, norm_layout
+from darknet_builder.parser import Block
+from darknet_builder.shapes import Shape
+
+
+@register("dropout")
+class Dropout(Layer):
+    """In training, zero some values and scale the rest by 1 / (1 - p); otherwise nothing (dropout_layer.c).
+
+    Darknet drops in its input's own memory, so that a route or shortcut to the layer before sees the dropped values:
+    ``shares_buffer`` makes the graph say the same.
+    """
+
+    shares_buffer = True
+
+    def __init__(self, in_shape: Shape, *, probability: float = .5) -> None:
+        super().__init__(in_shape, in_shape)
+        self.probability = probability
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Dropout:
+        """parser.c:783."""
+        probability = block.get_float("probability", .2, minimum=0)
+        if probability >= 1:
+            raise block.error("expected a probability below 1", "probability")
+        block.refuse("dropblock")
+        block.ignore("dropblock_size_rel", "dropblock_size_abs")
+        return cls(graph.shape, probability=probability)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> the same shape."""
+        return F.dropout(x, self.probability, self.training)
+
+    def summary_cells(self) -> tuple[str, str]:
+        """``p = 0.50``."""
+        return "", f"p = {self.probability:.2f}"
+
+
+@register("batchnorm")
+class Batchnorm(Layer):
+    """Batch norm on its own: (B, C, H, W) -> the same shape."""
+
+    def __init__(self, in_shape: Shape) -> None:
+        super().__init__(in_shape, in_shape)
+        self.norm = batch_norm_2d(in_shape.channels)
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Batchnorm:
+        """parser.c:899."""
+        return cls(graph.image_shape(block))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        return self.norm(x)
+
+    def weight_layout(self, header: WeightsHeader) -> WeightLayout:
+        """bias, scale, mean, var (parser.c:1944)."""
+        return [("bias", self.norm.bias), *norm_layout(self.norm)]
+
+
+@register("activation")
+class Activation(Layer):
+    """An activation on its own: (B, ...) -> the same shape."""
+
+    def __init__(self, in_shape: Shape, *, activation: str = "linear") -> None:
+        super().__init__(in_shape, in_shape)
+        self.activation = make_activation(activation)
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Activation:
+        """parser.c:1070."""
+        return cls(graph.shape, activation=read_activation(block, "linear"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> the same shape."""
+        return self.activation(x)
+
+
+@register("empty", "silence")
+class Empty(Layer):
+    """Nothing: the previous layer's output again (parser.c:1450)."""
+
+    def __init__(self, in_shape: Shape) -> None:
+        super().__init__(in_shape, in_shape)
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Empty:
+        """parser.c:1450."""
+        return cls(graph.shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> the same tensor."""
+        return x

@@ -1,0 +1,52 @@
+"""[softmax]: scores to shares of one."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from darknet_builder.errors import ShapeError
+from darknet_builder.layers.base import Graph, Layer, register
+from darknet_builder.parser import Block
+from darknet_builder.shapes import Shape, flat
+from darknet_builder.trees import Tree, read_tree
+
+
+@register("softmax", "soft")
+class Softmax(Layer):
+    """Softmax over the flat vector, in groups, over channels, or within each group of a tree (softmax_layer.c).
+
+    Args:
+        in_shape: any.
+        groups: into how many equal parts the vector is cut.
+        temperature: divides the logits.
+        spatial: over the channels of each pixel instead (Darknet's GPU path).
+        tree: a hierarchy of classes.
+
+    Raises:
+        ShapeError: when the groups or the tree do not fit.
+    """
+
+    def __init__(self, in_shape: Shape, *, groups: int = 1, temperature: float = 1.0, spatial: bool = False,
+                 tree: Tree | None = None) -> None:
+        if in_shape.size % groups:
+            raise ShapeError(f"groups={groups} does not divide the {in_shape.size} inputs")
+        if tree is not None and in_shape.size % tree.size:
+            raise ShapeError(f"the tree has {tree.size} classes, the input {in_shape.size} values")
+        super().__init__(in_shape, flat(in_shape.size))
+        self.groups, self.temperature, self.spatial, self.tree = groups, temperature, spatial, tree
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Softmax:
+        """parser.c:348."""
+        block.ignore("noloss")
+        return cls(graph.shape, groups=block.get_int("groups", 1, minimum=1),
+                   temperature=block.get_float("temperature", 1.0), spatial=block.get_flag("spatial"),
+                   tree=read_tree(block, graph.folder))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (B, N)."""
+        if self.spatial:
+            return (x / self.temperature).softmax(1).flatten(1)
+        if self.tree is not None:
+            return self.tree.softmax(x.flatten(1) / self.temperature, 1)
+        return (x.flatten(1).unflatten(1, (self.groups, -1)) / self.temperature).softmax(2).flatten(1)

@@ -1,0 +1,227 @@
+"""The network: an ``nn.ModuleList`` of layers at Darknet's own indices, and the one walk through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from darknet_builder.dialects import Dialect, get_dialect
+from darknet_builder.errors import CfgError, InputError
+from darknet_builder.factory import build_layers
+from darknet_builder.layers.base import NETWORK_INPUT, Head, Layer, WeightsHeader
+from darknet_builder.options import NetOptions
+from darknet_builder.parser import Block, parse_cfg
+from darknet_builder.shapes import Shape
+
+DEFAULT_MEMORY_LIMIT = 16 * 2 ** 30
+"""Bytes of weights and of one image's outputs above which ``build_network`` refuses."""
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which layers to run for some wanted outputs, and which outputs nobody reads after each step."""
+
+    steps: tuple[int, ...]
+    released: tuple[tuple[int, ...], ...]
+
+
+class Network(nn.Module):
+    """A Darknet network.
+
+    Attributes:
+        layers: ``nn.ModuleList``, one a section after ``[net]``: what stands in a plain list would not be found by
+            ``parameters()``, ``state_dict()``, ``to()`` or ``eval()``.
+        options: what ``[net]`` says.
+        dialect: the Darknet whose rules it follows.
+        blocks: the cfg that it was built from.
+        header: of the weights file that was loaded last, to be written back.
+    """
+
+    def __init__(self, blocks: Sequence[Block], options: NetOptions, dialect: Dialect, layers: Iterable[Layer]) -> None:
+        super().__init__()
+        self.blocks = list(blocks)
+        self.options = options
+        self.dialect = dialect
+        self.header = WeightsHeader()
+        self.layers = nn.ModuleList(layers)
+
+    # ---- what is where ------------------------------------------------------------------------------
+
+    def sequence(self) -> list[Layer]:
+        """``layers`` as a list of ``Layer``, for type checkers."""
+        return [layer for layer in self.layers if isinstance(layer, Layer)]
+
+    @property
+    def heads(self) -> list[Head]:
+        """The layers at which detections are read, in order."""
+        return [layer for layer in self.layers if isinstance(layer, Head)]
+
+    @property
+    def input_shape(self) -> Shape:
+        """What each image must be."""
+        return self.options.input_shape
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(width, height) of the input in pixels."""
+        return self.options.width, self.options.height
+
+    @property
+    def num_stored(self) -> int:
+        """How many floats its ``.weights`` file has: Darknet's count of parameters, batch norm statistics included."""
+        return sum(layer.num_stored() for layer in self.sequence())
+
+    @property
+    def bflops(self) -> float:
+        """Billions of operations for one image, by Darknet's formulas."""
+        return sum(layer.flops() for layer in self.sequence()) / 1e9
+
+    # ---- the walk -----------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor) -> list[Tensor] | Tensor:
+        """Run the network.
+
+        Args:
+            x: (B, C, H, W) in [0, 1], or (B, N), as ``input_shape`` says.
+
+        Returns:
+            The raw map of every head, in order: what its ``decode`` and its loss take. Without a head, the last
+            layer's output; a [cost] at the end is passed by, as in Darknet.
+
+        Raises:
+            InputError: for a tensor of another shape.
+        """
+        self._check_input(x)
+        outputs = self._run(x, self._answer_plan)
+        if not self.heads:
+            return outputs[self._answers[0]]
+        return [outputs[index] for index in self._answers]
+
+    def layer_outputs(self, x: Tensor) -> list[Tensor]:
+        """Every layer's output by index; a head's as Darknet holds it, after its own arithmetic.
+
+        Args:
+            x: as for ``forward``.
+        """
+        self._check_input(x)
+        everything = tuple(range(len(self.layers)))
+        outputs = self._run(x, self._plan(everything))
+        return [outputs[index] for index in everything]
+
+    def _run(self, x: Tensor, plan: _Plan) -> dict[int, Tensor]:
+        outputs = {NETWORK_INPUT: x}
+        layers = list(self.layers)
+        for index, released in zip(plan.steps, plan.released, strict=True):
+            layer = layers[index]
+            outputs[index] = layer(*[outputs[source] for source in layer.sources])  # type: ignore[union-attr]
+            for old in released:
+                del outputs[old]
+        return outputs
+
+    @cached_property
+    def _answers(self) -> tuple[int, ...]:
+        """Whose outputs ``forward`` returns: each head's source, or the last layer that is no cost."""
+        layers = self.sequence()
+        heads = tuple(layer.sources[0] for layer in layers if layer.is_head)
+        last = max((index for index, layer in enumerate(layers) if not layer.is_cost), default=NETWORK_INPUT)
+        return heads or (last,)
+
+    @cached_property
+    def _answer_plan(self) -> _Plan:
+        return self._plan(self._answers)
+
+    def _plan(self, wanted: tuple[int, ...]) -> _Plan:
+        """The steps that ``wanted`` needs; each output is released after its last reader."""
+        layers = self.sequence()
+        needed: set[int] = set()
+        stack = [index for index in wanted if index != NETWORK_INPUT]
+        while stack:
+            index = stack.pop()
+            if index not in needed:
+                needed.add(index)
+                stack.extend(source for source in layers[index].sources if source != NETWORK_INPUT)
+        steps = tuple(sorted(needed))
+        last_reader = {source: index for index in steps for source in layers[index].sources}
+        return _Plan(steps, tuple(
+            tuple(source for source in dict.fromkeys(layers[index].sources)
+                  if last_reader[source] == index and source not in wanted)
+            for index in steps))
+
+    def peak_values(self) -> int:
+        """The most values of one image that are alive at once during ``forward``."""
+        layers = self.sequence()
+        alive, peak = self.input_shape.size, 0
+        for index, released in zip(self._answer_plan.steps, self._answer_plan.released, strict=True):
+            alive += layers[index].out_shape.size
+            peak = max(peak, alive)
+            alive -= sum((self.input_shape if old == NETWORK_INPUT else layers[old].out_shape).size for old in released)
+        return peak
+
+    def _check_input(self, x: Tensor) -> None:
+        expected = self.input_shape.batched(x.shape[0] if x.dim() else 1)
+        if tuple(x.shape) != expected:
+            wanted = ", ".join(["B", *map(str, expected[1:])])
+            raise InputError(f"expected an input of shape ({wanted}), got {tuple(x.shape)}; "
+                             "build_network(cfg, width=..., height=...) builds for another size")
+
+
+def build_network(cfg: str | Path | Sequence[Block], *, width: int | None = None, height: int | None = None,
+                  dialect: str = "alexeyab", initialize: bool = True,
+                  memory_limit: int = DEFAULT_MEMORY_LIMIT) -> Network:
+    """A network from a cfg.
+
+    Args:
+        cfg: a path, the text, or Blocks from ``parse_cfg``.
+        width: of the input in pixels, instead of the cfg's.
+        height: likewise.
+        dialect: ``alexeyab`` or ``pjreddie``.
+        initialize: draw weights as Darknet does; False leaves them undefined, for weights that are loaded at once.
+        memory_limit: bytes of float32 weights and of one image's live outputs that may be asked for.
+
+    Raises:
+        CfgError: located, for whatever is wrong with the cfg, or when it would need more than ``memory_limit``.
+        InputError: for an unknown dialect or an impossible size.
+    """
+    blocks = list(cfg) if not isinstance(cfg, str | Path) else parse_cfg(cfg)
+    for name, size in (("width", width), ("height", height)):
+        if size is not None and size < 1:
+            raise InputError(f"{name}={size}: expected 1 or more pixels")
+    rules = get_dialect(dialect)
+    options = NetOptions.from_block(blocks[0], width=width, height=height)
+    network = Network(blocks, options, rules, build_layers(blocks, options, rules))
+    _check_memory(network, memory_limit)
+    _materialize(network, initialize)
+    return network
+
+
+def _check_memory(network: Network, limit: int) -> None:
+    weights = _FLOAT_BYTES * network.num_stored
+    outputs = _FLOAT_BYTES * network.peak_values()
+    if weights + outputs > limit:
+        raise CfgError(f"{network.blocks[0].where()}: the network needs {_gigabytes(weights)} for its weights and "
+                       f"{_gigabytes(outputs)} for one image, more than the limit of {_gigabytes(limit)}; "
+                       "raise it with build_network(..., memory_limit=BYTES) if that is meant")
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 2 ** 30:.1f} GiB"
+
+
+def _materialize(network: Network, initialize: bool) -> None:
+    """Give the meta parameters memory, and values where they will not come from a file."""
+    for module in network.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter.is_meta:
+                setattr(module, name, nn.Parameter(torch.empty_like(parameter, device="cpu")))
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.is_meta:
+                module._buffers[name] = torch.empty_like(buffer, device="cpu")
+        reset = getattr(module, "reset_parameters", None)
+        if reset is not None and (initialize or isinstance(module, nn.modules.batchnorm._BatchNorm)):
+            reset()
