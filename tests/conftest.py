@@ -1,0 +1,56 @@
+"""Options and fixtures of the suite: where the parity pack is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).parent
+SHARED = HERE.parent.parent / "shared"
+GOLDEN = HERE / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--pack DIR`` and ``--pack-cfgs DIR``."""
+    parser.addoption("--pack", type=Path, default=SHARED / "parity",
+                     help="the parity pack: numbers recorded from Darknet (default: ../shared/parity)")
+    parser.addoption("--pack-cfgs", type=Path, default=None,
+                     help="the pack's cfgs, in alexeyab/ and pjreddie/ (default: cfgs beside the pack)")
+
+
+@pytest.fixture(scope="session")
+def pack(request: pytest.FixtureRequest) -> Path:
+    """The folder of the parity pack; tests that need it are skipped, by name, where it is not."""
+    folder: Path = request.config.getoption("--pack")
+    if not folder.is_dir():
+        pytest.skip(f"the parity pack is not there: {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared(pack: Path) -> Path:
+    """The folder around the pack: models, images, data set."""
+    folder = pack.resolve().parent
+    if not (folder / "models").is_dir():
+        pytest.skip(f"no models beside the parity pack: {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The numbers that the project carries itself."""
+    return GOLDEN
+
+
+def read_fixture(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A fixture's ``meta`` and arrays."""
+    with np.load(path) as file:
+        return json.loads(bytes(file["meta"])), {name: file[name] for name in file.files if name != "meta"}
+
+
+sys.path.insert(0, str(GOLDEN))  # generator.py, which makes the fixtures' weights and inputs
