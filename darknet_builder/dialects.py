@@ -24,7 +24,9 @@ class Dialect:
         reorg_extra: [reorg] knows ``extra=`` (P parser.c:398).
         lstm_order: the gates in the file's order, for the state's weights and then the input's.
         gru_input_first: the input's three layers stand before the state's in the file (A parser.c:2310).
-        gru_candidate: the candidate state's activation when the cfg does not say ``tanh=``.
+        gru_tanh: [gru] knows ``tanh=`` (P parser.c:271); A's candidate is always logistic.
+        rnn_hidden: [rnn] knows ``hidden=``; P's state is as long as its output (P parser.c:260).
+        crnn_keeps_size: [crnn] has a 3x3 kernel with padding, whatever the cfg says (P crnn_layer.c:30).
         large_version_is_short: a header of version 1000 and more has a 32-bit ``seen`` (P parser.c:1236).
     """
 
@@ -37,17 +39,19 @@ class Dialect:
     reorg_extra: bool
     lstm_order: str
     gru_input_first: bool
-    gru_candidate: str
+    gru_tanh: bool
+    rnn_hidden: bool
+    crnn_keeps_size: bool
     large_version_is_short: bool
 
 
 _ROWS = (
     Dialect("alexeyab", resize="stretch", region_by_cell=True, region_logistic_classes=False, region_objectness=False,
             strided_shortcut=False, reorg_extra=False, lstm_order="figo", gru_input_first=True,
-            gru_candidate="logistic", large_version_is_short=False),
+            gru_tanh=False, rnn_hidden=True, crnn_keeps_size=False, large_version_is_short=False),
     Dialect("pjreddie", resize="letterbox", region_by_cell=False, region_logistic_classes=True, region_objectness=True,
             strided_shortcut=True, reorg_extra=True, lstm_order="ifog", gru_input_first=False,
-            gru_candidate="logistic", large_version_is_short=True),
+            gru_tanh=True, rnn_hidden=False, crnn_keeps_size=True, large_version_is_short=True),
 )
 DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in _ROWS}
 

@@ -34,7 +34,7 @@ def build_layers(blocks: Sequence[Block], options: NetOptions, dialect: Dialect)
 
 
 def _build_layer(block: Block, graph: Graph) -> Layer:
-    layer_class = find_layer_class(block)
+    layer_class = find_layer_class(block, graph.dialect)
     try:
         layer = layer_class.from_block(block, graph)
     except ShapeError as error:

@@ -82,6 +82,13 @@ class Network(nn.Module):
         """Billions of operations for one image, by Darknet's formulas."""
         return sum(layer.flops() for layer in self.sequence()) / 1e9
 
+    def reset_state(self) -> None:
+        """Let every recurrent layer forget the frames that it has seen in eval mode."""
+        for layer in self.layers:
+            reset = getattr(layer, "reset_state", None)
+            if reset is not None:
+                reset()
+
     # ---- the walk -----------------------------------------------------------------------------------
 
     def forward(self, x: Tensor) -> list[Tensor] | Tensor:
@@ -196,7 +203,7 @@ def build_network(cfg: str | Path | Sequence[Block], *, width: int | None = None
     options = NetOptions.from_block(blocks[0], width=width, height=height)
     network = Network(blocks, options, rules, build_layers(blocks, options, rules))
     _check_memory(network, memory_limit)
-    _materialize(network, initialize)
+    _materialize(network, initialize or any(layer.options.dontload for layer in network.sequence()))
     return network
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from darknet_builder.activations import make_activation
 from darknet_builder.boxes import Candidates
-from darknet_builder.dialects import Dialect
+from darknet_builder.dialects import DIALECTS, Dialect
 from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
@@ -85,6 +85,7 @@ class Layer(nn.Module):
 
     section: ClassVar[str] = ""
     spellings: ClassVar[tuple[str, ...]] = ()
+    dialects: ClassVar[tuple[str, ...]] = tuple(DIALECTS)
     is_head: ClassVar[bool] = False
     is_cost: ClassVar[bool] = False
     """Whether it only holds the place of a loss, so that the network's answer is the layer before it."""
@@ -211,8 +212,8 @@ _REGISTRY: dict[str, type[Layer]] = {}
 _LayerType = TypeVar("_LayerType", bound=type[Layer])
 
 
-def register(*spellings: str) -> Callable[[_LayerType], _LayerType]:
-    """Class decorator: the section names that build this layer, Darknet's main one first.
+def register(*spellings: str, dialects: tuple[str, ...] = tuple(DIALECTS)) -> Callable[[_LayerType], _LayerType]:
+    """Class decorator: the section names that build this layer, Darknet's main one first, and who knows them.
 
     Raises:
         ValueError: when a name is taken already.
@@ -225,6 +226,7 @@ def register(*spellings: str) -> Callable[[_LayerType], _LayerType]:
             _REGISTRY[spelling] = layer_class
         layer_class.section = spellings[0]
         layer_class.spellings = spellings
+        layer_class.dialects = dialects
         return layer_class
     return decorate
 
@@ -234,15 +236,19 @@ def registered_sections() -> dict[str, type[Layer]]:
     return dict(_REGISTRY)
 
 
-def find_layer_class(block: Block) -> type[Layer]:
+def find_layer_class(block: Block, dialect: Dialect) -> type[Layer]:
     """The class for a section.
 
     Raises:
-        CfgError: located, with the nearest known name.
+        CfgError: located, with the nearest known name, or the dialect that knows it.
     """
     if block.name not in _REGISTRY:
         raise block.error(f"unknown section{did_you_mean(block.name, _REGISTRY)}")
-    return _REGISTRY[block.name]
+    layer_class = _REGISTRY[block.name]
+    if dialect.name not in layer_class.dialects:
+        raise block.error(f"the dialect {dialect.name} does not know this section; "
+                          f"build with dialect={layer_class.dialects[0]!r}")
+    return layer_class
 
 
 def read_activation(block: Block, default: str, key: str = "activation") -> str:

@@ -47,8 +47,7 @@ class Connected(Layer):
         weight = self.linear.weight.t() if header.transposed else self.linear.weight
         if self.norm is None:
             return [("bias", self.linear.bias), ("weight", weight)]
-        norm = [] if self.options.dontloadscales else norm_layout(self.norm)
-        return [("bias", self.norm.bias), ("weight", weight), *norm]
+        return [("bias", self.norm.bias), ("weight", weight), *norm_layout(self.norm)]
 
     def summary_cells(self) -> tuple[str, str]:
         """The outputs."""

@@ -115,8 +115,7 @@ class Convolutional(Layer):
         if self.norm is None:
             assert self.conv.bias is not None
             return [("bias", self.conv.bias), ("weight", stored)]
-        norm = [] if self.options.dontloadscales else norm_layout(self.norm)
-        return [("bias", self.norm.bias), *norm, ("weight", stored)]
+        return [("bias", self.norm.bias), *norm_layout(self.norm), ("weight", stored)]
 
     def flops(self) -> int:
         """2 * weights * positions, over 32 where bits do the work; blurring is free (convolutional_layer.c:779)."""

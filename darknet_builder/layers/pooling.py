@@ -105,7 +105,7 @@ class DepthMaxpool(Layer):
         return self.in_shape.size
 
 
-@register("local_avgpool", "local_avg")
+@register("local_avgpool", "local_avg", dialects=("alexeyab",))
 class LocalAvgpool(_Pool):
     """The mean of each window over the values that lie inside the image (maxpool_layer.c:390)."""
 

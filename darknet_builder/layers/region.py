@@ -70,6 +70,8 @@ class Region(Head):
         ShapeError: when the channels before it, or the tree, do not fit.
     """
 
+    box_values = BOX_VALUES
+
     def __init__(self, in_shape: Shape, *, anchors: list[tuple[float, float]], classes: int, softmax: bool = False,
                  dialect: Dialect | None = None, tree: Tree | None = None, hierarchy_threshold: float = .5,
                  class_map: list[int] | None = None, loss: RegionLossOptions | None = None,

@@ -83,7 +83,7 @@ class Reorg(_Reorg):
         return shape.channels, shape.height, shape.width
 
 
-@register("reorg3d")
+@register("reorg3d", dialects=("alexeyab",))
 class Reorg3d(_Reorg):
     """Plain space-to-depth with channels ordered (dy, dx, c) (reorg_layer.c).
 

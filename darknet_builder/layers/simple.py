@@ -85,7 +85,7 @@ class Activation(Layer):
         return self.activation(x)
 
 
-@register("empty", "silence")
+@register("empty", "silence", dialects=("alexeyab",))
 class Empty(Layer):
     """Nothing: the previous layer's output again (parser.c:1450)."""
 

@@ -1,0 +1,124 @@
+"""[scale_channels], [sam] and [implicit]: outputs that weigh other outputs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from darknet_builder.activations import make_activation
+from darknet_builder.errors import ShapeError
+from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
+from darknet_builder.parser import Block
+from darknet_builder.shapes import Shape
+
+
+class _Product(Layer):
+    """The previous layer's output times that of ``from=``, then an activation.
+
+    Args:
+        in_shape: the previous layer's: the weights.
+        out_shape: that of ``from=``: what is weighed.
+        activation: Darknet's name.
+    """
+
+    def __init__(self, in_shape: Shape, out_shape: Shape, *, activation: str = "linear") -> None:
+        super().__init__(in_shape, out_shape)
+        self.activation = make_activation(activation)
+
+    def forward(self, weights: Tensor, x: Tensor) -> Tensor:
+        """Weights and (B, C, H, W) -> (B, C, H, W)."""
+        return self.activation(weights * x)
+
+    def flops(self) -> int:
+        """One product a value."""
+        return self.out_shape.size
+
+    def summary_cells(self) -> tuple[str, str]:
+        """The index of what is weighed."""
+        return "", str(self.sources[1])
+
+
+@register("scale_channels", dialects=("alexeyab",))
+class ScaleChannels(_Product):
+    """One weight a channel, or with ``scale_wh`` one weight a pixel (scale_channels_layer.c).
+
+    Args:
+        in_shape: (C, 1, 1), or (1, H, W) with ``scale_wh``.
+        out_shape: (C, H, W).
+        scale_wh: which of the two.
+        activation: Darknet's name.
+
+    Raises:
+        ShapeError: when the weights do not fit.
+    """
+
+    def __init__(self, in_shape: Shape, out_shape: Shape, *, scale_wh: bool = False,
+                 activation: str = "linear") -> None:
+        expected = Shape(1, out_shape.height, out_shape.width) if scale_wh else Shape(out_shape.channels)
+        if in_shape != expected:
+            raise ShapeError(f"needs weights of {expected} for {out_shape}, the layer before gives {in_shape}")
+        super().__init__(in_shape, out_shape, activation=activation)
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> ScaleChannels:
+        """parser.c:990."""
+        source = graph.reference(block, "from")
+        layer = cls(graph.shape, graph.shape_of(source), scale_wh=block.get_flag("scale_wh"),
+                    activation=read_activation(block, "linear"))
+        layer.sources = (graph.index - 1, source)
+        return layer
+
+
+@register("sam", dialects=("alexeyab",))
+class Sam(_Product):
+    """One weight a value (sam_layer.c)."""
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Sam:
+        """parser.c:1014."""
+        source = graph.reference(block, "from")
+        if graph.shape_of(source) != graph.shape:
+            raise block.error(f"layer {source} gives {graph.shape_of(source)}, the layer before {graph.shape}: "
+                              "they must be of one shape", "from")
+        layer = cls(graph.shape, graph.shape_of(source), activation=read_activation(block, "linear"))
+        layer.sources = (graph.index - 1, source)
+        return layer
+
+
+@register("implicit", dialects=("alexeyab",))
+class Implicit(Layer):
+    """A learnt constant that depends on no input (representation_layer.c).
+
+    Args:
+        in_shape: any; only the number of images is taken from it.
+        filters: channels of the constant.
+        atoms: its rows.
+        mean: of the values that it begins with.
+        std: their spread.
+    """
+
+    def __init__(self, in_shape: Shape, *, filters: int = 128, atoms: int = 1, mean: float = 0.0,
+                 std: float = .2) -> None:
+        super().__init__(in_shape, Shape(filters, atoms, 1))
+        self.mean, self.std = mean, std
+        self.weight = nn.Parameter(torch.empty(atoms, filters))
+        self.reset_parameters()
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Implicit:
+        """parser.c:1037."""
+        return cls(graph.shape, filters=block.get_int("filters", 128, minimum=1),
+                   atoms=block.get_int("atoms", 1, minimum=1), mean=block.get_float("mean", 0.0),
+                   std=block.get_float("std", .2))
+
+    def reset_parameters(self) -> None:
+        """Normal values around ``mean`` (representation_layer.c:30)."""
+        nn.init.normal_(self.weight, self.mean, self.std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (B, filters, atoms, 1), the same for every image."""
+        return self.weight.view(1, *self.out_shape.batched(1)[1:]).expand(x.shape[0], -1, -1, -1)
+
+    def weight_layout(self, header: WeightsHeader) -> WeightLayout:
+        """The constant (parser.c:2250)."""
+        return [("weight", self.weight)]

@@ -1,0 +1,42 @@
+"""[contrastive]: a place for a loss over embeddings (contrastive_layer.c)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from darknet_builder.layers.base import Graph, Layer, register
+from darknet_builder.parser import Block
+from darknet_builder.shapes import Shape, flat
+
+
+@register("contrastive", dialects=("alexeyab",))
+class Contrastive(Layer):
+    """Without a truth it gives zeros; the embeddings are its input.
+
+    Args:
+        in_shape: the embeddings.
+        classes: how many.
+        temperature: of the similarities.
+        yolo_layer: the head whose boxes the embeddings belong to.
+    """
+
+    is_cost = True
+
+    def __init__(self, in_shape: Shape, *, classes: int = 1000, temperature: float = 1.0, yolo_layer: int = 0) -> None:
+        super().__init__(in_shape, flat(in_shape.size))
+        self.classes, self.temperature, self.yolo_layer = classes, temperature, yolo_layer
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Contrastive:
+        """parser.c:363."""
+        head = graph.reference(block, "yolo_layer")
+        if graph.layers[head].section != "yolo":
+            raise block.error(f"layer {head} is a [{graph.layers[head].section}]; expected a [yolo]", "yolo_layer")
+        block.ignore("cls_normalizer", "max_delta", "contrastive_neg_max")
+        return cls(graph.shape, classes=block.get_int("classes", 1000, minimum=1),
+                   temperature=block.get_float("temperature", 1.0), yolo_layer=head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (B, N) of zeros."""
+        return torch.zeros_like(x).flatten(1)

@@ -1,0 +1,70 @@
+"""[Gaussian_yolo]: a yolo head that also says how sure it is of each coordinate (gaussian_yolo_layer.c)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from darknet_builder.boxes import GREEDY_BETA, NMS_KINDS, Candidates
+from darknet_builder.layers.base import Graph, register
+from darknet_builder.layers.heads import AnchorHead, AugmentOptions, YoloLossOptions, anchor_boxes, read_anchors
+from darknet_builder.parser import Block
+from darknet_builder.shapes import Shape
+
+_POINTS = {"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}
+"""``yolo_point=``: what x and y mean, as the share of the size that leads from there to the centre."""
+
+
+@register("Gaussian_yolo", dialects=("alexeyab",))
+class GaussianYolo(AnchorHead):
+    """Boxes from a map of A anchors: x, y, w, h, each with its uncertainty behind it, objectness and C class scores.
+
+    Args:
+        in_shape: (A * (9 + C), H, W).
+        yolo_point: what x and y are: ``center``, ``left_top`` or ``right_bottom``.
+        anchors, mask, classes, scale_x_y, nms_kind, beta_nms, loss, augment: see ``AnchorHead``.
+    """
+
+    box_values = 9
+
+    def __init__(self, in_shape: Shape, *, yolo_point: str = "center", anchors: list[tuple[float, float]],
+                 mask: list[int], classes: int, scale_x_y: float = 1.0, nms_kind: str = "default",
+                 beta_nms: float = GREEDY_BETA, loss: YoloLossOptions | None = None,
+                 augment: AugmentOptions | None = None) -> None:
+        super().__init__(in_shape, anchors=anchors, mask=mask, classes=classes, scale_x_y=scale_x_y,
+                         nms_kind=nms_kind, beta_nms=beta_nms, loss=loss, augment=augment)
+        self.yolo_point = yolo_point
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> GaussianYolo:
+        """parser.c:600."""
+        anchors, mask = read_anchors(block)
+        classes = block.get_int("classes", 20, minimum=1)
+        block.ignore("map")
+        return cls(
+            graph.image_shape(block), anchors=anchors, mask=mask, classes=classes,
+            yolo_point=block.get_choice("yolo_point", "center", tuple(_POINTS)),
+            scale_x_y=block.get_float("scale_x_y", 1.0),
+            nms_kind=block.get_choice("nms_kind", "default", NMS_KINDS),
+            beta_nms=block.get_float("beta_nms", GREEDY_BETA),
+            loss=YoloLossOptions.from_block(block, classes), augment=AugmentOptions.from_block(block),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw map (B, A * (9 + C), H, W) -> as Darknet holds it: only w and h stay raw (gaussian_yolo_layer.c:411)."""
+        maps = self.split(x)
+        stretched = maps[:, :, 0:3:2].sigmoid() * self.scale_x_y - (self.scale_x_y - 1) / 2
+        return torch.cat((
+            stretched[:, :, :1], maps[:, :, 1:2].sigmoid(), stretched[:, :, 1:], maps[:, :, 3:4].sigmoid(),
+            maps[:, :, 4:5], maps[:, :, 5:6].sigmoid(), maps[:, :, 6:7], maps[:, :, 7:].sigmoid(),
+        ), 2).flatten(1, 2)
+
+    def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
+        """Raw map -> N = A * H * W candidates; the mean uncertainty lowers the scores (gaussian_yolo_layer.c:819)."""
+        maps = self.split(self(raw)).permute(0, 1, 3, 4, 2).flatten(1, 3)  # (B, N, 9 + C)
+        boxes = anchor_boxes(maps[..., 0:8:2], raw.shape[2:], self.masked_anchors, net_size)
+        share = _POINTS[self.yolo_point]
+        boxes = torch.cat((boxes[..., :2] + share * boxes[..., 2:], boxes[..., 2:]), -1)
+        objectness = maps[..., 8]
+        certainty = 1 - maps[..., 1:8:2].mean(-1)
+        return Candidates(boxes, objectness, (objectness * certainty).unsqueeze(-1) * maps[..., self.box_values:])

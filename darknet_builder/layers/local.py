@@ -1,0 +1,74 @@
+"""[local]: a convolution with weights of its own at every place (local_layer.c)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from darknet_builder.activations import make_activation
+from darknet_builder.errors import ShapeError
+from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
+from darknet_builder.layers.parts import check_positive
+from darknet_builder.parser import Block
+from darknet_builder.shapes import Shape, convolution_output
+
+
+@register("local")
+class Local(Layer):
+    """A locally connected layer.
+
+    Args:
+        in_shape: (C, H, W).
+        filters: output channels.
+        size: kernel side.
+        stride: in both directions.
+        padding: on each side; Darknet's own sizes fit only 0, or 1 with ``size`` 3.
+        activation: Darknet's name.
+
+    Raises:
+        ShapeError: for a padding that Darknet would read beyond its memory with, or when nothing is left.
+    """
+
+    def __init__(self, in_shape: Shape, *, filters: int, size: int = 1, stride: int = 1, padding: int = 0,
+                 activation: str = "logistic") -> None:
+        if padding and (padding, size) != (1, 3):
+            raise ShapeError(f"pad={padding} with size={size}: a local layer takes pad=0, or pad=1 with size=3")
+        height, width = (convolution_output(length, size, stride, padding)
+                         for length in (in_shape.height, in_shape.width))
+        shape = check_positive(Shape(filters, height, width), f"a {size} x {size} kernel on {in_shape}")
+        super().__init__(in_shape, shape)
+        self.size, self.stride, self.padding = size, stride, padding
+        self.weight = nn.Parameter(torch.empty(height * width, filters, in_shape.channels * size * size))
+        self.bias = nn.Parameter(torch.empty(filters, height, width))
+        self.activation = make_activation(activation)
+        self.reset_parameters()
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Local:
+        """parser.c:144."""
+        return cls(graph.image_shape(block), filters=block.get_int("filters", 1, minimum=1),
+                   size=block.get_int("size", 1, minimum=1), stride=block.get_int("stride", 1, minimum=1),
+                   padding=block.get_int("pad", 0, minimum=0), activation=read_activation(block, "logistic"))
+
+    def reset_parameters(self) -> None:
+        """U(-1, 1) * sqrt(2 / fan_in), bias 0 (local_layer.c:60)."""
+        bound = math.sqrt(2 / self.weight.shape[2])
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, filters, H', W')."""
+        patches = F.unfold(x, self.size, padding=self.padding, stride=self.stride)  # (B, C * k * k, places)
+        values = torch.einsum("bkp,pnk->bnp", patches, self.weight)
+        return self.activation(values.unflatten(2, self.bias.shape[1:]) + self.bias)
+
+    def weight_layout(self, header: WeightsHeader) -> WeightLayout:
+        """bias, weight (parser.c:2352)."""
+        return [("bias", self.bias), ("weight", self.weight)]
+
+    def summary_cells(self) -> tuple[str, str]:
+        """Filters and ``3 x 3 / 1``."""
+        return f"{self.out_shape.channels}", f"{self.size} x {self.size} / {self.stride}"

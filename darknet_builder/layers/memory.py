@@ -1,0 +1,75 @@
+"""What all recurrent layers share: a state that lives between calls, and the walk over frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from darknet_builder.errors import InputError
+from darknet_builder.layers.base import Layer, WeightLayout, WeightsHeader
+from darknet_builder.shapes import Shape
+
+
+class Recurrent(Layer):
+    """A layer with a memory.
+
+    In eval mode each call is one frame, and the state lives on until ``reset_state``. In training each call is
+    ``time_steps`` frames, one after the other along the batch, and begins with a state of zeros.
+
+    Args:
+        in_shape: of one frame.
+        out_shape: of one frame's answer.
+        state_shapes: the states by name. They are buffers, so that they move with the module, but are not saved.
+        time_steps: frames in a row during training.
+    """
+
+    def __init__(self, in_shape: Shape, out_shape: Shape, state_shapes: Mapping[str, Shape], time_steps: int) -> None:
+        super().__init__(in_shape, out_shape)
+        self.state_shapes = dict(state_shapes)
+        self.time_steps = time_steps
+        self.reset_state()
+
+    def reset_state(self) -> None:
+        """Forget all frames."""
+        for name in self.state_shapes:
+            self.register_buffer(name, None, persistent=False)
+
+    def step(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
+        """One frame: (B, ...) and the states -> the answer; ``state`` is brought up to date in place."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (B, ...): one frame, or ``time_steps`` frames in training."""
+        if not self.training:
+            state = self._old_state(x)
+            answer = self.step(x, state)
+            for name, value in state.items():
+                setattr(self, name, value.detach())
+            return answer
+        if x.shape[0] % self.time_steps:
+            raise InputError(f"a batch of {x.shape[0]} cannot be cut into time_steps={self.time_steps} frames")
+        frames = x.chunk(self.time_steps)
+        state = self._zero_state(frames[0])
+        return torch.cat([self.step(frame, state) for frame in frames])
+
+    def _zero_state(self, x: Tensor) -> dict[str, Tensor]:
+        return {name: x.new_zeros(shape.batched(x.shape[0])) for name, shape in self.state_shapes.items()}
+
+    def _old_state(self, x: Tensor) -> dict[str, Tensor]:
+        state = self._zero_state(x)
+        for name, zero in state.items():
+            old = getattr(self, name)
+            if old is not None and old.shape != zero.shape:
+                raise InputError(f"the state of the [{self.section}] layer holds {old.shape[0]} sequences, the input "
+                                 f"{x.shape[0]}; call network.reset_state() before a new batch")
+            state[name] = zero if old is None else old
+        return state
+
+
+def concatenate(parts: Mapping[str, nn.Module], header: WeightsHeader) -> WeightLayout:
+    """The layouts of several layers in a row, their names in front."""
+    return [(f"{name}.{tensor_name}", tensor) for name, part in parts.items()
+            for tensor_name, tensor in cast(Layer, part).weight_layout(header)]

@@ -1,0 +1,122 @@
+"""Sections that only pjreddie's Darknet knows: [deconvolutional], [logistic] and [iseg]."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from darknet_builder.activations import make_activation
+from darknet_builder.errors import ShapeError
+from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
+from darknet_builder.layers.parts import batch_norm_2d, check_positive, norm_layout
+from darknet_builder.parser import Block
+from darknet_builder.shapes import Shape, flat
+
+
+class TransposedConvolution(nn.ConvTranspose2d):
+    """``nn.ConvTranspose2d`` with Darknet's initialisation (P deconvolutional_layer.c:60)."""
+
+    def reset_parameters(self) -> None:
+        """0.02 times normal values, bias 0."""
+        nn.init.normal_(self.weight, 0, .02)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+@register("deconvolutional", "deconv", dialects=("pjreddie",))
+class Deconvolutional(Layer):
+    """Transposed convolution, batch norm, activation (P deconvolutional_layer.c).
+
+    Args:
+        in_shape: (C, H, W).
+        filters: output channels.
+        size: kernel side.
+        stride: in both directions.
+        padding: taken off on each side.
+        batch_normalize: with batch norm and no bias of the convolution's own.
+        activation: Darknet's name.
+    """
+
+    def __init__(self, in_shape: Shape, *, filters: int, size: int = 1, stride: int = 1, padding: int = 0,
+                 batch_normalize: bool = False, activation: str = "logistic") -> None:
+        height, width = ((length - 1) * stride + size - 2 * padding for length in (in_shape.height, in_shape.width))
+        shape = check_positive(Shape(filters, height, width), f"a {size} x {size} transposed kernel on {in_shape}")
+        super().__init__(in_shape, shape)
+        self.conv = TransposedConvolution(in_shape.channels, filters, size, stride, padding, bias=not batch_normalize)
+        self.norm = batch_norm_2d(filters) if batch_normalize else None
+        self.activation = make_activation(activation)
+        self.size, self.stride = size, stride
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Deconvolutional:
+        """P parser.c:150."""
+        size = block.get_int("size", 1, minimum=1)
+        padding = block.get_int("padding", 0, minimum=0)
+        return cls(graph.image_shape(block), filters=block.get_int("filters", 1, minimum=1), size=size,
+                   stride=block.get_int("stride", 1, minimum=1),
+                   padding=size // 2 if block.get_flag("pad") else padding,
+                   batch_normalize=block.get_flag("batch_normalize"), activation=read_activation(block, "logistic"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, filters, H', W')."""
+        x = self.conv(x)
+        return self.activation(x if self.norm is None else self.norm(x))
+
+    def weight_layout(self, header: WeightsHeader) -> WeightLayout:
+        """bias, [scale, mean, var], weight as (C, filters, k, k) (P parser.c:1260)."""
+        if self.norm is None:
+            assert self.conv.bias is not None
+            return [("bias", self.conv.bias), ("weight", self.conv.weight)]
+        return [("bias", self.norm.bias), *norm_layout(self.norm), ("weight", self.conv.weight)]
+
+    def summary_cells(self) -> tuple[str, str]:
+        """Filters and ``3 x 3 / 2``."""
+        return f"{self.out_shape.channels}", f"{self.size} x {self.size} / {self.stride}"
+
+
+@register("logistic", "logxent", dialects=("pjreddie",))
+class Logistic(Layer):
+    """A logistic at the end, for a cross entropy of independent classes (P logistic_layer.c): (B, ...) -> (B, N)."""
+
+    def __init__(self, in_shape: Shape) -> None:
+        super().__init__(in_shape, flat(in_shape.size))
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Logistic:
+        """P parser.c:297."""
+        return cls(graph.shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (B, N)."""
+        return torch.sigmoid(x.flatten(1))
+
+
+@register("iseg", dialects=("pjreddie",))
+class Iseg(Layer):
+    """Instance segmentation: class maps through a logistic, embeddings of instances as they are (P iseg_layer.c).
+
+    Args:
+        in_shape: (classes + ids, H, W).
+        classes: maps of classes.
+        ids: maps of embeddings.
+
+    Raises:
+        ShapeError: when the channels before it do not fit.
+    """
+
+    def __init__(self, in_shape: Shape, *, classes: int = 20, ids: int = 32) -> None:
+        if in_shape.channels != classes + ids:
+            raise ShapeError(f"needs filters={classes + ids} in the layer before it, which gives {in_shape.channels}: "
+                             f"classes + ids = {classes} + {ids}")
+        super().__init__(in_shape, in_shape)
+        self.classes = classes
+
+    @classmethod
+    def from_block(cls, block: Block, graph: Graph) -> Iseg:
+        """P parser.c:307."""
+        return cls(graph.image_shape(block), classes=block.get_int("classes", 20, minimum=1),
+                   ids=block.get_int("ids", 32, minimum=0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, classes + ids, H, W) -> the same shape."""
+        return torch.cat((x[:, :self.classes].sigmoid(), x[:, self.classes:]), 1)

@@ -1,0 +1,284 @@
+"""``.weights`` files: a header of 16 or 20 bytes, then float32 without names, in the order of ``weight_layout``.
+
+One walk over that layout loads, saves, counts and names the place of every error. Source: parser.c:2254 (load),
+parser.c:1999 (save).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darknet_builder.errors import InputError, WeightsError
+from darknet_builder.files import atomic_path
+from darknet_builder.layers.base import Layer, WeightsHeader
+from darknet_builder.layers.heads import AnchorHead
+from darknet_builder.layers.region import Region
+from darknet_builder.network import Network
+
+_VERSION = struct.Struct("<iii")
+_SHORT_SEEN = struct.Struct("<I")
+_LONG_SEEN = struct.Struct("<Q")
+_FLOAT = np.dtype("<f4")
+_LARGE_VERSION = 1000
+_SCALES = ("scale", "mean", "var")
+_LFS_MARK = b"version https://git-lfs"
+_HTML_MARKS = (b"<!doctype", b"<html", b"<?xml", b"<head")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run of floats of a weights file.
+
+    Attributes:
+        index: of the layer.
+        layer: itself.
+        name: of the tensor, as ``weight_layout`` calls it.
+        tensor: where the floats belong.
+        start: how many floats of the file stand before it.
+    """
+
+    index: int
+    layer: Layer
+    name: str
+    tensor: Tensor
+    start: int
+
+    @property
+    def stop(self) -> int:
+        """How many floats of the file stand before its end."""
+        return self.start + self.tensor.numel()
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What ``load_weights`` did.
+
+    Attributes:
+        path: the file.
+        header: its version and ``seen``, the number of training images.
+        num_floats: how many floats were read.
+        num_layers: how many layers got theirs.
+        until: the first layer that was left as it was, or None when all were loaded.
+    """
+
+    path: str
+    header: WeightsHeader
+    num_floats: int
+    num_layers: int
+    until: int | None
+
+
+def load_weights(network: Network, path: str | Path, *, until: int | None = None) -> LoadReport:
+    """Pour a ``.weights`` file into a network.
+
+    The file is mapped, not read: there is no second copy in memory. Nothing is written to the network before the
+    whole file has been found to fit.
+
+    Args:
+        network: built from the cfg that the file was trained with.
+        path: the file.
+        until: load only the layers before this index, as for the ``name.conv.N`` cut-offs.
+
+    Raises:
+        WeightsError: one line that says in which way the file is wrong.
+        InputError: for an ``until`` that is no layer.
+    """
+    source = str(path)
+    header, floats = _open(network, source)
+    entries = weight_entries(network, header, until, loading=True)
+    _check_length(network, source, len(floats), entries, until)
+    _check_finite(source, floats, entries)
+    for entry in entries:
+        values = torch.from_numpy(floats[entry.start:entry.stop])
+        with torch.no_grad():
+            entry.tensor.copy_(values.view(entry.tensor.shape))
+    network.header = header
+    layers = {entry.index for entry in entries}
+    return LoadReport(source, header, entries[-1].stop if entries else 0, len(layers), until)
+
+
+def save_weights(network: Network, path: str | Path, *, until: int | None = None) -> None:
+    """Write a ``.weights`` file with the network's header; the file appears whole or not at all.
+
+    Args:
+        network: whose weights are written; ``network.header`` says version and ``seen``.
+        path: the file.
+        until: write only the layers before this index (``darknet partial``).
+
+    Raises:
+        WeightsError: when the file cannot be written.
+        InputError: for an ``until`` that is no layer.
+    """
+    entries = weight_entries(network, until=until)
+    try:
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            file.write(_pack_header(network.header, _short_seen(network, network.header.major, network.header.minor)))
+            for entry in entries:
+                values = entry.tensor.detach().to("cpu", torch.float32).contiguous().numpy()
+                file.write(values.astype(_FLOAT, copy=False).tobytes())
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def weight_entries(network: Network, header: WeightsHeader | None = None, until: int | None = None, *,
+                   loading: bool = False) -> list[Entry]:
+    """Every run of floats of the network's weights file, in order.
+
+    Args:
+        network: whose.
+        header: of the file; the network's own by default.
+        until: only the layers before this index.
+        loading: leave out what ``dontload`` and ``dontloadscales`` say is not in a file to be loaded (parser.c:2274).
+
+    Raises:
+        InputError: for an ``until`` that is no layer.
+    """
+    layers = network.sequence()
+    if until is not None and not 0 < until <= len(layers):
+        raise InputError(f"until={until}: expected a layer from 1 to {len(layers)}")
+    entries: list[Entry] = []
+    for index, layer in enumerate(layers[:until]):
+        for name, tensor in layer.weight_layout(header or network.header):
+            absent = layer.options.dontload or (layer.options.dontloadscales and name.split(".")[-1] in _SCALES)
+            if not (loading and absent):
+                entries.append(Entry(index, layer, name, tensor, entries[-1].stop if entries else 0))
+    return entries
+
+
+# ---- the header -------------------------------------------------------------------------------------
+
+
+def _short_seen(network: Network, major: int, minor: int) -> bool:
+    """Whether ``seen`` has 32 bits (parser.c:2260; pjreddie's parser.c:1236)."""
+    too_large = major >= _LARGE_VERSION or minor >= _LARGE_VERSION
+    return major * 10 + minor < 2 or (too_large and network.dialect.large_version_is_short)
+
+
+def _pack_header(header: WeightsHeader, short: bool) -> bytes:
+    seen = _SHORT_SEEN if short else _LONG_SEEN
+    return _VERSION.pack(header.major, header.minor, header.revision) + seen.pack(header.seen)
+
+
+def _open(network: Network, source: str) -> tuple[WeightsHeader, np.ndarray]:
+    """The header, and the floats after it as a mapping of the file."""
+    size = _file_size(source)
+    with open(source, "rb") as file:
+        head = file.read(_VERSION.size + _LONG_SEEN.size)
+    _check_kind(source, head, size)
+    major, minor, revision = _VERSION.unpack_from(head)
+    short = _short_seen(network, major, minor)
+    layout = _SHORT_SEEN if short else _LONG_SEEN
+    start = _VERSION.size + layout.size
+    if size < start:
+        raise WeightsError(f"{source}: has {size} bytes, less than the header of {start}; download it again")
+    if (size - start) % _FLOAT.itemsize:
+        raise WeightsError(f"{source}: its {size - start} bytes after the header are no whole number of floats; "
+                           "it was cut off while it was copied, or it is no .weights file")
+    header = WeightsHeader(major, minor, revision, layout.unpack_from(head, _VERSION.size)[0])
+    if size == start:
+        return header, np.empty(0, _FLOAT)
+    # Copy-on-write, because torch wants memory that it may write to; nothing ever does.
+    return header, np.memmap(source, _FLOAT, "c", offset=start)
+
+
+def _file_size(source: str) -> int:
+    path = Path(source)
+    if path.is_dir():
+        raise WeightsError(f"{source}: is a folder, not a .weights file")
+    try:
+        with path.open("rb"):
+            return path.stat().st_size
+    except FileNotFoundError:
+        raise WeightsError(f"{source}: no such weights file") from None
+    except OSError as error:
+        raise WeightsError(f"{source}: cannot be read: {error.strerror}") from None
+
+
+def _check_kind(source: str, head: bytes, size: int) -> None:
+    """Name the files that are often saved under a weights file's name."""
+    start = head.lstrip().lower()
+    if head.startswith(_LFS_MARK[:len(head)]) and head:
+        raise WeightsError(f"{source}: is a Git LFS pointer, not the weights; run 'git lfs pull' where it came from")
+    if start.startswith(_HTML_MARKS):
+        raise WeightsError(f"{source}: is a web page, not the weights; open its address in a browser and look")
+    if start.startswith(b"[net"):
+        raise WeightsError(f"{source}: is a cfg, not weights; were cfg and weights exchanged?")
+    if head.startswith(b"PK\x03\x04"):
+        raise WeightsError(f"{source}: is a zip archive or a PyTorch file, not Darknet weights")
+    if size < _VERSION.size + _SHORT_SEEN.size:
+        raise WeightsError(f"{source}: has {size} bytes, less than a header of 16 or 20; download it again")
+
+
+# ---- whether the floats fit -------------------------------------------------------------------------
+
+
+def _check_length(network: Network, source: str, available: int, entries: list[Entry], until: int | None) -> None:
+    needed = entries[-1].stop if entries else 0
+    if available < needed:
+        raise WeightsError(_too_short(network, source, available, entries))
+    if available > needed and until is None:
+        raise WeightsError(_too_long(network, source, needed, available - needed))
+
+
+def _too_short(network: Network, source: str, available: int, entries: list[Entry]) -> str:
+    broken = next(entry for entry in entries if entry.stop > available)
+    block = network.blocks[broken.index + 1]
+    missing = entries[-1].stop - available
+    text = (f"{source}: ends at float {available}, {missing} too early: in {broken.name} "
+            f"{tuple(broken.tensor.shape)} of layer {broken.index} ({block.where()}); ")
+    if available and broken.start == available and entries[entries.index(broken) - 1].index != broken.index:
+        return text + (f"it holds exactly the layers before: load such a cut-off with "
+                       f"until={_first_without_weights(network, broken.index)}, or the download is not complete")
+    return text + (_fitting_classes(network, -missing) or "the file is not complete, or belongs to another cfg")
+
+
+def _first_without_weights(network: Network, index: int) -> int:
+    """The smallest cut that holds the same weights as a cut at ``index``."""
+    layers = network.sequence()
+    while index > 1 and not layers[index - 1].num_stored():
+        index -= 1
+    return index
+
+
+def _too_long(network: Network, source: str, needed: int, surplus: int) -> str:
+    cause = _fitting_classes(network, surplus) or "it belongs to another cfg"
+    return f"{source}: {surplus} floats are left over after the {needed} that the network takes; {cause}"
+
+
+def _fitting_classes(network: Network, difference: int) -> str:
+    """The most common cause of a wrong length: the file was trained for another number of classes."""
+    heads = [head for head in network.heads if isinstance(head, AnchorHead | Region)]
+    if not heads or len({head.classes for head in heads}) > 1:
+        return ""
+    per_class = 0
+    layers = network.sequence()
+    for head in heads:
+        source = layers[head.sources[0]]
+        anchors = source.out_shape.channels // (head.classes + head.box_values)
+        per_class += anchors * source.num_stored() // source.out_shape.channels
+    classes = heads[0].classes + difference // per_class if per_class else 0
+    if classes < 1 or difference % per_class:
+        return ""
+    return f"it fits this cfg with classes={classes} (and filters to match) instead of {heads[0].classes}"
+
+
+def _check_finite(source: str, floats: np.ndarray, entries: list[Entry]) -> None:
+    for entry in entries:
+        values = torch.from_numpy(floats[entry.start:entry.stop])
+        # A float64 sum of float32 values cannot overflow: it is finite when all its parts are.
+        if not bool(torch.isfinite(values.sum(dtype=torch.float64))):
+            _refuse(source, entry, values, ~torch.isfinite(values), "the training diverged or the file is damaged")
+        if entry.name.endswith("var") and bool((values < 0).any()):
+            _refuse(source, entry, values, values < 0, "a variance is never negative: the file belongs to another cfg")
+
+
+def _refuse(source: str, entry: Entry, values: Tensor, wrong: Tensor, cause: str) -> None:
+    place = int(wrong.nonzero()[0])
+    raise WeightsError(f"{source}: float {entry.start + place} is {float(values[place]):g}, in {entry.name} of layer "
+                       f"{entry.index} [{entry.layer.section}]; {cause}")
