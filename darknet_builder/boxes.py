@@ -6,6 +6,7 @@ axes' own direction. Sources are AlexeyAB/darknet's box.c.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,8 @@ from darknet_builder.errors import InputError, did_you_mean
 
 NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms")
 GREEDY_BETA = 0.6
+CIOU_EPSILON = 1e-6
+"""Keeps alpha finite for equal boxes (box.c:253)."""
 
 
 @dataclass(frozen=True)
@@ -44,24 +47,64 @@ def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
     return torch.cat(((low + high) / 2, high - low), -1)
 
 
-def pairwise_iou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
-    """Intersection over union of every pair: (N, 4), (M, 4) -> (N, M); 0 where the union is 0 (box.c:146)."""
-    first, second = cxcywh_to_xyxy(first_cxcywh)[:, None], cxcywh_to_xyxy(second_cxcywh)[None]
-    extent = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
-    intersection = extent.clamp(min=0).prod(-1)
-    areas = first_cxcywh[:, None, 2:].prod(-1) + second_cxcywh[None, :, 2:].prod(-1)
-    union = areas - intersection
+def iou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
+    """Intersection over union: (..., 4), (..., 4) broadcast -> (...); 0 where the union is 0 (box.c:146)."""
+    intersection, union = _intersection_and_union(first_cxcywh, second_cxcywh)
     return torch.where((union == 0) | (intersection == 0), torch.zeros_like(union), intersection / union)
 
 
-def pairwise_diou(first_cxcywh: Tensor, second_cxcywh: Tensor, beta: float) -> Tensor:
+def giou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
+    """IoU - (C - U) / C, with C the area around both boxes: (..., 4), (..., 4) -> (...) (box.c:160)."""
+    _, union = _intersection_and_union(first_cxcywh, second_cxcywh)
+    area = _around(first_cxcywh, second_cxcywh).prod(-1)
+    overlap = iou(first_cxcywh, second_cxcywh)
+    return torch.where(area == 0, overlap, overlap - (area - union) / area)
+
+
+def diou(first_cxcywh: Tensor, second_cxcywh: Tensor, beta: float) -> Tensor:
     """IoU - (d^2 / c^2)^beta: d between centres, c the diagonal around both boxes (box.c:195, box.c:222)."""
-    iou = pairwise_iou(first_cxcywh, second_cxcywh)
-    first, second = cxcywh_to_xyxy(first_cxcywh)[:, None], cxcywh_to_xyxy(second_cxcywh)[None]
-    around = torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(first[..., :2], second[..., :2])
-    diagonal = around.square().sum(-1)
-    distance = (first_cxcywh[:, None, :2] - second_cxcywh[None, :, :2]).square().sum(-1)
-    return torch.where(diagonal == 0, iou, iou - (distance / diagonal).pow(beta))
+    overlap = iou(first_cxcywh, second_cxcywh)
+    diagonal = _around(first_cxcywh, second_cxcywh).square().sum(-1)
+    distance = (first_cxcywh[..., :2] - second_cxcywh[..., :2]).square().sum(-1)
+    return torch.where(diagonal == 0, overlap, overlap - (distance / diagonal).pow(beta))
+
+
+def ciou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
+    """IoU - d^2 / c^2 - alpha v, with v the difference of the shapes (box.c:243)."""
+    overlap = iou(first_cxcywh, second_cxcywh)
+    diagonal = _around(first_cxcywh, second_cxcywh).square().sum(-1)
+    shape = 4 / math.pi ** 2 * (slant(second_cxcywh) - slant(first_cxcywh)).square()
+    alpha = shape / (1 - overlap + shape + CIOU_EPSILON)
+    distance = (first_cxcywh[..., :2] - second_cxcywh[..., :2]).square().sum(-1)
+    return torch.where(diagonal == 0, overlap, overlap - distance / diagonal - alpha * shape)
+
+
+def slant(boxes_cxcywh: Tensor) -> Tensor:
+    """(..., 4) -> (...): the angle whose tangent is width / height."""
+    return (boxes_cxcywh[..., 2] / boxes_cxcywh[..., 3]).atan()
+
+
+def _intersection_and_union(first_cxcywh: Tensor, second_cxcywh: Tensor) -> tuple[Tensor, Tensor]:
+    first, second = cxcywh_to_xyxy(first_cxcywh), cxcywh_to_xyxy(second_cxcywh)
+    extent = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
+    intersection = extent.clamp(min=0).prod(-1)
+    return intersection, first_cxcywh[..., 2:].prod(-1) + second_cxcywh[..., 2:].prod(-1) - intersection
+
+
+def _around(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
+    """(..., 2): width and height of the smallest box around both."""
+    first, second = cxcywh_to_xyxy(first_cxcywh), cxcywh_to_xyxy(second_cxcywh)
+    return torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(first[..., :2], second[..., :2])
+
+
+def pairwise_iou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
+    """``iou`` of every pair: (N, 4), (M, 4) -> (N, M)."""
+    return iou(first_cxcywh[:, None], second_cxcywh[None])
+
+
+def pairwise_diou(first_cxcywh: Tensor, second_cxcywh: Tensor, beta: float) -> Tensor:
+    """``diou`` of every pair: (N, 4), (M, 4) -> (N, M)."""
+    return diou(first_cxcywh[:, None], second_cxcywh[None], beta)
 
 
 def overlap_for(kind: str, boxes_cxcywh: Tensor, beta: float) -> Tensor:
