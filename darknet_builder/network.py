@@ -116,10 +116,18 @@ class Network(nn.Module):
         Args:
             x: as for ``forward``.
         """
+        return self.outputs_of(x, range(len(self.layers)))
+
+    def outputs_of(self, x: Tensor, indices: Sequence[int]) -> list[Tensor]:
+        """The outputs of some layers, for no more work than they need.
+
+        Args:
+            x: as for ``forward``.
+            indices: Darknet's own; ``NETWORK_INPUT`` is ``x`` itself.
+        """
         self._check_input(x)
-        everything = tuple(range(len(self.layers)))
-        outputs = self._run(x, self._plan(everything))
-        return [outputs[index] for index in everything]
+        outputs = self._run(x, self._plan(tuple(indices)))
+        return [outputs[index] for index in indices]
 
     def _run(self, x: Tensor, plan: _Plan) -> dict[int, Tensor]:
         outputs = {NETWORK_INPUT: x}

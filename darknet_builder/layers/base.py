@@ -46,7 +46,7 @@ class CommonOptions:
     learning_rate: float = 1.0
     clip: float = 0.0
     onlyforward: bool = False
-    stopbackward: bool = False
+    stopbackward: int = 0
     dont_update: int = 0
     burnin_update: int = 0
     train_only_bn: bool = False
@@ -60,7 +60,7 @@ class CommonOptions:
             learning_rate=block.get_float("learning_rate", 1.0),
             clip=block.get_float("clip", 0.0),
             onlyforward=block.get_flag("onlyforward"),
-            stopbackward=block.get_flag("stopbackward"),
+            stopbackward=block.get_int("stopbackward", 0),
             dont_update=block.get_int("dont_update", 0),
             burnin_update=block.get_int("burnin_update", 0),
             train_only_bn=block.get_flag("train_only_bn"),
