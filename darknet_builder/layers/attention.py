@@ -29,10 +29,6 @@ class _Product(Layer):
         """Weights and (B, C, H, W) -> (B, C, H, W)."""
         return self.activation(weights * x)
 
-    def flops(self) -> int:
-        """One product a value."""
-        return self.out_shape.size
-
     def summary_cells(self) -> tuple[str, str]:
         """The index of what is weighed."""
         return "", str(self.sources[1])

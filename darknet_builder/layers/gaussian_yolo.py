@@ -11,7 +11,7 @@ from darknet_builder.layers.heads import AnchorHead, AugmentOptions, YoloLossOpt
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
-_POINTS = {"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}
+YOLO_POINTS = {"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}
 """``yolo_point=``: what x and y mean, as the share of the size that leads from there to the centre."""
 
 
@@ -43,7 +43,7 @@ class GaussianYolo(AnchorHead):
         block.ignore("map")
         return cls(
             graph.image_shape(block), anchors=anchors, mask=mask, classes=classes,
-            yolo_point=block.get_choice("yolo_point", "center", tuple(_POINTS)),
+            yolo_point=block.get_choice("yolo_point", "center", tuple(YOLO_POINTS)),
             scale_x_y=block.get_float("scale_x_y", 1.0),
             nms_kind=block.get_choice("nms_kind", "default", NMS_KINDS),
             beta_nms=block.get_float("beta_nms", GREEDY_BETA),
@@ -63,7 +63,7 @@ class GaussianYolo(AnchorHead):
         """Raw map -> N = A * H * W candidates; the mean uncertainty lowers the scores (gaussian_yolo_layer.c:819)."""
         maps = self.split(self(raw)).permute(0, 1, 3, 4, 2).flatten(1, 3)  # (B, N, 9 + C)
         boxes = anchor_boxes(maps[..., 0:8:2], raw.shape[2:], self.masked_anchors, net_size)
-        share = _POINTS[self.yolo_point]
+        share = YOLO_POINTS[self.yolo_point]
         boxes = torch.cat((boxes[..., :2] + share * boxes[..., 2:], boxes[..., 2:]), -1)
         objectness = maps[..., 8]
         certainty = 1 - maps[..., 1:8:2].mean(-1)

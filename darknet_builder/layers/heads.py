@@ -135,13 +135,18 @@ def read_anchors(block: Block) -> tuple[list[tuple[float, float]], list[int]]:
     """
     num = block.get_int("num", 1, minimum=1)
     mask = block.get_ints("mask", range(num))
-    numbers = block.get_floats("anchors", [.5] * (2 * num))[:2 * num]
+    numbers = block.get_floats("anchors", [.5] * (2 * num))
     if len(numbers) < 2 * num:
         raise block.error(f"num={num} needs {2 * num} numbers, {len(numbers)} are here", "anchors")
+    anchors = list(zip(numbers[::2], numbers[1::2], strict=False))
     for index in mask:
-        if not 0 <= index < num:
-            raise block.error(f"anchor {index} does not exist: num={num}", "mask")
-    return list(zip(numbers[::2], numbers[1::2], strict=True)), mask
+        if not 0 <= index < len(anchors):
+            raise block.error(f"anchor {index} does not exist: there are {len(anchors)}", "mask")
+    if max(mask) < num:
+        return anchors[:num], mask
+    # Darknet keeps only the first num anchors and reads beyond them (cspx-p7-mish.cfg): the list's own are meant.
+    block.warn(f"anchor {max(mask)} is beyond num={num}; all {len(anchors)} anchors of the list are used", "mask")
+    return anchors, mask
 
 
 def anchor_boxes(values: Tensor, grid: tuple[int, int] | torch.Size, anchors: list[tuple[float, float]],
