@@ -9,12 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from darknet_builder.audit import find_unregistered as find_unregistered
     from darknet_builder.errors import DarknetError as DarknetError
     from darknet_builder.network import Network as Network
     from darknet_builder.network import build_network as build_network
     from darknet_builder.parser import Block as Block
     from darknet_builder.parser import format_cfg as format_cfg
     from darknet_builder.parser import parse_cfg as parse_cfg
+    from darknet_builder.summary import Summary as Summary
+    from darknet_builder.summary import summarize as summarize
 
 __version__ = "0.1.0"
 
@@ -22,9 +25,12 @@ _HOMES = {
     "Block": "parser",
     "DarknetError": "errors",
     "Network": "network",
+    "Summary": "summary",
     "build_network": "network",
+    "find_unregistered": "audit",
     "format_cfg": "parser",
     "parse_cfg": "parser",
+    "summarize": "summary",
 }
 __all__ = sorted(_HOMES)
 

@@ -12,6 +12,7 @@ from collections import UserDict, UserList, deque
 from collections.abc import Iterator
 from types import MappingProxyType, SimpleNamespace
 
+import torch
 from torch import Tensor, nn
 
 _SEQUENCES = (list, tuple, deque, UserList)
@@ -138,11 +139,14 @@ def _items(value: object) -> Iterator[_Item]:
 
 def _attributes(module: nn.Module) -> Iterator[_Item]:
     """Its plain attributes, then those of its classes that it does not hide."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return  # compiled: what it holds lives in its C++ half, of which these attributes are only handles
     names = set(_MODULE_INTERNALS) | _recomputed(module)
     for name, value in vars(module).items():
         if name not in names:
             yield _attribute(name), value
-    names.update(vars(module), module._parameters, module._buffers, module._modules)
+    for registered in (vars(module), module._parameters, module._buffers, module._modules):
+        names.update(registered.keys())  # .keys(): a ScriptModule's mappings cannot be iterated over
     for owner in type(module).__mro__:
         if owner not in nn.Module.__mro__:
             yield from ((_attribute(name), value) for name, value in vars(owner).items() if name not in names)
@@ -150,10 +154,14 @@ def _attributes(module: nn.Module) -> Iterator[_Item]:
 
 
 def _recomputed(module: nn.Module) -> set[str]:
-    """Attributes that a hook sets anew before each ``forward``: torch's weight_norm, spectral_norm and prune."""
+    """Attributes that torch sets anew before each ``forward``.
+
+    They are the targets of the hooks of weight_norm, spectral_norm and prune, and the flat weights of an LSTM or GRU.
+    """
     hooks = module._forward_pre_hooks.values()
-    return {name for hook in hooks for key in ("name", "_tensor_name")
-            if isinstance(name := getattr(hook, key, None), str)}
+    names = {getattr(hook, key, None) for hook in hooks for key in ("name", "_tensor_name")}
+    flat = {"_flat_weights"} if isinstance(module, nn.RNNBase) else set()
+    return flat | {name for name in names if isinstance(name, str)}
 
 
 def _children(module: nn.Module) -> Iterator[_Item]:
