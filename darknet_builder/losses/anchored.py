@@ -10,13 +10,12 @@ from torch import Tensor
 
 from darknet_builder.boxes import ciou, diou, giou, iou, pairwise_iou
 from darknet_builder.layers.heads import AnchorHead
-from darknet_builder.losses.base import HeadLoss, LossContext, Targets, rounds, written_loss
+from darknet_builder.losses.base import HeadLoss, LossContext, Targets, written_loss
+from darknet_builder.losses.steps import best_overlaps, cells_of, focal_deltas, rounds
 
 _LIKELY = 0.25
 """A place counts as seen by some truth only when it is this sure of any class (yolo_layer.c:375)."""
 _DIOU_BETA = 0.6
-_FOCAL_ALPHA = 0.5
-_TINY = 1e-15
 
 
 class AnchorDeltas(ABC):
@@ -47,7 +46,7 @@ class AnchorDeltas(ABC):
 
     def write(self) -> None:
         """All of them."""
-        best, best_truth = self._best_overlaps()
+        best, best_truth = best_overlaps(self.boxes, self.truths, self.raw_shape[0])
         self._write_background(best, best_truth)
         confident = (best > self.options.truth_thresh).nonzero().flatten()
         self._write_confident(confident, best_truth[confident], best[confident])
@@ -57,20 +56,6 @@ class AnchorDeltas(ABC):
         for chosen in rounds(places):
             self._write_positive(places[chosen], self._classes_of(truths[chosen]))
         self._average_box_deltas()
-
-    def _best_overlaps(self) -> tuple[Tensor, Tensor]:
-        """Each place's best IoU over its image's truths, and which truth that is: (N,), (N,)."""
-        best = self.values.new_zeros(len(self.values))
-        truth = torch.zeros(len(self.values), dtype=torch.long, device=best.device)
-        per_image = len(self.values) // self.raw_shape[0]
-        for image in range(self.raw_shape[0]):
-            rows = (self.truths[:, 0] == image).nonzero().flatten()
-            if len(rows):
-                here = slice(image * per_image, (image + 1) * per_image)
-                overlap = pairwise_iou(self.boxes[here], self.truths[rows, 1:5]).nan_to_num(0)
-                best[here], column = overlap.max(1)
-                truth[here] = rows[column]
-        return best, truth
 
     def _write_background(self, best: Tensor, best_truth: Tensor) -> None:
         """Objectness of every place towards 0, but for those that overlap a truth and are sure of some class."""
@@ -102,7 +87,7 @@ class AnchorDeltas(ABC):
         sizes = self.truths[:, 1:5].clone()
         sizes[:, :2] = 0
         anchors = torch.cat((torch.zeros_like(self._anchor_sizes), self._anchor_sizes), 1)
-        best = pairwise_iou(anchors, sizes).argmax(0) if len(sizes) else sizes.new_zeros(0, dtype=torch.long)
+        best = pairwise_iou(anchors, sizes).argmax(0)
         mask = torch.tensor(self.head.mask, device=best.device)
         matched = best[:, None] == mask
         if self.options.iou_thresh < 1:
@@ -115,7 +100,7 @@ class AnchorDeltas(ABC):
 
     def _cells_of(self, boxes: Tensor) -> Tensor:
         """(K, 4) -> (K, 2): column and row of the cell that answers for a box."""
-        return self._to_cells(boxes[:, :2])
+        return cells_of(boxes[:, :2], self.width, self.height)
 
     def _write_positive(self, places: Tensor, classes: Tensor) -> None:
         """Objectness towards 1, classes towards the truth's; each place once."""
@@ -139,7 +124,7 @@ class AnchorDeltas(ABC):
             # Without counters_per_class Darknet never uses cls_normalizer (yolo_layer.c:350).
             fresh = fresh.scatter(1, own, fresh.gather(1, own) * multiplier * self.options.cls_normalizer)
         if self.options.focal_loss and self._knows_focal_loss:
-            fresh = _focal(shares, own)
+            fresh = focal_deltas(shares, own)
         self.delta[places, columns] = torch.where(self._has_classes(written, own), again, fresh)
 
     def _add_box_deltas(self, places: Tensor, truths: Tensor) -> None:
@@ -190,11 +175,6 @@ class AnchorDeltas(ABC):
     def _classes_of(self, truths: Tensor) -> Tensor:
         return self.truths[truths, 5].long()
 
-    def _to_cells(self, points: Tensor) -> Tensor:
-        """(K, 2) relative -> (K, 2) column and row."""
-        cells = (points * points.new_tensor([self.width, self.height])).long().clamp(min=0)
-        return torch.minimum(cells, torch.tensor([self.width - 1, self.height - 1], device=cells.device))
-
     def _corners(self, places: Tensor) -> Tensor:
         """(K,) -> (K, 2): column and row of places, as floats."""
         return torch.stack((places % self.width, places // self.width % self.height), 1).to(self.values.dtype)
@@ -243,10 +223,3 @@ def _diou(first: Tensor, second: Tensor) -> Tensor:
 
 
 _OVERLAPS = {"iou": iou, "giou": giou, "diou": _diou, "ciou": ciou}
-
-
-def _focal(shares: Tensor, own: Tensor) -> Tensor:
-    """Class deltas with focal loss, alpha 0.5 and gamma 2 (yolo_layer.c:320): (K, C), (K, 1) -> (K, C)."""
-    true = shares.gather(1, own) + _TINY
-    weight = -(1 - true) * (2 * true * true.log() + true - 1)
-    return (torch.zeros_like(shares).scatter(1, own, 1.0) - shares) * _FOCAL_ALPHA * weight

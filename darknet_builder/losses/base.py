@@ -40,8 +40,8 @@ class Targets:
     def __post_init__(self) -> None:
         for number, rows in enumerate(self.boxes):
             if rows.dim() != 2 or rows.shape[1] != TARGET_VALUES:
-                raise InputError(f"image {number} of the batch: expected boxes of shape (T, 5), rows x, y, w, h, class, "
-                                 f"got {tuple(rows.shape)}")
+                raise InputError(f"image {number} of the batch: expected boxes of shape (T, 5), rows x, y, w, h, "
+                                 f"class, got {tuple(rows.shape)}")
         if self.shares is not None and self.shares.dim() != 2:
             raise InputError(f"expected shares of classes of shape (B, C), got {tuple(self.shares.shape)}")
 
@@ -93,11 +93,14 @@ class LossContext:
         net_size: (width, height) of the network's input in pixels; anchors are in that unit.
         seen: how many images were trained on, those of this part of the batch included (network.c:367).
         loss_scale: the gradient is multiplied by this; ``parameter_groups`` divides it out again.
+        between: a layer between the raw map and the one that learns, past which the gradient is handed: the [softmax]
+            before a [cost].
     """
 
     net_size: tuple[int, int]
     seen: int = 0
     loss_scale: float = 1.0
+    between: Layer | None = None
 
 
 @dataclass(frozen=True)
@@ -177,21 +180,3 @@ def written_loss(raw: Tensor, delta: Tensor, value: Tensor, context: LossContext
     result = WrittenGradient.apply(raw, scaled, value)
     assert isinstance(result, Tensor)
     return result
-
-
-def rounds(places: Tensor) -> list[Tensor]:
-    """Cut assignments into rounds in which no place comes twice: (M,) -> index tensors, in the places' order.
-
-    Darknet writes one truth after the other, and what it writes depends on what stands there. Truths of different
-    places do not meet, so each round can be written at once; there are as many rounds as truths in the fullest place.
-    """
-    order = torch.argsort(places, stable=True)
-    ordered = places[order]
-    starts = torch.ones_like(ordered, dtype=torch.bool)
-    starts[1:] = ordered[1:] != ordered[:-1]
-    index = torch.arange(len(places), device=places.device)
-    first = torch.where(starts, index, 0).cummax(0).values
-    rank = torch.empty_like(order)
-    rank[order] = index - first
-    most = int(rank.max()) + 1 if len(places) else 0
-    return [(rank == number).nonzero().flatten() for number in range(most)]
