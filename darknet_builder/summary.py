@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -77,10 +77,11 @@ class Summary:
         """Billions of operations for one image, by Darknet's formulas."""
         return sum(layer.flops for layer in self.layers) / 1e9
 
-    def totals(self) -> dict[str, int | float]:
-        """The totals by name."""
-        return {"layers": len(self.layers), "parameters": self.parameters, "trainable": self.trainable,
-                "bflops": round(self.bflops, 9)}
+    def totals(self, rows: Sequence[LayerSummary] | None = None) -> dict[str, int | float]:
+        """The totals by name, of some rows or of all."""
+        part = self if rows is None else Summary(self.input, tuple(rows))
+        return {"layers": len(part.layers), "parameters": part.parameters, "trainable": part.trainable,
+                "bflops": round(part.bflops, 9)}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON; shapes are [channels, height, width], or [values] of a vector."""
@@ -95,7 +96,7 @@ class Summary:
                 whole network behind them where that is more.
         """
         shown = self.layers if rows is None else tuple(rows)
-        lines = _align([_HEADINGS, *(_cells(row) for row in shown)])
+        lines = align_columns([_HEADINGS, *(_cells(row) for row in shown)], left=_LEFT)
         return "\n".join([*lines, _footer(Summary(self.input, shown), self)]) + "\n"
 
     def __str__(self) -> str:
@@ -122,6 +123,18 @@ def summarize(network: Network) -> Summary:
     return Summary(network.input_shape, tuple(rows))
 
 
+def align_columns(rows: Sequence[Sequence[str]], left: Collection[str]) -> list[str]:
+    """Lines of text with their cells under each other; columns whose heading is in ``left`` begin at the left.
+
+    Args:
+        rows: of equal length, the headings first.
+        left: headings of the columns of words; all others are numbers, and end at the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [_GAP.join(cell.ljust(width) if heading in left else cell.rjust(width)
+                      for cell, width, heading in zip(row, widths, rows[0], strict=True)).rstrip() for row in rows]
+
+
 def _shape_data(shape: Shape) -> list[int]:
     return list(shape.batched(1)[1:])
 
@@ -143,12 +156,6 @@ def _cells(layer: LayerSummary) -> tuple[str, ...]:
 def _shape_text(shape: Shape) -> str:
     """Darknet's columns: width, height, channels."""
     return str(shape) if shape.flat else f"{shape.width:>3} x{shape.height:>4} x{shape.channels:>5}"
-
-
-def _align(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [_GAP.join(cell.ljust(width) if heading in _LEFT else cell.rjust(width)
-                      for cell, width, heading in zip(row, widths, _HEADINGS, strict=True)).rstrip() for row in rows]
 
 
 def _footer(shown: Summary, whole: Summary) -> str:
