@@ -15,7 +15,16 @@ class CfgError(DarknetError):
 
 
 class ShapeError(DarknetError):
-    """Sizes that do not fit together; the factory adds the cfg's file and line."""
+    """Sizes that do not fit together; the factory adds the cfg's file and line.
+
+    Args:
+        message: what does not fit.
+        source_key: the option of the layer before that has to change, where the mistake is there.
+    """
+
+    def __init__(self, message: str, *, source_key: str | None = None) -> None:
+        super().__init__(message)
+        self.source_key = source_key
 
 
 class WeightsError(DarknetError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -27,17 +28,19 @@ def build_layers(blocks: Sequence[Block], options: NetOptions, dialect: Dialect)
     folder = "" if blocks[0].source == TEXT_SOURCE else str(Path(blocks[0].source).parent)
     graph = Graph(options.input_shape, dialect, options.time_steps, folder)
     with torch.device("meta"):
-        for block in blocks[1:]:
-            graph.add(_build_layer(block, graph))
+        for previous, block in pairwise(blocks):
+            graph.add(_build_layer(block, previous, graph))
     _warn_of_unread(blocks)
     return graph.layers
 
 
-def _build_layer(block: Block, graph: Graph) -> Layer:
+def _build_layer(block: Block, previous: Block, graph: Graph) -> Layer:
     layer_class = find_layer_class(block, graph.dialect)
     try:
         layer = layer_class.from_block(block, graph)
     except ShapeError as error:
+        if error.source_key in previous:
+            raise previous.error(f"the [{block.name}] of line {block.line} {error}", error.source_key) from None
         raise block.error(str(error)) from None
     layer.options = CommonOptions.from_block(block)
     return layer

@@ -36,7 +36,7 @@ class Schedule:
         steps = tuple(block.get_ints("steps", ()))
         scales = tuple(block.get_floats("scales", ()))
         if policy == "steps" and (not steps or len(scales) < len(steps)):
-            raise block.error(f"policy=steps needs as many scales as steps: {len(steps)} steps, {len(scales)} scales",
+            raise block.error(f"needs as many scales as steps: {len(steps)} steps and {len(scales)} scales are given",
                               "policy")
         return cls(
             learning_rate=block.get_float("learning_rate", .001), policy=policy, steps=steps, scales=scales,

@@ -132,6 +132,11 @@ class Head(Layer):
     nms_kind: str = "default"
     beta_nms: float = 0.6
 
+    @property
+    def reported_classes(self) -> int:
+        """How many classes ``decode`` gives scores for."""
+        return self.classes
+
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
         """Raw map (B, C, H, W) or (B, N) -> what it says of every place.
 

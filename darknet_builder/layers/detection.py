@@ -68,7 +68,8 @@ class Detection(Head):
         expected = side * side * (classes + num * (1 + _COORDS))
         if in_shape.size != expected:
             raise ShapeError(f"needs {expected} values from the layer before it, which gives {in_shape.size}: "
-                             f"side^2 * (classes + num * 5) = {side}^2 * ({classes} + {num} * 5)")
+                             f"side^2 * (classes + num * 5) = {side}^2 * ({classes} + {num} * 5)",
+                             source_key="output")
         super().__init__(in_shape, flat(expected))
         self.side, self.num, self.classes = side, num, classes
         self.softmax, self.square_root = softmax, square_root

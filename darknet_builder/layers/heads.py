@@ -106,7 +106,8 @@ class AnchorHead(Head):
         if in_shape.channels != expected:
             raise ShapeError(
                 f"needs filters={expected} in the layer before it, which gives {in_shape.channels}: "
-                f"len(mask) * (classes + {self.box_values}) = {len(mask)} * ({classes} + {self.box_values})")
+                f"len(mask) * (classes + {self.box_values}) = {len(mask)} * ({classes} + {self.box_values})",
+                source_key="filters")
         super().__init__(in_shape, in_shape)
         self.anchors, self.mask, self.classes, self.scale_x_y = anchors, mask, classes, scale_x_y
         self.nms_kind, self.beta_nms = nms_kind, beta_nms

@@ -79,7 +79,8 @@ class Region(Head):
         expected = len(anchors) * (classes + BOX_VALUES)
         if in_shape.channels != expected:
             raise ShapeError(f"needs filters={expected} in the layer before it, which gives {in_shape.channels}: "
-                             f"num * (classes + {BOX_VALUES}) = {len(anchors)} * ({classes} + {BOX_VALUES})")
+                             f"num * (classes + {BOX_VALUES}) = {len(anchors)} * ({classes} + {BOX_VALUES})",
+                             source_key="filters")
         if tree is not None and tree.size != classes:
             raise ShapeError(f"classes={classes}, but the tree has {tree.size}")
         super().__init__(in_shape, in_shape)
@@ -131,6 +132,11 @@ class Region(Head):
             scores = scores.sigmoid()
         return torch.cat((values[..., :4], values[..., 4:5].sigmoid(), scores), -1)
 
+    @property
+    def reported_classes(self) -> int:
+        """Those of ``map=``, where there is one."""
+        return self.classes if self.tree is None or self.class_map is None else len(self.class_map)
+
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
         """Raw map -> N = A * H * W candidates (region_layer.c:380)."""
         values = self.activate(raw).permute(0, 3, 1, 2, 4).flatten(1, 3)  # (B, N, 5 + C)
@@ -139,7 +145,9 @@ class Region(Head):
         boxes = anchor_boxes(cells, (height, width), self.anchors, (width, height))
         objectness = values[..., 4]
         scores = self._scores(objectness.unsqueeze(-1), values[..., BOX_VALUES:])
-        reported = objectness if self.dialect.region_objectness else torch.ones_like(objectness)
+        # A path down the tree stands for itself and is reported where there is an object (region_layer.c:413).
+        by_path = self.tree is not None and self.class_map is None
+        reported = objectness if by_path or self.dialect.region_objectness else torch.ones_like(objectness)
         return Candidates(boxes, torch.where(objectness > 0, reported, objectness), scores)
 
     def _scores(self, objectness: Tensor, classes: Tensor) -> Tensor:
