@@ -23,6 +23,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse with one line for a mistake, and the nearest known word."""
 
     def error(self, message: str) -> NoReturn:
+        """One line on stderr, with the nearest known option, and exit status 2."""
         known = [option for action in self._actions for option in action.option_strings]
         wrong = [word for word in message.split() if word.startswith("--")]
         hint = did_you_mean(wrong[0], known) if message.startswith("unrecognized") and wrong else ""

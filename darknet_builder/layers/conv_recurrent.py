@@ -32,6 +32,7 @@ class _Kernel:
 
     @classmethod
     def from_block(cls, block: Block, activation: str) -> _Kernel:
+        """The options that a [convolutional] has too; ``activation`` is the default."""
         size = block.get_int("size", 3, minimum=1)
         padding = block.get_int("padding", 0, minimum=0)
         return cls(size=size, stride=block.get_int("stride", 1, minimum=1), dilation=block.get_int("dilation", 1),

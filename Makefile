@@ -1,0 +1,40 @@
+# Everything on a fresh machine: "make detect", "make test". Both build .venv first, and only once.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+JOBS   ?= auto
+
+CFG       ?= cfg/shapes.cfg
+WEIGHTS   ?= weights/shapes.weights
+NAMES     ?= cfg/shapes.names
+SOURCE    ?= docs/images
+OUTPUT    ?= output
+
+.PHONY: detect test parity check clean
+
+detect: $(VENV)/.run ## detect objects: CFG=... WEIGHTS=... NAMES=... SOURCE=... OUTPUT=...
+	$(BIN)/python scripts/detect.py $(SOURCE) --cfg $(CFG) --weights $(WEIGHTS) --names $(NAMES) --output $(OUTPUT)
+
+test: $(VENV)/.dev ## everything that needs nothing but this folder
+	$(BIN)/python -m pytest -n $(JOBS) -m "not pack"
+
+parity: $(VENV)/.dev ## every number of the parity pack (PACK=DIR)
+	$(BIN)/python -m pytest -n $(JOBS) -m pack $(if $(PACK),--pack $(PACK))
+
+check: $(VENV)/.dev ## lint and types
+	$(BIN)/python -m flake8
+	$(BIN)/python -m mypy
+
+clean: ## remove the environment and what tools leave behind
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .coverage
+
+# One environment; .dev adds what the tests need to what running needs.
+$(VENV)/.run: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[progress]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
