@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from darknet_builder.audit import find_unregistered as find_unregistered
+    from darknet_builder.detections import Detections as Detections
+    from darknet_builder.detector import Detector as Detector
     from darknet_builder.errors import DarknetError as DarknetError
     from darknet_builder.network import Network as Network
     from darknet_builder.network import build_network as build_network
@@ -24,6 +26,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "Block": "parser",
     "DarknetError": "errors",
+    "Detections": "detections",
+    "Detector": "detector",
     "Network": "network",
     "Summary": "summary",
     "build_network": "network",

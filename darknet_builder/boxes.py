@@ -16,6 +16,8 @@ from darknet_builder.errors import InputError, did_you_mean
 
 NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms")
 GREEDY_BETA = 0.6
+_STRIP = 512
+"""How many boxes are compared at once with all others."""
 CIOU_EPSILON = 1e-6
 """Keeps alpha finite for equal boxes (box.c:253)."""
 
@@ -107,20 +109,36 @@ def pairwise_diou(first_cxcywh: Tensor, second_cxcywh: Tensor, beta: float) -> T
     return diou(first_cxcywh[:, None], second_cxcywh[None], beta)
 
 
-def overlap_for(kind: str, boxes_cxcywh: Tensor, beta: float) -> Tensor:
-    """(N, N) of the overlap that an NMS kind compares with its threshold (box.c:880).
+def overlap_for(kind: str, first_cxcywh: Tensor, second_cxcywh: Tensor, beta: float = GREEDY_BETA) -> Tensor:
+    """(N, 4), (M, 4) -> (N, M) of the overlap that an NMS kind compares with its threshold (box.c:880).
 
     Raises:
         InputError: for an unknown kind.
     """
     if kind == "diounms":
-        return pairwise_diou(boxes_cxcywh, boxes_cxcywh, beta)
+        return pairwise_diou(first_cxcywh, second_cxcywh, beta)
     if kind == "greedynms":
-        return pairwise_diou(boxes_cxcywh, boxes_cxcywh, GREEDY_BETA)
+        return pairwise_diou(first_cxcywh, second_cxcywh, GREEDY_BETA)
     if kind in NMS_KINDS:
-        return pairwise_iou(boxes_cxcywh, boxes_cxcywh)
+        return pairwise_iou(first_cxcywh, second_cxcywh)
     raise InputError(f"unknown NMS kind {kind!r}; expected one of {', '.join(NMS_KINDS)}"
                      f"{did_you_mean(kind, NMS_KINDS)}")
+
+
+def survivors(boxes_cxcywh: Tensor, threshold: float, *, kind: str = "default", beta: float = GREEDY_BETA) -> Tensor:
+    """Greedy suppression among boxes of one class: (N, 4) from best to worst -> (N,) bool.
+
+    Works in strips, so that many thousand boxes need no matrix of all their overlaps.
+    """
+    alive = torch.ones(len(boxes_cxcywh), dtype=torch.bool, device=boxes_cxcywh.device)
+    for start in range(0, len(boxes_cxcywh), _STRIP):
+        rest = alive[start:].nonzero().flatten() + start
+        strip = rest[rest < start + _STRIP]
+        close = overlap_for(kind, boxes_cxcywh[strip], boxes_cxcywh[rest], beta) > threshold
+        keep = greedy_keep(close[:, :len(strip)])
+        alive[rest[close[keep].any(0)]] = False
+        alive[strip] = keep
+    return alive
 
 
 def greedy_keep(too_close: Tensor) -> Tensor:
@@ -154,8 +172,8 @@ def nms_by_class(boxes_cxcywh: Tensor, scores: Tensor, threshold: float, *, kind
     for class_id in (scores > 0).any(0).nonzero().flatten().tolist():
         rows = scores[:, class_id].nonzero().flatten()
         rows = rows[scores[rows, class_id].argsort(descending=True, stable=True)]
-        survivors = rows[greedy_keep(overlap_for(kind, boxes_cxcywh[rows], beta) > threshold)]
-        kept[survivors, class_id] = scores[survivors, class_id]
+        rows = rows[survivors(boxes_cxcywh[rows], threshold, kind=kind, beta=beta)]
+        kept[rows, class_id] = scores[rows, class_id]
     return kept
 
 
@@ -167,7 +185,7 @@ def nms_by_objectness(boxes_cxcywh: Tensor, objectness: Tensor, scores: Tensor, 
     """
     rows = objectness.nonzero().flatten()
     rows = rows[objectness[rows].argsort(descending=True, stable=True)]
-    survivors = rows[greedy_keep(pairwise_iou(boxes_cxcywh[rows], boxes_cxcywh[rows]) > threshold)]
+    rows = rows[survivors(boxes_cxcywh[rows], threshold)]
     kept = torch.zeros_like(scores)
-    kept[survivors] = scores[survivors]
+    kept[rows] = scores[rows]
     return kept

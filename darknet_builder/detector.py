@@ -1,0 +1,171 @@
+"""A network, its weights and its class names as one callable: photographs in, ``Detections`` out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darknet_builder.boxes import cxcywh_to_xyxy
+from darknet_builder.detections import Detections, read_names
+from darknet_builder.errors import DataError, InputError
+from darknet_builder.images import Placement, check_image, check_resize, read_image, to_input
+from darknet_builder.network import Network, build_network
+from darknet_builder.parser import Block
+from darknet_builder.postprocess import Found, decode, nms_rule, postprocess
+from darknet_builder.weights import load_weights
+
+Image = str | Path | np.ndarray
+"""A file, or an array (H, W, 3) of uint8 with **blue, green, red**, as ``cv2.imread`` gives."""
+
+
+class Detector:
+    """Finds objects in photographs, as ``darknet detector test`` does.
+
+    ``detector(image)`` gives ``Detections``, ``detector([image, ...])`` a list of them. An image is a path, or an
+    array (H, W, 3) of uint8 with its channels in the order blue, green, red, as OpenCV gives; turn one that holds
+    red, green, blue (PIL, torchvision) with ``array[..., ::-1]``. Files are turned as their EXIF orientation says.
+
+    Args:
+        cfg: a path, the text, Blocks, or a Network that is built and loaded; that one is put into eval mode.
+        weights: the ``.weights`` file; None with a Network.
+        names: of the classes, as a ``.names`` file or a list; ``class 0``, ``class 1``, ... without.
+        threshold: only what is likelier than this counts, 0 to 1.
+        nms: a box falls when it overlaps a better one of its class by more than this, 0 to 1; 1 keeps all. How
+            overlap is measured is the cfg's ``nms_kind``.
+        resize: ``stretch``, ``letterbox`` or None, which means the cfg's ``letter_box=`` and the dialect's way.
+        width: of the network's input in pixels, instead of the cfg's.
+        height: likewise.
+        dialect: whose rules hold, ``alexeyab`` or ``pjreddie``.
+        device: where it runs, as torch names it; None is the CPU, or where a given Network is.
+        batch: how many images of a list go through the network at once.
+
+    Raises:
+        DarknetError: the kinds that ``build_network`` and ``load_weights`` raise; ``InputError`` for an argument that
+            is out of range or a network that finds no boxes; ``DataError`` for names that do not fit.
+    """
+
+    def __init__(self, cfg: str | Path | Sequence[Block] | Network, weights: str | Path | None = None,
+                 names: str | Path | Sequence[str] | None = None, *, threshold: float = .25, nms: float = .45,
+                 resize: str | None = None, width: int | None = None, height: int | None = None,
+                 dialect: str = "alexeyab", device: str | torch.device | None = None, batch: int = 1) -> None:
+        self.threshold = _fraction("threshold", threshold)
+        self.nms = _fraction("nms", nms)
+        if batch < 1:
+            raise InputError(f"batch={batch}: expected 1 or more images")
+        self.batch = batch
+        target = _find_device(device)
+        if isinstance(cfg, Network):
+            if weights is not None or width is not None or height is not None:
+                raise InputError("a Network is built and loaded already: it takes no weights, width or height here")
+            self.network = cfg
+        else:
+            self.network = build_network(cfg, width=width, height=height, dialect=dialect, initialize=False)
+        self._rule = nms_rule(self.network)
+        self.names = _find_names(names, self.network)
+        self.resize = _find_resize(resize, self.network)
+        if not isinstance(cfg, Network):
+            if weights is None:
+                raise InputError("weights: expected the path of a .weights file")
+            load_weights(self.network, weights)
+        self.network.eval()
+        if target is not None:
+            self.network.to(target)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next((parameter.device for parameter in self.network.parameters()), torch.device("cpu"))
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether the network has recurrent layers, so that frames of a video must come one by one and in order."""
+        return any(hasattr(layer, "reset_state") for layer in self.network.layers)
+
+    @overload  # a str is a Sequence of str as well, but the first signature is tried first
+    def __call__(self, images: Image, *,  # type: ignore[overload-overlap]
+                 keep_state: bool = False) -> Detections: ...
+
+    @overload
+    def __call__(self, images: Sequence[Image], *, keep_state: bool = False) -> list[Detections]: ...
+
+    def __call__(self, images: Image | Sequence[Image], *, keep_state: bool = False) -> Detections | list[Detections]:
+        """Find the objects.
+
+        Args:
+            images: one, or a list; see the class.
+            keep_state: let recurrent layers remember the images of the call before: the frames of one video.
+
+        Raises:
+            ImageError: for a file that cannot be read.
+            InputError: for what is no image.
+        """
+        if isinstance(images, str | Path | np.ndarray):
+            return self._detect([images], keep_state)[0]
+        if not isinstance(images, Sequence):
+            check_image(cast(np.ndarray, images))  # says what was expected
+        found = []
+        for start in range(0, len(images), self.batch):
+            found += self._detect(images[start:start + self.batch], keep_state)
+        return found
+
+    def _detect(self, images: Sequence[Image], keep_state: bool) -> list[Detections]:
+        arrays = (read_image(image) if isinstance(image, str | Path) else image for image in images)
+        channels = self.network.options.channels
+        inputs, placements = zip(*(to_input(array, self.network.input_size, self.resize, channels)
+                                   for array in arrays), strict=True)
+        if not keep_state:
+            self.network.reset_state()
+        return [self._to_detections(found, placement) for found, placement
+                in zip(self.find(torch.stack(inputs), placements), placements, strict=True)]
+
+    @torch.inference_mode()
+    def find(self, x: Tensor, placements: Sequence[Placement]) -> list[Found]:
+        """What is in a batch that is resized already: (B, C, H, W) in [0, 1] as ``images.to_input`` gives."""
+        raw_maps = cast(list[Tensor], self.network(x.to(self.device)))
+        return postprocess(decode(self.network, raw_maps), placements, threshold=self.threshold, nms=self.nms,
+                           rule=self._rule)
+
+    def _to_detections(self, found: Found, placement: Placement) -> Detections:
+        size = torch.tensor(placement.image_size * 2, dtype=torch.float32)
+        boxes = cxcywh_to_xyxy(found.boxes_cxcywh.float()) * size
+        return Detections(boxes.numpy(), found.scores.float().numpy(), found.class_ids.numpy(), self.names,
+                          placement.image_size)
+
+
+def _fraction(name: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise InputError(f"{name}={value}: expected a number from 0 to 1")
+    return float(value)
+
+
+def _find_device(name: str | torch.device | None) -> torch.device | None:
+    if name is None:
+        return None
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise InputError(f"device {str(name)!r} cannot be used here: {str(error).splitlines()[0]}") from None
+    return device
+
+
+def _find_names(names: str | Path | Sequence[str] | None, network: Network) -> tuple[str, ...]:
+    classes = network.heads[-1].reported_classes
+    if names is None:
+        return tuple(f"class {index}" for index in range(classes))
+    found = read_names(names) if isinstance(names, str | Path) else list(names)
+    if len(found) != classes:
+        source = f"{names}: has" if isinstance(names, str | Path) else "names: got"
+        raise DataError(f"{source} {len(found)} names, but the network has {classes} classes (classes= in the cfg)")
+    return tuple(found)
+
+
+def _find_resize(resize: str | None, network: Network) -> str:
+    if resize is None:
+        return "letterbox" if network.options.letter_box else network.dialect.resize
+    return check_resize(resize)

@@ -1,0 +1,102 @@
+"""What heads say -> the objects in each image: threshold, back to the image, non-maximum suppression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from darknet_builder.boxes import GREEDY_BETA, Candidates, nms_by_class
+from darknet_builder.errors import InputError
+from darknet_builder.images import Placement
+from darknet_builder.network import Network
+
+
+@dataclass(frozen=True)
+class Found:
+    """The objects in one image, best first; a box that counts for two classes stands here twice.
+
+    Attributes:
+        boxes_cxcywh: (M, 4) relative to the image; they may reach beyond its edges.
+        scores: (M,) the probability of the class times the objectness.
+        class_ids: (M,) int64.
+        objectness: (M,).
+    """
+
+    boxes_cxcywh: Tensor
+    scores: Tensor
+    class_ids: Tensor
+    objectness: Tensor
+
+
+@dataclass(frozen=True)
+class NmsRule:
+    """How boxes of one class suppress each other: one of ``boxes.NMS_KINDS``, and the exponent of ``diounms``."""
+
+    kind: str = "default"
+    beta: float = GREEDY_BETA
+
+
+def nms_rule(network: Network) -> NmsRule:
+    """What the last head asks for, which holds for all heads (detector.c:1702).
+
+    Raises:
+        InputError: for a network without a head.
+    """
+    heads = network.heads
+    if not heads:
+        raise InputError("the network has no detection head ([yolo], [Gaussian_yolo], [region] or [detection]): "
+                         "it finds no boxes")
+    return NmsRule(heads[-1].nms_kind, heads[-1].beta_nms)
+
+
+def decode(network: Network, raw_maps: Sequence[Tensor]) -> list[Candidates]:
+    """The raw maps that ``network(x)`` returned -> the candidates of every head."""
+    return [head.decode(raw, network.input_size) for head, raw in zip(network.heads, raw_maps, strict=True)]
+
+
+def postprocess(candidates: Sequence[Candidates], placements: Sequence[Placement], *, threshold: float, nms: float,
+                rule: NmsRule | None = None) -> list[Found]:
+    """The candidates of every head for a batch -> the objects of each image, on the CPU.
+
+    Args:
+        candidates: one a head; all of the same batch and number of classes.
+        placements: where each image of the batch lies in the network's input.
+        threshold: objectness and score must both be larger (yolo_layer.c:1095).
+        nms: a box falls when its overlap with a better one of its class is larger; 1 lets all stand.
+        rule: the kind of overlap.
+
+    Raises:
+        InputError: for heads with different numbers of classes.
+    """
+    if len({head.scores.shape[2] for head in candidates}) > 1:
+        raise InputError("the heads have different numbers of classes: "
+                         f"{', '.join(str(head.scores.shape[2]) for head in candidates)}")
+    parts = [_above(head, threshold) for head in candidates]
+    image, boxes, objectness, scores = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
+    return [_suppress(placement.undo(boxes[image == index]), objectness[image == index], scores[image == index],
+                      nms, rule or NmsRule()) for index, placement in enumerate(placements)]
+
+
+def _above(head: Candidates, threshold: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(K,) image, (K, 4) box, (K,) objectness and (K, C) scores of what may be an object, other scores zeroed.
+
+    This comes before anything else: of thousands of places a handful is left. A box without end (an untrained network
+    has them) is none.
+    """
+    image, place = (head.objectness > threshold).nonzero(as_tuple=True)
+    boxes, scores = head.boxes_cxcywh[image, place], head.scores[image, place]
+    scores = torch.where(scores > threshold, scores, torch.zeros_like(scores))
+    keep = (scores > 0).any(1) & boxes.isfinite().all(1) & scores.isfinite().all(1)
+    return image[keep], boxes[keep], head.objectness[image[keep], place[keep]], scores[keep]
+
+
+def _suppress(boxes_cxcywh: Tensor, objectness: Tensor, scores: Tensor, nms: float, rule: NmsRule) -> Found:
+    """After the way back to the image, because the distance between centres knows the aspect ratio."""
+    kept = nms_by_class(boxes_cxcywh, scores, nms, kind=rule.kind, beta=rule.beta)
+    row, class_id = kept.nonzero(as_tuple=True)
+    score, order = kept[row, class_id].sort(descending=True, stable=True)
+    row, class_id = row[order], class_id[order]
+    return Found(boxes_cxcywh[row], score, class_id, objectness[row])
