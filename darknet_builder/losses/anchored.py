@@ -10,7 +10,7 @@ from torch import Tensor
 
 from darknet_builder.boxes import ciou, diou, giou, iou, pairwise_iou
 from darknet_builder.layers.heads import AnchorHead
-from darknet_builder.losses.base import HeadLoss, LossContext, Targets, written_loss
+from darknet_builder.losses.base import HeadLoss, LossContext, Targets, working, written_loss
 from darknet_builder.losses.steps import best_overlaps, cells_of, focal_deltas, rounds
 
 _LIKELY = 0.25
@@ -35,9 +35,9 @@ class AnchorDeltas(ABC):
         self.head, self.options, self.context = head, head.loss, context
         self.raw_shape = raw.shape
         self.height, self.width = raw.shape[2:]
-        activated = head(raw.detach().float())
+        activated = head(working(raw))
         self.values = head.split(activated).permute(0, 1, 3, 4, 2).reshape(-1, head.box_values + head.classes)
-        self.boxes = head.decode(raw.detach().float(), context.net_size).boxes_cxcywh.flatten(0, 1)
+        self.boxes = head.decode(working(raw), context.net_size).boxes_cxcywh.flatten(0, 1)
         self.delta = torch.zeros_like(self.values)
         self.truths = targets.boxes_for(raw, head.classes, head.loss.max_boxes)
         self.overlaps = torch.zeros(0, device=raw.device)

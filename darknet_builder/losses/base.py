@@ -80,7 +80,7 @@ class Targets:
             raise InputError(f"{raw.shape[0]} images need as many lists of boxes; got {len(self.boxes)}")
         numbered = [torch.cat((rows.new_full((min(len(rows), most), 1), image), rows[:most]), 1)
                     for image, rows in enumerate(self.boxes)]
-        rows = torch.cat(numbered).to(raw.device, torch.float32)
+        rows = torch.cat(numbered).to(raw.device, working(raw).dtype)
         known = (rows[:, 5] >= 0) & (rows[:, 5] < classes)
         return rows[known & (rows[:, 3] > 0) & (rows[:, 4] > 0)]
 
@@ -152,6 +152,11 @@ def find_loss(layer: Layer) -> LossFunction:
         raise InputError(f"[{layer.section}] cannot be trained on; these can: "
                          + ", ".join(f"[{section}]" for section in sorted(_LOSSES)))
     return _LOSSES[layer.section]
+
+
+def working(raw: Tensor) -> Tensor:
+    """A map without its history, in float32 or better: deltas are differences of nearly equal numbers."""
+    return raw.detach().to(torch.promote_types(raw.dtype, torch.float32))
 
 
 class WrittenGradient(torch.autograd.Function):

@@ -8,7 +8,7 @@ from torch import Tensor
 from darknet_builder.errors import InputError
 from darknet_builder.layers.cost import Cost
 from darknet_builder.layers.softmax import Softmax
-from darknet_builder.losses.base import HeadLoss, LossContext, Targets, loss_for, written_loss
+from darknet_builder.losses.base import HeadLoss, LossContext, Targets, loss_for, working, written_loss
 
 
 @loss_for("softmax")
@@ -28,7 +28,7 @@ def softmax_loss(layer: Softmax, raw: Tensor, targets: Targets, context: LossCon
         The sum of -ln p over the classes that an image has any share of, whatever the share (blas.c:330).
     """
     with torch.no_grad():
-        predicted = layer(raw.detach().float())
+        predicted = layer(working(raw))
         goal = shares_for(predicted, targets)
         errors = torch.where(goal != 0, -predicted.log(), torch.zeros_like(predicted))
     return HeadLoss(written_loss(raw, (goal - predicted).reshape(raw.shape), errors.sum(), context),
@@ -52,7 +52,7 @@ def cost_loss(layer: Cost, raw: Tensor, targets: Targets, context: LossContext) 
         InputError: for the kinds ``seg`` and ``wgan``.
     """
     with torch.no_grad():
-        predicted = raw.detach().float()
+        predicted = working(raw)
         predicted = predicted.flatten(1) if context.between is None else context.between(predicted)
         difference = shares_for(predicted, targets) - predicted
         errors, delta = _distance(layer.kind, difference)

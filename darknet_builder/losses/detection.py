@@ -7,7 +7,7 @@ from torch import Tensor
 
 from darknet_builder.boxes import iou
 from darknet_builder.layers.detection import Detection
-from darknet_builder.losses.base import HeadLoss, LossContext, Targets, loss_for, written_loss
+from darknet_builder.losses.base import HeadLoss, LossContext, Targets, loss_for, working, written_loss
 from darknet_builder.losses.steps import cells_of, rounds
 
 _SMALLEST = 0.005
@@ -45,7 +45,7 @@ class _DetectionDeltas:
     def __init__(self, head: Detection, raw: Tensor, targets: Targets) -> None:
         self.head, self.options, self.batch = head, head.loss, raw.shape[0]
         cells = head.side * head.side
-        parts = head(raw.detach().float()).split([cells * head.classes, cells * head.num, cells * head.num * 4], 1)
+        parts = head(working(raw)).split([cells * head.classes, cells * head.num, cells * head.num * 4], 1)
         self.classes = parts[0].reshape(-1, head.classes)
         self.confidences = parts[1].reshape(-1, head.num)
         self.coordinates = parts[2].reshape(-1, head.num, 4)

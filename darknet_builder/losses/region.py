@@ -8,7 +8,7 @@ from torch import Tensor
 from darknet_builder.boxes import iou
 from darknet_builder.layers.heads import BOX_VALUES
 from darknet_builder.layers.region import Region
-from darknet_builder.losses.base import HeadLoss, LossContext, Targets, loss_for, written_loss
+from darknet_builder.losses.base import HeadLoss, LossContext, Targets, loss_for, working, written_loss
 from darknet_builder.losses.steps import best_overlaps, cells_of, focal_deltas, rounds
 from darknet_builder.trees import Tree
 
@@ -54,12 +54,12 @@ class _RegionDeltas:
     def __init__(self, head: Region, raw: Tensor, targets: Targets, context: LossContext) -> None:
         self.head, self.options, self.context = head, head.loss, context
         self.raw_shape, (self.height, self.width) = raw.shape, raw.shape[2:]
-        values = head.activate(raw.detach().float()).permute(0, 3, 1, 2, 4)  # (B, A, H, W, 5 + C)
+        values = head.activate(working(raw)).permute(0, 3, 1, 2, 4)  # (B, A, H, W, 5 + C)
         self.values = values.reshape(-1, values.shape[-1])
         self.centres = self.values[:, :2].sigmoid()
         self.grid = self.values.new_tensor([self.width, self.height])
         self.anchors = torch.tensor(head.anchors, dtype=self.values.dtype, device=raw.device)  # in cells
-        self.boxes = head.decode(raw.detach().float(), context.net_size).boxes_cxcywh.flatten(0, 1)
+        self.boxes = head.decode(working(raw), context.net_size).boxes_cxcywh.flatten(0, 1)
         self.delta = torch.zeros_like(self.values)
         # The data set's classes are those of map= where there is one (region_layer.c:361).
         class_map = torch.tensor(head.class_map or range(head.classes), device=raw.device)
