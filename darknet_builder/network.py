@@ -89,6 +89,24 @@ class Network(nn.Module):
             if reset is not None:
                 reset()
 
+    def resize(self, width: int, height: int) -> None:
+        """Take images of another size from now on, as multi-scale training does; the weights stay.
+
+        Raises:
+            CfgError: located, when a layer cannot work at that size.
+            InputError: when a layer's weights depend on the size.
+        """
+        options = NetOptions.from_block(self.blocks[0], width=width, height=height)
+        fresh = build_layers(self.blocks, options, self.dialect)
+        for index, (old, new) in enumerate(zip(self.sequence(), fresh, strict=True)):
+            if [p.shape for p in old.parameters()] != [p.shape for p in new.parameters()]:
+                raise InputError(f"layer {index} [{old.section}] has weights that fit no other size of image")
+        for old, new in zip(self.sequence(), fresh, strict=True):
+            # Whatever a layer's __init__ derived from the size; parameters and submodules are in _parameters, _modules.
+            vars(old).update({name: value for name, value in vars(new).items()
+                              if not name.startswith("_") and name != "training"})
+        self.options = options
+
     # ---- the walk -----------------------------------------------------------------------------------
 
     def forward(self, x: Tensor) -> list[Tensor] | Tensor:

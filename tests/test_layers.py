@@ -14,6 +14,7 @@ from darknet_builder.layers.conv_recurrent import ConvLstm, Crnn
 from darknet_builder.layers.convolutional import Convolutional
 from darknet_builder.layers.detection import Detection
 from darknet_builder.layers.gaussian_yolo import GaussianYolo
+from darknet_builder.layers.heads import AnchorOptions
 from darknet_builder.layers.pooling import LocalAvgpool, Maxpool
 from darknet_builder.layers.region import Region
 from darknet_builder.layers.yolo import Yolo
@@ -125,7 +126,7 @@ def test_scale_xnor_equals_folded_detection() -> None:
 
 def test_yolo_boxes() -> None:
     """One place, by hand: b = ((i + x) / W, (j + y) / H, e^w a_w / n_w, e^h a_h / n_h)."""
-    head = Yolo(Shape(7, 2, 4), anchors=[(10, 20), (30, 40)], mask=[1], classes=2, scale_x_y=1.2)
+    head = Yolo(Shape(7, 2, 4), AnchorOptions([(10, 20), (30, 40)], [1], 2, scale_x_y=1.2))
     raw = torch.zeros(1, 7, 2, 4)
     raw[0, :, 1, 2] = torch.tensor([.5, -.5, .1, .2, 2.0, 1.0, -1.0])
     found = head.decode(raw, (64, 32))
@@ -140,7 +141,7 @@ def test_yolo_boxes() -> None:
 
 def test_new_coords_are_squares() -> None:
     """(2 w)^2 of the anchor, and no logistic in the head."""
-    head = Yolo(Shape(6, 1, 1), anchors=[(10, 20)], mask=[0], classes=1, scale_x_y=2.0, new_coords=True)
+    head = Yolo(Shape(6, 1, 1), AnchorOptions([(10, 20)], [0], 1, scale_x_y=2.0), new_coords=True)
     found = head.decode(torch.tensor([.5, .75, .25, .5, .8, .5]).view(1, 6, 1, 1), (40, 40))
     assert torch.allclose(found.boxes_cxcywh[0, 0], torch.tensor([.5, 1.0, .25 * .25, .5]))
     assert torch.allclose(found.scores, torch.tensor(.4))
@@ -151,7 +152,7 @@ def test_gaussian_scores_fall_with_uncertainty() -> None:
     raw = torch.zeros(1, 10, 1, 1)
     raw[0, :, 0, 0] = torch.tensor([0., 2., 0., -2., 0., 1., 0., -1., 3., 1.])
     for point, share in (("center", 0.0), ("left_top", .5), ("right_bottom", -.5)):
-        head = GaussianYolo(Shape(10, 1, 1), anchors=[(10, 20)], mask=[0], classes=1, yolo_point=point)
+        head = GaussianYolo(Shape(10, 1, 1), AnchorOptions([(10, 20)], [0], 1), yolo_point=point)
         found = head.decode(raw, (40, 40))
         assert torch.allclose(found.boxes_cxcywh[0, 0], torch.tensor([.5 + share * .25, .5 + share * .5, .25, .5]))
         expected = torch.sigmoid(torch.tensor(3.0)) * torch.sigmoid(torch.tensor(1.0)) * .5

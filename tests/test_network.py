@@ -83,6 +83,21 @@ def test_sizes_override_the_cfg() -> None:
         build_network(DETECTOR, width=0)
 
 
+def test_resize_keeps_the_weights() -> None:
+    """Every size that a fully convolutional network can take."""
+    network = build_network(DETECTOR).eval()
+    weights = [parameter.data_ptr() for parameter in network.parameters()]
+    network.resize(16, 10)
+    assert network.input_size == (16, 10)
+    assert [tuple(part.shape[2:]) for part in network(torch.rand(1, 3, 10, 16))] == [(10, 16)] * 2
+    assert [parameter.data_ptr() for parameter in network.parameters()] == weights
+    assert network.layers[0].out_shape.width == 16
+    flat = build_network(f"{CHAIN}[connected]\noutput=2\n")
+    with pytest.raises(InputError, match=r"^layer 4 \[connected\] has weights that fit no other size of image$"):
+        flat.resize(16, 10)
+    assert flat.input_size == (8, 6)
+
+
 def test_the_cfg_may_be_a_path_text_or_blocks(tmp_path: Path) -> None:
     """All build the same."""
     path = tmp_path / "net.cfg"

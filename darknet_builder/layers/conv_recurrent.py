@@ -12,7 +12,7 @@ from darknet_builder.activations import make_activation
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
 from darknet_builder.layers.convolutional import Convolutional
-from darknet_builder.layers.memory import Recurrent, concatenate
+from darknet_builder.layers.memory import Recurrent, ThreePart, concatenate
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -53,7 +53,7 @@ def _same_size(shape: Shape, kernel: _Kernel) -> None:
 
 
 @register("crnn")
-class Crnn(Recurrent):
+class Crnn(ThreePart):
     """[rnn] with convolutions (crnn_layer.c:200).
 
     Args:
@@ -72,11 +72,8 @@ class Crnn(Recurrent):
                  time_steps: int = 1) -> None:
         state = Shape(hidden, in_shape.height, in_shape.width)
         _same_size(state, kernel)
-        super().__init__(in_shape, Shape(output, in_shape.height, in_shape.width), {"state": state}, time_steps)
-        self.input_layer = kernel.make(in_shape, hidden)
-        self.self_layer = kernel.make(state, hidden)
-        self.output_layer = kernel.make(state, output)
-        self.shortcut = shortcut
+        parts = (kernel.make(in_shape, hidden), kernel.make(state, hidden), kernel.make(state, output))
+        super().__init__(in_shape, state, parts, shortcut=shortcut, time_steps=time_steps)
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Crnn:
@@ -87,20 +84,6 @@ class Crnn(Recurrent):
         return cls(graph.image_shape(block), hidden=block.get_int("hidden", 1, minimum=1),
                    output=block.get_int("output", 1, minimum=1), kernel=kernel, shortcut=block.get_flag("shortcut"),
                    time_steps=graph.time_steps)
-
-    def step(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
-        """One frame."""
-        new = self.input_layer(x) + self.self_layer(state["state"])
-        state["state"] = state["state"] + new if self.shortcut else new
-        return self.output_layer(state["state"])
-
-    def weight_layout(self, header: WeightsHeader) -> WeightLayout:
-        """input, self, output (parser.c:2290)."""
-        return concatenate({"input": self.input_layer, "self": self.self_layer, "output": self.output_layer}, header)
-
-    def flops(self) -> int:
-        """Those of the three parts (crnn_layer.c:110)."""
-        return self.input_layer.flops() + self.self_layer.flops() + self.output_layer.flops()
 
 
 @register("conv_lstm", dialects=("alexeyab",))

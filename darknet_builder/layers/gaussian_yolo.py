@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import GREEDY_BETA, NMS_KINDS, Candidates
+from darknet_builder.boxes import Candidates
 from darknet_builder.layers.base import Graph, register
-from darknet_builder.layers.heads import AnchorHead, AugmentOptions, YoloLossOptions, anchor_boxes, read_anchors
+from darknet_builder.layers.heads import AnchorHead, AnchorOptions, anchor_boxes
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -21,34 +21,21 @@ class GaussianYolo(AnchorHead):
 
     Args:
         in_shape: (A * (9 + C), H, W).
+        common: anchors, classes and what else such heads share.
         yolo_point: what x and y are: ``center``, ``left_top`` or ``right_bottom``.
-        anchors, mask, classes, scale_x_y, nms_kind, beta_nms, loss, augment: see ``AnchorHead``.
     """
 
     box_values = 9
 
-    def __init__(self, in_shape: Shape, *, yolo_point: str = "center", anchors: list[tuple[float, float]],
-                 mask: list[int], classes: int, scale_x_y: float = 1.0, nms_kind: str = "default",
-                 beta_nms: float = GREEDY_BETA, loss: YoloLossOptions | None = None,
-                 augment: AugmentOptions | None = None) -> None:
-        super().__init__(in_shape, anchors=anchors, mask=mask, classes=classes, scale_x_y=scale_x_y,
-                         nms_kind=nms_kind, beta_nms=beta_nms, loss=loss, augment=augment)
+    def __init__(self, in_shape: Shape, common: AnchorOptions, *, yolo_point: str = "center") -> None:
+        super().__init__(in_shape, common)
         self.yolo_point = yolo_point
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> GaussianYolo:
         """parser.c:600."""
-        anchors, mask = read_anchors(block)
-        classes = block.get_int("classes", 20, minimum=1)
-        block.ignore("map")
-        return cls(
-            graph.image_shape(block), anchors=anchors, mask=mask, classes=classes,
-            yolo_point=block.get_choice("yolo_point", "center", tuple(YOLO_POINTS)),
-            scale_x_y=block.get_float("scale_x_y", 1.0),
-            nms_kind=block.get_choice("nms_kind", "default", NMS_KINDS),
-            beta_nms=block.get_float("beta_nms", GREEDY_BETA),
-            loss=YoloLossOptions.from_block(block, classes), augment=AugmentOptions.from_block(block),
-        )
+        return cls(graph.image_shape(block), AnchorOptions.from_block(block),
+                   yolo_point=block.get_choice("yolo_point", "center", tuple(YOLO_POINTS)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw map (B, A * (9 + C), H, W) -> as Darknet holds it: only w and h stay raw (gaussian_yolo_layer.c:411)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import GREEDY_BETA
+from darknet_builder.boxes import GREEDY_BETA, NMS_KINDS
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Head
 from darknet_builder.parser import Block
@@ -79,19 +79,51 @@ class AugmentOptions:
         return cls(block.get_float("jitter", .2), block.get_float("resize", 1.0), block.get_float("random", 0.0))
 
 
-class AnchorHead(Head):
+@dataclass(frozen=True)
+class AnchorOptions:
     """What the heads with masked anchors share: [yolo] and [Gaussian_yolo].
 
-    Args:
-        in_shape: (A * (values + C), H, W) for A anchors in the mask.
+    Attributes:
         anchors: (width, height) in pixels of the network's input, all of them.
         mask: which of them this head uses.
-        classes: C.
+        classes: how many.
         scale_x_y: stretches x and y around the cell's middle.
         nms_kind: which suppression Darknet applies to its boxes.
         beta_nms: exponent of ``diounms``.
         loss: what only the loss reads.
         augment: what it says of the training images.
+    """
+
+    anchors: list[tuple[float, float]]
+    mask: list[int]
+    classes: int
+    scale_x_y: float = 1.0
+    nms_kind: str = "default"
+    beta_nms: float = GREEDY_BETA
+    loss: YoloLossOptions = YoloLossOptions()
+    augment: AugmentOptions = AugmentOptions()
+
+    @classmethod
+    def from_block(cls, block: Block) -> AnchorOptions:
+        """parser.c:424, parser.c:600."""
+        anchors, mask = _read_anchors(block)
+        classes = block.get_int("classes", 20, minimum=1)
+        block.ignore("map")
+        return cls(
+            anchors, mask, classes,
+            scale_x_y=block.get_float("scale_x_y", 1.0),
+            nms_kind=block.get_choice("nms_kind", "default", NMS_KINDS),
+            beta_nms=block.get_float("beta_nms", GREEDY_BETA),
+            loss=YoloLossOptions.from_block(block, classes), augment=AugmentOptions.from_block(block),
+        )
+
+
+class AnchorHead(Head):
+    """A head over (A * (values + C), H, W), A being the anchors in its mask and C the classes.
+
+    Args:
+        in_shape: of the map.
+        common: anchors, classes and what else such heads share; its values become attributes.
 
     Raises:
         ShapeError: when the channels before it do not fit.
@@ -99,9 +131,8 @@ class AnchorHead(Head):
 
     box_values = BOX_VALUES
 
-    def __init__(self, in_shape: Shape, *, anchors: list[tuple[float, float]], mask: list[int], classes: int,
-                 scale_x_y: float = 1.0, nms_kind: str = "default", beta_nms: float = GREEDY_BETA,
-                 loss: YoloLossOptions | None = None, augment: AugmentOptions | None = None) -> None:
+    def __init__(self, in_shape: Shape, common: AnchorOptions) -> None:
+        mask, classes = common.mask, common.classes
         expected = len(mask) * (classes + self.box_values)
         if in_shape.channels != expected:
             raise ShapeError(
@@ -109,10 +140,9 @@ class AnchorHead(Head):
                 f"len(mask) * (classes + {self.box_values}) = {len(mask)} * ({classes} + {self.box_values})",
                 source_key="filters")
         super().__init__(in_shape, in_shape)
-        self.anchors, self.mask, self.classes, self.scale_x_y = anchors, mask, classes, scale_x_y
-        self.nms_kind, self.beta_nms = nms_kind, beta_nms
-        self.loss = loss or YoloLossOptions()
-        self.augment = augment or AugmentOptions()
+        self.anchors, self.mask, self.classes, self.scale_x_y = common.anchors, mask, classes, common.scale_x_y
+        self.nms_kind, self.beta_nms = common.nms_kind, common.beta_nms
+        self.loss, self.augment = common.loss, common.augment
 
     @property
     def masked_anchors(self) -> list[tuple[float, float]]:
@@ -128,7 +158,7 @@ class AnchorHead(Head):
         return "", "mask " + ",".join(map(str, self.mask))
 
 
-def read_anchors(block: Block) -> tuple[list[tuple[float, float]], list[int]]:
+def _read_anchors(block: Block) -> tuple[list[tuple[float, float]], list[int]]:
     """All anchors and the mask of a [yolo] or [Gaussian_yolo] section (parser.c:402).
 
     Raises:

@@ -69,6 +69,38 @@ class Recurrent(Layer):
         return state
 
 
+class ThreePart(Recurrent):
+    """s = [s +] input(x) + self(s); y = output(s): what [rnn] and [crnn] share (rnn_layer.c:120, crnn_layer.c:200).
+
+    Args:
+        in_shape: of one frame.
+        state_shape: of the state.
+        parts: the layers of the input, of the state itself and of the answer.
+        shortcut: whether the old state is added to the new one.
+        time_steps: frames in a row during training.
+    """
+
+    def __init__(self, in_shape: Shape, state_shape: Shape, parts: tuple[Layer, Layer, Layer], *, shortcut: bool,
+                 time_steps: int) -> None:
+        super().__init__(in_shape, parts[2].out_shape, {"state": state_shape}, time_steps)
+        self.input_layer, self.self_layer, self.output_layer = parts
+        self.shortcut = shortcut
+
+    def step(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
+        """One frame."""
+        new = self.input_layer(x) + self.self_layer(state["state"])
+        state["state"] = state["state"] + new if self.shortcut else new
+        return self.output_layer(state["state"])
+
+    def weight_layout(self, header: WeightsHeader) -> WeightLayout:
+        """input, self, output (parser.c:2290, parser.c:2300)."""
+        return concatenate({"input": self.input_layer, "self": self.self_layer, "output": self.output_layer}, header)
+
+    def flops(self) -> int:
+        """Those of the three parts (crnn_layer.c:110)."""
+        return self.input_layer.flops() + self.self_layer.flops() + self.output_layer.flops()
+
+
 def concatenate(parts: Mapping[str, nn.Module], header: WeightsHeader) -> WeightLayout:
     """The layouts of several layers in a row, their names in front."""
     return [(f"{name}.{tensor_name}", tensor) for name, part in parts.items()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from darknet_builder.layers.base import Graph, WeightLayout, WeightsHeader, read_activation, register
 from darknet_builder.layers.connected import Connected
-from darknet_builder.layers.memory import Recurrent, concatenate
+from darknet_builder.layers.memory import Recurrent, ThreePart, concatenate
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape, flat
 
@@ -15,15 +15,15 @@ _SELF_ACTIVATIONS = {1: "logistic", 2: "loggy"}
 
 
 @register("rnn")
-class Rnn(Recurrent):
-    """s = [s +] act(input(x)) + act(self(s)); y = act(output(s)) (rnn_layer.c:120).
+class Rnn(ThreePart):
+    """A state of vectors (rnn_layer.c:120).
 
     Args:
         in_shape: any; taken as a vector.
         hidden: length of the state.
         output: length of the answer.
         activation: Darknet's name.
-        self_activation: of the state's own part.
+        self_activation: of the state's own part, where it differs.
         batch_normalize: in all three parts.
         shortcut: whether the old state is added to the new one.
         time_steps: frames in a row during training.
@@ -32,13 +32,13 @@ class Rnn(Recurrent):
     def __init__(self, in_shape: Shape, *, hidden: int, output: int, activation: str = "logistic",
                  self_activation: str | None = None, batch_normalize: bool = False, shortcut: bool = False,
                  time_steps: int = 1) -> None:
-        super().__init__(in_shape, flat(output), {"state": flat(hidden)}, time_steps)
-        self.input_layer = Connected(in_shape, output=hidden, batch_normalize=batch_normalize, activation=activation)
-        self.self_layer = Connected(flat(hidden), output=hidden, batch_normalize=batch_normalize,
-                                    activation=self_activation or activation)
-        self.output_layer = Connected(flat(hidden), output=output, batch_normalize=batch_normalize,
-                                      activation=activation)
-        self.shortcut = shortcut
+        parts = (
+            Connected(in_shape, output=hidden, batch_normalize=batch_normalize, activation=activation),
+            Connected(flat(hidden), output=hidden, batch_normalize=batch_normalize,
+                      activation=self_activation or activation),
+            Connected(flat(hidden), output=output, batch_normalize=batch_normalize, activation=activation),
+        )
+        super().__init__(in_shape, flat(hidden), parts, shortcut=shortcut, time_steps=time_steps)
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Rnn:
@@ -50,16 +50,6 @@ class Rnn(Recurrent):
                    activation=activation, self_activation=_SELF_ACTIVATIONS.get(block.get_int("logistic", 0)),
                    batch_normalize=block.get_flag("batch_normalize"), shortcut=block.get_flag("shortcut"),
                    time_steps=graph.time_steps)
-
-    def step(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
-        """One frame."""
-        new = self.input_layer(x) + self.self_layer(state["state"])
-        state["state"] = state["state"] + new if self.shortcut else new
-        return self.output_layer(state["state"])
-
-    def weight_layout(self, header: WeightsHeader) -> WeightLayout:
-        """input, self, output (parser.c:2300)."""
-        return concatenate({"input": self.input_layer, "self": self.self_layer, "output": self.output_layer}, header)
 
 
 class _Gated(Recurrent):

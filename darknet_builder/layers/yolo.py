@@ -5,16 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import GREEDY_BETA, NMS_KINDS, Candidates
+from darknet_builder.boxes import Candidates
 from darknet_builder.layers.base import Graph, register
-from darknet_builder.layers.heads import (
-    BOX_VALUES,
-    AnchorHead,
-    AugmentOptions,
-    YoloLossOptions,
-    anchor_boxes,
-    read_anchors,
-)
+from darknet_builder.layers.heads import BOX_VALUES, AnchorHead, AnchorOptions, anchor_boxes
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -25,32 +18,20 @@ class Yolo(AnchorHead):
 
     Args:
         in_shape: (A * (5 + C), H, W).
+        common: anchors, classes and what else such heads share.
         new_coords: the layer before it applies the logistic, and w, h are squares, not exponentials.
-        anchors, mask, classes, scale_x_y, nms_kind, beta_nms, loss, augment: see ``AnchorHead``.
     """
 
-    def __init__(self, in_shape: Shape, *, new_coords: bool = False, anchors: list[tuple[float, float]],
-                 mask: list[int], classes: int, scale_x_y: float = 1.0, nms_kind: str = "default",
-                 beta_nms: float = GREEDY_BETA, loss: YoloLossOptions | None = None,
-                 augment: AugmentOptions | None = None) -> None:
-        super().__init__(in_shape, anchors=anchors, mask=mask, classes=classes, scale_x_y=scale_x_y,
-                         nms_kind=nms_kind, beta_nms=beta_nms, loss=loss, augment=augment)
+    def __init__(self, in_shape: Shape, common: AnchorOptions, *, new_coords: bool = False) -> None:
+        super().__init__(in_shape, common)
         self.new_coords = new_coords
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Yolo:
         """parser.c:424."""
-        anchors, mask = read_anchors(block)
-        classes = block.get_int("classes", 20, minimum=1)
-        block.ignore("map", "show_details", "track_history_size", "sim_thresh", "dets_for_track", "dets_for_show",
+        block.ignore("show_details", "track_history_size", "sim_thresh", "dets_for_track", "dets_for_show",
                      "track_ciou_norm", "embedding_layer", "beta1")
-        return cls(
-            graph.image_shape(block), anchors=anchors, mask=mask, classes=classes,
-            new_coords=block.get_flag("new_coords"), scale_x_y=block.get_float("scale_x_y", 1.0),
-            nms_kind=block.get_choice("nms_kind", "default", NMS_KINDS),
-            beta_nms=block.get_float("beta_nms", GREEDY_BETA),
-            loss=YoloLossOptions.from_block(block, classes), augment=AugmentOptions.from_block(block),
-        )
+        return cls(graph.image_shape(block), AnchorOptions.from_block(block), new_coords=block.get_flag("new_coords"))
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw map (B, A * (5 + C), H, W) -> as Darknet holds it (yolo_layer.c:668)."""
