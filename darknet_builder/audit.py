@@ -20,7 +20,9 @@ _SETS = (set, frozenset)
 _MAPPINGS = (dict, UserDict, MappingProxyType)
 _MODULE_INTERNALS = frozenset(vars(nn.Module()))
 """Where ``nn.Module`` itself keeps what is registered, and its hooks."""
-_Item = tuple[str, object]
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_Step = tuple[str, object, object]
+"""How a step of the path is written, its name or place, and what is there."""
 
 
 def find_unregistered(module: nn.Module) -> list[str]:
@@ -59,7 +61,8 @@ def find_unregistered(module: nn.Module) -> list[str]:
                     continue
                 found.append((path, value))
             owner = value
-        stack.extend((path + step, item, owner) for step, item in reversed(list(_items(value))) if _may_hold(item))
+        steps = [step for step in _steps(value) if _may_hold(step[-1])]
+        stack.extend((path + form.format(place), item, owner) for form, place, item in reversed(steps))
     return [path.removeprefix(".") for path in _without_parts(found)]
 
 
@@ -113,43 +116,45 @@ def _leaves(tensor: Tensor) -> Iterator[Tensor]:
 
 
 def _may_hold(value: object) -> bool:
+    if type(value) in _PLAIN:
+        return False
     return (isinstance(value, (nn.Module, Tensor, SimpleNamespace, *_SEQUENCES, *_SETS, *_MAPPINGS))
             or dataclasses.is_dataclass(value) and not isinstance(value, type))
 
 
-def _items(value: object) -> Iterator[_Item]:
-    """(step of the path, what is there) for everything inside ``value``."""
+def _steps(value: object) -> Iterator[_Step]:
+    """Everything inside ``value``."""
     if isinstance(value, nn.Module):
         yield from _attributes(value)
         yield from _children(value)
     elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        yield from ((f".{name}", item) for name, item in zip(value._fields, value, strict=True))
+        yield from ((".{}", name, item) for name, item in zip(value._fields, value, strict=True))
     elif isinstance(value, _SEQUENCES):
-        yield from ((f"[{index}]", item) for index, item in enumerate(value))
+        yield from (("[{}]", index, item) for index, item in enumerate(value))
     elif isinstance(value, _SETS):
-        yield from ((f"{{{index}}}", item) for index, item in enumerate(value))
+        yield from (("{{{}}}", index, item) for index, item in enumerate(value))
     elif isinstance(value, _MAPPINGS):
-        yield from ((f".keys(){{{index}}}", key) for index, key in enumerate(value))
-        yield from ((f"[{key!r}]", item) for key, item in value.items())
+        yield from ((".keys(){{{}}}", index, key) for index, key in enumerate(value))
+        yield from (("[{!r}]", key, item) for key, item in value.items())
     elif isinstance(value, SimpleNamespace):
-        yield from ((f".{name}", item) for name, item in vars(value).items())
+        yield from ((".{}", name, item) for name, item in vars(value).items())
     elif dataclasses.is_dataclass(value):
-        yield from ((f".{field.name}", getattr(value, field.name, None)) for field in dataclasses.fields(value))
+        yield from ((".{}", field.name, getattr(value, field.name, None)) for field in dataclasses.fields(value))
 
 
-def _attributes(module: nn.Module) -> Iterator[_Item]:
+def _attributes(module: nn.Module) -> Iterator[_Step]:
     """Its plain attributes, then those of its classes that it does not hide."""
     if isinstance(module, torch.jit.ScriptModule):
         return  # compiled: what it holds lives in its C++ half, of which these attributes are only handles
     names = set(_MODULE_INTERNALS) | _recomputed(module)
     for name, value in vars(module).items():
         if name not in names:
-            yield _attribute(name), value
+            yield _attribute(name), name, value
     for registered in (vars(module), module._parameters, module._buffers, module._modules):
-        names.update(registered.keys())  # .keys(): a ScriptModule's mappings cannot be iterated over
+        names.update(registered)
     for owner in type(module).__mro__:
         if owner not in nn.Module.__mro__:
-            yield from ((_attribute(name), value) for name, value in vars(owner).items() if name not in names)
+            yield from ((_attribute(name), name, value) for name, value in vars(owner).items() if name not in names)
             names.update(vars(owner))
 
 
@@ -164,19 +169,19 @@ def _recomputed(module: nn.Module) -> set[str]:
     return flat | {name for name in names if isinstance(name, str)}
 
 
-def _children(module: nn.Module) -> Iterator[_Item]:
-    """Its registered children, with the step by which Python reaches them."""
+def _children(module: nn.Module) -> Iterator[_Step]:
+    """Its registered children, by the step with which Python reaches them."""
     for position, (name, child) in enumerate(module._modules.items()):
         if isinstance(module, nn.ModuleDict):
-            yield f"[{name!r}]", child
+            yield "[{!r}]", name, child
         elif isinstance(module, (nn.ModuleList, nn.Sequential)) and name.isdigit():
-            yield f"[{position}]", child
+            yield "[{}]", position, child
         else:
-            yield f".{name}" if name.isidentifier() else f"._modules[{name!r}]", child
+            yield (".{}" if name.isidentifier() else "._modules[{!r}]"), name, child
 
 
 def _attribute(name: str) -> str:
-    return f".{name}" if name.isidentifier() else f".__dict__[{name!r}]"
+    return ".{}" if name.isidentifier() else ".__dict__[{!r}]"
 
 
 def _without_parts(found: list[tuple[str, nn.Module | Tensor]]) -> list[str]:

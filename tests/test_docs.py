@@ -1,0 +1,216 @@
+"""Every code block of docs/*.md runs, and prints what the page shows.
+
+- ``python`` blocks run in order, in one namespace a page. What one prints must stand in a ``text`` block right after
+  it, and a ``text`` block must follow one.
+- ``console`` blocks hold commands after ``$ `` and, under each, what it writes; ``...`` stands for anything.
+- ``cfg`` blocks must parse.
+- Anything else needs ``<!-- not run: the reason -->`` on the line before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from darknet_builder import parse_cfg
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+PROGRAM = [sys.executable, "-c", "import sys; from darknet_builder.cli import main; sys.exit(main())"]
+_FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
+_NOT_RUN = re.compile(r"<!-- not run: .+ -->\s*\Z")
+
+
+@dataclass(frozen=True)
+class Fence:
+    """One block of a page."""
+
+    page: str
+    line: int
+    language: str
+    code: str
+    skipped: bool
+    follows: bool
+    """Whether only blank lines stand between it and the block before it."""
+
+
+class PageError(Exception):
+    """A block that does not do what the page says."""
+
+
+def need(condition: object, block: Fence, message: str) -> None:
+    """Raise a PageError that names page and line, unless the condition holds."""
+    if not condition:
+        raise PageError(f"{block.page}:{block.line}: {message}")
+
+
+def fences(page: str, text: str) -> list[Fence]:
+    """The blocks of a page, in order."""
+    found, end = [], 0
+    for match in _FENCE.finditer(text):
+        between = text[end:match.start()]
+        found.append(Fence(page, text.count("\n", 0, match.start()) + 1, match[1].strip(), match[2],
+                           bool(_NOT_RUN.search(between)), bool(found) and not between.strip()))
+        end = match.end()
+    return found
+
+
+def check_page(page: str, text: str) -> int:
+    """Run a page; returns how many blocks it has.
+
+    Raises:
+        PageError: naming page and line, for output that differs or a block that cannot be held to anything.
+    """
+    blocks = [block for block in fences(page, text) if not block.skipped]
+    namespace: dict[str, Any] = {"__name__": "__page__"}
+    printed: str | None = None
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        if block.language == "text":
+            need(block.follows and printed is not None, block, "shows output, but of what?")
+            compare(block, block.code, printed or "")
+            printed = None
+            continue
+        printed = None
+        if block.language == "python":
+            printed = run_python(block, namespace)
+            shown = following is not None and following.language == "text" and following.follows
+            need(shown or not printed, block, f"prints what the page does not show:\n{printed}")
+        elif block.language == "console":
+            run_console(block)
+        else:
+            need(block.language == "cfg", block, f"a block of {block.language!r} is not run")
+            parse_cfg(block.code)
+    return len(blocks)
+
+
+def run_python(block: Fence, namespace: dict[str, Any]) -> str:
+    """What it prints."""
+    source = "\n" * block.line + block.code  # so that a traceback names the page's own lines
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(source, block.page, "exec"), namespace)
+    return out.getvalue()
+
+
+def run_console(block: Fence) -> None:
+    """Each command, and what stands under it."""
+    for command, expected in commands(block):
+        program, *words = shlex.split(command)
+        known = {"python": [sys.executable], "darknet-builder": PROGRAM}
+        need(program in known, block, f"{program} is not run; begin with {' or '.join(known)}")
+        result = subprocess.run([*known[program], *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                check=False)
+        compare(block, expected, result.stdout)
+        need(result.returncode == 0 or "error:" in expected, block, f"exit status {result.returncode}")
+
+
+def commands(block: Fence) -> Iterator[tuple[str, str]]:
+    """(command, what is shown under it)."""
+    parts = re.split(r"^\$ (.*)\n", block.code, flags=re.MULTILINE)
+    need(len(parts) > 1 and not parts[0].strip(), block, "begin with a command after '$ '")
+    yield from zip(parts[1::2], parts[2::2], strict=True)
+
+
+def compare(block: Fence, expected: str, got: str) -> None:
+    """Equal, but for ``...`` in ``expected``."""
+    flags = doctest.ELLIPSIS | doctest.DONT_ACCEPT_TRUE_FOR_1 | doctest.DONT_ACCEPT_BLANKLINE
+    same = doctest.OutputChecker().check_output(expected, got, flags)
+    need(same, block, f"expected\n{expected}\ngot\n{got}")
+
+
+# ---- the pages ----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_page(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        check_page(f"docs/{page.name}", page.read_text(encoding="utf-8"))
+
+
+def test_there_are_pages() -> None:
+    assert "lessons.md" in [page.name for page in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+# ---- that the runner would notice ---------------------------------------------------------------------------------
+
+GOOD = """\
+```python
+x = 1
+print(x)
+```
+
+```text
+1
+```
+
+```python
+x += 1
+```
+
+Words.
+
+```console
+$ python -c "print('a'); print('b')"
+a
+...
+$ python -c "pass"
+```
+
+```cfg
+[net]
+width=8
+```
+
+<!-- not run: needs a GPU -->
+```sh
+rm -rf /
+```
+"""
+
+
+def test_a_good_page() -> None:
+    assert check_page("page", GOOD) == 5
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("```text\n1\n", "```text\n2\n", "page:6: expected\n2\n\ngot\n1\n"),
+    ("```text\n1\n```\n", "", "page:1: prints what the page does not show:\n1\n"),
+    ("```\n\n```text", "```\n\nIt prints:\n\n```text", "page:1: prints what the page does not show:\n1\n"),
+    ("x += 1\n```\n", "x += 1\n```\n\n```text\n7\n```\n", "page:14: expected\n7\n\ngot\n"),
+    ("x += 1\n```\n", "x += 1\n```\n\n\nWords.\n\n```text\n7\n```\n", "page:17: shows output, but of what?"),
+    ("a\n...\n", "a\nc\n", "page:16: expected\na\nc\n\ngot\na\nb\n"),
+    ("$ python -c \"pass\"", "$ python -c \"import sys; sys.exit(3)\"", "page:16: exit status 3"),
+    ("$ python -c \"pass\"", "$ rm x", "page:16: rm is not run; begin with python or darknet-builder"),
+    ("$ python -c \"print('a'); print('b')\"\n", "", "page:16: begin with a command after '$ '"),
+    ("<!-- not run: needs a GPU -->\n", "", "page:28: a block of 'sh' is not run"),
+])
+def test_a_bad_page(old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    with pytest.raises(PageError) as caught:
+        check_page("page", GOOD.replace(old, new, 1))
+    assert str(caught.value).startswith(message)
+
+
+def test_code_that_fails_names_the_pages_line() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        check_page("page", GOOD.replace("x += 1", "x / 0"))
+    last = caught.traceback[-1]
+    assert (str(last.path).endswith("page"), last.lineno + 1) == (True, 11)
