@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -224,7 +224,9 @@ def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], words: list[s
     assert (captured.out, captured.err) == ("", f"darknet-builder: error: {message}\n")
 
 
-def test_the_script_is_the_command() -> None:
-    result = subprocess.run([sys.executable, "scripts/dump.py", "cfg/lesson.cfg", "--what", "children"], cwd=ROOT,
-                            capture_output=True, text=True, check=True)
-    assert last(result.stdout) == "1 child, 28,868 parameters"
+def test_the_script_is_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["dump.py", CFG, "--what", "children"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(ROOT / "scripts" / "dump.py"), run_name="__main__")
+    assert left.value.code == 0
+    assert last(capsys.readouterr().out) == "1 child, 28,868 parameters"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
+import functools
+import runpy
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import nn
 
 from darknet_builder import build_network
 from darknet_builder.lessons import (
+    Lesson,
     PlainListNetwork,
     Reach,
     Variant,
@@ -26,8 +28,13 @@ ROOT = Path(__file__).parent.parent
 CFG = ROOT / "cfg" / "lesson.cfg"
 
 
+@functools.cache
+def lessons() -> list[Lesson]:
+    return why_modulelist(CFG)
+
+
 def test_the_same_network_in_a_list_and_in_a_module_list() -> None:
-    plain, registered = why_modulelist(CFG)[0].measured
+    plain, registered = lessons()[0].measured
     assert (plain.parameters, registered.parameters) == (Reach(0, 29), Reach(29, 29))
     assert (plain.values, registered.values) == (Reach(0, 28868), Reach(28868, 28868))
     assert (plain.buffers, registered.buffers) == (Reach(0, 24), Reach(24, 24))
@@ -45,14 +52,14 @@ def test_the_same_network_in_a_list_and_in_a_module_list() -> None:
 
 def test_the_numbers_are_those_of_the_network() -> None:
     network = build_network(CFG)
-    measured = why_modulelist(CFG)[0].measured[1]
+    measured = lessons()[0].measured[1]
     assert measured.parameters.total == len(list(network.parameters()))
     assert measured.saved.total == len(network.state_dict())
     assert measured.modules.total == len(list(network.layers.modules())) - 1
 
 
 def test_the_two_networks_compute_the_same() -> None:
-    assert "their outputs differ by 0:" in why_modulelist(CFG)[0].remark
+    assert "their outputs differ by 0:" in lessons()[0].remark
     torch.manual_seed(0)
     plain = PlainListNetwork(build_network(CFG))
     torch.manual_seed(0)
@@ -124,7 +131,8 @@ def test_the_random_generator_is_left_alone() -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    why_modulelist(CFG)
+    kinds_of_tensors()
+    why_modulelist(UNIT_CFGS["route"])
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -134,14 +142,21 @@ def test_the_text_leaves_out_what_reaches_nothing() -> None:
     assert ".eval() reaches" not in labels and "buffers() finds" not in labels
 
 
-def test_the_script_prints_all_three() -> None:
-    result = subprocess.run([sys.executable, "scripts/why_modulelist.py"], cwd=ROOT, capture_output=True, text=True,
-                            check=True)
-    assert result.stdout == "\n".join(map(str, why_modulelist(CFG)))
-    assert "parameters() finds                        0 of 29          29 of 29\n" in result.stdout
+def run_script(*words: str) -> int:
+    """What ``python scripts/why_modulelist.py`` would leave with."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as left:
+        patch.setattr(sys, "argv", ["why_modulelist.py", *words])
+        runpy.run_path(str(ROOT / "scripts" / "why_modulelist.py"), run_name="__main__")
+    return int(left.value.code or 0)
 
 
-def test_the_script_takes_another_network_and_says_what_is_wrong_with_it() -> None:
-    result = subprocess.run([sys.executable, "scripts/why_modulelist.py", "no.cfg"], cwd=ROOT, capture_output=True,
-                            text=True, check=False)
-    assert (result.returncode, result.stderr) == (2, "why_modulelist.py: error: no.cfg: no such cfg file\n")
+def test_the_script_prints_all_three(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_script() == 0
+    printed = capsys.readouterr().out
+    assert printed == "\n".join(map(str, lessons()))
+    assert "parameters() finds                        0 of 29          29 of 29\n" in printed
+
+
+def test_the_script_says_what_is_wrong_with_a_network(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_script("no.cfg") == 2
+    assert capsys.readouterr().err == "why_modulelist.py: error: no.cfg: no such cfg file\n"
