@@ -15,7 +15,7 @@ from darknet_builder.layers.base import Head, Layer, register, registered_sectio
 PACKAGE = Path(darknet_builder.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 RANKS = [
-    {"__init__", "audit", "errors", "files", "shapes"},
+    {"__init__", "audit", "errors", "files", "resources", "shapes"},
     {"activations", "boxes", "detections", "dialects", "parser"},
     {"images", "layers.base", "options", "trees"},
     {"layers.heads", "layers.memory", "layers.parts"},
