@@ -11,16 +11,25 @@ import torch
 
 from darknet_builder import layers as _layers  # noqa: F401  (importing it registers every section)
 from darknet_builder.dialects import Dialect
-from darknet_builder.errors import CfgWarning, ShapeError
+from darknet_builder.errors import CfgError, CfgWarning, ShapeError
 from darknet_builder.layers.base import CommonOptions, Graph, Layer, find_layer_class
 from darknet_builder.options import NetOptions
 from darknet_builder.parser import TEXT_SOURCE, Block
+from darknet_builder.shapes import Shape
 
 
-def build_layers(blocks: Sequence[Block], options: NetOptions, dialect: Dialect) -> list[Layer]:
+def build_layers(blocks: Sequence[Block], options: NetOptions, dialect: Dialect, *,
+                 problems: list[CfgError] | None = None) -> list[Layer]:
     """One layer a block after ``[net]``, at Darknet's own indices.
 
     Parameters are made on the meta device: they have shapes and no memory yet.
+
+    Args:
+        blocks: the whole cfg.
+        options: what its ``[net]`` says.
+        dialect: whose rules hold.
+        problems: where given, mistakes are collected here instead of raising at the first; a wrong section is then
+            passed over, and what only follows from it is not reported.
 
     Raises:
         CfgError: located, for whatever cannot be built.
@@ -29,21 +38,48 @@ def build_layers(blocks: Sequence[Block], options: NetOptions, dialect: Dialect)
     graph = Graph(options.input_shape, dialect, options.time_steps, folder)
     with torch.device("meta"):
         for previous, block in pairwise(blocks):
-            graph.add(_build_layer(block, previous, graph))
+            try:
+                layer = _build_layer(block, graph)
+            except (CfgError, ShapeError) as error:
+                located = _locate(error, block, previous)
+                if problems is None:
+                    raise located from None
+                if isinstance(error, CfgError) or not _is_doubtful(graph, graph.index - 1):
+                    problems.append(located)
+                layer = _PassedOver(graph.shape)
+            graph.add(layer)
     _warn_of_unread(blocks)
     return graph.layers
 
 
-def _build_layer(block: Block, previous: Block, graph: Graph) -> Layer:
-    layer_class = find_layer_class(block, graph.dialect)
-    try:
-        layer = layer_class.from_block(block, graph)
-    except ShapeError as error:
-        if error.source_key in previous:
-            raise previous.error(f"the [{block.name}] of line {block.line} {error}", error.source_key) from None
-        raise block.error(str(error)) from None
+class _PassedOver(Layer):
+    """Keeps the place of a section that could not be built, so that the others keep their indices."""
+
+    def __init__(self, in_shape: Shape) -> None:
+        super().__init__(in_shape, in_shape)
+
+
+def _build_layer(block: Block, graph: Graph) -> Layer:
+    layer = find_layer_class(block, graph.dialect).from_block(block, graph)
     layer.options = CommonOptions.from_block(block)
     return layer
+
+
+def _locate(error: CfgError | ShapeError, block: Block, previous: Block) -> CfgError:
+    """A ``ShapeError`` with file and line: this section's, or those of the option before it that has to change."""
+    if isinstance(error, CfgError):
+        return error
+    if error.source_key in previous:
+        return previous.error(f"the [{block.name}] of line {block.line} {error}", error.source_key)
+    return block.error(str(error))
+
+
+def _is_doubtful(graph: Graph, index: int) -> bool:
+    """Whether a layer's shape depends on a section that was passed over."""
+    if index < 0:
+        return False
+    layer = graph.layers[index]
+    return isinstance(layer, _PassedOver) or any(_is_doubtful(graph, source) for source in layer.sources)
 
 
 def _warn_of_unread(blocks: Sequence[Block]) -> None:

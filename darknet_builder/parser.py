@@ -187,11 +187,12 @@ class Block(Mapping[str, str]):
             self.warn(f"{tail!r} after the number is ignored; Darknet reads {text[:len(text) - len(tail)]}", key)
 
 
-def parse_cfg(path_or_text: str | Path) -> list[Block]:
+def parse_cfg(path_or_text: str | Path, *, problems: list[CfgError] | None = None) -> list[Block]:
     """Read a ``.cfg``: the first Block is ``[net]``, the others are the layers in order.
 
     Args:
         path_or_text: a path, or the text itself (a ``str`` that holds a line break or begins with ``[``).
+        problems: where given, wrong lines are collected here and left out, instead of raising at the first.
 
     Raises:
         CfgError: with file and line, for everything that is not Darknet's grammar.
@@ -202,10 +203,12 @@ def parse_cfg(path_or_text: str | Path) -> list[Block]:
         line = _BLANKS.sub("", raw)
         if not line or line[0] in "#;":
             continue
-        if line[0] == "[":
-            blocks.append(_open_section(line, source, number))
-        else:
-            _add_option(blocks, line, source, number)
+        try:
+            _take_line(blocks, line, source, number)
+        except CfgError as error:
+            if problems is None:
+                raise
+            problems.append(error)
     _check_first(blocks, source)
     return blocks
 
@@ -240,6 +243,13 @@ def _read(path_or_text: str | Path) -> tuple[str, str]:
         return source, data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return source, data.decode("latin-1")  # comments in old cfgs; Darknet reads bytes
+
+
+def _take_line(blocks: list[Block], line: str, source: str, number: int) -> None:
+    if line[0] == "[":
+        blocks.append(_open_section(line, source, number))
+    else:
+        _add_option(blocks, line, source, number)
 
 
 def _open_section(line: str, source: str, number: int) -> Block:

@@ -1,0 +1,10 @@
+"""Say everything that is wrong or odd with a cfg and its weights: the same as ``darknet-builder check``."""
+
+from __future__ import annotations
+
+import sys
+
+from darknet_builder.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["check", *sys.argv[1:]]))
