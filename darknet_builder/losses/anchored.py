@@ -193,8 +193,9 @@ class AnchorDeltas(ABC):
     @cached_property
     def _multipliers(self) -> Tensor:
         """(C,): how much more a rare class counts (parser.c:413)."""
-        counters = self.options.counters_per_class or (1,) * self.head.classes
-        counts = torch.tensor(counters, dtype=self.values.dtype, device=self.values.device).clamp(min=1)
+        if not self.options.counters_per_class:
+            return self.values.new_ones(self.head.classes)
+        counts = self.values.new_tensor(self.options.counters_per_class).clamp(min=1)
         return (counts.max() / counts).clamp(max=self.options.max_delta)
 
     def clipped(self, deltas: Tensor) -> Tensor:
