@@ -80,18 +80,18 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     """Write (H, W, 3) uint8, blue, green, red; the format follows the file's suffix. The whole file, or nothing.
 
     Raises:
-        ImageError: for a suffix that OpenCV cannot write, or when the file cannot be written.
+        InputError: for a suffix that OpenCV cannot write, or when the file cannot be written.
     """
     cv2 = load_opencv()
     try:
         _, data = cv2.imencode(Path(path).suffix, image)
     except cv2.error as error:
-        raise ImageError(f"{path}: cannot be encoded: {error.err}") from None
+        raise InputError(f"{path}: cannot be written: {error.err}") from None
     try:
         with atomic_path(path) as temporary:
             temporary.write_bytes(data.tobytes())
     except OSError as error:
-        raise ImageError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
@@ -170,7 +170,7 @@ def write_video(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray],
     All frames must have the first one's size; the codec drops an odd last row and column.
 
     Raises:
-        ImageError: when the file cannot be written.
+        InputError: when the file cannot be written.
     """
     cv2 = load_opencv()
     writer = cv2.VideoWriter()
@@ -178,7 +178,7 @@ def write_video(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray],
     def append(frame: np.ndarray) -> None:
         size = (frame.shape[1], frame.shape[0])
         if not writer.isOpened() and not writer.open(str(temporary), cv2.VideoWriter_fourcc(*"mp4v"), fps, size):
-            raise ImageError(f"{path}: OpenCV cannot write a video of {size[0]}x{size[1]} there")
+            raise InputError(f"{path}: OpenCV cannot write a video of {size[0]}x{size[1]} pixels there")
         writer.write(frame)
 
     try:
@@ -188,7 +188,7 @@ def write_video(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray],
             finally:
                 writer.release()
     except OSError as error:
-        raise ImageError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 # ---- resizing -----------------------------------------------------------------------------------------

@@ -1,0 +1,381 @@
+"""``darknet-builder detect``: photographs and videos in; pictures with boxes, COCO JSON, label files and CSV out."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from darknet_builder.detections import Detections, Record, coco_document, csv_text, label_text
+from darknet_builder.detector import Detector
+from darknet_builder.dialects import DIALECTS
+from darknet_builder.drawing import draw_detections
+from darknet_builder.errors import ImageError, InputError
+from darknet_builder.files import write_text
+from darknet_builder.images import (
+    IMAGE_SUFFIXES,
+    RESIZE_MODES,
+    VIDEO_SUFFIXES,
+    load_opencv,
+    open_video,
+    read_image,
+    write_image,
+    write_video,
+)
+from darknet_builder.progress import Progress
+
+HELP = "find objects in images, folders, globs and videos; draw them, save them as JSON, labels or CSV"
+EXAMPLES = """\
+SOURCE is an image, a video, a folder (its images and videos, without subfolders) or a quoted glob ('shots/**/*.jpg').
+
+What is written into --output: the pictures under their own names (JPEG stays JPEG, all else becomes PNG, videos MP4
+without sound); --save-json: detections.json; --save-csv: detections.csv; --save-txt: labels/NAME.txt, or
+labels/NAME_FRAME.txt for each frame of a video. Two sources of one name become NAME and NAME-2.
+
+The exit status is 0, or 1 where a SOURCE could not be read (the others are done), or 2 for a mistake in the command.
+
+examples:
+  darknet-builder detect photo.jpg --cfg yolov4.cfg --weights yolov4.weights --names coco.names
+  darknet-builder detect holiday/ --cfg my.cfg --weights my.weights --names my.names --save-json --save-csv
+  darknet-builder detect clip.mp4 --cfg my.cfg --weights my.weights --names my.names --device cuda --batch 8
+"""
+_ROOT = Path(__file__).parents[2]
+DEFAULT_CFG, DEFAULT_WEIGHTS, DEFAULT_NAMES = (
+    _ROOT / "cfg" / "shapes.cfg", _ROOT / "weights" / "shapes.weights", _ROOT / "cfg" / "shapes.names")
+"""The model that comes with the sources."""
+_JPEG = (".jpg", ".jpeg", ".jpe")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("source", nargs="+", metavar="SOURCE", help="image, video, folder or quoted glob")
+    model = parser.add_argument_group("model")
+    model.add_argument("--cfg", metavar="FILE", help="the network (default: the bundled one)")
+    model.add_argument("--weights", metavar="FILE", help="its weights (default: the bundled ones)")
+    model.add_argument("--names", metavar="FILE", help="class names, one a line (default: class 0, class 1, ...)")
+    model.add_argument("--width", type=int, metavar="PIXELS", help="of the network's input (default: the cfg's)")
+    model.add_argument("--height", type=int, metavar="PIXELS", help="likewise")
+    model.add_argument("--dialect", choices=DIALECTS, default="alexeyab", help="whose Darknet (default: %(default)s)")
+    model.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: cpu)")
+    model.add_argument("--batch", type=int, default=1, metavar="N", help="images at once (default: %(default)s)")
+    rules = parser.add_argument_group("rules")
+    rules.add_argument("--threshold", type=float, default=.25, metavar="P",
+                       help="least probability of an object (default: %(default)s)")
+    rules.add_argument("--nms", type=float, default=.45, metavar="P",
+                       help="most overlap of two objects of a class; 1: any (default: %(default)s)")
+    rules.add_argument("--resize", choices=RESIZE_MODES, help="how images are fitted (default: the cfg's way)")
+    results = parser.add_argument_group("results")
+    results.add_argument("--output", default="output", metavar="DIR", help="where to (default: %(default)s)")
+    results.add_argument("--save-json", action="store_true", help="all objects in COCO's format")
+    results.add_argument("--save-txt", action="store_true", help="a Darknet label file for each image")
+    results.add_argument("--save-csv", action="store_true", help="all objects as a table")
+    results.add_argument("--no-images", action="store_true", help="draw no pictures and videos")
+    results.add_argument("--quiet", action="store_true", help="no progress, no list and no summary: only mistakes")
+
+
+def run(args: argparse.Namespace, out: TextIO) -> int:
+    """Detect in every source; returns 0, or 1 where some could not be read."""
+    # Before OpenCV is loaded: what it would tell of a broken file is said here, in one line.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    load_opencv()
+    outputs = _Outputs(Path(args.output), not args.no_images, args.save_txt, args.save_json, args.save_csv)
+    targets = outputs.plan(find_sources(args.source))
+    detector = make_detector(args)
+    outputs.make_folders()
+    with Progress(len(targets), "image", quiet=args.quiet, out=out) as progress:
+        return _Job(detector, outputs, progress).run(targets)
+
+
+def make_detector(args: argparse.Namespace) -> Detector:
+    """The network that the options name, or the bundled one where they name none.
+
+    Raises:
+        InputError: saying which option to give.
+    """
+    cfg, weights, names = args.cfg, args.weights, args.names
+    if cfg is None and weights is None and DEFAULT_CFG.exists() and DEFAULT_WEIGHTS.exists():
+        cfg, weights, names = DEFAULT_CFG, DEFAULT_WEIGHTS, names or DEFAULT_NAMES
+    if cfg is None:
+        raise InputError("which network? give --cfg FILE, --weights FILE and, for the classes' names, --names FILE")
+    if weights is None:
+        raise InputError(f"which weights? give --weights FILE that belongs to --cfg {cfg}")
+    return Detector(cfg, weights, names, threshold=args.threshold, nms=args.nms, resize=args.resize, width=args.width,
+                    height=args.height, dialect=args.dialect, device=args.device, batch=args.batch)
+
+
+# ---- what goes in -------------------------------------------------------------------------------------
+
+
+def find_sources(words: Iterable[str]) -> list[Path]:
+    """The files that the words name, each once, folders and globs in the order of their names.
+
+    Raises:
+        InputError: for a word that names nothing.
+    """
+    found = {path.resolve(): path for word in reversed(list(words)) for path in reversed(_find(word))}
+    return list(reversed(found.values()))
+
+
+def _find(word: str) -> list[Path]:
+    path = Path(word)
+    if path.is_dir():
+        return _media(path.iterdir(), f"{word}: no image or video in this folder")
+    if path.exists():
+        return [path]
+    if glob.has_magic(word):
+        return _media(map(Path, glob.glob(word, recursive=True)), f"{word}: fits no image or video")
+    raise InputError(f"{word}: no such file or folder")
+
+
+def _media(paths: Iterable[Path], complaint: str) -> list[Path]:
+    found = sorted(path for path in paths if path.is_file() and not path.name.startswith(".")
+                   and path.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES)
+    if not found:
+        raise InputError(complaint)
+    return found
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+# ---- what comes out -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A source, and the name without suffix that its results get."""
+
+    source: Path
+    stem: str
+
+    @property
+    def picture(self) -> str:
+        """The file name of its annotated picture or video."""
+        suffix = self.source.suffix.lower()
+        return self.stem + (".mp4" if _is_video(self.source) else suffix if suffix in _JPEG else ".png")
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """What to write, and where."""
+
+    folder: Path
+    pictures: bool
+    labels: bool
+    coco: bool
+    table: bool
+
+    @property
+    def any(self) -> bool:
+        """Whether something is written at all."""
+        return self.pictures or self.labels or self.coco or self.table
+
+    @property
+    def keeps_records(self) -> bool:
+        """Whether all objects are needed at the end."""
+        return self.coco or self.table
+
+    def plan(self, sources: Sequence[Path]) -> list[_Target]:
+        """A name for each source that no other has.
+
+        Raises:
+            InputError: where a picture would replace a source.
+        """
+        taken: set[str] = set()
+        targets = []
+        for source in sources:
+            stem, number = source.stem, 1
+            while stem.lower() in taken:  # file systems may not tell A from a
+                number += 1
+                stem = f"{source.stem}-{number}"
+            taken.add(stem.lower())
+            targets.append(_Target(source, stem))
+        originals = {source.resolve() for source in sources}
+        for target in targets if self.pictures else ():
+            if (self.folder / target.picture).resolve() in originals:
+                raise InputError(f"--output {self.folder}: {target.picture} there is a SOURCE and would be "
+                                 "overwritten; choose another folder")
+        return targets
+
+    def make_folders(self) -> None:
+        """Make them.
+
+        Raises:
+            InputError: where that cannot be done.
+        """
+        folders = [self.folder] * self.any + [self.folder / "labels"] * self.labels
+        for folder in folders:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"--output {folder}: {error.strerror}") from None
+
+    def save(self, target: _Target, image: np.ndarray, detections: Detections) -> None:
+        """The picture and the labels of one image."""
+        if self.pictures:
+            write_image(self.folder / target.picture, draw_detections(image, detections))
+        self.save_labels(target.stem, detections)
+
+    def save_labels(self, stem: str, detections: Detections) -> None:
+        """The labels of one image or frame; an empty file where there is nothing."""
+        if self.labels:
+            self._write(f"labels/{stem}.txt", label_text(detections))
+
+    def save_records(self, records: Sequence[Record], names: Sequence[str]) -> None:
+        """The files that hold all objects."""
+        if self.coco:
+            self._write("detections.json", json.dumps(coco_document(records, names), ensure_ascii=False) + "\n")
+        if self.table:
+            self._write("detections.csv", csv_text(records))
+
+    def _write(self, name: str, text: str) -> None:
+        try:
+            write_text(self.folder / name, text)
+        except OSError as error:
+            raise InputError(f"{self.folder / name}: cannot be written: {error.strerror}") from None
+
+
+# ---- the work -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Job:
+    """One run of the command."""
+
+    detector: Detector
+    outputs: _Outputs
+    progress: Progress
+    records: list[Record] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    images: int = 0
+    failures: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def run(self, targets: Sequence[_Target]) -> int:
+        """Do all of it; what is done is also written down when Ctrl-C ends it."""
+        try:
+            for group in _groups(targets, self.detector.batch):
+                if _is_video(group[0].source):
+                    self._detect_video(group[0])
+                else:
+                    self._detect_images(group)
+        finally:
+            self.outputs.save_records(self.records, self.detector.names)
+            self.progress.say(self.summary())
+        return 1 if self.failures else 0
+
+    def _skip(self, error: ImageError) -> None:
+        """A file that cannot be read is told, counted and passed by."""
+        self.failures += 1
+        self.progress.complain(f"skipped: {error}")
+        self.progress.advance()
+
+    def _detect_images(self, group: Sequence[_Target]) -> None:
+        readable: list[_Target] = []
+        images: list[np.ndarray] = []
+        for target in group:
+            try:
+                images.append(read_image(target.source))
+                readable.append(target)
+            except ImageError as error:
+                self._skip(error)
+        for target, image, found in zip(readable, images, self.detector(images), strict=True):
+            self.outputs.save(target, image, found)
+            self._record(Record(str(target.source), found))
+            self.progress.say(f"{target.source}: {_list(found.counts()) or 'nothing'}")
+
+    def _record(self, record: Record) -> None:
+        self.images += 1
+        self.counts.update(record.detections.labels)
+        if self.outputs.keeps_records:
+            self.records.append(record)
+        self.progress.advance()
+
+    def _detect_video(self, target: _Target) -> None:
+        before, first = Counter(self.counts), self.images
+        try:
+            interrupted = self._save_video(target)
+        except ImageError as error:
+            self._skip(error)
+            return
+        found = dict((self.counts - before).most_common())
+        self.progress.say(f"{target.source}: {_plural(self.images - first, 'frame')}: {_list(found) or 'nothing'}")
+        if interrupted:
+            raise KeyboardInterrupt
+
+    def _save_video(self, target: _Target) -> bool:
+        """Returns whether Ctrl-C ended it: then what there is of the annotated video is closed in good order."""
+        first, interrupted = self.images, False
+        with open_video(target.source) as video:
+            self.progress.grow(max(0, video.num_frames - 1))
+            picture = self.outputs.folder / target.picture
+            with write_video(picture, video.fps) if self.outputs.pictures else nullcontext() as append:
+                try:
+                    self._detect_frames(target, video.frames(), append)
+                except KeyboardInterrupt:
+                    interrupted = True
+                if self.images == first:
+                    raise KeyboardInterrupt if interrupted else ImageError(
+                        f"{target.source}: has no frame that can be read")
+        return interrupted
+
+    def _detect_frames(self, target: _Target, frames: Iterator[np.ndarray],
+                       append: Callable[[np.ndarray], None] | None) -> None:
+        size = 1 if self.detector.has_memory else self.detector.batch
+        number = 0
+        for group in _groups(frames, size):
+            for frame, found in zip(group, self.detector(group, keep_state=number > 0), strict=True):
+                if append is not None:
+                    append(draw_detections(frame, found))
+                self.outputs.save_labels(f"{target.stem}_{number:06d}", found)
+                self._record(Record(str(target.source), found, number))
+                number += 1
+
+    def summary(self) -> str:
+        """``6 images, 14 objects: 9 horse, 5 dog; 12.3 images/s; 1 not readable; saved in output``."""
+        seconds = max(time.perf_counter() - self.started, 1e-9)
+        objects = self.counts.total()
+        parts = [f"{_plural(self.images, 'image')}, {_plural(objects, 'object')}"
+                 + (f": {_list(dict(self.counts.most_common()))}" if objects else ""),
+                 f"{self.images / seconds:.1f} images/s"]
+        if self.failures:
+            parts.append(f"{self.failures} not readable")
+        if self.outputs.any and self.images:
+            parts.append(f"saved in {self.outputs.folder}")
+        return "; ".join(parts)
+
+
+def _groups(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Up to ``size`` items at a time; a video is a group of its own."""
+    group: list[Any] = []
+    for item in items:
+        alone = isinstance(item, _Target) and _is_video(item.source)
+        if group and (alone or len(group) == size):
+            yield group
+            group = []
+        group.append(item)
+        if alone:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _list(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"

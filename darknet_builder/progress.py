@@ -1,0 +1,70 @@
+"""A progress bar on a terminal, and lines that do not tear it apart."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib import import_module
+from typing import Any, TextIO
+
+_BAR_MINIMUM = 2
+"""A single step needs no bar."""
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """A bar on stderr where that is a terminal and tqdm is installed (the extra ``progress``), and the lines above it.
+
+    Args:
+        total: how many steps there are.
+        unit: what a step is, in the singular.
+        quiet: no bar, and no lines but complaints.
+        out: where lines go.
+    """
+
+    def __init__(self, total: int, unit: str, *, quiet: bool, out: TextIO) -> None:
+        self._total, self._unit, self._quiet, self._out = total, unit, quiet, out
+        self._make_bar = None if quiet or not sys.stderr.isatty() else _find_tqdm()
+        self._bar: Any = None
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def grow(self, count: int) -> None:
+        """More steps are coming than were known."""
+        self._total += count
+        if self._bar is not None:
+            self._bar.total = self._total
+
+    def advance(self, count: int = 1) -> None:
+        """So many steps are done."""
+        if self._bar is None and self._make_bar is not None and self._total >= _BAR_MINIMUM:
+            self._bar = self._make_bar(total=self._total, unit=f" {self._unit}", file=sys.stderr, leave=False)
+        if self._bar is not None:
+            self._bar.update(count)
+
+    def say(self, line: str) -> None:
+        """A line of the answer."""
+        if not self._quiet:
+            self._write(line, self._out)
+
+    def complain(self, line: str) -> None:
+        """A line on stderr about what went wrong, also when quiet."""
+        self._write(line, sys.stderr)
+
+    def _write(self, line: str, stream: TextIO) -> None:
+        if self._bar is not None:
+            self._bar.clear()
+        stream.write(line + "\n")
+        stream.flush()
+        if self._bar is not None:
+            self._bar.refresh()
+
+
+def _find_tqdm() -> Callable[..., Any] | None:
+    try:
+        bar: Callable[..., Any] = import_module("tqdm").tqdm
+    except ImportError:
+        return None
+    return bar
