@@ -145,6 +145,12 @@ class Block(Mapping[str, str]):
             if self.get_float(key, 0.0) != 0:
                 raise self.error(f"the option {key} is not supported; remove it or set it to 0", key)
 
+    def warn_of_training(self, *keys: str) -> None:
+        """Options that change Darknet's training alone and are left out here: a warning where they are switched on."""
+        for key in keys:
+            if self.get_float(key, 0.0) != 0:
+                self.warn("is left out: Darknet uses it in training only, detection is not affected", key)
+
     # ---- their parts --------------------------------------------------------------------------------
 
     def _number(self, key: str, default: _Number | _Required, minimum: float | None,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from darknet_builder.errors import CfgError, InputError, ShapeError
+from darknet_builder.errors import CfgError, CfgWarning, InputError, ShapeError
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.layers.conv_recurrent import ConvLstm, Crnn
 from darknet_builder.layers.convolutional import Convolutional
@@ -119,6 +119,25 @@ def test_scale_xnor_equals_folded_detection() -> None:
         folded.conv.bias.copy_(layer.norm.bias - layer.norm.running_mean * factor)
     x = image(1, 4, 6, 8)
     assert torch.allclose(layer(x), folded(x), atol=1e-5)
+
+
+def test_binary_weights() -> None:
+    """``binary=1``: sign * mean magnitude of each filter, the input as it is."""
+    network = build_network(f"{NET}[convolutional]\nfilters=2\nsize=3\npad=1\nbinary=1\nactivation=linear\n").eval()
+    conv = network.layers[0].conv
+    x = image(1, 4, 6, 8)
+    with torch.no_grad():
+        output = network(x)
+        conv.weight.copy_(conv.weight.sign() * conv.weight.abs().mean((1, 2, 3), keepdim=True))
+        assert torch.allclose(output, conv(x), atol=1e-6)
+
+
+def test_what_only_training_would_use_is_said() -> None:
+    """Left out, but not in silence."""
+    with pytest.warns(CfgWarning, match=r"\[convolutional\] grad_centr=1: is left out: Darknet uses it in training only"):
+        build_network(f"{NET}{LINEAR}grad_centr=1\n")
+    with pytest.warns(CfgWarning, match=r"\[dropout\] dropblock=1: is trained as plain dropout"):
+        build_network(f"{NET}{LINEAR}[dropout]\ndropblock=1\n")
 
 
 # ---- boxes ---------------------------------------------------------------------------------------------

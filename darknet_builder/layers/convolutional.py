@@ -31,6 +31,7 @@ class Convolutional(Layer):
         antialiasing: 0, or the kind of blur that takes the stride over (see ``Blur``).
         flipped: the file holds the weights transposed (parser.c:2201).
         xnor: weights and input are reduced to signs.
+        binary: the weights alone are reduced to signs.
         share: another layer whose weights and batch norm this one uses.
 
     Raises:
@@ -43,7 +44,7 @@ class Convolutional(Layer):
     def __init__(self, in_shape: Shape, *, filters: int, size: int = 1, stride: tuple[int, int] = (1, 1),
                  padding: int = 0, dilation: int = 1, groups: int = 1, batch_normalize: bool = False,
                  activation: str = "logistic", antialiasing: int = 0, flipped: bool = False, xnor: bool = False,
-                 share: Convolutional | None = None) -> None:
+                 binary: bool = False, share: Convolutional | None = None) -> None:
         conv_stride = (1, 1) if antialiasing else stride
         _check(in_shape, filters, size, padding, dilation, groups)
         conv_shape = convolved(in_shape, filters, size, conv_stride, padding)
@@ -52,7 +53,7 @@ class Convolutional(Layer):
         super().__init__(in_shape, out_shape)
         self.conv_shape = conv_shape
         self.filters, self.size, self.stride, self.dilation, self.groups = filters, size, stride, dilation, groups
-        self.flipped, self.xnor, self.shared = flipped, xnor, share is not None
+        self.flipped, self.xnor, self.binary, self.shared = flipped, xnor, binary, share is not None
         self.conv = share.conv if share else Convolution(
             in_shape.channels, filters, size, conv_stride, padding * dilation, dilation, groups,
             bias=not batch_normalize)
@@ -78,16 +79,22 @@ class Convolutional(Layer):
             dilation=block.get_int("dilation", 1, minimum=1) if size > 1 else 1,
             groups=1 if xnor else groups,
             batch_normalize=block.get_flag("batch_normalize") or block.get_flag("cbn"),
-            activation=_activation(block, graph, xnor),
+            activation=_activation(block, xnor),
             antialiasing=block.get_int("antialiasing", 0, minimum=0),
             flipped=block.get_flag("flipped"),
             xnor=xnor,
+            binary=block.get_flag("binary"),
             share=_shared_layer(block, graph),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, filters, H', W')."""
-        x = self._binary_convolution(x) if self.xnor else self.conv(x)
+        if self.xnor:
+            x = self._binary_convolution(x)
+        elif self.binary:  # Darknet's GPU path (convolutional_kernels.cu:179); its CPU path forgets to
+            x = self.conv._conv_forward(x, self._binary_weight(), self.conv.bias)
+        else:
+            x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x)
         x = self.activation(x)
@@ -98,13 +105,16 @@ class Convolutional(Layer):
 
         Padding counts as -1, because Darknet's packed bits say 0 there (convolutional_layer.c:1212).
         """
-        weight = self.conv.weight
-        scale = weight.abs().mean((1, 2, 3), keepdim=True)
-        binary = torch.where(weight > 0, scale, -scale)
         signs = torch.where(x > 0, 1.0, -1.0).to(x.dtype)
         vertical, horizontal = (int(side) for side in self.conv.padding)
         padded = F.pad(signs, (horizontal, horizontal, vertical, vertical), value=-1.0)
-        return F.conv2d(padded, binary, self.conv.bias, self.conv.stride, 0, self.conv.dilation)
+        return F.conv2d(padded, self._binary_weight(), self.conv.bias, self.conv.stride, 0, self.conv.dilation)
+
+    def _binary_weight(self) -> Tensor:
+        """The weights' signs times each filter's mean magnitude."""
+        weight = self.conv.weight
+        scale = weight.abs().mean((1, 2, 3), keepdim=True)
+        return torch.where(weight > 0, scale, -scale)
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
         """bias, [scale, mean, var], weight (parser.c:2162); nothing for shared weights."""
@@ -144,7 +154,7 @@ def _axis_stride(block: Block, key: str, stride: int) -> int:
     return own if own >= 1 else stride
 
 
-def _activation(block: Block, graph: Graph, xnor: bool) -> str:
+def _activation(block: Block, xnor: bool) -> str:
     name = read_activation(block, "logistic")
     # The next XNOR layer only asks for the sign, so Darknet leaves the activation out (network.c:1410).
     return "linear" if xnor and block.get_flag("bin_output") else name
@@ -167,5 +177,6 @@ def _shared_layer(block: Block, graph: Graph) -> Convolutional | None:
 
 
 def _mind_rare_options(block: Block) -> None:
-    block.ignore("binary", "bin_output", "stream", "wait_stream", "angle", "dot", "reverse")
-    block.refuse("coordconv", "sway", "rotate", "stretch", "stretch_sway", "assisted_excitation", "grad_centr")
+    block.ignore("bin_output", "stream", "wait_stream", "angle", "reverse")
+    block.warn_of_training("dot", "assisted_excitation", "grad_centr")
+    block.refuse("coordconv", "sway", "rotate", "stretch", "stretch_sway")

@@ -32,7 +32,8 @@ class Dropout(Layer):
         probability = block.get_float("probability", .2, minimum=0)
         if probability >= 1:
             raise block.error("expected a probability below 1", "probability")
-        block.refuse("dropblock")
+        if block.get_flag("dropblock"):
+            block.warn("is trained as plain dropout; detection is not affected", "dropblock")
         block.ignore("dropblock_size_rel", "dropblock_size_abs")
         return cls(graph.shape, probability=probability)
 
