@@ -32,6 +32,21 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Shortlist:
+    """What may be an object in one image, before any box suppresses another.
+
+    Attributes:
+        boxes_cxcywh: (K, 4) relative to the image.
+        objectness: (K,).
+        scores: (K, C), zero where a class does not reach the threshold; one or more are above it in each row.
+    """
+
+    boxes_cxcywh: Tensor
+    objectness: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True)
 class NmsRule:
     """How boxes of one class suppress each other: one of ``boxes.NMS_KINDS``, and the exponent of ``diounms``."""
 
@@ -71,13 +86,24 @@ def postprocess(candidates: Sequence[Candidates], placements: Sequence[Placement
     Raises:
         InputError: for heads with different numbers of classes.
     """
+    return [_suppress(entry, nms, rule or NmsRule())
+            for entry in shortlist(candidates, placements, threshold=threshold)]
+
+
+def shortlist(candidates: Sequence[Candidates], placements: Sequence[Placement], *,
+              threshold: float) -> list[Shortlist]:
+    """The first half of ``postprocess``: what reaches the threshold in each image, on the CPU.
+
+    Raises:
+        InputError: for heads with different numbers of classes.
+    """
     if len({head.scores.shape[2] for head in candidates}) > 1:
         raise InputError("the heads have different numbers of classes: "
                          f"{', '.join(str(head.scores.shape[2]) for head in candidates)}")
     parts = [_above(head, threshold) for head in candidates]
     image, boxes, objectness, scores = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
-    return [_suppress(placement.undo(boxes[image == index]), objectness[image == index], scores[image == index],
-                      nms, rule or NmsRule()) for index, placement in enumerate(placements)]
+    return [Shortlist(placement.undo(boxes[image == index]), objectness[image == index], scores[image == index])
+            for index, placement in enumerate(placements)]
 
 
 def _above(head: Candidates, threshold: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -93,10 +119,10 @@ def _above(head: Candidates, threshold: float) -> tuple[Tensor, Tensor, Tensor, 
     return image[keep], boxes[keep], head.objectness[image[keep], place[keep]], scores[keep]
 
 
-def _suppress(boxes_cxcywh: Tensor, objectness: Tensor, scores: Tensor, nms: float, rule: NmsRule) -> Found:
+def _suppress(entry: Shortlist, nms: float, rule: NmsRule) -> Found:
     """After the way back to the image, because the distance between centres knows the aspect ratio."""
-    kept = nms_by_class(boxes_cxcywh, scores, nms, kind=rule.kind, beta=rule.beta)
+    kept = nms_by_class(entry.boxes_cxcywh, entry.scores, nms, kind=rule.kind, beta=rule.beta)
     row, class_id = kept.nonzero(as_tuple=True)
     score, order = kept[row, class_id].sort(descending=True, stable=True)
     row, class_id = row[order], class_id[order]
-    return Found(boxes_cxcywh[row], score, class_id, objectness[row])
+    return Found(entry.boxes_cxcywh[row], score, class_id, entry.objectness[row])

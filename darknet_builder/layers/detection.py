@@ -111,4 +111,6 @@ class Detection(Head):
         size = boxes[..., 2:].square() if self.square_root else boxes[..., 2:]
         boxes = torch.cat(((boxes[..., :2] + corner) / self.side, size), -1).flatten(1, 2)
         scores = classes.reshape(batch, cells, 1, self.classes).expand(-1, -1, self.num, -1).flatten(1, 2)
-        return Candidates(boxes, objectness, objectness.unsqueeze(-1) * scores)
+        # Only the products meet the threshold (get_detection_detections): class scores here may be above 1.
+        reported = (objectness != 0).to(objectness)
+        return Candidates(boxes, reported, objectness.unsqueeze(-1) * scores)

@@ -62,9 +62,13 @@ class Region(Head):
         dialect: whose order of the output and whose reading of the scores.
         tree: a hierarchy over the classes.
         hierarchy_threshold: how likely a path down the tree must stay (``-hier``).
-        class_map: classes that are reported, by number (``map=``).
+        class_map: for each class of the labels, the one that is learnt (``map=``).
         loss: what only the loss reads.
         augment: what it says of the training images.
+
+    Attributes:
+        report_map: the classes whose probability down the tree is reported, instead of the path; None, as for
+            ``detector test``, unless the ``.data`` file has ``map=``, as for ``detector valid``.
 
     Raises:
         ShapeError: when the channels before it, or the tree, do not fit.
@@ -87,6 +91,7 @@ class Region(Head):
         self.anchors, self.classes, self.softmax, self.tree = anchors, classes, softmax, tree
         self.dialect = dialect or get_dialect("alexeyab")
         self.hierarchy_threshold, self.class_map = hierarchy_threshold, class_map
+        self.report_map: list[int] | None = None
         self.loss = loss or RegionLossOptions()
         self.augment = augment or AugmentOptions()
 
@@ -134,8 +139,8 @@ class Region(Head):
 
     @property
     def reported_classes(self) -> int:
-        """Those of ``map=``, where there is one."""
-        return self.classes if self.tree is None or self.class_map is None else len(self.class_map)
+        """Those of ``report_map``, where there is one."""
+        return self.classes if self.tree is None or self.report_map is None else len(self.report_map)
 
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
         """Raw map -> N = A * H * W candidates (region_layer.c:380)."""
@@ -144,9 +149,11 @@ class Region(Head):
         cells = torch.cat((values[..., :2].sigmoid(), values[..., 2:4]), -1)
         boxes = anchor_boxes(cells, (height, width), self.anchors, (width, height))
         objectness = values[..., 4]
+        if self.loss.classfix == -1 and not self.dialect.region_objectness:  # get_region_boxes
+            objectness = torch.where(objectness < .5, torch.zeros_like(objectness), objectness)
         scores = self._scores(objectness.unsqueeze(-1), values[..., BOX_VALUES:])
         # A path down the tree stands for itself and is reported where there is an object (region_layer.c:413).
-        by_path = self.tree is not None and self.class_map is None
+        by_path = self.tree is not None and self.report_map is None
         reported = objectness if by_path or self.dialect.region_objectness else torch.ones_like(objectness)
         return Candidates(boxes, torch.where(objectness > 0, reported, objectness), scores)
 
@@ -154,8 +161,8 @@ class Region(Head):
         if self.tree is None:
             return objectness * classes
         absolute = self.tree.multiply_down(classes)
-        if self.class_map is not None:
-            return objectness * absolute[..., self.class_map]
+        if self.report_map is not None:
+            return objectness * absolute[..., self.report_map]
         if self.dialect.region_objectness:
             top = self.tree.top_class(absolute, self.hierarchy_threshold)
             return torch.zeros_like(absolute).scatter(-1, top.unsqueeze(-1), objectness)

@@ -1,0 +1,87 @@
+"""A detector on a labelled set of images: what it finds in each, in the order that Darknet's numbers depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darknet_builder.average_precision import ImageBoxes
+from darknet_builder.boxes import nms_by_class
+from darknet_builder.datasets import LabelledImage
+from darknet_builder.errors import DataError
+from darknet_builder.images import Placement, read_image, to_input
+from darknet_builder.network import Network
+from darknet_builder.postprocess import NmsRule, Shortlist, decode, nms_rule, shortlist
+
+MAP_THRESHOLD = .005
+"""The score from which on ``detector map`` keeps boxes."""
+MAP_NMS = .45
+
+
+def find_boxes(network: Network, images: Sequence[LabelledImage], *, difficult: Sequence[LabelledImage] | None = None,
+               threshold: float = MAP_THRESHOLD, nms: float = MAP_NMS, resize: str = "stretch",
+               batch: int = 1) -> Iterator[ImageBoxes]:
+    """Run a network over labelled images.
+
+    Args:
+        network: in eval mode, where it is to run.
+        images: read one batch at a time.
+        difficult: for each image, objects that need not be found (``difficult=`` of a ``.data`` file).
+        threshold: only scores above it count.
+        nms: a box falls when it overlaps a better one of its class by more than this.
+        resize: ``stretch`` or ``letterbox``.
+        batch: how many images go through the network at once.
+
+    Yields:
+        One a image, in order.
+
+    Raises:
+        ImageError: for an image that cannot be read.
+        DataError: when there are other ``difficult`` lists than images.
+    """
+    if difficult is not None and len(difficult) != len(images):
+        raise DataError(f"the list of difficult= has {len(difficult)} images, the evaluated one {len(images)}; "
+                        "they must be the same images in the same order")
+    rule = nms_rule(network)
+    for start in range(0, len(images), batch):
+        part = images[start:start + batch]
+        inputs, placements = zip(*(to_input(read_image(image.path), network.input_size, resize,
+                                            network.options.channels) for image in part), strict=True)
+        for offset, entry in enumerate(_run(network, torch.stack(inputs), placements, threshold)):
+            hard = None if difficult is None else difficult[start + offset].boxes
+            yield _to_boxes(entry, nms, rule, part[offset].boxes, placements[offset].image_size, hard)
+
+
+@torch.inference_mode()
+def _run(network: Network, x: Tensor, placements: Sequence[Placement], threshold: float) -> list[Shortlist]:
+    network.reset_state()
+    device = next((parameter.device for parameter in network.parameters()), x.device)
+    raw_maps = cast(list[Tensor], network(x.to(device)))
+    return shortlist(decode(network, raw_maps), placements, threshold=threshold)
+
+
+def _to_boxes(entry: Shortlist, nms: float, rule: NmsRule, truths: np.ndarray, image_size: tuple[int, int],
+              difficult: np.ndarray | None) -> ImageBoxes:
+    kept = nms_by_class(entry.boxes_cxcywh, entry.scores, nms, kind=rule.kind, beta=rule.beta)
+    order = torch.from_numpy(darknet_order(entry.scores.float().numpy()))
+    row, class_id = kept[order].nonzero(as_tuple=True)
+    row = order[row]
+    return ImageBoxes(entry.boxes_cxcywh[row].float().numpy(), kept[row, class_id].float().numpy(),
+                      class_id.numpy().astype(np.int32), truths, image_size, difficult)
+
+
+def darknet_order(scores: np.ndarray) -> np.ndarray:
+    """(K, C) of scores before suppression -> (K,) order of the rows in Darknet's list after it.
+
+    ``do_nms_sort`` sorts the whole list by each class in turn and leaves it so: by the last class that any box counts
+    for, then by the one before. Which of two boxes on one object is the first, and so the true positive above the
+    confidence threshold, depends on it.
+    """
+    present = np.flatnonzero(scores.any(0))
+    if not len(present):
+        return np.arange(len(scores))
+    return np.lexsort(-scores[:, present].T)
