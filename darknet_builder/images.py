@@ -39,13 +39,13 @@ def load_opencv() -> ModuleType:
     try:
         return import_module("cv2")
     except ModuleNotFoundError as error:
-        raise MissingExtraError(f"OpenCV is not installed ({error}): pip install opencv-python, "
-                                "or opencv-python-headless on a machine without a screen") from None
+        raise MissingExtraError(f"OpenCV is not installed ({error}): pip install opencv-python, or "
+                                "opencv-python-headless, which needs no libraries of the system") from None
     except ImportError as error:
         raise MissingExtraError(
-            f"OpenCV cannot be loaded: {error}; install what it needs of the system (Debian, Ubuntu: "
-            "apt-get install libgl1 libglib2.0-0), or the build that needs nothing: "
-            "pip uninstall opencv-python, then pip install opencv-python-headless") from None
+            f"OpenCV cannot be loaded: {error}; install the libraries of the system that it needs (Debian, Ubuntu: "
+            "apt-get install libgl1 libglib2.0-0), or take the build that needs none "
+            "(pip uninstall opencv-python, then pip install opencv-python-headless)") from None
 
 
 # ---- files --------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ class Placement:
 
     @classmethod
     def plan(cls, image_size: tuple[int, int], net_size: tuple[int, int], resize: str) -> Placement:
-        """Stretch over the whole input, or letterbox: as large as fits with its own aspect ratio (image.c:1028).
+        """Stretch over the whole input, or letterbox: as large as fits with its own aspect ratio (image.c:1006).
 
         Raises:
             InputError: for an unknown way of resizing.

@@ -55,7 +55,7 @@ class NmsRule:
 
 
 def nms_rule(network: Network) -> NmsRule:
-    """What the last head asks for, which holds for all heads (detector.c:1702).
+    """What the last head asks for, which holds for all heads (test_detector in detector.c).
 
     Raises:
         InputError: for a network without a head.
@@ -79,7 +79,7 @@ def postprocess(candidates: Sequence[Candidates], placements: Sequence[Placement
     Args:
         candidates: one a head; all of the same batch and number of classes.
         placements: where each image of the batch lies in the network's input.
-        threshold: objectness and score must both be larger (yolo_layer.c:1095).
+        threshold: objectness and score must both be larger (yolo_layer.c:1087).
         nms: a box falls when its overlap with a better one of its class is larger; 1 lets all stand.
         rule: the kind of overlap.
 

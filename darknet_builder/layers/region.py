@@ -152,7 +152,7 @@ class Region(Head):
         if self.loss.classfix == -1 and not self.dialect.region_objectness:  # get_region_boxes
             objectness = torch.where(objectness < .5, torch.zeros_like(objectness), objectness)
         scores = self._scores(objectness.unsqueeze(-1), values[..., BOX_VALUES:])
-        # A path down the tree stands for itself and is reported where there is an object (region_layer.c:413).
+        # A path down the tree stands for itself and is reported where there is an object (region_layer.c:398).
         by_path = self.tree is not None and self.report_map is None
         reported = objectness if by_path or self.dialect.region_objectness else torch.ones_like(objectness)
         return Candidates(boxes, torch.where(objectness > 0, reported, objectness), scores)
