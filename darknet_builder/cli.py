@@ -62,7 +62,7 @@ def _run(words: list[str], names: list[str]) -> int:
         return int(args.run(args, sys.stdout))
     except DarknetError as error:
         sys.stderr.write(f"{PROGRAM}: error: {error}\n")
-        return USER_MISTAKE
+        return error.exit_status
     except KeyboardInterrupt:
         sys.stderr.write(f"{PROGRAM}: interrupted\n")
         return INTERRUPTED

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
 
 
 class DarknetError(ValueError):
-    """A mistake that the user can mend; ``str(error)`` is one line that says how."""
+    """A mistake that the user can mend; ``str(error)`` is one line that says how.
+
+    Attributes:
+        exit_status: what a command that ends with it returns.
+    """
+
+    exit_status: ClassVar[int] = 2
 
 
 class CfgError(DarknetError):
@@ -45,6 +52,12 @@ class DataError(DarknetError):
 
 class MissingExtraError(DarknetError):
     """A function that needs an optional package which is not installed."""
+
+
+class DownloadError(DarknetError):
+    """A file that could not be fetched through no fault of the user's; trying again later may help."""
+
+    exit_status = 1
 
 
 class CfgWarning(UserWarning):
