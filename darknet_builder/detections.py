@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_builder.errors import DataError, InputError
+from darknet_builder.extras import load_extra
 
 Index = int | np.integer[Any]
 Selection = slice | Sequence[int] | Sequence[bool] | npt.NDArray[Any]
-CSV_COLUMNS = ("file", "frame", "image_width", "image_height", "class_id", "name", "score", "x1", "y1", "x2", "y2")
+_CORNERS = ("x1", "y1", "x2", "y2")
+CSV_COLUMNS = ("file", "frame", "image_width", "image_height", "class_id", "name", "score", *_CORNERS)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -158,6 +160,55 @@ class Detections:
                 "detections": [{"class_id": class_id, "name": name, "score": score, "box_xyxy": box}
                                for class_id, name, score, box in self.rows()]}
 
+    # ---- what other programs take ---------------------------------------------------------------------
+
+    def to_coco(self, image_id: int = 1, *, first_id: int = 1) -> list[dict[str, Any]]:
+        """COCO's annotations of one image, with ``score``: what ``loadRes`` of pycocotools takes.
+
+        Boxes are [left, top, width, height] in pixels, cut off at the image's edges (print_cocos in detector.c).
+        ``category_id`` is Darknet's class index, so it begins at 0. ``coco_document`` makes a whole file of them.
+
+        Args:
+            image_id: of the image, among ``images``.
+            first_id: of the first annotation; the others follow.
+        """
+        annotations: list[dict[str, Any]] = []
+        for number, (class_id, _, score, (left, top, right, bottom)) in enumerate(self.clipped().rows(), first_id):
+            box = (left, top, right - left, bottom - top)
+            annotations.append({
+                "id": number, "image_id": image_id, "category_id": class_id,
+                "bbox": [round(value, 2) for value in box], "area": round(box[2] * box[3], 2),
+                "iscrowd": 0, "score": round(score, 5)})
+        return annotations
+
+    def to_yolo(self) -> str:
+        """Darknet's label file: ``class x y w h`` a line, relative to the image and cut off at its edges."""
+        inside = self.clipped()
+        return "".join(f"{class_id} " + " ".join(f"{value:.6f}" for value in box) + "\n"
+                       for class_id, box in zip(inside.class_ids.tolist(), inside.boxes_cxcywh.tolist(), strict=True))
+
+    def to_supervision(self) -> Any:
+        """``supervision.Detections`` with the boxes as they are, and the names as ``data["class_name"]``.
+
+        Raises:
+            MissingExtraError: without supervision.
+        """
+        supervision = load_extra("supervision", "supervision")
+        return supervision.Detections(
+            xyxy=self.boxes_xyxy.copy(), confidence=self.scores.copy(), class_id=self.class_ids.copy(),
+            data={"class_name": np.array(self.labels, np.str_)})
+
+    def to_pandas(self) -> Any:
+        """``pandas.DataFrame`` with a row an object: class_id, name, score and, in pixels, x1, y1, x2, y2.
+
+        Raises:
+            MissingExtraError: without pandas.
+        """
+        pandas = load_extra("pandas", "pandas")
+        columns: dict[str, Any] = {"class_id": self.class_ids, "name": np.array(self.labels, object),
+                                   "score": self.scores, **dict(zip(_CORNERS, self.boxes_xyxy.T, strict=True))}
+        return pandas.DataFrame(columns)
+
     def __repr__(self) -> str:
         found = ", ".join(f"{count} {name}" for name, count in self.counts().items()) or "nothing"
         return f"{type(self).__name__}({found} in {self.image_size[0]}x{self.image_size[1]})"
@@ -226,9 +277,8 @@ class Record:
 def coco_document(records: Iterable[Record], names: Sequence[str]) -> dict[str, Any]:
     """COCO's annotation format: ``images``, ``annotations`` with ``score``, ``categories``.
 
-    Boxes are [left, top, width, height] in pixels, cut off at the image's edges (print_cocos in detector.c). A
-    category's id is Darknet's class index, so it begins at 0; the ids of images and annotations begin at 1. The image
-    of a video's frame says which by ``frame``.
+    Boxes and categories are as in ``Detections.to_coco``; the ids of images and annotations begin at 1. The image of a
+    video's frame says which by ``frame``.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -236,12 +286,7 @@ def coco_document(records: Iterable[Record], names: Sequence[str]) -> dict[str, 
         width, height = record.detections.image_size
         frame = {} if record.frame is None else {"frame": record.frame}
         images.append({"id": image_id, "file_name": record.file, "width": width, "height": height, **frame})
-        for class_id, _, score, (left, top, right, bottom) in record.detections.clipped().rows():
-            box = (left, top, right - left, bottom - top)
-            annotations.append({
-                "id": len(annotations) + 1, "image_id": image_id, "category_id": class_id,
-                "bbox": [round(value, 2) for value in box], "area": round(box[2] * box[3], 2),
-                "iscrowd": 0, "score": round(score, 5)})
+        annotations += record.detections.to_coco(image_id, first_id=len(annotations) + 1)
     return {"images": images, "annotations": annotations,
             "categories": [{"id": index, "name": name} for index, name in enumerate(names)]}
 
@@ -257,10 +302,3 @@ def csv_text(records: Iterable[Record]) -> str:
             writer.writerow([record.file, frame, *record.detections.image_size, class_id, name, f"{score:.5f}",
                              *(f"{value:.2f}" for value in box)])
     return text.getvalue()
-
-
-def label_text(detections: Detections) -> str:
-    """Darknet's label file: ``class x y w h`` a line, relative to the image and cut off at its edges."""
-    inside = detections.clipped()
-    return "".join(f"{class_id} " + " ".join(f"{value:.6f}" for value in box) + "\n"
-                   for class_id, box in zip(inside.class_ids.tolist(), inside.boxes_cxcywh.tolist(), strict=True))

@@ -19,7 +19,6 @@ from darknet_builder.detections import (
     Record,
     coco_document,
     csv_text,
-    label_text,
     read_names,
 )
 from darknet_builder.errors import DataError, InputError
@@ -212,6 +211,6 @@ def test_csv() -> None:
 
 def test_labels() -> None:
     """Darknet's form, within the image."""
-    assert label_text(make()[:2]) == ("1 0.200000 0.300000 0.200000 0.400000\n"
-                                      "0 0.250000 0.700000 0.500000 0.600000\n")
-    assert label_text(empty()) == ""
+    assert make()[:2].to_yolo() == ("1 0.200000 0.300000 0.200000 0.400000\n"
+                                    "0 0.250000 0.700000 0.500000 0.600000\n")
+    assert empty().to_yolo() == ""

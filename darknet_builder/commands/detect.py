@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from darknet_builder.detections import Detections, Record, coco_document, csv_text, label_text
+from darknet_builder.detections import Detections, Record, coco_document, csv_text
 from darknet_builder.detector import Detector
 from darknet_builder.dialects import DIALECTS
 from darknet_builder.drawing import draw_detections
@@ -231,7 +231,7 @@ class _Outputs:
     def save_labels(self, stem: str, detections: Detections) -> None:
         """The labels of one image or frame; an empty file where there is nothing."""
         if self.labels:
-            self._write(f"labels/{stem}.txt", label_text(detections))
+            self._write(f"labels/{stem}.txt", detections.to_yolo())
 
     def save_records(self, records: Sequence[Record], names: Sequence[str]) -> None:
         """The files that hold all objects."""
