@@ -15,7 +15,8 @@ from darknet_builder.layers.base import Head, Layer, register, registered_sectio
 PACKAGE = Path(darknet_builder.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 RANKS = [
-    {"__init__", "audit", "errors", "files", "resources", "shapes"},
+    {"__init__", "audit", "errors", "files", "pages.*", "resources", "shapes"},
+    {"extras"},
     {"activations", "boxes", "detections", "dialects", "parser"},
     {"images", "layers.base", "options", "trees"},
     {"layers.heads", "layers.memory", "layers.parts"},
@@ -23,8 +24,9 @@ RANKS = [
     {"layers.conv_recurrent", "layers.recurrent"},
     {"layers.__init__", "factory"},
     {"network"},
-    {"augmentation", "datasets", "downloads", "folding", "initialization", "losses.*", "parameter_groups",
-     "postprocess", "scenes", "schedules", "summary", "weights"},
+    {"augmentation", "datasets", "downloads", "drawing", "folding", "histograms", "initialization", "losses.*",
+     "parameter_groups", "postprocess", "scenes", "schedules", "summary", "weights"},
+    {"diagram"},
     {"*"},
     {"commands.*"},
     {"cli"},

@@ -1,0 +1,46 @@
+"""``darknet-builder draw-network``: a network as a page for a browser, or as a picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TextIO
+
+from darknet_builder.dialects import DIALECTS
+from darknet_builder.network import build_network
+from darknet_builder.network_page import save_network_picture
+from darknet_builder.weights import load_weights
+
+HELP = "draw a network: a page to hover over and search in, or an SVG picture"
+EXAMPLES = """\
+The page (.html) is one file that loads nothing: a row for each layer, arcs for routes and shortcuts, the cfg's text and
+the sizes of whatever the pointer is on, a search by index, type or size. With WEIGHTS, it also shows how each layer's
+weights are distributed. The picture (.svg) shows the same without moving.
+
+examples:
+  darknet-builder draw-network yolov4.cfg
+  darknet-builder draw-network yolov4.cfg yolov4.weights --output yolov4.html
+  darknet-builder draw-network my.cfg --output my.svg
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("cfg", metavar="CFG", help="the network")
+    parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help="its weights, for histograms of them")
+    parser.add_argument("--output", metavar="FILE", help="ends in .html or .svg (default: the cfg's name with .html)")
+    parser.add_argument("--width", type=int, metavar="PIXELS", help="of the network's input (default: the cfg's)")
+    parser.add_argument("--height", type=int, metavar="PIXELS", help="likewise")
+    parser.add_argument("--dialect", choices=tuple(DIALECTS), default="alexeyab",
+                        help="whose Darknet (default: %(default)s)")
+
+
+def run(args: argparse.Namespace, out: TextIO) -> int:
+    """Draw, and say where it is."""
+    network = build_network(args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False)
+    if args.weights is not None:
+        load_weights(network, args.weights)
+    path = args.output or f"{Path(args.cfg).stem}.html"
+    save_network_picture(network, path, weights=args.weights is not None)
+    out.write(f"{path}: {len(network.layers)} layers\n")
+    return 0
