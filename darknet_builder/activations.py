@@ -75,7 +75,7 @@ def _lhtan(x: Tensor) -> Tensor:
 
 
 def _hard_mish(x: Tensor) -> Tensor:
-    return torch.where(x > 0, x, torch.where(x > -2, x * x / 2 + x, torch.zeros_like(x)))
+    return torch.where(x > 0, x, torch.where(x > -2, x * x / 2 + x, 0.0))
 
 
 def _normalize_channels(x: Tensor) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +20,16 @@ from darknet_builder.options import NetOptions
 from darknet_builder.parser import Block, parse_cfg
 from darknet_builder.shapes import Shape
 
+if TYPE_CHECKING:
+    from darknet_builder.inference import OptimizedNetwork
+
 DEFAULT_MEMORY_LIMIT = 16 * 2 ** 30
 """Bytes of weights and of one image's outputs above which ``build_network`` refuses."""
 _FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """Which layers to run for some wanted outputs, and which outputs nobody reads after each step."""
 
     steps: tuple[int, ...]
@@ -123,10 +128,13 @@ class Network(nn.Module):
             InputError: for a tensor of another shape.
         """
         self._check_input(x)
-        outputs = self._run(x, self._answer_plan)
-        if not self.heads:
-            return outputs[self._answers[0]]
-        return [outputs[index] for index in self._answers]
+        answers = self.answers(x)
+        return answers if self.heads else answers[0]
+
+    def answers(self, x: Tensor) -> list[Tensor]:
+        """What ``forward`` returns, always as a list, for any size of image that the layers themselves can take."""
+        outputs = self._run(x, self.answer_plan)
+        return [outputs[index] for index in self.answer_indices]
 
     def layer_outputs(self, x: Tensor) -> list[Tensor]:
         """Every layer's output by index; a head's as Darknet holds it, after its own arithmetic.
@@ -147,7 +155,22 @@ class Network(nn.Module):
         outputs = self._run(x, self._plan(tuple(indices)))
         return [outputs[index] for index in indices]
 
-    def _run(self, x: Tensor, plan: _Plan) -> dict[int, Tensor]:
+    def optimized(self, precision: str = "float32", backend: str = "torch") -> OptimizedNetwork:
+        """A copy of the network, as it is now, that answers faster and cannot be trained.
+
+        Args:
+            precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 where the processor multiplies it in hardware.
+            backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino``, or ``auto``: what is measured to be fastest.
+
+        Raises:
+            InputError: for an unknown word, or a network that the backend cannot run.
+            MissingExtraError: for an engine that is not installed, with what to install.
+        """
+        # The fast path stands above the network, which must be usable without it.
+        optimize: Callable[[Network, str, str], OptimizedNetwork] = import_module("darknet_builder.inference").optimize
+        return optimize(self, precision, backend)
+
+    def _run(self, x: Tensor, plan: Plan) -> dict[int, Tensor]:
         outputs = {NETWORK_INPUT: x}
         layers = list(self.layers)
         for index, released in zip(plan.steps, plan.released, strict=True):
@@ -158,7 +181,7 @@ class Network(nn.Module):
         return outputs
 
     @cached_property
-    def _answers(self) -> tuple[int, ...]:
+    def answer_indices(self) -> tuple[int, ...]:
         """Whose outputs ``forward`` returns: each head's source, or the last layer that is no cost."""
         layers = self.sequence()
         heads = tuple(layer.sources[0] for layer in layers if layer.is_head)
@@ -166,10 +189,11 @@ class Network(nn.Module):
         return heads or (last,)
 
     @cached_property
-    def _answer_plan(self) -> _Plan:
-        return self._plan(self._answers)
+    def answer_plan(self) -> Plan:
+        """The steps of ``forward``: layers that no answer needs are not among them."""
+        return self._plan(self.answer_indices)
 
-    def _plan(self, wanted: tuple[int, ...]) -> _Plan:
+    def _plan(self, wanted: tuple[int, ...]) -> Plan:
         """The steps that ``wanted`` needs; each output is released after its last reader."""
         layers = self.sequence()
         needed: set[int] = set()
@@ -181,7 +205,7 @@ class Network(nn.Module):
                 stack.extend(source for source in layers[index].sources if source != NETWORK_INPUT)
         steps = tuple(sorted(needed))
         last_reader = {source: index for index in steps for source in layers[index].sources}
-        return _Plan(steps, tuple(
+        return Plan(steps, tuple(
             tuple(source for source in dict.fromkeys(layers[index].sources)
                   if last_reader[source] == index and source not in wanted)
             for index in steps))
@@ -190,7 +214,7 @@ class Network(nn.Module):
         """The most values of one image that are alive at once during ``forward``."""
         layers = self.sequence()
         alive, peak = self.input_shape.size, 0
-        for index, released in zip(self._answer_plan.steps, self._answer_plan.released, strict=True):
+        for index, released in zip(self.answer_plan.steps, self.answer_plan.released, strict=True):
             alive += layers[index].out_shape.size
             peak = max(peak, alive)
             alive -= sum((self.input_shape if old == NETWORK_INPUT else layers[old].out_shape).size for old in released)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from darknet_builder.parser import Block
 
@@ -44,24 +45,41 @@ class Tree:
         return sizes
 
     @cached_property
-    def _levels(self) -> list[list[int]]:
-        """Classes by depth, the children of the root first left out."""
+    def _factors(self) -> list[list[int]]:
+        """For each depth below the root: by which class each class is multiplied, ``size`` standing for a factor 1."""
         depth: list[int] = []
         for parent in self.parents:
             depth.append(0 if parent < 0 else depth[parent] + 1)
-        return [[i for i, d in enumerate(depth) if d == level] for level in range(1, max(depth) + 1)]
+        return [[parent if at == level else self.size for parent, at in zip(self.parents, depth, strict=True)]
+                for level in range(1, max(depth) + 1)]
 
     def softmax(self, x: Tensor, dim: int) -> Tensor:
         """Softmax within each group of siblings along ``dim``; more classes than one tree's are trees in a row."""
-        copies = x.shape[dim] // self.size
-        return torch.cat([group.softmax(dim) for group in x.split(self.group_sizes * copies, dim)], dim)
+        x = x.movedim(dim, -1).unflatten(-1, (-1, self.size))  # (..., trees, classes)
+        order, back, counts = self._by_size
+        parts = [part.unflatten(-1, (-1, size)).softmax(-1).flatten(-2) for size, part
+                 in zip(counts, x[..., order].split([size * count for size, count in counts.items()], -1), strict=True)]
+        return torch.cat(parts, -1)[..., back].flatten(-2).movedim(-1, dim)
+
+    @cached_property
+    def _by_size(self) -> tuple[list[int], list[int], dict[int, int]]:
+        """The classes with groups of one size side by side, the way back, and how many groups of each size there are.
+
+        A tree has thousands of groups, and few sizes: one softmax for each size is enough.
+        """
+        starts = dict(zip(self._group_starts, self.group_sizes, strict=True))
+        order: list[int] = []
+        counts: dict[int, int] = {}
+        for start, size in sorted(starts.items(), key=lambda group: group[1]):
+            order += range(start, start + size)
+            counts[size] = counts.get(size, 0) + 1
+        return order, sorted(range(self.size), key=order.__getitem__), counts
 
     def multiply_down(self, shares: Tensor) -> Tensor:
         """(..., classes) of conditional shares -> of absolute probabilities (tree.c:40)."""
-        absolute = shares.clone()
-        for level in self._levels:
-            parents = [self.parents[index] for index in level]
-            absolute[..., level] *= absolute[..., parents]
+        absolute = shares
+        for factors in self._factors:
+            absolute = absolute * F.pad(absolute, (0, 1), value=1.0)[..., factors]
         return absolute
 
     def last_likely(self, probabilities: Tensor) -> Tensor:
@@ -69,7 +87,7 @@ class Tree:
         likely = probabilities > _LIKELY
         order = torch.arange(1, self.size + 1, device=probabilities.device)
         last = (likely * order).amax(-1, keepdim=True)
-        return torch.where(likely & (order == last), probabilities, torch.zeros_like(probabilities))
+        return torch.where(likely & (order == last), probabilities, 0.0)
 
     def top_class(self, probabilities: Tensor, threshold: float) -> Tensor:
         """(..., classes) -> (...) of class indices: down the best path while it stays likely, as P does (tree.c:57)."""

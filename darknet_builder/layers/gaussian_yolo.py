@@ -48,10 +48,12 @@ class GaussianYolo(AnchorHead):
 
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
         """Raw map -> N = A * H * W candidates; the mean uncertainty lowers the scores (gaussian_yolo_layer.c:819)."""
-        maps = self.split(self(raw)).permute(0, 1, 3, 4, 2).flatten(1, 3)  # (B, N, 9 + C)
-        boxes = anchor_boxes(maps[..., 0:8:2], raw.shape[2:], self.masked_anchors, net_size)
+        places = self.split(self(raw)).permute(0, 1, 3, 4, 2)  # (B, A, H, W, 9 + C)
+        boxes = anchor_boxes(places[..., 0:8:2], self.masked_anchors, net_size)
         share = YOLO_POINTS[self.yolo_point]
-        boxes = torch.cat((boxes[..., :2] + share * boxes[..., 2:], boxes[..., 2:]), -1)
+        if share:
+            boxes = torch.cat((boxes[..., :2] + share * boxes[..., 2:], boxes[..., 2:]), -1)
+        maps = places.flatten(1, 3)  # (B, N, 9 + C)
         objectness = maps[..., 8]
         certainty = 1 - maps[..., 1:8:2].mean(-1)
         return Candidates(boxes, objectness, (objectness * certainty).unsqueeze(-1) * maps[..., self.box_values:])

@@ -180,22 +180,22 @@ def _read_anchors(block: Block) -> tuple[list[tuple[float, float]], list[int]]:
     return anchors, mask
 
 
-def anchor_boxes(values: Tensor, grid: tuple[int, int] | torch.Size, anchors: list[tuple[float, float]],
-                 unit: tuple[float, float], *, squared: bool = False) -> Tensor:
-    """(B, A * H * W, 4) of (x, y, w, h) within their cells -> the same, relative to the image.
+def anchor_boxes(values: Tensor, anchors: list[tuple[float, float]], unit: tuple[float, float], *,
+                 squared: bool = False) -> Tensor:
+    """(B, A, H, W, 4) of (x, y, w, h) within their cells -> (B, A * H * W, 4) relative to the image.
+
+    Written axis by axis, without a grid of all places, so that an exported graph holds for any H and W.
 
     Args:
-        values: x and y in cells, w and h raw, places in the order (anchor, row, column).
-        grid: (H, W).
+        values: x and y in cells, w and h raw.
         anchors: (width, height) in the unit of ``unit``.
         unit: (width, height) of the whole image in the anchors' unit.
         squared: sizes are (2 v)^2 of the anchor instead of e^v (yolo_layer.c:131).
     """
-    height, width = grid
-    rows, columns = torch.meshgrid(torch.arange(height, device=values.device),
-                                   torch.arange(width, device=values.device), indexing="ij")
-    cells = torch.stack((columns, rows), -1).reshape(-1, 2).repeat(len(anchors), 1).to(values.dtype)
-    sizes = torch.tensor(anchors, dtype=values.dtype, device=values.device).repeat_interleave(height * width, 0)
-    centre = (values[..., :2] + cells) / values.new_tensor([width, height])
+    height, width = values.shape[2:4]
+    columns = torch.arange(width, device=values.device)
+    rows = torch.arange(height, device=values.device).unsqueeze(-1)
     factor = values[..., 2:4].square() * 4 if squared else values[..., 2:4].exp()
-    return torch.cat((centre, factor * sizes / values.new_tensor(unit)), -1)
+    sizes = factor * values.new_tensor(anchors)[:, None, None]  # (B, A, H, W, 2)
+    return torch.stack(((values[..., 0] + columns) / width, (values[..., 1] + rows) / height,
+                        sizes[..., 0] / unit[0], sizes[..., 1] / unit[1]), -1).flatten(1, 3)

@@ -144,18 +144,18 @@ class Region(Head):
 
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
         """Raw map -> N = A * H * W candidates (region_layer.c:380)."""
-        values = self.activate(raw).permute(0, 3, 1, 2, 4).flatten(1, 3)  # (B, N, 5 + C)
-        height, width = raw.shape[2:]
-        cells = torch.cat((values[..., :2].sigmoid(), values[..., 2:4]), -1)
-        boxes = anchor_boxes(cells, (height, width), self.anchors, (width, height))
+        places = self.activate(raw).permute(0, 3, 1, 2, 4)  # (B, A, H, W, 5 + C)
+        cells = torch.cat((places[..., :2].sigmoid(), places[..., 2:4]), -1)
+        boxes = anchor_boxes(cells, self.anchors, (raw.shape[3], raw.shape[2]))
+        values = places.flatten(1, 3)  # (B, N, 5 + C)
         objectness = values[..., 4]
         if self.loss.classfix == -1 and not self.dialect.region_objectness:  # get_region_boxes
             objectness = torch.where(objectness < .5, torch.zeros_like(objectness), objectness)
         scores = self._scores(objectness.unsqueeze(-1), values[..., BOX_VALUES:])
         # A path down the tree stands for itself and is reported where there is an object (region_layer.c:398).
         by_path = self.tree is not None and self.report_map is None
-        reported = objectness if by_path or self.dialect.region_objectness else torch.ones_like(objectness)
-        return Candidates(boxes, torch.where(objectness > 0, reported, objectness), scores)
+        reported = objectness if by_path or self.dialect.region_objectness else objectness.sign()
+        return Candidates(boxes, reported, scores)
 
     def _scores(self, objectness: Tensor, classes: Tensor) -> Tensor:
         if self.tree is None:

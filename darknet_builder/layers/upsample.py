@@ -40,7 +40,7 @@ class Upsample(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H * stride, W * stride), or divided by it."""
         if self.reverse:
-            x = F.avg_pool2d(x, self.factor, divisor_override=1)
+            x = F.avg_pool2d(x, self.factor) * self.factor ** 2  # a divisor_override would be lost in an ONNX file
         else:
             x = F.interpolate(x, scale_factor=self.factor, mode="nearest")
         return x if self.scale == 1 else x * self.scale

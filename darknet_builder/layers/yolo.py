@@ -44,7 +44,7 @@ class Yolo(AnchorHead):
 
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
         """Raw map -> N = A * H * W candidates (yolo_layer.c:131)."""
-        maps = self.split(self(raw)).permute(0, 1, 3, 4, 2).flatten(1, 3)  # (B, N, 5 + C)
-        boxes = anchor_boxes(maps[..., :4], raw.shape[2:], self.masked_anchors, net_size, squared=self.new_coords)
-        objectness = maps[..., 4]
-        return Candidates(boxes, objectness, objectness.unsqueeze(-1) * maps[..., BOX_VALUES:])
+        maps = self.split(self(raw)).permute(0, 1, 3, 4, 2)  # (B, A, H, W, 5 + C)
+        boxes = anchor_boxes(maps[..., :4], self.masked_anchors, net_size, squared=self.new_coords)
+        objectness = maps[..., 4:5].flatten(1, 3)  # (B, N, 1)
+        return Candidates(boxes, objectness.squeeze(-1), objectness * maps[..., BOX_VALUES:].flatten(1, 3))
