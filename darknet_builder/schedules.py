@@ -10,6 +10,7 @@ number of finished updates, as PyTorch counts, and the rate that stands in the o
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -61,7 +62,8 @@ def _steps(schedule: Schedule, number: int) -> float:
 
 
 def _exp(schedule: Schedule, number: int) -> float:
-    return schedule.learning_rate * math.pow(schedule.gamma, number)
+    gamma = struct.unpack("f", struct.pack("f", schedule.gamma))[0]  # Darknet's float; a high power shows it
+    return schedule.learning_rate * math.pow(gamma, number)
 
 
 def _poly(schedule: Schedule, number: int) -> float:
