@@ -1,0 +1,207 @@
+"""``darknet-builder train``: train a detector as Darknet does, with checkpoints from which it goes on exactly."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import torch
+
+from darknet_builder.augmentation import AugmentRule, Sample
+from darknet_builder.average_precision import mean_average_precision
+from darknet_builder.datasets import DataFile, ImageSet
+from darknet_builder.dialects import DIALECTS
+from darknet_builder.errors import DataError, InputError
+from darknet_builder.evaluation import find_boxes
+from darknet_builder.drawing import class_color
+from darknet_builder.images import load_opencv, write_image
+from darknet_builder.initialization import InitRule, initialize
+from darknet_builder.network import Network, build_network
+from darknet_builder.parameter_groups import RatePattern
+from darknet_builder.parser import Block, parse_cfg
+from darknet_builder.training import Outcome, Score, Trainer
+from darknet_builder.training_data import ListedImages, StepPlan, TrainingSamples
+from darknet_builder.training_settings import PRECISIONS, TrainSettings
+from darknet_builder.weights import load_weights
+
+HELP = "train a detector on a Darknet data set"
+EXAMPLES = """\
+Everything goes into --output: NAME_last.weights every 100 steps, NAME_best.weights by mAP on the validation list,
+NAME_1000.weights and so on (each 10000 from max_batches=10000 on), NAME_final.weights; checkpoints (the last three and
+the best), log.jsonl, chart.png, curves for tensorboard --logdir. NAME is the cfg's. After Ctrl-C or a crash --resume
+goes on from the last checkpoint, to the same numbers as if nothing had happened.
+
+--weights with --until N takes only the layers before N, as darknet partial does (yolov4.conv.137 is such a cut-off);
+training starts at step 0 in any case.
+
+--init METHOD draws the weights otherwise than Darknet: kaiming, xavier, normal:MEAN,STD; with SECTION=METHOD only those
+of a kind of section. --lr PATTERN=FACTOR multiplies the rate of the parameters of that name; 0 holds them still.
+
+examples:
+  darknet-builder train --data my.data --cfg my.cfg --output runs/first
+  darknet-builder train --data my.data --cfg my.cfg --weights yolov4-tiny.weights --until 29 --output runs/tuned
+  darknet-builder train --data my.data --cfg my.cfg --output runs/first --resume
+  darknet-builder train --data my.data --cfg my.cfg --output runs/slow --lr 'layers.[0-9].*=0.1' --lr '*.norm.*=0'
+  darknet-builder train --data my.data --cfg my.cfg --show-samples samples.png
+"""
+_EVALUATION_BATCH = 8
+_SAMPLE_COLUMNS, _SAMPLE_ROWS = 4, 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("--data", required=True, metavar="FILE", help="the .data file: classes, train, valid, names")
+    parser.add_argument("--cfg", required=True, metavar="FILE", help="the network and its training")
+    parser.add_argument("--weights", metavar="FILE", help="to begin from (default: drawn as --init says)")
+    parser.add_argument("--until", type=int, metavar="N", help="take only the layers before N from --weights")
+    parser.add_argument("--output", metavar="DIR", help="where to; needed unless --show-samples")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
+    parser.add_argument("--overwrite", action="store_true", help="remove the training that is in --output")
+    rules = parser.add_argument_group("training")
+    rules.add_argument("--max-batches", type=int, metavar="N", help="steps, instead of the cfg's max_batches=")
+    rules.add_argument("--init", action="append", default=[], metavar="[SECTION=]METHOD", help="see below")
+    rules.add_argument("--lr", action="append", default=[], metavar="PATTERN=FACTOR", help="see below")
+    rules.add_argument("--seed", type=int, default=0, metavar="N", help="of everything drawn (default: %(default)s)")
+    rules.add_argument("--dialect", choices=DIALECTS, default="alexeyab", help="whose Darknet (default: %(default)s)")
+    rules.add_argument("--skip-bad-labels", action="store_true", help="leave out what is wrong in label files")
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 (default: %(default)s)")
+    machine.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: %(default)s")
+    machine.add_argument("--workers", type=int, default=1, metavar="N",
+                         help="processes that prepare images; 0: none (default: %(default)s)")
+    machine.add_argument("--threads", type=int, metavar="N", help="of torch (default: as many as there are cores)")
+    watching = parser.add_argument_group("watching")
+    watching.add_argument("--eval-every", type=int, metavar="N",
+                          help="steps between mAPs; 0: only at the end (default: four epochs, 100 or more)")
+    watching.add_argument("--save-every", type=int, default=100, metavar="N",
+                          help="steps between checkpoints (default: %(default)s)")
+    watching.add_argument("--keep", type=int, default=3, metavar="N", help="checkpoints kept (default: %(default)s)")
+    watching.add_argument("--show-samples", metavar="PNG", help="draw augmented samples with their boxes; no training")
+
+
+def run(args: argparse.Namespace, out: TextIO) -> int:
+    """Train; returns 0, or 130 after Ctrl-C."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    if args.threads is not None:
+        torch.set_num_threads(_positive("threads", args.threads))
+    torch.manual_seed(args.seed)
+    network = _make_network(args)
+    data = DataFile.read(args.data)
+    images = _load_training(data, network, skip_bad=args.skip_bad_labels)
+    if args.show_samples:
+        write_image(args.show_samples, sample_sheet(network, ListedImages(images), args.seed))
+        out.write(f"{args.show_samples}: {_SAMPLE_COLUMNS * _SAMPLE_ROWS} samples\n")
+        return 0
+    if not args.output:
+        raise InputError("where to? give --output DIR")
+    validation = data.load("valid", skip_bad_labels=args.skip_bad_labels) if "valid" in data.options else None
+    validate = None if validation is None else Validator(validation, data.names)
+    trainer = Trainer(network, ListedImages(images), _settings(args), out=out, validate=validate)
+    known = f"{len(validation)} to validate on" if validation is not None else "no valid= list, so no mAP"
+    out.write(f"{len(images)} images with {images.num_boxes} boxes to learn from, {known}\n")
+    return _report(trainer.run(), args, out)
+
+
+def _settings(args: argparse.Namespace) -> TrainSettings:
+    return TrainSettings(output=Path(args.output), name=Path(args.cfg).stem, seed=args.seed, device=args.device,
+                         precision=args.precision, workers=args.workers, eval_every=args.eval_every,
+                         save_every=args.save_every, keep=args.keep,
+                         rates=tuple(RatePattern.parse(text) for text in args.lr), resume=args.resume,
+                         overwrite=args.overwrite)
+
+
+def _report(outcome: Outcome, args: argparse.Namespace, out: TextIO) -> int:
+    if outcome.interrupted:
+        out.write(f"stopped after step {outcome.finished}; the same command with --resume goes on from here\n")
+        return 130
+    scores = "" if outcome.last is None else f", mAP {outcome.last:.4f}, best {outcome.best:.4f}"
+    out.write(f"{outcome.finished} steps done{scores}; weights in {args.output}\n")
+    return 0
+
+
+def _positive(name: str, number: int) -> int:
+    if number < 1:
+        raise InputError(f"--{name} {number}: expected 1 or more")
+    return number
+
+
+# ---- the network and its data -------------------------------------------------------------------------
+
+
+def _make_network(args: argparse.Namespace) -> Network:
+    blocks = parse_cfg(args.cfg)
+    if args.max_batches is not None:
+        blocks[0] = _with_option(blocks[0], "max_batches", str(_positive("max-batches", args.max_batches)))
+    if args.until is not None and args.weights is None:
+        raise InputError(f"--until {args.until}: of which weights? give --weights FILE")
+    network = build_network(blocks, dialect=args.dialect)
+    initialize(network, [InitRule.parse(text) for text in args.init])
+    if args.weights is not None:
+        load_weights(network, args.weights, until=args.until)
+    return network
+
+
+def _with_option(block: Block, key: str, value: str) -> Block:
+    lines = {name: block.line_of(name) for name in block}
+    return Block(block.name, {**block, key: value}, line=block.line, source=block.source, lines=lines)
+
+
+def _load_training(data: DataFile, network: Network, *, skip_bad: bool) -> ImageSet:
+    """The training list, checked against the network.
+
+    Raises:
+        DataError: when its classes are not the network's, or no image has a box.
+    """
+    classes = {head.classes for head in network.heads}
+    if classes and classes != {data.classes}:
+        raise data.error(f"but the network has {', '.join(map(str, sorted(classes)))} classes (classes= in its heads); "
+                         "darknet-builder adapt-cfg makes a cfg for another number", "classes")
+    images = data.load("train", skip_bad_labels=skip_bad)
+    if not images.num_boxes:
+        raise DataError(f"{images.path}: none of its {len(images)} images has a box: there is nothing to learn")
+    return images
+
+
+class Validator:
+    """mAP on a list, as ``darknet detector map`` computes it."""
+
+    def __init__(self, images: ImageSet, names: Sequence[str] | None) -> None:
+        self.images = images
+        self.names = names or [f"class {index}" for index in range(images.classes)]
+
+    def __call__(self, network: Network) -> Score:
+        """Score a network in eval mode."""
+        resize = "letterbox" if network.options.letter_box else network.dialect.resize
+        found = list(find_boxes(network, self.images, resize=resize, batch=_EVALUATION_BATCH))
+        result = mean_average_precision(found, self.names)
+        return Score(result.mean_average_precision, {})
+
+
+# ---- a look at the samples ----------------------------------------------------------------------------
+
+
+def sample_sheet(network: Network, images: ListedImages, seed: int) -> np.ndarray:
+    """The first samples that a training would see, with their boxes: (H, W, 3) uint8."""
+    rule = AugmentRule.of(network)
+    count = _SAMPLE_COLUMNS * _SAMPLE_ROWS
+    plan = StepPlan(len(images), network, rule, seed=seed, first=0, last=count)
+    samples = TrainingSamples(images, rule, seed)
+    # The first sample of different steps, so that batches with and without mosaic are to be seen.
+    tiles = [_with_boxes(samples[plan.draws(step)[0]][0], plan.size) for step in range(count)]
+    rows = [np.hstack(tiles[start:start + _SAMPLE_COLUMNS]) for start in range(0, count, _SAMPLE_COLUMNS)]
+    return np.vstack(rows)
+
+
+def _with_boxes(sample: Sample, size: tuple[int, int]) -> np.ndarray:
+    """A sample at the network's own size, whatever multi-scale made of it."""
+    cv2 = load_opencv()
+    image = np.ascontiguousarray(cv2.resize(sample.image, size))
+    for x, y, width, height, class_id in sample.boxes.tolist():
+        corners = [(round((x + side * width / 2) * size[0]), round((y + side * height / 2) * size[1]))
+                   for side in (-1, 1)]
+        cv2.rectangle(image, *corners, class_color(int(class_id)), 1, cv2.LINE_AA)
+    return image

@@ -1,0 +1,131 @@
+"""How weights begin: Darknet's own draw, or another by name, for all sections or for one kind.
+
+    initialize(network, [InitRule.parse("kaiming"), InitRule.parse("connected=normal:0,0.01")])
+
+Only weights of two dimensions and more are drawn; biases become 0. Batch norms begin with scale 1, mean 0 and
+variance 1 whatever is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from darknet_builder.errors import InputError, did_you_mean
+from darknet_builder.layers.base import registered_sections
+from darknet_builder.network import Network
+
+_LEAK = .1
+"""The slope of Darknet's leaky below 0, for which Kaiming's gain is computed."""
+_Draw = Callable[[Tensor], object]
+
+
+@dataclass(frozen=True)
+class InitRule:
+    """One way to begin, for some sections.
+
+    Attributes:
+        method: ``darknet``, ``kaiming``, ``xavier`` or ``normal``.
+        numbers: mean and standard deviation for ``normal``.
+        section: the kind of section it is for; empty for all.
+    """
+
+    method: str
+    numbers: tuple[float, ...] = ()
+    section: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> InitRule:
+        """``METHOD``, ``normal:MEAN,STD`` or ``SECTION=METHOD``.
+
+        Raises:
+            InputError: for anything else.
+        """
+        section, _, rest = text.rpartition("=")
+        method, _, numbers = rest.partition(":")
+        if section and section not in registered_sections():
+            raise InputError(f"--init {text}: there is no section [{section}]"
+                             f"{did_you_mean(section, registered_sections())}")
+        if method not in _METHODS:
+            raise InputError(f"--init {text}: expected one of {', '.join(_METHODS)}{did_you_mean(method, _METHODS)}")
+        return cls(method, _numbers(text, method, numbers), section)
+
+
+def initialize(network: Network, rules: Sequence[InitRule]) -> None:
+    """Draw a network's weights again; of several rules for a layer, the last counts.
+
+    Args:
+        network: to be changed. Layers that no rule is for stay as they are.
+        rules: in order.
+
+    Raises:
+        InputError: when a rule is for a section that the network does not have.
+    """
+    sections = {spelling for layer in network.sequence() for spelling in layer.spellings}
+    for rule in rules:
+        if rule.section and rule.section not in sections:
+            raise InputError(f"--init {rule.section}={rule.method}: the network has no [{rule.section}]")
+    for layer in network.sequence():
+        fitting = [rule for rule in rules if rule.section in ("", *layer.spellings)]
+        if fitting:
+            layer.apply(_Initializer(fitting[-1]))
+
+
+class _Initializer:
+    """What ``Module.apply`` calls with every module below a layer."""
+
+    def __init__(self, rule: InitRule) -> None:
+        self.rule = rule
+
+    def __call__(self, module: nn.Module) -> None:
+        reset = getattr(module, "reset_parameters", None)
+        if reset is not None and (isinstance(module, _BatchNorm) or self.rule.method == "darknet"):
+            reset()
+            return
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.dim() > 1:
+                _METHODS[self.rule.method](*self.rule.numbers)(parameter)
+            elif name == "bias":
+                nn.init.zeros_(parameter)
+
+
+def _normal(mean: float, deviation: float) -> _Draw:
+    return lambda weight: nn.init.normal_(weight, mean, deviation)
+
+
+def _kaiming() -> _Draw:
+    return lambda weight: nn.init.kaiming_normal_(weight, a=_LEAK, nonlinearity="leaky_relu")
+
+
+def _xavier() -> _Draw:
+    return nn.init.xavier_uniform_
+
+
+def _darknet() -> _Draw:
+    """For tensors whose module has no ``reset_parameters``: U(-1, 1) * sqrt(2 / fan_in)."""
+    def draw(weight: Tensor) -> Tensor:
+        bound = math.sqrt(2 / max(weight[0].numel(), 1))
+        return nn.init.uniform_(weight, -bound, bound)
+    return draw
+
+
+_METHODS: dict[str, Callable[..., _Draw]] = {"darknet": _darknet, "kaiming": _kaiming, "xavier": _xavier,
+                                             "normal": _normal}
+
+
+def _numbers(text: str, method: str, numbers: str) -> tuple[float, ...]:
+    if method != "normal":
+        if numbers:
+            raise InputError(f"--init {text}: {method} takes no numbers")
+        return ()
+    try:
+        mean, deviation = (float(number) for number in numbers.split(","))
+    except ValueError:
+        raise InputError(f"--init {text}: expected normal:MEAN,STD, such as normal:0,0.01") from None
+    if not (math.isfinite(mean) and 0 < deviation < math.inf):
+        raise InputError(f"--init {text}: expected a standard deviation above 0")
+    return mean, deviation

@@ -1,0 +1,327 @@
+"""The training loop: batches -> losses -> gradients -> weights, with checkpoints from which it goes on exactly.
+
+    trainer = Trainer(network, images, TrainSettings(output=Path("run")), out=sys.stdout, validate=score)
+    outcome = trainer.run()
+
+A step is Darknet's: ``batch`` images in ``subdivisions`` parts, whose gradients add up, then one update.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Any, TextIO
+
+import torch
+from torch import Tensor
+
+from darknet_builder.augmentation import AugmentRule
+from darknet_builder.averaging import WeightAverage
+from darknet_builder.checkpoints import (
+    BEST,
+    check_same_cfg,
+    check_same_run,
+    checkpoint_path,
+    list_checkpoints,
+    load_checkpoint,
+    plain_blocks,
+    prune_checkpoints,
+    save_checkpoint,
+)
+from darknet_builder.errors import InputError
+from darknet_builder.layers.base import WeightsHeader
+from darknet_builder.losses import LossMaps, LossReport, network_loss
+from darknet_builder.network import Network
+from darknet_builder.parameter_groups import clip_weights, freeze, make_optimizer
+from darknet_builder.run_log import RunLog, StepReport
+from darknet_builder.schedules import make_scheduler
+from darknet_builder.training_data import Batch, LabelledImages, StepPlan, make_loader
+from darknet_builder.training_settings import TrainSettings, check_settings, prepare_output
+from darknet_builder.weights import save_weights
+
+_WEIGHTS_PERIOD = 1000
+_LONG_TRAINING = 10000
+"""Trainings of so many steps and more keep their weights every so many steps only (detector.c:372)."""
+_SHOWN_PATHS = 8
+
+
+@dataclass(frozen=True)
+class Score:
+    """What validation gives.
+
+    Attributes:
+        map: mean average precision at an overlap of 0.5, by which the best weights are chosen.
+        numbers: others, for the log.
+    """
+
+    map: float
+    numbers: Mapping[str, float]
+
+
+Validate = Callable[[Network], Score]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        finished: steps.
+        interrupted: whether Ctrl-C ended it.
+        best: the highest mAP seen, None without validation.
+        last: the mAP of the final weights, None without validation.
+    """
+
+    finished: int
+    interrupted: bool
+    best: float | None
+    last: float | None
+
+
+class Trainer:
+    """One training.
+
+    Args:
+        network: built, with the weights to begin from.
+        images: the training set.
+        settings: see there.
+        out: the screen.
+        validate: scores the network, which it gets in eval mode; None without a validation list.
+
+    Raises:
+        InputError: for settings that make no sense, an output folder in use, a checkpoint of another training.
+        CfgError: for a cfg that cannot be trained.
+        DataError: for an empty data set, or an output folder that cannot be made.
+        WeightsError: for a checkpoint that cannot be read or belongs to another cfg.
+    """
+
+    def __init__(self, network: Network, images: LabelledImages, settings: TrainSettings, *, out: TextIO,
+                 validate: Validate | None = None) -> None:
+        check_settings(network, settings)
+        self.network, self.images, self.settings, self.validate = network, images, settings, validate
+        self.device = torch.device(settings.device)
+        self.net_options = network.options
+        self.total = network.options.schedule.max_batches
+        self.finished = 0
+        self.best: float | None = None
+        network.to(self.device)
+        self.model = LossMaps(network)
+        self.optimizer = make_optimizer(network, settings.rates)
+        self.scheduler = make_scheduler(self.optimizer, network.options.schedule, seed=settings.seed)
+        self.average = WeightAverage(network, network.options.ema_alpha, self.total)
+        StepPlan(len(images), network, AugmentRule.of(network), seed=settings.seed, first=0, last=self.total)
+        prepare_output(settings)
+        if settings.resume:
+            self._restore()
+        self.log = RunLog(settings.output, out, total=self.total, finished=self.finished)
+        if settings.resume:
+            self.log.note(f"going on after step {self.finished}" if self.finished else
+                          f"{settings.output}: no checkpoint yet: beginning at step 0")
+
+    # ---- the loop -----------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        """Train until ``max_batches``, or until Ctrl-C.
+
+        Raises:
+            InputError: when the loss or a gradient is no number, naming the images of that batch.
+            WeightsError: when a file cannot be written.
+        """
+        last: float | None = None
+        try:
+            with _interruptible() as interrupted:
+                batches = self._batches()
+                if not self.finished:
+                    self._save()
+                while self.finished < self.total and not interrupted():
+                    self.log.step(self._step(batches))
+                    last = self._after_step()
+                if interrupted():
+                    self._save()
+            if self.finished == self.total:
+                self._write_weights("final")
+            self.log.draw_chart()
+        finally:
+            self.log.close()
+        return Outcome(self.finished, self.finished < self.total, self.best, last)
+
+    def _batches(self) -> Iterator[Batch]:
+        plan = StepPlan(len(self.images), self.network, AugmentRule.of(self.network), seed=self.settings.seed,
+                        first=self.finished, last=self.total)
+        loader = make_loader(self.images, plan, workers=self.settings.workers, pinned=self.device.type == "cuda")
+        return iter(loader)
+
+    def _step(self, batches: Iterator[Batch]) -> StepReport:
+        """One update."""
+        started = time.perf_counter()
+        self.network.train()
+        freeze(self.network, self.finished)
+        reports, seen = [], self.finished * self.net_options.batch
+        rate = self.scheduler.get_last_lr()[0] / self.optimizer.param_groups[0].get("rate_scale", 1.0)
+        for _ in range(self.net_options.subdivisions):
+            batch = next(batches)
+            seen += len(batch.indices)
+            reports.append(self._learn(batch, seen))
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        clip_weights(self.network)
+        self.finished += 1
+        if self.average.update(self.finished):
+            self.log.note(f"{self.finished}/{self.total}: the average of the weights has taken their place")
+        return _summarize(reports, self.finished, rate, self.net_options.batch, time.perf_counter() - started)
+
+    def _learn(self, batch: Batch, seen: int) -> LossReport:
+        """Forward and backward of one part of a batch."""
+        x = batch.inputs(self.net_options.channels, self.device)
+        size = (x.shape[3], x.shape[2])
+        # Multi-scale: the network checks its input against its own size, which is this batch's now.
+        self.network.options = replace(self.net_options, width=size[0], height=size[1])
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            maps = self.model(x)
+        report = network_loss(self.network, [raw.float() for raw in maps], batch.targets(self.device), seen=seen,
+                              net_size=size)
+        self._check_finite(batch, "the loss", report.total)
+        (report.total / self.net_options.batch).backward()
+        sums = [parameter.grad.sum() for parameter in self.network.parameters() if parameter.grad is not None]
+        self._check_finite(batch, "a gradient", torch.stack(sums))
+        self.network.options = self.net_options
+        return report
+
+    def _check_finite(self, batch: Batch, what: str, values: Tensor) -> None:
+        """Stop before numbers that are none reach the weights.
+
+        Raises:
+            InputError: naming the images of the batch.
+        """
+        if bool(torch.isfinite(values).all()):
+            return
+        paths = [self.images.path(index) for index in batch.indices]
+        more = f" and {len(paths) - _SHOWN_PATHS} more" if len(paths) > _SHOWN_PATHS else ""
+        raise InputError(f"step {self.finished + 1}: {what} is not finite, with the batch of "
+                         f"{', '.join(paths[:_SHOWN_PATHS])}{more}; look at these images and their labels, or lower "
+                         "learning_rate= or raise burn_in=; the checkpoints of earlier steps are whole")
+
+    # ---- what is written ----------------------------------------------------------------------------
+
+    def _after_step(self) -> float | None:
+        """Validation, weights and checkpoint where they are due; the mAP if there was a validation."""
+        score = None
+        if self.validate is not None and self._is_due_for_validation():
+            score = self._score(self.validate)
+        period = _WEIGHTS_PERIOD if self.total < _LONG_TRAINING else _LONG_TRAINING
+        if self.finished % period == 0:
+            self._write_weights(str(self.finished))
+        if self.finished % self.settings.save_every == 0 or self.finished == self.total:
+            self._save()
+        return score
+
+    def _is_due_for_validation(self) -> bool:
+        if self.finished == self.total:
+            return True
+        every = self.settings.eval_every
+        if every is None:
+            # Every four epochs, but not while the rate still rises (detector.c:255).
+            every = max(100, 4 * len(self.images) // self.net_options.batch)
+            if self.finished < self.net_options.schedule.burn_in:
+                return False
+        return every > 0 and self.finished % every == 0
+
+    def _score(self, validate: Validate) -> float:
+        self.network.eval()
+        with torch.inference_mode():
+            score = validate(self.network)
+        self.network.train()
+        self.log.validation(self.finished, score.map, score.numbers)
+        if self.best is None or score.map > self.best:
+            self.best = score.map
+            self._write_weights("best")
+            save_checkpoint(self.settings.output / BEST, self.state())
+        self.log.draw_chart()
+        return score.map
+
+    def _save(self) -> None:
+        self.log.flush()
+        self._write_weights("last")
+        save_checkpoint(checkpoint_path(self.settings.output, self.finished), self.state())
+        prune_checkpoints(self.settings.output, self.settings.keep)
+
+    def _write_weights(self, suffix: str) -> None:
+        """A ``.weights`` file from which Darknet can go on: ``seen`` is what it would have counted."""
+        header = self.network.header
+        self.network.header = WeightsHeader(0, 2, header.revision, self.finished * self.net_options.batch)
+        save_weights(self.network, self.settings.output / f"{self.settings.name}_{suffix}.weights")
+
+    # ---- checkpoints --------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """All that decides how the training goes on. The data's place follows from ``finished`` and the seed."""
+        cuda = self.device.type == "cuda"
+        return {
+            "cfg": plain_blocks(self.network.blocks), "facts": self._facts(), "finished": self.finished,
+            "best": self.best, "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(), "average": self.average.state_dict(),
+            "random": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(self.device) if cuda else None},
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        rates = [f"{rate.pattern}={rate.factor}" for rate in self.settings.rates]
+        return {"seed": self.settings.seed, "precision": self.settings.precision,
+                "number_of_training_images": len(self.images), "rates": rates}
+
+    def _restore(self) -> None:
+        paths = list_checkpoints(self.settings.output)
+        if not paths:
+            return  # stopped before the first one: the same beginning gives the same training
+        state = load_checkpoint(paths[-1])
+        check_same_cfg(paths[-1], state, self.network.blocks)
+        check_same_run(paths[-1], state, self._facts())
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.average.load_state_dict(state["average"])
+        self.finished, self.best = state["finished"], state["best"]
+        torch.set_rng_state(state["random"]["cpu"])
+        if state["random"]["cuda"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
+
+
+def _summarize(reports: list[LossReport], finished: int, rate: float, images: int, seconds: float) -> StepReport:
+    """The parts of a batch together: means of ``iou``, sums of the others, per image."""
+    loss = sum(float(report.cost) for report in reports) / images
+    parts: dict[str, float] = {}
+    heads = [head for report in reports for head in report.heads]
+    for name in dict.fromkeys(name for head in heads for name in head.parts):
+        values = [float(head.parts[name]) for head in heads if name in head.parts]
+        if name == "iou":
+            weights = [float(head.parts.get("count", torch.ones(()))) for head in heads if name in head.parts]
+            weighted = sum(value * weight for value, weight in zip(values, weights, strict=True))
+            parts[name] = weighted / max(sum(weights), 1)
+        else:
+            parts[name] = sum(values) / images
+    return StepReport(finished, loss, rate, images, seconds, parts)
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """A function that says whether Ctrl-C was pressed; a second press ends at once."""
+    pressed = False
+
+    def on_press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+    try:
+        before = signal.signal(signal.SIGINT, on_press)
+    except ValueError:  # not the main thread, which alone gets signals
+        yield lambda: False
+        return
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

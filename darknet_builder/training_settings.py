@@ -1,0 +1,96 @@
+"""What a training is told beside the cfg, whether that makes sense, and the folder that it writes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from darknet_builder.checkpoints import BEST
+from darknet_builder.errors import DataError, InputError
+from darknet_builder.network import Network
+from darknet_builder.parameter_groups import RatePattern
+from darknet_builder.run_log import CHART_NAME, LOG_NAME
+
+PRECISIONS = ("fp32", "bf16")
+_TRACES = (LOG_NAME, CHART_NAME, "checkpoint_*.pt", BEST, "*_last.weights", "*_best.weights", "*_final.weights",
+           "*_[0-9]*000.weights", "tensorboard/events.*")
+"""What a training leaves in its folder."""
+_HALF_WRITTEN = (".checkpoint_*.pt", ".best-*.pt", ".*.weights", ".log-*", ".chart-*")
+"""What a training that was killed while it wrote may have left."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What a training is told beside the cfg.
+
+    Attributes:
+        output: folder for everything that is written.
+        name: what ``.weights`` files begin with.
+        seed: of the order and the augmentation of images.
+        device: where it runs.
+        precision: ``fp32``, or ``bf16`` for the network's own arithmetic (losses and weights stay float32).
+        workers: processes that prepare images; 0 for none.
+        eval_every: steps between validations; 0 for none but the last, None for Darknet's way.
+        save_every: steps between checkpoints.
+        keep: how many of them stay.
+        rates: the user's own factors of the learning rate.
+        resume: go on from the newest checkpoint in ``output``.
+        overwrite: remove what an earlier training left in ``output``.
+    """
+
+    output: Path
+    name: str = "network"
+    seed: int = 0
+    device: str = "cpu"
+    precision: str = "fp32"
+    workers: int = 0
+    eval_every: int | None = None
+    save_every: int = 100
+    keep: int = 3
+    rates: tuple[RatePattern, ...] = ()
+    resume: bool = False
+    overwrite: bool = False
+
+
+def check_settings(network: Network, settings: TrainSettings) -> None:
+    """Whether the settings make sense.
+
+    Raises:
+        InputError: naming the one that does not.
+    """
+    if settings.precision not in PRECISIONS:
+        raise InputError(f"precision={settings.precision!r}: expected {' or '.join(PRECISIONS)}")
+    for name, number, least in (("workers", settings.workers, 0), ("save_every", settings.save_every, 1),
+                                ("keep", settings.keep, 1), ("eval_every", settings.eval_every or 0, 0)):
+        if number < least:
+            raise InputError(f"{name}={number}: expected {least} or more")
+    if settings.resume and settings.overwrite:
+        raise InputError("resume and overwrite exclude each other: go on, or begin anew")
+    if not network.heads:
+        raise InputError(f"{network.blocks[0].where()}: the network has no detection head ([yolo], [Gaussian_yolo], "
+                         "[region] or [detection]): there is nothing to train for")
+    if network.options.schedule.max_batches < 1:
+        raise network.blocks[0].error("needs max_batches=, the number of steps, or --max-batches")
+
+
+def prepare_output(settings: TrainSettings) -> None:
+    """Make the folder, and see that no other training's files are mixed with this one's.
+
+    Raises:
+        DataError: when it cannot be made.
+        InputError: when it holds a training and neither ``resume`` nor ``overwrite`` is set.
+    """
+    folder = settings.output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: the folder cannot be made: {error.strerror}") from None
+    old = [path for pattern in _TRACES for path in folder.glob(pattern)]
+    if old and settings.overwrite:
+        for path in old:
+            path.unlink()
+    elif old and not settings.resume:
+        raise InputError(f"{folder}: holds a training already ({old[0].name}); go on with --resume, begin anew with "
+                         "--overwrite, or name another folder")
+    for path in (path for pattern in _HALF_WRITTEN for path in folder.glob(pattern)):
+        path.unlink()
