@@ -12,7 +12,7 @@ import pytest
 from darknet_builder.official_weights import official_files
 from darknet_builder.layers.base import Layer
 from darknet_builder.network import Network, build_network
-from darknet_builder.parser import parse_cfg
+from darknet_builder.parser import Block, parse_cfg
 from darknet_builder.weights import load_weights
 from tests.conftest import GOLDEN, read_fixture
 from tests.parity import Fixture, check_outputs, check_structure, check_weights_file
@@ -20,9 +20,13 @@ from tests.parity import Fixture, check_outputs, check_structure, check_weights_
 CFGS = Path(__file__).parent.parent / "cfg"
 NETWORKS = GOLDEN / "networks"
 STRUCTURES: dict[str, dict[str, Any]] = json.loads((NETWORKS / "structures.json").read_text())
-"""cfg -> what Darknet recorded of its layers: ``type channels height width outputs``."""
+"""cfg -> what Darknet recorded of its layers (``type channels height width outputs``), and the options of ``[net]`` and
+of the heads in Darknet's own cfg."""
 FOLDERS = {"alexeyab": "networks", "pjreddie": "networks-pjreddie"}
 OTHER_NAMES = {"Gaussian_yolov3": "Gaussian_yolov3_BDD"}
+HEADS = ("yolo", "Gaussian_yolo", "region", "detection", "softmax", "cost")
+UNUSED = ("batch", "subdivisions", "max_epochs")
+"""The first two have a test of their own; the third changes nothing."""
 SECTIONS = {"gaussian_yolo": "Gaussian_yolo", "reorg_old": "reorg"}
 """Darknet's names of layer types where they are not its sections' names."""
 RECORDED = [*((name, row["dialect"]) for name, row in STRUCTURES.items()),
@@ -57,6 +61,24 @@ def their_cfg(pack: Path, request: pytest.FixtureRequest, name: str) -> Path:
     return Path(cfgs / STRUCTURES[name]["dialect"] / f"{OTHER_NAMES.get(name, name)}.cfg")
 
 
+def plain_options(block: Block) -> dict[str, Any]:
+    """The options of a section, numbers as numbers: ``.1,.1`` is ``0.1,0.10``."""
+    return {key: [_number(word) for word in value.split(",")] for key, value in sorted(block.items())
+            if key not in UNUSED}
+
+
+def _number(word: str) -> float | str:
+    try:
+        return float(word)
+    except ValueError:
+        return word
+
+
+def important_options(blocks: list[Block]) -> list[dict[str, Any]]:
+    """Those of ``[net]`` and of every head."""
+    return [plain_options(block) for block in blocks if block.name in ("net", *HEADS)]
+
+
 def check_all(fixture: Fixture, folder: Path) -> None:
     network = fixture.build()
     check_structure(fixture, network)
@@ -85,6 +107,12 @@ def test_structure(name: str) -> None:
     check_structure(fixture, network)
     types = [line.split()[0] for line in row["layers"]]
     assert [layer.section for layer in network.sequence()] == [SECTIONS.get(word, word) for word in types]
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_options_of_net_and_heads(name: str) -> None:
+    """Anchors, masks, suppression, losses, augmentation and schedule; outputs would not show a wrong anchor."""
+    assert important_options(parse_cfg(cfg_of(name))) == STRUCTURES[name]["options"]
 
 
 @pytest.mark.parametrize("name", CARRIED)
@@ -126,12 +154,13 @@ def test_batch_is_the_one_for_training(name: str, pack: Path, request: pytest.Fi
 
 @pytest.mark.pack
 @pytest.mark.parametrize("name", STRUCTURES)
-def test_recorded_structure_is_the_packs(name: str, pack: Path) -> None:
+def test_what_is_carried_is_the_packs(name: str, pack: Path, request: pytest.FixtureRequest) -> None:
     meta = packed(pack, name, STRUCTURES[name]["dialect"]).meta
     row = {key: meta[key] for key in ("name", "width", "height", "parameters", "bflops")}
     keys = ("type", "out_c", "out_h", "out_w", "outputs")
     assert STRUCTURES[name] == row | {
         "dialect": STRUCTURES[name]["dialect"],
+        "options": important_options(parse_cfg(their_cfg(pack, request, name))),
         "layers": [" ".join(str(layer[key]) for key in keys) for layer in meta["layers"]]}
 
 
