@@ -56,6 +56,15 @@ class Curve:
     precision: np.ndarray
     recall: np.ndarray
 
+    @property
+    def envelope(self) -> np.ndarray:
+        """(N,): the best precision at each recall or a higher one."""
+        return np.maximum.accumulate(self.precision[::-1])[::-1]
+
+    def precision_at(self, recalls: np.ndarray) -> np.ndarray:
+        """(R,): the envelope at any recalls; 0 beyond the last one that was reached."""
+        return np.append(self.envelope, 0.0)[np.searchsorted(self.recall, recalls, side="left")]
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -206,15 +215,10 @@ def mean_average_precision(images: Sequence[ImageBoxes], names: Sequence[str], *
 
 def average_precision(curve: Curve, points: int) -> float:
     """One number for a curve: the mean precision at ``points`` recalls, or the area under it for 0."""
-    if not len(curve.recall):
-        return 0.0
-    # The best precision at this recall or a higher one.
-    envelope = np.maximum.accumulate(curve.precision[::-1])[::-1]
     if not points:
-        return float(np.diff(curve.recall, prepend=0) @ envelope)
+        return float(np.diff(curve.recall, prepend=0) @ curve.envelope)
     # Darknet is built with -Ofast, which makes point / 10 a multiplication with .1: 6 * .1 is a hair above 3 / 5.
-    places = np.searchsorted(curve.recall, np.arange(points) * (1 / (points - 1)), side="left")
-    return float(np.append(envelope, 0.0)[places].sum() / points)
+    return float(curve.precision_at(np.arange(points) * (1 / (points - 1))).sum() / points)
 
 
 # ---- boxes and truths ---------------------------------------------------------------------------------
@@ -242,16 +246,19 @@ class _Matches:
     overlaps: np.ndarray
 
     def by_class(self, classes: int) -> Iterator[_Matches]:
+        """The part of each class, in the same order."""
         order = np.argsort(self.class_ids, kind="stable")
         for rows in np.split(order, np.searchsorted(self.class_ids[order], np.arange(1, classes))):
             yield _Matches(*(values[rows] for values in vars(self).values()))
 
     def curve(self, truths: int) -> Curve:
+        """Of one class of which there are so many truths."""
         order = np.argsort(-self.scores[self.ranked], kind="stable")
         hits = self.hits[self.ranked][order].cumsum()
         return Curve(self.scores[self.ranked][order], hits / np.arange(1, len(hits) + 1), hits / max(truths, 1))
 
     def counts(self, truths: int) -> Counts:
+        """Likewise."""
         return Counts(int(self.positive.sum()), int(self.negative.sum()), truths,
                       float(self.overlaps[self.positive].sum(dtype=np.float64)))
 

@@ -67,10 +67,16 @@ class DataFile:
             raise DataError(f"{path}: is empty; expected lines such as classes=3 and valid=test.txt")
         return cls(Path(path), options, lines)
 
+    def having(self, key: str, value: str) -> DataFile:
+        """The same, as if it said ``key=value``."""
+        lines = {other: line for other, line in self.lines.items() if other != key}
+        return DataFile(self.path, {**self.options, key: value}, lines)
+
     def error(self, message: str, key: str) -> DataError:
         """A located error, to be raised by the caller."""
-        place = f"{self.path}:{self.lines[key]}: {key}={self.options[key]}" if key in self.lines else str(self.path)
-        return DataError(f"{place}: {message}")
+        line = f":{self.lines[key]}" if key in self.lines else ""
+        option = f" {key}={self.options[key]}:" if key in self.options else ""
+        return DataError(f"{self.path}{line}:{option} {message}")
 
     @property
     def classes(self) -> int:

@@ -1,8 +1,8 @@
 """The shared photographs, pixel for pixel as Darknet's own JPEG decoder gives them.
 
-Darknet reads JPEG with stb_image, OpenCV with libjpeg-turbo. The two differ in up to an eighth of the values, by up to 3
-grey levels, which moves a box's probability by up to .04. ``golden/jpeg.npz`` holds the differences (stb_image 2.27 minus
-OpenCV, lossless), so that what was recorded from Darknet can be held to float32's own noise.
+Darknet reads JPEG with stb_image, OpenCV with libjpeg-turbo. The two differ in up to an eighth of the values, by up to
+3 grey levels, which moves a box's probability by up to .04. ``golden/jpeg.npz`` holds the differences (stb_image 2.27
+minus OpenCV, lossless), so that what was recorded from Darknet can be held to float32's own noise.
 """
 
 from __future__ import annotations

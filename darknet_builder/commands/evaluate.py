@@ -1,0 +1,286 @@
+"""``darknet-builder evaluate``: Darknet's mAP and COCO's AP of a detector on a labelled set of images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from darknet_builder.average_precision import POINTS, ImageBoxes, MapResult, mean_average_precision
+from darknet_builder.commands.detect import make_detector
+from darknet_builder.datasets import DataFile, ImageSet
+from darknet_builder.detector import Detector
+from darknet_builder.dialects import DIALECTS
+from darknet_builder.errors import InputError, MissingExtraError
+from darknet_builder.evaluation import MAP_NMS, MAP_THRESHOLD, find_boxes
+from darknet_builder.evaluation_coco import CocoResult, coco_average_precision, load_pycocotools
+from darknet_builder.evaluation_plot import check_plot, plot_curves
+from darknet_builder.files import write_text
+from darknet_builder.images import RESIZE_MODES
+from darknet_builder.layers.region import Region
+from darknet_builder.progress import Progress
+from darknet_builder.summary import align_columns
+
+HELP = "measure a detector on labelled images: mAP as Darknet computes it, and COCO's AP"
+EXAMPLES = """\
+FILE of --data is Darknet's .data file: classes=, valid= (a list of images), names=, and where there is one difficult=
+(a list whose labels name objects that need not be found) or map= (which class of a tree each class of the labels is).
+The labels of images/a.jpg are in labels/a.txt or images/a.txt, one box a line: class x y width height.
+
+The first numbers are those of 'darknet detector map' (-points, -iou_thresh and -thresh are --points, --iou and
+--confidence here); the mean is over all classes, those without objects included. COCO's need the extra 'evaluate'
+(pycocotools); to compare them with published ones, give --threshold 0.001 --nms 0.6 as 'darknet detector valid' does.
+
+examples:
+  darknet-builder evaluate --data coco.data --cfg yolov4.cfg --weights yolov4.weights
+  darknet-builder evaluate --data my.data --cfg my.cfg --weights my.weights --json map.json --plot curves.png
+  darknet-builder evaluate --data my.data --split train --cfg my.cfg --weights my.weights --points 11 --iou 0.75
+"""
+_COLUMNS = ("class", "name", "objects", "AP %", "TP", "FP", "FN", "precision", "recall", "F1", "IoU %")
+_COCO_COLUMN = "COCO AP %"
+_WORDS = ("name",)
+_STDOUT = "-"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("--data", required=True, metavar="FILE", help="the .data file")
+    parser.add_argument("--split", default="valid", metavar="KEY", help="which of its lists (default: %(default)s)")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    parser.add_argument("--skip-bad-labels", action="store_true", help="leave bad lines of label files out, and count")
+    _add_model(parser.add_argument_group("model"))
+    rules = parser.add_argument_group("rules")
+    rules.add_argument("--points", type=int, choices=POINTS, default=0,
+                       help="recalls at which a curve is read; 0: the area under it (default: %(default)s)")
+    rules.add_argument("--iou", type=float, default=.5, metavar="P",
+                       help="how much a box must overlap its object (default: %(default)s)")
+    rules.add_argument("--confidence", type=float, default=.25, metavar="P",
+                       help="above which boxes count for precision, recall and F1 (default: %(default)s)")
+    rules.add_argument("--threshold", type=float, default=MAP_THRESHOLD, metavar="P",
+                       help="above which boxes count at all (default: %(default)s)")
+    rules.add_argument("--nms", type=float, default=MAP_NMS, metavar="P",
+                       help="most overlap of two boxes of a class; 1: any (default: %(default)s)")
+    rules.add_argument("--resize", choices=RESIZE_MODES, help="how images are fitted (default: the cfg's way)")
+    rules.add_argument("--no-coco", action="store_true", help="Darknet's numbers alone")
+    results = parser.add_argument_group("results")
+    results.add_argument("--json", metavar="FILE", help="all numbers of all classes; - for stdout, without the table")
+    results.add_argument("--plot", metavar="FILE", help="precision-recall curves, as PNG, SVG or PDF")
+    results.add_argument("--quiet", action="store_true", help="no progress and no table")
+
+
+def _add_model(model: argparse._ArgumentGroup) -> None:
+    model.add_argument("--cfg", metavar="FILE", help="the network (default: the bundled one)")
+    model.add_argument("--weights", metavar="FILE", help="its weights (default: the bundled ones)")
+    model.add_argument("--names", metavar="FILE", help="class names, instead of those of --data")
+    model.add_argument("--width", type=int, metavar="PIXELS", help="of the network's input (default: the cfg's)")
+    model.add_argument("--height", type=int, metavar="PIXELS", help="likewise")
+    model.add_argument("--dialect", choices=DIALECTS, default="alexeyab", help="whose Darknet (default: %(default)s)")
+    model.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: cpu)")
+    model.add_argument("--batch", type=int, default=1, metavar="N", help="images at once (default: %(default)s)")
+
+
+def run(args: argparse.Namespace, out: TextIO) -> int:
+    """Evaluate."""
+    _check_options(args)
+    data = DataFile.read(args.data)
+    if args.names is not None:
+        data = data.having("names", str(Path(args.names).absolute()))
+    detector = make_detector(argparse.Namespace(**{**vars(args), "names": None}))
+    task = _Task.plan(args, data, detector)
+    with Progress(len(task.images), "images", quiet=args.quiet or args.json == _STDOUT, out=out) as progress:
+        report = task.run(progress)
+        if args.json is not None:
+            _write_json(args.json, report.to_dict(args), out)
+        if args.plot is not None:
+            plot_curves(report.darknet, args.plot, f"{Path(args.data).stem}, IoU {args.iou:g}")
+        for line in report.lines():
+            progress.say(line)
+    return 0
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """What would otherwise be found out after the work."""
+    for name in ("iou", "confidence"):
+        if not 0 <= getattr(args, name) < 1:
+            raise InputError(f"--{name} {getattr(args, name):g}: expected a number from 0 to below 1")
+    if args.limit is not None and args.limit < 1:
+        raise InputError(f"--limit {args.limit}: expected 1 or more images")
+    if args.plot is not None:
+        check_plot(args.plot)
+    if args.json not in (None, _STDOUT) and not Path(args.json).absolute().parent.is_dir():
+        raise InputError(f"{args.json}: there is no such folder")
+
+
+# ---- the work -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Report:
+    """All results.
+
+    Attributes:
+        images: with their labels.
+        darknet: what ``detector map`` says.
+        coco: COCO's numbers, where they were asked for and could be computed.
+        seconds: that the network took, images read included.
+    """
+
+    images: ImageSet
+    darknet: MapResult
+    coco: CocoResult | None
+    seconds: float
+
+    def to_dict(self, args: argparse.Namespace) -> dict[str, Any]:
+        """Fit for JSON."""
+        options = {name: getattr(args, name) for name in ("data", "split", "cfg", "weights", "threshold", "nms")}
+        darknet = self.darknet.to_dict()
+        if self.coco is not None:
+            for row, value in zip(darknet["classes"], self.coco.classes, strict=True):
+                row["coco_ap"] = value
+        return {**options, "skipped_labels": self.images.skipped_labels,
+                "images_without_labels": self.images.num_unlabelled, "darknet": darknet,
+                "coco": None if self.coco is None else self.coco.to_dict()}
+
+    def lines(self) -> list[str]:
+        """The table, and what stands under it."""
+        result = self.darknet
+        shown = [row for row in result.classes if row.counts.truths or row.counts.false_positives]
+        rows = [(str(row.class_id), row.name, *_cells(row.counts, row.average_precision)) for row in shown]
+        rows.append(("", "all", *_cells(result.counts, result.mean_average_precision)))
+        columns = _COLUMNS
+        if self.coco is not None:
+            values = [*(self.coco.classes[row.class_id] for row in shown), self.coco.ap]
+            rows = [(*cells, _percent(value)) for cells, value in zip(rows, values, strict=True)]
+            columns = (*_COLUMNS, _COCO_COLUMN)
+        return [*align_columns([columns, *rows], _WORDS), *self._means(len(result.classes) - len(shown)),
+                *self._coco_lines(), self._images_line()]
+
+    def _means(self, hidden: int) -> list[str]:
+        result = self.darknet
+        curve = f"{result.points} points" if result.points else "area under the curve"
+        present = len(result.present)
+        mean = (f"mAP@{result.iou:g} = {_percent(result.mean_average_precision)} % over all {len(result.classes)} "
+                f"classes ({curve}), {_percent(result.mean_over_present)} % over the {present} that occur; "
+                f"TP to IoU are at confidence {result.confidence:g}")
+        if not hidden:
+            return [mean]
+        return [f"{hidden} more classes: no objects, and no boxes above the confidence {result.confidence:g}; "
+                "their AP counts as 0", mean]
+
+    def _coco_lines(self) -> list[str]:
+        if self.coco is None:
+            return []
+        values = {name: _percent(value) for name, value in self.coco.to_dict().items()}
+        return ["COCO: AP {ap}, AP50 {ap50}, AP75 {ap75}, small {ap_small}, medium {ap_medium}, large {ap_large}; "
+                "AR1 {ar1}, AR10 {ar10}, AR100 {ar100}, small {ar_small}, medium {ar_medium}, large {ar_large} %"
+                .format(**values)]
+
+    def _images_line(self) -> str:
+        images = self.images
+        parts = [f"{len(images)} images, {images.num_boxes} objects; {len(images) / max(self.seconds, 1e-9):.1f} "
+                 "images/s"]
+        if images.num_unlabelled:
+            parts.append(f"{images.num_unlabelled} images have no label file")
+        if images.skipped_labels:
+            parts.append(f"{images.skipped_labels} bad labels skipped")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be evaluated, all of it checked."""
+
+    args: argparse.Namespace
+    detector: Detector
+    names: tuple[str, ...]
+    images: ImageSet
+    difficult: ImageSet | None
+
+    @classmethod
+    def plan(cls, args: argparse.Namespace, data: DataFile, detector: Detector) -> _Task:
+        """Read the labels, and see that classes and names agree."""
+        names = _agreed_names(data, detector)
+        load = {"classes": len(names), "skip_bad_labels": args.skip_bad_labels, "limit": args.limit}
+        images = data.load(args.split, **load)
+        return cls(args, detector, names, images, data.load("difficult", **load) if "difficult" in data.options
+                   else None)
+
+    def run(self, progress: Progress) -> _Report:
+        """Find boxes, and count."""
+        args, detector = self.args, self.detector
+        coco = not args.no_coco and _has_pycocotools(progress)
+        found: list[ImageBoxes] = []
+        started = time.perf_counter()
+        for boxes in find_boxes(detector.network, self.images, difficult=self.difficult, threshold=detector.threshold,
+                                nms=detector.nms, resize=detector.resize, batch=detector.batch):
+            found.append(boxes)
+            progress.advance()
+        seconds = time.perf_counter() - started
+        result = mean_average_precision(found, self.names, iou=args.iou, points=args.points,
+                                        confidence=args.confidence)
+        return _Report(self.images, result, coco_average_precision(found, self.names) if coco else None, seconds)
+
+
+def _agreed_names(data: DataFile, detector: Detector) -> tuple[str, ...]:
+    """A name for each class that the network reports.
+
+    Raises:
+        DataError: located, where data, names and network disagree.
+    """
+    names = data.names
+    class_map = data.class_map
+    if class_map is not None:
+        _report_by_map(data, detector, class_map)
+        if names is not None and len(names) == detector.network.heads[-1].classes:
+            return tuple(names[number] for number in class_map)
+    classes = detector.network.heads[-1].reported_classes
+    if (data.classes if class_map is None else len(names or class_map)) != classes:
+        key = "classes" if "classes" in data.options else "names"
+        raise data.error(f"{data.classes} classes, but the network has {classes} (classes= in the cfg)", key)
+    return names or tuple(f"class {index}" for index in range(classes))
+
+
+def _report_by_map(data: DataFile, detector: Detector, class_map: Sequence[int]) -> None:
+    for head in detector.network.heads:
+        if not isinstance(head, Region) or head.tree is None:
+            raise data.error("goes with a network whose [region] has tree=, which this one is not", "map")
+        if max(class_map) >= head.classes:
+            raise data.error(f"names class {max(class_map)}, but the network has {head.classes}", "map")
+        head.report_map = list(class_map)
+
+
+def _has_pycocotools(progress: Progress) -> bool:
+    try:
+        load_pycocotools()
+    except MissingExtraError as error:
+        progress.complain(f"COCO's numbers are left out: {error}")
+        return False
+    return True
+
+
+# ---- text ---------------------------------------------------------------------------------------------
+
+
+def _cells(counts: Any, average_precision: float) -> tuple[str, ...]:
+    return (str(counts.truths), _percent(average_precision), str(counts.true_positives), str(counts.false_positives),
+            str(counts.false_negatives), f"{counts.precision:.2f}", f"{counts.recall:.2f}", f"{counts.f1:.2f}",
+            _percent(counts.average_iou))
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f}"
+
+
+def _write_json(path: str, data: dict[str, Any], out: TextIO) -> None:
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    if path == _STDOUT:
+        out.write(text)
+        return
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None

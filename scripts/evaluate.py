@@ -1,0 +1,10 @@
+"""Darknet's mAP and COCO's AP of a detector: ``darknet-builder evaluate``."""
+
+from __future__ import annotations
+
+import sys
+
+from darknet_builder.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["evaluate", *sys.argv[1:]]))
