@@ -20,8 +20,8 @@ from tests.parity import Fixture, check_outputs, check_structure, check_weights_
 CFGS = Path(__file__).parent.parent / "cfg"
 NETWORKS = GOLDEN / "networks"
 STRUCTURES: dict[str, dict[str, Any]] = json.loads((NETWORKS / "structures.json").read_text())
-"""cfg -> what Darknet recorded of its layers (``type channels height width outputs``), and the options of ``[net]`` and
-of the heads in Darknet's own cfg."""
+"""cfg -> what Darknet recorded of its layers (``type channels height width outputs``), and what Darknet's own cfg says:
+each layer's ``wiring``, and the options of ``[net]`` and of the heads."""
 FOLDERS = {"alexeyab": "networks", "pjreddie": "networks-pjreddie"}
 OTHER_NAMES = {"Gaussian_yolov3": "Gaussian_yolov3_BDD"}
 HEADS = ("yolo", "Gaussian_yolo", "region", "detection", "softmax", "cost")
@@ -79,6 +79,17 @@ def important_options(blocks: list[Block]) -> list[dict[str, Any]]:
     return [plain_options(block) for block in blocks if block.name in ("net", *HEADS)]
 
 
+def wiring(blocks: list[Block]) -> list[str]:
+    """Kernel, groups, activation and absolute sources of every layer: what shapes alone do not show."""
+    lines = []
+    for index, block in enumerate(blocks[1:]):
+        numbers = block.get("layers", block.get("from", "-1")).split(",")
+        sources = ",".join(str(int(number) + index * (int(number) < 0)) for number in numbers)
+        words = [block.get(key, "1") for key in ("size", "stride", "groups", "group_id")]
+        lines.append(" ".join([*words, block.get("activation", "-"), sources]))
+    return lines
+
+
 def check_all(fixture: Fixture, folder: Path) -> None:
     network = fixture.build()
     check_structure(fixture, network)
@@ -113,6 +124,12 @@ def test_structure(name: str) -> None:
 def test_options_of_net_and_heads(name: str) -> None:
     """Anchors, masks, suppression, losses, augmentation and schedule; outputs would not show a wrong anchor."""
     assert important_options(parse_cfg(cfg_of(name))) == STRUCTURES[name]["options"]
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_wiring(name: str) -> None:
+    """Every layer reads what Darknet's reads, and activates as it does."""
+    assert wiring(parse_cfg(cfg_of(name))) == STRUCTURES[name]["wiring"]
 
 
 @pytest.mark.parametrize("name", CARRIED)
@@ -160,6 +177,7 @@ def test_what_is_carried_is_the_packs(name: str, pack: Path, request: pytest.Fix
     keys = ("type", "out_c", "out_h", "out_w", "outputs")
     assert STRUCTURES[name] == row | {
         "dialect": STRUCTURES[name]["dialect"],
+        "wiring": wiring(parse_cfg(their_cfg(pack, request, name))),
         "options": important_options(parse_cfg(their_cfg(pack, request, name))),
         "layers": [" ".join(str(layer[key]) for key in keys) for layer in meta["layers"]]}
 
