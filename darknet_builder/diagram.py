@@ -26,6 +26,8 @@ _LETTER = 7.3
 """Width of a letter in pixels, in the widest of the usual fonts."""
 _LANE, _ROOM = 9.0, 150.0
 """Pixels between two lanes, and for all of them together."""
+_BAR, _HISTOGRAM = 60, 132
+"""Widths in pixels."""
 _DETAIL = 18
 """How many letters of size and stride are shown."""
 
@@ -41,48 +43,37 @@ class Arc:
 
 @dataclass(frozen=True)
 class _Columns:
-    """Where things stand, in pixels from the left edge; numbers end there, words begin."""
+    """Where things stand, in pixels from the left edge; numbers end there, words and pictures begin."""
 
     lane: float
+    """From one lane to the next."""
     spine: float
+    index: float
     type: float
     pill: float
-    histograms: bool
+    """The width of the ground under a type."""
+    filters: float
+    detail: float
+    output: float
+    parameters: float
+    bflops: float
+    histogram: float | None
+    width: float
+    """Of it all."""
 
-    @property
-    def index(self) -> float:
-        return self.type - 8
-
-    @property
-    def filters(self) -> float:
-        return self.type + self.pill + 62
-
-    @property
-    def detail(self) -> float:
-        return self.filters + 14
-
-    @property
-    def output(self) -> float:
-        return self.detail + _DETAIL * _LETTER + 92
-
-    @property
-    def parameters(self) -> float:
-        return self.output + 90
-
-    @property
-    def bflops(self) -> float:
-        return self.parameters + _BAR + 66
-
-    @property
-    def histogram(self) -> float:
-        return self.bflops + _BAR + 28
-
-    @property
-    def width(self) -> float:
-        return (self.histogram + _HISTOGRAM if self.histograms else self.bflops + _BAR + 8) + _MARGIN
-
-
-_BAR, _HISTOGRAM = 60, 132
+    @classmethod
+    def of(cls, lanes: int, letters: int, histograms: bool) -> _Columns:
+        """Room for so many lanes, for types of so many letters, and for histograms where they are wanted."""
+        lane = min(_LANE, _ROOM / lanes)
+        spine = _MARGIN + lanes * lane + 14
+        first, pill = spine + 54, letters * _LETTER + 12
+        filters = first + pill + 62
+        output = filters + _DETAIL * _LETTER + 106
+        bflops = output + 90 + _BAR + 66
+        histogram = bflops + _BAR + 28
+        right = histogram + _HISTOGRAM if histograms else bflops + _BAR + 8
+        return cls(lane, spine, first - 8, first, pill, filters, filters + 14, output, output + 90, bflops,
+                   histogram if histograms else None, right + _MARGIN)
 
 
 @dataclass(frozen=True)
@@ -150,10 +141,8 @@ class Diagram:
 
     def _columns(self) -> _Columns:
         lanes = 1 + max((arc.lane for arc in self.arcs), default=0)
-        lane = min(_LANE, _ROOM / lanes)
-        spine = _MARGIN + lanes * lane + 14
-        pill = max((len(row.type) for row in self.summary.layers), default=5) * _LETTER + 12
-        return _Columns(lane, spine, spine + 54, pill, self.statistics is not None)
+        letters = max((len(row.type) for row in self.summary.layers), default=5)
+        return _Columns.of(lanes, letters, self.statistics is not None)
 
     def _parts(self, columns: _Columns) -> list[str]:
         """Bands first, so that what belongs to no row alone lies over all of them."""
@@ -184,7 +173,7 @@ class Diagram:
 
     def _histogram(self, columns: _Columns, row: LayerSummary) -> str:
         statistics = self.statistics[row.index] if self.statistics else None
-        if statistics is None:
+        if statistics is None or columns.histogram is None:
             return ""
         bottom, tall, wide = _y(row.index) + 10, 19.0, _HISTOGRAM / len(statistics.counts)
         most = max(1, *statistics.counts)
@@ -269,7 +258,7 @@ def _headings(columns: _Columns) -> str:
              ("", columns.detail, "size / stride"),
              ("end", columns.output, "output"), ("end", columns.parameters, "parameters"),
              ("end", columns.bflops, "BFLOPs")]
-    if columns.histograms:
+    if columns.histogram is not None:
         words.append(("", columns.histogram, "weights"))
     return "".join(f'<text class="quiet {anchor}" x="{x:g}" y="-9">{word}</text>' for anchor, x, word in words) + "\n"
 

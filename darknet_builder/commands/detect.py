@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from darknet_builder.detection_report import DetectionReport
 from darknet_builder.detections import Detections, Record, coco_document, csv_text
 from darknet_builder.detector import Detector
 from darknet_builder.dialects import DIALECTS
@@ -40,13 +41,15 @@ SOURCE is an image, a video, a folder (its images and videos, without subfolders
 
 What is written into --output: the pictures under their own names (JPEG stays JPEG, all else becomes PNG, videos MP4
 without sound); --save-json: detections.json; --save-csv: detections.csv; --save-txt: labels/NAME.txt, or
-labels/NAME_FRAME.txt for each frame of a video. Two sources of one name become NAME and NAME-2.
+labels/NAME_FRAME.txt for each frame of a video. Two sources of one name become NAME and NAME-2. --report is a page for
+a browser, with the pictures in it (of a video every 25th frame) and a slider for the threshold.
 
 The exit status is 0, or 1 where a SOURCE could not be read (the others are done), or 2 for a mistake in the command.
 
 examples:
   darknet-builder detect photo.jpg --cfg yolov4.cfg --weights yolov4.weights --names coco.names
   darknet-builder detect holiday/ --cfg my.cfg --weights my.weights --names my.names --save-json --save-csv
+  darknet-builder detect holiday/ --threshold 0.1 --report holiday.html --no-images
   darknet-builder detect clip.mp4 --cfg my.cfg --weights my.weights --names my.names --device cuda --batch 8
 """
 _ROOT = Path(__file__).parents[2]
@@ -79,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     results.add_argument("--save-json", action="store_true", help="all objects in COCO's format")
     results.add_argument("--save-txt", action="store_true", help="a Darknet label file for each image")
     results.add_argument("--save-csv", action="store_true", help="all objects as a table")
+    results.add_argument("--report", metavar="FILE", help="a page (.html): gallery, counts, threshold slider")
     results.add_argument("--no-images", action="store_true", help="draw no pictures and videos")
     results.add_argument("--quiet", action="store_true", help="no progress, no list and no summary: only mistakes")
 
@@ -89,12 +93,13 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     load_opencv()
-    outputs = _Outputs(Path(args.output), not args.no_images, args.save_txt, args.save_json, args.save_csv)
+    outputs = _Outputs(Path(args.output), not args.no_images, args.save_txt, args.save_json, args.save_csv,
+                       Path(args.report) if args.report else None)
     targets = outputs.plan(find_sources(args.source))
     detector = make_detector(args)
     outputs.make_folders()
     with Progress(len(targets), "image", quiet=args.quiet, out=out) as progress:
-        return _Job(detector, outputs, progress).run(targets)
+        return _Job(detector, outputs, progress, DetectionReport(threshold=args.threshold)).run(targets)
 
 
 def make_detector(args: argparse.Namespace) -> Detector:
@@ -176,6 +181,7 @@ class _Outputs:
     labels: bool
     coco: bool
     table: bool
+    report: Path | None
 
     @property
     def any(self) -> bool:
@@ -215,12 +221,13 @@ class _Outputs:
         Raises:
             InputError: where that cannot be done.
         """
-        folders = [self.folder] * self.any + [self.folder / "labels"] * self.labels
-        for folder in folders:
+        folders = [("--output", self.folder)] * self.any + [("--output", self.folder / "labels")] * self.labels
+        folders += [("--report", self.report.parent)] if self.report else []
+        for option, folder in folders:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise InputError(f"--output {folder}: {error.strerror}") from None
+                raise InputError(f"{option} {folder}: {error.strerror}") from None
 
     def save(self, target: _Target, image: np.ndarray, detections: Detections) -> None:
         """The picture and the labels of one image."""
@@ -257,6 +264,7 @@ class _Job:
     detector: Detector
     outputs: _Outputs
     progress: Progress
+    report: DetectionReport
     records: list[Record] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     images: int = 0
@@ -273,6 +281,8 @@ class _Job:
                     self._detect_images(group)
         finally:
             self.outputs.save_records(self.records, self.detector.names)
+            if self.outputs.report:
+                self.report.save(self.outputs.report)
             self.progress.say(self.summary())
         return 1 if self.failures else 0
 
@@ -293,14 +303,16 @@ class _Job:
                 self._skip(error)
         for target, image, found in zip(readable, images, self.detector(images), strict=True):
             self.outputs.save(target, image, found)
-            self._record(Record(str(target.source), found))
+            self._record(Record(str(target.source), found), image)
             self.progress.say(f"{target.source}: {_list(found.counts()) or 'nothing'}")
 
-    def _record(self, record: Record) -> None:
+    def _record(self, record: Record, image: np.ndarray) -> None:
         self.images += 1
         self.counts.update(record.detections.labels)
         if self.outputs.keeps_records:
             self.records.append(record)
+        if self.outputs.report:
+            self.report.add(record, image)
         self.progress.advance()
 
     def _detect_video(self, target: _Target) -> None:
@@ -340,7 +352,7 @@ class _Job:
                 if append is not None:
                     append(draw_detections(frame, found))
                 self.outputs.save_labels(f"{target.stem}_{number:06d}", found)
-                self._record(Record(str(target.source), found, number))
+                self._record(Record(str(target.source), found, number), frame)
                 number += 1
 
     def summary(self) -> str:
@@ -354,6 +366,8 @@ class _Job:
             parts.append(f"{self.failures} not readable")
         if self.outputs.any and self.images:
             parts.append(f"saved in {self.outputs.folder}")
+        if self.outputs.report:
+            parts.append(f"report: {self.outputs.report}")
         return "; ".join(parts)
 
 
