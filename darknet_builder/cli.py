@@ -82,7 +82,7 @@ def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
         command = subparsers.add_parser(name, help=module.HELP, description=module.HELP, epilog=module.EXAMPLES,
                                         formatter_class=argparse.RawDescriptionHelpFormatter)
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, make_whole_parser=lambda: _make_parser(command_names()))
     return parser
 
 
