@@ -12,6 +12,7 @@ from torch import Tensor
 
 from darknet_builder.boxes import cxcywh_to_xyxy
 from darknet_builder.detections import Detections, read_names
+from darknet_builder.devices import find_device
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.images import Placement, check_image, check_resize, read_image, to_input
 from darknet_builder.network import Network, build_network
@@ -58,7 +59,7 @@ class Detector:
         if batch < 1:
             raise InputError(f"batch={batch}: expected 1 or more images")
         self.batch = batch
-        target = _find_device(device)
+        target = find_device(device)
         if isinstance(cfg, Network):
             if weights is not None or width is not None or height is not None:
                 raise InputError("a Network is built and loaded already: it takes no weights, width or height here")
@@ -141,17 +142,6 @@ def _fraction(name: str, value: float) -> float:
     if not 0 <= value <= 1:
         raise InputError(f"{name}={value}: expected a number from 0 to 1")
     return float(value)
-
-
-def _find_device(name: str | torch.device | None) -> torch.device | None:
-    if name is None:
-        return None
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise InputError(f"device {str(name)!r} cannot be used here: {str(error).splitlines()[0]}") from None
-    return device
 
 
 def _find_names(names: str | Path | Sequence[str] | None, network: Network) -> tuple[str, ...]:

@@ -27,6 +27,9 @@ class Dialect:
         gru_tanh: [gru] knows ``tanh=`` (P parser.c:271); A's candidate is always logistic.
         rnn_hidden: [rnn] knows ``hidden=``; P's state is as long as its output (P parser.c:260).
         crnn_keeps_size: [crnn] has a 3x3 kernel with padding, whatever the cfg says (P crnn_layer.c:30).
+        classify_resize: how ``classifier predict`` fits a photograph into the network (A classifier.c, P
+            examples/classifier.c): the middle of it, or all of it, letterboxed.
+        classify_leaves: of a hierarchy of classes, ``classifier predict`` names only those without children.
         large_version_is_short: a header of version 1000 and more has a 32-bit ``seen`` (P parser.c:1236).
     """
 
@@ -42,16 +45,20 @@ class Dialect:
     gru_tanh: bool
     rnn_hidden: bool
     crnn_keeps_size: bool
+    classify_resize: str
+    classify_leaves: bool
     large_version_is_short: bool
 
 
 _ROWS = (
     Dialect("alexeyab", resize="stretch", region_by_cell=True, region_logistic_classes=False, region_objectness=False,
             strided_shortcut=False, reorg_extra=False, lstm_order="figo", gru_input_first=True,
-            gru_tanh=False, rnn_hidden=True, crnn_keeps_size=False, large_version_is_short=False),
+            gru_tanh=False, rnn_hidden=True, crnn_keeps_size=False,
+            classify_resize="crop", classify_leaves=False, large_version_is_short=False),
     Dialect("pjreddie", resize="letterbox", region_by_cell=False, region_logistic_classes=True, region_objectness=True,
             strided_shortcut=True, reorg_extra=True, lstm_order="ifog", gru_input_first=False,
-            gru_tanh=True, rnn_hidden=False, crnn_keeps_size=True, large_version_is_short=True),
+            gru_tanh=True, rnn_hidden=False, crnn_keeps_size=True,
+            classify_resize="letterbox", classify_leaves=True, large_version_is_short=True),
 )
 DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in _ROWS}
 

@@ -12,6 +12,7 @@ from darknet_builder.average_precision import MapResult
 from darknet_builder.errors import InputError
 from darknet_builder.extras import load_extra
 from darknet_builder.files import atomic_path
+from darknet_builder.output import check_folder
 
 EXTRA = "evaluate"
 _MOST_NAMED = 15
@@ -31,8 +32,7 @@ def check_plot(path: str | Path) -> None:
     if Path(path).suffix.lower().lstrip(".") not in known:
         raise InputError(f"{path}: cannot be drawn with this suffix; expected .png, or one of "
                          f"{', '.join(f'.{suffix}' for suffix in sorted(known))}")
-    if not Path(path).absolute().parent.is_dir():
-        raise InputError(f"{path}: there is no such folder")
+    check_folder(path)
 
 
 def _load_matplotlib() -> ModuleType:

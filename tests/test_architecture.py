@@ -16,7 +16,7 @@ PACKAGE = Path(darknet_builder.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 RANKS = [
     {"__init__", "audit", "errors", "files", "pages.*", "resources", "shapes"},
-    {"extras"},
+    {"devices", "extras", "output"},
     {"activations", "boxes", "detections", "dialects", "parser"},
     {"images", "layers.base", "options", "trees"},
     {"layers.heads", "layers.memory", "layers.parts"},

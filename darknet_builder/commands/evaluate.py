@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ from darknet_builder.errors import InputError, MissingExtraError
 from darknet_builder.evaluation import MAP_NMS, MAP_THRESHOLD, find_boxes
 from darknet_builder.evaluation_coco import CocoResult, coco_average_precision, load_pycocotools
 from darknet_builder.evaluation_plot import check_plot, plot_curves
-from darknet_builder.files import write_text
 from darknet_builder.images import RESIZE_MODES
 from darknet_builder.layers.region import Region
+from darknet_builder.output import STDOUT, check_folder, write_json
 from darknet_builder.progress import Progress
 from darknet_builder.summary import align_columns
 
@@ -43,7 +42,6 @@ examples:
 _COLUMNS = ("class", "name", "objects", "AP %", "TP", "FP", "FN", "precision", "recall", "F1", "IoU %")
 _COCO_COLUMN = "COCO AP %"
 _WORDS = ("name",)
-_STDOUT = "-"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,10 +89,9 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         data = data.having("names", str(Path(args.names).absolute()))
     detector = make_detector(argparse.Namespace(**{**vars(args), "names": None}))
     task = _Task.plan(args, data, detector)
-    with Progress(len(task.images), "images", quiet=args.quiet or args.json == _STDOUT, out=out) as progress:
+    with Progress(len(task.images), "images", quiet=args.quiet or args.json == STDOUT, out=out) as progress:
         report = task.run(progress)
-        if args.json is not None:
-            _write_json(args.json, report.to_dict(args), out)
+        write_json(args.json, report.to_dict(args), out)
         if args.plot is not None:
             plot_curves(report.darknet, args.plot, f"{Path(args.data).stem}, IoU {args.iou:g}")
         for line in report.lines():
@@ -111,8 +108,7 @@ def _check_options(args: argparse.Namespace) -> None:
         raise InputError(f"--limit {args.limit}: expected 1 or more images")
     if args.plot is not None:
         check_plot(args.plot)
-    if args.json not in (None, _STDOUT) and not Path(args.json).absolute().parent.is_dir():
-        raise InputError(f"{args.json}: there is no such folder")
+    check_folder(args.json)
 
 
 # ---- the work -----------------------------------------------------------------------------------------
@@ -151,7 +147,7 @@ class _Report:
         shown = [row for row in result.classes if row.counts.truths or row.counts.false_positives]
         rows = [(str(row.class_id), row.name, *_cells(row.counts, row.average_precision)) for row in shown]
         rows.append(("", "all", *_cells(result.counts, result.mean_average_precision)))
-        columns = _COLUMNS
+        columns: tuple[str, ...] = _COLUMNS
         if self.coco is not None:
             values = [*(self.coco.classes[row.class_id] for row in shown), self.coco.ap]
             rows = [(*cells, _percent(value)) for cells, value in zip(rows, values, strict=True)]
@@ -273,14 +269,3 @@ def _cells(counts: Any, average_precision: float) -> tuple[str, ...]:
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f}"
-
-
-def _write_json(path: str, data: dict[str, Any], out: TextIO) -> None:
-    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-    if path == _STDOUT:
-        out.write(text)
-        return
-    try:
-        write_text(path, text)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None

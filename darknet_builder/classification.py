@@ -1,0 +1,249 @@
+"""A classifier, its weights and its class names as one callable: photographs in, the likeliest classes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from darknet_builder.detections import read_names
+from darknet_builder.devices import find_device
+from darknet_builder.errors import DataError, ImageError, InputError, did_you_mean
+from darknet_builder.images import RESIZE_MODES, check_image, read_image, to_input
+from darknet_builder.layers.softmax import Softmax
+from darknet_builder.network import Network, build_network
+from darknet_builder.parser import Block
+from darknet_builder.trees import Tree
+from darknet_builder.weights import load_weights
+
+Image = str | Path | np.ndarray
+"""A file, or an array (H, W, 3) of uint8 with blue, green, red, as ``cv2.imread`` gives."""
+FITS = ("crop", *RESIZE_MODES)
+"""``crop``: the image's middle; ``letterbox``, ``stretch``: all of it, as for detectors."""
+_THINNEST = 100
+"""Times that an image may be longer than wide, or wider than long, to have its middle taken."""
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class, and how much an image is of it.
+
+    Attributes:
+        class_id: its number.
+        name: its name.
+        score: its probability, where the network ends in a [softmax]; with a hierarchy, down the whole path.
+        parent: the name of the class above it, where there is a hierarchy.
+    """
+
+    class_id: int
+    name: str
+    score: float
+    parent: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fit for JSON."""
+        above = {} if self.parent is None else {"parent": self.parent}
+        return {"class_id": self.class_id, "name": self.name, "score": self.score, **above}
+
+
+class Classifier:
+    """Names what is in photographs, as ``darknet classifier predict`` does.
+
+    ``classifier(image)`` gives a list of ``ClassScore``, the best first; a list of images gives a list of such lists.
+
+    Args:
+        cfg: a path, the text, Blocks, or a Network that is built and loaded; that one is put into eval mode.
+        weights: the ``.weights`` file; None with a Network.
+        names: of the classes, as a ``.names`` file or a list; without, those of the cfg's tree, or ``class 0``, ...
+        top: how many classes an image gets.
+        fit: one of ``FITS``; None is the dialect's own way.
+        width: of the network's input in pixels, instead of the cfg's.
+        height: likewise.
+        dialect: whose rules hold, ``alexeyab`` or ``pjreddie``.
+        device: where it runs, as torch names it; None is the CPU, or where a given Network is.
+        batch: how many images of a list go through the network at once.
+
+    Raises:
+        DarknetError: the kinds that ``build_network`` and ``load_weights`` raise; ``InputError`` for an argument that
+            is out of range or a network that is no classifier; ``DataError`` for names that do not fit.
+    """
+
+    def __init__(self, cfg: str | Path | Sequence[Block] | Network, weights: str | Path | None = None,
+                 names: str | Path | Sequence[str] | None = None, *, top: int = 5, fit: str | None = None,
+                 width: int | None = None, height: int | None = None, dialect: str = "alexeyab",
+                 device: str | torch.device | None = None, batch: int = 1) -> None:
+        for name, value in (("top", top), ("batch", batch)):
+            if value < 1:
+                raise InputError(f"{name}={value}: expected 1 or more")
+        target = find_device(device)
+        if isinstance(cfg, Network):
+            if weights is not None or width is not None or height is not None:
+                raise InputError("a Network is built and loaded already: it takes no weights, width or height here")
+            self.network = cfg
+        else:
+            self.network = build_network(cfg, width=width, height=height, dialect=dialect, initialize=False)
+        classes = count_classes(self.network)
+        self.top, self.batch = min(top, classes), batch
+        self.fit = check_fit(fit or self.network.dialect.classify_resize)
+        self.tree = find_tree(self.network)
+        self.names = _find_names(names, classes, self.tree)
+        if not isinstance(cfg, Network):
+            if weights is None:
+                raise InputError("weights: expected the path of a .weights file")
+            load_weights(self.network, weights)
+        self.network.eval()
+        if target is not None:
+            self.network.to(target)
+
+    @overload  # a str is a Sequence of str as well, but the first signature is tried first
+    def __call__(self, images: Image) -> list[ClassScore]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __call__(self, images: Sequence[Image]) -> list[list[ClassScore]]: ...
+
+    def __call__(self, images: Image | Sequence[Image]) -> list[ClassScore] | list[list[ClassScore]]:
+        """Name what is in an image, or in each of several.
+
+        Raises:
+            ImageError: for a file that cannot be read.
+            InputError: for what is no image.
+        """
+        if isinstance(images, str | Path | np.ndarray):
+            return self._classify([images])[0]
+        found = []
+        for start in range(0, len(images), self.batch):
+            found += self._classify(images[start:start + self.batch])
+        return found
+
+    def _classify(self, images: Sequence[Image]) -> list[list[ClassScore]]:
+        return self.rank(torch.stack([self.prepare(image) for image in images]))
+
+    def prepare(self, image: Image) -> Tensor:
+        """One image -> (C, H, W), what the network takes.
+
+        Raises:
+            ImageError: for a file that cannot be read, or an image that is too thin to be cropped.
+            InputError: for what is no image.
+        """
+        array = read_image(image) if isinstance(image, str | Path) else image
+        return fit_image(array, self.network.input_size, self.fit, self.network.options.channels)
+
+    def rank(self, x: Tensor) -> list[list[ClassScore]]:
+        """A batch of images from ``prepare``, (B, C, H, W) -> the likeliest classes of each."""
+        # A stable sort: of equal scores the lower number comes first, as in Darknet's top_k.
+        scores, order = self.scores(x).sort(dim=1, descending=True, stable=True)
+        return [[self._class_score(class_id, score) for class_id, score
+                 in zip(ids[:self.top].tolist(), row[:self.top].tolist(), strict=True)]
+                for ids, row in zip(order, scores, strict=True)]
+
+    @torch.inference_mode()
+    def scores(self, x: Tensor) -> Tensor:
+        """A batch of images from ``prepare``, (B, C, H, W) -> (B, classes), on the CPU."""
+        self.network.reset_state()
+        device = next((parameter.device for parameter in self.network.parameters()), x.device)
+        output = self.network(x.to(device))
+        assert isinstance(output, Tensor)  # a network without heads
+        shares = output.flatten(1).float().cpu()
+        if self.tree is None:
+            return shares
+        absolute = self.tree.multiply_down(shares)
+        if self.network.dialect.classify_leaves:
+            absolute[:, sorted(set(self.tree.parents) - {-1})] = 0
+        return absolute
+
+    def _class_score(self, class_id: int, score: float) -> ClassScore:
+        if self.tree is None:
+            return ClassScore(class_id, self.names[class_id], score)
+        parent = self.tree.parents[class_id]
+        return ClassScore(class_id, self.names[class_id], score, self.names[parent] if parent >= 0 else "Root")
+
+
+# ---- what a network must be ---------------------------------------------------------------------------
+
+
+def count_classes(network: Network) -> int:
+    """How many classes a classifier knows.
+
+    Raises:
+        InputError: for a network that is none.
+    """
+    if network.heads:
+        raise InputError(f"the network ends in [{network.heads[-1].section}]: it finds boxes, it does not classify "
+                         "(the command for it is detect)")
+    if network.input_shape.flat:
+        raise InputError(f"the network takes a vector of {network.input_shape.size} values, not an image")
+    shape = next(layer.out_shape for layer in reversed(network.sequence()) if not layer.is_cost)
+    if shape.height * shape.width > 1:
+        raise InputError(f"the network ends in a map of {shape}, not in one score for each class; "
+                         "end it with [avgpool] and [softmax]")
+    return shape.channels
+
+
+def find_tree(network: Network) -> Tree | None:
+    """The hierarchy of the last [softmax] that has one."""
+    trees = [layer.tree for layer in network.sequence() if isinstance(layer, Softmax) and layer.tree is not None]
+    return trees[-1] if trees else None
+
+
+def _find_names(names: str | Path | Sequence[str] | None, classes: int, tree: Tree | None) -> tuple[str, ...]:
+    if names is None:
+        return tree.names if tree is not None else tuple(f"class {index}" for index in range(classes))
+    found = read_names(names) if isinstance(names, str | Path) else list(names)
+    if len(found) != classes:
+        source = f"{names}: has" if isinstance(names, str | Path) else "names: got"
+        raise DataError(f"{source} {len(found)} names, but the network gives {classes} scores")
+    return tuple(found)
+
+
+# ---- fitting an image into the network ----------------------------------------------------------------
+
+
+def check_fit(fit: str) -> str:
+    """The name of a way of fitting.
+
+    Raises:
+        InputError: for an unknown one.
+    """
+    if fit not in FITS:
+        raise InputError(f"fit={fit!r} is unknown; expected {', '.join(FITS[:-1])} or {FITS[-1]}"
+                         f"{did_you_mean(fit, FITS)}")
+    return fit
+
+
+def fit_image(image: np.ndarray, net_size: tuple[int, int], fit: str = "crop", channels: int = 3) -> Tensor:
+    """An image -> (``channels``, H, W) float32 in [0, 1], red, green, blue or grey.
+
+    ``crop`` makes the shorter side as long as the network's input is wide, and takes the middle (resize_min,
+    crop_image in image.c); what lies beyond the edges repeats them.
+
+    Args:
+        image: (H, W, 3) uint8, blue, green, red.
+        net_size: (width, height) of the network's input in pixels.
+        fit: one of ``FITS``.
+        channels: 3 or 1.
+
+    Raises:
+        ImageError: for one that is too thin to be cropped.
+        InputError: for what is no image.
+    """
+    if check_fit(fit) != "crop":
+        return to_input(image, net_size, fit, channels)[0]
+    image = check_image(image)
+    height, width = image.shape[:2]
+    if max(height, width) > _THINNEST * min(height, width):
+        raise ImageError(f"{width}x{height} pixels are too thin to take the middle of; fit it another way")
+    side = net_size[0]
+    size = (side, height * side // width) if width < height else (width * side // height, side)
+    resized = to_input(image, size, "stretch", channels)[0]
+    columns, rows = (_middle(length, wanted) for length, wanted in zip(size, net_size, strict=True))
+    return resized[:, rows][:, :, columns]
+
+
+def _middle(length: int, wanted: int) -> Tensor:
+    """The places along an axis that the middle takes; C's division rounds towards zero."""
+    return (torch.arange(wanted) + int((length - wanted) / 2)).clamp(0, length - 1)
