@@ -60,6 +60,12 @@ class DownloadError(DarknetError):
     exit_status = 1
 
 
+class ExportError(DarknetError):
+    """An exported file that does not answer as the network does; nothing was left behind."""
+
+    exit_status = 1
+
+
 class CfgWarning(UserWarning):
     """Something odd in a ``.cfg`` that Darknet takes without a word."""
 
