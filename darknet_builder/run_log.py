@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from darknet_builder.errors import DataError, MissingExtraError
+from darknet_builder.extras import load_extra
 from darknet_builder.files import atomic_path, write_text
 
 LOG_NAME = "log.jsonl"
@@ -20,7 +21,6 @@ _SMOOTHING = .1
 _QUIET_PERIOD = 10.0
 """Seconds between lines where the screen is none."""
 _LIVE_PERIOD = .2
-_MISSING = ("{0} is not installed: no {1}; pip install 'darknet-builder[train]'")
 
 
 @dataclass(frozen=True)
@@ -152,12 +152,13 @@ class RunLog:
 
     def _open_scalars(self, finished: int) -> ScalarWriter | None:
         try:
-            from torch.utils.tensorboard.writer import SummaryWriter
-        except ImportError:
-            self.note(_MISSING.format("tensorboard", "curves for it (log.jsonl has them too)"))
+            load_extra("tensorboard", "train")
+        except MissingExtraError as error:
+            self.note(f"no curves for TensorBoard ({LOG_NAME} has the numbers): {error}")
             return None
-        writer: ScalarWriter = SummaryWriter(str(self.folder / "tensorboard"), purge_step=finished + 1)
-        return writer
+        writer = load_extra("torch.utils.tensorboard.writer", "train").SummaryWriter
+        scalars: ScalarWriter = writer(str(self.folder / "tensorboard"), purge_step=finished + 1)
+        return scalars
 
     def _add_scalars(self, values: Mapping[str, float], iteration: int) -> None:
         for name, value in values.items():
@@ -196,13 +197,9 @@ def draw_chart(records: Sequence[Mapping[str, Any]], path: str | Path, total: in
     Raises:
         MissingExtraError: without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib is not installed; pip install 'darknet-builder[train]'") from None
+    figure = load_extra("matplotlib.figure", "train").Figure(figsize=(10, 6), layout="constrained")
     steps = [record for record in records if "loss" in record]
     scores = [record for record in records if "map" in record]
-    figure = Figure(figsize=(10, 6), layout="constrained")
     axes = figure.subplots()
     iterations = [record["iteration"] for record in steps]
     axes.plot(iterations, [record["loss"] for record in steps], color="tab:blue", alpha=.25, linewidth=.6)
