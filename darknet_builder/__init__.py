@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from darknet_builder.audit import find_unregistered as find_unregistered
+    from darknet_builder.average_precision import MapResult as MapResult
+    from darknet_builder.average_precision import mean_average_precision as mean_average_precision
+    from darknet_builder.classification import Classifier as Classifier
+    from darknet_builder.classification import ClassScore as ClassScore
+    from darknet_builder.datasets import DataFile as DataFile
+    from darknet_builder.datasets import ImageSet as ImageSet
     from darknet_builder.detections import Detections as Detections
     from darknet_builder.detector import Detector as Detector
     from darknet_builder.errors import DarknetError as DarknetError
+    from darknet_builder.evaluation import find_boxes as find_boxes
     from darknet_builder.network import Network as Network
     from darknet_builder.network import build_network as build_network
     from darknet_builder.parser import Block as Block
@@ -25,14 +32,21 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Block": "parser",
+    "ClassScore": "classification",
+    "Classifier": "classification",
+    "DataFile": "datasets",
     "DarknetError": "errors",
     "Detections": "detections",
     "Detector": "detector",
+    "ImageSet": "datasets",
+    "MapResult": "average_precision",
     "Network": "network",
     "Summary": "summary",
     "build_network": "network",
+    "find_boxes": "evaluation",
     "find_unregistered": "audit",
     "format_cfg": "parser",
+    "mean_average_precision": "average_precision",
     "parse_cfg": "parser",
     "summarize": "summary",
 }
