@@ -1,0 +1,72 @@
+"""Anchors that fit a data set: k-means with 1 - IoU for a distance (detector.c:1440, matrix.c:260).
+
+Darknet begins at random boxes and a random time; here several seeded beginnings are tried and the best one is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from darknet_builder.errors import DataError
+
+_BEGINNINGS = 10
+_MOST_ROUNDS = 1000
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """What was found.
+
+    Attributes:
+        sizes: (K, 2) width and height, by rising area, in the unit of the boxes.
+        average_iou: mean over the boxes of the overlap with their best anchor, as Darknet reports it, 0 to 1.
+    """
+
+    sizes: np.ndarray
+    average_iou: float
+
+    def text(self, decimals: int = 0) -> str:
+        """As the option ``anchors=`` takes them."""
+        return ", ".join(f"{width:.{decimals}f},{height:.{decimals}f}" for width, height in self.sizes)
+
+
+def find_anchors(sizes: np.ndarray, count: int, *, seed: int = 0) -> Anchors:
+    """Cluster the sizes of boxes.
+
+    Args:
+        sizes: (N, 2) width and height, above 0.
+        count: how many anchors.
+        seed: of the beginnings.
+
+    Raises:
+        DataError: when there are fewer different sizes than anchors.
+    """
+    different = np.unique(sizes, axis=0)
+    if len(different) < count or count < 1:
+        raise DataError(f"{count} anchors need as many boxes of different sizes; there are {len(different)}")
+    random = np.random.default_rng(seed)
+    tries = [_cluster(sizes.astype(np.float64), different[random.choice(len(different), count, replace=False)])
+             for _ in range(_BEGINNINGS)]
+    return max(tries, key=lambda anchors: anchors.average_iou)
+
+
+def overlaps(sizes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+    """(N, 2), (K, 2) -> (N, K): IoU of boxes with one and the same centre."""
+    shared = np.minimum(sizes[:, None], anchors[None]).prod(-1)
+    return np.asarray(shared / (sizes.prod(-1)[:, None] + anchors.prod(-1)[None] - shared))
+
+
+def _cluster(sizes: np.ndarray, centres: np.ndarray) -> Anchors:
+    centres = centres.astype(np.float64)
+    owner = np.full(len(sizes), -1)
+    for _ in range(_MOST_ROUNDS):
+        nearest = overlaps(sizes, centres).argmax(1)
+        if (nearest == owner).all():
+            break
+        owner = nearest
+        for index in np.unique(owner):  # a centre that has lost all its boxes stays where it is
+            centres[index] = sizes[owner == index].mean(0)
+    centres = centres[np.argsort(centres.prod(-1), kind="stable")]
+    return Anchors(centres, float(overlaps(sizes, centres).max(1).mean()))

@@ -1,0 +1,138 @@
+"""Changing a ``.cfg`` as text: only the values that must change, with every comment and blank where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from darknet_builder.errors import InputError
+from darknet_builder.layers.base import Head
+from darknet_builder.layers.heads import AnchorHead
+from darknet_builder.layers.region import Region
+from darknet_builder.network import Network, build_network
+from darknet_builder.parser import Block
+
+_STEPS_PER_CLASS, _LEAST_STEPS = 2000, 6000
+"""AlexeyAB's advice: 2000 steps a class, but not less than 6000, and the rate falls at 80% and 90% of them."""
+_FALLS = (.8, .9)
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What a cfg is to become.
+
+    Attributes:
+        classes: of every head.
+        anchors: (K, 2) width and height in pixels of the network's input ([region]: in cells), or None to keep them.
+        max_batches: steps of the training; None for 2000 a class, 6000 or more.
+    """
+
+    classes: int
+    anchors: np.ndarray | None = None
+    max_batches: int | None = None
+
+
+class CfgText:
+    """The lines of a cfg, with values that can be set."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = text.split("\n")
+        self._new: list[tuple[int, str]] = []
+        self.changes: list[str] = []
+
+    def set(self, block: Block, key: str, value: str) -> None:
+        """Give an option of a section another value; where it is not there, it is added below the section's name."""
+        if block.get(key) == value.replace(" ", ""):
+            return
+        if key not in block:
+            self._new.append((block.line, f"{key}={value}"))
+            self.changes.append(f"line {block.line}: [{block.name}] {key}={value} added")
+            return
+        line = block.line_of(key)
+        head, _, tail = self._lines[line - 1].partition("=")
+        comment = tail[tail.index("#"):] if "#" in tail else ""
+        blank = " " if tail.startswith(" ") else ""
+        self._lines[line - 1] = f"{head}={blank}{value}{' ' + comment if comment else ''}"
+        self.changes.append(f"line {line}: [{block.name}] {key}={value}, was {block[key]}")
+
+    def text(self) -> str:
+        """The whole cfg."""
+        lines = list(self._lines)
+        for line, option in sorted(self._new, key=lambda new: -new[0]):
+            lines.insert(line, option)
+        return "\n".join(lines)
+
+
+def adapt_cfg(text: str, blocks: Sequence[Block], adaptation: Adaptation, dialect: str = "alexeyab") -> CfgText:
+    """Make a cfg fit another data set: classes, filters before the heads, anchors, masks, max_batches and steps.
+
+    Args:
+        text: of the cfg.
+        blocks: parsed from it.
+        adaptation: what it is to become.
+        dialect: whose rules hold.
+
+    Raises:
+        CfgError: located, for a cfg that cannot be built as it is.
+        InputError: for one without heads that can be adapted, or a number of anchors that its heads cannot share.
+    """
+    if adaptation.classes < 1:
+        raise InputError(f"classes={adaptation.classes}: expected 1 or more")
+    network = build_network(blocks, dialect=dialect, initialize=False)
+    heads = [(index, layer) for index, layer in enumerate(network.sequence()) if isinstance(layer, AnchorHead | Region)]
+    if not heads:
+        raise InputError(f"{blocks[0].where()}: no [yolo], [Gaussian_yolo] or [region] head to adapt")
+    edited = CfgText(text)
+    masks = _masks(heads, adaptation)
+    for (index, head), mask in zip(heads, masks, strict=True):
+        _adapt_head(edited, blocks, network, index, head, mask, adaptation)
+    _adapt_schedule(edited, blocks[0], adaptation)
+    return edited
+
+
+def _masks(heads: Sequence[tuple[int, AnchorHead | Region]], adaptation: Adaptation) -> list[list[int] | None]:
+    """Which anchors each head gets; None where they stay as they are. The finest grid gets the smallest."""
+    anchors = adaptation.anchors
+    if anchors is None or all(len(head.anchors) == len(anchors) for _, head in heads):
+        return [None] * len(heads)
+    if len(anchors) % len(heads):
+        raise InputError(f"{len(anchors)} anchors cannot be shared evenly by {len(heads)} heads")
+    share = len(anchors) // len(heads)
+    finest_first = sorted(range(len(heads)), key=lambda place: -heads[place][1].in_shape.width)
+    masks: list[list[int] | None] = [None] * len(heads)
+    for turn, place in enumerate(finest_first):
+        masks[place] = list(range(turn * share, (turn + 1) * share))
+    return masks
+
+
+def _adapt_head(edited: CfgText, blocks: Sequence[Block], network: Network, index: int, head: Head,
+                mask: list[int] | None, adaptation: Adaptation) -> None:
+    block, source = blocks[index + 1], blocks[head.sources[0] + 1]
+    own = head.mask if isinstance(head, AnchorHead) else list(range(len(getattr(head, "anchors", []))))
+    count = len(own if mask is None else mask)
+    values = head.box_values if isinstance(head, AnchorHead) else 5
+    if "filters" not in source and network.sequence()[head.sources[0]].section != "convolutional":
+        raise source.error("the layer before a head is no [convolutional]: its filters cannot be adapted")
+    edited.set(source, "filters", str(count * (adaptation.classes + values)))
+    edited.set(block, "classes", str(adaptation.classes))
+    if adaptation.anchors is not None:
+        decimals = 2 if isinstance(head, Region) else 0
+        edited.set(block, "anchors", ", ".join(f"{width:.{decimals}f},{height:.{decimals}f}"
+                                               for width, height in adaptation.anchors))
+    if mask is not None and adaptation.anchors is not None:
+        edited.set(block, "num", str(len(adaptation.anchors)))
+        if isinstance(head, AnchorHead):
+            edited.set(block, "mask", ",".join(map(str, mask)))
+    if "counters_per_class" in block:
+        raise block.error("counts the boxes of the old classes; remove it, or count yours", "counters_per_class")
+
+
+def _adapt_schedule(edited: CfgText, net: Block, adaptation: Adaptation) -> None:
+    total = adaptation.max_batches or max(_LEAST_STEPS, _STEPS_PER_CLASS * adaptation.classes)
+    edited.set(net, "max_batches", str(total))
+    if net.get("policy") == "steps":
+        count = len(net.get("steps", "").split(","))
+        falls = _FALLS if count == len(_FALLS) else [.8 + .2 * place / (count + 1) for place in range(count)]
+        edited.set(net, "steps", ",".join(str(round(total * share)) for share in falls))

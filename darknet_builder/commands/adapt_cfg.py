@@ -1,0 +1,87 @@
+"""``darknet-builder adapt-cfg``: a cfg for another data set."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from darknet_builder.cfg_editing import Adaptation, adapt_cfg
+from darknet_builder.commands.anchors import fit_network
+from darknet_builder.datasets import DataFile
+from darknet_builder.dialects import DIALECTS
+from darknet_builder.errors import CfgError, InputError
+from darknet_builder.files import write_text
+from darknet_builder.network import build_network
+from darknet_builder.parser import parse_cfg
+
+HELP = "change a cfg for another data set: classes, filters, anchors, masks, steps; comments stay"
+EXAMPLES = """\
+max_batches becomes 2000 a class, 6000 or more, and the rate falls at 80% and 90% of it; --max-batches says otherwise.
+
+examples:
+  darknet-builder adapt-cfg cfg/yolov4-tiny.cfg --classes 3 --output my.cfg
+  darknet-builder adapt-cfg cfg/yolov4-tiny.cfg --data my.data --anchors fit --output my.cfg
+  darknet-builder adapt-cfg cfg/yolov3.cfg --classes 2 --anchors 10,14,23,27,37,58,81,82,135,169,344,319 --output my.cfg
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("cfg", metavar="CFG", help="the cfg to begin from")
+    parser.add_argument("--classes", type=int, metavar="N", help="how many (default: what --data says)")
+    parser.add_argument("--data", metavar="FILE", help="the .data file they come from")
+    parser.add_argument("--anchors", metavar="fit|W,H,W,H,...", help="fitted to --data, or given (default: they stay)")
+    parser.add_argument("--max-batches", type=int, metavar="N", help="steps of the training")
+    parser.add_argument("--output", required=True, metavar="FILE", help="where to")
+    parser.add_argument("--overwrite", action="store_true", help="even where a file is")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of --anchors fit (default: %(default)s)")
+    parser.add_argument("--dialect", choices=DIALECTS, default="alexeyab", help="whose Darknet (default: %(default)s)")
+
+
+def run(args: argparse.Namespace, out: TextIO) -> int:
+    """Write the new cfg, and what was changed."""
+    if Path(args.output).exists() and not args.overwrite:
+        raise InputError(f"{args.output}: is there already; name another file, or give --overwrite")
+    data = DataFile.read(args.data) if args.data else None
+    classes = args.classes if args.classes is not None else data.classes if data else None
+    if classes is None:
+        raise InputError("for how many classes? give --classes N or --data FILE")
+    blocks = parse_cfg(args.cfg)
+    adaptation = Adaptation(classes, _anchors(args, data), args.max_batches)
+    edited = adapt_cfg(_text(args.cfg), blocks, adaptation, args.dialect)
+    build_network(edited.text(), dialect=args.dialect, initialize=False)
+    try:
+        write_text(args.output, edited.text())
+    except OSError as error:
+        raise InputError(f"{args.output}: cannot be written: {error.strerror}") from None
+    out.write("".join(f"{change}\n" for change in edited.changes) + f"{args.output}: written\n")
+    return 0
+
+
+def _text(path: str) -> str:
+    """As ``parse_cfg`` reads it, so that its line numbers fit."""
+    data = Path(path).read_bytes()
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        raise CfgError(f"{path}: is not UTF-8 text; its comments would be damaged: save it as UTF-8 first") from None
+
+
+def _anchors(args: argparse.Namespace, data: DataFile | None) -> np.ndarray | None:
+    if args.anchors is None:
+        return None
+    if args.anchors == "fit":
+        if data is None:
+            raise InputError("--anchors fit: to which boxes? give --data FILE")
+        network = build_network(args.cfg, dialect=args.dialect, initialize=False)
+        return fit_network(network, data.load("train"), seed=args.seed)[0].sizes
+    try:
+        sizes = np.array([float(number) for number in args.anchors.split(",")]).reshape(-1, 2)
+    except ValueError:
+        raise InputError(f"--anchors {args.anchors}: expected fit, or pairs of numbers W,H,W,H,...") from None
+    if not (np.isfinite(sizes).all() and (sizes > 0).all()):
+        raise InputError(f"--anchors {args.anchors}: expected numbers above 0")
+    return sizes
