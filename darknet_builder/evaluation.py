@@ -53,7 +53,8 @@ def find_boxes(network: Network, images: Sequence[LabelledImage], *, difficult: 
                                             network.options.channels) for image in part), strict=True)
         for offset, entry in enumerate(_run(network, torch.stack(inputs), placements, threshold)):
             hard = None if difficult is None else difficult[start + offset].boxes
-            yield _to_boxes(entry, nms, rule, part[offset].boxes, placements[offset].image_size, hard)
+            yield image_boxes(entry, part[offset].boxes, placements[offset].image_size, nms=nms, rule=rule,
+                              difficult=hard)
 
 
 @torch.inference_mode()
@@ -64,8 +65,18 @@ def _run(network: Network, x: Tensor, placements: Sequence[Placement], threshold
     return shortlist(decode(network, raw_maps), placements, threshold=threshold)
 
 
-def _to_boxes(entry: Shortlist, nms: float, rule: NmsRule, truths: np.ndarray, image_size: tuple[int, int],
-              difficult: np.ndarray | None) -> ImageBoxes:
+def image_boxes(entry: Shortlist, truths: np.ndarray, image_size: tuple[int, int], *, nms: float = MAP_NMS,
+                rule: NmsRule, difficult: np.ndarray | None = None) -> ImageBoxes:
+    """Suppress boxes, and put the others in Darknet's order.
+
+    Args:
+        entry: what reached the threshold in one image.
+        truths: (T, 5) float32, what is there.
+        image_size: (width, height) in pixels.
+        nms: a box falls when it overlaps a better one of its class by more than this.
+        rule: how overlap is measured.
+        difficult: (D, 5) float32, objects that need not be found.
+    """
     kept = nms_by_class(entry.boxes_cxcywh, entry.scores, nms, kind=rule.kind, beta=rule.beta)
     order = torch.from_numpy(darknet_order(entry.scores.float().numpy()))
     row, class_id = kept[order].nonzero(as_tuple=True)

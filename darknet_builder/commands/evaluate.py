@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from darknet_builder.average_precision import POINTS, ImageBoxes, MapResult, mean_average_precision
-from darknet_builder.commands.detect import make_detector
 from darknet_builder.datasets import DataFile, ImageSet
 from darknet_builder.detector import Detector
 from darknet_builder.dialects import DIALECTS
@@ -20,9 +19,11 @@ from darknet_builder.evaluation_coco import CocoResult, coco_average_precision, 
 from darknet_builder.evaluation_plot import check_plot, plot_curves
 from darknet_builder.images import RESIZE_MODES
 from darknet_builder.layers.region import Region
+from darknet_builder.network import build_network
 from darknet_builder.output import STDOUT, check_folder, write_json
 from darknet_builder.progress import Progress
 from darknet_builder.summary import align_columns
+from darknet_builder.weights import load_weights
 
 HELP = "measure a detector on labelled images: mAP as Darknet computes it, and COCO's AP"
 EXAMPLES = """\
@@ -71,8 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_model(model: argparse._ArgumentGroup) -> None:
-    model.add_argument("--cfg", metavar="FILE", help="the network (default: the bundled one)")
-    model.add_argument("--weights", metavar="FILE", help="its weights (default: the bundled ones)")
+    model.add_argument("--cfg", required=True, metavar="FILE", help="the network")
+    model.add_argument("--weights", required=True, metavar="FILE", help="its weights")
     model.add_argument("--names", metavar="FILE", help="class names, instead of those of --data")
     model.add_argument("--width", type=int, metavar="PIXELS", help="of the network's input (default: the cfg's)")
     model.add_argument("--height", type=int, metavar="PIXELS", help="likewise")
@@ -87,8 +88,11 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     data = DataFile.read(args.data)
     if args.names is not None:
         data = data.having("names", str(Path(args.names).absolute()))
-    detector = make_detector(argparse.Namespace(**{**vars(args), "names": None}))
+    network = build_network(args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False)
+    detector = Detector(network, threshold=args.threshold, nms=args.nms, resize=args.resize, device=args.device,
+                        batch=args.batch)
     task = _Task.plan(args, data, detector)
+    load_weights(network, args.weights)
     with Progress(len(task.images), "images", quiet=args.quiet or args.json == STDOUT, out=out) as progress:
         report = task.run(progress)
         write_json(args.json, report.to_dict(args), out)
@@ -227,17 +231,18 @@ def _agreed_names(data: DataFile, detector: Detector) -> tuple[str, ...]:
     Raises:
         DataError: located, where data, names and network disagree.
     """
-    names = data.names
-    class_map = data.class_map
+    head, names, class_map = detector.network.heads[-1], data.names, data.class_map
     if class_map is not None:
         _report_by_map(data, detector, class_map)
-        if names is not None and len(names) == detector.network.heads[-1].classes:
-            return tuple(names[number] for number in class_map)
-    classes = detector.network.heads[-1].reported_classes
-    if (data.classes if class_map is None else len(names or class_map)) != classes:
-        key = "classes" if "classes" in data.options else "names"
-        raise data.error(f"{data.classes} classes, but the network has {classes} (classes= in the cfg)", key)
-    return names or tuple(f"class {index}" for index in range(classes))
+        if names is not None and len(names) == head.classes:
+            names = tuple(names[number] for number in class_map)
+        elif names is not None and len(names) != len(class_map):
+            raise data.error(f"{len(names)} names, but the network has {head.classes} classes, of which map= names "
+                             f"{len(class_map)}", "names")
+    elif data.classes != head.classes:
+        key, count = ("classes", "") if "classes" in data.options else ("names", f"{data.classes} names, ")
+        raise data.error(f"{count}but the network has {head.classes} classes (classes= in the cfg)", key)
+    return names or tuple(f"class {index}" for index in range(head.reported_classes))
 
 
 def _report_by_map(data: DataFile, detector: Detector, class_map: Sequence[int]) -> None:
