@@ -1,0 +1,10 @@
+"""Histograms of a network's weights: ``darknet-builder plot-weights``."""
+
+from __future__ import annotations
+
+import sys
+
+from darknet_builder.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["plot-weights", *sys.argv[1:]]))
