@@ -8,14 +8,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import ciou, diou, giou, iou, pairwise_iou
+from darknet_builder.boxes import GREEDY_BETA, ciou, diou, giou, iou, pairwise_iou
 from darknet_builder.layers.heads import AnchorHead
 from darknet_builder.losses.base import HeadLoss, LossContext, Targets, working, written_loss
 from darknet_builder.losses.steps import best_overlaps, cells_of, focal_deltas, rounds
 
 _LIKELY = 0.25
 """A place counts as seen by some truth only when it is this sure of any class (yolo_layer.c:375)."""
-_DIOU_BETA = 0.6
 
 
 class AnchorDeltas(ABC):
@@ -220,7 +219,7 @@ class AnchorDeltas(ABC):
 
 
 def _diou(first: Tensor, second: Tensor) -> Tensor:
-    return diou(first, second, _DIOU_BETA)
+    return diou(first, second, GREEDY_BETA)  # box_diou has the exponent of greedy suppression (box.c:205)
 
 
 _OVERLAPS = {"iou": iou, "giou": giou, "diou": _diou, "ciou": ciou}

@@ -24,7 +24,8 @@ def region_loss(head: Region, raw: Tensor, targets: Targets, context: LossContex
 
     The gradient is Darknet's ``delta``: x, y and objectness with the logistic's derivative, w, h and classes as
     differences. It is the derivative of a sum of squares only in parts, because the targets of objectness follow the
-    prediction and the classes are those of a cross entropy.
+    prediction and the classes are those of a cross entropy. Images that have a class but no box, with which trees were
+    trained beside detection, are left out.
 
     Args:
         head: its options.

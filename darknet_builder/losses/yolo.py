@@ -17,7 +17,8 @@ def yolo_loss(head: Yolo, raw: Tensor, targets: Targets, context: LossContext) -
 
     The gradient is Darknet's ``delta`` and the derivative of no loss: objectness and classes are those of a binary
     cross entropy, x and y are taken after the logistic without its derivative, and the overlap kinds leave out the
-    scale of cells and anchors (see ``overlap_gradient``).
+    scale of cells and anchors (see ``overlap_gradient``). The rules are AlexeyAB's in both dialects; what they reject
+    late in a training (``equidistant_point``, ``badlabels_rejection_percentage``) and adversarial steps are left out.
 
     Args:
         head: its options.
