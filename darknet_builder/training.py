@@ -38,7 +38,7 @@ from darknet_builder.losses import LossMaps, LossReport, network_loss
 from darknet_builder.network import Network
 from darknet_builder.parameter_groups import clip_weights, freeze, make_optimizer
 from darknet_builder.run_log import RunLog, StepReport
-from darknet_builder.schedules import make_scheduler
+from darknet_builder.schedules import make_scheduler, rate_at
 from darknet_builder.training_data import Batch, LabelledImages, StepPlan, make_loader
 from darknet_builder.training_settings import TrainSettings, check_settings, prepare_output
 from darknet_builder.weights import save_weights
@@ -161,7 +161,7 @@ class Trainer:
         self.network.train()
         freeze(self.network, self.finished)
         reports, seen = [], self.finished * self.net_options.batch
-        rate = self.scheduler.get_last_lr()[0] / self.optimizer.param_groups[0].get("rate_scale", 1.0)
+        rate = rate_at(self.net_options.schedule, self.finished + 1, seed=self.settings.seed)
         for _ in range(self.net_options.subdivisions):
             batch = next(batches)
             seen += len(batch.indices)
@@ -186,9 +186,10 @@ class Trainer:
         report = network_loss(self.network, [raw.float() for raw in maps], batch.targets(self.device), seen=seen,
                               net_size=size)
         self._check_finite(batch, "the loss", report.total)
-        (report.total / self.net_options.batch).backward()
+        if report.total.requires_grad:  # not where every layer rests for now
+            (report.total / self.net_options.batch).backward()
         sums = [parameter.grad.sum() for parameter in self.network.parameters() if parameter.grad is not None]
-        self._check_finite(batch, "a gradient", torch.stack(sums))
+        self._check_finite(batch, "a gradient", torch.stack([report.total.detach(), *sums]))
         self.network.options = self.net_options
         return report
 

@@ -1,0 +1,62 @@
+"""How weights begin."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from darknet_builder.errors import InputError
+from darknet_builder.initialization import InitRule, initialize
+from darknet_builder.network import build_network
+
+CFG = """[net]\nwidth=16\nheight=16\nchannels=3\n[convolutional]\nbatch_normalize=1\nfilters=64\nsize=3\nstride=2\npad=1
+[convolutional]\nfilters=32\nsize=3\npad=1\n[connected]\noutput=50\n"""
+
+
+@pytest.mark.parametrize("method, deviation", [
+    ("darknet", math.sqrt(2 / 576) / math.sqrt(3)), ("kaiming", math.sqrt(2 / 1.01 / 576)),
+    ("xavier", math.sqrt(2 / (576 + 288))), ("normal:0,0.02", .02)])
+def test_spread(method: str, deviation: float) -> None:
+    """The standard deviation is the method's; biases are 0, batch norms as they were."""
+    torch.manual_seed(0)
+    network = build_network(CFG)
+    initialize(network, [InitRule.parse(method)])
+    weight = network.get_parameter("layers.1.conv.weight")
+    assert weight.std().item() == pytest.approx(deviation, rel=.03)
+    assert weight.mean().item() == pytest.approx(0, abs=deviation / 20)
+    assert not network.get_parameter("layers.1.conv.bias").any()
+    assert (network.get_parameter("layers.0.norm.weight") == 1).all()
+
+
+def test_rules_by_section() -> None:
+    """The last rule that is for a section counts; without one, its weights stay."""
+    torch.manual_seed(0)
+    network = build_network(CFG)
+    before = network.get_parameter("layers.0.conv.weight").clone()
+    initialize(network, [InitRule.parse("connected=xavier"), InitRule.parse("conn=normal:3,0.1")])
+    connected = next(parameter for name, parameter in network.named_parameters()
+                     if name.startswith("layers.2") and parameter.dim() == 2)
+    assert float(connected.mean()) == pytest.approx(3, abs=.01)
+    assert torch.equal(network.get_parameter("layers.0.conv.weight"), before)
+
+
+@pytest.mark.parametrize("text, message", [
+    ("kaimin", "--init kaimin: expected one of darknet, kaiming, xavier, normal; did you mean 'kaiming'?"),
+    ("conected=xavier", "there is no section [conected]; did you mean 'connected'?"),
+    ("normal", "--init normal: expected normal:MEAN,STD, such as normal:0,0.01"),
+    ("normal:0,-1", "expected a standard deviation above 0"),
+    ("xavier:1", "xavier takes no numbers"),
+])
+def test_mistakes(text: str, message: str) -> None:
+    """Each with what was expected."""
+    with pytest.raises(InputError) as error:
+        InitRule.parse(text)
+    assert message in str(error.value)
+
+
+def test_a_section_that_is_not_there() -> None:
+    """It would change nothing."""
+    with pytest.raises(InputError, match=r"--init lstm=xavier: the network has no \[lstm\]"):
+        initialize(build_network(CFG), [InitRule.parse("lstm=xavier")])

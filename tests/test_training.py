@@ -1,0 +1,174 @@
+"""The loop itself: updates, freezing, averages, what stops it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+
+from darknet_builder.augmentation import Sample
+from darknet_builder.averaging import WeightAverage
+from darknet_builder.errors import DataError, InputError
+from darknet_builder.losses import Targets, loss_inputs, network_loss
+from darknet_builder.network import Network, build_network
+from darknet_builder.parameter_groups import RatePattern
+from darknet_builder.run_log import duration, read_log
+from darknet_builder.scenes import draw_scene
+from darknet_builder.training import Score, Trainer
+from darknet_builder.training_settings import TrainSettings
+from tests.training_folder import TINY_CFG
+
+STILL_CFG = TINY_CFG.replace("jitter=.1", "jitter=0").replace("saturation=1.5\nexposure=1.5\nhue=.1", "flip=0").replace(
+    "[dropout]\nprobability=.3\n", "")
+
+
+class Scenes:
+    """A data set that is drawn when it is asked for."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def sample(self, index: int) -> Sample:
+        """A scene of the network's own size."""
+        scene = draw_scene(index, split="train", size=64)
+        return Sample(scene.image, scene.boxes)
+
+    def path(self, index: int) -> str:
+        """A name."""
+        return f"scene {index}"
+
+
+def _train(folder: Path, text: str, steps: int = 2, **settings: object) -> tuple[Network, str]:
+    torch.manual_seed(0)
+    network = build_network(text.replace("max_batches=20", f"max_batches={steps}"))
+    out = io.StringIO()
+    Trainer(network, Scenes(), TrainSettings(folder, name="t", **settings), out=out).run()  # type: ignore[arg-type]
+    return network, out.getvalue()
+
+
+def test_two_steps_by_hand(tmp_path: Path) -> None:
+    """The loop is this: gradients of both parts added, one update of SGD with the schedule's rate."""
+    network, _ = _train(tmp_path, STILL_CFG)
+    torch.manual_seed(0)
+    expected = build_network(STILL_CFG)
+    trainer = Trainer(build_network(STILL_CFG), Scenes(), TrainSettings(tmp_path / "plan"), out=io.StringIO())
+    batches = list(trainer._batches())
+    optimizer = torch.optim.SGD([{"params": [p for p in expected.parameters() if p.dim() > 1], "weight_decay": 5e-4},
+                                 {"params": [p for p in expected.parameters() if p.dim() == 1]}], lr=1, momentum=.9)
+    expected.train()
+    for step in range(2):
+        for group in optimizer.param_groups:
+            group["lr"] = .001 * ((step + 1) / 4) ** 4
+        optimizer.zero_grad()
+        for part in range(2):
+            batch = batches[2 * step + part]
+            x = batch.images.permute(0, 3, 1, 2).flip(1).float() / 255
+            loss = network_loss(expected, loss_inputs(expected, x), Targets.of_boxes(batch.boxes), seen=4 * step)
+            (loss.total / 4).backward()
+        optimizer.step()
+    for (name, ours), theirs in zip(network.named_parameters(), expected.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-8), name
+
+
+def test_frozen_layers_stay(tmp_path: Path) -> None:
+    """stopbackward holds layer 0; a factor of 0 holds layer 1; the last one learns."""
+    text = STILL_CFG.replace("filters=8\n", "filters=8\nstopbackward=1\n")
+    torch.manual_seed(0)
+    before = build_network(text)
+    network, _ = _train(tmp_path, text, rates=(RatePattern("layers.1.*", 0.0),))
+    changed = {name for (name, ours), old in zip(network.named_parameters(), before.parameters(), strict=True)
+               if not torch.equal(ours, old)}
+    assert changed == {"layers.2.conv.weight", "layers.2.conv.bias"}
+
+
+def test_multi_scale_runs(tmp_path: Path) -> None:
+    """Other sizes than the network's own, which it has again at the end."""
+    network, _ = _train(tmp_path, STILL_CFG.replace("classes=8", "classes=8\nrandom=1"), steps=3)
+    assert network.input_size == (64, 64)
+
+
+def test_bf16(tmp_path: Path) -> None:
+    """Weights and losses stay float32, and the numbers stay near."""
+    exact, _ = _train(tmp_path / "fp32", STILL_CFG)
+    near, _ = _train(tmp_path / "bf16", STILL_CFG, precision="bf16")
+    assert near.state_dict()["layers.0.conv.weight"].dtype == torch.float32
+    losses = [[record["loss"] for record in read_log(tmp_path / name / "log.jsonl")] for name in ("fp32", "bf16")]
+    assert losses[0] == pytest.approx(losses[1], rel=.05) and losses[0] != losses[1]
+    assert not torch.equal(exact.state_dict()["layers.0.conv.weight"], near.state_dict()["layers.0.conv.weight"])
+
+
+def test_numbers_that_are_none_stop_it(tmp_path: Path) -> None:
+    """Before they reach the weights, naming the batch; the last checkpoint is finite."""
+    text = STILL_CFG.replace("learning_rate=0.001", "learning_rate=1e30").replace("burn_in=4\n", "")
+    with pytest.raises(InputError, match=r"step \d+: (the loss|a gradient) is not finite, with the batch of scene \d"):
+        _train(tmp_path, text, steps=9, save_every=1)
+    state = torch.load(sorted(tmp_path.glob("checkpoint_*.pt"))[0], weights_only=True)
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in state["network"].values())
+
+
+def test_best_is_kept(tmp_path: Path) -> None:
+    """The weights of the highest mAP, not of the last."""
+    scores = iter([.2, .6, .4])
+    torch.manual_seed(0)
+    network = build_network(STILL_CFG.replace("max_batches=20", "max_batches=3"))
+    out = io.StringIO()
+    outcome = Trainer(network, Scenes(), TrainSettings(tmp_path, name="t", eval_every=1), out=out,
+                      validate=lambda _: Score(next(scores), {"map75": .1})).run()
+    assert (outcome.best, outcome.last, outcome.finished, outcome.interrupted) == (.6, .4, 3, False)
+    assert "2/3: mAP 0.6000, best 0.6000" in out.getvalue() and "3/3: mAP 0.4000, best 0.6000" in out.getvalue()
+    assert (tmp_path / "t_best.weights").read_bytes() != (tmp_path / "t_last.weights").read_bytes()
+    assert torch.load(tmp_path / "best.pt", weights_only=True)["finished"] == 2
+
+
+def test_numbered_weights(tmp_path: Path) -> None:
+    """Every 1000 steps; those of long trainings every 10000 (detector.c:372)."""
+    network = build_network(STILL_CFG.replace("max_batches=20", "max_batches=3000"))
+    trainer = Trainer(network, Scenes(), TrainSettings(tmp_path, name="t", save_every=7), out=io.StringIO())
+    trainer.finished = 1000
+    trainer._after_step()
+    assert (tmp_path / "t_1000.weights").exists()
+    trainer.total, trainer.finished = 20000, 2000
+    trainer._after_step()
+    assert not (tmp_path / "t_2000.weights").exists()
+
+
+def test_average_of_weights() -> None:
+    """From half of max_batches on; it takes the weights' place 1000 steps before the end, once."""
+    network = build_network(STILL_CFG)
+    weight = network.get_parameter("layers.0.conv.weight")
+    average = WeightAverage(network, .75, 4000)
+    with torch.no_grad():
+        for value, step in ((8., 1999), (4., 2000), (8., 2001)):
+            weight.fill_(value)
+            assert not average.update(step)
+        copy = WeightAverage(network, .75, 4000)
+        copy.load_state_dict(average.state_dict())
+        weight.fill_(100.)
+        assert copy.update(3000) and not copy.update(3001)
+    assert torch.allclose(weight, torch.tensor(.75 * 4 + .25 * 8))
+
+
+@pytest.mark.parametrize("settings, message", [
+    ({"precision": "fp8"}, "precision='fp8': expected fp32 or bf16"),
+    ({"workers": -1}, "workers=-1: expected 0 or more"),
+    ({"keep": 0}, "keep=0: expected 1 or more"),
+    ({"resume": True, "overwrite": True}, "resume and overwrite exclude each other"),
+])
+def test_settings_that_make_no_sense(tmp_path: Path, settings: dict[str, object], message: str) -> None:
+    """Each is named."""
+    with pytest.raises(InputError, match=message):
+        _train(tmp_path, STILL_CFG, **settings)
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    """A file stands there."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="file: the folder cannot be made"):
+        _train(tmp_path / "file", STILL_CFG)
+
+
+def test_duration() -> None:
+    """As a person says it."""
+    assert [duration(seconds) for seconds in (12, 200, 7500)] == ["12s", "3m 20s", "2h 05m"]
