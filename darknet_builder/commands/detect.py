@@ -33,6 +33,7 @@ from darknet_builder.images import (
     write_image,
     write_video,
 )
+from darknet_builder.inference import add_speed_options
 from darknet_builder.progress import Progress
 
 HELP = "find objects in images, folders, globs and videos; draw them, save them as JSON, labels or CSV"
@@ -71,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--dialect", choices=DIALECTS, default="alexeyab", help="whose Darknet (default: %(default)s)")
     model.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: cpu)")
     model.add_argument("--batch", type=int, default=1, metavar="N", help="images at once (default: %(default)s)")
+    add_speed_options(model)
     rules = parser.add_argument_group("rules")
     rules.add_argument("--threshold", type=float, default=.25, metavar="P",
                        help="least probability of an object (default: %(default)s)")
@@ -116,7 +118,8 @@ def make_detector(args: argparse.Namespace) -> Detector:
     if weights is None:
         raise InputError(f"which weights? give --weights FILE that belongs to --cfg {cfg}")
     return Detector(cfg, weights, names, threshold=args.threshold, nms=args.nms, resize=args.resize, width=args.width,
-                    height=args.height, dialect=args.dialect, device=args.device, batch=args.batch)
+                    height=args.height, dialect=args.dialect, device=args.device, batch=args.batch,
+                    precision=args.precision, backend=args.backend)
 
 
 # ---- what goes in -------------------------------------------------------------------------------------
@@ -128,8 +131,11 @@ def find_sources(words: Iterable[str]) -> list[Path]:
     Raises:
         InputError: for a word that names nothing.
     """
-    found = {path.resolve(): path for word in reversed(list(words)) for path in reversed(_find(word))}
-    return list(reversed(found.values()))
+    found: dict[Path, Path] = {}
+    for word in words:
+        for path in _find(word):
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
 
 
 def _find(word: str) -> list[Path]:
