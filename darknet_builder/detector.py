@@ -15,6 +15,7 @@ from darknet_builder.detections import Detections, read_names
 from darknet_builder.devices import find_device
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.images import Placement, check_image, check_resize, read_image, to_input
+from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.network import Network, build_network
 from darknet_builder.parser import Block
 from darknet_builder.postprocess import Found, decode, nms_rule, postprocess
@@ -44,6 +45,9 @@ class Detector:
         dialect: whose rules hold, ``alexeyab`` or ``pjreddie``.
         device: where it runs, as torch names it; None is the CPU, or where a given Network is.
         batch: how many images of a list go through the network at once.
+        precision: ``float32``, ``bfloat16`` or ``auto``; see ``Network.optimized``.
+        backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino`` or ``auto``, which run a copy of the network as
+            it is now. None means ``torch``; a Network that was given runs itself, so that it may still be trained.
 
     Raises:
         DarknetError: the kinds that ``build_network`` and ``load_weights`` raise; ``InputError`` for an argument that
@@ -53,7 +57,8 @@ class Detector:
     def __init__(self, cfg: str | Path | Sequence[Block] | Network, weights: str | Path | None = None,
                  names: str | Path | Sequence[str] | None = None, *, threshold: float = .25, nms: float = .45,
                  resize: str | None = None, width: int | None = None, height: int | None = None,
-                 dialect: str = "alexeyab", device: str | torch.device | None = None, batch: int = 1) -> None:
+                 dialect: str = "alexeyab", device: str | torch.device | None = None, batch: int = 1,
+                 precision: str = "float32", backend: str | None = None) -> None:
         self.threshold = _fraction("threshold", threshold)
         self.nms = _fraction("nms", nms)
         if batch < 1:
@@ -76,6 +81,9 @@ class Detector:
         self.network.eval()
         if target is not None:
             self.network.to(target)
+        self.runner: Network | OptimizedNetwork = self.network
+        if backend is not None or precision != "float32" or not isinstance(cfg, Network):
+            self.runner = self.network.optimized(precision, backend or "torch")
 
     @property
     def device(self) -> torch.device:
@@ -127,7 +135,7 @@ class Detector:
     @torch.inference_mode()
     def find(self, x: Tensor, placements: Sequence[Placement]) -> list[Found]:
         """What is in a batch that is resized already: (B, C, H, W) in [0, 1] as ``images.to_input`` gives."""
-        raw_maps = cast(list[Tensor], self.network(x.to(self.device)))
+        raw_maps = cast(list[Tensor], self.runner(x.to(self.device)))
         return postprocess(decode(self.network, raw_maps), placements, threshold=self.threshold, nms=self.nms,
                            rule=self._rule)
 

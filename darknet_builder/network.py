@@ -16,6 +16,7 @@ from darknet_builder.dialects import Dialect, get_dialect
 from darknet_builder.errors import CfgError, InputError
 from darknet_builder.factory import build_layers
 from darknet_builder.layers.base import NETWORK_INPUT, Head, Layer, WeightsHeader
+from darknet_builder.model_files import is_model_file, load_tensors, read_model_file
 from darknet_builder.options import NetOptions
 from darknet_builder.parser import Block, parse_cfg
 from darknet_builder.shapes import Shape
@@ -46,6 +47,7 @@ class Network(nn.Module):
         dialect: the Darknet whose rules it follows.
         blocks: the cfg that it was built from.
         header: of the weights file that was loaded last, to be written back.
+        names: of the classes, where the network came with them.
     """
 
     def __init__(self, blocks: Sequence[Block], options: NetOptions, dialect: Dialect, layers: Iterable[Layer]) -> None:
@@ -54,6 +56,7 @@ class Network(nn.Module):
         self.options = options
         self.dialect = dialect
         self.header = WeightsHeader()
+        self.names: tuple[str, ...] = ()
         self.layers = nn.ModuleList(layers)
 
     # ---- what is where ------------------------------------------------------------------------------
@@ -76,6 +79,11 @@ class Network(nn.Module):
     def input_size(self) -> tuple[int, int]:
         """(width, height) of the input in pixels."""
         return self.options.width, self.options.height
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
 
     @property
     def num_stored(self) -> int:
@@ -127,7 +135,7 @@ class Network(nn.Module):
         Raises:
             InputError: for a tensor of another shape.
         """
-        self._check_input(x)
+        self.check_input(x)
         answers = self.answers(x)
         return answers if self.heads else answers[0]
 
@@ -151,7 +159,7 @@ class Network(nn.Module):
             x: as for ``forward``.
             indices: Darknet's own; ``NETWORK_INPUT`` is ``x`` itself.
         """
-        self._check_input(x)
+        self.check_input(x)
         outputs = self._run(x, self._plan(tuple(indices)))
         return [outputs[index] for index in indices]
 
@@ -220,7 +228,12 @@ class Network(nn.Module):
             alive -= sum((self.input_shape if old == NETWORK_INPUT else layers[old].out_shape).size for old in released)
         return peak
 
-    def _check_input(self, x: Tensor) -> None:
+    def check_input(self, x: Tensor) -> None:
+        """Hold a tensor against ``input_shape``.
+
+        Raises:
+            InputError: naming both shapes.
+        """
         expected = self.input_shape.batched(x.shape[0] if x.dim() else 1)
         if tuple(x.shape) != expected:
             wanted = ", ".join(["B", *map(str, expected[1:])])
@@ -234,7 +247,8 @@ def build_network(cfg: str | Path | Sequence[Block], *, width: int | None = None
     """A network from a cfg.
 
     Args:
-        cfg: a path, the text, or Blocks from ``parse_cfg``.
+        cfg: a path, the text, or Blocks from ``parse_cfg``. A ``.safetensors`` or ``.pt`` file that ``export`` wrote
+            gives cfg, dialect, weights and names.
         width: of the input in pixels, instead of the cfg's.
         height: likewise.
         dialect: ``alexeyab`` or ``pjreddie``.
@@ -245,6 +259,8 @@ def build_network(cfg: str | Path | Sequence[Block], *, width: int | None = None
         CfgError: located, for whatever is wrong with the cfg, or when it would need more than ``memory_limit``.
         InputError: for an unknown dialect or an impossible size.
     """
+    if is_model_file(cfg) and isinstance(cfg, str | Path):
+        return _from_model_file(cfg, width, height, memory_limit)
     blocks = list(cfg) if not isinstance(cfg, str | Path) else parse_cfg(cfg)
     for name, size in (("width", width), ("height", height)):
         if size is not None and size < 1:
@@ -254,6 +270,21 @@ def build_network(cfg: str | Path | Sequence[Block], *, width: int | None = None
     network = Network(blocks, options, rules, build_layers(blocks, options, rules))
     _check_memory(network, memory_limit)
     _materialize(network, initialize or any(layer.options.dontload for layer in network.sequence()))
+    return network
+
+
+def _from_model_file(path: str | Path, width: int | None, height: int | None, memory_limit: int) -> Network:
+    tensors, facts = read_model_file(path)
+    if not facts.cfg:
+        raise InputError(f"{path}: holds weights and no cfg; build_network(cfg), then load_any_weights(network, path) "
+                         "of darknet_builder.export")
+    blocks = parse_cfg(facts.cfg)
+    for block in blocks:
+        block.source = str(path)
+    network = build_network(blocks, width=width or facts.width or None, height=height or facts.height or None,
+                            dialect=facts.dialect, initialize=False, memory_limit=memory_limit)
+    load_tensors(network, tensors, path)
+    network.names, network.header = facts.names, WeightsHeader(*facts.header)
     return network
 
 

@@ -40,7 +40,8 @@ class Upsample(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H * stride, W * stride), or divided by it."""
         if self.reverse:
-            x = F.avg_pool2d(x, self.factor) * self.factor ** 2  # a divisor_override would be lost in an ONNX file
+            # Not divisor_override=1, which an ONNX file loses; the stride is said because oneDNN Graph asks for it.
+            x = F.avg_pool2d(x, self.factor, self.factor) * self.factor ** 2
         else:
             x = F.interpolate(x, scale_factor=self.factor, mode="nearest")
         return x if self.scale == 1 else x * self.scale

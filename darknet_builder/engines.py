@@ -1,0 +1,248 @@
+"""What can run a network fast: PyTorch alone, PyTorch with a compiler, ONNX Runtime, OpenVINO.
+
+An engine is called with (B, C, H, W) float32 and answers with the raw maps as float32. It holds a copy of the weights.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from darknet_builder.errors import InputError
+from darknet_builder.extras import load_extra
+from darknet_builder.fused import FusedNetwork, available_methods, quiet_torchscript
+from darknet_builder.network import Network
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_MOST_SHAPES = 4
+"""How many input shapes stay compiled: each has its own packed weights."""
+COMPILED_FROM_CALL = 3
+"""Compiling takes about a second: a single photograph should not wait for it."""
+_WARM_UP = 3
+"""TorchScript looks at the shapes in the first call and compiles in the second."""
+_COMPILERS = ("g++", "clang++", "c++", "icpx", "cl")
+_OPSET = 18
+
+
+class Engine(Protocol):
+    """Runs one network at one precision.
+
+    Attributes:
+        detail: how, for people: the engine's own name or version.
+    """
+
+    detail: str
+
+    def __call__(self, x: Tensor) -> list[Tensor]:
+        """(B, C, H, W) float32 -> the raw maps, float32."""
+
+
+def make_engine(network: Network, backend: str, precision: str) -> Engine:
+    """Build one.
+
+    Args:
+        network: loaded, in eval mode.
+        backend: a key of ``BACKENDS``.
+        precision: a key of ``PRECISIONS``.
+
+    Raises:
+        InputError: where the backend cannot run the network, or not at this precision or on its device.
+        MissingExtraError: where it is not installed.
+    """
+    if has_memory(network):
+        if backend != "torch" or precision != "float32":
+            raise InputError(f"backend={backend!r}, precision={precision!r}: a network with recurrent layers runs with "
+                             "backend='torch' and precision='float32' alone")
+        return RecurrentEngine(network)
+    return BACKENDS[backend](network, precision)
+
+
+def has_memory(network: Network) -> bool:
+    """Whether one frame's answer depends on the frames before it."""
+    return any(hasattr(layer, "reset_state") for layer in network.layers)
+
+
+def _ordered(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """In the order and the precision that convolutions want."""
+    return x.to(dtype, memory_format=torch.channels_last) if x.dim() == 4 else x.to(dtype)
+
+
+class RecurrentEngine:
+    """The network itself, in float32: its memory stays its own."""
+
+    detail = "the network itself"
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def __call__(self, x: Tensor) -> list[Tensor]:
+        """See ``Engine``."""
+        return self._network.answers(x)
+
+
+class TorchEngine:
+    """PyTorch without a compiler, in the best way that this machine's PyTorch has (see ``fused``).
+
+    With ``graph``, the third call of a shape compiles, the first two run as ``plain``.
+
+    Args:
+        network: loaded.
+        precision: a key of ``PRECISIONS``.
+        method: one of ``fused.METHODS``; the best one by default.
+    """
+
+    def __init__(self, network: Network, precision: str, method: str | None = None) -> None:
+        device = network.device
+        self.detail = method or (available_methods()[0] if device.type == "cpu" else "plain")
+        self._dtype = PRECISIONS[precision]
+        self._fused = FusedNetwork(network, self._dtype, self.detail)
+        self._compiled: OrderedDict[torch.Size, Callable[[Tensor], tuple[Tensor, ...]]] = OrderedDict()
+        self._calls: Counter[torch.Size] = Counter()
+
+    def __call__(self, x: Tensor) -> list[Tensor]:
+        """See ``Engine``."""
+        ordered = _ordered(x, self._dtype)
+        return [answer.float() for answer in self._function_for(ordered.shape)(ordered)]
+
+    def _function_for(self, shape: torch.Size) -> Callable[[Tensor], tuple[Tensor, ...]]:
+        """What is compiled for a shape of input; a shape that comes rarely, as the last batch of a folder, is not."""
+        self._calls[shape] += 1
+        if self.detail != "graph" or self._calls[shape] < COMPILED_FROM_CALL:
+            return self._fused
+        if shape not in self._compiled:
+            self._compiled[shape] = _compile_graph(self._fused, shape)
+            if len(self._compiled) > _MOST_SHAPES:
+                self._compiled.popitem(last=False)
+        self._compiled.move_to_end(shape)
+        return self._compiled[shape]
+
+
+def _compile_graph(fused: FusedNetwork, shape: torch.Size) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """Trace, freeze, and have oneDNN Graph compile what it knows; the switch is global, so it is put back."""
+    before = torch.jit.onednn_fusion_enabled()
+    with torch.inference_mode(False), torch.no_grad(), quiet_torchscript():
+        try:
+            torch.jit.enable_onednn_fusion(True)
+            x = _ordered(torch.zeros(shape), fused.dtype)
+            compiled = torch.jit.freeze(torch.jit.trace(fused, x, check_trace=False))
+            for _ in range(_WARM_UP):
+                compiled(x)
+        finally:
+            torch.jit.enable_onednn_fusion(before)
+    return compiled
+
+
+class CompileEngine:
+    """``torch.compile``: the best code for a GPU, minutes of compilation; on a CPU it needs a C++ compiler."""
+
+    def __init__(self, network: Network, precision: str) -> None:
+        compiler = os.environ.get("CXX") or next(filter(shutil.which, _COMPILERS), None)
+        if network.device.type == "cpu" and compiler is None:
+            raise InputError("backend='compile' needs a C++ compiler (Debian, Ubuntu: apt-get install g++); "
+                             "backend='torch' needs none")
+        self.detail = "inductor"
+        self._dtype = PRECISIONS[precision]
+        self._compiled = torch.compile(FusedNetwork(network, self._dtype), dynamic=False)
+
+    def __call__(self, x: Tensor) -> list[Tensor]:
+        """See ``Engine``."""
+        with torch.inference_mode(False), torch.no_grad():
+            return [answer.float() for answer in self._compiled(_ordered(x, self._dtype))]
+
+
+class OnnxRuntimeEngine:
+    """ONNX Runtime on the CPU."""
+
+    def __init__(self, network: Network, precision: str) -> None:
+        runtime = load_extra("onnxruntime", "onnxruntime")
+        _require_cpu(network, "onnxruntime")
+        if precision != "float32":
+            raise InputError(f"backend='onnxruntime' has no {precision} convolutions on the CPU: use "
+                             "precision='float32' or another backend")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        self.detail = f"onnxruntime {runtime.__version__}"
+        self._session = runtime.InferenceSession(onnx_bytes(network), options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+
+    def __call__(self, x: Tensor) -> list[Tensor]:
+        """See ``Engine``."""
+        answers = self._session.run(None, {self._input: x.contiguous().numpy()})
+        return [torch.from_numpy(answer) for answer in answers]
+
+
+class OpenVinoEngine:
+    """OpenVINO on the CPU."""
+
+    def __init__(self, network: Network, precision: str) -> None:
+        openvino = load_extra("openvino", "openvino")
+        _require_cpu(network, "openvino")
+        model = openvino.convert_model(_traced(network), example_input=_example(network))
+        model.reshape([-1, *network.input_shape.batched(1)[1:]])
+        self.detail = f"openvino {openvino.__version__.split('-')[0]}"
+        self._compiled: Any = openvino.Core().compile_model(model, "CPU", {
+            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"})
+
+    def __call__(self, x: Tensor) -> list[Tensor]:
+        """See ``Engine``."""
+        answers = self._compiled(x.contiguous().numpy())
+        # The memory belongs to the engine's next call.
+        return [torch.from_numpy(np.array(answers[index], np.float32)) for index in range(len(answers))]
+
+
+BACKENDS: dict[str, Callable[[Network, str], Engine]] = {
+    "torch": TorchEngine,
+    "compile": CompileEngine,
+    "onnxruntime": OnnxRuntimeEngine,
+    "openvino": OpenVinoEngine,
+}
+
+
+def _require_cpu(network: Network, backend: str) -> None:
+    device = network.device
+    if device.type != "cpu":
+        raise InputError(f"backend={backend!r} runs on the CPU here, the network is on {device}; use backend='torch' "
+                         "or 'compile'")
+
+
+def _example(network: Network) -> Tensor:
+    return torch.zeros(network.input_shape.batched(1))
+
+
+def _traced(network: Network) -> nn.Module:
+    with torch.no_grad(), quiet_torchscript():
+        traced: nn.Module = torch.jit.trace(FusedNetwork(network), _example(network), check_trace=False)
+    return traced
+
+
+def onnx_bytes(network: Network) -> bytes:
+    """The network as an ONNX model for any batch, its answers as raw maps."""
+    load_extra("onnx", "onnxruntime")
+    names = [f"raw{index}" for index in network.answer_indices]
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad(), quiet_torchscript():
+        path = Path(folder) / "network.onnx"
+        torch.onnx.export(FusedNetwork(network), (_example(network),), path, dynamo=False, opset_version=_OPSET,
+                          input_names=["images"], output_names=names,
+                          dynamic_axes={name: {0: "batch"} for name in ("images", *names)})
+        return path.read_bytes()
+
+
+def installed_backends(names: Sequence[str] = tuple(BACKENDS)) -> list[str]:
+    """Those of ``names`` whose packages are installed."""
+    packages = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino",)}
+    return [name for name in names if all(_is_installed(package) for package in packages.get(name, ()))]
+
+
+def _is_installed(package: str) -> bool:
+    return find_spec(package) is not None

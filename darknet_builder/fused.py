@@ -1,0 +1,199 @@
+"""A network made ready for inference: batch norm folded, dead layers gone, activations in a form that fuses.
+
+Three ways to run it, from the fastest to the one that always works:
+
+* ``graph``: traced by TorchScript and compiled by oneDNN Graph, which is part of PyTorch's x86 builds for Linux:
+  weights are packed once, activations and additions become part of the convolutions, Python dispatches no operator.
+* ``packed``: oneDNN's own convolutions with packed weights and fused activations, one by one.
+* ``plain``: PyTorch's public functions on channels-last tensors.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from darknet_builder.folding import fold_batch_norm
+from darknet_builder.layers.base import NETWORK_INPUT, Layer
+from darknet_builder.layers.convolutional import Convolutional
+from darknet_builder.layers.pooling import Maxpool
+from darknet_builder.network import Network
+
+METHODS = ("graph", "packed", "plain")
+_MISH_CHUNK = 65536
+"""Values that mish works on at a time: few enough for a core's own cache, so that its seven passes cost as two."""
+_POINTWISE: dict[type[nn.Module], tuple[str, Callable[[nn.Module], list[float]]]] = {
+    nn.Identity: ("none", lambda module: []),
+    nn.ReLU: ("relu", lambda module: []),
+    nn.Sigmoid: ("sigmoid", lambda module: []),
+    nn.Tanh: ("tanh", lambda module: []),
+    nn.SiLU: ("swish", lambda module: []),
+    nn.LeakyReLU: ("leaky_relu", lambda module: [float(getattr(module, "negative_slope"))]),
+    nn.ReLU6: ("hardtanh", lambda module: [0.0, 6.0]),
+    nn.Hardtanh: ("hardtanh", lambda module: [float(getattr(module, "min_val")), float(getattr(module, "max_val"))]),
+}
+"""The activations that oneDNN's convolution applies itself, as ``_convolution_pointwise`` names them."""
+
+
+def available_methods() -> tuple[str, ...]:
+    """Those of ``METHODS`` that this PyTorch can do on this machine, the best first."""
+    graph = (torch.backends.mkldnn.is_available() and hasattr(torch.jit, "enable_onednn_fusion")
+             and hasattr(torch._C, "_jit_set_llga_enabled") and torch.cpu._is_avx2_supported())
+    packed = torch.backends.mkldnn.is_available() and all(
+        hasattr(torch.ops.mkldnn, name) for name in ("_convolution_pointwise", "_reorder_convolution_weight"))
+    return tuple(name for name, usable in zip(METHODS, (graph, packed, True), strict=True) if usable)
+
+
+class FusedNetwork(nn.Module):
+    """The layers that a network's answer needs, as they are now, for inference alone.
+
+    It is called with (B, C, H, W) of ``dtype``, best in channels-last order, and returns the raw maps as float32. The
+    convolutions that the answer is read from stay in float32: their values go through exponentials.
+
+    Args:
+        network: what it is made of; it is copied, so that it may change afterwards.
+        dtype: float32 or bfloat16.
+        method: one of ``METHODS``.
+    """
+
+    def __init__(self, network: Network, dtype: torch.dtype = torch.float32, method: str = "plain") -> None:
+        super().__init__()
+        layers = fold_batch_norm(network).sequence()
+        plan = network.answer_plan
+        self.dtype = dtype
+        self.answers = network.answer_indices
+        self.indices, self.released = plan.steps, plan.released
+        self.sources = [layers[index].sources for index in plan.steps]
+        self.dtypes = [torch.float32 if index in self.answers else dtype for index in plan.steps]
+        self.functions = nn.ModuleList(
+            _ready(layers[index], own, method) for index, own in zip(self.indices, self.dtypes, strict=True))
+        self.eval().requires_grad_(False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(B, C, H, W) -> the raw map of every head, or the last layer's output."""
+        outputs = {NETWORK_INPUT: x}
+        for index, function, sources, dtype, released in zip(
+                self.indices, self.functions, self.sources, self.dtypes, self.released, strict=True):
+            outputs[index] = function(*[_as(outputs[source], dtype) for source in sources])
+            for old in released:
+                del outputs[old]
+        return tuple(outputs[index] for index in self.answers)
+
+
+def _as(x: Tensor, dtype: torch.dtype) -> Tensor:
+    # Not even a call of to() where there is nothing to do: a trace would keep it, and it would stand between two
+    # operators that could be one.
+    return x if x.dtype == dtype else x.to(dtype)
+
+
+def _ready(layer: Layer, dtype: torch.dtype, method: str) -> nn.Module:
+    """What stands in for a layer."""
+    if layer.shares_buffer:  # dropout
+        return nn.Identity()
+    if isinstance(layer, Convolutional) and not layer.xnor:
+        return _Convolution(layer, dtype, method)
+    if isinstance(layer, Maxpool) and layer.blur is None and _ends_inside(layer):
+        return nn.MaxPool2d(layer.size, layer.stride)
+    return layer.to(dtype)
+
+
+def _ends_inside(layer: Maxpool) -> bool:
+    """Whether no window reaches beyond the image, so that what is padded on the right is never read."""
+    return layer.padding // 2 == 0 and all(
+        (new - 1) * stride + layer.size <= old for new, stride, old in (
+            (layer.out_shape.height, layer.stride[0], layer.in_shape.height),
+            (layer.out_shape.width, layer.stride[1], layer.in_shape.width)))
+
+
+class _Convolution(nn.Module):
+    """Convolution, then the activation, then the blur."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, layer: Convolutional, dtype: torch.dtype, method: str) -> None:
+        super().__init__()
+        assert layer.norm is None and layer.conv.bias is not None
+        weight, bias = layer.conv.weight.detach(), layer.conv.bias.detach()
+        self.register_buffer("bias", bias.to(dtype))
+        self.places = ([int(side) for side in layer.conv.padding], list(layer.conv.stride), list(layer.conv.dilation),
+                       layer.conv.groups)
+        self.blur = None if layer.blur is None else layer.blur.to(dtype)
+        self.activation: Callable[[Tensor], Tensor] | None = _activation(layer.activation, method)
+        weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
+        self.fused: tuple[str, list[float]] | None = None
+        if method == "packed":
+            weight = torch.ops.mkldnn._reorder_convolution_weight(
+                weight, *self.places, [1, *layer.in_shape.batched(1)[1:]])
+            self._fuse(layer.activation)
+        self.register_buffer("weight", weight)
+
+    def _fuse(self, activation: nn.Module) -> None:
+        name, scalars = _POINTWISE.get(type(activation), ("none", lambda module: []))
+        self.fused = name, scalars(activation)
+        if type(activation) in _POINTWISE:
+            self.activation = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, filters, H', W')."""
+        padding, stride, dilation, groups = self.places
+        if self.fused is None:
+            x = F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
+        else:
+            x = torch.ops.mkldnn._convolution_pointwise.default(x, self.weight, self.bias, padding, stride, dilation,
+                                                                groups, *self.fused, "")
+        if self.activation is not None:
+            x = self.activation(x)
+        return x if self.blur is None else self.blur(x)
+
+
+# ---- activations ------------------------------------------------------------------------------------
+
+
+def _activation(module: nn.Module, method: str) -> Callable[[Tensor], Tensor] | None:
+    """The activation in the form that ``method`` runs fastest; None for none."""
+    if isinstance(module, nn.Identity):
+        return None
+    if isinstance(module, nn.SiLU) and method == "graph":
+        return _swish
+    if isinstance(module, nn.Mish) and method in ("graph", "packed"):
+        return _scripted_mish()
+    return module
+
+
+def _swish(x: Tensor) -> Tensor:
+    """The pattern that oneDNN Graph finds and makes part of the convolution; ``silu`` it does not know."""
+    return x * torch.sigmoid(x)
+
+
+def _mish(x: Tensor, chunk: int) -> Tensor:
+    """x * tanh(log(1 + e^x)) in place, as x * n / (n + 1) with n = e^x + e^(2 x) / 2: one exponential, no logarithm.
+
+    Beyond 20 the factor is 1 in float32. bfloat16 is computed in float32, chunk by chunk.
+    """
+    for part in x.permute(0, 2, 3, 1).reshape(-1).split(chunk):
+        power = part.float().clamp_max(20.0).exp_()
+        n = torch.addcmul(power, power, power, value=0.5)
+        part.mul_(n.div_(torch.add(n, 1.0, out=power)))
+    return x
+
+
+@cache
+def _scripted_mish() -> Callable[[Tensor], Tensor]:
+    with quiet_torchscript():
+        scripted = torch.jit.script(_mish)
+    return lambda x: scripted(x.contiguous(memory_format=torch.channels_last), _MISH_CHUNK)
+
+
+@contextmanager
+def quiet_torchscript() -> Iterator[None]:
+    """A context in which TorchScript says nothing of its age, and tracing nothing of constants."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
