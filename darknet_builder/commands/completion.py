@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     parser: argparse.ArgumentParser = args.make_whole_parser()
     for action in _arguments(parser):
         if _takes_path(action):
-            action.complete = shtab.DIRECTORY if action.metavar in _FOLDERS else shtab.FILE  # type: ignore[attr-defined]
+            setattr(action, "complete", shtab.DIRECTORY if action.metavar in _FOLDERS else shtab.FILE)
     out.write(shtab.complete(parser, args.shell))
     return 0
 

@@ -14,11 +14,11 @@ from typing import Any
 THEMES: dict[str, dict[str, str]] = {
     "light": {
         "paper": "#ffffff", "panel": "#f6f7f9", "ink": "#1b1f24", "muted": "#5b636c", "faint": "#eceef1",
-        "line": "#c5cbd3", "accent": "#2f5fc0", "chosen": "#dfe7fb", "source": "#fdebc8", "reader": "#d3eefb",
-        "weights": "#2f5fc0", "plain": "#0b7285", "add": "#2b7a3d", "route": "#b35300", "head": "#b01e52"},
+        "line": "#c5cbd3", "accent": "#2a57b3", "chosen": "#dfe7fb", "source": "#fdebc8", "reader": "#d3eefb",
+        "weights": "#2a57b3", "plain": "#0a6678", "add": "#24692f", "route": "#a34a00", "head": "#a81a4c"},
     "dark": {
-        "paper": "#14171c", "panel": "#1c2027", "ink": "#e6e9ee", "muted": "#9aa4b0", "faint": "#23282f",
-        "line": "#434b57", "accent": "#86adff", "chosen": "#2a3a63", "source": "#463613", "reader": "#12394f",
+        "paper": "#14171c", "panel": "#1c2027", "ink": "#e6e9ee", "muted": "#a6b0bc", "faint": "#23282f",
+        "line": "#434b57", "accent": "#86adff", "chosen": "#263557", "source": "#3e300f", "reader": "#12394f",
         "weights": "#86adff", "plain": "#45cbc6", "add": "#68d380", "route": "#ffab61", "head": "#ff7aaa"},
 }
 _DARK = "@media screen and (prefers-color-scheme: dark)"

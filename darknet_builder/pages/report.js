@@ -5,7 +5,7 @@ const names = new Map(chips.map((chip) => [chip.dataset.class, chip.querySelecto
 const figures = [...document.querySelectorAll("figure")].map((figure) => ({
   figure,
   caption: figure.querySelector("figcaption span"),
-  boxes: [...figure.querySelectorAll(".box")].map((box) => ({box, score: +box.dataset.score, of: box.dataset.class})),
+  boxes: [...figure.querySelectorAll(".box")].reverse().map((box) => ({box, score: +box.dataset.score, of: box.dataset.class})),
 }));
 
 function plural(count, word) {
