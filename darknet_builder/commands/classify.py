@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from darknet_builder.classification import FITS, Classifier, ClassScore
-from darknet_builder.commands.detect import find_sources
 from darknet_builder.dialects import DIALECTS
 from darknet_builder.errors import ImageError, InputError
 from darknet_builder.images import IMAGE_SUFFIXES, load_opencv
 from darknet_builder.output import STDOUT, check_folder, write_json
 from darknet_builder.progress import Progress
+from darknet_builder.sources import find_sources
 
 HELP = "name what is in images: the likeliest classes of a classifier"
 EXAMPLES = """\

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import json
 import os
 import time
@@ -23,18 +22,10 @@ from darknet_builder.dialects import DIALECTS
 from darknet_builder.drawing import draw_detections
 from darknet_builder.errors import ImageError, InputError
 from darknet_builder.files import write_text
-from darknet_builder.images import (
-    IMAGE_SUFFIXES,
-    RESIZE_MODES,
-    VIDEO_SUFFIXES,
-    load_opencv,
-    open_video,
-    read_image,
-    write_image,
-    write_video,
-)
+from darknet_builder.images import RESIZE_MODES, load_opencv, open_video, read_image, write_image, write_video
 from darknet_builder.inference import add_speed_options
 from darknet_builder.progress import Progress
+from darknet_builder.sources import find_sources, is_video
 
 HELP = "find objects in images, folders, globs and videos; draw them, save them as JSON, labels or CSV"
 EXAMPLES = """\
@@ -122,45 +113,6 @@ def make_detector(args: argparse.Namespace) -> Detector:
                     precision=args.precision, backend=args.backend)
 
 
-# ---- what goes in -------------------------------------------------------------------------------------
-
-
-def find_sources(words: Iterable[str]) -> list[Path]:
-    """The files that the words name, each once, folders and globs in the order of their names.
-
-    Raises:
-        InputError: for a word that names nothing.
-    """
-    found: dict[Path, Path] = {}
-    for word in words:
-        for path in _find(word):
-            found.setdefault(path.resolve(), path)
-    return list(found.values())
-
-
-def _find(word: str) -> list[Path]:
-    path = Path(word)
-    if path.is_dir():
-        return _media(path.iterdir(), f"{word}: no image or video in this folder")
-    if path.exists():
-        return [path]
-    if glob.has_magic(word):
-        return _media(map(Path, glob.glob(word, recursive=True)), f"{word}: fits no image or video")
-    raise InputError(f"{word}: no such file or folder")
-
-
-def _media(paths: Iterable[Path], complaint: str) -> list[Path]:
-    found = sorted(path for path in paths if path.is_file() and not path.name.startswith(".")
-                   and path.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES)
-    if not found:
-        raise InputError(complaint)
-    return found
-
-
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
-
-
 # ---- what comes out -----------------------------------------------------------------------------------
 
 
@@ -175,7 +127,7 @@ class _Target:
     def picture(self) -> str:
         """The file name of its annotated picture or video."""
         suffix = self.source.suffix.lower()
-        return self.stem + (".mp4" if _is_video(self.source) else suffix if suffix in _JPEG else ".png")
+        return self.stem + (".mp4" if is_video(self.source) else suffix if suffix in _JPEG else ".png")
 
 
 @dataclass(frozen=True)
@@ -281,7 +233,7 @@ class _Job:
         """Do all of it; what is done is also written down when Ctrl-C ends it."""
         try:
             for group in _groups(targets, self.detector.batch):
-                if _is_video(group[0].source):
+                if is_video(group[0].source):
                     self._detect_video(group[0])
                 else:
                     self._detect_images(group)
@@ -381,7 +333,7 @@ def _groups(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     """Up to ``size`` items at a time; a video is a group of its own."""
     group: list[Any] = []
     for item in items:
-        alone = isinstance(item, _Target) and _is_video(item.source)
+        alone = isinstance(item, _Target) and is_video(item.source)
         if group and (alone or len(group) == size):
             yield group
             group = []
