@@ -55,7 +55,7 @@ class CfgText:
         comment = tail[tail.index("#"):] if "#" in tail else ""
         blank = " " if tail.startswith(" ") else ""
         self._lines[line - 1] = f"{head}={blank}{value}{' ' + comment if comment else ''}"
-        self.changes.append(f"line {line}: [{block.name}] {key}={value}, was {block[key]}")
+        self.changes.append(f"line {line}: [{block.name}] {key}={value}, was {block[key].split('#')[0]}")
 
     def text(self) -> str:
         """The whole cfg."""

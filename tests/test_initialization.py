@@ -38,7 +38,7 @@ def test_rules_by_section() -> None:
     initialize(network, [InitRule.parse("connected=xavier"), InitRule.parse("conn=normal:3,0.1")])
     connected = next(parameter for name, parameter in network.named_parameters()
                      if name.startswith("layers.2") and parameter.dim() == 2)
-    assert float(connected.mean()) == pytest.approx(3, abs=.01)
+    assert connected.mean().item() == pytest.approx(3, abs=.01)
     assert torch.equal(network.get_parameter("layers.0.conv.weight"), before)
 
 

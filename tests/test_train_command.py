@@ -96,7 +96,7 @@ def test_what_is_written(folder: Path) -> None:
     """The files of Darknet's own names, the last three checkpoints, the best, log and chart."""
     output = folder / "whole"
     names = {path.name for path in output.iterdir()}
-    assert {"tiny_last.weights", "tiny_best.weights", "tiny_final.weights", "best.pt", "log.jsonl", "chart.png"} <= names
+    assert {"tiny_last.weights", "tiny_best.weights", "tiny_final.weights", "best.pt", "log.jsonl"} <= names
     assert [path.name for path in list_checkpoints(output)] == [
         "checkpoint_0000015.pt", "checkpoint_0000018.pt", "checkpoint_0000020.pt"]
     assert not [name for name in names if name.startswith(".")]

@@ -1,0 +1,43 @@
+"""Pictures of weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from darknet_builder import cli
+from darknet_builder.images import read_image
+from tests.training_folder import TINY_CFG
+
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture
+def cfg(tmp_path: Path) -> str:
+    """The tiny network as a file."""
+    (tmp_path / "tiny.cfg").write_text(TINY_CFG)
+    return str(tmp_path / "tiny.cfg")
+
+
+def test_a_picture(cfg: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One histogram a parameter, one line a state."""
+    target = tmp_path / "weights.png"
+    assert cli.main(["plot-weights", cfg, "--state", "darknet", "--state", "normal:0,0.1", "--output",
+                     str(target)]) == 0
+    assert f"{target}: 3 histograms of 2 states" in capsys.readouterr().out
+    assert len({tuple(pixel) for pixel in read_image(target)[::4, ::4].reshape(-1, 3).tolist()}) > 5
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--names", "layers.9.*"], "--names layers.9.*: fits no parameter"),
+    (["--state", "no.weights"], "no.weights: no such weights file"),
+    (["--state", "no.pt"], "no.pt: cannot be read"),
+    (["--state", "kaimng"], "did you mean 'kaiming'"),
+])
+def test_mistakes(cfg: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str],
+                  message: str) -> None:
+    """One line each, and no picture."""
+    assert cli.main(["plot-weights", cfg, *words, "--output", str(tmp_path / "x.png")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "x.png").exists()
