@@ -168,6 +168,7 @@ class Network(nn.Module):
 
         Args:
             precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 where the processor multiplies it in hardware.
+                Networks of depthwise convolutions stay in float32 (see ``inference.is_depthwise``).
             backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino``, or ``auto``: what is measured to be fastest.
 
         Raises:

@@ -1,0 +1,143 @@
+"""``darknet-builder export``: a network as a file that other programs read."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from darknet_builder.detections import read_names
+from darknet_builder.dialects import DIALECTS
+from darknet_builder.errors import InputError
+from darknet_builder.export import (
+    FORMATS,
+    ExportReport,
+    ExportSettings,
+    export_network,
+    load_any_weights,
+)
+from darknet_builder.images import RESIZE_MODES
+from darknet_builder.model_files import is_model_file
+from darknet_builder.network import Network, build_network
+from darknet_builder.onnx_graph import LOWEST_OPSET, Suppression
+from darknet_builder.output import STDOUT, check_folder, write_json
+from darknet_builder.tracing import LEVELS
+
+HELP = "write a network as ONNX, torch.export, TorchScript, safetensors, state_dict, or Darknet's own files"
+EXAMPLES = """\
+CFG may be a .safetensors or .pt file that this command wrote: it holds the weights too. WEIGHTS may be a .weights,
+.safetensors or .pt file.
+
+--level raw: the maps that the heads read; decoded: boxes, scores and objectness; nms: the boxes that are left after
+suppression inside the graph (ONNX alone). Every file is read back and held against PyTorch before it gets its name; a
+file that differs is an error (exit status 1) and is not left behind.
+
+examples:
+  darknet-builder export yolov4.cfg yolov4.weights --names coco.names --level decoded --dynamic-batch
+  darknet-builder export yolov4.cfg yolov4.weights --names coco.names --level nms --threshold 0.3 --image dog.jpg
+  darknet-builder export my.cfg my.weights --format safetensors
+  darknet-builder export my.safetensors --format darknet --fold --output my-folded.cfg
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("cfg", metavar="CFG", help="the network: .cfg, .safetensors or .pt")
+    parser.add_argument("weights", nargs="?", metavar="WEIGHTS", help="its weights, unless CFG holds them")
+    parser.add_argument("--format", choices=list(FORMATS), help="of the file (default: as --output ends, or onnx)")
+    parser.add_argument("--output", metavar="FILE", help="the file (default: CFG's name, here)")
+    parser.add_argument("--names", metavar="FILE", help="class names, one a line, for the file's metadata")
+    parser.add_argument("--width", type=int, metavar="PIXELS", help="of the network's input (default: the cfg's)")
+    parser.add_argument("--height", type=int, metavar="PIXELS", help="likewise")
+    parser.add_argument("--dialect", choices=DIALECTS, default="alexeyab", help="whose Darknet (default: %(default)s)")
+    parser.add_argument("--fold", action="store_true", help="fold batch norm into the weights; ONNX always does")
+    parser.add_argument("--image", action="append", default=[], metavar="FILE",
+                        help="a photograph that the file is tried on; may be given again")
+    parser.add_argument("--json", metavar="FILE", help="the report as JSON; - for stdout, instead of the text")
+    graph = parser.add_argument_group("graphs (onnx, pt2, torchscript)")
+    graph.add_argument("--level", choices=LEVELS, default="raw", help="where the graph ends (default: %(default)s)")
+    graph.add_argument("--batch", type=int, default=1, metavar="N", help="images a call (default: %(default)s)")
+    graph.add_argument("--dynamic-batch", action="store_true", help="let every call take as many images as it likes")
+    graph.add_argument("--dynamic-size", action="store_true", help="let every call have its own width and height")
+    graph.add_argument("--opset", type=int, default=LOWEST_OPSET, metavar="N", help="of ONNX (default: %(default)s)")
+    graph.add_argument("--resize", choices=RESIZE_MODES, help="how images are fitted, for the metadata")
+    defaults = Suppression()
+    nms = parser.add_argument_group("level nms")
+    nms.add_argument("--threshold", type=float, default=defaults.threshold, metavar="P",
+                     help="least probability of an object (default: %(default)s)")
+    nms.add_argument("--nms", type=float, default=defaults.overlap, metavar="P",
+                     help="most overlap of two objects of a class (default: %(default)s)")
+    nms.add_argument("--max-boxes", type=int, default=defaults.max_boxes, metavar="N",
+                     help="of a class in an image (default: %(default)s)")
+
+
+def run(args: argparse.Namespace, out: TextIO) -> int:
+    """Write the file, and what came of holding it against PyTorch."""
+    check_folder(args.json)
+    target = _target(args)
+    network = _load(args)
+    settings = ExportSettings(
+        level=args.level, batch=args.batch, any_batch=args.dynamic_batch, any_size=args.dynamic_size,
+        opset=args.opset, suppression=Suppression(args.threshold, args.nms, args.max_boxes), fold=args.fold,
+        names=read_names(args.names) if args.names else (), resize=args.resize, images=args.image)
+    report = export_network(network, target, args.format, settings)
+    if args.json != STDOUT:
+        out.writelines(f"{line}\n" for line in _lines(report, settings))
+    write_json(args.json, report.to_dict(), out)
+    return 0
+
+
+def _target(args: argparse.Namespace) -> Path:
+    """Where to, which must be no file that the network comes from."""
+    if args.output is None:
+        target = Path(Path(args.cfg).stem + FORMATS[args.format or "onnx"])
+    else:
+        target = Path(args.output)
+        check_folder(target)
+    written = {path.resolve() for path in (target, target.with_suffix(".weights"))}
+    for given in (args.cfg, args.weights):
+        if given is not None and Path(given).resolve() in written:
+            raise InputError(f"{given}: would be overwritten; give --output FILE")
+    return target
+
+
+def _load(args: argparse.Namespace) -> Network:
+    whole = is_model_file(args.cfg)
+    if args.weights is None and not whole:
+        raise InputError(f"which weights? give a .weights file after {args.cfg}")
+    if args.weights is not None and whole:
+        raise InputError(f"{args.cfg} holds weights already; leave {args.weights} out")
+    network = build_network(args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False)
+    if args.weights is not None:
+        load_any_weights(network, args.weights)
+    return network.eval()
+
+
+# ---- the report -----------------------------------------------------------------------------------------
+
+
+def _lines(report: ExportReport, settings: ExportSettings) -> Iterator[str]:
+    sizes = ", ".join(f"{path} ({path.stat().st_size:,} bytes)" for path in report.paths)
+    yield f"wrote {sizes}"
+    if report.nodes:
+        yield f"opset {settings.opset}, {sum(report.nodes.values())} nodes: {_counts(report.nodes)}"
+    for title, shapes in (("input", report.inputs), ("output", report.outputs)):
+        for name, shape in shapes.items():
+            yield f"{title:<7} {name} {_shape(shape)}"
+    yield "held against PyTorch:"
+    width = max(len(comparison.what) for comparison in report.comparisons)
+    for comparison in report.comparisons:
+        boxes = "" if comparison.boxes is None else f" in {comparison.boxes} boxes"
+        yield (f"  {comparison.what:<{width}}  largest difference {comparison.difference:.2g}{boxes}, "
+               f"values up to {comparison.largest:.4g}")
+    for note in report.notes:
+        yield f"note: {note}"
+
+
+def _counts(nodes: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(nodes.items(), key=lambda item: -item[1]))
+
+
+def _shape(shape: Sequence[int | str]) -> str:
+    return f"({', '.join(map(str, shape))})"

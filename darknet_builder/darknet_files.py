@@ -1,0 +1,70 @@
+"""The way back to Darknet: any network as a ``.cfg`` and a ``.weights`` file that read back to the same answers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from darknet_builder.errors import CfgWarning
+from darknet_builder.files import atomic_path, write_text
+from darknet_builder.network import Network, build_network
+from darknet_builder.parser import Block, format_cfg
+from darknet_builder.trees import find_file
+from darknet_builder.weights import load_weights, save_weights
+
+_FILE_KEYS = {"region": ("tree", "map"), "softmax": ("tree",), "soft": ("tree",)}
+"""Options that name a file beside the cfg, by section."""
+_LOADING_KEYS = ("dontload", "dontloadscales")
+"""Options that say what a weights file lacks: this one lacks nothing."""
+
+
+def write_darknet(network: Network, cfg: str | Path, check: Callable[[Network], None]) -> Path:
+    """Write ``NAME.cfg``, ``NAME.weights`` and, beside them, what the cfg names (``tree=``, ``map=``): all or nothing.
+
+    Args:
+        network: what is written, at the size that it has now.
+        cfg: the path of the cfg.
+        check: called with the network that the new files make; whatever it raises leaves no file.
+
+    Returns:
+        The path of the weights.
+
+    Raises:
+        OSError: when they cannot be written.
+        WeightsError: likewise.
+    """
+    cfg = Path(cfg)
+    weights = cfg.with_suffix(".weights")
+    with ExitStack() as stack:
+        temporary = {target: stack.enter_context(atomic_path(target)) for target in (weights, cfg)}
+        blocks = [_plain_block(block, network, cfg.parent, stack) for block in network.blocks]
+        write_text(temporary[cfg], f"# dialect: {network.dialect.name}\n{format_cfg(blocks)}")
+        save_weights(network, temporary[weights])
+        again = rebuild(temporary[cfg], network.dialect.name)
+        load_weights(again, temporary[weights])
+        check(again)
+    return weights
+
+
+def rebuild(path: Path, dialect: str) -> Network:
+    """The network that a file makes, in eval mode, without a second word on what its cfg was warned of already."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CfgWarning)
+        return build_network(path, dialect=dialect, initialize=False).eval()
+
+
+def _plain_block(block: Block, network: Network, folder: Path, stack: ExitStack) -> Block:
+    """With the size that the network has now, all weights to be loaded, and the files that it names beside it."""
+    options = {key: value for key, value in block.items() if key not in _LOADING_KEYS}
+    if block is network.blocks[0] and not network.input_shape.flat:
+        options |= {"width": str(network.options.width), "height": str(network.options.height)}
+    for key in _FILE_KEYS.get(block.name, ()):
+        if key in options:
+            source = find_file(block, key, str(Path(block.source).parent))
+            options[key] = source.name
+            if source.resolve() != (folder / source.name).resolve():
+                copied = stack.enter_context(atomic_path(folder / source.name))
+                copied.write_bytes(source.read_bytes())
+    return Block(block.name, options, line=block.line, source=block.source)

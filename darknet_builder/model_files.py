@@ -1,0 +1,185 @@
+"""One file that rebuilds a network: the tensors by PyTorch's own names, and the cfg text beside them.
+
+``.safetensors`` keeps the text in its metadata, ``.pt`` in the metadata that every ``state_dict`` carries: such a file
+is an ordinary ``state_dict`` to anyone else. Neither can run code when it is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from darknet_builder.errors import WeightsError, did_you_mean
+from darknet_builder.extras import load_extra
+from darknet_builder.files import atomic_path
+
+SAFETENSORS, STATE_DICT = ".safetensors", ".pt"
+_KEY = "darknet_builder"
+"""Where a ``.pt`` file keeps the facts, among the metadata of its ``state_dict``."""
+_DAMAGED = (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, TypeError)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model file says beside its tensors.
+
+    Attributes:
+        cfg: the network as cfg text; empty in a file of weights alone.
+        names: of the classes, where they are known.
+        dialect: whose rules hold.
+        width, height: of the input in pixels; 0 means what the cfg says.
+        header: major, minor, revision and ``seen`` of the ``.weights`` file that the network came from.
+    """
+
+    cfg: str = ""
+    names: tuple[str, ...] = ()
+    dialect: str = "alexeyab"
+    width: int = 0
+    height: int = 0
+    header: tuple[int, int, int, int] = (0, 2, 5, 0)
+
+    def as_text(self) -> dict[str, str]:
+        """Text by key, as safetensors wants it."""
+        return {"format": "pt", "cfg": self.cfg, "names": json.dumps(list(self.names), ensure_ascii=False),
+                "dialect": self.dialect, "size": f"{self.width} {self.height}",
+                "header": " ".join(map(str, self.header))}
+
+    @classmethod
+    def from_text(cls, text: Mapping[str, str]) -> Facts:
+        """The way back.
+
+        Raises:
+            ValueError: for numbers that are none.
+        """
+        width, height = map(int, text.get("size", "0 0").split())
+        major, minor, revision, seen = map(int, text.get("header", "0 2 5 0").split())
+        return cls(text.get("cfg", ""), tuple(json.loads(text.get("names", "[]"))), text.get("dialect", "alexeyab"),
+                   width, height, (major, minor, revision, seen))
+
+
+def is_model_file(path: object) -> bool:
+    """Whether this is the path of such a file, by its suffix."""
+    return isinstance(path, str | Path) and Path(path).suffix.lower() in (SAFETENSORS, STATE_DICT)
+
+
+def write_model_file(path: str | Path, module: nn.Module, facts: Facts) -> None:
+    """Write ``.safetensors`` or ``.pt``, as the suffix says; the file appears whole or not at all.
+
+    Raises:
+        WeightsError: when it cannot be written.
+        MissingExtraError: without the package safetensors, where it is needed.
+    """
+    try:
+        with atomic_path(path) as temporary:
+            if Path(path).suffix.lower() == SAFETENSORS:
+                tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _unshared(module).items()}
+                load_extra("safetensors.torch", "export").save_file(tensors, temporary, metadata=facts.as_text())
+            else:
+                torch.save(_with_facts(module, facts), temporary)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], Facts]:
+    """The tensors by name, on the CPU, and what the file says beside them.
+
+    Raises:
+        WeightsError: for a file that is none, or is damaged.
+        MissingExtraError: without the package safetensors, where it is needed.
+    """
+    try:
+        with open(path, "rb"):
+            pass
+        return (_read_safetensors if Path(path).suffix.lower() == SAFETENSORS else _read_state_dict)(path)
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such model file") from None
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> None:
+    """Copy tensors into a module by name; nothing is written before all of them have been found to fit.
+
+    Args:
+        module: whose parameters and buffers they are.
+        tensors: of any floating-point type. A tensor that the module has under two names may be there under one.
+        source: of the tensors, for errors.
+
+    Raises:
+        WeightsError: naming the first tensor that is missing, too much or of another shape.
+    """
+    own = module.state_dict(keep_vars=True)
+    surplus = [name for name in tensors if name not in own]
+    if surplus:
+        raise WeightsError(f"{source}: holds {surplus[0]}, which the network does not have"
+                           f"{did_you_mean(surplus[0], own)}; it belongs to another cfg")
+    found = {id(own[name]) for name in tensors}
+    missing = [name for name, tensor in own.items() if id(tensor) not in found]
+    if missing:
+        raise WeightsError(f"{source}: {len(missing)} of the network's {len(own)} tensors are not there, "
+                           f"the first is {missing[0]} {tuple(own[missing[0]].shape)}; it belongs to another cfg")
+    for name, tensor in tensors.items():
+        if tensor.shape != own[name].shape:
+            raise WeightsError(f"{source}: {name} is {tuple(tensor.shape)}, the network needs "
+                               f"{tuple(own[name].shape)}; it belongs to another cfg")
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)
+
+
+# ---- safetensors ----------------------------------------------------------------------------------------
+
+
+def _unshared(module: nn.Module) -> dict[str, Tensor]:
+    """The state under one name each: the format knows no tensor with two names."""
+    kept: dict[int, str] = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        kept.setdefault(id(tensor), name)
+    state = module.state_dict()
+    return {name: state[name] for name in kept.values()}
+
+
+def _read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], Facts]:
+    package = load_extra("safetensors", "export")
+    try:
+        with package.safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, Facts.from_text(file.metadata() or {})
+    except (package.SafetensorError, ValueError) as error:
+        raise WeightsError(f"{path}: is no safetensors file, or a damaged one: {error}") from None
+
+
+# ---- state_dict -----------------------------------------------------------------------------------------
+
+
+def _with_facts(module: nn.Module, facts: Facts) -> OrderedDict[str, Tensor]:
+    state: OrderedDict[str, Tensor] = OrderedDict(
+        (name, tensor.detach().cpu()) for name, tensor in module.state_dict().items())
+    state._metadata = OrderedDict({"": {"version": 1, _KEY: facts.as_text()}})  # type: ignore[attr-defined]
+    return state
+
+
+def _read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], Facts]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except _DAMAGED:
+        raise WeightsError(f"{path}: is no file of tensors that PyTorch reads safely, or a damaged one; export it "
+                           "again as a state_dict") from None
+    if isinstance(state, dict) and isinstance(state.get("network"), dict) and isinstance(state.get("cfg"), list):
+        return dict(state["network"]), Facts(cfg=_cfg_text(state["cfg"]))  # a checkpoint of a training
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise WeightsError(f"{path}: is no state_dict: expected tensors by name")
+    metadata = getattr(state, "_metadata", {}).get("", {})
+    return dict(state), Facts.from_text(metadata.get(_KEY, {}))
+
+
+def _cfg_text(sections: list[Any]) -> str:
+    return "\n".join("\n".join([f"[{name}]", *(f"{key}={value}" for key, value in options.items())])
+                     for name, options in sections) + "\n"

@@ -1,0 +1,92 @@
+"""A traced module as PyTorch's own files: ``.pt2`` (``torch.export``) and TorchScript, as long as PyTorch keeps it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from darknet_builder.errors import InputError, WeightsError
+
+FACTS = "darknet_builder.json"
+"""The name, inside of either file, of what a program needs to know beside the numbers."""
+
+
+def write_program(module: nn.Module, example: Tensor, path: str | Path, facts: Mapping[str, str],
+                  dimensions: dict[int, Any] | None = None) -> None:
+    """Write a ``torch.export`` program.
+
+    Args:
+        module: one tensor to a tuple of tensors, in eval mode.
+        example: an input; two images or more where their number may change.
+        path: the file.
+        facts: text by key.
+        dimensions: of the input that may change, by axis, as ``torch.export`` wants them.
+
+    Raises:
+        InputError: for a module that cannot be traced.
+        OSError: when the file cannot be written.
+    """
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of PyTorch's own parts, to its own authors
+            program = torch.export.export(module, (example,), dynamic_shapes=(dimensions,) if dimensions else None)
+    except (torch._dynamo.exc.UserError, RuntimeError, ValueError) as error:
+        raise InputError(f"PyTorch {torch.__version__} cannot trace this network: "
+                         f"{str(error).strip().splitlines()[0]}") from None
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # names the folders of the machine that wrote the file
+    program.example_inputs = None  # or the file would hold a whole batch of zeros
+    torch.export.save(program, str(path), extra_files={FACTS: json.dumps(dict(facts))})
+
+
+def read_program(path: str | Path) -> tuple[nn.Module, dict[str, str]]:
+    """The module of a ``.pt2`` file, and the facts beside it.
+
+    Raises:
+        WeightsError: for a file that is none.
+    """
+    extra = {FACTS: ""}
+    try:
+        program = torch.export.load(str(path), extra_files=extra)
+    except (RuntimeError, OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path}: is no program that PyTorch {torch.__version__} reads: "
+                           f"{str(error).splitlines()[0]}") from None
+    return program.module(), json.loads(extra[FACTS] or "{}")
+
+
+def write_script(module: nn.Module, example: Tensor, path: str | Path, facts: Mapping[str, str]) -> None:
+    """Write TorchScript; the arguments are those of ``write_program``.
+
+    Raises:
+        InputError: where this PyTorch has no TorchScript any more.
+    """
+    trace = getattr(torch.jit, "trace", None)
+    if trace is None:
+        raise InputError(f"PyTorch {torch.__version__} has no TorchScript any more; take the format pt2")
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is old, and that shapes are taken from the example
+        script = trace(module, example, check_trace=False)
+        torch.jit.save(script, str(path), _extra_files={FACTS: json.dumps(dict(facts))})
+
+
+def read_script(path: str | Path) -> tuple[nn.Module, dict[str, str]]:
+    """The module of a TorchScript file, and the facts beside it.
+
+    Raises:
+        WeightsError: for a file that is none.
+    """
+    extra: dict[str, Any] = {FACTS: ""}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module: nn.Module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
+    except (RuntimeError, ValueError) as error:
+        raise WeightsError(f"{path}: is no TorchScript that PyTorch {torch.__version__} reads: "
+                           f"{str(error).splitlines()[0]}") from None
+    return module, json.loads(extra[FACTS] or "{}")
