@@ -58,7 +58,9 @@ def command_names() -> list[str]:
 def _run(words: list[str], names: list[str]) -> int:
     chosen = words[0] if words and words[0] in names else None
     try:
-        args = _make_parser([chosen] if chosen else names).parse_args(words)
+        args, unknown = _make_parser([chosen] if chosen else names).parse_known_args(words)
+        if unknown:  # said by the command's own parser, which knows its options
+            args.command_parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         return int(args.run(args, sys.stdout))
     except DarknetError as error:
         sys.stderr.write(f"{PROGRAM}: error: {error}\n")
@@ -82,7 +84,7 @@ def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
         command = subparsers.add_parser(name, help=module.HELP, description=module.HELP, epilog=module.EXAMPLES,
                                         formatter_class=argparse.RawDescriptionHelpFormatter)
         module.add_arguments(command)
-        command.set_defaults(run=module.run, make_whole_parser=lambda: _make_parser(command_names()))
+        command.set_defaults(run=module.run, command_parser=command, make_whole_parser=lambda: _make_parser(command_names()))
     return parser
 
 
