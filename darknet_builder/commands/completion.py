@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     for action in _arguments(parser):
         if _takes_path(action):
             setattr(action, "complete", shtab.DIRECTORY if action.metavar in _FOLDERS else shtab.FILE)
-    out.write(shtab.complete(parser, args.shell))
+    out.write(shtab.complete(parser, args.shell).rstrip("\n") + "\n")
     return 0
 
 

@@ -174,6 +174,7 @@ function makeOverview() {
 function measure() {
   document.documentElement.style.setProperty("--head-height", `${document.querySelector("header").offsetHeight}px`);
   if (!rows.length) return;
+  byId("overview").style.visibility = document.documentElement.scrollHeight > innerHeight ? "" : "hidden";
   const top = rows[0].getBoundingClientRect().top;
   const height = (rows.at(-1).getBoundingClientRect().bottom - top) / layers.length;
   const first = Math.max(0, (byId("headings").getBoundingClientRect().bottom - top) / height);
