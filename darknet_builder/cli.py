@@ -84,7 +84,8 @@ def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
         command = subparsers.add_parser(name, help=module.HELP, description=module.HELP, epilog=module.EXAMPLES,
                                         formatter_class=argparse.RawDescriptionHelpFormatter)
         module.add_arguments(command)
-        command.set_defaults(run=module.run, command_parser=command, make_whole_parser=lambda: _make_parser(command_names()))
+        command.set_defaults(run=module.run, command_parser=command,
+                             make_whole_parser=lambda: _make_parser(command_names()))
     return parser
 
 

@@ -22,7 +22,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(("words", "line"), [
     (["detct"], "darknet-builder: error: unknown command 'detct'; did you mean 'detect'? (commands: "),
-    (["dump", "--fromat", "json"], "darknet-builder dump: error: unrecognized arguments: --fromat json; "
+    (["dump", "--fromat", "json"], "darknet-builder dump: error: unrecognized arguments: --fromat; "
                                    "did you mean '--format'? (see darknet-builder dump --help)"),
     (["dump", "none.cfg"], "darknet-builder: error: none.cfg: no such cfg file"),
     ([], "darknet-builder: error: the following arguments are required: COMMAND (see darknet-builder --help)"),
@@ -34,6 +34,7 @@ def test_mistakes_are_one_line(words: list[str], line: str) -> None:
     assert result.stderr.startswith(line) and result.stderr.count("\n") == 1
 
 
+@pytest.mark.filterwarnings("always::darknet_builder.errors.CfgWarning")
 def test_warnings_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without Python's source line."""
     cfg = tmp_path / "a.cfg"
