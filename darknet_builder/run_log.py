@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
@@ -62,18 +63,22 @@ class RunLog:
         out: the screen, or a file.
         total: steps in all.
         finished: steps that lie behind; later lines of an older log are dropped.
+        quiet: write nothing at all: of several processes one alone writes.
     """
 
-    def __init__(self, folder: Path, out: TextIO, *, total: int, finished: int = 0) -> None:
+    def __init__(self, folder: Path, out: TextIO, *, total: int, finished: int = 0, quiet: bool = False) -> None:
+        if quiet:
+            folder, out = Path(os.devnull), io.StringIO()
         self.folder, self.out, self.total = folder, out, total
         self.live = out.isatty()
         self.average: float | None = None
         self.best: float | None = None
         self._shown_at = 0.0
         self._rates: list[tuple[int, float]] = []
-        self._keep_until(finished)
-        self._file = open(folder / LOG_NAME, "a", encoding="utf-8")
-        self._scalars = self._open_scalars(finished)
+        if not quiet:
+            self._keep_until(finished)
+        self._file = open(os.devnull if quiet else folder / LOG_NAME, "a", encoding="utf-8")
+        self._scalars = None if quiet else self._open_scalars(finished)
 
     # ---- what happens -------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from darknet_builder.augmentation import AugmentRule
 from darknet_builder.averaging import WeightAverage
@@ -37,9 +37,10 @@ from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.losses import LossMaps, LossReport, network_loss
 from darknet_builder.network import Network
 from darknet_builder.parameter_groups import clip_weights, freeze, make_optimizer
+from darknet_builder.processes import Crew
 from darknet_builder.run_log import RunLog, StepReport
 from darknet_builder.schedules import make_scheduler, rate_at
-from darknet_builder.training_data import Batch, LabelledImages, StepPlan, make_loader
+from darknet_builder.training_data import Batch, LabelledImages, Share, StepPlan, make_loader
 from darknet_builder.training_settings import TrainSettings, check_settings, prepare_output
 from darknet_builder.weights import save_weights
 
@@ -91,6 +92,8 @@ class Trainer:
         settings: see there.
         out: the screen.
         validate: scores the network, which it gets in eval mode; None without a validation list.
+        crew: the processes that train together. Each takes its share of every part of a batch; batch norm sees that
+            share, and the leader's statistics are kept.
 
     Raises:
         InputError: for settings that make no sense, an output folder in use, a checkpoint of another training.
@@ -100,8 +103,9 @@ class Trainer:
     """
 
     def __init__(self, network: Network, images: LabelledImages, settings: TrainSettings, *, out: TextIO,
-                 validate: Validate | None = None) -> None:
+                 validate: Validate | None = None, crew: Crew | None = None) -> None:
         check_settings(network, settings)
+        self.crew = crew or Crew()
         self.network, self.images, self.settings, self.validate = network, images, settings, validate
         self.device = torch.device(settings.device)
         self.net_options = network.options
@@ -109,15 +113,18 @@ class Trainer:
         self.finished = 0
         self.best: float | None = None
         network.to(self.device)
-        self.model = LossMaps(network)
+        self.model: nn.Module = LossMaps(network)
         self.optimizer = make_optimizer(network, settings.rates)
         self.scheduler = make_scheduler(self.optimizer, network.options.schedule, seed=settings.seed)
         self.average = WeightAverage(network, network.options.ema_alpha, self.total)
-        StepPlan(len(images), network, AugmentRule.of(network), seed=settings.seed, first=0, last=self.total)
-        prepare_output(settings)
+        self._plan()  # says at once what cannot be trained
+        if self.crew.leads:
+            prepare_output(settings)
+        self.crew.wait()
         if settings.resume:
             self._restore()
-        self.log = RunLog(settings.output, out, total=self.total, finished=self.finished)
+        self._trained: list[bool] = []
+        self.log = RunLog(settings.output, out, total=self.total, finished=self.finished, quiet=not self.crew.leads)
         if settings.resume:
             self.log.note(f"going on after step {self.finished}" if self.finished else
                           f"{settings.output}: no checkpoint yet: beginning at step 0")
@@ -137,35 +144,42 @@ class Trainer:
                 batches = self._batches()
                 if not self.finished:
                     self._save()
-                while self.finished < self.total and not interrupted():
+                stop = False
+                while self.finished < self.total and not stop:
                     self.log.step(self._step(batches))
                     last = self._after_step()
-                if interrupted():
+                    stop = self.crew.any(interrupted())
+                if stop:
                     self._save()
             if self.finished == self.total:
                 self._write_weights("final")
-            self.log.draw_chart()
+            if self.crew.leads:
+                self.log.draw_chart()
         finally:
             self.log.close()
         return Outcome(self.finished, self.finished < self.total, self.best, last)
 
     def _batches(self) -> Iterator[Batch]:
-        plan = StepPlan(len(self.images), self.network, AugmentRule.of(self.network), seed=self.settings.seed,
-                        first=self.finished, last=self.total)
-        loader = make_loader(self.images, plan, workers=self.settings.workers, pinned=self.device.type == "cuda")
+        loader = make_loader(self.images, self._plan(), workers=self.settings.workers,
+                             pinned=self.device.type == "cuda")
         return iter(loader)
+
+    def _plan(self) -> StepPlan:
+        return StepPlan(len(self.images), self.network, AugmentRule.of(self.network), seed=self.settings.seed,
+                        first=self.finished, last=self.total, share=Share(self.crew.rank, self.crew.world))
 
     def _step(self, batches: Iterator[Batch]) -> StepReport:
         """One update."""
         started = time.perf_counter()
         self.network.train()
-        freeze(self.network, self.finished)
+        self._freeze()
         reports, seen = [], self.finished * self.net_options.batch
         rate = rate_at(self.net_options.schedule, self.finished + 1, seed=self.settings.seed)
-        for _ in range(self.net_options.subdivisions):
+        for part in range(self.net_options.subdivisions):
             batch = next(batches)
-            seen += len(batch.indices)
-            reports.append(self._learn(batch, seen))
+            seen += len(batch.indices) * self.crew.world
+            with self.crew.accumulate(self.model, last=part == self.net_options.subdivisions - 1):
+                reports.append(self._learn(batch, seen))
         self.optimizer.step()
         self.scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -173,7 +187,15 @@ class Trainer:
         self.finished += 1
         if self.average.update(self.finished):
             self.log.note(f"{self.finished}/{self.total}: the average of the weights has taken their place")
-        return _summarize(reports, self.finished, rate, self.net_options.batch, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return _summarize(reports, self.finished, rate, self.net_options.batch, seconds, self.crew)
+
+    def _freeze(self) -> None:
+        """Who learns in this step; the exchange of gradients must know when that changes."""
+        freeze(self.network, self.finished)
+        trained = [parameter.requires_grad for parameter in self.network.parameters()]
+        if trained != self._trained:
+            self.model, self._trained = self.crew.wrap(LossMaps(self.network)), trained
 
     def _learn(self, batch: Batch, seen: int) -> LossReport:
         """Forward and backward of one part of a batch."""
@@ -187,7 +209,8 @@ class Trainer:
                               net_size=size)
         self._check_finite(batch, "the loss", report.total)
         if report.total.requires_grad:  # not where every layer rests for now
-            (report.total / self.net_options.batch).backward()
+            # The processes' gradients are averaged, but it is their sum that counts.
+            (report.total * (self.crew.world / self.net_options.batch)).backward()
         sums = [parameter.grad.sum() for parameter in self.network.parameters() if parameter.grad is not None]
         self._check_finite(batch, "a gradient", torch.stack([report.total.detach(), *sums]))
         self.network.options = self.net_options
@@ -212,6 +235,8 @@ class Trainer:
     def _after_step(self) -> float | None:
         """Validation, weights and checkpoint where they are due; the mAP if there was a validation."""
         score = None
+        if not self.crew.leads:
+            return None
         if self.validate is not None and self._is_due_for_validation():
             score = self._score(self.validate)
         period = _WEIGHTS_PERIOD if self.total < _LONG_TRAINING else _LONG_TRAINING
@@ -246,6 +271,8 @@ class Trainer:
         return score.map
 
     def _save(self) -> None:
+        if not self.crew.leads:
+            return
         self.log.flush()
         self._write_weights("last")
         save_checkpoint(checkpoint_path(self.settings.output, self.finished), self.state())
@@ -253,6 +280,8 @@ class Trainer:
 
     def _write_weights(self, suffix: str) -> None:
         """A ``.weights`` file from which Darknet can go on: ``seen`` is what it would have counted."""
+        if not self.crew.leads:
+            return
         header = self.network.header
         self.network.header = WeightsHeader(0, 2, header.revision, self.finished * self.net_options.batch)
         save_weights(self.network, self.settings.output / f"{self.settings.name}_{suffix}.weights")
@@ -291,20 +320,20 @@ class Trainer:
             torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
 
 
-def _summarize(reports: list[LossReport], finished: int, rate: float, images: int, seconds: float) -> StepReport:
-    """The parts of a batch together: means of ``iou``, sums of the others, per image."""
-    loss = sum(float(report.cost) for report in reports) / images
-    parts: dict[str, float] = {}
+def _summarize(reports: list[LossReport], finished: int, rate: float, images: int, seconds: float,
+               crew: Crew) -> StepReport:
+    """All parts of a batch together: mean of ``iou`` over the positives, sums of the others, per image."""
     heads = [head for report in reports for head in report.heads]
-    for name in dict.fromkeys(name for head in heads for name in head.parts):
-        values = [float(head.parts[name]) for head in heads if name in head.parts]
-        if name == "iou":
-            weights = [float(head.parts.get("count", torch.ones(()))) for head in heads if name in head.parts]
-            weighted = sum(value * weight for value, weight in zip(values, weights, strict=True))
-            parts[name] = weighted / max(sum(weights), 1)
-        else:
-            parts[name] = sum(values) / images
-    return StepReport(finished, loss, rate, images, seconds, parts)
+    names = list(dict.fromkeys(name for head in heads for name in head.parts))
+    sums = [sum(float(report.cost) for report in reports)]
+    for name in names:
+        sums.append(sum(float(head.parts[name]) * (float(head.parts.get("count", 1)) if name == "iou" else 1)
+                        for head in heads if name in head.parts))
+    loss, *values = crew.total(torch.tensor(sums, dtype=torch.float64)).tolist()
+    parts = {name: value / images for name, value in zip(names, values, strict=True)}
+    if "iou" in parts and "count" in parts:
+        parts["iou"] /= parts["count"] or 1
+    return StepReport(finished, loss / images, rate, images, seconds, parts)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from darknet_builder.initialization import InitRule, initialize
 from darknet_builder.network import Network, build_network
 from darknet_builder.parameter_groups import RatePattern
 from darknet_builder.parser import Block, parse_cfg
+from darknet_builder.processes import crew_of
 from darknet_builder.training import Outcome, Score, Trainer
 from darknet_builder.training_data import ListedImages, StepPlan, TrainingSamples
 from darknet_builder.training_settings import PRECISIONS, TrainSettings
@@ -40,6 +42,9 @@ training starts at step 0 in any case.
 
 --init METHOD draws the weights otherwise than Darknet: kaiming, xavier, normal:MEAN,STD; with SECTION=METHOD only those
 of a kind of section. --lr PATTERN=FACTOR multiplies the rate of the parameters of that name; 0 holds them still.
+
+torchrun --nproc-per-node N scripts/train.py ... trains with N processes, on one machine or several: the batch is the
+cfg's, shared out evenly, and the rate stays as it is.
 
 examples:
   darknet-builder train --data my.data --cfg my.cfg --output runs/first
@@ -100,14 +105,18 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         raise InputError("where to? give --output DIR")
     validation = data.load("valid", skip_bad_labels=args.skip_bad_labels) if "valid" in data.options else None
     validate = None if validation is None else Validator(validation, data.names)
-    trainer = Trainer(network, ListedImages(images), _settings(args), out=out, validate=validate)
-    known = f"{len(validation)} to validate on" if validation is not None else "no valid= list, so no mAP"
-    out.write(f"{len(images)} images with {images.num_boxes} boxes to learn from, {known}\n")
-    return _report(trainer.run(), args, out)
+    with crew_of(args.device) as crew:
+        trainer = Trainer(network, ListedImages(images), _settings(args, crew.device), out=out, validate=validate,
+                          crew=crew)
+        if crew.leads:
+            known = f"{len(validation)} to validate on" if validation is not None else "no valid= list, so no mAP"
+            out.write(f"{len(images)} images with {images.num_boxes} boxes to learn from, {known}\n")
+        outcome = trainer.run()
+        return _report(outcome, args, out if crew.leads else io.StringIO())
 
 
-def _settings(args: argparse.Namespace) -> TrainSettings:
-    return TrainSettings(output=Path(args.output), name=Path(args.cfg).stem, seed=args.seed, device=args.device,
+def _settings(args: argparse.Namespace, device: str) -> TrainSettings:
+    return TrainSettings(output=Path(args.output), name=Path(args.cfg).stem, seed=args.seed, device=device,
                          precision=args.precision, workers=args.workers, eval_every=args.eval_every,
                          save_every=args.save_every, keep=args.keep,
                          rates=tuple(RatePattern.parse(text) for text in args.lr), resume=args.resume,
@@ -115,6 +124,7 @@ def _settings(args: argparse.Namespace) -> TrainSettings:
 
 
 def _report(outcome: Outcome, args: argparse.Namespace, out: TextIO) -> int:
+    """What to say at the end, and the exit status."""
     if outcome.interrupted:
         out.write(f"stopped after step {outcome.finished}; the same command with --resume goes on from here\n")
         return 130
