@@ -64,6 +64,13 @@ class ScaleChannels(_Product):
         layer.sources = (graph.index - 1, source)
         return layer
 
+    def forward(self, weights: Tensor, x: Tensor) -> Tensor:
+        """(B, C, 1, 1) or (B, 1, H, W), and (B, C, H, W) -> (B, C, H, W)."""
+        if weights.shape[1] < x.shape[1]:
+            # No copy; but said aloud, because OpenCV 5.0 multiplies one channel by many wrongly.
+            weights = weights.expand(-1, x.shape[1], -1, -1)
+        return super().forward(weights, x)
+
 
 @register("sam", dialects=("alexeyab",))
 class Sam(_Product):
