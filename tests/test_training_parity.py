@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -37,6 +38,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         paths = sorted((metafunc.config.getoption("--pack") / "training").glob("*.npz"))
         paths = [path for path in paths if path.stem not in UNIT]
         metafunc.parametrize("pack_recording", paths, ids=[path.stem for path in paths])
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other cost more than they give on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("name", UNIT)
