@@ -16,6 +16,7 @@ from darknet_builder.devices import find_device
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.images import Placement, check_image, check_resize, read_image, to_input
 from darknet_builder.inference import OptimizedNetwork
+from darknet_builder.model_files import is_model_file
 from darknet_builder.network import Network, build_network
 from darknet_builder.parser import Block
 from darknet_builder.postprocess import Found, decode, nms_rule, postprocess
@@ -33,8 +34,9 @@ class Detector:
     red, green, blue (PIL, torchvision) with ``array[..., ::-1]``. Files are turned as their EXIF orientation says.
 
     Args:
-        cfg: a path, the text, Blocks, or a Network that is built and loaded; that one is put into eval mode.
-        weights: the ``.weights`` file; None with a Network.
+        cfg: a path, the text, Blocks, a ``.safetensors`` or ``.pt`` file that ``export`` wrote, or a Network that is
+            built and loaded; that one is put into eval mode.
+        weights: the ``.weights`` file; None with a Network, or with a file that holds weights too.
         names: of the classes, as a ``.names`` file or a list; ``class 0``, ``class 1``, ... without.
         threshold: only what is likelier than this counts, 0 to 1.
         nms: a box falls when it overlaps a better one of its class by more than this, 0 to 1; 1 keeps all. How
@@ -75,9 +77,10 @@ class Detector:
         self.names = _find_names(names, self.network)
         self.resize = _find_resize(resize, self.network)
         if not isinstance(cfg, Network):
-            if weights is None:
+            if weights is not None:
+                load_weights(self.network, weights)
+            elif not is_model_file(cfg):
                 raise InputError("weights: expected the path of a .weights file")
-            load_weights(self.network, weights)
         self.network.eval()
         if target is not None:
             self.network.to(target)
@@ -123,21 +126,40 @@ class Detector:
         return found
 
     def _detect(self, images: Sequence[Image], keep_state: bool) -> list[Detections]:
-        arrays = (read_image(image) if isinstance(image, str | Path) else image for image in images)
-        channels = self.network.options.channels
-        inputs, placements = zip(*(to_input(array, self.network.input_size, self.resize, channels)
-                                   for array in arrays), strict=True)
+        inputs, placements = zip(*(self.prepare(image)[1:] for image in images), strict=True)
         if not keep_state:
             self.network.reset_state()
-        return [self._to_detections(found, placement) for found, placement
-                in zip(self.find(torch.stack(inputs), placements), placements, strict=True)]
+        return self.interpret(self.raw_maps(torch.stack(inputs)), placements)
+
+    # ---- the stages, for those who overlap them --------------------------------------------------------
+
+    def prepare(self, image: Image) -> tuple[np.ndarray, Tensor, Placement]:
+        """Read and resize: the image itself, (C, H, W) in [0, 1], and where it lies there.
+
+        Raises:
+            ImageError: for a file that cannot be read.
+            InputError: for what is no image.
+        """
+        array = read_image(image) if isinstance(image, str | Path) else image
+        return array, *to_input(array, self.network.input_size, self.resize, self.network.options.channels)
 
     @torch.inference_mode()
+    def raw_maps(self, x: Tensor) -> list[Tensor]:
+        """What the network says of a batch: (B, C, H, W) in [0, 1] -> the raw map of every head."""
+        return cast(list[Tensor], self.runner(x.to(self.device)))
+
+    @torch.inference_mode()
+    def interpret(self, raw_maps: Sequence[Tensor], placements: Sequence[Placement]) -> list[Detections]:
+        """Raw maps -> the objects of each image."""
+        found = postprocess(decode(self.network, raw_maps), placements, threshold=self.threshold, nms=self.nms,
+                            rule=self._rule)
+        return [self._to_detections(*pair) for pair in zip(found, placements, strict=True)]
+
     def find(self, x: Tensor, placements: Sequence[Placement]) -> list[Found]:
         """What is in a batch that is resized already: (B, C, H, W) in [0, 1] as ``images.to_input`` gives."""
-        raw_maps = cast(list[Tensor], self.runner(x.to(self.device)))
-        return postprocess(decode(self.network, raw_maps), placements, threshold=self.threshold, nms=self.nms,
-                           rule=self._rule)
+        with torch.inference_mode():
+            return postprocess(decode(self.network, self.raw_maps(x)), placements, threshold=self.threshold,
+                               nms=self.nms, rule=self._rule)
 
     def _to_detections(self, found: Found, placement: Placement) -> Detections:
         size = torch.tensor(placement.image_size * 2, dtype=torch.float32)
@@ -155,7 +177,7 @@ def _fraction(name: str, value: float) -> float:
 def _find_names(names: str | Path | Sequence[str] | None, network: Network) -> tuple[str, ...]:
     classes = network.heads[-1].reported_classes
     if names is None:
-        return tuple(f"class {index}" for index in range(classes))
+        return network.names or tuple(f"class {index}" for index in range(classes))
     found = read_names(names) if isinstance(names, str | Path) else list(names)
     if len(found) != classes:
         source = f"{names}: has" if isinstance(names, str | Path) else "names: got"

@@ -164,7 +164,7 @@ class OnnxRuntimeEngine:
     """ONNX Runtime on the CPU."""
 
     def __init__(self, network: Network, precision: str) -> None:
-        runtime = load_extra("onnxruntime", "onnxruntime")
+        runtime = load_extra("onnxruntime", "export")
         _require_cpu(network, "onnxruntime")
         if precision != "float32":
             raise InputError(f"backend='onnxruntime' has no {precision} convolutions on the CPU: use "
@@ -228,7 +228,7 @@ def _traced(network: Network) -> nn.Module:
 
 def onnx_bytes(network: Network) -> bytes:
     """The network as an ONNX model for any batch, its answers as raw maps."""
-    load_extra("onnx", "onnxruntime")
+    load_extra("onnx", "export")
     names = [f"raw{index}" for index in network.answer_indices]
     with tempfile.TemporaryDirectory() as folder, torch.no_grad(), quiet_torchscript():
         path = Path(folder) / "network.onnx"

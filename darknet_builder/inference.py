@@ -13,6 +13,7 @@ from torch import Tensor
 from darknet_builder.engines import BACKENDS, COMPILED_FROM_CALL, PRECISIONS, Engine, installed_backends, make_engine
 from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.layers.base import Head
+from darknet_builder.layers.convolutional import Convolutional
 from darknet_builder.network import Network
 from darknet_builder.shapes import Shape
 
@@ -29,7 +30,7 @@ class OptimizedNetwork:
 
     Attributes:
         backend: which one it runs on: what ``auto`` has chosen.
-        precision: ``float32`` or ``bfloat16``. Raw maps are float32 in any case.
+        precision: ``float32`` or ``bfloat16``: what it runs at (see ``is_depthwise``). Raw maps are float32 always.
         detail: how the backend does it.
         timings: seconds of one image on each backend that ``auto`` has tried; empty where nothing was to be chosen.
         network: what it was made of; its heads decode the answers.
@@ -110,6 +111,8 @@ def optimize(network: Network, precision: str = "float32", backend: str = "torch
     network.eval()
     if precision == AUTO:
         precision = "bfloat16" if multiplies_bfloat16(network.device) else "float32"
+    if precision == "bfloat16" and is_depthwise(network):
+        precision = "float32"
     if backend != AUTO:
         return OptimizedNetwork(network, make_engine(network, backend, precision), backend, precision)
     engines = _make_engines(network, precision)
@@ -118,6 +121,16 @@ def optimize(network: Network, precision: str = "float32", backend: str = "torch
     timings = measure_engines(engines, torch.rand(network.input_shape.batched(1)))
     best = min(timings, key=lambda name: timings[name])
     return OptimizedNetwork(network, engines[best], best, precision, timings)
+
+
+def is_depthwise(network: Network) -> bool:
+    """Whether it has depthwise convolutions: such a network runs in float32 even where bfloat16 was asked for.
+
+    Its long chains of short sums lose detections to eight binary digits, and gain little speed for it: there are no
+    large matrix products in them. ``docs/performance.md`` has the numbers.
+    """
+    return any(isinstance(layer, Convolutional) and layer.groups == layer.in_shape.channels > 1
+               for layer in network.layers)
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

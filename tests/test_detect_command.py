@@ -282,14 +282,14 @@ def test_a_machine_without_opencv(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
     """Ctrl-C during a later call of the detector."""
-    original, count = Detector.__call__, [0]
+    original, count = Detector.raw_maps, [0]
 
     def call(self: Detector, *arguments: object, **options: object) -> object:
         count[0] += 1
         if count[0] > calls:
             raise KeyboardInterrupt
-        return original(self, *arguments, **options)  # type: ignore[call-overload]
-    monkeypatch.setattr(Detector, "__call__", call)
+        return original(self, *arguments, **options)  # type: ignore[arg-type]
+    monkeypatch.setattr(Detector, "raw_maps", call)
 
 
 def test_ctrl_c_among_images(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,12 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO, cast
 
 import numpy as np
 
@@ -22,8 +23,9 @@ from darknet_builder.dialects import DIALECTS
 from darknet_builder.drawing import draw_detections
 from darknet_builder.errors import ImageError, InputError
 from darknet_builder.files import write_text
-from darknet_builder.images import RESIZE_MODES, load_opencv, open_video, read_image, write_image, write_video
+from darknet_builder.images import RESIZE_MODES, load_opencv, open_video, write_image, write_video
 from darknet_builder.inference import add_speed_options
+from darknet_builder.pipeline import Outcome, Unreadable, stream
 from darknet_builder.progress import Progress
 from darknet_builder.sources import find_sources, is_video
 
@@ -232,11 +234,12 @@ class _Job:
     def run(self, targets: Sequence[_Target]) -> int:
         """Do all of it; what is done is also written down when Ctrl-C ends it."""
         try:
-            for group in _groups(targets, self.detector.batch):
-                if is_video(group[0].source):
-                    self._detect_video(group[0])
+            for videos, group in groupby(targets, lambda target: is_video(target.source)):
+                if videos:
+                    for target in group:
+                        self._detect_video(target)
                 else:
-                    self._detect_images(group)
+                    self._detect_images({target.source: target for target in group})
         finally:
             self.outputs.save_records(self.records, self.detector.names)
             if self.outputs.report:
@@ -250,19 +253,16 @@ class _Job:
         self.progress.complain(f"skipped: {error}")
         self.progress.advance()
 
-    def _detect_images(self, group: Sequence[_Target]) -> None:
-        readable: list[_Target] = []
-        images: list[np.ndarray] = []
-        for target in group:
-            try:
-                images.append(read_image(target.source))
-                readable.append(target)
-            except ImageError as error:
-                self._skip(error)
-        for target, image, found in zip(readable, images, self.detector(images), strict=True):
-            self.outputs.save(target, image, found)
-            self._record(Record(str(target.source), found), image)
-            self.progress.say(f"{target.source}: {_list(found.counts()) or 'nothing'}")
+    def _detect_images(self, targets: Mapping[Path, _Target]) -> None:
+        def save(outcome: Outcome) -> None:
+            self.outputs.save(targets[cast(Path, outcome.source)], outcome.image, outcome.detections)
+
+        for outcome in stream(self.detector, targets, save):
+            if isinstance(outcome, Unreadable):
+                self._skip(outcome.error)
+                continue
+            self._record(Record(str(outcome.source), outcome.detections), outcome.image)
+            self.progress.say(f"{outcome.source}: {_list(outcome.detections.counts()) or 'nothing'}")
 
     def _record(self, record: Record, image: np.ndarray) -> None:
         self.images += 1
@@ -329,19 +329,10 @@ class _Job:
         return "; ".join(parts)
 
 
-def _groups(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Up to ``size`` items at a time; a video is a group of its own."""
-    group: list[Any] = []
-    for item in items:
-        alone = isinstance(item, _Target) and is_video(item.source)
-        if group and (alone or len(group) == size):
-            yield group
-            group = []
-        group.append(item)
-        if alone:
-            yield group
-            group = []
-    if group:
+def _groups(items: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    """Up to ``size`` items at a time."""
+    rest = iter(items)
+    while group := list(islice(rest, size)):
         yield group
 
 

@@ -1,0 +1,288 @@
+"""Engines side by side: taking turns in one run, so that a busy moment of the machine strikes them all."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from darknet_builder.engines import COMPILED_FROM_CALL, PRECISIONS, make_engine
+from darknet_builder.errors import DarknetError, InputError
+from darknet_builder.images import read_image, to_input
+from darknet_builder.memory import peak_bytes_of
+from darknet_builder.network import Network
+from darknet_builder.parser import format_cfg
+from darknet_builder.postprocess import decode, nms_rule, postprocess
+from darknet_builder.weights import save_weights
+
+PLAIN = "plain"
+"""``network(x)`` as it is: what there is without the fast path."""
+_WORKER = Path(__file__).with_name("peer_worker.py")
+_MATRIX_SIDE, _MATRIX_ROUNDS = 2048, 7
+
+
+@dataclass
+class Timing:
+    """How long one contender took.
+
+    Attributes:
+        name: ``backend:precision``.
+        detail: how it does it.
+        seconds: of each round, a whole batch.
+        peak_bytes: the process's growth during one call, where the system tells; None elsewhere.
+        stages: end to end alone: median seconds of each stage.
+    """
+
+    name: str
+    detail: str
+    seconds: list[float] = field(default_factory=list)
+    peak_bytes: int | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def median(self) -> float:
+        """Seconds of a batch."""
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """The distance between the quartiles in seconds."""
+        if len(self.seconds) < 2:
+            return 0.0
+        low, _, high = statistics.quantiles(self.seconds, n=4)
+        return high - low
+
+
+@dataclass
+class Comparison:
+    """One network at one size and batch.
+
+    Attributes:
+        network: its name.
+        size: (width, height).
+        batch: images a call.
+        bflops: billions of operations of one image.
+        timings: one a contender; the failed ones are in ``failures``.
+        failures: name -> why.
+    """
+
+    network: str
+    size: tuple[int, int]
+    batch: int
+    bflops: float
+    timings: list[Timing] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One a contender, the fastest first: names and numbers in milliseconds and GFLOP/s."""
+        best = min((timing.median for timing in self.timings), default=1.0)
+        return [{
+            "network": self.network, "width": self.size[0], "height": self.size[1], "batch": self.batch,
+            "contender": timing.name, "detail": timing.detail,
+            "median_ms": 1e3 * timing.median, "min_ms": 1e3 * min(timing.seconds), "iqr_ms": 1e3 * timing.spread,
+            "ratio": timing.median / best, "gflops": self.bflops * self.batch / timing.median,
+            "peak_mib": None if timing.peak_bytes is None else timing.peak_bytes / 2 ** 20,
+            "stages_ms": {name: 1e3 * seconds for name, seconds in timing.stages.items()},
+            "rounds": len(timing.seconds),
+        } for timing in sorted(self.timings, key=lambda timing: timing.median)]
+
+
+def matrix_rates() -> dict[str, float]:
+    """GFLOP/s of a large matrix product at each precision: what the machine could do."""
+    rates = {}
+    for name, dtype in PRECISIONS.items():
+        left = torch.rand(_MATRIX_SIDE, _MATRIX_SIDE).to(dtype)
+        seconds = []
+        for _ in range(_MATRIX_ROUNDS):
+            start = time.perf_counter()
+            torch.mm(left, left)
+            seconds.append(time.perf_counter() - start)
+        rates[name] = 2 * _MATRIX_SIDE ** 3 / min(seconds) / 1e9
+    return rates
+
+
+def compare(network: Network, name: str, *, contenders: Sequence[str], batch: int = 1, rounds: int = 20,
+            peer_python: str | None = None) -> Comparison:
+    """The network alone on every contender.
+
+    Args:
+        network: loaded, in eval mode, at the size to be measured.
+        name: for people.
+        contenders: ``backend:precision``, or ``plain:float32``.
+        batch: images a call.
+        rounds: calls of each, by turns.
+        peer_python: an interpreter with OpenCV, which then takes its turns as well.
+    """
+    result = Comparison(name, network.input_size, batch, network.bflops)
+    x = torch.rand(network.input_shape.batched(batch))
+    with ExitStack() as stack, torch.inference_mode():
+        calls = _make_calls(network, contenders, x, result)
+        if peer_python:
+            try:
+                label, call = stack.enter_context(opencv_peer(network, peer_python, batch))
+                calls[label] = call
+                result.timings.append(Timing(label, "Darknet importer, other interpreter"))
+            except DarknetError as error:
+                result.failures["opencv"] = str(error)
+        _take_turns(calls, result, rounds)
+    return result
+
+
+def _make_calls(network: Network, contenders: Sequence[str], x: Tensor,
+                result: Comparison) -> dict[str, Callable[[], float]]:
+    calls: dict[str, Callable[[], float]] = {}
+    for contender in contenders:
+        try:
+            runner, detail = _make_runner(network, contender)
+            calls[contender] = _timed(runner, x)
+            result.timings.append(Timing(contender, detail))
+        except DarknetError as error:
+            result.failures[contender] = str(error)
+    return calls
+
+
+def _make_runner(network: Network, contender: str) -> tuple[Callable[[Tensor], object], str]:
+    backend, _, precision = contender.partition(":")
+    precision = precision or "float32"
+    if backend == PLAIN:
+        if precision != "float32":
+            raise InputError(f"{contender}: plain means the network as it is, in float32")
+        return network.answers, "network(x)"
+    engine = make_engine(network, backend, precision)
+    return engine, engine.detail
+
+
+def _timed(runner: Callable[[Tensor], object], x: Tensor) -> Callable[[], float]:
+    def call() -> float:
+        start = time.perf_counter()
+        runner(x)
+        return time.perf_counter() - start
+    return call
+
+
+def _take_turns(calls: dict[str, Callable[[], float]], result: Comparison, rounds: int) -> None:
+    """Warm up, then one call of each a round, beginning with another one each time; memory last."""
+    by_name = {timing.name: timing for timing in result.timings}
+    names = list(calls)
+    for name in names:
+        for _ in range(COMPILED_FROM_CALL + 2):
+            calls[name]()
+    for number in range(rounds):
+        start = number % max(len(names), 1)
+        for name in names[start:] + names[:start]:
+            by_name[name].seconds.append(calls[name]())
+    for name in names:
+        if not name.startswith("opencv"):
+            by_name[name].peak_bytes = peak_bytes_of(calls[name])
+
+
+@contextmanager
+def opencv_peer(network: Network, python: str, batch: int) -> Iterator[tuple[str, Callable[[], float]]]:
+    """OpenCV's dnn in another interpreter, fed with the network's own cfg and weights -> (its name, a timed call).
+
+    Raises:
+        InputError: with the last line that it said, where it cannot be started or cannot read the network.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        cfg, weights, complaints = (Path(folder) / name for name in ("net.cfg", "net.weights", "stderr.txt"))
+        cfg.write_text(format_cfg(network.blocks), encoding="utf-8")
+        save_weights(network, weights)
+        with open(complaints, "w", encoding="utf-8") as stderr:
+            try:
+                process = subprocess.Popen([python, str(_WORKER)], stdin=subprocess.PIPE, text=True,
+                                           stdout=subprocess.PIPE, stderr=stderr)
+            except OSError as error:
+                raise InputError(f"--peer-python {python}: {error.strerror}") from None
+        with process:
+            def ask(request: dict[str, Any]) -> dict[str, Any]:
+                assert process.stdin is not None and process.stdout is not None
+                try:
+                    process.stdin.write(json.dumps(request) + "\n")
+                    process.stdin.flush()
+                except BrokenPipeError:
+                    pass
+                line = process.stdout.readline()
+                if not line:
+                    said = complaints.read_text(encoding="utf-8").strip().splitlines() or ["nothing"]
+                    raise InputError(f"--peer-python {python}: ended, saying: {said[-1]}")
+                answer: dict[str, Any] = json.loads(line)
+                return answer
+            try:
+                version = ask({"cfg": str(cfg), "weights": str(weights), "threads": torch.get_num_threads(),
+                               "shape": network.input_shape.batched(batch)})["version"]
+                yield f"opencv-{version}:float32", lambda: float(ask({})["seconds"])
+            finally:
+                process.kill()
+
+
+def compare_end_to_end(network: Network, name: str, images: Sequence[str | Path], *, contenders: Sequence[str],
+                       rounds: int = 5, threshold: float = .25, nms: float = .45) -> Comparison:
+    """From the file to the boxes, one image a call: decoding, resizing, network and post-processing apart.
+
+    Args:
+        network: a detector, loaded, in eval mode.
+        name: for people.
+        images: files; each round takes all of them.
+        contenders: as for ``compare``.
+        rounds: how often.
+        threshold: of post-processing.
+        nms: likewise.
+    """
+    result = Comparison(name, network.input_size, 1, network.bflops)
+    rule, resize = nms_rule(network), "letterbox" if network.options.letter_box else network.dialect.resize
+    runners = {}
+    for contender in contenders:
+        try:
+            runners[contender], detail = _make_runner(network, contender)
+            result.timings.append(Timing(contender, detail))
+        except DarknetError as error:
+            result.failures[contender] = str(error)
+    stages: dict[str, dict[str, list[float]]] = {timing.name: {} for timing in result.timings}
+    with torch.inference_mode():
+        for number in range(-COMPILED_FROM_CALL, rounds * len(images)):
+            for timing in result.timings:
+                clock = _Clock()
+                image = clock.lap("decode", lambda: read_image(images[number % len(images)]))
+                x, placement = clock.lap("resize", lambda: to_input(image, network.input_size, resize,
+                                                                    network.options.channels))
+                raw: Any = clock.lap("network", lambda: runners[timing.name](x[None]))
+                clock.lap("post-process", lambda: postprocess(decode(network, raw), [placement], threshold=threshold,
+                                                              nms=nms, rule=rule))
+                if number >= 0:
+                    timing.seconds.append(sum(clock.laps.values()))
+                    for stage, seconds in clock.laps.items():
+                        stages[timing.name].setdefault(stage, []).append(seconds)
+    for timing in result.timings:
+        timing.stages = {stage: statistics.median(seconds) for stage, seconds in stages[timing.name].items()}
+    return result
+
+
+class _Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+
+    def lap(self, stage: str, work: Callable[[], Any]) -> Any:
+        """Do some work and note how long it took."""
+        start = time.perf_counter()
+        answer = work()
+        self.laps[stage] = time.perf_counter() - start
+        return answer
+
+
+def as_document(comparisons: Sequence[Comparison], rates: dict[str, float]) -> dict[str, Any]:
+    """Everything as JSON knows it, each round's seconds included."""
+    return {"threads": torch.get_num_threads(), "torch": torch.__version__, "matrix_gflops": rates,
+            "rows": [row for comparison in comparisons for row in comparison.rows()],
+            "comparisons": [asdict(comparison) for comparison in comparisons]}

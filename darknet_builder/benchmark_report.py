@@ -1,0 +1,58 @@
+"""A benchmark as a table, as lines in words, and as a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from darknet_builder.benchmark import Comparison
+from darknet_builder.extras import load_extra
+from darknet_builder.files import atomic_path
+
+_COLUMNS = ("contender", "median ms", "min ms", "IQR ms", "ratio", "GFLOP/s", "% of peak", "MiB", "how")
+_WIDTH, _BAR_HEIGHT = 9.0, .32
+
+
+def table(comparison: Comparison, rates: dict[str, float]) -> str:
+    """One comparison as a Markdown table, the fastest first."""
+    width, height = comparison.size
+    title = (f"{comparison.network}, {width} x {height}, batch {comparison.batch}, "
+             f"{comparison.bflops:.3f} BFLOPs an image")
+    lines = [f"| {' | '.join(_COLUMNS)} |", f"|{'---|' * len(_COLUMNS)}"]
+    for row in comparison.rows():
+        lines.append(f"| {' | '.join(_cells(row, rates))} |")
+        if row["stages_ms"]:
+            stages = ", ".join(f"{name} {value:.3f}" for name, value in row["stages_ms"].items())
+            lines.append(f"| | {stages} |{' |' * (len(_COLUMNS) - 2)}")
+    failures = [f"not measured: {name}: {why}" for name, why in comparison.failures.items()]
+    return "\n".join([title, "", *lines, *([""] if failures else []), *failures]) + "\n"
+
+
+def _cells(row: dict[str, Any], rates: dict[str, float]) -> list[str]:
+    rate = rates.get(row["contender"].rpartition(":")[2])
+    share = f"{100 * row['gflops'] / rate:.0f}" if rate else ""
+    memory = "" if row["peak_mib"] is None else f"{row['peak_mib']:.0f}"
+    return [row["contender"], f"{row['median_ms']:.2f}", f"{row['min_ms']:.2f}", f"{row['iqr_ms']:.2f}",
+            f"{row['ratio']:.2f}", f"{row['gflops']:.0f}", share, memory, row["detail"]]
+
+
+def save_chart(comparisons: Sequence[Comparison], path: str | Path) -> None:
+    """Bars of the medians, a panel a comparison, as PNG, SVG or PDF by the suffix.
+
+    Raises:
+        MissingExtraError: without matplotlib.
+    """
+    figures = load_extra("matplotlib.figure", "evaluate")
+    count = sum(len(comparison.timings) for comparison in comparisons)
+    figure = figures.Figure(figsize=(_WIDTH, 1.2 * len(comparisons) + _BAR_HEIGHT * count), layout="constrained")
+    panels = figure.subplots(len(comparisons), 1, squeeze=False)[:, 0]
+    for panel, comparison in zip(panels, comparisons, strict=True):
+        rows = comparison.rows()[::-1]
+        bars = panel.barh([row["contender"] for row in rows], [row["median_ms"] for row in rows],
+                          xerr=[row["iqr_ms"] / 2 for row in rows])
+        panel.bar_label(bars, [f"{row['median_ms']:.1f}" for row in rows], padding=3)
+        panel.set_title(f"{comparison.network} {comparison.size[0]} x {comparison.size[1]}, batch {comparison.batch}")
+        panel.set_xlabel("ms a batch: median, interquartile range")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary)

@@ -1,0 +1,58 @@
+"""Memory of one forward pass: the least that the graph allows, and what a process really takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from darknet_builder.layers.base import NETWORK_INPUT
+from darknet_builder.network import Network
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"
+"""What proc(5) takes to begin a new peak of the resident size."""
+_WITHOUT_COPY = ("route", "shortcut", "dropout", "activation", "empty")
+"""Sections whose answer can lie where their inputs lie."""
+
+
+def least_values(network: Network) -> int:
+    """The most values of one image that must be alive at once, whatever the implementation, in the layers' order.
+
+    A layer that computes needs its inputs and its output together. A route is its inputs side by side, and a sum can
+    replace an input that nobody reads later, so neither takes anything.
+    """
+    layers, plan = network.sequence(), network.answer_plan
+    owners: dict[int, set[int]] = {NETWORK_INPUT: {NETWORK_INPUT}}
+    sizes = {NETWORK_INPUT: network.input_shape.size}
+    peak = 0
+    for index, released in zip(plan.steps, plan.released, strict=True):
+        layer = layers[index]
+        sources = layer.sources
+        shares = layer.section in _WITHOUT_COPY and (layer.section == "route" or sources[0] in released)
+        if shares:
+            read = sources if layer.section == "route" else sources[:1]
+            owners[index] = set().union(*(owners[source] for source in read))
+        else:
+            owners[index], sizes[index] = {index}, layer.out_shape.size
+        peak = max(peak, sum(sizes[owner] for owner in set().union(*owners.values())))
+        for old in released:
+            del owners[old]
+    return peak
+
+
+def peak_bytes_of(work: Callable[[], object]) -> int | None:
+    """By how much the process's resident memory rises at most while some work runs; None where Linux does not tell."""
+    try:
+        _CLEAR.write_text(_RESET_PEAK)
+        before = _status("VmRSS")
+        work()
+        return max(0, _status("VmHWM") - before)
+    except OSError:
+        return None
+
+
+def _status(key: str) -> int:
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(key)

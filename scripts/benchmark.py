@@ -1,0 +1,10 @@
+"""Engines, precisions and peers side by side: ``darknet-builder benchmark``."""
+
+from __future__ import annotations
+
+import sys
+
+from darknet_builder.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["benchmark", *sys.argv[1:]]))

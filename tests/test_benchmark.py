@@ -1,0 +1,79 @@
+"""The benchmark: what it reports, not how fast anything is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from darknet_builder.benchmark import Comparison, Timing, compare, opencv_peer
+from darknet_builder.benchmark_report import table
+from darknet_builder.cli import main
+from darknet_builder.errors import InputError
+from darknet_builder.images import write_image
+from tests.test_inference import SMALL, make
+
+CFG = SMALL.format(activation="leaky")
+
+
+def test_arithmetic() -> None:
+    """Median, quartiles, ratio and rate."""
+    slow, fast = Timing("b:float32", "way", [.2, .4, .3, .5]), Timing("a:float32", "way", [.1] * 4, 2 ** 21)
+    rows = Comparison("net", (416, 416), 2, 5.0, [slow, fast]).rows()
+    assert [row["contender"] for row in rows] == ["a:float32", "b:float32"]
+    assert [row["ratio"] for row in rows] == pytest.approx([1, 3.5])
+    assert [row["gflops"] for row in rows] == pytest.approx([100, 10 / .35])
+    assert rows[1]["iqr_ms"] == pytest.approx(250) and rows[0]["peak_mib"] == 2
+
+
+def test_turns() -> None:
+    """Every contender gets every round; what cannot be run is named."""
+    result = compare(make(CFG), "net", contenders=["torch:float32", "plain:float32", "plain:bfloat16"], rounds=3)
+    assert {timing.name: len(timing.seconds) for timing in result.timings} == {"torch:float32": 3, "plain:float32": 3}
+    assert result.failures == {"plain:bfloat16": "plain:bfloat16: plain means the network as it is, in float32"}
+    text = table(result, {"float32": 100.0})
+    assert "| plain:float32 |" in text and "not measured: plain:bfloat16" in text
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Table, JSON and memory; end to end with its stages."""
+    cfg, image, answer = tmp_path / "net.cfg", tmp_path / "a.png", tmp_path / "b.json"
+    cfg.write_text(CFG)
+    write_image(image, np.zeros((20, 30, 3), np.uint8))
+    status = main(["benchmark", str(cfg), "--contenders", "torch:float32", "plain:float32", "--rounds", "2", "--memory",
+                   "--images", str(image), "--json", str(answer)])
+    out = capsys.readouterr().out
+    assert status == 0
+    assert "net at 32 x 24: 0 MiB of outputs are the least that the graph allows" in out
+    assert "net, 32 x 24, batch 1" in out and "net, file to boxes at threshold 0.25" in out
+    document = json.loads(answer.read_text())
+    assert len(document["rows"]) == 4 and set(document["matrix_gflops"]) == {"float32", "bfloat16"}
+    assert list(document["rows"][-1]["stages_ms"]) == ["decode", "resize", "network", "post-process"]
+
+
+def test_a_peer_that_cannot_be_started() -> None:
+    """One line, with what it said."""
+    with pytest.raises(InputError, match="^--peer-python /no/python: No such file or directory$"):
+        with opencv_peer(make(CFG), "/no/python", 1):
+            pass
+
+
+def test_a_peer_that_ends(tmp_path: Path) -> None:
+    """Its last word is told."""
+    python = tmp_path / "python"
+    python.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('no cv2 here')\n")
+    python.chmod(0o755)
+    with pytest.raises(InputError, match="ended, saying: no cv2 here$"):
+        with opencv_peer(make(CFG), str(python), 1):
+            pass
+
+
+def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is measured."""
+    assert main(["benchmark", "a.cfg", "b.cfg", "--weights", "w"]) == 2
+    assert capsys.readouterr().err.endswith("--weights w: belongs to one network, 2 were given\n")
+    assert main(["benchmark", "a.cfg", "--rounds", "0"]) == 2
+    assert capsys.readouterr().err.endswith("--rounds, --batches and --threads: expected 1 or more\n")

@@ -1,0 +1,235 @@
+"""The fast path: every way of running a network is held to the network itself."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from darknet_builder import Detector, build_network
+from darknet_builder.engines import COMPILED_FROM_CALL, TorchEngine, has_memory, installed_backends, make_engine
+from darknet_builder.errors import CfgWarning, InputError, MissingExtraError
+from darknet_builder.fused import METHODS, available_methods
+from darknet_builder.inference import is_depthwise
+from darknet_builder.memory import least_values
+from darknet_builder.network import Network
+from tests.unit_networks import UNIT_CFGS
+
+SMALL = """[net]
+width=32
+height=24
+channels=3
+""" + """[convolutional]
+batch_normalize=1
+filters=16
+size=3
+pad=1
+activation={activation}
+""" * 3 + """[shortcut]
+from=-2
+activation=linear
+[convolutional]
+filters=24
+size=1
+activation=linear
+[yolo]
+mask=0,1,2
+anchors=4,4, 8,8, 16,16
+num=3
+classes=3
+"""
+REAL = ("yolo-fastest-1.1", "yolov3-tiny", "yolov4-tiny", "yolov7-tiny", "MobileNetV2-YOLOv3-Nano-coco",
+        "yolov2-tiny-voc")
+MODELS = ("yolo-fastest-1.1", "yolo-fastest-1.1-xl", "yolo-fastest-1.0-xl", "MobileNetV2-YOLOv3-Nano-coco",
+          "MobileNetV2-YOLOv3-Nano-voc")
+BACKENDS = [name for name in installed_backends() if name != "compile"]
+
+
+def make(cfg: str | Path, seed: int = 0, **size: int) -> Network:
+    """A network in eval mode whose batch norms are no identities."""
+    torch.manual_seed(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CfgWarning)
+        network = build_network(cfg, **size).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.uniform_(-.1, .1)
+            module.running_var.uniform_(.5, 1.5)
+            torch.nn.init.uniform_(module.weight, .5, 1.5)
+            torch.nn.init.uniform_(module.bias, -.1, .1)
+    return network
+
+
+def difference(answers: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+    """The largest of all, relative to the largest value of its map."""
+    assert [(part.shape, part.dtype) for part in answers] == [(part.shape, torch.float32) for part in expected]
+    return max(float((ours - theirs.detach()).abs().max() / theirs.detach().abs().max())
+               for ours, theirs in zip(answers, expected, strict=True))
+
+
+@torch.inference_mode()
+def worst(network: Network, engine: TorchEngine, batch: int = 2) -> float:
+    """The difference of an engine's answers from the network's, before and after it has compiled."""
+    differences = []
+    for _ in range(COMPILED_FROM_CALL + 1):
+        x = torch.rand(network.input_shape.batched(batch))
+        differences.append(difference(engine(x), network.answers(x)))
+    return max(differences)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
+@pytest.mark.parametrize("name", UNIT_CFGS)
+def test_every_layer_in_float32(name: str, method: str) -> None:
+    """Raw maps within 1e-5, compiled or not, for every option of the unit networks."""
+    network = make(UNIT_CFGS[name])
+    if has_memory(network):
+        pytest.skip("a network with memory runs itself")
+    assert worst(network, TorchEngine(network, "float32", method)) < 1e-5
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
+@pytest.mark.parametrize("activation", ["leaky", "mish", "swish", "relu6", "logistic", "hard_mish", "tanh"])
+def test_activations(activation: str, method: str) -> None:
+    """Fused or not; bfloat16 within a few of its own steps."""
+    network = make(SMALL.format(activation=activation))
+    assert worst(network, TorchEngine(network, "float32", method)) < 1e-5
+    assert worst(network, TorchEngine(network, "bfloat16", method)) < .03
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", REAL)
+def test_real_networks(name: str, backend: str, shared: Path) -> None:
+    """Raw maps within 1e-4 on every engine that is installed."""
+    network = make(shared / "cfgs" / "alexeyab" / f"{name}.cfg", width=160, height=128)
+    optimized = network.optimized("float32", backend)
+    assert (optimized.backend, optimized.precision) == (backend, "float32")
+    x = torch.rand(1, 3, 128, 160)
+    with torch.inference_mode():
+        for _ in range(COMPILED_FROM_CALL):
+            answers = optimized(x)
+            assert isinstance(answers, list)
+            assert difference(answers, network.answers(x)) < 1e-4
+
+
+def test_mish_beyond_float_range() -> None:
+    """Nothing overflows where e^x would."""
+    network = make(SMALL.format(activation="mish"))
+    engine = TorchEngine(network, "float32")
+    x = torch.rand(1, 3, 24, 32) * 1e4
+    with torch.inference_mode():
+        for _ in range(COMPILED_FROM_CALL):
+            assert difference(engine(x), network.answers(x)) < 1e-5
+
+
+def test_it_is_a_copy() -> None:
+    """What happens to the network later does not reach it; the network itself is left as it was."""
+    network = make(SMALL.format(activation="leaky"))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    x = torch.rand(1, 3, 24, 32)
+    optimized = network.optimized().warm_up()
+    first = optimized.answers(x)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    torch.nn.init.zeros_(next(network.parameters()))
+    assert difference(optimized.answers(x), first) == 0
+
+
+def test_other_batches() -> None:
+    """Each size of batch is right, also when more of them come than stay compiled."""
+    network = make(SMALL.format(activation="leaky"))
+    optimized = network.optimized()
+    for batch in (1, 2, 3, 4, 5, 6, 1):
+        for _ in range(COMPILED_FROM_CALL):
+            x = torch.rand(batch, 3, 24, 32)
+            assert difference(optimized.answers(x), network.answers(x)) < 1e-5
+
+
+def test_the_switch_of_torchscript_is_put_back() -> None:
+    """Other people's scripts are compiled as they were before."""
+    before = torch.jit.onednn_fusion_enabled()
+    make(SMALL.format(activation="leaky")).optimized().warm_up()
+    assert torch.jit.onednn_fusion_enabled() == before
+
+
+def test_auto_says_what_it_chose() -> None:
+    """The fastest of what is installed, and the times."""
+    optimized = make(SMALL.format(activation="leaky")).optimized("auto", "auto")
+    assert optimized.backend in BACKENDS and optimized.precision in ("float32", "bfloat16")
+    if len(optimized.timings) > 1:
+        assert optimized.backend == min(optimized.timings, key=lambda name: optimized.timings[name])
+        assert "auto measured torch " in optimized.describe()
+
+
+def test_a_network_with_memory_runs_itself() -> None:
+    """Frame by frame, and forgets when it is told to."""
+    network = make(UNIT_CFGS["conv-lstm"])
+    optimized = network.optimized()
+    x = torch.rand(network.input_shape.batched(1))
+    first, second = optimized.answers(x)[0], optimized.answers(x)[0]
+    optimized.reset_state()
+    assert not torch.equal(first, second) and torch.equal(first, optimized.answers(x)[0])
+    with pytest.raises(InputError, match="^backend='torch', precision='bfloat16': a network with recurrent layers runs "
+                                         "with backend='torch' and precision='float32' alone$"):
+        network.optimized("bfloat16")
+
+
+def test_mistakes() -> None:
+    """One line each."""
+    network = make(SMALL.format(activation="leaky"))
+    with pytest.raises(InputError, match=r"^backend='onnxrutime' is unknown; expected one of auto, torch, compile, "
+                                         r"onnxruntime, openvino; did you mean 'onnxruntime'\?$"):
+        network.optimized(backend="onnxrutime")
+    with pytest.raises(InputError, match=r"^precision='half' is unknown; expected one of auto, float32, bfloat16"):
+        network.optimized("half")
+    with pytest.raises(InputError, match=r"^expected an input of shape \(B, 3, 24, 32\), got \(1, 3, 8, 8\)"):
+        network.optimized()(torch.rand(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize(("backend", "extra"), [("onnxruntime", "export"), ("openvino", "openvino")])
+def test_an_engine_that_is_not_installed(backend: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to install."""
+    monkeypatch.setitem(sys.modules, backend, None)
+    with pytest.raises(MissingExtraError, match=rf"^{backend} is not installed: "
+                                                rf"pip install 'darknet-builder\[{extra}\]'$"):
+        make_engine(make(SMALL.format(activation="leaky")), backend, "float32")
+
+
+def test_depthwise_networks_keep_float32() -> None:
+    """They would lose detections for little speed."""
+    depthwise = ("[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=4\n"
+                 "[convolutional]\nfilters=4\ngroups=4\n")
+    network = make(depthwise)
+    assert is_depthwise(network) and network.optimized("bfloat16").precision == "float32"
+    assert make(SMALL.format(activation="leaky")).optimized("bfloat16").precision == "bfloat16"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_detections_of_trained_models(name: str, shared: Path) -> None:
+    """The same objects as the network itself finds, where bfloat16 is asked for."""
+    model = shared / "models" / name
+    names = shared / "models" / ("voc.names" if name.endswith("voc") else "coco.names")
+    network = build_network(model.with_name(f"{name}.cfg"), initialize=False)
+    fast = Detector(model.with_name(f"{name}.cfg"), model.with_name(f"{name}.weights"), names, precision="bfloat16")
+    network.load_state_dict(fast.network.state_dict())
+    slow = Detector(network, names=names)
+    for image in sorted((shared / "images").glob("*.jpg")):
+        ours, expected = fast(image), slow(image)
+        assert ours.labels == expected.labels
+        size = np.array(expected.image_size * 2)
+        assert ours.boxes_xyxy / size == pytest.approx(expected.boxes_xyxy / size, abs=.01)
+        assert ours.scores == pytest.approx(expected.scores, abs=.03)
+
+
+def test_the_least_memory() -> None:
+    """A chain needs what goes in and what comes out; a sum and a route nothing of their own."""
+    head = "[net]\nwidth=8\nheight=8\nchannels=1\n"
+    convolution = "[convolutional]\nfilters={}\nsize=1\nactivation=linear\n"
+    chain = head + convolution.format(2) + convolution.format(4) + convolution.format(3)
+    assert least_values(make(chain)) == 64 * (4 + 3)
+    assert least_values(make(chain + "[route]\nlayers=-1,-2\n")) == 64 * 7
+    assert least_values(make(chain + convolution.format(3) + "[shortcut]\nfrom=-2\n")) == 64 * 7
