@@ -24,7 +24,7 @@ from darknet_builder.files import atomic_path
 SAFETENSORS, STATE_DICT = ".safetensors", ".pt"
 _KEY = "darknet_builder"
 """Where a ``.pt`` file keeps the facts, among the metadata of its ``state_dict``."""
-_DAMAGED = (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, TypeError)
+_DAMAGED = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ class Facts:
 
 def is_model_file(path: object) -> bool:
     """Whether this is the path of such a file, by its suffix."""
-    return isinstance(path, str | Path) and Path(path).suffix.lower() in (SAFETENSORS, STATE_DICT)
+    return isinstance(path, str | Path) and "\n" not in str(path) and (
+        Path(path).suffix.lower() in (SAFETENSORS, STATE_DICT))
 
 
 def write_model_file(path: str | Path, module: nn.Module, facts: Facts) -> None:
