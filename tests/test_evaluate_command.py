@@ -199,6 +199,60 @@ def test_batches_give_the_same(evaluate: Any) -> None:
     assert evaluate("--no-coco", "--batch", "2").splitlines()[:5] == evaluate("--no-coco").splitlines()[:5]
 
 
+REGION_CFG = f"""[net]
+width={SIDE}
+height={SIDE}
+channels=3
+
+[convolutional]
+filters=9
+size=1
+activation=linear
+
+[region]
+anchors=1,1
+num=1
+classes=4
+softmax=1
+tree=my.tree
+"""
+
+
+@pytest.fixture
+def hierarchy(folder: Path) -> Path:
+    """A network over animal (dog, cat) and plant, and labels of two classes that are a cat and a dog of it."""
+    (folder / "my.tree").write_text("animal -1\nplant -1\ndog 0\ncat 0\n")
+    (folder / "net.cfg").write_text(REGION_CFG)
+    (folder / "my.map").write_text("3\n2\n")
+    (folder / "my.names").write_text("animal\nplant\ndog\ncat\n")
+    (folder / "my.data").write_text("classes=4\nvalid=valid.txt\nnames=my.names\nmap=my.map\n")
+    save_weights(build_network(folder / "net.cfg"), folder / "net.weights")
+    return folder
+
+
+def test_classes_of_a_hierarchy(evaluate: Any, hierarchy: Path) -> None:
+    """With map= in the .data file, as ``detector valid``: the labels' classes are some of the network's."""
+    rows = json.loads(evaluate("--no-coco", "--json", "-"))["darknet"]["classes"]
+    assert [(row["name"], row["truths"]) for row in rows] == [("cat", 2), ("dog", 1)]
+    (hierarchy / "my.names").write_text("Katze\nHund\n")
+    (hierarchy / "my.data").write_text("valid=valid.txt\nnames=my.names\nmap=my.map\n")
+    rows = json.loads(evaluate("--no-coco", "--json", "-"))["darknet"]["classes"]
+    assert [row["name"] for row in rows] == ["Katze", "Hund"]
+
+
+@pytest.mark.parametrize(("file", "text", "expected"), [
+    ("my.map", "3\n4\n", "{0}/my.data:4: map=my.map: names class 4, but the network has 4"),
+    ("my.map", "3\nx\n", "{0}/my.map:2: 'x' is no class number"),
+    ("my.data", "valid=valid.txt\nnames=three.names\nmap=my.map\n",
+     "{0}/my.data:2: names=three.names: 3 names, but the network has 4 classes, of which map= names 2"),
+])
+def test_maps_that_are_wrong(hierarchy: Path, capsys: pytest.CaptureFixture[str], file: str, text: str,
+                             expected: str) -> None:
+    (hierarchy / "three.names").write_text("a\nb\nc\n")
+    (hierarchy / file).write_text(text)
+    assert mistake(capsys, words(hierarchy)) == expected.format(hierarchy)
+
+
 # ---- mistakes -----------------------------------------------------------------------------------------
 
 
