@@ -7,7 +7,9 @@ parser.c:1999 (save).
 from __future__ import annotations
 
 import struct
+import sys
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,9 @@ _SHORT_SEEN = struct.Struct("<I")
 _LONG_SEEN = struct.Struct("<Q")
 _FLOAT = np.dtype("<f4")
 _LARGE_VERSION = 1000
+_CHUNK = 2 ** 18
+"""Floats that are checked at a time: few enough for the processor's cache."""
+_LITTLE = sys.byteorder == "little"
 _SCALES = ("scale", "mean", "var")
 _LFS_MARK = b"version https://git-lfs"
 _HTML_MARKS = (b"<!doctype", b"<html", b"<?xml", b"<head")
@@ -77,8 +82,8 @@ class LoadReport:
 def load_weights(network: Network, path: str | Path, *, until: int | None = None) -> LoadReport:
     """Pour a ``.weights`` file into a network.
 
-    The file is mapped, not read: there is no second copy in memory. Nothing is written to the network before the
-    whole file has been found to fit.
+    The file is read twice, in small parts and then straight into place: there is no second copy in memory, and nothing
+    is written to the network before the whole file has been found to fit.
 
     Args:
         network: built from the cfg that the file was trained with.
@@ -90,14 +95,14 @@ def load_weights(network: Network, path: str | Path, *, until: int | None = None
         InputError: for an ``until`` that is no layer.
     """
     source = str(path)
-    header, floats = _open(network, source)
+    header, start, available = _open(network, source)
     entries = weight_entries(network, header, until, loading=True)
-    _check_length(network, source, len(floats), entries, until)
-    _check_finite(source, floats, entries)
-    for entry in entries:
-        values = torch.from_numpy(floats[entry.start:entry.stop])
-        with torch.no_grad():
-            entry.tensor.copy_(values.view(entry.tensor.shape))
+    _check_length(network, source, available, entries, until)
+    with open(source, "rb", buffering=0) as file:
+        _check_finite(source, file, start, entries)
+        for entry in entries:
+            file.seek(start + entry.start * _FLOAT.itemsize)
+            _pour(file, entry.tensor)
     network.header = header
     layers = {entry.index for entry in entries}
     return LoadReport(source, header, entries[-1].stop if entries else 0, len(layers), until)
@@ -165,8 +170,8 @@ def _pack_header(header: WeightsHeader, short: bool) -> bytes:
     return _VERSION.pack(header.major, header.minor, header.revision) + seen.pack(header.seen)
 
 
-def _open(network: Network, source: str) -> tuple[WeightsHeader, np.ndarray]:
-    """The header, and the floats after it as a mapping of the file."""
+def _open(network: Network, source: str) -> tuple[WeightsHeader, int, int]:
+    """The header, its length in bytes, and how many floats come after it."""
     size = _file_size(source)
     with open(source, "rb") as file:
         head = file.read(_VERSION.size + _LONG_SEEN.size)
@@ -181,10 +186,7 @@ def _open(network: Network, source: str) -> tuple[WeightsHeader, np.ndarray]:
         raise WeightsError(f"{source}: its {size - start} bytes after the header are no whole number of floats; "
                            "it was cut off while it was copied, or it is no .weights file")
     header = WeightsHeader(major, minor, revision, layout.unpack_from(head, _VERSION.size)[0])
-    if size == start:
-        return header, np.empty(0, _FLOAT)
-    # Copy-on-write, because torch wants memory that it may write to; nothing ever does.
-    return header, np.memmap(source, _FLOAT, "c", offset=start)
+    return header, start, (size - start) // _FLOAT.itemsize
 
 
 def _file_size(source: str) -> int:
@@ -268,17 +270,50 @@ def _fitting_classes(network: Network, difference: int) -> str:
     return f"it fits this cfg with classes={classes} (and filters to match) instead of {heads[0].classes}"
 
 
-def _check_finite(source: str, floats: np.ndarray, entries: list[Entry]) -> None:
+def _check_finite(source: str, file: FileIO, start: int, entries: list[Entry]) -> None:
+    buffer = np.empty(_CHUNK, _FLOAT)
     for entry in entries:
-        values = torch.from_numpy(floats[entry.start:entry.stop])
-        # A float64 sum of float32 values cannot overflow: it is finite when all its parts are.
-        if not bool(torch.isfinite(values.sum(dtype=torch.float64))):
-            _refuse(source, entry, values, ~torch.isfinite(values), "the training diverged or the file is damaged")
-        if entry.name.endswith("var") and bool((values < 0).any()):
-            _refuse(source, entry, values, values < 0, "a variance is never negative: the file belongs to another cfg")
+        for first in range(entry.start, entry.stop, _CHUNK):
+            file.seek(start + first * _FLOAT.itemsize)
+            values = torch.from_numpy(_read(file, buffer[:min(_CHUNK, entry.stop - first)]))
+            # One quick pass: a sum is finite only when all its parts are. It may overflow without any fault of theirs.
+            if not bool(torch.isfinite(values.sum())):
+                wrong = ~torch.isfinite(values)
+                _refuse(source, entry, first, values, wrong, "the training diverged or the file is damaged")
+            if entry.name.endswith("var"):
+                _refuse(source, entry, first, values, values < 0,
+                        "a variance is never negative: the file belongs to another cfg")
 
 
-def _refuse(source: str, entry: Entry, values: Tensor, wrong: Tensor, cause: str) -> None:
+def _read(file: FileIO, values: np.ndarray) -> np.ndarray:
+    """Fill an array from where the file stands; one call may read less than what was asked for."""
+    rest = values.data.cast("B")
+    while rest:
+        count = file.readinto(rest)
+        if not count:
+            raise WeightsError(f"{file.name}: became shorter while it was read")
+        rest = rest[count:]
+    return values
+
+
+@torch.no_grad()
+def _pour(file: FileIO, tensor: Tensor) -> None:
+    """Read a tensor's values, without a detour where its memory is as the file's."""
+    if tensor.is_contiguous() and tensor.dtype == torch.float32 and tensor.device.type == "cpu" and _LITTLE:
+        _read(file, tensor.detach().view(-1).numpy())
+    else:
+        values = _read(file, np.empty(tensor.numel(), _FLOAT)).astype(np.float32, copy=False)
+        tensor.copy_(torch.from_numpy(values).view(tensor.shape))
+
+
+def _refuse(source: str, entry: Entry, first: int, values: Tensor, wrong: Tensor, cause: str) -> None:
+    """Name the first float that is wrong, where there is one.
+
+    Raises:
+        WeightsError: with its place in the file.
+    """
+    if not bool(wrong.any()):
+        return
     place = int(wrong.nonzero()[0])
-    raise WeightsError(f"{source}: float {entry.start + place} is {float(values[place]):g}, in {entry.name} of layer "
+    raise WeightsError(f"{source}: float {first + place} is {float(values[place]):g}, in {entry.name} of layer "
                        f"{entry.index} [{entry.layer.section}]; {cause}")
