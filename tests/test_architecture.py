@@ -27,7 +27,7 @@ RANKS = [
     {"augmentation", "average_precision", "datasets", "downloads", "drawing", "export_check", "folding", "histograms",
      "initialization", "losses.*", "onnx_graph", "parameter_groups", "postprocess", "scenes", "schedules", "summary",
      "torch_files", "tracing", "weights"},
-    {"averaging", "checkpoints", "darknet_files", "diagram", "run_log", "training_data"},
+    {"averaging", "checkpoints", "darknet_files", "diagram", "processes", "run_log", "training_data"},
     {"training_settings"},
     {"fused", "memory"},
     {"engines"},
