@@ -51,7 +51,8 @@ def plot_curves(result: MapResult, path: str | Path, title: str = "") -> None:
     axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
     axes.grid(alpha=.3)
     _draw(axes, result)
-    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+    if result.present:
+        axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
     try:
         with atomic_path(path) as temporary:
             figure.savefig(temporary)

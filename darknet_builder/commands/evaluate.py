@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ def _add_model(model: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Evaluate."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it would tell of a broken file is said here
     _check_options(args)
     data = DataFile.read(args.data)
     if args.names is not None:
