@@ -8,10 +8,10 @@ JOBS   ?= auto
 CFG       ?= cfg/shapes.cfg
 WEIGHTS   ?= weights/shapes.weights
 NAMES     ?= cfg/shapes.names
-SOURCE    ?= docs/images
+SOURCE    ?= docs/images/scenes
 OUTPUT    ?= output
 
-.PHONY: detect test parity check clean
+.PHONY: detect test parity check train export-table clean
 
 detect: $(VENV)/.run ## detect objects: CFG=... WEIGHTS=... NAMES=... SOURCE=... OUTPUT=...
 	$(BIN)/python scripts/detect.py $(SOURCE) --cfg $(CFG) --weights $(WEIGHTS) --names $(NAMES) --output $(OUTPUT)
@@ -25,6 +25,15 @@ parity: $(VENV)/.dev ## every number of the parity pack (PACK=DIR)
 check: $(VENV)/.dev ## lint and types
 	$(BIN)/python -m flake8
 	$(BIN)/python -m mypy
+
+train: $(VENV)/.dev ## train the bundled detector anew, on scenes that are drawn for it
+	$(BIN)/python scripts/scenes.py --output $(OUTPUT)/scenes --train 12000 --valid 500
+	$(BIN)/python scripts/train.py --data $(OUTPUT)/scenes/scenes.data --cfg cfg/shapes.cfg --output $(OUTPUT)/shapes \
+	    --precision bf16 --workers 1 --eval-every 1000 --overwrite
+	cp $(OUTPUT)/shapes/shapes_final.weights weights/shapes.weights
+
+export-table: $(VENV)/.dev ## the table of docs/export.md (PACK=DIR)
+	$(BIN)/python scripts/export_table.py $(if $(PACK),--pack $(PACK))
 
 clean: ## remove the environment and what tools leave behind
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .coverage

@@ -27,6 +27,7 @@ from darknet_builder.images import RESIZE_MODES, load_opencv, open_video, write_
 from darknet_builder.inference import add_speed_options
 from darknet_builder.pipeline import Outcome, Unreadable, stream
 from darknet_builder.progress import Progress
+from darknet_builder.resources import default_model
 from darknet_builder.sources import find_sources, is_video
 
 HELP = "find objects in images, folders, globs and videos; draw them, save them as JSON, labels or CSV"
@@ -46,10 +47,7 @@ examples:
   darknet-builder detect holiday/ --threshold 0.1 --report holiday.html --no-images
   darknet-builder detect clip.mp4 --cfg my.cfg --weights my.weights --names my.names --device cuda --batch 8
 """
-_ROOT = Path(__file__).parents[2]
-DEFAULT_CFG, DEFAULT_WEIGHTS, DEFAULT_NAMES = (
-    _ROOT / "cfg" / "shapes.cfg", _ROOT / "weights" / "shapes.weights", _ROOT / "cfg" / "shapes.names")
-"""The model that comes with the sources."""
+DEFAULT_CFG, DEFAULT_WEIGHTS, DEFAULT_NAMES = default_model()
 _JPEG = (".jpg", ".jpeg", ".jpe")
 
 
