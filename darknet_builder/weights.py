@@ -275,10 +275,12 @@ def _check_finite(source: str, file: FileIO, start: int, entries: list[Entry]) -
     for entry in entries:
         for first in range(entry.start, entry.stop, _CHUNK):
             file.seek(start + first * _FLOAT.itemsize)
-            values = torch.from_numpy(_read(file, buffer[:min(_CHUNK, entry.stop - first)]))
+            values = _read(file, buffer[:min(_CHUNK, entry.stop - first)])
             # One quick pass: a sum is finite only when all its parts are. It may overflow without any fault of theirs.
-            if not bool(torch.isfinite(values.sum())):
-                wrong = ~torch.isfinite(values)
+            with np.errstate(over="ignore", invalid="ignore"):
+                total = values.sum()
+            if not np.isfinite(total):
+                wrong = ~np.isfinite(values)
                 _refuse(source, entry, first, values, wrong, "the training diverged or the file is damaged")
             if entry.name.endswith("var"):
                 _refuse(source, entry, first, values, values < 0,
@@ -306,14 +308,14 @@ def _pour(file: FileIO, tensor: Tensor) -> None:
         tensor.copy_(torch.from_numpy(values).view(tensor.shape))
 
 
-def _refuse(source: str, entry: Entry, first: int, values: Tensor, wrong: Tensor, cause: str) -> None:
+def _refuse(source: str, entry: Entry, first: int, values: np.ndarray, wrong: np.ndarray, cause: str) -> None:
     """Name the first float that is wrong, where there is one.
 
     Raises:
         WeightsError: with its place in the file.
     """
-    if not bool(wrong.any()):
+    if not wrong.any():
         return
-    place = int(wrong.nonzero()[0])
+    place = int(wrong.argmax())
     raise WeightsError(f"{source}: float {first + place} is {float(values[place]):g}, in {entry.name} of layer "
                        f"{entry.index} [{entry.layer.section}]; {cause}")
