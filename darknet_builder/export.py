@@ -295,7 +295,7 @@ def _compare_suppressed(job: _Job, session: Any) -> list[Comparison]:
             threshold, overlap = clear_thresholds(boxes, scores, objectness)
             found = session.run(names, {
                 job.module.input_name: x.numpy(), SCORE: torch.tensor([threshold]).numpy(),
-                OVERLAP: torch.tensor([overlap]).numpy()})
+                OVERLAP: torch.tensor([overlap]).numpy(), MAX_BOXES: torch.tensor([boxes.shape[1]]).numpy()})
             comparisons.append(compare_kept(what, suppress(boxes, scores, objectness, threshold, overlap),
                                             dict(zip(names, found, strict=True))))
     return comparisons

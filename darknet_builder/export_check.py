@@ -20,6 +20,8 @@ ABSOLUTE, RELATIVE, OF_NORM = 1e-5, 1e-4, 1e-3
 float32 in another order come to in a deep network."""
 _WANTED = 200
 """How many candidates a comparison of suppression has, more or less."""
+_OVERLAPS = (.3, .6)
+"""Between these an overlap is chosen for it."""
 _ERRORS_ONLY = 3
 
 
@@ -92,7 +94,7 @@ def compare_values(what: str, wanted: Sequence[Tensor], found: Sequence[np.ndarr
     """
     difference = largest = 0.0
     for name, tensor, other in zip(names, wanted, found, strict=True):
-        ours, theirs = tensor.detach().double(), torch.as_tensor(other).double()
+        ours, theirs = tensor.detach().double(), torch.as_tensor(other).detach().double()
         if ours.shape != theirs.shape:
             raise ExportError(f"{what}: {name} has the shape {tuple(theirs.shape)} in the file and "
                               f"{tuple(ours.shape)} in PyTorch")
@@ -142,18 +144,17 @@ def clear_thresholds(boxes: Tensor, scores: Tensor, objectness: Tensor) -> tuple
     """
     deciding = torch.minimum(scores, objectness.unsqueeze(-1)).flatten()  # both must exceed the threshold
     best = deciding[deciding > 0].sort(descending=True).values[:2 * _WANTED]
-    threshold = _widest_gap(best[len(best) // 4:], 0.0)
-    overlaps = [torch.zeros(0)]
+    threshold = _widest_gap(best[len(best) // 4:]) if len(best) > 1 else 0.0
+    overlaps = [boxes.new_tensor(_OVERLAPS)]
     for image in range(len(boxes)):
         visible = (objectness[image] > threshold) & (scores[image] > threshold).any(1)
         overlaps.append(overlap_for("default", boxes[image, visible], boxes[image, visible]).flatten())
-    together = torch.cat(overlaps)
-    return threshold, _widest_gap(together[(together > .3) & (together < .6)].sort().values, .45)
+    together = torch.cat(overlaps).sort().values
+    return threshold, _widest_gap(together[(together >= min(_OVERLAPS)) & (together <= max(_OVERLAPS))])
 
 
-def _widest_gap(values: Tensor, otherwise: float) -> float:
-    if len(values) < 2:
-        return otherwise
+def _widest_gap(values: Tensor) -> float:
+    """The middle between two neighbours of a sorted list."""
     start = int(values.diff().abs().argmax())
     return float((values[start] + values[start + 1]) / 2)
 

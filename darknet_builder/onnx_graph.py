@@ -199,6 +199,7 @@ def append_suppression(model: Any, defaults: Suppression) -> None:
     """
     onnx = load_extra("onnx", "export")
     helper, types, graph = onnx.helper, onnx.TensorProto, model.graph
+    sizes = _known_sizes(graph)
     del graph.output[:]
     rename = {name: f"all_{name}" for name in (_BOXES, _SCORES, _OBJECTNESS)}
     for node in graph.node:
@@ -209,18 +210,26 @@ def append_suppression(model: Any, defaults: Suppression) -> None:
         SCORE: np.array([defaults.threshold], np.float32)}
     constants: dict[str, np.ndarray] = {
         "no_score": np.array(0, np.float32), "last_axis": np.array([2], np.int64),
-        "image_and_box": np.array([0, 2], np.int64), "image_column": np.array(0, np.int64),
-        "class_column": np.array(1, np.int64)}
-    for name, value in (defaulted | constants).items():
+        "image_column": np.array(0, np.int64), "class_column": np.array(1, np.int64),
+        "box_column": np.array(2, np.int64), "rows_of_4": np.array([-1, 4], np.int64), "flat": np.array([-1], np.int64)}
+    for name, value in (defaulted | constants | sizes).items():
         graph.initializer.append(onnx.numpy_helper.from_array(value, name))
     graph.input.extend(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), [1])
                        for name, value in defaulted.items())
     for operator, inputs, output, attributes in _suppression_nodes():
-        graph.node.append(helper.make_node(operator, inputs, [output], name=f"suppression_{output}", **attributes))
+        if output not in sizes:
+            graph.node.append(helper.make_node(operator, inputs, [output], name=f"suppression_{output}", **attributes))
     outputs: tuple[tuple[str, int, list[int]], ...] = (
         (_BOXES, types.FLOAT, [4]), (_SCORES, types.FLOAT, []),
         ("class_ids", types.INT64, []), ("image_ids", types.INT64, []))
     graph.output.extend(helper.make_tensor_value_info(name, kind, ["found", *shape]) for name, kind, shape in outputs)
+
+
+def _known_sizes(graph: Any) -> dict[str, np.ndarray]:
+    """How many boxes and classes there are, as far as that is the same in every call."""
+    dimensions = {output.name: output.type.tensor_type.shape.dim for output in graph.output}
+    sizes = {"num_boxes": dimensions[_BOXES][1].dim_value, "num_classes": dimensions[_SCORES][2].dim_value}
+    return {name: np.array([size], np.int64) for name, size in sizes.items() if size}
 
 
 def _suppression_nodes() -> list[tuple[str, list[str], str, dict[str, Any]]]:
@@ -232,9 +241,20 @@ def _suppression_nodes() -> list[tuple[str, list[str], str, dict[str, Any]]]:
         ("Transpose", ["object_scores"], "class_scores", {"perm": [0, 2, 1]}),  # (B, C, N)
         ("NonMaxSuppression", ["all_boxes", "class_scores", MAX_BOXES, OVERLAP, SCORE], "selected",
          {"center_point_box": 1}),  # (M, 3) of image, class, box
-        ("Gather", ["selected", "image_and_box"], "selected_boxes", {"axis": 1}),
-        ("GatherND", ["all_boxes", "selected_boxes"], _BOXES, {}),
-        ("GatherND", ["class_scores", "selected"], _SCORES, {}),
-        ("Gather", ["selected", "class_column"], "class_ids", {"axis": 1}),
         ("Gather", ["selected", "image_column"], "image_ids", {"axis": 1}),
+        ("Gather", ["selected", "class_column"], "class_ids", {"axis": 1}),
+        ("Gather", ["selected", "box_column"], "box_ids", {"axis": 1}),
+        # Places in flat lists and not GatherND: with nothing selected, OpenCV 5.0 divides by zero in that.
+        ("Shape", ["all_boxes"], "num_boxes", {"start": 1, "end": 2}),
+        ("Shape", ["all_scores"], "num_classes", {"start": 2, "end": 3}),
+        ("Mul", ["image_ids", "num_boxes"], "box_start", {}),
+        ("Add", ["box_start", "box_ids"], "box_place", {}),
+        ("Reshape", ["all_boxes", "rows_of_4"], "box_list", {}),
+        ("Gather", ["box_list", "box_place"], _BOXES, {"axis": 0}),
+        ("Mul", ["image_ids", "num_classes"], "class_start", {}),
+        ("Add", ["class_start", "class_ids"], "class_row", {}),
+        ("Mul", ["class_row", "num_boxes"], "row_start", {}),
+        ("Add", ["row_start", "box_ids"], "score_place", {}),
+        ("Reshape", ["class_scores", "flat"], "score_list", {}),
+        ("Gather", ["score_list", "score_place"], _SCORES, {"axis": 0}),
     ]

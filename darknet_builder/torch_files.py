@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ def read_program(path: str | Path) -> tuple[nn.Module, dict[str, str]]:
     extra = {FACTS: ""}
     try:
         program = torch.export.load(str(path), extra_files=extra)
-    except (RuntimeError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, OSError, ValueError, KeyError, BadZipFile) as error:
         raise WeightsError(f"{path}: is no program that PyTorch {torch.__version__} reads: "
                            f"{str(error).splitlines()[0]}") from None
     return program.module(), json.loads(extra[FACTS] or "{}")
