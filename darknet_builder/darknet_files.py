@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from darknet_builder.errors import CfgWarning
+from darknet_builder.errors import CfgWarning, WeightsError
 from darknet_builder.files import atomic_path, write_text
 from darknet_builder.network import Network, build_network
 from darknet_builder.parser import Block, format_cfg
@@ -33,18 +33,21 @@ def write_darknet(network: Network, cfg: str | Path, check: Callable[[Network], 
 
     Raises:
         OSError: when they cannot be written.
-        WeightsError: likewise.
+        WeightsError: likewise, or when another file has the name of one that the cfg names.
     """
     cfg = Path(cfg)
     weights = cfg.with_suffix(".weights")
-    with ExitStack() as stack:
-        temporary = {target: stack.enter_context(atomic_path(target)) for target in (weights, cfg)}
-        blocks = [_plain_block(block, network, cfg.parent, stack) for block in network.blocks]
-        write_text(temporary[cfg], f"# dialect: {network.dialect.name}\n{format_cfg(blocks)}")
-        save_weights(network, temporary[weights])
-        again = rebuild(temporary[cfg], network.dialect.name)
-        load_weights(again, temporary[weights])
-        check(again)
+    if weights.is_dir():
+        raise WeightsError(f"{weights}: is a folder, where the weights should be written")
+    with ExitStack() as undo:
+        blocks = [_plain_block(block, network, cfg.parent, undo) for block in network.blocks]
+        with atomic_path(cfg) as new_cfg, atomic_path(weights) as new_weights:
+            write_text(new_cfg, f"# dialect: {network.dialect.name}\n{format_cfg(blocks)}")
+            save_weights(network, new_weights)
+            again = rebuild(new_cfg, network.dialect.name)
+            load_weights(again, new_weights)
+            check(again)
+        undo.pop_all()
     return weights
 
 
@@ -55,7 +58,7 @@ def rebuild(path: Path, dialect: str) -> Network:
         return build_network(path, dialect=dialect, initialize=False).eval()
 
 
-def _plain_block(block: Block, network: Network, folder: Path, stack: ExitStack) -> Block:
+def _plain_block(block: Block, network: Network, folder: Path, undo: ExitStack) -> Block:
     """With the size that the network has now, all weights to be loaded, and the files that it names beside it."""
     options = {key: value for key, value in block.items() if key not in _LOADING_KEYS}
     if block is network.blocks[0] and not network.input_shape.flat:
@@ -64,7 +67,21 @@ def _plain_block(block: Block, network: Network, folder: Path, stack: ExitStack)
         if key in options:
             source = find_file(block, key, str(Path(block.source).parent))
             options[key] = source.name
-            if source.resolve() != (folder / source.name).resolve():
-                copied = stack.enter_context(atomic_path(folder / source.name))
-                copied.write_bytes(source.read_bytes())
+            _lay(source, folder / source.name, undo)
     return Block(block.name, options, line=block.line, source=block.source)
+
+
+def _lay(source: Path, target: Path, undo: ExitStack) -> None:
+    """A copy of a small file, to be taken away again when what follows fails.
+
+    Raises:
+        WeightsError: when another file has the name.
+    """
+    content = source.read_bytes()
+    if target.exists():
+        if target.read_bytes() != content:
+            raise WeightsError(f"{target}: is another file than {source}, which the new cfg needs beside it")
+        return
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(content)
+    undo.callback(target.unlink)
