@@ -95,9 +95,9 @@ def _target(args: argparse.Namespace) -> Path:
     else:
         target = Path(args.output)
         check_folder(target)
-    written = {path.resolve() for path in (target, target.with_suffix(".weights"))}
+    written = [target, target.with_suffix(".weights")] if target.suffix == FORMATS["darknet"] else [target]
     for given in (args.cfg, args.weights):
-        if given is not None and Path(given).resolve() in written:
+        if given is not None and Path(given).resolve() in [path.resolve() for path in written]:
             raise InputError(f"{given}: would be overwritten; give --output FILE")
     return target
 
