@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def check_page(page: str, text: str) -> int:
     blocks = [block for block in fences(page, text) if not block.skipped]
     namespace: dict[str, Any] = {"__name__": "__page__"}
     printed: str | None = None
-    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+    for block, following in zip_longest(blocks, blocks[1:]):
         if block.language == "text":
             need(block.follows and printed is not None, block, "shows output, but of what?")
             compare(block, block.code, printed or "")

@@ -345,7 +345,7 @@ def test_a_missing_library_of_the_system_is_told(monkeypatch: pytest.MonkeyPatch
 
 
 def test_opencv_is_imported_in_one_place() -> None:
-    """So that its absence is told in one way; ``peer_worker.py`` runs in another interpreter, with an OpenCV of its own."""
+    """So that its absence is told in one way; ``peer_worker.py`` has an interpreter and an OpenCV of its own."""
     package = Path(images.__file__).parent
     importing = [path.name for path in package.rglob("*.py")
                  if any(line.lstrip().startswith(("import cv2", "from cv2")) for line in path.read_text().splitlines())
