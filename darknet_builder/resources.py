@@ -9,7 +9,7 @@ DEFAULT_MODEL = "shapes"
 
 
 def bundled_file(folder: str, name: str) -> Path:
-    """A file of the checkout's ``cfg/`` or ``weights/``, which a wheel carries as ``bundled_cfg/``, ``bundled_weights/``.
+    """A file of the checkout's ``cfg/`` or ``weights/``; a wheel has ``bundled_cfg/`` and ``bundled_weights/``.
 
     Args:
         folder: ``cfg`` or ``weights``.

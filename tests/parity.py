@@ -176,5 +176,3 @@ def _as_recorded(output: Tensor, unblurred: Tensor | None) -> np.ndarray:
     memory = unblurred.flatten().numpy().copy()
     memory[:values.size] = values
     return memory
-
-
