@@ -217,7 +217,10 @@ def _trial_inputs(network: Network, sizes: Sizes, resize: str, images: Sequence[
     if sizes.any_size:
         larger = (*shape[:2], shape[2] + sizes.step, shape[3] + 3 * sizes.step)
         yield f"random input of {larger[3]} x {larger[2]}", torch.rand(larger, generator=random)
-    if not network.input_shape.flat and network.input_shape.channels in (1, 3):
+    sees = not network.input_shape.flat and network.input_shape.channels in (1, 3)
+    if images and not sees:
+        raise InputError(f"images: the network takes {network.input_shape}, which no photograph has")
+    if sees:
         pictures = {"drawn scene": draw_scene(_SEED).image} | {str(path): read_image(path) for path in images}
         for name, picture in pictures.items():
             x, _ = to_input(picture, network.input_size, resize, network.input_shape.channels)

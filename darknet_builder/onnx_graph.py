@@ -98,8 +98,8 @@ def _trace(module: nn.Module, example: Tensor, input_name: str, output_names: li
     except TypeError as error:
         if "dynamo" not in str(error):
             raise
-        raise MissingExtraError(f"PyTorch {torch.__version__} has no exporter that can be used; "
-                                "pip install 'torch>=2.6'") from None
+        raise MissingExtraError(f"PyTorch {torch.__version__} cannot export to ONNX by torch.export; a newer one can"
+                                ) from None
     except torch.onnx.errors.OnnxExporterError as error:
         raise InputError(f"PyTorch {torch.__version__} cannot trace this network: {_root_cause(error)}") from None
 

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from darknet_builder.boxes import Candidates
 from darknet_builder.errors import CfgError, InputError
 from darknet_builder.factory import build_layers
 from darknet_builder.layers.base import Head
@@ -75,11 +74,6 @@ class Traceable(nn.Module):
         if not self.network.heads:
             return ["output"]
         return [f"raw_{index}" for index, layer in enumerate(self.network.sequence()) if layer.is_head]
-
-    def candidates(self, outputs: Sequence[Tensor]) -> Candidates:
-        """The outputs of ``decoded``, as ``postprocess`` takes them."""
-        boxes, scores, objectness = outputs
-        return Candidates(boxes, objectness, scores)
 
 
 def why_not(network: Network, level: str) -> str:

@@ -533,6 +533,13 @@ def test_settings_that_do_not_go(path: str, keywords: dict[str, Any], settings: 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_photographs_for_a_network_that_sees_none(tmp_path: Path) -> None:
+    network = build_network("[net]\ninputs=20\n[connected]\noutput=3\n").eval()
+    assert [one.what for one in export_network(network, tmp_path / "a.onnx").comparisons] == ["random input"]
+    with pytest.raises(InputError, match="^images: the network takes 20, which no photograph has$"):
+        export_network(network, tmp_path / "a.onnx", settings=ExportSettings(images=["a.jpg"]))
+
+
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"none/a\.onnx: cannot be written: No such file or directory$"):
         export_network(loaded("route"), tmp_path / "none" / "a.onnx")
