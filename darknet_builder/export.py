@@ -29,7 +29,7 @@ from darknet_builder.files import atomic_path
 from darknet_builder.folding import fold_batch_norm
 from darknet_builder.images import check_resize, read_image, to_input
 from darknet_builder.layers.memory import Recurrent
-from darknet_builder.model_files import Facts, load_tensors, read_model_file, write_model_file
+from darknet_builder.model_files import Facts, write_model_file
 from darknet_builder.network import Network
 from darknet_builder.onnx_graph import LOWEST_OPSET, MAX_BOXES, OVERLAP, SCORE, Suppression, append_suppression
 from darknet_builder.onnx_graph import set_facts, to_model
@@ -37,7 +37,6 @@ from darknet_builder.parser import format_cfg
 from darknet_builder.scenes import draw_scene
 from darknet_builder.torch_files import read_program, read_script, write_program, write_script
 from darknet_builder.tracing import LEVELS, Sizes, Traceable, describe, plan_sizes
-from darknet_builder.weights import load_weights
 
 _SEED = 0
 _PLAIN_IOU = ("default", "cornersnms")
@@ -367,16 +366,3 @@ FORMATS = {"onnx": ".onnx", "pt2": ".pt2", "torchscript": ".torchscript", "safet
 """The formats and how their files end."""
 GRAPHS = ("onnx", "pt2", "torchscript")
 """Those that hold a function at one level, not a network."""
-
-
-def load_any_weights(network: Network, path: str | Path) -> None:
-    """Pour a ``.weights``, ``.safetensors`` or ``.pt`` file into a network.
-
-    Raises:
-        WeightsError: for a file that does not fit.
-    """
-    if Path(path).suffix.lower() in (FORMATS["safetensors"], FORMATS["pt"]):
-        tensors, _ = read_model_file(path)
-        load_tensors(network, tensors, path)
-    else:
-        load_weights(network, path)

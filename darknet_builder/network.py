@@ -277,8 +277,7 @@ def build_network(cfg: str | Path | Sequence[Block], *, width: int | None = None
 def _from_model_file(path: str | Path, width: int | None, height: int | None, memory_limit: int) -> Network:
     tensors, facts = read_model_file(path)
     if not facts.cfg:
-        raise InputError(f"{path}: holds weights and no cfg; build_network(cfg), then load_any_weights(network, path) "
-                         "of darknet_builder.export")
+        raise InputError(f"{path}: holds weights and no cfg; build_network(cfg), then load_weights(network, path)")
     blocks = parse_cfg(facts.cfg)
     for block in blocks:
         block.source = str(path)

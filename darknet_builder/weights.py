@@ -21,6 +21,7 @@ from darknet_builder.files import atomic_path
 from darknet_builder.layers.base import Layer, WeightsHeader
 from darknet_builder.layers.heads import AnchorHead
 from darknet_builder.layers.region import Region
+from darknet_builder.model_files import is_model_file, load_tensors, read_model_file
 from darknet_builder.network import Network
 
 _VERSION = struct.Struct("<iii")
@@ -87,7 +88,7 @@ def load_weights(network: Network, path: str | Path, *, until: int | None = None
 
     Args:
         network: built from the cfg that the file was trained with.
-        path: the file.
+        path: the file; a ``.safetensors`` or ``.pt`` file of tensors by name goes as well.
         until: load only the layers before this index, as for the ``name.conv.N`` cut-offs.
 
     Raises:
@@ -95,6 +96,8 @@ def load_weights(network: Network, path: str | Path, *, until: int | None = None
         InputError: for an ``until`` that is no layer.
     """
     source = str(path)
+    if is_model_file(path):
+        return _load_model_file(network, source, until)
     header, start, available = _open(network, source)
     entries = weight_entries(network, header, until, loading=True)
     _check_length(network, source, available, entries, until)
@@ -106,6 +109,16 @@ def load_weights(network: Network, path: str | Path, *, until: int | None = None
     network.header = header
     layers = {entry.index for entry in entries}
     return LoadReport(source, header, entries[-1].stop if entries else 0, len(layers), until)
+
+
+def _load_model_file(network: Network, source: str, until: int | None) -> LoadReport:
+    if until is not None:
+        raise InputError(f"until={until}: {source} holds tensors by name, of which all are loaded")
+    tensors, facts = read_model_file(source)
+    load_tensors(network, tensors, source)
+    network.header = WeightsHeader(*facts.header)
+    entries = weight_entries(network)
+    return LoadReport(source, network.header, network.num_stored, len({entry.index for entry in entries}), None)
 
 
 def save_weights(network: Network, path: str | Path, *, until: int | None = None) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from darknet_builder.detector import Detector
 from darknet_builder.errors import InputError, WeightsError
-from darknet_builder.export import ExportSettings, export_network, load_any_weights
+from darknet_builder.export import ExportSettings, export_network
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.model_files import Facts, is_model_file, read_model_file, write_model_file
 from darknet_builder.network import Network, build_network
@@ -90,12 +90,15 @@ def test_weights_alone_go_into_a_network(tmp_path: Path) -> None:
     original = network()
     torch.save(original.state_dict(), tmp_path / "a.pt")
     other = build_network(UNIT_CFGS["yolo-heads"])
-    load_any_weights(other, tmp_path / "a.pt")
+    report = load_weights(other, tmp_path / "a.pt")
     assert same(original, other)
+    assert (report.num_floats, report.num_layers) == (original.num_stored, 5)
+    with pytest.raises(InputError, match=r"^until=2: .*a\.pt holds tensors by name, of which all are loaded$"):
+        load_weights(other, tmp_path / "a.pt", until=2)
     with pytest.raises(InputError) as error:
         build_network(tmp_path / "a.pt")
     assert str(error.value) == (f"{tmp_path / 'a.pt'}: holds weights and no cfg; build_network(cfg), then "
-                                "load_any_weights(network, path) of darknet_builder.export")
+                                "load_weights(network, path)")
 
 
 def test_a_checkpoint_of_a_training_is_one_too(tmp_path: Path) -> None:
@@ -196,7 +199,7 @@ def test_tensors_that_do_not_fit(change: object, message: str, tmp_path: Path) -
     torch.save(state, tmp_path / "a.pt")
     before = [tensor.clone() for tensor in original.state_dict().values()]
     with pytest.raises(WeightsError) as error:
-        load_any_weights(original, tmp_path / "a.pt")
+        load_weights(original, tmp_path / "a.pt")
     assert str(error.value) == f"{tmp_path / 'a.pt'}: {message}"
     assert all(map(torch.equal, before, original.state_dict().values()))  # nothing was written
 

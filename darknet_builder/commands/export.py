@@ -10,19 +10,14 @@ from typing import TextIO
 from darknet_builder.detections import read_names
 from darknet_builder.dialects import DIALECTS
 from darknet_builder.errors import InputError
-from darknet_builder.export import (
-    FORMATS,
-    ExportReport,
-    ExportSettings,
-    export_network,
-    load_any_weights,
-)
+from darknet_builder.export import FORMATS, ExportReport, ExportSettings, export_network
 from darknet_builder.images import RESIZE_MODES
 from darknet_builder.model_files import is_model_file
 from darknet_builder.network import Network, build_network
 from darknet_builder.onnx_graph import LOWEST_OPSET, Suppression
 from darknet_builder.output import STDOUT, check_folder, write_json
 from darknet_builder.tracing import LEVELS
+from darknet_builder.weights import load_weights
 
 HELP = "write a network as ONNX, torch.export, TorchScript, safetensors, state_dict, or Darknet's own files"
 EXAMPLES = """\
@@ -110,7 +105,7 @@ def _load(args: argparse.Namespace) -> Network:
         raise InputError(f"{args.cfg} holds weights already; leave {args.weights} out")
     network = build_network(args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False)
     if args.weights is not None:
-        load_any_weights(network, args.weights)
+        load_weights(network, args.weights)
     return network.eval()
 
 
