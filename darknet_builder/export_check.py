@@ -144,7 +144,9 @@ def clear_thresholds(boxes: Tensor, scores: Tensor, objectness: Tensor) -> tuple
     """
     deciding = torch.minimum(scores, objectness.unsqueeze(-1)).flatten()  # both must exceed the threshold
     best = deciding[deciding > 0].sort(descending=True).values[:2 * _WANTED]
-    threshold = _widest_gap(best[len(best) // 4:]) if len(best) > 1 else 0.0
+    # Zero stands below where all are equal, as the objectness of YOLO v1 is.
+    worse = best[len(best) // 4:].unique()
+    threshold = _widest_gap(worse if len(worse) > 1 else torch.cat((worse.new_zeros(1), worse))) if len(worse) else 0.0
     overlaps = [boxes.new_tensor(_OVERLAPS)]
     for image in range(len(boxes)):
         visible = (objectness[image] > threshold) & (scores[image] > threshold).any(1)

@@ -359,6 +359,8 @@ def test_a_comparison_has_something_to_compare() -> None:
         margin = (torch.minimum(scores * factor, objectness[..., None]) - threshold).abs().min()
         assert margin > 1e-6 * factor
     assert clear_thresholds(boxes, scores * 0, objectness) == (0.0, pytest.approx(.45))
+    threshold, _ = clear_thresholds(boxes, scores + 10, torch.ones_like(objectness))
+    assert threshold == .5
     pair = torch.tensor([[[.5, .5, .2, .2], [.55, .5, .2, .2]]])  # one overlap alone, of .6: far from what is chosen
     _, overlap = clear_thresholds(pair, torch.tensor([[[.9], [.8]]]), torch.ones(1, 2))
     assert overlap == pytest.approx(.45)
