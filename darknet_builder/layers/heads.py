@@ -193,9 +193,9 @@ def anchor_boxes(values: Tensor, anchors: list[tuple[float, float]], unit: tuple
         squared: sizes are (2 v)^2 of the anchor instead of e^v (yolo_layer.c:131).
     """
     height, width = values.shape[2:4]
-    columns = torch.arange(width, device=values.device)
-    rows = torch.arange(height, device=values.device).unsqueeze(-1)
+    columns = torch.arange(width, device=values.device).view(-1, 1)
+    rows = torch.arange(height, device=values.device).view(-1, 1, 1)
     factor = values[..., 2:4].square() * 4 if squared else values[..., 2:4].exp()
     sizes = factor * values.new_tensor(anchors)[:, None, None]  # (B, A, H, W, 2)
-    return torch.stack(((values[..., 0] + columns) / width, (values[..., 1] + rows) / height,
-                        sizes[..., 0] / unit[0], sizes[..., 1] / unit[1]), -1).flatten(1, 3)
+    return torch.cat(((values[..., 0:1] + columns) / width, (values[..., 1:2] + rows) / height,
+                      sizes[..., 0:1] / unit[0], sizes[..., 1:2] / unit[1]), -1).flatten(1, 3)
