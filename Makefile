@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# One thread each: processes and OpenMP threads together would be more than the cores.
 JOBS   ?= auto
 
 CFG       ?= cfg/shapes.cfg
@@ -17,10 +18,10 @@ detect: $(VENV)/.run ## detect objects: CFG=... WEIGHTS=... NAMES=... SOURCE=...
 	$(BIN)/python scripts/detect.py $(SOURCE) --cfg $(CFG) --weights $(WEIGHTS) --names $(NAMES) --output $(OUTPUT)
 
 test: $(VENV)/.dev ## everything that needs nothing but this folder
-	$(BIN)/python -m pytest -n $(JOBS) -m "not pack"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "not pack"
 
 parity: $(VENV)/.dev ## every number of the parity pack (PACK=DIR)
-	$(BIN)/python -m pytest -n $(JOBS) -m pack $(if $(PACK),--pack $(PACK))
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m pack $(if $(PACK),--pack $(PACK))
 
 check: $(VENV)/.dev ## lint and types
 	$(BIN)/python -m flake8
