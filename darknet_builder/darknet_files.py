@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from darknet_builder.errors import CfgWarning, WeightsError
@@ -39,16 +39,27 @@ def write_darknet(network: Network, cfg: str | Path, check: Callable[[Network], 
     weights = cfg.with_suffix(".weights")
     if weights.is_dir():
         raise WeightsError(f"{weights}: is a folder, where the weights should be written")
-    with ExitStack() as undo:
-        blocks = [_plain_block(block, network, cfg.parent, undo) for block in network.blocks]
+    with portable_blocks(network, cfg.parent) as blocks:
         with atomic_path(cfg) as new_cfg, atomic_path(weights) as new_weights:
             write_text(new_cfg, f"# dialect: {network.dialect.name}\n{format_cfg(blocks)}")
             save_weights(network, new_weights)
             again = rebuild(new_cfg, network.dialect.name)
             load_weights(again, new_weights)
             check(again)
-        undo.pop_all()
     return weights
+
+
+@contextmanager
+def portable_blocks(network: Network, folder: Path) -> Iterator[list[Block]]:
+    """The blocks that a file in ``folder`` should hold; what they name is laid there, until an error takes it away.
+
+    Raises:
+        WeightsError: when another file has the name of one that they name.
+        OSError: when the folder cannot be written to.
+    """
+    with ExitStack() as undo:
+        yield [_plain_block(block, network, folder, undo) for block in network.blocks]
+        undo.pop_all()
 
 
 def rebuild(path: Path, dialect: str) -> Network:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from darknet_builder.darknet_files import rebuild, write_darknet
+from darknet_builder.darknet_files import portable_blocks, rebuild, write_darknet
 from darknet_builder.errors import DataError, InputError, WeightsError, did_you_mean
 from darknet_builder.export_check import (
     Comparison,
@@ -333,11 +333,11 @@ def _export_script(network: Network, path: Path, settings: ExportSettings) -> Ex
 def _export_tensors(network: Network, path: Path, settings: ExportSettings) -> ExportReport:
     written = fold_batch_norm(network) if settings.fold else network
     shape, header = network.input_shape, network.header
-    facts = Facts(format_cfg(written.blocks), tuple(_names_of(network, settings.names)), network.dialect.name,
-                  0 if shape.flat else shape.width, 0 if shape.flat else shape.height,
-                  (header.major, header.minor, header.revision, header.seen))
-    with atomic_path(path) as temporary:
-        write_model_file(temporary, written, facts)
+    names = tuple(_names_of(network, settings.names))
+    with portable_blocks(written, path.parent) as blocks, atomic_path(path) as temporary:
+        write_model_file(temporary, written, Facts(
+            format_cfg(blocks), names, network.dialect.name, 0 if shape.flat else shape.width,
+            0 if shape.flat else shape.height, (header.major, header.minor, header.revision, header.seen)))
         comparison = _compare_networks(network, rebuild(temporary, network.dialect.name))
     return ExportReport((path,), path.suffix[1:].lower(), (comparison,))
 

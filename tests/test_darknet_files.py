@@ -109,6 +109,11 @@ def test_files_that_the_cfg_names_are_laid_beside_it(tmp_path: Path) -> None:
     assert (region["tree"], region["map"]) == ("a.tree", "a.map")
     export_network(read(target / "b.cfg"), target / "c.cfg")  # they lie there already
     assert parse_cfg(target / "c.cfg")[-1]["tree"] == "a.tree"
+    other = tmp_path / "other"
+    other.mkdir()
+    export_network(network, other / "d.safetensors")
+    assert sorted(path.name for path in other.iterdir()) == ["a.map", "a.tree", "d.safetensors"]
+    assert build_network(other / "d.safetensors").blocks[-1]["tree"] == "a.tree"
 
 
 def test_what_was_warned_of_once_is_not_warned_of_again(tmp_path: Path) -> None:

@@ -416,6 +416,9 @@ def test_values_that_differ() -> None:
                                                                                                                  rel=.1)
     infinite = [torch.tensor([float("inf"), 1])]
     assert compare_values("x", infinite, infinite, ["y"]).difference == 0
+    for values in ([np.inf, 2], [5, 1], [-np.inf, 1]):
+        with pytest.raises(ExportError, match="^x: y differs"):
+            compare_values("x", infinite, [np.array(values)], ["y"])
     for other, message in ((np.array([1, 2, 3.1]), r"^x: y differs from PyTorch's by 0\.1 \(values up to 3\)$"),
                            (np.array([1, 2, np.nan]), "^x: y differs from PyTorch's by nan"),
                            (np.zeros((3, 1)), r"^x: y has the shape \(3, 1\) in the file and \(3,\) in PyTorch$")):
