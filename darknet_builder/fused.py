@@ -44,7 +44,8 @@ _POINTWISE: dict[type[nn.Module], tuple[str, Callable[[nn.Module], list[float]]]
 def available_methods() -> tuple[str, ...]:
     """Those of ``METHODS`` that this PyTorch can do on this machine, the best first."""
     graph = (torch.backends.mkldnn.is_available() and hasattr(torch.jit, "enable_onednn_fusion")
-             and hasattr(torch._C, "_jit_set_llga_enabled") and torch.cpu._is_avx2_supported())
+             and hasattr(torch._C, "_jit_set_llga_enabled")
+             and torch.backends.cpu.get_cpu_capability().startswith("AVX"))
     packed = torch.backends.mkldnn.is_available() and all(
         hasattr(torch.ops.mkldnn, name) for name in ("_convolution_pointwise", "_reorder_convolution_weight"))
     return tuple(name for name, usable in zip(METHODS, (graph, packed, True), strict=True) if usable)
