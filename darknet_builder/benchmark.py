@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from darknet_builder.devices import computes_bfloat16
 from darknet_builder.engines import COMPILED_FROM_CALL, PRECISIONS, make_engine
 from darknet_builder.errors import DarknetError, InputError
 from darknet_builder.images import read_image, to_input
@@ -98,9 +99,11 @@ class Comparison:
 
 
 def matrix_rates() -> dict[str, float]:
-    """GFLOP/s of a large matrix product at each precision: what the machine could do."""
+    """GFLOP/s of a large matrix product at each precision that the machine has: what it could do."""
     rates = {}
     for name, dtype in PRECISIONS.items():
+        if name == "bfloat16" and not computes_bfloat16(torch.device("cpu")):
+            continue
         left = torch.rand(_MATRIX_SIDE, _MATRIX_SIDE).to(dtype)
         seconds = []
         for _ in range(_MATRIX_ROUNDS):

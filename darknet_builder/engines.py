@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from darknet_builder.devices import require_bfloat16
 from darknet_builder.errors import InputError
 from darknet_builder.extras import load_extra
 from darknet_builder.fused import FusedNetwork, available_methods, quiet_torchscript
@@ -64,6 +65,8 @@ def make_engine(network: Network, backend: str, precision: str) -> Engine:
             raise InputError(f"backend={backend!r}, precision={precision!r}: a network with recurrent layers runs with "
                              "backend='torch' and precision='float32' alone")
         return RecurrentEngine(network)
+    if precision == "bfloat16":
+        require_bfloat16(network.device, f"precision={precision!r}", "precision='float32' or 'auto'")
     return BACKENDS[backend](network, precision)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from darknet_builder.devices import multiplies_bfloat16
 from darknet_builder.engines import BACKENDS, COMPILED_FROM_CALL, PRECISIONS, Engine, installed_backends, make_engine
 from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.layers.base import Head
@@ -131,16 +132,6 @@ def is_depthwise(network: Network) -> bool:
     """
     return any(isinstance(layer, Convolutional) and layer.groups == layer.in_shape.channels > 1
                for layer in network.layers)
-
-
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the processor multiplies matrices of bfloat16 in hardware, so that asking for it is worth it.
-
-    That is AMX on CPUs, and what CUDA says of GPUs. Narrower bfloat16 units gain less than what they cost in digits.
-    """
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
 
 
 def _check(name: str, word: str, known: Sequence[str]) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from darknet_builder.checkpoints import BEST
+from darknet_builder.devices import require_bfloat16
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.network import Network
 from darknet_builder.parameter_groups import RatePattern
@@ -60,6 +63,8 @@ def check_settings(network: Network, settings: TrainSettings) -> None:
     """
     if settings.precision not in PRECISIONS:
         raise InputError(f"precision={settings.precision!r}: expected {' or '.join(PRECISIONS)}")
+    if settings.precision == "bf16":
+        require_bfloat16(torch.device(settings.device), "precision='bf16'", "precision='fp32'")
     for name, number, least in (("workers", settings.workers, 0), ("save_every", settings.save_every, 1),
                                 ("keep", settings.keep, 1), ("eval_every", settings.eval_every or 0, 0)):
         if number < least:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from darknet_builder import Detector, build_network
+from darknet_builder import Detector, build_network, devices, inference
+from darknet_builder.devices import computes_bfloat16, multiplies_bfloat16
 from darknet_builder.engines import COMPILED_FROM_CALL, TorchEngine, has_memory, installed_backends, make_engine
 from darknet_builder.errors import CfgWarning, InputError, MissingExtraError
 from darknet_builder.fused import METHODS, available_methods
@@ -46,6 +47,8 @@ REAL = ("yolo-fastest-1.1", "yolov3-tiny", "yolov4-tiny", "yolov7-tiny", "Mobile
         "yolov2-tiny-voc")
 MODELS = ("yolo-fastest-1.1", "yolo-fastest-1.1-xl", "yolo-fastest-1.0-xl", "MobileNetV2-YOLOv3-Nano-coco",
           "MobileNetV2-YOLOv3-Nano-voc")
+needs_bfloat16 = pytest.mark.skipif(not computes_bfloat16(torch.device("cpu")),
+                                    reason="this processor has no bfloat16 arithmetic")
 BACKENDS = [name for name in installed_backends() if name != "compile"]
 
 
@@ -95,9 +98,17 @@ def test_every_layer_in_float32(name: str, method: str) -> None:
 @pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
 @pytest.mark.parametrize("activation", ["leaky", "mish", "swish", "relu6", "logistic", "hard_mish", "tanh"])
 def test_activations(activation: str, method: str) -> None:
-    """Fused or not; bfloat16 within a few of its own steps."""
+    """Fused or not."""
     network = make(SMALL.format(activation=activation))
     assert worst(network, TorchEngine(network, "float32", method)) < 1e-5
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
+@pytest.mark.parametrize("activation", ["leaky", "mish", "swish", "relu6", "logistic", "hard_mish", "tanh"])
+def test_activations_in_bfloat16(activation: str, method: str) -> None:
+    """Within a few of its own steps."""
+    network = make(SMALL.format(activation=activation))
     assert worst(network, TorchEngine(network, "bfloat16", method)) < .03
 
 
@@ -205,7 +216,23 @@ def test_depthwise_networks_keep_float32() -> None:
                  "[convolutional]\nfilters=4\ngroups=4\n")
     network = make(depthwise)
     assert is_depthwise(network) and network.optimized("bfloat16").precision == "float32"
+
+
+@needs_bfloat16
+def test_bfloat16_where_it_was_asked_for() -> None:
+    """Without depthwise convolutions."""
     assert make(SMALL.format(activation="leaky")).optimized("bfloat16").precision == "bfloat16"
+
+
+def test_bfloat16_on_a_processor_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would seem to hang: refused; auto keeps to float32."""
+    monkeypatch.setattr(devices, "computes_bfloat16", lambda device: False)
+    monkeypatch.setattr(inference, "multiplies_bfloat16", lambda device: False)
+    network = make(SMALL.format(activation="leaky"))
+    with pytest.raises(InputError, match=r"^precision='bfloat16': this processor has no bfloat16 arithmetic \(AVX512 "
+                                         r"or AMX on x86\), .*; use precision='float32' or 'auto'$"):
+        network.optimized("bfloat16")
+    assert network.optimized("auto").precision == "float32"
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -233,3 +260,11 @@ def test_the_least_memory() -> None:
     assert least_values(make(chain)) == 64 * (4 + 3)
     assert least_values(make(chain + "[route]\nlayers=-1,-2\n")) == 64 * 7
     assert least_values(make(chain + convolution.format(3) + "[shortcut]\nfrom=-2\n")) == 64 * 7
+
+
+def test_a_pytorch_that_cannot_tell_what_the_processor_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch 2.4 has none of these; the lower bound in setup.cfg stays true."""
+    for name in ("_is_avx2_supported", "_is_amx_tile_supported"):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert not multiplies_bfloat16(torch.device("cpu"))
+    assert available_methods()[-1] == "plain"

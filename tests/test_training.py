@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from darknet_builder import devices
 from darknet_builder.augmentation import Sample
 from darknet_builder.averaging import WeightAverage
+from darknet_builder.devices import computes_bfloat16
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.losses import Targets, loss_inputs, network_loss
 from darknet_builder.network import Network, build_network
@@ -89,6 +91,7 @@ def test_multi_scale_runs(tmp_path: Path) -> None:
     assert network.input_size == (64, 64)
 
 
+@pytest.mark.skipif(not computes_bfloat16(torch.device("cpu")), reason="this processor has no bfloat16 arithmetic")
 def test_bf16(tmp_path: Path) -> None:
     """Weights and losses stay float32, and the numbers stay near."""
     exact, _ = _train(tmp_path / "fp32", STILL_CFG)
@@ -160,6 +163,13 @@ def test_settings_that_make_no_sense(tmp_path: Path, settings: dict[str, object]
     """Each is named."""
     with pytest.raises(InputError, match=message):
         _train(tmp_path, STILL_CFG, **settings)
+
+
+def test_bf16_on_a_processor_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would seem to hang."""
+    monkeypatch.setattr(devices, "computes_bfloat16", lambda device: False)
+    with pytest.raises(InputError, match="^precision='bf16': this processor has no bfloat16 .*; use precision='fp32'$"):
+        _train(tmp_path, STILL_CFG, precision="bf16")
 
 
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:

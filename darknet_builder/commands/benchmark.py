@@ -12,11 +12,11 @@ import torch
 
 from darknet_builder.benchmark import PLAIN, Comparison, as_document, compare, compare_end_to_end, matrix_rates
 from darknet_builder.benchmark_report import save_chart, table
+from darknet_builder.devices import multiplies_bfloat16
 from darknet_builder.dialects import DIALECTS
 from darknet_builder.engines import PRECISIONS, TorchEngine, installed_backends
 from darknet_builder.errors import InputError
 from darknet_builder.files import write_text
-from darknet_builder.inference import multiplies_bfloat16
 from darknet_builder.memory import least_values, peak_bytes_of
 from darknet_builder.network import Network, build_network
 from darknet_builder.sources import find_sources, is_video
