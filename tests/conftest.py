@@ -13,6 +13,11 @@ import pytest
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "shared"
 GOLDEN = HERE / "golden"
+SLOW_MODULES = frozenset((
+    "test_benchmark", "test_detection_report", "test_docs", "test_export", "test_export_command", "test_export_models",
+    "test_export_table", "test_inference", "test_lessons", "test_model_files", "test_network_page", "test_processes",
+    "test_readme", "test_train_command", "test_training", "test_training_parity"))
+"""Tests that run whole commands, trainings, exporters and browsers: not of the unit part."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,6 +26,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                      help="the parity pack: numbers recorded from Darknet (default: ../shared/parity)")
     parser.addoption("--pack-cfgs", type=Path, default=None,
                      help="the pack's cfgs, in alexeyab/ and pjreddie/ (default: cfgs beside the pack)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The mark that keeps ``SLOW_MODULES`` out of the unit part."""
+    for item in items:
+        if item.path.stem in SLOW_MODULES:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

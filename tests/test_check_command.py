@@ -77,6 +77,7 @@ def test_weights_are_held_against_a_good_cfg(tmp_path: Path, capsys: pytest.Capt
     assert "is a web page, not the weights" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_real_cfgs_have_no_errors(shared: Path) -> None:
     """Every AlexeyAB cfg of the pack; their oddities are warnings."""
     for path in sorted((shared / "cfgs" / "alexeyab").glob("*.cfg")):

@@ -378,6 +378,7 @@ def test_names_that_do_not_fit(folder: Path, capsys: pytest.CaptureFixture[str])
                                        "gives 3 scores\n")
 
 
+@pytest.mark.slow
 def test_the_script_is_the_command(folder: Path) -> None:
     result = subprocess.run([sys.executable, "scripts/classify.py", *words(folder, str(folder / "shots"))[1:], "--top",
                              "1"], cwd=ROOT, capture_output=True, text=True, check=True)
