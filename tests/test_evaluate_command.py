@@ -321,6 +321,7 @@ def test_without_the_extra(folder: Path, capsys: pytest.CaptureFixture[str], mon
         "matplotlib.figure is not installed: pip install 'darknet-builder[evaluate]'")
 
 
+@pytest.mark.slow
 def test_the_script_is_the_command(folder: Path) -> None:
     result = subprocess.run([sys.executable, "scripts/evaluate.py", *words(folder, "--no-coco")[1:]], cwd=ROOT,
                             capture_output=True, text=True, check=True)
