@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import pkgutil
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,21 +14,30 @@ from typing import NoReturn, TextIO
 
 from darknet_builder import __version__, commands
 from darknet_builder.errors import DarknetError, did_you_mean
+from darknet_builder.output import in_color
 
 PROGRAM = "darknet-builder"
 USER_MISTAKE = 2
 INTERRUPTED = 130
+_CHOICE = re.compile(r"invalid choice: '?(.+?)'? \(choose from (.*)\)")
+_WORD = re.compile(r"[^\s',]+")
 
 
 class _Parser(argparse.ArgumentParser):
     """argparse with one line for a mistake, and the nearest known word."""
 
     def error(self, message: str) -> NoReturn:
-        """One line on stderr, with the nearest known option, and exit status 2."""
-        known = [option for action in self._actions for option in action.option_strings]
-        wrong = [word for word in message.split() if word.startswith("--")]
-        hint = did_you_mean(wrong[0], known) if message.startswith("unrecognized") and wrong else ""
-        self.exit(USER_MISTAKE, f"{self.prog}: error: {message}{hint} (see {self.prog} --help)\n")
+        """One line on stderr, with the nearest known option or choice, and exit status 2."""
+        self.exit(USER_MISTAKE, f"{self.prog}: {in_color('error', sys.stderr)}: {message}{self._hint(message)} "
+                                f"(see {self.prog} --help)\n")
+
+    def _hint(self, message: str) -> str:
+        wrong = [word for word in message.split() if word.startswith("-")]
+        if message.startswith("unrecognized") and wrong:
+            known = [option for action in self._actions for option in action.option_strings]
+            return did_you_mean(f"--{wrong[0].lstrip('-')}", known)  # Darknet's own have one dash
+        choice = _CHOICE.search(message)
+        return did_you_mean(choice[1], _WORD.findall(choice[2])) if choice else ""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,8 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     names = command_names()
     if words and not words[0].startswith("-") and words[0] not in names:
-        sys.stderr.write(f"{PROGRAM}: error: unknown command {words[0]!r}{did_you_mean(words[0], names)} "
-                         f"(commands: {', '.join(names)})\n")
+        _show("error", f"unknown command {words[0]!r}{did_you_mean(words[0], names)} (commands: {', '.join(names)})")
         return USER_MISTAKE
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
@@ -58,12 +67,15 @@ def command_names() -> list[str]:
 def _run(words: list[str], names: list[str]) -> int:
     chosen = words[0] if words and words[0] in names else None
     try:
-        args, unknown = _make_parser([chosen] if chosen else names).parse_known_args(words)
+        parser = _make_parser([chosen] if chosen else names)
+        args, unknown = parser.parse_known_args(words)
         if unknown:  # said by the command's own parser, which knows its options
-            args.command_parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+            getattr(args, "command_parser", parser).error(f"unrecognized arguments: {' '.join(unknown)}")
+        if not hasattr(args, "run"):
+            parser.error("the following arguments are required: COMMAND")
         return int(args.run(args, sys.stdout))
     except DarknetError as error:
-        sys.stderr.write(f"{PROGRAM}: error: {error}\n")
+        _show("error", error)
         return error.exit_status
     except KeyboardInterrupt:
         sys.stderr.write(f"{PROGRAM}: interrupted\n")
@@ -78,7 +90,7 @@ def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
     """Only the chosen command's module is imported: ``--help`` of one does not wait for the others."""
     parser = _Parser(prog=PROGRAM, description="Build, run, train and convert Darknet networks (.cfg and .weights).")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name in names:
         module = import_module(f"darknet_builder.commands.{name.replace('-', '_')}")
         command = subparsers.add_parser(name, help=module.HELP, description=module.HELP, epilog=module.EXAMPLES,
@@ -92,4 +104,8 @@ def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
                   file: TextIO | None = None, line: str | None = None) -> None:
     """A warning as one line on stderr, without the source line that raised it."""
-    sys.stderr.write(f"{PROGRAM}: warning: {message}\n")
+    _show("warning", message)
+
+
+def _show(level: str, message: object) -> None:
+    sys.stderr.write(f"{PROGRAM}: {in_color(level, sys.stderr)}: {message}\n")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.extras import load_extra
+from darknet_builder.resources import find_by_name
 
 Index = int | np.integer[Any]
 Selection = slice | Sequence[int] | Sequence[bool] | npt.NDArray[Any]
@@ -247,11 +248,14 @@ class Detection(Detections):
 def read_names(path: str | Path) -> list[str]:
     """A ``.names`` file: one class name a line, blank lines at the end left out.
 
+    Args:
+        path: of the file, or the name of one that comes with the project (``coco``).
+
     Raises:
         DataError: when it cannot be read, is not text or has no name.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = find_by_name(path, ".names").read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from darknet_builder.arguments import add_precision
 from darknet_builder.devices import multiplies_bfloat16
 from darknet_builder.engines import BACKENDS, COMPILED_FROM_CALL, PRECISIONS, Engine, installed_backends, make_engine
 from darknet_builder.errors import InputError, did_you_mean
@@ -134,6 +135,14 @@ def is_depthwise(network: Network) -> bool:
                for layer in network.layers)
 
 
+def add_speed_options(parser: argparse._ActionsContainer) -> None:
+    """``--precision`` and ``--backend``, which mean the same in every command."""
+    add_precision(parser, PRECISION_CHOICES, "float32",
+                  "auto: bfloat16 where the processor multiplies it in hardware ")
+    parser.add_argument("--backend", choices=BACKEND_CHOICES, default="torch",
+                        help="auto: what is measured to be fastest of what is installed (default: %(default)s)")
+
+
 def _check(name: str, word: str, known: Sequence[str]) -> None:
     if word not in known:
         raise InputError(f"{name}={word!r} is unknown; expected one of {', '.join(known)}{did_you_mean(word, known)}")
@@ -161,11 +170,3 @@ def measure_engines(engines: dict[str, Engine], x: Tensor) -> dict[str, float]:
                 engine(x)
                 seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(values[_WARM_ROUNDS:]) for name, values in seconds.items()}
-
-
-def add_speed_options(parser: argparse._ActionsContainer) -> None:
-    """``--precision`` and ``--backend``, which mean the same in every command."""
-    parser.add_argument("--precision", choices=PRECISION_CHOICES, default="float32",
-                        help="auto: bfloat16 where the processor multiplies it in hardware (default: %(default)s)")
-    parser.add_argument("--backend", choices=BACKEND_CHOICES, default="torch",
-                        help="auto: what is measured to be fastest of what is installed (default: %(default)s)")

@@ -248,8 +248,8 @@ def build_network(cfg: str | Path | Sequence[Block], *, width: int | None = None
     """A network from a cfg.
 
     Args:
-        cfg: a path, the text, or Blocks from ``parse_cfg``. A ``.safetensors`` or ``.pt`` file that ``export`` wrote
-            gives cfg, dialect, weights and names.
+        cfg: what ``parse_cfg`` takes, or the Blocks that it gives. A ``.safetensors`` or ``.pt`` file that ``export``
+            wrote gives cfg, dialect, weights and names.
         width: of the input in pixels, instead of the cfg's.
         height: likewise.
         dialect: ``alexeyab`` or ``pjreddie``.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from darknet_builder.errors import CfgError, CfgWarning, did_you_mean
+from darknet_builder.resources import bundled_names, find_by_name
 
 _Number = TypeVar("_Number", int, float)
 
@@ -197,7 +198,8 @@ def parse_cfg(path_or_text: str | Path, *, problems: list[CfgError] | None = Non
     """Read a ``.cfg``: the first Block is ``[net]``, the others are the layers in order.
 
     Args:
-        path_or_text: a path, or the text itself (a ``str`` that holds a line break or begins with ``[``).
+        path_or_text: a path, the name of a cfg that comes with the project (``yolov4-tiny``), or the text itself (a
+            ``str`` that holds a line break or begins with ``[``).
         problems: where given, wrong lines are collected here and left out, instead of raising at the first.
 
     Raises:
@@ -236,11 +238,12 @@ def is_cfg_text(path_or_text: str | Path) -> bool:
 def _read(path_or_text: str | Path) -> tuple[str, str]:
     if is_cfg_text(path_or_text):
         return TEXT_SOURCE, str(path_or_text)
-    source = str(path_or_text)
+    path = find_by_name(path_or_text, ".cfg")
+    source = str(path)
     try:
-        data = Path(path_or_text).read_bytes()
+        data = path.read_bytes()
     except FileNotFoundError:
-        raise CfgError(f"{source}: no such cfg file") from None
+        raise CfgError(f"{source}: no such cfg file{_hint(path)}") from None
     except OSError as error:
         raise CfgError(f"{source}: cannot be read: {error.strerror}") from None
     if b"\0" in data:
@@ -249,6 +252,12 @@ def _read(path_or_text: str | Path) -> tuple[str, str]:
         return source, data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return source, data.decode("latin-1")  # comments in old cfgs; Darknet reads bytes
+
+
+def _hint(path: Path) -> str:
+    """Where nothing is at a path, the cfg of that name that comes with the project."""
+    return f"; the one that comes with the project goes by its name, {path.stem}" if path.suffix == ".cfg" and (
+        path.stem in bundled_names(".cfg")) else did_you_mean(path.name, bundled_names(".cfg"))
 
 
 def _take_line(blocks: list[Block], line: str, source: str, number: int) -> None:

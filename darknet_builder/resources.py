@@ -26,3 +26,27 @@ def default_model() -> tuple[Path, Path, Path]:
     """cfg, weights and names of the bundled detector."""
     return (bundled_file("cfg", f"{DEFAULT_MODEL}.cfg"), bundled_file("weights", f"{DEFAULT_MODEL}.weights"),
             bundled_file("cfg", f"{DEFAULT_MODEL}.names"))
+
+
+def find_by_name(path: str | Path, suffix: str) -> Path:
+    """What a path or a bare name means: ``yolov4-tiny`` is the cfg that comes with the project, ``coco`` its names.
+
+    Args:
+        path: a path; a word without folder and suffix may be such a name.
+        suffix: ``.cfg`` or ``.names``.
+
+    Returns:
+        The file that comes with the project, where there is no file of that very name here; else the path itself.
+    """
+    path = Path(path)
+    if path.suffix != suffix and path.name == str(path) and not path.is_file():
+        bundled = bundled_file("cfg", f"{path}{suffix}")
+        if bundled.is_file():
+            return bundled
+    return path
+
+
+def bundled_names(suffix: str) -> list[str]:
+    """The names that ``find_by_name`` knows."""
+    return sorted({path.stem for folder in (_PACKAGE.parent / "cfg", _PACKAGE / "bundled_cfg")
+                   for path in folder.glob(f"*{suffix}")})

@@ -18,7 +18,7 @@ RANKS = [
     {"__init__", "audit", "errors", "files", "pages.*", "resources", "shapes"},
     {"devices", "extras", "output"},
     {"activations", "boxes", "detections", "dialects", "model_files", "parser"},
-    {"images", "layers.base", "options", "trees"},
+    {"arguments", "images", "layers.base", "options", "trees"},
     {"layers.heads", "layers.memory", "layers.parts"},
     {"layers.*"},
     {"layers.conv_recurrent", "layers.recurrent"},

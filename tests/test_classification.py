@@ -361,8 +361,6 @@ def test_hierarchies_say_what_is_above(tree_network: Any, tmp_path: Path, capsys
 @pytest.mark.parametrize(("more", "expected"), [
     (["{0}/no.png"], "{0}/no.png: no such file or folder"),
     (["{0}/shots/a.png", "--top", "0"], "top=0: expected 1 or more"),
-    (["{0}/shots/a.png", "--json", "{0}/shots/b.png"],
-     "--json {0}/shots/b.png: is the name of an image; expected a file for the JSON, or -"),
     (["{0}/shots/a.png", "--json", "{0}/no/x.json"], "{0}/no/x.json: there is no folder {0}/no"),
 ])
 def test_mistakes_are_one_line(folder: Path, capsys: pytest.CaptureFixture[str], more: Sequence[str],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from darknet_builder import __version__
-from darknet_builder.cli import command_names, main
+from darknet_builder.cli import _make_parser, command_names, main
+from darknet_builder.detections import read_names
+from darknet_builder.output import in_color
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,6 +49,7 @@ def test_warnings_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
                                        "it changes nothing; did you mean 'batch'?\n")
 
 
+@pytest.mark.slow
 def test_version_and_help() -> None:
     """``--help`` lists every command with one line."""
     assert run("--version").stdout == f"darknet-builder {__version__}\n"
@@ -65,3 +71,102 @@ def test_every_command_has_a_script(name: str) -> None:
     """``scripts/NAME.py`` hands over to the same command."""
     text = (ROOT / "scripts" / f"{name.replace('-', '_')}.py").read_text()
     assert f'main(["{name}", *sys.argv[1:]])' in text and len(text.splitlines()) < 20
+
+
+@pytest.mark.parametrize(("words", "hint"), [
+    ("detect x.jpg -thresh .5", "unrecognized arguments: -thresh .5; did you mean '--threshold'?"),
+    ("detect x.jpg --dialect alexeyb", "; did you mean 'alexeyab'?"),
+    ("dump a.cfg --what module", "; did you mean 'modules'?"),
+    ("completion bsh", "; did you mean 'bash'?"),
+    ("--vershun", "unrecognized arguments: --vershun; did you mean '--version'?"),
+    ("check --json a.cfg", "argument --json: a.cfg does not end in .json; name such a file, or write --json last"),
+    ("evaluate --data x --cfg y --weights z --points 12", "invalid choice: 12 (choose from "),
+])
+def test_the_nearest_word(words: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of options, also with Darknet's one dash, and of choices."""
+    with pytest.raises(SystemExit) as caught:
+        main(words.split())
+    error = capsys.readouterr().err
+    assert caught.value.code == 2 and hint in error and error.count("\n") == 1
+
+
+class Terminal(io.StringIO):
+    """What says that it is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_color_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not where NO_COLOR asks for none (https://no-color.org), or the terminal has none."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert main(["dump", "none.cfg"]) == 2
+    assert sys.stderr.getvalue().startswith("darknet-builder: \x1b[1;31merror\x1b[0m: none.cfg: ")  # type: ignore
+    assert in_color("error", io.StringIO()) == "error" and in_color("other", Terminal()) == "other"
+    for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
+        with monkeypatch.context() as context:
+            context.setenv(name, value)
+            assert in_color("warning", Terminal()) == "warning"
+    assert in_color("warning", Terminal()) == "\x1b[1;33mwarning\x1b[0m"
+
+
+def options() -> dict[str, dict[str, argparse.Action]]:
+    """By option, by command."""
+    found: dict[str, dict[str, argparse.Action]] = {}
+    parser = _make_parser(command_names())
+    for name, command in next(action for action in parser._actions if action.choices).choices.items():  # type: ignore
+        for action in command._actions:
+            for option in action.option_strings:
+                found.setdefault(option, {})[name] = action
+    return found
+
+
+@pytest.mark.parametrize("option", ["--dialect", "--width", "--height", "--device", "--skip-bad-labels", "--json"])
+def test_an_option_means_the_same_everywhere(option: str) -> None:
+    actions = options()[option].values()
+    assert len(actions) > 2
+    assert len({(action.metavar, str(action.default), str(action.choices), action.nargs) for action in actions}) == 1
+    assert option == "--json" or len({action.help for action in actions}) == 1
+
+
+TABLES = ("adapt-cfg", "anchors", "benchmark", "check", "classify", "dump", "evaluate", "export", "get-weights")
+
+
+def test_json_wherever_there_is_a_table() -> None:
+    assert set(options()["--json"]) == set(TABLES)
+
+
+@pytest.mark.parametrize("name", command_names())
+def test_help_is_no_wider_than_the_sources(name: str, capsys: pytest.CaptureFixture[str],
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("words", [["--precision", "bf16"], ["--precision", "bfloat16"]])
+def test_words_for_precisions(words: list[str]) -> None:
+    """PyTorch's short ones and the long ones, for training and for detection."""
+    parser = _make_parser(["detect", "train"])
+    assert parser.parse_args(["detect", "x.jpg", *words]).precision == "bfloat16"
+    assert parser.parse_args(["train", "--data", "x", "--cfg", "y", *words]).precision == "bf16"
+
+
+def test_what_comes_with_the_project_goes_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """From any folder; a file of that very name comes first."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["dump", "yolo-fastest-1.1", "--json", "listing.json"]) == 0
+    assert json.loads(Path("listing.json").read_text())["totals"]["layers"] == 131
+    assert read_names("coco")[:2] == ["person", "bicycle"]
+    capsys.readouterr()
+    for name, hint in (("yolov3.cfg", "; the one that comes with the project goes by its name, yolov3"),
+                       ("yolov3-tinny", "; did you mean 'yolov3-tiny'?"), ("nothing.cfg", "")):
+        assert main(["dump", name]) == 2
+        assert capsys.readouterr().err == f"darknet-builder: error: {name}: no such cfg file{hint}\n"
+    Path("yolov3").write_text("[net]\ninputs=2\n[connected]\noutput=3\n")
+    assert main(["dump", "yolov3"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 layers, 9 parameters")

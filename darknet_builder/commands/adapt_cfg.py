@@ -8,13 +8,14 @@ from typing import TextIO
 
 import numpy as np
 
+from darknet_builder.arguments import CFG_HELP, add_dialect, add_json, add_seed
 from darknet_builder.cfg_editing import Adaptation, adapt_cfg
 from darknet_builder.commands.anchors import fit_network
 from darknet_builder.datasets import DataFile
-from darknet_builder.dialects import DIALECTS
 from darknet_builder.errors import CfgError, InputError
 from darknet_builder.files import write_text
 from darknet_builder.network import build_network
+from darknet_builder.output import STDOUT, check_folder, write_json
 from darknet_builder.parser import parse_cfg
 
 HELP = "change a cfg for another data set: classes, filters, anchors, masks, steps; comments stay"
@@ -30,19 +31,21 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("cfg", metavar="CFG", help="the cfg to begin from")
+    parser.add_argument("cfg", metavar="CFG", help=f"to begin from: {CFG_HELP}")
     parser.add_argument("--classes", type=int, metavar="N", help="how many (default: what --data says)")
     parser.add_argument("--data", metavar="FILE", help="the .data file they come from")
     parser.add_argument("--anchors", metavar="fit|W,H,W,H,...", help="fitted to --data, or given (default: they stay)")
     parser.add_argument("--max-batches", type=int, metavar="N", help="steps of the training")
     parser.add_argument("--output", required=True, metavar="FILE", help="where to")
     parser.add_argument("--overwrite", action="store_true", help="even where a file is")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of --anchors fit (default: %(default)s)")
-    parser.add_argument("--dialect", choices=DIALECTS, default="alexeyab", help="whose Darknet (default: %(default)s)")
+    add_seed(parser, "--anchors fit")
+    add_dialect(parser)
+    add_json(parser, "the changes")
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write the new cfg, and what was changed."""
+    check_folder(args.json)
     if Path(args.output).exists() and not args.overwrite:
         raise InputError(f"{args.output}: is there already; name another file, or give --overwrite")
     data = DataFile.read(args.data) if args.data else None
@@ -51,13 +54,15 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         raise InputError("for how many classes? give --classes N or --data FILE")
     blocks = parse_cfg(args.cfg)
     adaptation = Adaptation(classes, _anchors(args, data), args.max_batches)
-    edited = adapt_cfg(_text(args.cfg), blocks, adaptation, args.dialect)
+    edited = adapt_cfg(_text(blocks[0].source), blocks, adaptation, args.dialect)
     build_network(edited.text(), dialect=args.dialect, initialize=False)
     try:
         write_text(args.output, edited.text())
     except OSError as error:
         raise InputError(f"{args.output}: cannot be written: {error.strerror}") from None
-    out.write("".join(f"{change}\n" for change in edited.changes) + f"{args.output}: written\n")
+    if args.json != STDOUT:
+        out.write("".join(f"{change}\n" for change in edited.changes) + f"{args.output}: written\n")
+    write_json(args.json, {"cfg": args.output, "changes": list(edited.changes)}, out)
     return 0
 
 

@@ -8,12 +8,13 @@ from typing import TextIO
 import numpy as np
 
 from darknet_builder.anchors import Anchors, find_anchors
+from darknet_builder.arguments import add_dialect, add_input_size, add_json, add_seed, add_skip_bad_labels
 from darknet_builder.datasets import DataFile, ImageSet
-from darknet_builder.dialects import DIALECTS
 from darknet_builder.errors import InputError
 from darknet_builder.layers.heads import AnchorHead
 from darknet_builder.layers.region import Region
 from darknet_builder.network import Network, build_network
+from darknet_builder.output import STDOUT, check_folder, write_json
 
 HELP = "anchors that fit a data set's boxes, by k-means on IoU"
 EXAMPLES = """\
@@ -28,19 +29,20 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("--data", required=True, metavar="FILE", help="the .data file")
-    parser.add_argument("--list", default="train", metavar="KEY", help="which list of it (default: %(default)s)")
+    parser.add_argument("--split", default="train", metavar="KEY", help="which of its lists (default: %(default)s)")
     parser.add_argument("--cfg", metavar="FILE", help="the network they are for")
     parser.add_argument("--num", type=int, metavar="N", help="how many (default: the cfg's)")
-    parser.add_argument("--width", type=int, metavar="PIXELS", help="of the network's input (default: the cfg's)")
-    parser.add_argument("--height", type=int, metavar="PIXELS", help="likewise")
-    parser.add_argument("--dialect", choices=DIALECTS, default="alexeyab", help="whose Darknet (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the beginnings (default: %(default)s)")
-    parser.add_argument("--skip-bad-labels", action="store_true", help="leave out what is wrong in label files")
+    add_input_size(parser)
+    add_dialect(parser)
+    add_seed(parser, "the beginnings")
+    add_skip_bad_labels(parser)
+    add_json(parser, "the anchors")
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write them."""
-    images = DataFile.read(args.data).load(args.list, skip_bad_labels=args.skip_bad_labels)
+    check_folder(args.json)
+    images = DataFile.read(args.data).load(args.split, skip_bad_labels=args.skip_bad_labels)
     if args.cfg:
         network = build_network(args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False)
         anchors, decimals = fit_network(network, images, num=args.num, seed=args.seed)
@@ -49,8 +51,11 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
             raise InputError("for which network? give --cfg FILE, or --num, --width and --height")
         anchors = find_anchors(box_sizes(images) * (args.width, args.height), args.num, seed=args.seed)
         decimals = 0
-    out.write(f"# {images.num_boxes} boxes of {len(images)} images, average IoU {anchors.average_iou:.2%}\n"
-              f"anchors = {anchors.text(decimals)}\n")
+    if args.json != STDOUT:
+        out.write(f"# {images.num_boxes} boxes of {len(images)} images, average IoU {anchors.average_iou:.2%}\n"
+                  f"anchors = {anchors.text(decimals)}\n")
+    write_json(args.json, {"anchors": anchors.sizes.round(decimals).tolist(), "average_iou": anchors.average_iou,
+                           "boxes": images.num_boxes, "images": len(images)}, out)
     return 0
 
 

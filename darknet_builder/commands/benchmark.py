@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
 import torch
 
+from darknet_builder.arguments import CFG_HELP, add_dialect, add_json
 from darknet_builder.benchmark import PLAIN, Comparison, as_document, compare, compare_end_to_end, matrix_rates
 from darknet_builder.benchmark_report import save_chart, table
 from darknet_builder.devices import multiplies_bfloat16
-from darknet_builder.dialects import DIALECTS
 from darknet_builder.engines import PRECISIONS, TorchEngine, installed_backends
 from darknet_builder.errors import InputError
-from darknet_builder.files import write_text
 from darknet_builder.memory import least_values, peak_bytes_of
 from darknet_builder.network import Network, build_network
+from darknet_builder.output import STDOUT, check_folder, write_json
 from darknet_builder.sources import find_sources, is_video
 from darknet_builder.weights import load_weights
 
@@ -41,9 +41,9 @@ _MEMORY_CALLS = 4
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("cfg", nargs="+", metavar="CFG", help="the networks")
+    parser.add_argument("cfg", nargs="+", metavar="CFG", help=CFG_HELP)
     parser.add_argument("--weights", metavar="FILE", help="of the only network (default: random)")
-    parser.add_argument("--dialect", choices=DIALECTS, default="alexeyab", help="whose Darknet (default: %(default)s)")
+    add_dialect(parser)
     parser.add_argument("--sizes", type=int, nargs="+", metavar="PIXELS", help="square inputs (default: the cfg's)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1], metavar="N", help="(default: 1)")
     parser.add_argument("--contenders", nargs="+", metavar="NAME", help="(default: all that are installed)")
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=float, default=.25, metavar="P",
                         help="of post-processing, with --images (default: %(default)s)")
     parser.add_argument("--memory", action="store_true", help="the least that the graph allows, and what is taken")
-    parser.add_argument("--json", metavar="FILE", help="everything, each round included")
+    add_json(parser, "everything, each round included,")
     parser.add_argument("--chart", metavar="FILE", help="bars, as PNG, SVG or PDF (needs the extra 'evaluate')")
 
 
@@ -66,6 +66,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         raise InputError("--rounds, --batches and --threads: expected 1 or more")
     if args.threads:
         torch.set_num_threads(args.threads)
+    check_folder(args.json)
+    answer, out = out, io.StringIO() if args.json == STDOUT else out
     rates = matrix_rates()
     out.write(f"{torch.get_num_threads()} threads; a large matrix product: "
               + ", ".join(f"{rate:.0f} GFLOP/s in {name}" for name, rate in rates.items()) + "\n\n")
@@ -75,8 +77,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
             out.write(table(comparison, rates) + "\n")
             out.flush()
             comparisons.append(comparison)
-    if args.json:
-        write_text(args.json, json.dumps(as_document(comparisons, rates), indent=1) + "\n")
+    write_json(args.json, as_document(comparisons, rates), answer)
     if args.chart:
         save_chart(comparisons, args.chart)
     return 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TextIO
 
+from darknet_builder.arguments import CFG_HELP, WEIGHTS_HELP, add_dialect, add_json
 from darknet_builder.checking import check
-from darknet_builder.dialects import DIALECTS
+from darknet_builder.output import STDOUT, check_folder, in_color, write_json
 
 HELP = "say everything that is wrong or odd with a cfg and its weights"
 EXAMPLES = """\
@@ -21,20 +21,20 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("cfg", metavar="CFG", help="the network's .cfg")
-    parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help="a .weights file that should fit it")
-    parser.add_argument("--dialect", choices=tuple(DIALECTS), default="alexeyab", help="default: alexeyab")
-    parser.add_argument("--json", action="store_true", help="a list of {level, text} instead of lines")
+    parser.add_argument("cfg", metavar="CFG", help=CFG_HELP)
+    parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help=f"what should fit it: {WEIGHTS_HELP}")
+    add_dialect(parser)
+    add_json(parser, "a list of {level, text}")
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write one line a finding, and how many there are."""
+    check_folder(args.json)
     findings = check(args.cfg, args.weights, dialect=args.dialect)
     errors = sum(finding.level == "error" for finding in findings)
-    if args.json:
-        out.write(json.dumps([finding.to_dict() for finding in findings], indent=2) + "\n")
-    else:
+    write_json(args.json, [finding.to_dict() for finding in findings], out)
+    if args.json != STDOUT:
         for finding in findings:
-            out.write(f"{finding.level}: {finding.text}\n")
+            out.write(f"{in_color(finding.level, out)}: {finding.text}\n")
         out.write(f"{args.cfg}: {errors} errors, {len(findings) - errors} warnings\n")
     return 1 if errors else 0

@@ -11,9 +11,9 @@ from typing import TextIO
 import torch
 from torch import Tensor
 
+from darknet_builder.arguments import add_batch, add_device, add_dialect, add_input_size, add_json
 from darknet_builder.classification import FITS, Classifier, ClassScore
-from darknet_builder.dialects import DIALECTS
-from darknet_builder.errors import ImageError, InputError
+from darknet_builder.errors import ImageError
 from darknet_builder.images import IMAGE_SUFFIXES, load_opencv
 from darknet_builder.output import STDOUT, check_folder, write_json
 from darknet_builder.progress import Progress
@@ -42,14 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--cfg", required=True, metavar="FILE", help="the network")
     model.add_argument("--weights", required=True, metavar="FILE", help="its weights")
     model.add_argument("--names", metavar="FILE", help="class names, one a line (default: the tree's, or class 0, ...)")
-    model.add_argument("--width", type=int, metavar="PIXELS", help="of the network's input (default: the cfg's)")
-    model.add_argument("--height", type=int, metavar="PIXELS", help="likewise")
-    model.add_argument("--dialect", choices=DIALECTS, default="alexeyab", help="whose Darknet (default: %(default)s)")
-    model.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: cpu)")
-    model.add_argument("--batch", type=int, default=1, metavar="N", help="images at once (default: %(default)s)")
+    add_input_size(model)
+    add_dialect(model)
+    add_device(model)
+    add_batch(model)
     parser.add_argument("--top", type=int, default=5, metavar="N", help="classes an image (default: %(default)s)")
     parser.add_argument("--fit", choices=FITS, help="how images are fitted (default: the dialect's way)")
-    parser.add_argument("--json", metavar="FILE", help="the classes as JSON; - for stdout, instead of the list")
+    add_json(parser, "the classes")
     parser.add_argument("--quiet", action="store_true", help="no progress and no list: only mistakes")
 
 
@@ -57,8 +56,6 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     """Classify every source; returns 0, or 1 where some could not be read."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it would tell of a broken file is said here
     load_opencv()
-    if args.json is not None and Path(args.json).suffix.lower() in IMAGE_SUFFIXES:
-        raise InputError(f"--json {args.json}: is the name of an image; expected a file for the JSON, or -")
     check_folder(args.json)
     sources = [path for path in find_sources(args.source)
                if path.suffix.lower() in IMAGE_SUFFIXES or str(path) in args.source]

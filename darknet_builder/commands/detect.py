@@ -16,10 +16,10 @@ from typing import TextIO, cast
 
 import numpy as np
 
+from darknet_builder.arguments import add_batch, add_device, add_dialect, add_input_size
 from darknet_builder.detection_report import DetectionReport
 from darknet_builder.detections import Detections, Record, coco_document, csv_text
 from darknet_builder.detector import Detector
-from darknet_builder.dialects import DIALECTS
 from darknet_builder.drawing import draw_detections
 from darknet_builder.errors import ImageError, InputError
 from darknet_builder.files import write_text
@@ -58,11 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--cfg", metavar="FILE", help="the network (default: the bundled one)")
     model.add_argument("--weights", metavar="FILE", help="its weights (default: the bundled ones)")
     model.add_argument("--names", metavar="FILE", help="class names, one a line (default: class 0, class 1, ...)")
-    model.add_argument("--width", type=int, metavar="PIXELS", help="of the network's input (default: the cfg's)")
-    model.add_argument("--height", type=int, metavar="PIXELS", help="likewise")
-    model.add_argument("--dialect", choices=DIALECTS, default="alexeyab", help="whose Darknet (default: %(default)s)")
-    model.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: cpu)")
-    model.add_argument("--batch", type=int, default=1, metavar="N", help="images at once (default: %(default)s)")
+    add_input_size(model)
+    add_dialect(model)
+    add_device(model)
+    add_batch(model)
     add_speed_options(model)
     rules = parser.add_argument_group("rules")
     rules.add_argument("--threshold", type=float, default=.25, metavar="P",

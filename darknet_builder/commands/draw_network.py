@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TextIO
 
-from darknet_builder.dialects import DIALECTS
+from darknet_builder.arguments import CFG_HELP, add_dialect, add_input_size
 from darknet_builder.network import build_network
 from darknet_builder.network_page import save_network_picture
 from darknet_builder.weights import load_weights
@@ -26,13 +26,11 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("cfg", metavar="CFG", help="the network")
+    parser.add_argument("cfg", metavar="CFG", help=CFG_HELP)
     parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help="its weights, for histograms of them")
     parser.add_argument("--output", metavar="FILE", help="ends in .html or .svg (default: the cfg's name with .html)")
-    parser.add_argument("--width", type=int, metavar="PIXELS", help="of the network's input (default: the cfg's)")
-    parser.add_argument("--height", type=int, metavar="PIXELS", help="likewise")
-    parser.add_argument("--dialect", choices=tuple(DIALECTS), default="alexeyab",
-                        help="whose Darknet (default: %(default)s)")
+    add_input_size(parser)
+    add_dialect(parser)
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:

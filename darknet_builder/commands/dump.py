@@ -11,10 +11,11 @@ from typing import Any, TextIO
 
 from torch import Tensor, nn
 
-from darknet_builder.dialects import DIALECTS
+from darknet_builder.arguments import CFG_HELP, add_dialect, add_input_size, add_json
 from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.layers.base import Layer
 from darknet_builder.network import Network, build_network
+from darknet_builder.output import STDOUT, check_folder, write_answer
 from darknet_builder.parser import Block, format_cfg, parse_cfg
 from darknet_builder.summary import LayerSummary, align_columns, summarize
 
@@ -30,7 +31,7 @@ Where nothing fits, the command says so and its exit status is 2.
 examples:
   darknet-builder dump cfg/lesson.cfg
   darknet-builder dump cfg/lesson.cfg --what parameters --filter conv.weight
-  darknet-builder dump cfg/lesson.cfg --what modules --filter 'layers.1?.*' --format json
+  darknet-builder dump cfg/lesson.cfg --what modules --filter 'layers.1?.*' --json
   darknet-builder dump cfg/lesson.cfg --what children --of layers.4
 """
 _MODULE_COLUMNS = ("name", "type", "parameters", "output")
@@ -70,33 +71,37 @@ class _Listing:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("path", nargs="?", metavar="CFG", help="the network's .cfg")
-    parser.add_argument("--cfg", help="the same, as an option")
-    parser.add_argument("--what", choices=list(_LISTINGS), default="summary", help="default: summary")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    parser.add_argument("path", nargs="?", metavar="CFG", help=CFG_HELP)
+    parser.add_argument("--cfg", metavar="FILE", help="the same, as an option")
+    parser.add_argument("--what", choices=list(_LISTINGS), default="summary", help="to show (default: %(default)s)")
+    parser.add_argument("--format", choices=("text", "json"), default="text",
+                        help="json is the same as --json (default: %(default)s)")
+    add_json(parser, "the listing")
     parser.add_argument("--filter", metavar="PATTERN", help="only what goes by such a name (see below)")
     parser.add_argument("--of", metavar="NAME", default="",
                         help="of this module instead of the whole network, for example layers.8")
-    parser.add_argument("--width", type=int, help="of the input in pixels, instead of the cfg's")
-    parser.add_argument("--height", type=int, help="likewise")
-    parser.add_argument("--dialect", choices=list(DIALECTS), default="alexeyab", help="default: alexeyab")
+    add_input_size(parser)
+    add_dialect(parser)
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write the listing."""
+    check_folder(args.json)
     cfg = _one_cfg(args)
     if args.of and args.what in ("summary", "blocks"):
         raise InputError(f"--of {args.of}: goes with --what modules, children, parameters or buffers, "
                          f"not with {args.what}")
     listing = _LISTINGS[args.what](args, cfg)
     shown = _filtered(listing.rows, args.filter, args.what)
-    if args.format == "text":
+    target = args.json or (STDOUT if args.format == "json" else None)
+    if target != STDOUT:
         out.write(listing.text(shown))
+    if target is None:
         return 0
     data = {"cfg": cfg, "what": args.what, "of": args.of, "filter": args.filter,
             "totals": listing.total(shown), "totals_unfiltered": listing.total(listing.rows),
             "rows": [row.data for row in shown]}
-    out.write(_json(data))
+    write_answer(target, _json(data), out)
     return 0
 
 

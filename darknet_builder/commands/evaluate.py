@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from darknet_builder.arguments import add_batch, add_device, add_dialect, add_input_size, add_json, add_skip_bad_labels
 from darknet_builder.average_precision import POINTS, ImageBoxes, MapResult, mean_average_precision
 from darknet_builder.datasets import DataFile, ImageSet
 from darknet_builder.detector import Detector
-from darknet_builder.dialects import DIALECTS
 from darknet_builder.errors import InputError, MissingExtraError
 from darknet_builder.evaluation import MAP_NMS, MAP_THRESHOLD, find_boxes
 from darknet_builder.evaluation_coco import CocoResult, coco_average_precision, load_pycocotools
@@ -22,6 +22,7 @@ from darknet_builder.images import RESIZE_MODES
 from darknet_builder.layers.region import Region
 from darknet_builder.network import build_network
 from darknet_builder.output import STDOUT, check_folder, write_json
+from darknet_builder.processes import Crew, crew_of
 from darknet_builder.progress import Progress
 from darknet_builder.summary import align_columns
 from darknet_builder.weights import load_weights
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="FILE", help="the .data file")
     parser.add_argument("--split", default="valid", metavar="KEY", help="which of its lists (default: %(default)s)")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
-    parser.add_argument("--skip-bad-labels", action="store_true", help="leave bad lines of label files out, and count")
+    add_skip_bad_labels(parser)
     _add_model(parser.add_argument_group("model"))
     rules = parser.add_argument_group("rules")
     rules.add_argument("--points", type=int, choices=POINTS, default=0,
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rules.add_argument("--resize", choices=RESIZE_MODES, help="how images are fitted (default: the cfg's way)")
     rules.add_argument("--no-coco", action="store_true", help="Darknet's numbers alone")
     results = parser.add_argument_group("results")
-    results.add_argument("--json", metavar="FILE", help="all numbers of all classes; - for stdout, without the table")
+    add_json(results, "all numbers of all classes")
     results.add_argument("--plot", metavar="FILE", help="precision-recall curves, as PNG, SVG or PDF")
     results.add_argument("--quiet", action="store_true", help="no progress and no table")
 
@@ -76,11 +77,10 @@ def _add_model(model: argparse._ArgumentGroup) -> None:
     model.add_argument("--cfg", required=True, metavar="FILE", help="the network")
     model.add_argument("--weights", required=True, metavar="FILE", help="its weights")
     model.add_argument("--names", metavar="FILE", help="class names, instead of those of --data")
-    model.add_argument("--width", type=int, metavar="PIXELS", help="of the network's input (default: the cfg's)")
-    model.add_argument("--height", type=int, metavar="PIXELS", help="likewise")
-    model.add_argument("--dialect", choices=DIALECTS, default="alexeyab", help="whose Darknet (default: %(default)s)")
-    model.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: cpu)")
-    model.add_argument("--batch", type=int, default=1, metavar="N", help="images at once (default: %(default)s)")
+    add_input_size(model)
+    add_dialect(model)
+    add_device(model)
+    add_batch(model)
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
@@ -90,13 +90,21 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     data = DataFile.read(args.data)
     if args.names is not None:
         data = data.having("names", str(Path(args.names).absolute()))
+    with crew_of(args.device) as crew:
+        return _evaluate(args, data, crew, out)
+
+
+def _evaluate(args: argparse.Namespace, data: DataFile, crew: Crew, out: TextIO) -> int:
     network = build_network(args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False)
-    detector = Detector(network, threshold=args.threshold, nms=args.nms, resize=args.resize, device=args.device,
+    detector = Detector(network, threshold=args.threshold, nms=args.nms, resize=args.resize, device=crew.device,
                         batch=args.batch)
     task = _Task.plan(args, data, detector)
     load_weights(network, args.weights)
-    with Progress(len(task.images), "images", quiet=args.quiet or args.json == STDOUT, out=out) as progress:
-        report = task.run(progress)
+    quiet = args.quiet or args.json == STDOUT or not crew.leads
+    with Progress(len(crew.share(task.images)), "images", quiet=quiet, out=out) as progress:
+        report = task.run(progress, crew)
+        if report is None:
+            return 0
         write_json(args.json, report.to_dict(args), out)
         if args.plot is not None:
             plot_curves(report.darknet, args.plot, f"{Path(args.data).stem}, IoU {args.iou:g}")
@@ -211,17 +219,21 @@ class _Task:
         return cls(args, detector, names, images, data.load("difficult", **load) if "difficult" in data.options
                    else None)
 
-    def run(self, progress: Progress) -> _Report:
-        """Find boxes, and count."""
+    def run(self, progress: Progress, crew: Crew) -> _Report | None:
+        """Find boxes in this process's share of the images; the leader counts, the others have no report."""
         args, detector = self.args, self.detector
-        coco = not args.no_coco and _has_pycocotools(progress)
+        coco = crew.leads and not args.no_coco and _has_pycocotools(progress)
         found: list[ImageBoxes] = []
         started = time.perf_counter()
-        for boxes in find_boxes(detector.network, self.images, difficult=self.difficult, threshold=detector.threshold,
-                                nms=detector.nms, resize=detector.resize, batch=detector.batch):
+        difficult = None if self.difficult is None else crew.share(self.difficult)
+        for boxes in find_boxes(detector.network, crew.share(self.images), difficult=difficult, nms=detector.nms,
+                                threshold=detector.threshold, resize=detector.resize, batch=detector.batch):
             found.append(boxes)
             progress.advance()
+        found = crew.gather(found)
         seconds = time.perf_counter() - started
+        if not crew.leads:
+            return None
         result = mean_average_precision(found, self.names, iou=args.iou, points=args.points,
                                         confidence=args.confidence)
         return _Report(self.images, result, coco_average_precision(found, self.names) if coco else None, seconds)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from darknet_builder.arguments import CFG_HELP, add_dialect, add_input_size, add_json
 from darknet_builder.detections import read_names
-from darknet_builder.dialects import DIALECTS
 from darknet_builder.errors import InputError
 from darknet_builder.export import FORMATS, ExportReport, ExportSettings, export_network
 from darknet_builder.images import RESIZE_MODES
@@ -38,18 +38,17 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("cfg", metavar="CFG", help="the network: .cfg, .safetensors or .pt")
+    parser.add_argument("cfg", metavar="CFG", help=f"{CFG_HELP}, or a .safetensors or .pt file")
     parser.add_argument("weights", nargs="?", metavar="WEIGHTS", help="its weights, unless CFG holds them")
     parser.add_argument("--format", choices=list(FORMATS), help="of the file (default: as --output ends, or onnx)")
     parser.add_argument("--output", metavar="FILE", help="the file (default: CFG's name, here)")
     parser.add_argument("--names", metavar="FILE", help="class names, one a line, for the file's metadata")
-    parser.add_argument("--width", type=int, metavar="PIXELS", help="of the network's input (default: the cfg's)")
-    parser.add_argument("--height", type=int, metavar="PIXELS", help="likewise")
-    parser.add_argument("--dialect", choices=DIALECTS, default="alexeyab", help="whose Darknet (default: %(default)s)")
+    add_input_size(parser)
+    add_dialect(parser)
     parser.add_argument("--fold", action="store_true", help="fold batch norm into the weights; ONNX always does")
     parser.add_argument("--image", action="append", default=[], metavar="FILE",
                         help="a photograph that the file is tried on; may be given again")
-    parser.add_argument("--json", metavar="FILE", help="the report as JSON; - for stdout, instead of the text")
+    add_json(parser, "the report")
     graph = parser.add_argument_group("graphs (onnx, pt2, torchscript)")
     graph.add_argument("--level", choices=LEVELS, default="raw", help="where the graph ends (default: %(default)s)")
     graph.add_argument("--batch", type=int, default=1, metavar="N", help="images a call (default: %(default)s)")

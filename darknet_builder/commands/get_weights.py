@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +10,11 @@ from dataclasses import asdict
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
+from darknet_builder.arguments import add_json
 from darknet_builder.downloads import Download, Progress, download
 from darknet_builder.errors import InputError
 from darknet_builder.official_weights import OfficialFile, find_official, official_files
+from darknet_builder.output import STDOUT, check_folder, write_json
 
 HELP = "fetch official weights, checked"
 EXAMPLES = """\
@@ -36,17 +37,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="of the weights or of their file")
     parser.add_argument("--list", action="store_true", help="show what there is, and fetch nothing")
-    parser.add_argument("--output", metavar="DIR", default="weights", help="folder to put them in (default: weights)")
+    parser.add_argument("--output", metavar="DIR", default="weights", help="where to (default: %(default)s)")
     parser.add_argument("--mirror", metavar="URL", help="fetch URL/FILE instead of the official address")
-    parser.add_argument("--json", action="store_true", help="answer as JSON")
+    add_json(parser, "the list, or what was fetched")
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write the list, or fetch and say what is where."""
+    check_folder(args.json)
     entries = [find_official(name) for name in dict.fromkeys(args.names)]
     if args.list:
         shown = entries or list(official_files().values())
-        out.write(_json([_entry_data(entry) for entry in shown]) if args.json else _table(shown))
+        write_json(args.json, [_entry_data(entry) for entry in shown], out)
+        if args.json != STDOUT:
+            out.write(_table(shown))
         return 0
     if not entries:
         raise InputError("which weights? give a name; --list shows all")
@@ -56,10 +60,9 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         with _progress_bar(entry.file) as progress:
             result = download(urls, f"{args.output}/{entry.file}", entry.expected, progress)
         done.append(asdict(result) | {"name": entry.name, "path": str(result.path)})
-        if not args.json:
+        if args.json != STDOUT:
             out.write(_line(result))
-    if args.json:
-        out.write(_json(done))
+    write_json(args.json, done, out)
     return 0
 
 
@@ -114,7 +117,3 @@ def _notes(entry: OfficialFile) -> Iterator[str]:
 
 def _entry_data(entry: OfficialFile) -> dict[str, Any]:
     return asdict(entry) | {"sizes": entry.expected.sizes}
-
-
-def _json(data: list[dict[str, Any]]) -> str:
-    return json.dumps(data, indent=2) + "\n"

@@ -9,8 +9,8 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor
 
+from darknet_builder.arguments import CFG_HELP, add_dialect, add_seed
 from darknet_builder.checkpoints import load_checkpoint
-from darknet_builder.dialects import DIALECTS
 from darknet_builder.errors import InputError, WeightsError, did_you_mean
 from darknet_builder.extras import load_extra
 from darknet_builder.files import atomic_path
@@ -35,13 +35,13 @@ _BINS = 60
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("cfg", metavar="CFG", help="the network")
+    parser.add_argument("cfg", metavar="CFG", help=CFG_HELP)
     parser.add_argument("--state", action="append", metavar="STATE", help="see below (default: darknet)")
     parser.add_argument("--names", default="*.conv.weight", metavar="PATTERN",
                         help="which parameters (default: %(default)s)")
     parser.add_argument("--output", required=True, metavar="PNG", help="where to")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of drawn weights (default: %(default)s)")
-    parser.add_argument("--dialect", choices=DIALECTS, default="alexeyab", help="whose Darknet (default: %(default)s)")
+    add_seed(parser, "drawn weights")
+    add_dialect(parser)
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:

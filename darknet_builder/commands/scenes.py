@@ -10,8 +10,9 @@ from darknet_builder.scenes import SCENE_NAMES, SCENE_SIZE, write_scenes
 
 HELP = "draw a data set of scenes with shapes, to try a training on"
 EXAMPLES = f"""\
-The objects are {', '.join(SCENE_NAMES)}: turned, shaded, partly covered, over textured backgrounds. Every scene follows
-from its number and its list: the same command draws the same pictures, and no scene of train is in valid.
+The objects are {', '.join(SCENE_NAMES)}:
+turned, shaded, partly covered, over textured backgrounds. Every scene follows from its number and its list: the same
+command draws the same pictures, and no scene of train is in valid.
 
 examples:
   darknet-builder scenes --output scenes

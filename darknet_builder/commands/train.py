@@ -12,10 +12,10 @@ from typing import TextIO
 import numpy as np
 import torch
 
+from darknet_builder.arguments import add_device, add_dialect, add_precision, add_seed, add_skip_bad_labels
 from darknet_builder.augmentation import AugmentRule, Sample
 from darknet_builder.average_precision import mean_average_precision
 from darknet_builder.datasets import DataFile, ImageSet
-from darknet_builder.dialects import DIALECTS
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.evaluation import find_boxes
 from darknet_builder.drawing import class_color
@@ -70,12 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rules.add_argument("--max-batches", type=int, metavar="N", help="steps, instead of the cfg's max_batches=")
     rules.add_argument("--init", action="append", default=[], metavar="[SECTION=]METHOD", help="see below")
     rules.add_argument("--lr", action="append", default=[], metavar="PATTERN=FACTOR", help="see below")
-    rules.add_argument("--seed", type=int, default=0, metavar="N", help="of everything drawn (default: %(default)s)")
-    rules.add_argument("--dialect", choices=DIALECTS, default="alexeyab", help="whose Darknet (default: %(default)s)")
-    rules.add_argument("--skip-bad-labels", action="store_true", help="leave out what is wrong in label files")
+    add_seed(rules, "everything drawn")
+    add_dialect(rules)
+    add_skip_bad_labels(rules)
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 (default: %(default)s)")
-    machine.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: %(default)s")
+    add_device(machine)
+    add_precision(machine, PRECISIONS, "fp32")
     machine.add_argument("--workers", type=int, default=1, metavar="N",
                          help="processes that prepare images; 0: none (default: %(default)s)")
     machine.add_argument("--threads", type=int, metavar="N", help="of torch (default: as many as there are cores)")

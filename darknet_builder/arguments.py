@@ -1,0 +1,66 @@
+"""Options that several commands take: each has one name, one meaning and one text."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from darknet_builder.dialects import DIALECTS
+from darknet_builder.output import STDOUT
+
+CFG_HELP = "the network: a .cfg, or the name of one that comes with the project (yolov4-tiny)"
+WEIGHTS_HELP = "its .weights, .safetensors or .pt file"
+_PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
+
+
+def add_dialect(parser: argparse._ActionsContainer) -> None:
+    """``--dialect``."""
+    parser.add_argument("--dialect", choices=tuple(DIALECTS), default="alexeyab",
+                        help="whose Darknet (default: %(default)s)")
+
+
+def add_input_size(parser: argparse._ActionsContainer) -> None:
+    """``--width`` and ``--height``."""
+    parser.add_argument("--width", type=int, metavar="PIXELS", help="of the network's input (default: the cfg's)")
+    parser.add_argument("--height", type=int, metavar="PIXELS", help="likewise")
+
+
+def add_device(parser: argparse._ActionsContainer) -> None:
+    """``--device``."""
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: %(default)s)")
+
+
+def add_batch(parser: argparse._ActionsContainer) -> None:
+    """``--batch``."""
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at once (default: %(default)s)")
+
+
+def add_precision(parser: argparse._ActionsContainer, choices: Sequence[str], default: str, text: str = "") -> None:
+    """``--precision``: training has PyTorch's short words, detection the long ones, and each takes the other's too."""
+    words = _PRECISIONS | {long: short for short, long in _PRECISIONS.items()}
+    parser.add_argument("--precision", choices=choices, default=default, help=f"{text}(default: %(default)s)",
+                        type=lambda word: word if word in choices else words.get(word, word))
+
+
+def add_skip_bad_labels(parser: argparse._ActionsContainer) -> None:
+    """``--skip-bad-labels``."""
+    parser.add_argument("--skip-bad-labels", action="store_true", help="leave out what is wrong in label files")
+
+
+def add_seed(parser: argparse._ActionsContainer, what: str) -> None:
+    """``--seed``."""
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help=f"of {what} (default: %(default)s)")
+
+
+def add_json(parser: argparse._ActionsContainer, what: str) -> None:
+    """``--json [FILE]``: None without the option, ``STDOUT`` without a file."""
+    parser.add_argument("--json", nargs="?", const=STDOUT, type=_json_file, metavar="FILE",
+                        help=f"{what} as JSON: in place of the text, or in FILE (.json)")
+
+
+def _json_file(text: str) -> str:
+    """Another suffix is more likely the word after ``--json`` than a file to be written, or overwritten."""
+    if text != STDOUT and Path(text).suffix.lower() != ".json":
+        raise argparse.ArgumentTypeError(f"{text} does not end in .json; name such a file, or write --json last")
+    return text
