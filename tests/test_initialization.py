@@ -43,11 +43,13 @@ def test_rules_by_section() -> None:
 
 
 @pytest.mark.parametrize("text, message", [
-    ("kaimin", "--init kaimin: expected one of darknet, kaiming, xavier, normal; did you mean 'kaiming'?"),
+    ("kaimin", "--init kaimin: expected one of darknet, kaiming, xavier, normal, prior; did you mean 'kaiming'?"),
     ("conected=xavier", "there is no section [conected]; did you mean 'connected'?"),
     ("normal", "--init normal: expected normal:MEAN,STD, such as normal:0,0.01"),
     ("normal:0,-1", "expected a standard deviation above 0"),
     ("xavier:1", "xavier takes no numbers"),
+    ("prior:1", "--init prior:1: expected prior:P with P between 0 and 1, such as prior:0.01"),
+    ("prior", "--init prior: expected prior:P"),
 ])
 def test_mistakes(text: str, message: str) -> None:
     """Each with what was expected."""
@@ -60,3 +62,30 @@ def test_a_section_that_is_not_there() -> None:
     """It would change nothing."""
     with pytest.raises(InputError, match=r"--init lstm=xavier: the network has no \[lstm\]"):
         initialize(build_network(CFG), [InitRule.parse("lstm=xavier")])
+
+
+def test_prior() -> None:
+    """Every place begins with that objectness, in every anchor; nothing else changes."""
+    torch.manual_seed(0)
+    text = CFG.split("[connected]")[0].replace("filters=32\nsize=3\npad=1", "filters={}\nsize=3\npad=1")
+    for head, values, index in (("[yolo]\nmask=0,1\nanchors=2,2,4,4\nnum=2\nclasses=3\n", 8, 4),
+                                ("[Gaussian_yolo]\nmask=0,1\nanchors=2,2,4,4\nnum=2\nclasses=3\n", 12, 8),
+                                ("[region]\nanchors=2,2,4,4\nnum=2\nclasses=3\n", 8, 4)):
+        network = build_network(text.format(2 * values) + head)
+        section = head[1:head.index("]")]
+        initialize(network, [InitRule.parse(f"{section}=prior:0.01"), InitRule.parse("normal:0,0.01")])
+        bias = network.get_parameter("layers.1.conv.bias").view(2, values)
+        assert torch.sigmoid(bias[:, index]).tolist() == pytest.approx([.01, .01])
+        assert bias.count_nonzero() == 2
+
+
+def test_prior_needs_a_head_and_a_plain_convolution() -> None:
+    """One line each."""
+    with pytest.raises(InputError, match=r"^--init prior: expected a network with \[yolo\], "):
+        initialize(build_network(CFG), [InitRule.parse("prior:0.01")])
+    with pytest.raises(InputError, match="^--init connected=prior: expected a network with"):
+        initialize(build_network(CFG), [InitRule.parse("connected=prior:0.01")])
+    text = CFG.split("[convolutional]\nfilters=32")[0].replace("filters=64", "filters=8")
+    network = build_network(text + "[yolo]\nmask=0\nanchors=2,2\nnum=1\nclasses=3\n")
+    with pytest.raises(InputError, match="^--init prior: expected a convolution without batch_normalize before each"):
+        initialize(network, [InitRule.parse("prior:0.01")])

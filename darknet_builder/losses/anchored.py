@@ -48,7 +48,8 @@ class AnchorDeltas(ABC):
         best, best_truth = best_overlaps(self.boxes, self.truths, self.raw_shape[0])
         self._write_background(best, best_truth)
         confident = (best > self.options.truth_thresh).nonzero().flatten()
-        self._write_confident(confident, best_truth[confident], best[confident])
+        if len(confident):  # rare: most cfgs say truth_thresh=1
+            self._write_confident(confident, best_truth[confident], best[confident])
         places, truths = self._positives()
         self.overlaps = self._metric(self.boxes[places], self.truths[truths, 1:5])
         self._add_box_deltas(places, truths)
