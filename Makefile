@@ -12,7 +12,7 @@ NAMES     ?= cfg/shapes.names
 SOURCE    ?= docs/images/scenes
 OUTPUT    ?= output
 
-.PHONY: detect test parity check train export-table clean
+.PHONY: detect test parity check docs train export-table clean
 
 detect: $(VENV)/.run ## detect objects: CFG=... WEIGHTS=... NAMES=... SOURCE=... OUTPUT=...
 	$(BIN)/python scripts/detect.py $(SOURCE) --cfg $(CFG) --weights $(WEIGHTS) --names $(NAMES) --output $(OUTPUT)
@@ -26,6 +26,10 @@ parity: $(VENV)/.dev ## every number of the parity pack (PACK=DIR)
 check: $(VENV)/.dev ## lint and types
 	$(BIN)/python -m flake8
 	$(BIN)/python -m mypy
+
+docs: $(VENV)/.dev ## the documentation as a site: build/docs/index.html
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
 
 train: $(VENV)/.dev ## train the bundled detector anew, on scenes that are drawn for it
 	$(BIN)/python scripts/scenes.py --output $(OUTPUT)/scenes --train 12000 --valid 500

@@ -251,6 +251,13 @@ def test_no_model(run: Run, model: list[str], monkeypatch: pytest.MonkeyPatch, t
         PREFIX + f"which weights? give --weights FILE that belongs to --cfg {model[1]}"])
 
 
+def test_one_file_for_the_model(run: Run, model: list[str]) -> None:
+    """What export writes needs neither --weights nor --names."""
+    assert main(["export", model[1], model[3], "--names", model[5], "--output", "toy.pt"]) == 0
+    status, out, _ = run("shots", "--cfg", "toy.pt", "--no-images", own=True)
+    assert (status, out[-4:-1]) == (0, run("shots", "--no-images")[1][:-1])
+
+
 def test_an_option_that_is_no_choice(run: Run) -> None:
     """argparse's own word, in one line."""
     status, _, err = run("shots", "--resize", "crop")

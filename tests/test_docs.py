@@ -1,9 +1,11 @@
-"""Every code block of docs/*.md runs, and prints what the page shows.
+"""Every code block of README.md and docs/ runs, and prints what the page shows.
 
 - ``python`` blocks run in order, in one namespace a page. What one prints must stand in a ``text`` block right after
   it, and a ``text`` block must follow one.
-- ``console`` blocks hold commands after ``$ `` and, under each, what it writes; ``...`` stands for anything.
+- ``console`` blocks hold commands after ``$ `` and, under each, what it writes; ``...`` stands for anything. A command
+  must succeed, say ``error:``, or be followed by ``$ echo $?`` with the exit status.
 - ``cfg`` blocks must parse.
+- ``{...}`` blocks are Sphinx's own; ``test_docs_site`` holds them.
 - Anything else needs ``<!-- not run: the reason -->`` on the line before it.
 """
 
@@ -16,6 +18,7 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -25,11 +28,13 @@ from typing import Any
 import pytest
 import torch
 
-from darknet_builder import parse_cfg
+from darknet_builder import cli, parse_cfg
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 PROGRAM = [sys.executable, "-c", "import sys; from darknet_builder.cli import main; sys.exit(main())"]
+LAST_STATUS = "echo $?"
 _FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
 _NOT_RUN = re.compile(r"<!-- not run: .+ -->\s*\Z")
 
@@ -90,7 +95,7 @@ def check_page(page: str, text: str) -> int:
             need(shown or not printed, block, f"prints what the page does not show:\n{printed}")
         elif block.language == "console":
             run_console(block)
-        else:
+        elif not re.fullmatch(r"\{[\w-]+\}.*", block.language):
             need(block.language == "cfg", block, f"a block of {block.language!r} is not run")
             parse_cfg(block.code)
     return len(blocks)
@@ -106,14 +111,39 @@ def run_python(block: Fence, namespace: dict[str, Any]) -> str:
 
 def run_console(block: Fence) -> None:
     """Each command, and what stands under it."""
-    for command, expected in commands(block):
-        program, *words = shlex.split(command)
-        known = {"python": [sys.executable], "darknet-builder": PROGRAM}
-        need(program in known, block, f"{program} is not run; begin with {' or '.join(known)}")
-        result = subprocess.run([*known[program], *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                check=False)
-        compare(block, expected, result.stdout)
-        need(result.returncode == 0 or "error:" in expected, block, f"exit status {result.returncode}")
+    shown = list(commands(block))
+    status = 0
+    for (command, expected), (following, _) in zip_longest(shown, shown[1:], fillvalue=("", "")):
+        if command == LAST_STATUS:
+            compare(block, expected, f"{status}\n")
+            continue
+        status, written = run_command(block, command)
+        compare(block, expected, written)
+        need(status == 0 or "error:" in expected or following == LAST_STATUS, block, f"exit status {status}")
+
+
+def run_command(block: Fence, command: str) -> tuple[int, str]:
+    """(exit status, what it writes)."""
+    program, *words = shlex.split(command)
+    known = {"python": [sys.executable], "darknet-builder": PROGRAM}
+    need(program in known, block, f"{program} is not run; begin with {' or '.join(known)}")
+    if program == "darknet-builder" and words[:1] != ["train"]:  # which seeds, and starts processes
+        return run_here(words)
+    result = subprocess.run([*known[program], *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            check=False)
+    return result.returncode, result.stdout
+
+
+def run_here(words: list[str]) -> tuple[int, str]:
+    """``darknet-builder`` without the seconds that importing PyTorch takes."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), warnings.catch_warnings():
+        warnings.simplefilter("default")  # as in a process of its own; the suite makes errors of some
+        try:
+            status = cli.main(words)
+        except SystemExit as end:  # argparse, after --help or a wrong option
+            status = int(end.code or 0)
+    return status, out.getvalue()
 
 
 def commands(block: Fence) -> Iterator[tuple[str, str]]:
@@ -132,19 +162,19 @@ def compare(block: Fence, expected: str, got: str) -> None:
 
 # ---- the pages ----------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
-def test_page(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_page(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        check_page(f"docs/{page.name}", page.read_text(encoding="utf-8"))
+        check_page(name, (ROOT / name).read_text(encoding="utf-8"))
 
 
 def test_there_are_pages() -> None:
-    assert "lessons.md" in [page.name for page in PAGES]
+    assert {"README.md", "docs/detect.md", "docs/lessons.md", "docs/reference/networks.md"} <= set(NAMES)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
@@ -175,6 +205,19 @@ a
 $ python -c "pass"
 ```
 
+```console
+$ darknet-builder dump no.cfg
+darknet-builder: error: no.cfg: no such cfg file
+$ darknet-builder classify --threshold
+...
+$ echo $?
+2
+```
+
+```{toctree}
+page
+```
+
 ```cfg
 [net]
 width=8
@@ -188,7 +231,7 @@ rm -rf /
 
 
 def test_a_good_page() -> None:
-    assert check_page("page", GOOD) == 5
+    assert check_page("page", GOOD) == 7
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [
@@ -201,7 +244,9 @@ def test_a_good_page() -> None:
     ("$ python -c \"pass\"", "$ python -c \"import sys; sys.exit(3)\"", "page:16: exit status 3"),
     ("$ python -c \"pass\"", "$ rm x", "page:16: rm is not run; begin with python or darknet-builder"),
     ("$ python -c \"print('a'); print('b')\"\n", "", "page:16: begin with a command after '$ '"),
-    ("<!-- not run: needs a GPU -->\n", "", "page:28: a block of 'sh' is not run"),
+    ("$ echo $?\n2\n", "$ echo $?\n1\n", "page:23: expected\n1\n\ngot\n2\n"),
+    ("$ echo $?\n2\n", "", "page:23: exit status 2"),
+    ("<!-- not run: needs a GPU -->\n", "", "page:41: a block of 'sh' is not run"),
 ])
 def test_a_bad_page(old: str, new: str, message: str) -> None:
     assert old in GOOD

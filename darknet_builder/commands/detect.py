@@ -25,6 +25,7 @@ from darknet_builder.errors import ImageError, InputError
 from darknet_builder.files import write_text
 from darknet_builder.images import RESIZE_MODES, load_opencv, open_video, write_image, write_video
 from darknet_builder.inference import add_speed_options
+from darknet_builder.model_files import is_model_file
 from darknet_builder.pipeline import Outcome, Unreadable, stream
 from darknet_builder.progress import Progress
 from darknet_builder.resources import default_model
@@ -55,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("source", nargs="+", metavar="SOURCE", help="image, video, folder or quoted glob")
     model = parser.add_argument_group("model")
-    model.add_argument("--cfg", metavar="FILE", help="the network (default: the bundled one)")
+    model.add_argument("--cfg", metavar="FILE", help="the network (default: the bundled one); a .safetensors or .pt "
+                       "file of 'export' brings its weights and names")
     model.add_argument("--weights", metavar="FILE", help="its weights (default: the bundled ones)")
     model.add_argument("--names", metavar="FILE", help="class names, one a line (default: class 0, class 1, ...)")
     add_input_size(model)
@@ -105,7 +107,7 @@ def make_detector(args: argparse.Namespace) -> Detector:
         cfg, weights, names = DEFAULT_CFG, DEFAULT_WEIGHTS, names or DEFAULT_NAMES
     if cfg is None:
         raise InputError("which network? give --cfg FILE, --weights FILE and, for the classes' names, --names FILE")
-    if weights is None:
+    if weights is None and not is_model_file(cfg):
         raise InputError(f"which weights? give --weights FILE that belongs to --cfg {cfg}")
     return Detector(cfg, weights, names, threshold=args.threshold, nms=args.nms, resize=args.resize, width=args.width,
                     height=args.height, dialect=args.dialect, device=args.device, batch=args.batch,
