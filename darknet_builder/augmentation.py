@@ -73,18 +73,24 @@ class AugmentRule:
         most = MOSAIC_IMAGES if self.mosaic else 2 if self.mixup else 1
         return most if most > 1 and random.random() < .5 else 1
 
+    def make(self, random: np.random.Generator, sources: Sequence[Sample], net_size: tuple[int, int]) -> Sample:
+        """One training sample: ``make_sample``."""
+        return make_sample(random, self, sources, net_size)
+
 
 @dataclass(frozen=True)
 class Sample:
-    """An image of the network's size and its boxes.
+    """An image and what is in it.
 
     Attributes:
         image: (H, W, 3) uint8, blue, green, red.
         boxes: (T, 5) float32, rows x, y, w, h (centre and size, relative to the image), class.
+        shares: (C,) float32, how much of each class it is; None for detectors.
     """
 
     image: np.ndarray
     boxes: np.ndarray
+    shares: np.ndarray | None = None
 
 
 def make_sample(random: np.random.Generator, rule: AugmentRule, sources: Sequence[Sample],
@@ -152,7 +158,7 @@ def _augment(random: np.random.Generator, rule: AugmentRule, source: Sample, net
     """One image through one crop, with its colours."""
     boxes = _move_boxes(source.boxes, source.image, crop, net_size)
     random.shuffle(boxes)
-    image = _distort(random, rule, _cut(source.image, crop, net_size))
+    image = distort(random, _cut(source.image, crop, net_size), rule.hue, rule.saturation, rule.exposure)
     return Sample(_disturb(random, rule, image, boxes), boxes)
 
 
@@ -197,19 +203,20 @@ def _within(low: np.ndarray, high: np.ndarray, classes: np.ndarray, least: np.nd
 # ---- colours, noise, blur -----------------------------------------------------------------------------
 
 
-def _distort(random: np.random.Generator, rule: AugmentRule, image: np.ndarray) -> np.ndarray:
-    """Hue is moved, saturation and value are multiplied, all on 8 bits."""
+def distort(random: np.random.Generator, image: np.ndarray, hue: float, saturation: float, exposure: float
+            ) -> np.ndarray:
+    """Hue is moved, saturation and value are multiplied, all on 8 bits; by up to what is given."""
     cv2 = load_opencv()
-    hue = random.uniform(-rule.hue, rule.hue)
-    saturation, exposure = _rand_scale(random, rule.saturation), _rand_scale(random, rule.exposure)
-    if (hue, saturation, exposure) == (0, 1, 1):
+    shift = random.uniform(-hue, hue)
+    factors = rand_scale(random, saturation), rand_scale(random, exposure)
+    if (shift, *factors) == (0, 1, 1):
         return image
     planes = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(np.float32)
-    planes = planes * np.array([1, saturation, exposure], np.float32) + np.array([_HUE_RANGE * hue, 0, 0], np.float32)
+    planes = planes * np.array([1, *factors], np.float32) + np.array([_HUE_RANGE * shift, 0, 0], np.float32)
     return np.asarray(cv2.cvtColor(planes.round().clip(0, 255).astype(np.uint8), cv2.COLOR_HSV2BGR))
 
 
-def _rand_scale(random: np.random.Generator, most: float) -> float:
+def rand_scale(random: np.random.Generator, most: float) -> float:
     """Between 1 and ``most``, or one over that (utils.c:892)."""
     scale = random.uniform(1, most) if most != 1 else 1.0
     return float(scale if random.random() < .5 else 1 / scale)

@@ -103,6 +103,18 @@ class DataFile:
         return tuple(read_names(self.file("names"))) if "names" in self.options else None
 
     @property
+    def top(self) -> int:
+        """``top=``: among how many of a classifier's answers the right one is to be; 5 without it (classifier.c).
+
+        Raises:
+            DataError: located, when it is no number.
+        """
+        text = self.options.get("top", "5")
+        if not text.isdecimal() or int(text) < 1:
+            raise self.error("expected a whole number of 1 or more", "top")
+        return int(text)
+
+    @property
     def class_map(self) -> list[int] | None:
         """Which of the network's classes each class of the labels is; None without ``map=`` (validate_detector).
 
@@ -229,7 +241,7 @@ def load_images(path: str | Path, classes: int, *, skip_bad_labels: bool = False
     paths = read_image_list(path)[:limit]
     for image in paths:
         label_path = find_labels(image)
-        boxes, bad = (_no_boxes(), 0) if label_path is None else read_labels(
+        boxes, bad = (no_boxes(), 0) if label_path is None else read_labels(
             label_path, classes, skip_bad=skip_bad_labels)
         images.append(LabelledImage(image, boxes, label_path))
         skipped += bad
@@ -245,15 +257,24 @@ def read_image_list(path: str | Path) -> list[Path]:
     Raises:
         DataError: for a list that cannot be read or is empty; located, with a count, when images are missing.
     """
+    return [image for _, _, image in list_images(path)]
+
+
+def list_images(path: str | Path) -> list[tuple[int, str, Path]]:
+    """The images that a list names, with number and text of their lines.
+
+    Raises:
+        DataError: as for ``read_image_list``.
+    """
     folder = Path(path).parent
-    images: list[Path] = []
+    images: list[tuple[int, str, Path]] = []
     missing: list[tuple[int, str]] = []
     for number, line in _lines(path, "a list of images"):
         found = next((place for place in (folder / line, Path(line)) if place.is_file()), None)
         if found is None:
             missing.append((number, line))
         else:
-            images.append(found)
+            images.append((number, line, found))
     if missing:
         number, line = missing[0]
         others = f"; {len(missing)} of its {len(missing) + len(images)} images are missing" if missing[1:] else ""
@@ -301,7 +322,7 @@ def read_labels(path: str | Path, classes: int, *, skip_bad: bool = False) -> tu
             if not skip_bad:
                 raise DataError(f"{path}:{number}: {line!r}: {error}") from None
             skipped += 1
-    return (np.array(rows, np.float32) if rows else _no_boxes()), skipped
+    return (np.array(rows, np.float32) if rows else no_boxes()), skipped
 
 
 def _parse_label(line: str, classes: int) -> list[float]:
@@ -324,7 +345,8 @@ def _parse_label(line: str, classes: int) -> list[float]:
     return [*values, int(words[0])]
 
 
-def _no_boxes() -> np.ndarray:
+def no_boxes() -> np.ndarray:
+    """(0, 5) float32: nothing is in the image."""
     return np.zeros((0, LABEL_VALUES), np.float32)
 
 

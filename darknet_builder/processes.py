@@ -1,24 +1,36 @@
-"""Several processes that train one network together, as ``torchrun`` starts them; on torch.distributed throughout."""
+"""Several processes that work together, as ``torchrun`` starts them; on torch.distributed throughout.
+
+They train one network, each on its part of every batch; or each works through its share of a long list.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, cast
+from datetime import timedelta
+from itertools import chain, zip_longest
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from darknet_builder.devices import find_device
+
+_PATIENCE = timedelta(days=1)
+"""How long a process waits for the others: one may be at the validation, or have the larger images."""
+_T = TypeVar("_T")
+_NOTHING = object()
+
 
 @dataclass(frozen=True)
 class Crew:
-    """The processes of a training; one alone needs no communication.
+    """The processes of one task; one alone needs no communication.
 
     Attributes:
-        rank: of this process; 0 leads: it writes all files and validates.
+        rank: of this process; 0 leads: it writes what belongs to all, and validates.
         world: how many there are.
         device: where this process works.
     """
@@ -60,6 +72,33 @@ class Crew:
         if self.world > 1:
             distributed.barrier()
 
+    # ---- objects ------------------------------------------------------------------------------------
+
+    def share(self, whole: Sequence[_T]) -> Sequence[_T]:
+        """This process's part of a list: every ``world``-th item, from number ``rank`` on."""
+        return whole if self.world == 1 else whole[self.rank::self.world]
+
+    def gather(self, part: Sequence[_T]) -> list[_T]:
+        """What became of the shares of a list, one result an item: all in the list's order for the leader.
+
+        The other processes get nothing. All must call it.
+        """
+        if self.world == 1:
+            return list(part)
+        parts: list[Any] | None = [None] * self.world if self.leads else None
+        # Pickled objects go between the processors' memories, whatever the tensors go by.
+        distributed.gather_object(list(part), parts, group=distributed.new_group(backend="gloo", timeout=_PATIENCE))
+        turns = zip_longest(*(parts or ()), fillvalue=_NOTHING)
+        return [cast("_T", item) for item in chain.from_iterable(turns) if item is not _NOTHING]
+
+    def hand_out(self, make: Callable[[], _T]) -> _T:
+        """What the leader makes, to every process: the others need not have the file that it comes from."""
+        if self.world == 1:
+            return make()
+        made: list[Any] = [make() if self.leads else None]
+        distributed.broadcast_object_list(made, group=distributed.new_group(backend="gloo", timeout=_PATIENCE))
+        return cast("_T", made[0])
+
 
 @contextmanager
 def crew_of(device: str) -> Iterator[Crew]:
@@ -67,15 +106,19 @@ def crew_of(device: str) -> Iterator[Crew]:
 
     Args:
         device: ``cuda`` becomes the GPU of the process's number on its machine.
+
+    Raises:
+        InputError: for a device that is not there.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Crew(device=device)
         return
     own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
+    find_device(own)
     if own.startswith("cuda"):
         torch.cuda.set_device(own)
-    options: dict[str, Any] = {"backend": "nccl" if own.startswith("cuda") else "gloo"}
+    options: dict[str, Any] = {"backend": "nccl" if own.startswith("cuda") else "gloo", "timeout": _PATIENCE}
     distributed.init_process_group(**options)
     try:
         yield Crew(distributed.get_rank(), world, own)

@@ -17,6 +17,8 @@ from darknet_builder.files import atomic_path, write_text
 
 LOG_NAME = "log.jsonl"
 CHART_NAME = "chart.png"
+METRICS = {"map": "mAP@0.5", "top1": "top-1"}
+"""What a validation may measure, by the log's keys: a detector's mean average precision, a classifier's accuracy."""
 _SMOOTHING = .1
 """Darknet's share of the newest loss in the average (detector.c:318)."""
 _QUIET_PERIOD = 10.0
@@ -97,12 +99,12 @@ class RunLog:
             self._shown_at = now
             self._show(self.line(report))
 
-    def validation(self, iteration: int, score: float, numbers: Mapping[str, float]) -> None:
-        """The validation list has been looked at."""
+    def validation(self, iteration: int, metric: str, score: float, numbers: Mapping[str, float]) -> None:
+        """The validation list has been looked at; ``metric`` is one of ``METRICS``."""
         self.best = score if self.best is None else max(self.best, score)
-        self._write({"iteration": iteration, "map": score, **numbers})
-        self._add_scalars({"map": score, **numbers}, iteration)
-        self.note(f"{iteration}/{self.total}: mAP {score:.4f}, best {self.best:.4f}")
+        self._write({"iteration": iteration, metric: score, **numbers})
+        self._add_scalars({metric: score, **numbers}, iteration)
+        self.note(f"{iteration}/{self.total}: {short_name(metric)} {score:.4f}, best {self.best:.4f}")
 
     def note(self, text: str) -> None:
         """A line of its own."""
@@ -134,7 +136,7 @@ class RunLog:
         """What a person wants to know of a step."""
         parts = "".join(f" {name} {value:.3g}" for name, value in report.parts.items())
         steps = (self.total - report.iteration) * sum(seconds for _, seconds in self._rates) / len(self._rates)
-        best = "" if self.best is None else f", best mAP {self.best:.3f}"
+        best = "" if self.best is None else f", best so far {self.best:.3f}"
         return (f"{report.iteration}/{self.total}: loss {report.loss:.4g}, average {self.average or 0:.4g},{parts}, "
                 f"rate {report.rate:.3g}, {self.images_per_second:.0f} images/s, {duration(steps)} left{best}")
 
@@ -153,7 +155,7 @@ class RunLog:
         kept = [record for record in read_log(path) if record["iteration"] <= finished] if path.exists() else []
         write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
         self.average = next((record["average"] for record in reversed(kept) if "average" in record), None)
-        self.best = max((record["map"] for record in kept if "map" in record), default=None)
+        self.best = max((record[key] for record in kept for key in METRICS if key in record), default=None)
 
     def _open_scalars(self, finished: int) -> ScalarWriter | None:
         try:
@@ -171,7 +173,7 @@ class RunLog:
                 self._scalars.add_scalar(name, value, iteration)
 
     def draw_chart(self) -> None:
-        """``chart.png``: loss and mAP over the steps, as Darknet draws them."""
+        """``chart.png``: loss and score over the steps, as Darknet draws them."""
         self._file.flush()
         try:
             draw_chart(read_log(self.folder / LOG_NAME), self.folder / CHART_NAME, self.total)
@@ -197,14 +199,15 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
 
 
 def draw_chart(records: Sequence[Mapping[str, Any]], path: str | Path, total: int) -> None:
-    """The loss, its average and the mAP as a PNG.
+    """The loss, its average and the validation's score as a PNG.
 
     Raises:
         MissingExtraError: without matplotlib.
     """
     figure = load_extra("matplotlib.figure", "train").Figure(figsize=(10, 6), layout="constrained")
     steps = [record for record in records if "loss" in record]
-    scores = [record for record in records if "map" in record]
+    metric = next((key for record in records for key in METRICS if key in record), "")
+    scores = [record for record in records if metric in record]
     axes = figure.subplots()
     iterations = [record["iteration"] for record in steps]
     axes.plot(iterations, [record["loss"] for record in steps], color="tab:blue", alpha=.25, linewidth=.6)
@@ -213,12 +216,17 @@ def draw_chart(records: Sequence[Mapping[str, Any]], path: str | Path, total: in
     axes.grid(alpha=.3)
     if scores:
         right = axes.twinx()
-        right.plot([record["iteration"] for record in scores], [record["map"] for record in scores], "o-",
-                   color="tab:red", label="mAP@0.5")
-        right.set(ylabel="mAP@0.5", ylim=(0, 1))
-        right.set_title(f"mAP {scores[-1]['map']:.3f}, best {max(record['map'] for record in scores):.3f}")
+        values = [record[metric] for record in scores]
+        right.plot([record["iteration"] for record in scores], values, "o-", color="tab:red", label=METRICS[metric])
+        right.set(ylabel=METRICS[metric], ylim=(0, 1))
+        right.set_title(f"{short_name(metric)} {values[-1]:.3f}, best {max(values):.3f}")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
+
+
+def short_name(metric: str) -> str:
+    """``mAP``, ``top-1``."""
+    return METRICS[metric].partition("@")[0]
 
 
 def duration(seconds: float) -> str:

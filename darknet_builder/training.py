@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any, TextIO
 
@@ -32,6 +32,7 @@ from darknet_builder.checkpoints import (
     prune_checkpoints,
     save_checkpoint,
 )
+from darknet_builder.classifier_data import ClassifierRule
 from darknet_builder.errors import InputError
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.losses import LossMaps, LossReport, network_loss
@@ -40,7 +41,7 @@ from darknet_builder.parameter_groups import clip_weights, freeze, make_optimize
 from darknet_builder.processes import Crew
 from darknet_builder.run_log import RunLog, StepReport
 from darknet_builder.schedules import make_scheduler, rate_at
-from darknet_builder.training_data import Batch, LabelledImages, Share, StepPlan, make_loader
+from darknet_builder.training_data import Batch, LabelledImages, SampleRule, Share, StepPlan, make_loader
 from darknet_builder.training_settings import TrainSettings, check_settings, prepare_output
 from darknet_builder.weights import save_weights
 
@@ -55,12 +56,14 @@ class Score:
     """What validation gives.
 
     Attributes:
-        map: mean average precision at an overlap of 0.5, by which the best weights are chosen.
+        value: by which the best weights are chosen.
+        metric: what it is, a key of ``run_log.METRICS``.
         numbers: others, for the log.
     """
 
-    map: float
-    numbers: Mapping[str, float]
+    value: float
+    metric: str = "map"
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 Validate = Callable[[Network], Score]
@@ -73,8 +76,8 @@ class Outcome:
     Attributes:
         finished: steps.
         interrupted: whether Ctrl-C ended it.
-        best: the highest mAP seen, None without validation.
-        last: the mAP of the final weights, None without validation.
+        best: the highest score seen, None without validation.
+        last: the score of the final weights, None without validation.
     """
 
     finished: int
@@ -165,7 +168,7 @@ class Trainer:
         return iter(loader)
 
     def _plan(self) -> StepPlan:
-        return StepPlan(len(self.images), self.network, AugmentRule.of(self.network), seed=self.settings.seed,
+        return StepPlan(len(self.images), self.network, sample_rule(self.network), seed=self.settings.seed,
                         first=self.finished, last=self.total, share=Share(self.crew.rank, self.crew.world))
 
     def _step(self, batches: Iterator[Batch]) -> StepReport:
@@ -233,7 +236,7 @@ class Trainer:
     # ---- what is written ----------------------------------------------------------------------------
 
     def _after_step(self) -> float | None:
-        """Validation, weights and checkpoint where they are due; the mAP if there was a validation."""
+        """Validation, weights and checkpoint where they are due; the score if there was a validation."""
         score = None
         if not self.crew.leads:
             return None
@@ -251,8 +254,10 @@ class Trainer:
             return True
         every = self.settings.eval_every
         if every is None:
-            # Every four epochs, but not while the rate still rises (detector.c:255).
-            every = max(100, 4 * len(self.images) // self.net_options.batch)
+            # Every four epochs, or two for a classifier, but not while the rate still rises (detector.c:255,
+            # classifier.c:166).
+            epochs = 4 if self.network.heads else 2
+            every = max(100, epochs * len(self.images) // self.net_options.batch)
             if self.finished < self.net_options.schedule.burn_in:
                 return False
         return every > 0 and self.finished % every == 0
@@ -262,13 +267,13 @@ class Trainer:
         with torch.inference_mode():
             score = validate(self.network)
         self.network.train()
-        self.log.validation(self.finished, score.map, score.numbers)
-        if self.best is None or score.map > self.best:
-            self.best = score.map
+        self.log.validation(self.finished, score.metric, score.value, score.numbers)
+        if self.best is None or score.value > self.best:
+            self.best = score.value
             self._write_weights("best")
             save_checkpoint(self.settings.output / BEST, self.state())
         self.log.draw_chart()
-        return score.map
+        return score.value
 
     def _save(self) -> None:
         if not self.crew.leads:
@@ -303,13 +308,19 @@ class Trainer:
         return {"seed": self.settings.seed, "precision": self.settings.precision,
                 "number_of_training_images": len(self.images), "rates": rates}
 
-    def _restore(self) -> None:
+    def _newest_checkpoint(self) -> dict[str, Any] | None:
         paths = list_checkpoints(self.settings.output)
         if not paths:
-            return  # stopped before the first one: the same beginning gives the same training
+            return None  # stopped before the first one: the same beginning gives the same training
         state = load_checkpoint(paths[-1])
         check_same_cfg(paths[-1], state, self.network.blocks)
         check_same_run(paths[-1], state, self._facts())
+        return state
+
+    def _restore(self) -> None:
+        state = self.crew.hand_out(self._newest_checkpoint)  # which lies where the leader is
+        if state is None:
+            return
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
@@ -318,6 +329,15 @@ class Trainer:
         torch.set_rng_state(state["random"]["cpu"])
         if state["random"]["cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
+
+
+def sample_rule(network: Network) -> SampleRule:
+    """What happens to a network's training images: a detector's rule, or a classifier's.
+
+    Raises:
+        InputError: for a cfg with a rule that the network cannot have.
+    """
+    return AugmentRule.of(network) if network.heads else ClassifierRule.of(network)
 
 
 def _summarize(reports: list[LossReport], finished: int, rate: float, images: int, seconds: float,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from darknet_builder.augmentation import AugmentRule, Sample, make_sample
+from darknet_builder.augmentation import Sample
 from darknet_builder.datasets import ImageSet
 from darknet_builder.errors import CfgError, DataError
 from darknet_builder.images import load_opencv, read_image
@@ -35,6 +35,16 @@ _DEFAULT_RANDOM = 1.4
 _SIZE_STEP = 32
 
 
+class SampleRule(Protocol):
+    """What happens to training images: a detector's ``AugmentRule`` or a ``ClassifierRule``."""
+
+    def images_in(self, random: np.random.Generator) -> int:
+        """How many images each sample of a batch shows."""
+
+    def make(self, random: np.random.Generator, sources: Sequence[Sample], net_size: tuple[int, int]) -> Sample:
+        """One sample of ``net_size`` (width, height)."""
+
+
 class LabelledImages(Protocol):
     """A training set."""
 
@@ -42,7 +52,7 @@ class LabelledImages(Protocol):
         """How many images there are."""
 
     def sample(self, index: int) -> Sample:
-        """An image of any size and its boxes."""
+        """An image of any size and its boxes, or its class."""
 
     def path(self, index: int) -> str:
         """The image's file, for messages."""
@@ -90,15 +100,17 @@ class Batch:
         images: (B, H, W, 3) uint8, blue, green, red.
         boxes: one (T, 5) float32 an image, rows x, y, w, h, class.
         indices: of the images in the data set.
+        shares: (B, C) float32, how much of each class each image is; None for detectors.
     """
 
     images: Tensor
     boxes: tuple[Tensor, ...]
     indices: tuple[int, ...]
+    shares: Tensor | None = None
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory, from which copies to a GPU are quick."""
-        return Batch(self.images.pin_memory(), self.boxes, self.indices)
+        return replace(self, images=self.images.pin_memory())
 
     def inputs(self, channels: int, device: torch.device) -> Tensor:
         """(B, C, H, W) float32 in [0, 1]: red, green, blue, or grey."""
@@ -109,7 +121,7 @@ class Batch:
 
     def targets(self, device: torch.device) -> Targets:
         """What the losses take."""
-        return Targets.of_boxes(self.boxes).to(device)
+        return Targets(() if self.shares is not None else self.boxes, self.shares).to(device)
 
 
 @dataclass(frozen=True)
@@ -128,7 +140,7 @@ class StepPlan(Sampler[list[Draw]]):
     Args:
         num_images: of the data set.
         network: batch, subdivisions, size and what heads say of multi-scale.
-        rule: how many images a sample may show.
+        rule: says how many images a sample shows.
         seed: decides everything.
         first: steps that lie behind.
         last: steps in all.
@@ -139,7 +151,7 @@ class StepPlan(Sampler[list[Draw]]):
         CfgError: located, where batch, subdivisions and share do not divide.
     """
 
-    def __init__(self, num_images: int, network: Network, rule: AugmentRule, *, seed: int, first: int, last: int,
+    def __init__(self, num_images: int, network: Network, rule: SampleRule, *, seed: int, first: int, last: int,
                  share: Share | None = None) -> None:
         if num_images < 1:
             raise DataError("the training list has no images")
@@ -215,20 +227,21 @@ def _check_division(network: Network, world: int) -> None:
 class TrainingSamples(Dataset[tuple[Sample, int]]):
     """Draw -> augmented sample; what the workers run."""
 
-    def __init__(self, images: LabelledImages, rule: AugmentRule, seed: int) -> None:
+    def __init__(self, images: LabelledImages, rule: SampleRule, seed: int) -> None:
         self.images, self.rule, self.seed = images, rule, seed
 
     def __getitem__(self, draw: Draw) -> tuple[Sample, int]:
         random = np.random.default_rng((self.seed, _SAMPLE, draw.position))
         sources = [self.images.sample(index) for index in draw.indices]
-        return make_sample(random, self.rule, sources, draw.net_size), draw.indices[0]
+        return self.rule.make(random, sources, draw.net_size), draw.indices[0]
 
 
 def collate(samples: Sequence[tuple[Sample, int]]) -> Batch:
     """Samples of one size -> a batch."""
+    shares = [sample.shares for sample, _ in samples if sample.shares is not None]
     return Batch(torch.from_numpy(np.stack([sample.image for sample, _ in samples])),
                  tuple(torch.from_numpy(np.ascontiguousarray(sample.boxes)) for sample, _ in samples),
-                 tuple(index for _, index in samples))
+                 tuple(index for _, index in samples), torch.from_numpy(np.stack(shares)) if shares else None)
 
 
 def make_loader(images: LabelledImages, plan: StepPlan, *, workers: int, pinned: bool = False

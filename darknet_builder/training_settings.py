@@ -71,9 +71,9 @@ def check_settings(network: Network, settings: TrainSettings) -> None:
             raise InputError(f"{name}={number}: expected {least} or more")
     if settings.resume and settings.overwrite:
         raise InputError("resume and overwrite exclude each other: go on, or begin anew")
-    if not network.heads:
+    if not network.heads and not any(layer.section in ("softmax", "cost") for layer in network.sequence()):
         raise InputError(f"{network.blocks[0].where()}: the network has no detection head ([yolo], [Gaussian_yolo], "
-                         "[region] or [detection]): there is nothing to train for")
+                         "[region] or [detection]), and neither [softmax] nor [cost]: there is nothing to train for")
     if network.options.schedule.max_batches < 1:
         raise network.blocks[0].error("needs max_batches=, the number of steps, or --max-batches")
 

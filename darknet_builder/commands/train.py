@@ -1,4 +1,4 @@
-"""``darknet-builder train``: train a detector as Darknet does, with checkpoints from which it goes on exactly."""
+"""``darknet-builder train``: train as Darknet does, with checkpoints from which it goes on exactly."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import numpy as np
 import torch
 
 from darknet_builder.arguments import add_device, add_dialect, add_precision, add_seed, add_skip_bad_labels
-from darknet_builder.augmentation import AugmentRule, Sample
+from darknet_builder.augmentation import Sample
 from darknet_builder.average_precision import mean_average_precision
+from darknet_builder.classification import accuracies, count_classes
+from darknet_builder.classifier_data import ClassedImages, class_labels, load_classed_images
 from darknet_builder.datasets import DataFile, ImageSet
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.evaluation import find_boxes
@@ -25,12 +27,13 @@ from darknet_builder.network import Network, build_network
 from darknet_builder.parameter_groups import RatePattern
 from darknet_builder.parser import Block, parse_cfg
 from darknet_builder.processes import crew_of
-from darknet_builder.training import Outcome, Score, Trainer
-from darknet_builder.training_data import ListedImages, StepPlan, TrainingSamples
+from darknet_builder.run_log import short_name
+from darknet_builder.training import Outcome, Score, Trainer, sample_rule
+from darknet_builder.training_data import LabelledImages, ListedImages, StepPlan, TrainingSamples
 from darknet_builder.training_settings import PRECISIONS, TrainSettings
 from darknet_builder.weights import load_weights
 
-HELP = "train a detector on a Darknet data set"
+HELP = "train a detector or a classifier on a Darknet data set"
 EXAMPLES = """\
 Everything goes into --output: NAME_last.weights every 100 steps, NAME_best.weights by mAP on the validation list,
 NAME_1000.weights and so on (each 10000 from max_batches=10000 on), NAME_final.weights; checkpoints (the last three and
@@ -41,7 +44,11 @@ goes on from the last checkpoint, to the same numbers as if nothing had happened
 training starts at step 0 in any case.
 
 --init METHOD draws the weights otherwise than Darknet: kaiming, xavier, normal:MEAN,STD; with SECTION=METHOD only those
-of a kind of section. --lr PATTERN=FACTOR multiplies the rate of the parameters of that name; 0 holds them still.
+of a kind of section. --init prior:0.01 lets every place begin with that objectness: a head start from random weights.
+--lr PATTERN=FACTOR multiplies the rate of the parameters of that name; 0 holds them still.
+
+A network that ends in [softmax] or [cost] is a classifier: an image is of the class whose label (labels=, or names=)
+stands in its line of the list, and top-1 takes the place of mAP.
 
 torchrun --nproc-per-node N scripts/train.py ... trains with N processes, on one machine or several: the batch is the
 cfg's, shared out evenly, and the rate stays as it is.
@@ -96,23 +103,20 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     torch.manual_seed(args.seed)
     network = _make_network(args)
     data = DataFile.read(args.data)
-    images = _load_training(data, network, skip_bad=args.skip_bad_labels)
+    images, validate, known = _load_data(args, data, network)
     if args.show_samples:
-        write_image(args.show_samples, sample_sheet(network, ListedImages(images), args.seed))
+        write_image(args.show_samples, sample_sheet(network, images, args.seed))
         out.write(f"{args.show_samples}: {_SAMPLE_COLUMNS * _SAMPLE_ROWS} samples\n")
         return 0
     if not args.output:
         raise InputError("where to? give --output DIR")
-    validation = data.load("valid", skip_bad_labels=args.skip_bad_labels) if "valid" in data.options else None
-    validate = None if validation is None else Validator(validation, data.names)
     with crew_of(args.device) as crew:
-        trainer = Trainer(network, ListedImages(images), _settings(args, crew.device), out=out, validate=validate,
-                          crew=crew)
+        trainer = Trainer(network, images, _settings(args, crew.device), out=out, validate=validate, crew=crew)
         if crew.leads:
-            known = f"{len(validation)} to validate on" if validation is not None else "no valid= list, so no mAP"
-            out.write(f"{len(images)} images with {images.num_boxes} boxes to learn from, {known}\n")
+            out.write(known + "\n")
         outcome = trainer.run()
-        return _report(outcome, args, out if crew.leads else io.StringIO())
+        score = short_name(validate.metric) if validate is not None else ""
+        return _report(outcome, score, args, out if crew.leads else io.StringIO())
 
 
 def _settings(args: argparse.Namespace, device: str) -> TrainSettings:
@@ -123,12 +127,12 @@ def _settings(args: argparse.Namespace, device: str) -> TrainSettings:
                          overwrite=args.overwrite)
 
 
-def _report(outcome: Outcome, args: argparse.Namespace, out: TextIO) -> int:
+def _report(outcome: Outcome, score: str, args: argparse.Namespace, out: TextIO) -> int:
     """What to say at the end, and the exit status."""
     if outcome.interrupted:
         out.write(f"stopped after step {outcome.finished}; the same command with --resume goes on from here\n")
         return 130
-    scores = "" if outcome.last is None else f", mAP {outcome.last:.4f}, best {outcome.best:.4f}"
+    scores = "" if outcome.last is None else f", {score} {outcome.last:.4f}, best {outcome.best:.4f}"
     out.write(f"{outcome.finished} steps done{scores}; weights in {args.output}\n")
     return 0
 
@@ -160,6 +164,37 @@ def _with_option(block: Block, key: str, value: str) -> Block:
     return Block(block.name, {**block, key: value}, line=block.line, source=block.source, lines=lines)
 
 
+def _load_data(args: argparse.Namespace, data: DataFile, network: Network
+               ) -> tuple[LabelledImages, Validator | ClassValidator | None, str]:
+    """What to learn from, what to judge by, and a line that says so."""
+    if not network.heads:
+        return _load_classes(data, network)
+    images = _load_training(data, network, skip_bad=args.skip_bad_labels)
+    known = f"{len(images)} images with {images.num_boxes} boxes to learn from"
+    if "valid" not in data.options:
+        return ListedImages(images), None, f"{known}, no valid= list, so no mAP"
+    validation = data.load("valid", skip_bad_labels=args.skip_bad_labels)
+    return ListedImages(images), Validator(validation, data.names), f"{known}, {len(validation)} to validate on"
+
+
+def _load_classes(data: DataFile, network: Network) -> tuple[ClassedImages, ClassValidator | None, str]:
+    """The lists of a classifier, checked against the network.
+
+    Raises:
+        DataError: when its classes are not the network's.
+    """
+    labels, classes = class_labels(data), count_classes(network)
+    if len(labels) != classes:
+        raise data.error(f"there are {len(labels)} labels, but the network gives {classes} scores (filters= of its "
+                         "last layer)", "classes")
+    images = load_classed_images(data.file("train"), labels)
+    known = f"{len(images)} images of {len(labels)} classes to learn from"
+    if "valid" not in data.options:
+        return images, None, f"{known}, no valid= list, so no top-1"
+    validation = load_classed_images(data.file("valid"), labels)
+    return images, ClassValidator(validation, data.top), f"{known}, {len(validation)} to validate on"
+
+
 def _load_training(data: DataFile, network: Network, *, skip_bad: bool) -> ImageSet:
     """The training list, checked against the network.
 
@@ -179,6 +214,8 @@ def _load_training(data: DataFile, network: Network, *, skip_bad: bool) -> Image
 class Validator:
     """mAP on a list, as ``darknet detector map`` computes it."""
 
+    metric = "map"
+
     def __init__(self, images: ImageSet, names: Sequence[str] | None) -> None:
         self.images = images
         self.names = names or [f"class {index}" for index in range(images.classes)]
@@ -188,15 +225,31 @@ class Validator:
         resize = "letterbox" if network.options.letter_box else network.dialect.resize
         found = list(find_boxes(network, self.images, resize=resize, batch=_EVALUATION_BATCH))
         result = mean_average_precision(found, self.names)
-        return Score(result.mean_average_precision, {})
+        return Score(result.mean_average_precision, self.metric)
+
+
+class ClassValidator:
+    """How often the right class of a list is the likeliest, as ``darknet classifier valid`` counts it."""
+
+    metric = "top1"
+
+    def __init__(self, images: ClassedImages, top: int) -> None:
+        self.images, self.top = images, top
+
+    def __call__(self, network: Network) -> Score:
+        """Score a network in eval mode."""
+        top = min(self.top, len(self.images.labels))
+        paths, class_ids = zip(*((image.path, image.class_id) for image in self.images.images), strict=True)
+        first, among = accuracies(network, paths, class_ids, top=top, batch=_EVALUATION_BATCH)
+        return Score(first, self.metric, {} if top == 1 else {f"top{top}": among})
 
 
 # ---- a look at the samples ----------------------------------------------------------------------------
 
 
-def sample_sheet(network: Network, images: ListedImages, seed: int) -> np.ndarray:
-    """The first samples that a training would see, with their boxes: (H, W, 3) uint8."""
-    rule = AugmentRule.of(network)
+def sample_sheet(network: Network, images: LabelledImages, seed: int) -> np.ndarray:
+    """The first samples that a training would see, with their boxes or classes: (H, W, 3) uint8."""
+    rule = sample_rule(network)
     count = _SAMPLE_COLUMNS * _SAMPLE_ROWS
     plan = StepPlan(len(images), network, rule, seed=seed, first=0, last=count)
     samples = TrainingSamples(images, rule, seed)
@@ -210,6 +263,9 @@ def _with_boxes(sample: Sample, size: tuple[int, int]) -> np.ndarray:
     """A sample at the network's own size, whatever multi-scale made of it."""
     cv2 = load_opencv()
     image = np.ascontiguousarray(cv2.resize(sample.image, size))
+    if sample.shares is not None:
+        text = ", ".join(f"{class_id}: {share:.2f}" for class_id, share in enumerate(sample.shares) if share > .01)
+        cv2.putText(image, text, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, .35, (255, 255, 255), 1, cv2.LINE_AA)
     for x, y, width, height, class_id in sample.boxes.tolist():
         corners = [(round((x + side * width / 2) * size[0]), round((y + side * height / 2) * size[1]))
                    for side in (-1, 1)]
