@@ -56,6 +56,11 @@ class DetectionReport:
         self._classes.update((class_id, name) for class_id, name, _, _ in record.detections.rows())
         self._figures.append(_figure(record, source))
 
+    def extend(self, other: DetectionReport) -> None:
+        """Show what another report shows, after what is here already."""
+        self._figures.extend(other._figures)
+        self._classes.update(other._classes)
+
     def html(self) -> str:
         """The page."""
         style = "\n".join([theme_css(), read_part("base.css"), read_part("report.css"), self._colors()])

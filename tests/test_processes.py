@@ -1,49 +1,188 @@
-"""Two processes train as one does."""
+"""Two processes do as one does: they train the same network, and share out long lists."""
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from darknet_builder import cli
 from darknet_builder.checkpoints import list_checkpoints, load_checkpoint
 from darknet_builder.processes import Crew, crew_of
 from darknet_builder.run_log import read_log
+from darknet_builder.scenes import write_scenes
 from tests.training_folder import TINY_CFG, make_folder, train
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "train.py"
+ROOT = Path(__file__).parent.parent
+MODEL = ["--cfg", str(ROOT / "cfg" / "shapes.cfg"), "--weights", str(ROOT / "weights" / "shapes.weights")]
+TRAINING = ["--max-batches", "12", "--save-every", "2"]
 
 
-def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
-    """Over loopback, without batch norm, which would see other parts of a batch: equal losses and weights."""
-    data = make_folder(tmp_path)
+def start_two(script: str, *words: str) -> subprocess.Popen[str]:
+    """A script under ``torchrun``, twice, over loopback."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+               str(ROOT / "scripts" / script), *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def run_two(script: str, *words: str) -> tuple[int, str, str]:
+    """The same to its end: exit status, stdout, stderr."""
+    process = start_two(script, *words)
+    out, err = process.communicate(timeout=600)
+    return process.returncode, out, err
+
+
+# ---- training -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set, a cfg without batch norm, which would see other parts of a batch, and one process's training."""
+    folder = tmp_path_factory.mktemp("processes")
+    make_folder(folder)
     text = TINY_CFG.replace("batch_normalize=1\n", "").replace("[dropout]\nprobability=.3\n", "")
-    (tmp_path / "tiny.cfg").write_text(text)
-    options = ["--max-batches", "6", "--save-every", "6"]
-    status, _, err = train(tmp_path, *options, "--output", str(tmp_path / "one"))
+    (folder / "tiny.cfg").write_text(text)
+    status, _, err = train(folder, *TRAINING, "--output", str(folder / "one"))
     assert status == 0, err
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT),
-               "--data", str(data), "--cfg", str(tmp_path / "tiny.cfg"), "--workers", "0", "--output",
-               str(tmp_path / "two"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("6 steps done") == 1
-    one, two = ([record for record in read_log(tmp_path / name / "log.jsonl") if "loss" in record]
-                for name in ("one", "two"))
-    assert len(one) == len(two) == 6
+    return folder
+
+
+def words_for(folder: Path, name: str) -> list[str]:
+    """The options of a training of two processes."""
+    return ["--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(folder / "tiny.cfg"), "--workers", "0",
+            "--output", str(folder / name), *TRAINING]
+
+
+def assert_same_training(folder: Path, name: str) -> None:
+    """Equal losses and weights, but for the order in which floats are added."""
+    two, one = ([record for record in read_log(folder / run / "log.jsonl") if "loss" in record]
+                for run in (name, "one"))
+    assert [record["iteration"] for record in two] == [record["iteration"] for record in one] == [*range(1, 13)]
     for ours, theirs in zip(two, one, strict=True):
         for key in ("iou", "objectness", "classes", "box", "count", "rate"):
             assert ours[key] == pytest.approx(theirs[key], rel=1e-5)
-        # What Darknet prints has the mean overlap of a part's positives in it, and the parts are others here.
+    for ours, theirs in zip(two[:6], one[:6], strict=True):
+        # What Darknet prints has the mean overlap of a part's positives in it, and the parts are others here: the
+        # more of the rest is learnt, the more that counts.
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-3)
-    first, second = (load_checkpoint(list_checkpoints(tmp_path / name)[-1])["network"] for name in ("one", "two"))
-    for name, tensor in first.items():
-        assert torch.allclose(tensor, second[name], rtol=1e-5, atol=1e-7), name
+    first, second = (load_checkpoint(list_checkpoints(folder / run)[-1])["network"] for run in ("one", name))
+    for key, tensor in first.items():
+        assert torch.allclose(tensor, second[key], rtol=1e-5, atol=1e-7), key
+
+
+def wait_for_step(process: subprocess.Popen[str], output: Path, step: int) -> None:
+    """Until a checkpoint of this step or a later one is there."""
+    deadline = time.monotonic() + 300
+    while not any(int(path.stem.split("_")[1]) >= step for path in list_checkpoints(output)):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(.005)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_numbers_of_one(folder: Path) -> None:
+    """From beginning to end; one of them writes."""
+    status, out, err = run_two("train.py", *words_for(folder, "two"))
+    assert status == 0, err
+    assert out.count("12 steps done") == 1
+    assert_same_training(folder, "two")
+
+
+@pytest.mark.slow
+def test_two_processes_killed_and_resumed(folder: Path) -> None:
+    """SIGKILL for one ends both; --resume goes on to the same numbers."""
+    process = start_two("train.py", *words_for(folder, "killed"))
+    wait_for_step(process, folder / "killed", 0)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout
+    wait_for_step(process, folder / "killed", 4)
+    os.kill(int(children.split()[-1]), signal.SIGKILL)
+    process.communicate(timeout=300)
+    assert process.returncode != 0 and not (folder / "killed" / "tiny_final.weights").exists()
+    status, out, err = run_two("train.py", *words_for(folder, "killed"), "--resume")
+    assert status == 0, err
+    assert out.count("going on after step") == 1 and "going on after step 0" not in out
+    assert_same_training(folder, "killed")
+
+
+# ---- lists --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_as_one(tmp_path: Path) -> None:
+    """An odd number of images: the same JSON and the same table, written once."""
+    data = str(write_scenes(tmp_path / "scenes", {"valid": 7}))
+    answers = []
+    for name, run in (("one", run_one), ("two", run_two)):
+        status, out, err = run("evaluate.py", "--data", data, *MODEL, "--json", str(tmp_path / f"{name}.json"))
+        assert status == 0, err
+        table = out.split(" images/s")[0].rpartition("; ")[0]
+        answers.append((json.loads((tmp_path / f"{name}.json").read_text()), table))
+    assert answers[0] == answers[1]
+    assert answers[0][0]["darknet"]["mean_average_precision"] > .3
+
+
+@pytest.mark.slow
+def test_two_processes_detect_as_one(tmp_path: Path) -> None:
+    """The same files, objects and lines in the list's order, nothing twice; what cannot be read is told once.
+
+    Scores and corners may differ in the last digits: an engine computes its first images otherwise than the later ones.
+    """
+    source = tmp_path / "shots"
+    shutil.copytree(ROOT / "docs" / "images" / "scenes", source)
+    (source / "scene-3.jpg").write_text("no picture")
+    lines, tables, pages = [], [], []
+    for name, run in (("one", run_one), ("two", run_two)):
+        folder = tmp_path / name
+        status, out, err = run("detect.py", str(source), *MODEL, "--output", str(folder), "--save-json", "--save-csv",
+                               "--save-txt", "--report", str(folder / "page.html"))
+        assert status == 1 and err.count("skipped: ") == 1
+        lines.append([line.split("; ")[0] for line in out.splitlines()])
+        tables.append(read_csv(folder / "detections.csv"))
+        pages.append((folder / "page.html").read_text().count("<figure "))
+        document = json.loads((folder / "detections.json").read_text())
+        assert [image["file_name"] for image in document["images"]] == sorted(image["file_name"]
+                                                                              for image in document["images"])
+        assert len(document["images"]) == 6 and len(document["annotations"]) == len(tables[-1][0])
+    assert lines[0] == lines[1] and len(lines[0]) == 7 and "scene-0.jpg: " in lines[0][0]
+    assert tables[0][0] == tables[1][0]
+    assert tables[0][1] == pytest.approx(tables[1][1], abs=.02) and len(tables[0][1]) > 10
+    assert pages == [6, 6]
+    one, two = (sorted(str(path.relative_to(tmp_path / name)) for path in (tmp_path / name).rglob("*")
+                       if path.is_file()) for name in ("one", "two"))
+    assert one == two and len(one) == 6 + 6 + 3
+
+
+def read_csv(path: Path) -> tuple[list[tuple[str, ...]], list[float]]:
+    """(file, frame, size and class of every object, in order; their scores and corners)."""
+    rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
+    return [tuple(row[:6]) for row in rows], [float(value) for row in rows for value in row[6:]]
+
+
+def run_one(script: str, *words: str) -> tuple[int, str, str]:
+    """The same by this process alone."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", out)
+        patch.setattr("sys.stderr", err)
+        status = cli.main([script.removesuffix(".py"), *words])
+    return status, out.getvalue(), err.getvalue()
+
+
+def test_shares_come_back_in_order() -> None:
+    """Strided shares, of which the first may be one longer, in the order of the list."""
+    whole = list(range(7))
+    shares = [Crew(rank, 3).share(whole) for rank in range(3)]
+    assert shares == [[0, 3, 6], [1, 4], [2, 5]]
+    assert Crew().gather(whole) == whole and Crew().hand_out(lambda: 5) == 5
 
 
 def test_one_alone() -> None:

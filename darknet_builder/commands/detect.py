@@ -27,6 +27,7 @@ from darknet_builder.images import RESIZE_MODES, load_opencv, open_video, write_
 from darknet_builder.inference import add_speed_options
 from darknet_builder.model_files import is_model_file
 from darknet_builder.pipeline import Outcome, Unreadable, stream
+from darknet_builder.processes import Crew, crew_of
 from darknet_builder.progress import Progress
 from darknet_builder.resources import default_model
 from darknet_builder.sources import find_sources, is_video
@@ -90,13 +91,15 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     outputs = _Outputs(Path(args.output), not args.no_images, args.save_txt, args.save_json, args.save_csv,
                        Path(args.report) if args.report else None)
     targets = outputs.plan(find_sources(args.source))
-    detector = make_detector(args)
-    outputs.make_folders()
-    with Progress(len(targets), "image", quiet=args.quiet, out=out) as progress:
-        return _Job(detector, outputs, progress, DetectionReport(threshold=args.threshold)).run(targets)
+    with crew_of(args.device) as crew:
+        detector = make_detector(args, crew.device)
+        outputs.make_folders()
+        share = crew.share(targets)
+        with Progress(len(share), "image", quiet=args.quiet or not crew.leads, out=out) as progress:
+            return _Job(detector, outputs, progress, args.threshold, crew).run(share)
 
 
-def make_detector(args: argparse.Namespace) -> Detector:
+def make_detector(args: argparse.Namespace, device: str) -> Detector:
     """The network that the options name, or the bundled one where they name none.
 
     Raises:
@@ -110,7 +113,7 @@ def make_detector(args: argparse.Namespace) -> Detector:
     if weights is None and not is_model_file(cfg):
         raise InputError(f"which weights? give --weights FILE that belongs to --cfg {cfg}")
     return Detector(cfg, weights, names, threshold=args.threshold, nms=args.nms, resize=args.resize, width=args.width,
-                    height=args.height, dialect=args.dialect, device=args.device, batch=args.batch,
+                    height=args.height, dialect=args.dialect, device=device, batch=args.batch,
                     precision=args.precision, backend=args.backend)
 
 
@@ -217,21 +220,31 @@ class _Outputs:
 
 
 @dataclass
+class _Tally:
+    """What one source came to."""
+
+    line: str = ""
+    images: int = 0
+    failures: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    records: list[Record] = field(default_factory=list)
+    report: DetectionReport = field(default_factory=DetectionReport)
+
+
+@dataclass
 class _Job:
-    """One run of the command."""
+    """One run of the command, or one process's share of it."""
 
     detector: Detector
     outputs: _Outputs
     progress: Progress
-    report: DetectionReport
-    records: list[Record] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-    images: int = 0
-    failures: int = 0
+    threshold: float
+    crew: Crew
+    tallies: list[_Tally] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
 
     def run(self, targets: Sequence[_Target]) -> int:
-        """Do all of it; what is done is also written down when Ctrl-C ends it."""
+        """Do all of it; one process alone also writes down what is done when Ctrl-C or an error ends it."""
         try:
             for videos, group in groupby(targets, lambda target: is_video(target.source)):
                 if videos:
@@ -239,16 +252,37 @@ class _Job:
                         self._detect_video(target)
                 else:
                     self._detect_images({target.source: target for target in group})
-        finally:
-            self.outputs.save_records(self.records, self.detector.names)
+        except BaseException:
+            if self.crew.world == 1:  # several would wait for each other
+                self._finish()
+            raise
+        return self._finish()
+
+    def _finish(self) -> int:
+        """Bring all shares together, write what belongs to all, and say the summary."""
+        tallies = self.crew.gather(self.tallies)
+        if self.crew.leads:
+            self.outputs.save_records([record for tally in tallies for record in tally.records], self.detector.names)
             if self.outputs.report:
-                self.report.save(self.outputs.report)
-            self.progress.say(self.summary())
-        return 1 if self.failures else 0
+                report = DetectionReport(threshold=self.threshold)
+                for tally in tallies:
+                    report.extend(tally.report)
+                report.save(self.outputs.report)
+            for tally in tallies if self.crew.world > 1 else ():
+                if tally.line:
+                    self.progress.say(tally.line)
+            self.progress.say(self.summary(tallies))
+        return 1 if any(tally.failures for tally in tallies) else 0
+
+    def _tell(self, line: str) -> None:
+        """What is in a source: at once, or in the right order when several processes are done."""
+        self.tallies[-1].line = line
+        if self.crew.world == 1:
+            self.progress.say(line)
 
     def _skip(self, error: ImageError) -> None:
         """A file that cannot be read is told, counted and passed by."""
-        self.failures += 1
+        self.tallies[-1].failures = 1
         self.progress.complain(f"skipped: {error}")
         self.progress.advance()
 
@@ -257,36 +291,39 @@ class _Job:
             self.outputs.save(targets[cast(Path, outcome.source)], outcome.image, outcome.detections)
 
         for outcome in stream(self.detector, targets, save):
+            self.tallies.append(_Tally())
             if isinstance(outcome, Unreadable):
                 self._skip(outcome.error)
                 continue
             self._record(Record(str(outcome.source), outcome.detections), outcome.image)
-            self.progress.say(f"{outcome.source}: {_list(outcome.detections.counts()) or 'nothing'}")
+            self._tell(f"{outcome.source}: {_list(outcome.detections.counts()) or 'nothing'}")
 
     def _record(self, record: Record, image: np.ndarray) -> None:
-        self.images += 1
-        self.counts.update(record.detections.labels)
+        tally = self.tallies[-1]
+        tally.images += 1
+        tally.counts.update(record.detections.labels)
         if self.outputs.keeps_records:
-            self.records.append(record)
+            tally.records.append(record)
         if self.outputs.report:
-            self.report.add(record, image)
+            tally.report.add(record, image)
         self.progress.advance()
 
     def _detect_video(self, target: _Target) -> None:
-        before, first = Counter(self.counts), self.images
+        tally = _Tally()
+        self.tallies.append(tally)
         try:
             interrupted = self._save_video(target)
         except ImageError as error:
             self._skip(error)
             return
-        found = dict((self.counts - before).most_common())
-        self.progress.say(f"{target.source}: {_plural(self.images - first, 'frame')}: {_list(found) or 'nothing'}")
+        found = _list(dict(tally.counts.most_common()))
+        self._tell(f"{target.source}: {_plural(tally.images, 'frame')}: {found or 'nothing'}")
         if interrupted:
             raise KeyboardInterrupt
 
     def _save_video(self, target: _Target) -> bool:
         """Returns whether Ctrl-C ended it: then what there is of the annotated video is closed in good order."""
-        first, interrupted = self.images, False
+        interrupted = False
         with open_video(target.source) as video:
             self.progress.grow(max(0, video.num_frames - 1))
             picture = self.outputs.folder / target.picture
@@ -295,7 +332,7 @@ class _Job:
                     self._detect_frames(target, video.frames(), append)
                 except KeyboardInterrupt:
                     interrupted = True
-                if self.images == first:
+                if not self.tallies[-1].images:
                     raise KeyboardInterrupt if interrupted else ImageError(
                         f"{target.source}: has no frame that can be read")
         return interrupted
@@ -312,16 +349,18 @@ class _Job:
                 self._record(Record(str(target.source), found, number), frame)
                 number += 1
 
-    def summary(self) -> str:
+    def summary(self, tallies: Sequence[_Tally]) -> str:
         """``6 images, 14 objects: 9 horse, 5 dog; 12.3 images/s; 1 not readable; saved in output``."""
         seconds = max(time.perf_counter() - self.started, 1e-9)
-        objects = self.counts.total()
-        parts = [f"{_plural(self.images, 'image')}, {_plural(objects, 'object')}"
-                 + (f": {_list(dict(self.counts.most_common()))}" if objects else ""),
-                 f"{self.images / seconds:.1f} images/s"]
-        if self.failures:
-            parts.append(f"{self.failures} not readable")
-        if self.outputs.any and self.images:
+        images, failures = sum(tally.images for tally in tallies), sum(tally.failures for tally in tallies)
+        counts = sum((tally.counts for tally in tallies), Counter[str]())
+        objects = counts.total()
+        parts = [f"{_plural(images, 'image')}, {_plural(objects, 'object')}"
+                 + (f": {_list(dict(counts.most_common()))}" if objects else ""),
+                 f"{images / seconds:.1f} images/s"]
+        if failures:
+            parts.append(f"{failures} not readable")
+        if self.outputs.any and images:
             parts.append(f"saved in {self.outputs.folder}")
         if self.outputs.report:
             parts.append(f"report: {self.outputs.report}")
