@@ -52,6 +52,7 @@ def check(cfg: str | Path, weights: str | Path | None = None, *, dialect: str = 
         warnings.simplefilter("always", CfgWarning)
         try:
             blocks = parse_cfg(cfg, problems=problems)
+            blocks[0].mistakes = problems
             options = NetOptions.from_block(blocks[0])
             build_layers(blocks, options, get_dialect(dialect), problems=problems)
             findings += _oddities(blocks, options)
@@ -72,7 +73,7 @@ def _check_weights(network: Network, weights: str | Path | None) -> None:
 def _oddities(blocks: list[Block], options: NetOptions) -> list[Finding]:
     """What builds, but is seldom meant."""
     net = blocks[0]
-    found: list[str] = []
+    found = [f"{net.where()}: no section follows: there is no network"] if len(blocks) == 1 else []
     for key, size in (("width", options.width), ("height", options.height)):
         if size % _STRIDE and any(block.name == "yolo" for block in blocks):
             found.append(f"{net.where(key)}: is no multiple of {_STRIDE}; detectors are made for such sizes")

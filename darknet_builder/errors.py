@@ -76,9 +76,15 @@ class WeightsWarning(UserWarning):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` with the nearest of ``known``, or an empty string."""
+    near = nearest(word, known)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The word of ``known`` that is most like another, if any is like it."""
     candidates = list(known)
     matches = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
     if not matches:
         lowered = {candidate.lower(): candidate for candidate in candidates}
         matches = [lowered[match] for match in difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)]
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    return matches[0] if matches else None

@@ -28,27 +28,33 @@ def build_layers(blocks: Sequence[Block], options: NetOptions, dialect: Dialect,
         blocks: the whole cfg.
         options: what its ``[net]`` says.
         dialect: whose rules hold.
-        problems: where given, mistakes are collected here instead of raising at the first; a wrong section is then
-            passed over, and what only follows from it is not reported.
+        problems: where given, mistakes are collected here instead of raising at the first, all of a section's options
+            too; a wrong section is then passed over, and what only follows from it is not reported.
 
     Raises:
         CfgError: located, for whatever cannot be built.
     """
     folder = "" if blocks[0].source == TEXT_SOURCE else str(Path(blocks[0].source).parent)
     graph = Graph(options.input_shape, dialect, options.time_steps, folder)
+    read = [blocks[0]]
     with torch.device("meta"):
         for previous, block in pairwise(blocks):
+            block.mistakes = None if problems is None else []
             try:
                 layer = _build_layer(block, graph)
+                read.append(block)
             except (CfgError, ShapeError) as error:
                 located = _locate(error, block, previous)
                 if problems is None:
                     raise located from None
-                if isinstance(error, CfgError) or not _is_doubtful(graph, graph.index - 1):
+                if not block.mistakes and (isinstance(error, CfgError) or not _is_doubtful(graph, graph.index - 1)):
                     problems.append(located)
                 layer = _PassedOver(graph.shape)
+            if problems is not None and block.mistakes:
+                problems += block.mistakes
+                layer = _PassedOver(graph.shape)
             graph.add(layer)
-    _warn_of_unread(blocks)
+    _warn_of_unread(read)
     return graph.layers
 
 

@@ -133,7 +133,8 @@ class NetOptions:
         width, height = width or sizes["width"], height or sizes["height"]
         inputs = block.get_int("inputs", width * height * sizes["channels"], minimum=0)
         if not inputs:
-            raise block.error("needs width=, height= and channels= above 0, or inputs=")
+            hints = dict.fromkeys(block.misspelt(key) for key in sizes if not sizes[key])
+            raise block.error(f"needs width=, height= and channels= above 0, or inputs={''.join(hints)}")
         batch = block.get_int("batch", 1, minimum=1)
         adam = block.get_flag("adam")
         _ignore_unused(block)

@@ -13,15 +13,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
-from darknet_builder.errors import CfgError, CfgWarning, did_you_mean
+from darknet_builder.errors import CfgError, CfgWarning, did_you_mean, nearest
 from darknet_builder.resources import bundled_names, find_by_name
 
 _Number = TypeVar("_Number", int, float)
+_Value = TypeVar("_Value")
 
 _BLANKS = re.compile(r"\s+")
 _INTEGER = re.compile(r"[+-]?\d+")
 _REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_NET_SECTIONS = ("net", "network")
+_WEB_PAGE = ("<!doctype", "<html")
+_TAG = max(map(len, _WEB_PAGE))
+NET_SECTIONS = ("net", "network")
 TEXT_SOURCE = "<text>"
 
 
@@ -42,7 +45,10 @@ class Block(Mapping[str, str]):
         name: the section's name as written, without the brackets.
         line: the line of ``[name]``, counted from 1.
         source: the file's path, or ``<text>``.
+        mistakes: where this is a list, readers note what is wrong and go on with the default, instead of raising.
     """
+
+    mistakes: list[CfgError] | None = None
 
     def __init__(self, name: str, options: Mapping[str, str] | None = None, *, line: int = 0,
                  source: str = TEXT_SOURCE, lines: Mapping[str, int] | None = None) -> None:
@@ -97,6 +103,11 @@ class Block(Mapping[str, str]):
         known = self._asked - set(self._options)
         return {key: did_you_mean(key, known) for key in self._options if key not in self._asked}
 
+    def misspelt(self, key: str) -> str:
+        """``"; is 'widht' meant for it?"`` where such an option is there, or an empty string."""
+        near = nearest(key, [option for option in self._options if option not in self._asked])
+        return f"; is {near!r} meant for it?" if near else ""
+
     # ---- typed readers ------------------------------------------------------------------------------
 
     def get_str(self, key: str, default: str | None | _Required = REQUIRED) -> str:
@@ -105,7 +116,7 @@ class Block(Mapping[str, str]):
         if key in self._options:
             return self._options[key]
         if isinstance(default, _Required):
-            raise self.error(f"needs {key}=, which is missing")
+            raise self.error(f"needs {key}=, which is missing{self.misspelt(key)}")
         return default or ""
 
     def get_int(self, key: str, default: int | _Required = REQUIRED, *, minimum: int | None = None) -> int:
@@ -133,7 +144,7 @@ class Block(Mapping[str, str]):
         text = self.get_str(key, default)
         if text not in choices:
             hint = did_you_mean(text, choices)
-            raise self.error(f"expected one of {', '.join(choices)}{hint}", key)
+            return self._settle(self.error(f"expected one of {', '.join(choices)}{hint}", key), default)
         return text
 
     def ignore(self, *keys: str) -> None:
@@ -157,9 +168,12 @@ class Block(Mapping[str, str]):
     def _number(self, key: str, default: _Number | _Required, minimum: float | None,
                 convert: Callable[[str, str], _Number]) -> _Number:
         text = self.get_str(key, REQUIRED if isinstance(default, _Required) else "")
-        value = convert(key, text) if text else cast(_Number, default)
-        if minimum is not None and value < minimum:
-            raise self.error(f"expected {minimum} or more", key)
+        try:
+            value = convert(key, text) if text else cast(_Number, default)
+            if minimum is not None and value < minimum:
+                raise self.error(f"expected {minimum} or more", key)
+        except CfgError as error:
+            return self._settle(error, default)
         return value
 
     def _numbers(self, key: str, default: Sequence[_Number] | _Required,
@@ -168,10 +182,20 @@ class Block(Mapping[str, str]):
         if not text:
             return list(cast("Sequence[_Number]", default))
         items = text.split("#", 1)[0].split(",")
-        if "" in items:
-            raise self.error(f"the list has a hole at place {items.index('') + 1}; "
-                             "write one number between two commas and none at the ends", key)
-        return [convert(key, item) for item in items]
+        try:
+            if "" in items:
+                raise self.error(f"the list has a hole at place {items.index('') + 1}; "
+                                 "write one number between two commas and none at the ends", key)
+            return [convert(key, item) for item in items]
+        except CfgError as error:
+            return list(self._settle(error, default))
+
+    def _settle(self, error: CfgError, default: _Value | _Required) -> _Value:
+        """Raise; or, where mistakes are collected, note this one and go on with the default."""
+        if self.mistakes is None or isinstance(default, _Required):
+            raise error
+        self.mistakes.append(error)
+        return default
 
     def _to_int(self, key: str, text: str) -> int:
         match = _INTEGER.match(text)
@@ -206,6 +230,8 @@ def parse_cfg(path_or_text: str | Path, *, problems: list[CfgError] | None = Non
         CfgError: with file and line, for everything that is not Darknet's grammar.
     """
     source, text = _read(path_or_text)
+    if text.lstrip()[:_TAG].lower().startswith(_WEB_PAGE):
+        raise CfgError(f"{source}: is a web page, not a cfg; open its address in a browser and take the file itself")
     blocks: list[Block] = []
     for number, raw in enumerate(text.split("\n"), start=1):
         line = _BLANKS.sub("", raw)
@@ -292,5 +318,5 @@ def _add_option(blocks: list[Block], line: str, source: str, number: int) -> Non
 def _check_first(blocks: list[Block], source: str) -> None:
     if not blocks:
         raise CfgError(f"{source}: is empty: a cfg begins with [net]")
-    if blocks[0].name not in _NET_SECTIONS:
+    if blocks[0].name not in NET_SECTIONS:
         raise CfgError(f"{source}:{blocks[0].line}: [{blocks[0].name}]: the first section must be [net]")

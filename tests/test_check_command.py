@@ -49,7 +49,6 @@ def test_all_mistakes_at_once() -> None:
         ("warning", "2: [net] width=100: is no multiple of 32; detectors are made for such sizes"),
         ("warning", "6: [net] subdivisions=2: does not divide batch=3; Darknet rounds down"),
         ("warning", "7: [net] width=32: is ignored, because line 2 already says width=100"),
-        ("warning", "9: [convolutinal] filters=8: no such option, it changes nothing"),
         ("warning", "20: [convolutional] activaton=linear: no such option, it changes nothing; "
                     "did you mean 'activation'?"),
     ]
@@ -82,3 +81,39 @@ def test_real_cfgs_have_no_errors(shared: Path) -> None:
     """Every AlexeyAB cfg of the pack; their oddities are warnings."""
     for path in sorted((shared / "cfgs" / "alexeyab").glob("*.cfg")):
         assert [finding.text for finding in check(path) if finding.level == "error"] == [], path
+
+
+NET = "[net]\nwidth=64\nheight=64\nchannels=3\n"
+YOLO = "[yolo]\nmask=0,1,2\nanchors=1,2,3,4,5,6\nnum=3\nclasses=2\n"
+
+
+@pytest.mark.parametrize(("text", "errors", "warned"), [
+    (NET + "[convolutional]\nfilters=-3\nsize=0\nstride=x\nactivaton=linear\n",
+     ["6: [convolutional] filters=-3: expected 1 or more", "7: [convolutional] size=0: expected 1 or more",
+      "8: [convolutional] stride=x: expected a whole number, got 'x'"],
+     ["9: [convolutional] activaton=linear: no such option, it changes nothing; did you mean 'activation'?"]),
+    (NET + "batch=two\npolicy=stepss\n[convolutional]\nsize=none\n",
+     ["5: [net] batch=two: expected a whole number, got 'two'",
+      "6: [net] policy=stepss: expected one of constant, step, steps, exp, poly, random, sigmoid, sgdr; "
+      "did you mean 'steps'?", "8: [convolutional] size=none: expected a whole number, got 'none'"], []),
+    (NET + "[convolutional]\nfilters=21\nsize=1\nactivation=linear\n" + YOLO.replace("0,1,2", "0,1,7"),
+     ["10: [yolo] mask=0,1,7: anchor 7 does not exist: there are 3"], []),
+    ("[net]\nwidht=64\nheight=64\nchannels=3\n[convolutional]\n",
+     ["1: [net]: needs width=, height= and channels= above 0, or inputs=; is 'widht' meant for it?"], []),
+    (NET + NET, ["5: [net]: unknown section; it stands once, at the beginning"], []),
+    (NET, [], ["1: [net]: no section follows: there is no network"]),
+], ids=["a section's options", "the net's options", "options that were not reached", "a misspelt size", "two nets",
+        "no layers"])
+def test_one_mistake_hides_no_other(text: str, errors: list[str], warned: list[str]) -> None:
+    """All options of a section are read; options that an error kept from being read are not called unknown."""
+    found = check(text)
+    assert sorted(one.text.removeprefix("<text>:") for one in found if one.level == "error") == sorted(errors)
+    assert [one.text.removeprefix("<text>:") for one in found if one.level == "warning"] == warned
+
+
+def test_a_web_page(tmp_path: Path) -> None:
+    """What a browser saves from a repository's page."""
+    cfg = tmp_path / "a.cfg"
+    cfg.write_text("\n<!DOCTYPE html>\n<html>\n")
+    assert [finding.text for finding in check(cfg)] == [
+        f"{cfg}: is a web page, not a cfg; open its address in a browser and take the file itself"]

@@ -17,7 +17,7 @@ from darknet_builder.activations import make_activation
 from darknet_builder.boxes import Candidates
 from darknet_builder.dialects import DIALECTS, Dialect
 from darknet_builder.errors import InputError, did_you_mean
-from darknet_builder.parser import Block
+from darknet_builder.parser import NET_SECTIONS, Block
 from darknet_builder.shapes import Shape
 
 NETWORK_INPUT = -1
@@ -248,7 +248,9 @@ def find_layer_class(block: Block, dialect: Dialect) -> type[Layer]:
         CfgError: located, with the nearest known name, or the dialect that knows it.
     """
     if block.name not in _REGISTRY:
-        raise block.error(f"unknown section{did_you_mean(block.name, _REGISTRY)}")
+        hint = "; it stands once, at the beginning" if block.name in NET_SECTIONS else (
+            did_you_mean(block.name, _REGISTRY))
+        raise block.error(f"unknown section{hint}")
     layer_class = _REGISTRY[block.name]
     if dialect.name not in layer_class.dialects:
         raise block.error(f"the dialect {dialect.name} does not know this section; "
