@@ -41,7 +41,7 @@ def read(site: Path) -> ReadPage:
     return lambda name: (site / f"{name}.html").read_text(encoding="utf-8")
 
 
-def test_every_public_name_is_described(read: ReadPage, site: Path) -> None:
+def test_every_public_name_is_described(site: Path) -> None:
     """Once, under the name that users import."""
     pages = [path.read_text(encoding="utf-8") for path in (site / "reference").glob("*.html")]
     counts = {name: sum(page.count(f'id="darknet_builder.{name}"') for page in pages)
