@@ -275,6 +275,20 @@ def test_mistakes(folder: Path, capsys: pytest.CaptureFixture[str], more: list[s
     assert mistake(capsys, argv).startswith(expected.format(folder))
 
 
+def test_a_file_that_brings_its_weights(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Needs no --weights, which a cfg alone does."""
+    assert main(["export", str(folder / "net.cfg"), str(folder / "net.weights"), "--output",
+                 str(folder / "net.pt")]) == 0
+    capsys.readouterr()
+    tables = []
+    for model in (["--cfg", str(folder / "net.pt")], words(folder)[3:]):
+        assert main(["evaluate", "--data", str(folder / "my.data"), *model]) == 0
+        tables.append(capsys.readouterr().out.splitlines()[:4])
+    assert tables[0] == tables[1] and "red" in tables[0][1]
+    alone = ["evaluate", "--data", str(folder / "my.data"), "--cfg", str(folder / "net.cfg")]
+    assert mistake(capsys, alone) == f"which weights? give --weights FILE that belongs to --cfg {folder}/net.cfg"
+
+
 @pytest.mark.parametrize(("file", "text", "expected"), [
     ("my.data", "classes=3\nvalid=valid.txt\n", "{0}/my.data:1: classes=3: but the network has 2 classes "
                                                 "(classes= in the cfg)"),

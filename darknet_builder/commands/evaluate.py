@@ -20,6 +20,7 @@ from darknet_builder.evaluation_coco import CocoResult, coco_average_precision, 
 from darknet_builder.evaluation_plot import check_plot, plot_curves
 from darknet_builder.images import RESIZE_MODES
 from darknet_builder.layers.region import Region
+from darknet_builder.model_files import is_model_file
 from darknet_builder.network import build_network
 from darknet_builder.output import STDOUT, check_folder, write_json
 from darknet_builder.processes import Crew, crew_of
@@ -74,8 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_model(model: argparse._ArgumentGroup) -> None:
-    model.add_argument("--cfg", required=True, metavar="FILE", help="the network")
-    model.add_argument("--weights", required=True, metavar="FILE", help="its weights")
+    model.add_argument("--cfg", required=True, metavar="FILE",
+                       help="the network; a .safetensors or .pt file of 'export' brings its weights")
+    model.add_argument("--weights", metavar="FILE", help="its weights")
     model.add_argument("--names", metavar="FILE", help="class names, instead of those of --data")
     add_input_size(model)
     add_dialect(model)
@@ -87,6 +89,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     """Evaluate."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it would tell of a broken file is said here
     _check_options(args)
+    if args.weights is None and not is_model_file(args.cfg):
+        raise InputError(f"which weights? give --weights FILE that belongs to --cfg {args.cfg}")
     data = DataFile.read(args.data)
     if args.names is not None:
         data = data.having("names", str(Path(args.names).absolute()))
@@ -99,7 +103,8 @@ def _evaluate(args: argparse.Namespace, data: DataFile, crew: Crew, out: TextIO)
     detector = Detector(network, threshold=args.threshold, nms=args.nms, resize=args.resize, device=crew.device,
                         batch=args.batch)
     task = _Task.plan(args, data, detector)
-    load_weights(network, args.weights)
+    if args.weights is not None:
+        load_weights(network, args.weights)
     quiet = args.quiet or args.json == STDOUT or not crew.leads
     with Progress(len(crew.share(task.images)), "images", quiet=quiet, out=out) as progress:
         report = task.run(progress, crew)
