@@ -1,6 +1,6 @@
 """Measure what three programs make of every recorded network's ONNX file, and write the table of docs/export.md.
 
-    python scripts/export_table.py [--pack DIR] [--only WORD ...] [--results FILE] [--measure-only]
+    python scripts/export_table.py [--pack DIR] [--only WORD ...] [--results FILE] [--measure-only | --write-only]
 
 What was measured once is kept in the file of results, so that a run that was stopped goes on where it ended.
 """
@@ -193,11 +193,18 @@ def _cell(text: str, reasons: dict[str, int]) -> str:
     return f"[{reasons.setdefault(reason, len(reasons) + 1)}]"
 
 
-def insert(page: str, rows: Mapping[str, Any]) -> str:
-    """The page with the table between its two marks."""
+def insert(page: str, rows: Mapping[str, Any], recorded: int) -> str:
+    """The page with the table between its two marks.
+
+    Args:
+        page: its text.
+        rows: what was measured, at every level.
+        recorded: how many networks there are to be measured.
+    """
     versions = ", ".join([f"PyTorch {torch.__version__.split('+')[0]}",
                           f"onnx {load_extra('onnx', 'export').__version__}", *map(_version, RUNNERS)])
-    block = f"<!-- table -->\nMeasured with {versions}.\n\n{table(rows)}\n<!-- end of table -->"
+    block = (f"<!-- table -->\n{len(rows)} of {recorded} networks, measured with {versions}.\n\n{table(rows)}\n"
+             "<!-- end of table -->")
     new, count = re.subn(r"<!-- table -->\n.*?<!-- end of table -->", lambda match: block, page, flags=re.DOTALL)
     if count != 1:
         raise SystemExit("docs/export.md has no place for the table")
@@ -221,6 +228,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=ROOT / "build" / "export_table.json",
                         help="what is measured already (default: %(default)s)")
     parser.add_argument("--measure-only", action="store_true", help="leave the page as it is")
+    parser.add_argument("--write-only", action="store_true", help="the page from what is measured already")
     args = parser.parse_args()
     if not args.pack.is_dir():
         parser.error(f"the parity pack is not there: {args.pack}")
@@ -228,9 +236,10 @@ def main() -> int:
     args.results.parent.mkdir(parents=True, exist_ok=True)
     networks = [network for network in recorded_networks(args.pack)
                 if not args.only or any(word in network.name for word in args.only)]
-    rows = measure_all(networks, import_module("generator"), args.results)
+    rows = measure_all([] if args.write_only else networks, import_module("generator"), args.results)
     if not args.measure_only:
-        write_text(PAGE, insert(PAGE.read_text(encoding="utf-8"), rows))
+        whole = {name: levels for name, levels in rows.items() if len(levels) == len(LEVELS)}
+        write_text(PAGE, insert(PAGE.read_text(encoding="utf-8"), whole, len(networks)))
     return 0
 
 

@@ -29,7 +29,7 @@ OUTPUTS = ["boxes", "scores", "objectness"]
 
 
 @pytest.mark.parametrize("model", [
-    name if name == QUICK else pytest.param(name, marks=pytest.mark.pack) for name in MODELS])
+    pytest.param(name, marks=pytest.mark.slow if name == QUICK else pytest.mark.pack) for name in MODELS])
 def test_the_same_objects(model: str, shared: Path, tmp_path: Path) -> None:
     """Six photographs; suppression as the cfg asks for it, by this package, from each program's boxes and scores."""
     network = build_network(shared / "models" / f"{model}.cfg", initialize=False).eval()
@@ -66,6 +66,7 @@ def check(where: str, wanted: Detections, objects: Any) -> None:
     np.testing.assert_allclose(objects.boxes_cxcywh.numpy() * size, wanted.boxes_cxcywh * size, atol=.02, err_msg=where)
 
 
+@pytest.mark.slow
 def test_suppression_inside_the_graph(shared: Path, tmp_path: Path) -> None:
     """A network whose cfg asks for plain IoU: what is left is the same, without this package."""
     cfg = (shared / "models" / f"{QUICK}.cfg").read_text().replace("nms_kind=greedynms", "nms_kind=default")
