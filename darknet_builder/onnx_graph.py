@@ -96,7 +96,7 @@ def _trace(module: nn.Module, example: Tensor, input_name: str, output_names: li
                 module, (example,), dynamo=True, opset_version=opset, input_names=[input_name],
                 output_names=output_names, dynamic_shapes=(dimensions,) if dimensions else None, verbose=False)
     except TypeError as error:
-        if "dynamo" not in str(error):
+        if "unexpected keyword argument" not in str(error):
             raise
         raise MissingExtraError(f"PyTorch {torch.__version__} cannot export to ONNX by torch.export; a newer one can"
                                 ) from None

@@ -577,3 +577,14 @@ def test_a_training_network_is_exported_as_it_would_answer(tmp_path: Path) -> No
     assert all(module.training for module in network.modules())
     found = RUNNERS["onnxruntime"](tmp_path / "a.onnx", picture(size=(32, 24)).numpy(), ["output"])
     compare_values("x", answer, found, ["output"])
+
+
+def test_a_pytorch_that_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch 2.4 has an exporter that does not know ``dynamic_shapes``."""
+    def export(module: object, args: object, *, dynamo: bool, opset_version: int) -> None:
+        raise AssertionError("was not to be called with these")
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    with pytest.raises(MissingExtraError, match=r"^PyTorch \S+ cannot export to ONNX by torch.export; a newer one can$"):
+        export_network(loaded("region"), tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
