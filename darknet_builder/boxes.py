@@ -169,10 +169,14 @@ def nms_by_class(boxes_cxcywh: Tensor, scores: Tensor, threshold: float, *, kind
         (N, C): ``scores`` with the suppressed ones zeroed.
     """
     kept = torch.zeros_like(scores)
+    # Overlaps do not depend on the class: of few boxes all are computed at once.
+    close = overlap_for(kind, boxes_cxcywh, boxes_cxcywh, beta) > threshold if len(boxes_cxcywh) <= _STRIP else None
     for class_id in (scores > 0).any(0).nonzero().flatten().tolist():
         rows = scores[:, class_id].nonzero().flatten()
-        rows = rows[scores[rows, class_id].argsort(descending=True, stable=True)]
-        rows = rows[survivors(boxes_cxcywh[rows], threshold, kind=kind, beta=beta)]
+        if len(rows) > 1:
+            rows = rows[scores[rows, class_id].argsort(descending=True, stable=True)]
+            rows = rows[survivors(boxes_cxcywh[rows], threshold, kind=kind, beta=beta) if close is None
+                        else greedy_keep(close[rows[:, None], rows])]
         kept[rows, class_id] = scores[rows, class_id]
     return kept
 
