@@ -32,9 +32,9 @@ docs: $(VENV)/.dev ## the documentation as a site: build/docs/index.html
 	@echo "build/docs/index.html"
 
 train: $(VENV)/.dev ## train the bundled detector anew, on scenes that are drawn for it
-	$(BIN)/python scripts/scenes.py --output $(OUTPUT)/scenes --train 12000 --valid 500
+	$(BIN)/python scripts/scenes.py --output $(OUTPUT)/scenes --train 8000 --valid 500
 	$(BIN)/python scripts/train.py --data $(OUTPUT)/scenes/scenes.data --cfg cfg/shapes.cfg --output $(OUTPUT)/shapes \
-	    --precision bf16 --workers 1 --eval-every 1000 --overwrite
+	    --init prior:0.01 --workers 0 --eval-every 0 --overwrite
 	cp $(OUTPUT)/shapes/shapes_final.weights weights/shapes.weights
 
 export-table: $(VENV)/.dev ## the table of docs/export.md (PACK=DIR)

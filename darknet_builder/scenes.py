@@ -2,14 +2,16 @@
 
 A scene is a textured background with 1 to 10 objects of eight kinds: rotated, shaded, outlined, partly covering one
 another, then blurred and covered with noise. Everything follows from the seed. A box goes around what can be seen of
-an object, and an object is only placed where at least half of it and of each one under it stays to be seen: what a
+an object, and an object is only placed where most of it and of each one under it stays to be seen: what a
 label says can be told from the picture, and nothing that can be told from the picture goes without a label.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +23,16 @@ from darknet_builder.images import load_opencv, write_image
 SCENE_NAMES = ("circle", "square", "triangle", "star", "cross", "ring", "heart", "arrow")
 SCENE_SIZE = 224
 MOST_OBJECTS = 10
-_SMALLEST, _LARGEST = 12.0, 48.0
+_SMALLEST, _LARGEST = 20.0, 54.0
 """Radii in pixels of a scene of ``SCENE_SIZE``."""
-_LEAST_VISIBLE = .5
-_LEAST_CONTRAST = 50
+_LEAST_VISIBLE = .7
+_LEAST_CONTRAST = 100
 """Of some channel, in grey levels, between an object and what is under it."""
 _ATTEMPTS = 12
 _SHIFT = 4
 """Fraction bits of the corners that OpenCV fills between."""
+_MANY = 200
+"""From so many scenes on, starting a process on every core pays."""
 _SPLITS = {"train": 0, "valid": 1}
 """Scenes of different splits never share a seed."""
 
@@ -205,7 +209,7 @@ def _background(random: np.random.Generator, size: int) -> np.ndarray:
     canvas = np.empty((size, size, 3), np.float32)
     canvas[:] = random.uniform(30, 225, 3)
     for cells in random.choice([2, 4, 9, 20, 50], 2, replace=False):
-        noise = random.normal(0, random.uniform(5, 35), (int(cells), int(cells), 3)).astype(np.float32)
+        noise = random.normal(0, random.uniform(5, 25), (int(cells), int(cells), 3)).astype(np.float32)
         canvas += cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
     if random.random() < .5:
         y, x = np.mgrid[:size, :size].astype(np.float32) / np.float32(size)
@@ -222,7 +226,7 @@ def _photograph(random: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
     """Blur and noise -> uint8."""
     cv2 = load_opencv()
     if random.random() < .5:
-        canvas = cv2.GaussianBlur(canvas, (0, 0), random.uniform(.4, 1.6))
+        canvas = cv2.GaussianBlur(canvas, (0, 0), random.uniform(.4, 1.4))
     grain = random.standard_normal(canvas.shape, np.float32) * np.float32(random.uniform(0, 10))
     return np.clip(canvas + grain, 0, 255).round().astype(np.uint8)
 
@@ -273,10 +277,19 @@ def write_scenes(folder: str | Path, counts: dict[str, int], *, seed: int = 0, s
 def _write_split(folder: Path, split: str, seeds: range, size: int) -> None:
     for kind in ("images", "labels"):
         (folder / kind / split).mkdir(parents=True, exist_ok=True)
-    paths = []
-    for seed in seeds:
-        scene = draw_scene(seed, split=split, size=size)
-        paths.append(f"images/{split}/{seed:06d}.jpg")
-        write_image(folder / paths[-1], scene.image)
-        write_text(folder / "labels" / split / f"{seed:06d}.txt", scene.label_text())
+    write = partial(_write_scene, folder, split, size)
+    if len(seeds) < _MANY:
+        paths = [write(seed) for seed in seeds]
+    else:
+        with ProcessPoolExecutor() as pool:
+            paths = list(pool.map(write, seeds, chunksize=_MANY // 10))
     write_text(folder / f"{split}.txt", "".join(f"{path}\n" for path in paths))
+
+
+def _write_scene(folder: Path, split: str, size: int, seed: int) -> str:
+    """One image and its labels; its line in the list."""
+    scene = draw_scene(seed, split=split, size=size)
+    path = f"images/{split}/{seed:06d}.jpg"
+    write_image(folder / path, scene.image)
+    write_text(folder / "labels" / split / f"{seed:06d}.txt", scene.label_text())
+    return path

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from darknet_builder import scenes
 from darknet_builder.datasets import DataFile
 from darknet_builder.errors import DataError
 from darknet_builder.images import read_image
@@ -64,3 +65,13 @@ def test_mistakes(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
         write_scenes(tmp_path / "file", {"train": 1})
+
+
+def test_many_scenes_are_the_same_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn by several processes, in the same order."""
+    alone = write_scenes(tmp_path / "alone", {"valid": 10}, size=32)
+    monkeypatch.setattr(scenes, "_MANY", 10)
+    together = write_scenes(tmp_path / "together", {"valid": 10}, size=32)
+    assert [image.path.name for image in DataFile.read(together).load("valid")] == [f"{n:06d}.jpg" for n in range(10)]
+    for path in sorted(together.parent.rglob("*.*")):
+        assert path.read_bytes() == (alone.parent / path.relative_to(together.parent)).read_bytes()
