@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -42,7 +43,8 @@ def write_program(module: nn.Module, example: Tensor, path: str | Path, facts: M
                          f"{str(error).strip().splitlines()[0]}") from None
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # names the folders of the machine that wrote the file
-    program.example_inputs = None  # or the file would hold a whole batch of zeros
+    with suppress(AttributeError):  # PyTorch 2.4 lets no one change it
+        program.example_inputs = None  # or the file would hold a whole batch of zeros
     torch.export.save(program, str(path), extra_files={FACTS: json.dumps(dict(facts))})
 
 
