@@ -118,7 +118,7 @@ def test_best_is_kept(tmp_path: Path) -> None:
     network = build_network(STILL_CFG.replace("max_batches=20", "max_batches=3"))
     out = io.StringIO()
     outcome = Trainer(network, Scenes(), TrainSettings(tmp_path, name="t", eval_every=1), out=out,
-                      validate=lambda _: Score(next(scores), {"map75": .1})).run()
+                      validate=lambda _: Score(next(scores), numbers={"map75": .1})).run()
     assert (outcome.best, outcome.last, outcome.finished, outcome.interrupted) == (.6, .4, 3, False)
     assert "2/3: mAP 0.6000, best 0.6000" in out.getvalue() and "3/3: mAP 0.4000, best 0.6000" in out.getvalue()
     assert (tmp_path / "t_best.weights").read_bytes() != (tmp_path / "t_last.weights").read_bytes()
