@@ -346,6 +346,7 @@ def test_a_frame_with_memory_comes_alone(run: Run, monkeypatch: pytest.MonkeyPat
 # ---- the script ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_script(run: Run, model: list[str]) -> None:
     """From outside: stdout, stderr and status of the real process; no bar in a pipe."""
     Path("shots/bad.png").write_text("no image")
@@ -357,6 +358,7 @@ def test_the_script(run: Run, model: list[str]) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+@pytest.mark.slow
 def test_a_real_ctrl_c(run: Run, model: list[str]) -> None:
     """SIGINT while it works."""
     Path("many").mkdir()
