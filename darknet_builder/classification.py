@@ -200,8 +200,8 @@ def count_classes(network: Network) -> int:
         raise InputError(f"the network takes a vector of {network.input_shape.size} values, not an image")
     shape = next(layer.out_shape for layer in reversed(network.sequence()) if not layer.is_cost)
     if shape.height * shape.width > 1:
-        raise InputError(f"the network ends in a map of {shape}, not in one score for each class; "
-                         "end it with [avgpool] and [softmax]")
+        raise InputError(f"the network has no detection head, and ends in a map of {shape}, not in one score for "
+                         "each class; end it with [avgpool] and [softmax]")
     return shape.channels
 
 
