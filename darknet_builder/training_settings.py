@@ -71,11 +71,20 @@ def check_settings(network: Network, settings: TrainSettings) -> None:
             raise InputError(f"{name}={number}: expected {least} or more")
     if settings.resume and settings.overwrite:
         raise InputError("resume and overwrite exclude each other: go on, or begin anew")
+    check_trainable(network)
+    if network.options.schedule.max_batches < 1:
+        raise network.blocks[0].error("needs max_batches=, the number of steps, or --max-batches")
+
+
+def check_trainable(network: Network) -> None:
+    """Whether there is something to train for.
+
+    Raises:
+        InputError: when there is not.
+    """
     if not network.heads and not any(layer.section in ("softmax", "cost") for layer in network.sequence()):
         raise InputError(f"{network.blocks[0].where()}: the network has no detection head ([yolo], [Gaussian_yolo], "
                          "[region] or [detection]), and neither [softmax] nor [cost]: there is nothing to train for")
-    if network.options.schedule.max_batches < 1:
-        raise network.blocks[0].error("needs max_batches=, the number of steps, or --max-batches")
 
 
 def prepare_output(settings: TrainSettings) -> None:

@@ -30,7 +30,7 @@ from darknet_builder.processes import crew_of
 from darknet_builder.run_log import short_name
 from darknet_builder.training import Outcome, Score, Trainer, sample_rule
 from darknet_builder.training_data import LabelledImages, ListedImages, StepPlan, TrainingSamples
-from darknet_builder.training_settings import PRECISIONS, TrainSettings
+from darknet_builder.training_settings import PRECISIONS, TrainSettings, check_trainable
 from darknet_builder.weights import load_weights
 
 HELP = "train a detector or a classifier on a Darknet data set"
@@ -167,6 +167,7 @@ def _with_option(block: Block, key: str, value: str) -> Block:
 def _load_data(args: argparse.Namespace, data: DataFile, network: Network
                ) -> tuple[LabelledImages, Validator | ClassValidator | None, str]:
     """What to learn from, what to judge by, and a line that says so."""
+    check_trainable(network)
     if not network.heads:
         return _load_classes(data, network)
     images = _load_training(data, network, skip_bad=args.skip_bad_labels)
