@@ -27,6 +27,8 @@ from darknet_builder.network import Network
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _MOST_SHAPES = 4
 """How many input shapes stay compiled: each has its own packed weights."""
+_Form = tuple[tuple[int, ...], tuple[int, ...]]
+"""Shape and strides of an input: what is compiled assumes both."""
 COMPILED_FROM_CALL = 3
 """Compiling takes about a second: a single photograph should not wait for it."""
 _WARM_UP = 3
@@ -108,35 +110,37 @@ class TorchEngine:
         device = network.device
         self.detail = method or (available_methods()[0] if device.type == "cpu" else "plain")
         self._dtype = PRECISIONS[precision]
-        self._fused = FusedNetwork(network, self._dtype, self.detail)
-        self._compiled: OrderedDict[torch.Size, Callable[[Tensor], tuple[Tensor, ...]]] = OrderedDict()
-        self._calls: Counter[torch.Size] = Counter()
+        self._fused = FusedNetwork(network, self._dtype, self.detail, channels_last=True)
+        self._compiled: OrderedDict[_Form, Callable[[Tensor], tuple[Tensor, ...]]] = OrderedDict()
+        self._calls: Counter[_Form] = Counter()
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """See ``Engine``."""
-        ordered = _ordered(x, self._dtype)
-        return [answer.float() for answer in self._function_for(ordered.shape)(ordered)]
+        if x.dtype != self._dtype or not x.is_contiguous():
+            x = _ordered(x, self._dtype)
+        return [answer.float() for answer in self._function_for(x)(x)]
 
-    def _function_for(self, shape: torch.Size) -> Callable[[Tensor], tuple[Tensor, ...]]:
-        """What is compiled for a shape of input; a shape that comes rarely, as the last batch of a folder, is not."""
-        self._calls[shape] += 1
-        if self.detail != "graph" or self._calls[shape] < COMPILED_FROM_CALL:
+    def _function_for(self, x: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
+        """What is compiled for a form of input; a form that comes rarely, as the last batch of a folder, is not."""
+        form = tuple(x.shape), x.stride()
+        self._calls[form] += 1
+        if self.detail != "graph" or self._calls[form] < COMPILED_FROM_CALL:
             return self._fused
-        if shape not in self._compiled:
-            self._compiled[shape] = _compile_graph(self._fused, shape)
+        if form not in self._compiled:
+            self._compiled[form] = _compile_graph(self._fused, x)
             if len(self._compiled) > _MOST_SHAPES:
                 self._compiled.popitem(last=False)
-        self._compiled.move_to_end(shape)
-        return self._compiled[shape]
+        self._compiled.move_to_end(form)
+        return self._compiled[form]
 
 
-def _compile_graph(fused: FusedNetwork, shape: torch.Size) -> Callable[[Tensor], tuple[Tensor, ...]]:
+def _compile_graph(fused: FusedNetwork, example: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
     """Trace, freeze, and have oneDNN Graph compile what it knows; the switch is global, so it is put back."""
     before = torch.jit.onednn_fusion_enabled()
     with torch.inference_mode(False), torch.no_grad(), quiet_torchscript():
         try:
             torch.jit.enable_onednn_fusion(True)
-            x = _ordered(torch.zeros(shape), fused.dtype)
+            x = torch.zeros_like(example)
             compiled = torch.jit.freeze(torch.jit.trace(fused, x, check_trace=False))
             for _ in range(_WARM_UP):
                 compiled(x)

@@ -11,6 +11,7 @@ Three ways to run it, from the fastest to the one that always works:
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -23,6 +24,7 @@ from darknet_builder.folding import fold_batch_norm
 from darknet_builder.layers.base import NETWORK_INPUT, Layer
 from darknet_builder.layers.convolutional import Convolutional
 from darknet_builder.layers.pooling import Maxpool
+from darknet_builder.layers.route import Route
 from darknet_builder.network import Network
 
 METHODS = ("graph", "packed", "plain")
@@ -54,37 +56,54 @@ def available_methods() -> tuple[str, ...]:
 class FusedNetwork(nn.Module):
     """The layers that a network's answer needs, as they are now, for inference alone.
 
-    It is called with (B, C, H, W) of ``dtype``, best in channels-last order, and returns the raw maps as float32. The
-    convolutions that the answer is read from stay in float32: their values go through exponentials.
+    It is called with (B, C, H, W) and returns the raw maps as float32. The convolutions that the answer is read from
+    stay in float32: their values go through exponentials.
 
     Args:
         network: what it is made of; it is copied, so that it may change afterwards.
         dtype: float32 or bfloat16.
         method: one of ``METHODS``.
+        channels_last: bring the input into that order. Done in here, the copy is released after its last reader; a
+            caller's would live as long as the call.
     """
 
-    def __init__(self, network: Network, dtype: torch.dtype = torch.float32, method: str = "plain") -> None:
+    def __init__(self, network: Network, dtype: torch.dtype = torch.float32, method: str = "plain",
+                 channels_last: bool = False) -> None:
         super().__init__()
         layers = fold_batch_norm(network).sequence()
-        plan = network.answer_plan
         self.dtype = dtype
+        self.channels_last = channels_last
         self.answers = network.answer_indices
-        self.indices, self.released = plan.steps, plan.released
-        self.sources = [layers[index].sources for index in plan.steps]
-        self.dtypes = [torch.float32 if index in self.answers else dtype for index in plan.steps]
+        swapped = _routes_after_pools(network)
+        routes = set(swapped.values())
+        self.indices = tuple(index for index in network.answer_plan.steps if index not in routes)
+        self.sources = [layers[swapped.get(index, index)].sources for index in self.indices]
+        last_reader = {source: index for index, sources in zip(self.indices, self.sources, strict=True)
+                       for source in sources}
+        self.released = [
+            tuple(source for source in dict.fromkeys(sources)
+                  if last_reader[source] == index and source not in self.answers)
+            for index, sources in zip(self.indices, self.sources, strict=True)]
+        self.dtypes = [torch.float32 if index in self.answers else dtype for index in self.indices]
+        functions = (_ready(layers[index], own, method) for index, own in zip(self.indices, self.dtypes, strict=True))
         self.functions = nn.ModuleList(
-            _ready(layers[index], own, method) for index, own in zip(self.indices, self.dtypes, strict=True))
+            _PoolsOfRoute(function, layers[swapped[index]]) if index in swapped else function
+            for index, function in zip(self.indices, functions, strict=True))
         self.eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, C, H, W) -> the raw map of every head, or the last layer's output."""
-        outputs = {NETWORK_INPUT: x}
+        outputs = {NETWORK_INPUT: self._ordered(x)}
+        del x
         for index, function, sources, dtype, released in zip(
                 self.indices, self.functions, self.sources, self.dtypes, self.released, strict=True):
             outputs[index] = function(*[_as(outputs[source], dtype) for source in sources])
             for old in released:
                 del outputs[old]
         return tuple(outputs[index] for index in self.answers)
+
+    def _ordered(self, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=torch.channels_last) if self.channels_last and x.dim() == 4 else x
 
 
 def _as(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -102,6 +121,35 @@ def _ready(layer: Layer, dtype: torch.dtype, method: str) -> nn.Module:
     if isinstance(layer, Maxpool) and layer.blur is None and _ends_inside(layer):
         return nn.MaxPool2d(layer.size, layer.stride)
     return layer.to(dtype)
+
+
+class _PoolsOfRoute(nn.Module):
+    """A route of pooled inputs, instead of the pool of a route: the same values, and a fraction of them is copied."""
+
+    def __init__(self, pool: nn.Module, route: nn.Module) -> None:
+        super().__init__()
+        self.pool, self.route = pool, route
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """(B, C_i, H, W) each -> (B, sum C_i, H', W')."""
+        joined: Tensor = self.route(*[self.pool(x) for x in inputs])
+        return joined
+
+
+def _routes_after_pools(network: Network) -> dict[int, int]:
+    """{pool: route} where a strided pool reads a route of several layers that nothing else reads."""
+    layers = network.sequence()
+    readers = Counter(source for index in network.answer_plan.steps for source in layers[index].sources)
+    readers.update(network.answer_indices)
+    found = {}
+    for index in network.answer_plan.steps:
+        pool = layers[index]
+        source = pool.sources[0]
+        if isinstance(pool, Maxpool) and pool.blur is None and max(pool.stride) > 1 and source != NETWORK_INPUT:
+            route = layers[source]
+            if isinstance(route, Route) and route.groups == 1 and len(route.sources) > 1 and readers[source] == 1:
+                found[index] = source
+    return found
 
 
 def _ends_inside(layer: Maxpool) -> bool:

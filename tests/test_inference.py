@@ -14,7 +14,7 @@ from darknet_builder import Detector, build_network, devices, inference
 from darknet_builder.devices import computes_bfloat16, multiplies_bfloat16
 from darknet_builder.engines import COMPILED_FROM_CALL, TorchEngine, has_memory, installed_backends, make_engine
 from darknet_builder.errors import CfgWarning, InputError, MissingExtraError
-from darknet_builder.fused import METHODS, available_methods
+from darknet_builder.fused import METHODS, FusedNetwork, available_methods
 from darknet_builder.inference import is_depthwise
 from darknet_builder.memory import least_values
 from darknet_builder.network import Network
@@ -135,6 +135,35 @@ def test_mish_beyond_float_range() -> None:
     with torch.inference_mode():
         for _ in range(COMPILED_FROM_CALL):
             assert difference(engine(x), network.answers(x)) < 1e-5
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
+@pytest.mark.parametrize("order", ["contiguous", "channels_last", "sliced"])
+def test_orders_of_the_input(order: str, method: str) -> None:
+    """However the image lies in memory, and one after the other."""
+    network = make(SMALL.format(activation="leaky"))
+    engine = TorchEngine(network, "float32", method)
+    with torch.inference_mode():
+        for turn in (order, "contiguous"):
+            for _ in range(COMPILED_FROM_CALL + 1):
+                x = torch.rand(2, 3, 24, 64)[..., ::2] if turn == "sliced" else torch.rand(2, 3, 24, 32)
+                if turn == "channels_last":
+                    x = x.contiguous(memory_format=torch.channels_last)
+                assert difference(engine(x), network.answers(x)) < 1e-5
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
+@pytest.mark.parametrize("swapped", [True, False])
+def test_pools_before_the_route(swapped: bool, method: str) -> None:
+    """A strided pool of a route that only it reads is done on the route's inputs."""
+    convolution = "[convolutional]\nfilters=4\nsize=3\npad=1\nactivation=leaky\n"
+    pool = "[maxpool]\nsize=2\nstride=2\n"
+    cfg = f"[net]\nwidth=16\nheight=8\nchannels=3\n{convolution * 2}[route]\nlayers=-1,-2\n{pool}"
+    if not swapped:
+        cfg += "[upsample]\nstride=2\n[route]\nlayers=-1,-3\n"
+    network = make(cfg)
+    assert (2 in FusedNetwork(network).indices) != swapped
+    assert worst(network, TorchEngine(network, "float32", method)) < 1e-5
 
 
 def test_it_is_a_copy() -> None:
