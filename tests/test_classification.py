@@ -277,8 +277,8 @@ def test_networks_that_are_no_classifiers() -> None:
     assert mistake(net + "[convolutional]\nfilters=18\n\n[yolo]\nclasses=1\nnum=3\nanchors=1,1,2,2,3,3\n") == (
         "the network ends in [yolo]: it finds boxes, it does not classify (the command for it is detect)")
     assert mistake(net + "[convolutional]\nfilters=4\n") == (
-        "the network has no detection head, and ends in a map of 8 x 8 x 4, not in one score for each class; end it with "
-        "[avgpool] and [softmax]")
+        "the network has no detection head, and ends in a map of 8 x 8 x 4, not in one score for each class; end it "
+        "with [avgpool] and [softmax]")
     assert mistake("[net]\ninputs=7\n\n[softmax]\n") == "the network takes a vector of 7 values, not an image"
 
 

@@ -585,6 +585,7 @@ def test_a_pytorch_that_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise AssertionError("was not to be called with these")
 
     monkeypatch.setattr(torch.onnx, "export", export)
-    with pytest.raises(MissingExtraError, match=r"^PyTorch \S+ cannot export to ONNX by torch.export; a newer one can$"):
+    with pytest.raises(MissingExtraError,
+                       match=r"^PyTorch \S+ cannot export to ONNX by torch.export; a newer one can$"):
         export_network(loaded("region"), tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())
