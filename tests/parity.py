@@ -78,33 +78,67 @@ def check_weights_file(fixture: Fixture, network: Network, folder: Path) -> None
     copy.unlink()
 
 
+Place = tuple[int, int]
+"""Frame and index of a layer."""
+
+
 def check_outputs(fixture: Fixture, network: Network) -> None:
-    """Every layer of every frame, at the pack's bound."""
+    """Every layer of every frame, at the pack's bound.
+
+    Both sides are float32, and where they round away from each other deep networks with random weights magnify it: with
+    the convolutions of an AVX2 processor one [yolo] of yolov4_new is 1.2 bounds from Darknet's, which itself is 0.8
+    bounds from what float64 gives, while ours is 0.4. So a layer beyond the bound is computed in float64, which must be
+    within it; and float32 must be no further from that than Darknet's is.
+    """
     _prepare(fixture, network)
-    wrong: list[str] = []
+    found = {place: output for place, output in _outputs(fixture, network, torch.float32)
+             if _fault(fixture, place, output)}
+    wrong = {place: _fault(fixture, place, output) for place, output in found.items()}
+    if wrong:
+        network.double().reset_state()
+        for place, exact in _outputs(fixture, network, torch.float64):
+            if place in wrong and not _fault(fixture, place, exact) and _is_nearer(fixture, place, found[place], exact):
+                del wrong[place]
+    assert not wrong, "\n".join(list(wrong.values())[:10])
+
+
+def _outputs(fixture: Fixture, network: Network, dtype: torch.dtype) -> Iterator[tuple[Place, np.ndarray]]:
     with torch.no_grad(), _unblurred(network) as unblurred:
-        for number, frame in enumerate(fixture.frames()):
+        for number, frame in enumerate(fixture.frames().to(dtype)):
             for index, output in enumerate(network.layer_outputs(frame[None])):
-                wrong += _compare(fixture, number, index, _as_recorded(output, unblurred.get(index)))
-    assert not wrong, "\n".join(wrong[:10])
+                yield (number, index), _as_recorded(output, unblurred.get(index))
 
 
-def _compare(fixture: Fixture, frame: int, index: int, output: np.ndarray) -> Iterator[str]:
-    """A line for a layer that is further off than float32 sums in another order explain."""
+def _recorded(fixture: Fixture, place: Place) -> tuple[np.ndarray, np.ndarray]:
+    """The places of a layer's output that were recorded, and their values."""
+    frame, index = place
+    layers = fixture.meta["layers"]
+    most = 1024 if layers[index]["type"] in HEADS or index == len(layers) - 1 else 48
+    positions = generator.sample_positions(fixture.meta["seed"] + 2 + index, layers[index]["outputs"], most)
+    return positions, fixture.arrays[f"{frame}/{index}/values"]
+
+
+def _fault(fixture: Fixture, place: Place, output: np.ndarray) -> str:
+    """A line for a layer that is further off than float32 sums in another order explain; empty for others."""
+    frame, index = place
     recorded = fixture.meta["layers"][index]
-    most = 1024 if recorded["type"] in HEADS or index == len(fixture.meta["layers"]) - 1 else 48
-    positions = generator.sample_positions(fixture.meta["seed"] + 2 + index, recorded["outputs"], most)
-    values = fixture.arrays[f"{frame}/{index}/values"]
     norm = float(fixture.arrays[f"{frame}/{index}/norm"])
     if output.size != recorded["outputs"]:
-        yield f"frame {frame} layer {index} [{recorded['type']}]: {output.size} values, not {recorded['outputs']}"
-        return
+        return f"frame {frame} layer {index} [{recorded['type']}]: {output.size} values, not {recorded['outputs']}"
     bound = 1e-3 * norm / np.sqrt(recorded["outputs"]) + 1e-5
+    positions, values = _recorded(fixture, place)
     difference = np.abs(output[positions] - values).max()
     norm_difference = abs(np.linalg.norm(output.astype(np.float64)) - norm)
-    if not (difference <= bound and norm_difference <= 1e-4 * norm):
-        yield (f"frame {frame} layer {index} [{recorded['type']}]: off by {difference:.3g} (bound {bound:.3g}), "
-               f"norm by {norm_difference / max(norm, 1e-30):.2g}")
+    if difference <= bound and norm_difference <= 1e-4 * norm:
+        return ""
+    return (f"frame {frame} layer {index} [{recorded['type']}]: off by {difference:.3g} (bound {bound:.3g}), "
+            f"norm by {norm_difference / max(norm, 1e-30):.2g}")
+
+
+def _is_nearer(fixture: Fixture, place: Place, output: np.ndarray, exact: np.ndarray) -> bool:
+    """Whether our float32 is at least as near to float64 as Darknet's."""
+    positions, values = _recorded(fixture, place)
+    return bool(np.abs(output[positions] - exact[positions]).max() <= np.abs(values - exact[positions]).max())
 
 
 # ---- three things that the recording programs did in their own way ------------------------------------
