@@ -91,15 +91,15 @@ def check_outputs(fixture: Fixture, network: Network) -> None:
     within it; and float32 must be no further from that than Darknet's is.
     """
     _prepare(fixture, network)
-    found = {place: output for place, output in _outputs(fixture, network, torch.float32)
-             if _fault(fixture, place, output)}
-    wrong = {place: _fault(fixture, place, output) for place, output in found.items()}
+    wrong = {place: (fault, output) for place, output in _outputs(fixture, network, torch.float32)
+             if (fault := _fault(fixture, place, output))}
     if wrong:
         network.double().reset_state()
         for place, exact in _outputs(fixture, network, torch.float64):
-            if place in wrong and not _fault(fixture, place, exact) and _is_nearer(fixture, place, found[place], exact):
+            if (place in wrong and not _fault(fixture, place, exact)
+                    and _is_nearer(fixture, place, wrong[place][1], exact)):
                 del wrong[place]
-    assert not wrong, "\n".join(list(wrong.values())[:10])
+    assert not wrong, "\n".join([fault for fault, _ in wrong.values()][:10])
 
 
 def _outputs(fixture: Fixture, network: Network, dtype: torch.dtype) -> Iterator[tuple[Place, np.ndarray]]:
