@@ -25,7 +25,7 @@ from darknet_builder.layers.base import NETWORK_INPUT, Layer
 from darknet_builder.layers.convolutional import Convolutional
 from darknet_builder.layers.pooling import Maxpool
 from darknet_builder.layers.route import Route
-from darknet_builder.network import Network
+from darknet_builder.network import Network, Plan
 
 METHODS = ("graph", "packed", "plain")
 _MISH_CHUNK = 65536
@@ -78,12 +78,7 @@ class FusedNetwork(nn.Module):
         routes = set(swapped.values())
         self.indices = tuple(index for index in network.answer_plan.steps if index not in routes)
         self.sources = [layers[swapped.get(index, index)].sources for index in self.indices]
-        last_reader = {source: index for index, sources in zip(self.indices, self.sources, strict=True)
-                       for source in sources}
-        self.released = [
-            tuple(source for source in dict.fromkeys(sources)
-                  if last_reader[source] == index and source not in self.answers)
-            for index, sources in zip(self.indices, self.sources, strict=True)]
+        self.released = Plan.of(self.indices, self.sources, self.answers).released
         self.dtypes = [torch.float32 if index in self.answers else dtype for index in self.indices]
         functions = (_ready(layers[index], own, method) for index, own in zip(self.indices, self.dtypes, strict=True))
         self.functions = nn.ModuleList(

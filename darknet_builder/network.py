@@ -36,6 +36,14 @@ class Plan:
     steps: tuple[int, ...]
     released: tuple[tuple[int, ...], ...]
 
+    @classmethod
+    def of(cls, steps: tuple[int, ...], sources: Sequence[Sequence[int]], wanted: Sequence[int]) -> Plan:
+        """The plan of ``steps`` that read ``sources``: each output but those ``wanted`` goes after its last reader."""
+        last_reader = {source: index for index, own in zip(steps, sources, strict=True) for source in own}
+        return cls(steps, tuple(
+            tuple(source for source in dict.fromkeys(own) if last_reader[source] == index and source not in wanted)
+            for index, own in zip(steps, sources, strict=True)))
+
 
 class Network(nn.Module):
     """A Darknet network.
@@ -213,11 +221,7 @@ class Network(nn.Module):
                 needed.add(index)
                 stack.extend(source for source in layers[index].sources if source != NETWORK_INPUT)
         steps = tuple(sorted(needed))
-        last_reader = {source: index for index in steps for source in layers[index].sources}
-        return Plan(steps, tuple(
-            tuple(source for source in dict.fromkeys(layers[index].sources)
-                  if last_reader[source] == index and source not in wanted)
-            for index in steps))
+        return Plan.of(steps, [layers[index].sources for index in steps], wanted)
 
     def peak_values(self) -> int:
         """The most values of one image that are alive at once during ``forward``."""
