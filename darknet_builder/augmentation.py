@@ -70,12 +70,16 @@ class AugmentRule:
 
     def images_in(self, random: np.random.Generator) -> int:
         """How many images each sample of a batch shows: drawn once a batch."""
-        most = MOSAIC_IMAGES if self.mosaic else 2 if self.mixup else 1
-        return most if most > 1 and random.random() < .5 else 1
+        return draw_images_in(random, MOSAIC_IMAGES if self.mosaic else 2 if self.mixup else 1)
 
     def make(self, random: np.random.Generator, sources: Sequence[Sample], net_size: tuple[int, int]) -> Sample:
         """One training sample: ``make_sample``."""
         return make_sample(random, self, sources, net_size)
+
+
+def draw_images_in(random: np.random.Generator, most: int) -> int:
+    """Half of the batches show ``most`` images in each sample, the others one."""
+    return most if most > 1 and random.random() < .5 else 1
 
 
 @dataclass(frozen=True)

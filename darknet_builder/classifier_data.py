@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from darknet_builder.augmentation import MOSAIC_IMAGES, Sample, distort, rand_scale
+from darknet_builder.augmentation import MOSAIC_IMAGES, Sample, distort, draw_images_in, rand_scale
 from darknet_builder.datasets import DataFile, list_images, no_boxes
 from darknet_builder.detections import read_names
 from darknet_builder.errors import DataError, InputError
@@ -155,8 +155,7 @@ class ClassifierRule:
 
     def images_in(self, random: np.random.Generator) -> int:
         """How many images each sample of a batch shows: drawn once a batch."""
-        most = MOSAIC_IMAGES if self.mosaic else 2 if self.cutmix or self.mixup else 1
-        return most if most > 1 and random.random() < .5 else 1
+        return draw_images_in(random, MOSAIC_IMAGES if self.mosaic else 2 if self.cutmix or self.mixup else 1)
 
     def make(self, random: np.random.Generator, sources: Sequence[Sample], net_size: tuple[int, int]) -> Sample:
         """One training sample.
