@@ -23,7 +23,7 @@ from darknet_builder.images import read_image, to_input
 from darknet_builder.memory import peak_bytes_of
 from darknet_builder.network import Network
 from darknet_builder.parser import format_cfg
-from darknet_builder.postprocess import decode, nms_rule, postprocess
+from darknet_builder.postprocess import find_objects, nms_rule
 from darknet_builder.weights import save_weights
 
 PLAIN = "plain"
@@ -259,8 +259,8 @@ def compare_end_to_end(network: Network, name: str, images: Sequence[str | Path]
                 x, placement = clock.lap("resize", lambda: to_input(image, network.input_size, resize,
                                                                     network.options.channels))
                 raw: Any = clock.lap("network", lambda: runners[timing.name](x[None]))
-                clock.lap("post-process", lambda: postprocess(decode(network, raw), [placement], threshold=threshold,
-                                                              nms=nms, rule=rule))
+                clock.lap("post-process", lambda: find_objects(network, raw, [placement], threshold=threshold, nms=nms,
+                                                               rule=rule))
                 if number >= 0:
                     timing.seconds.append(sum(clock.laps.values()))
                     for stage, seconds in clock.laps.items():

@@ -7,8 +7,10 @@ axes' own direction. Sources are AlexeyAB/darknet's box.c.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +38,44 @@ class Candidates:
     objectness: Tensor
     scores: Tensor
 
+    def above(self, threshold: float) -> Likely:
+        """The places whose objectness, and one class's score, are larger than a threshold."""
+        image, place = (self.objectness > threshold).nonzero(as_tuple=True)
+        return Likely.of(image, self.boxes_cxcywh[image, place], self.objectness[image, place],
+                         self.scores[image, place], threshold)
+
+
+@dataclass(frozen=True)
+class Likely:
+    """The places of a batch that may be objects.
+
+    Attributes:
+        image: (K,) int64, which image of the batch.
+        boxes_cxcywh: (K, 4) relative to the network's input.
+        objectness: (K,) above the threshold.
+        scores: (K, C), zero where a class does not reach the threshold; one or more are above it in each row.
+    """
+
+    image: Tensor
+    boxes_cxcywh: Tensor
+    objectness: Tensor
+    scores: Tensor
+
+    @classmethod
+    def of(cls, image: Tensor, boxes_cxcywh: Tensor, objectness: Tensor, scores: Tensor, threshold: float) -> Likely:
+        """Places whose objectness is above the threshold -> those of which a class is as well.
+
+        A box without end (an untrained network has them) is none.
+        """
+        scores = torch.nn.functional.threshold(scores, threshold, 0)
+        keep = scores.amax(1) > 0
+        if not bool((boxes_cxcywh.sum() + scores.sum()).isfinite()):
+            keep &= boxes_cxcywh.isfinite().all(1) & scores.isfinite().all(1)
+        rows = keep.nonzero().flatten()
+        if len(rows) == len(image):
+            return cls(image, boxes_cxcywh, objectness, scores)
+        return cls(image[rows], boxes_cxcywh[rows], objectness[rows], scores[rows])
+
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
     """(..., 4) centre and size -> (..., 4) corners."""
@@ -58,7 +98,8 @@ def iou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
 def giou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
     """IoU - (C - U) / C, with C the area around both boxes: (..., 4), (..., 4) -> (...) (box.c:160)."""
     _, union = _intersection_and_union(first_cxcywh, second_cxcywh)
-    area = _around(first_cxcywh, second_cxcywh).prod(-1)
+    width, height = _around(first_cxcywh, second_cxcywh)
+    area = width * height
     overlap = iou(first_cxcywh, second_cxcywh)
     return torch.where(area == 0, overlap, overlap - (area - union) / area)
 
@@ -66,18 +107,16 @@ def giou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
 def diou(first_cxcywh: Tensor, second_cxcywh: Tensor, beta: float) -> Tensor:
     """IoU - (d^2 / c^2)^beta: d between centres, c the diagonal around both boxes (box.c:195, box.c:222)."""
     overlap = iou(first_cxcywh, second_cxcywh)
-    diagonal = _around(first_cxcywh, second_cxcywh).square().sum(-1)
-    distance = (first_cxcywh[..., :2] - second_cxcywh[..., :2]).square().sum(-1)
+    distance, diagonal = _squared_distances(first_cxcywh, second_cxcywh)
     return torch.where(diagonal == 0, overlap, overlap - (distance / diagonal).pow(beta))
 
 
 def ciou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
     """IoU - d^2 / c^2 - alpha v, with v the difference of the shapes (box.c:243)."""
     overlap = iou(first_cxcywh, second_cxcywh)
-    diagonal = _around(first_cxcywh, second_cxcywh).square().sum(-1)
+    distance, diagonal = _squared_distances(first_cxcywh, second_cxcywh)
     shape = 4 / math.pi ** 2 * (slant(second_cxcywh) - slant(first_cxcywh)).square()
     alpha = shape / (1 - overlap + shape + CIOU_EPSILON)
-    distance = (first_cxcywh[..., :2] - second_cxcywh[..., :2]).square().sum(-1)
     return torch.where(diagonal == 0, overlap, overlap - distance / diagonal - alpha * shape)
 
 
@@ -86,17 +125,38 @@ def slant(boxes_cxcywh: Tensor) -> Tensor:
     return (boxes_cxcywh[..., 2] / boxes_cxcywh[..., 3]).atan()
 
 
+# Axis by axis: an inner dimension of two would be the innermost loop of every operation on a matrix of pairs.
+
+
+def _edges(boxes_cxcywh: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(..., 4) -> left, top, right and bottom, (...) each."""
+    x, y, width, height = boxes_cxcywh.unbind(-1)
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
 def _intersection_and_union(first_cxcywh: Tensor, second_cxcywh: Tensor) -> tuple[Tensor, Tensor]:
-    first, second = cxcywh_to_xyxy(first_cxcywh), cxcywh_to_xyxy(second_cxcywh)
-    extent = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
-    intersection = extent.clamp(min=0).prod(-1)
-    return intersection, first_cxcywh[..., 2:].prod(-1) + second_cxcywh[..., 2:].prod(-1) - intersection
+    (left, top, right, bottom), (other_left, other_top, other_right, other_bottom) = (
+        _edges(first_cxcywh), _edges(second_cxcywh))
+    width = (torch.minimum(right, other_right) - torch.maximum(left, other_left)).clamp(min=0)
+    height = (torch.minimum(bottom, other_bottom) - torch.maximum(top, other_top)).clamp(min=0)
+    areas = (boxes[..., 2] * boxes[..., 3] for boxes in (first_cxcywh, second_cxcywh))
+    intersection = width * height
+    return intersection, next(areas) + next(areas) - intersection
 
 
-def _around(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
-    """(..., 2): width and height of the smallest box around both."""
-    first, second = cxcywh_to_xyxy(first_cxcywh), cxcywh_to_xyxy(second_cxcywh)
-    return torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(first[..., :2], second[..., :2])
+def _around(first_cxcywh: Tensor, second_cxcywh: Tensor) -> tuple[Tensor, Tensor]:
+    """(...), (...): width and height of the smallest box around both."""
+    (left, top, right, bottom), (other_left, other_top, other_right, other_bottom) = (
+        _edges(first_cxcywh), _edges(second_cxcywh))
+    return (torch.maximum(right, other_right) - torch.minimum(left, other_left),
+            torch.maximum(bottom, other_bottom) - torch.minimum(top, other_top))
+
+
+def _squared_distances(first_cxcywh: Tensor, second_cxcywh: Tensor) -> tuple[Tensor, Tensor]:
+    """(...), (...): between the centres, and along the diagonal of the smallest box around both."""
+    width, height = _around(first_cxcywh, second_cxcywh)
+    across, down = (first_cxcywh[..., axis] - second_cxcywh[..., axis] for axis in (0, 1))
+    return across.square() + down.square(), width.square() + height.square()
 
 
 def pairwise_iou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
@@ -104,25 +164,23 @@ def pairwise_iou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
     return iou(first_cxcywh[:, None], second_cxcywh[None])
 
 
-def pairwise_diou(first_cxcywh: Tensor, second_cxcywh: Tensor, beta: float) -> Tensor:
-    """``diou`` of every pair: (N, 4), (M, 4) -> (N, M)."""
-    return diou(first_cxcywh[:, None], second_cxcywh[None], beta)
-
-
-def overlap_for(kind: str, first_cxcywh: Tensor, second_cxcywh: Tensor, beta: float = GREEDY_BETA) -> Tensor:
-    """(N, 4), (M, 4) -> (N, M) of the overlap that an NMS kind compares with its threshold (box.c:880).
+def too_close(kind: str, first_cxcywh: Tensor, second_cxcywh: Tensor, threshold: float,
+              beta: float = GREEDY_BETA) -> Tensor:
+    """Whether the overlap that an NMS kind looks at is larger than its threshold: (N, 4), (M, 4) -> (N, M) (box.c:880).
 
     Raises:
         InputError: for an unknown kind.
     """
-    if kind == "diounms":
-        return pairwise_diou(first_cxcywh, second_cxcywh, beta)
-    if kind == "greedynms":
-        return pairwise_diou(first_cxcywh, second_cxcywh, GREEDY_BETA)
-    if kind in NMS_KINDS:
-        return pairwise_iou(first_cxcywh, second_cxcywh)
-    raise InputError(f"unknown NMS kind {kind!r}; expected one of {', '.join(NMS_KINDS)}"
-                     f"{did_you_mean(kind, NMS_KINDS)}")
+    if kind not in NMS_KINDS:
+        raise InputError(f"unknown NMS kind {kind!r}; expected one of {', '.join(NMS_KINDS)}"
+                         f"{did_you_mean(kind, NMS_KINDS)}")
+    close = pairwise_iou(first_cxcywh, second_cxcywh) > threshold
+    if kind in ("greedynms", "diounms"):
+        # What is taken off for the distance only ever makes the overlap smaller: few pairs are left to be looked at.
+        first, second = close.nonzero(as_tuple=True)
+        exponent = beta if kind == "diounms" else GREEDY_BETA
+        close[first, second] = diou(first_cxcywh[first], second_cxcywh[second], exponent) > threshold
+    return close
 
 
 def survivors(boxes_cxcywh: Tensor, threshold: float, *, kind: str = "default", beta: float = GREEDY_BETA) -> Tensor:
@@ -134,24 +192,26 @@ def survivors(boxes_cxcywh: Tensor, threshold: float, *, kind: str = "default", 
     for start in range(0, len(boxes_cxcywh), _STRIP):
         rest = alive[start:].nonzero().flatten() + start
         strip = rest[rest < start + _STRIP]
-        close = overlap_for(kind, boxes_cxcywh[strip], boxes_cxcywh[rest], beta) > threshold
-        keep = greedy_keep(close[:, :len(strip)])
+        close = too_close(kind, boxes_cxcywh[strip], boxes_cxcywh[rest], threshold, beta)
+        keep = torch.from_numpy(_greedy_keep(close[:, :len(strip)].cpu().numpy())).to(close.device)
         alive[rest[close[keep].any(0)]] = False
         alive[strip] = keep
     return alive
 
 
-def greedy_keep(too_close: Tensor) -> Tensor:
+def _greedy_keep(close: np.ndarray) -> np.ndarray:
     """Which boxes survive: (N, N) bool, rows from best to worst -> (N,) bool.
 
-    A box falls when any better survivor is too close to it.
+    A box falls when any better survivor is too close to it. NumPy, whose calls cost a fraction of PyTorch's where
+    there are few boxes.
     """
-    matrix = too_close.cpu().numpy()
-    keep = torch.ones(len(matrix), dtype=torch.bool).numpy()
-    for row in range(len(matrix) - 1):
+    keep = np.ones(len(close), bool)
+    if np.count_nonzero(close) == np.count_nonzero(close.diagonal()):
+        return keep
+    for row in range(len(close) - 1):
         if keep[row]:
-            keep[row + 1:] &= ~matrix[row, row + 1:]
-    return torch.from_numpy(keep).to(too_close.device)
+            keep[row + 1:] &= ~close[row, row + 1:]
+    return keep
 
 
 def nms_by_class(boxes_cxcywh: Tensor, scores: Tensor, threshold: float, *, kind: str = "default",
@@ -168,17 +228,27 @@ def nms_by_class(boxes_cxcywh: Tensor, scores: Tensor, threshold: float, *, kind
     Returns:
         (N, C): ``scores`` with the suppressed ones zeroed.
     """
-    kept = torch.zeros_like(scores)
+    kept = scores.clone()
+    values = kept.cpu().numpy()  # on the CPU the same memory
     # Overlaps do not depend on the class: of few boxes all are computed at once.
-    close = overlap_for(kind, boxes_cxcywh, boxes_cxcywh, beta) > threshold if len(boxes_cxcywh) <= _STRIP else None
-    for class_id in (scores > 0).any(0).nonzero().flatten().tolist():
-        rows = scores[:, class_id].nonzero().flatten()
-        if len(rows) > 1:
-            rows = rows[scores[rows, class_id].argsort(descending=True, stable=True)]
-            rows = rows[survivors(boxes_cxcywh[rows], threshold, kind=kind, beta=beta) if close is None
-                        else greedy_keep(close[rows[:, None], rows])]
-        kept[rows, class_id] = scores[rows, class_id]
-    return kept
+    close = (too_close(kind, boxes_cxcywh, boxes_cxcywh, threshold, beta).cpu().numpy()
+             if len(boxes_cxcywh) <= _STRIP else None)
+    for class_id, rows in _rows_by_class(values):
+        if close is None:
+            keep = survivors(boxes_cxcywh[torch.from_numpy(rows)], threshold, kind=kind, beta=beta).cpu().numpy()
+        else:
+            keep = _greedy_keep(close[rows[:, None], rows])
+        values[rows[~keep], class_id] = 0
+    return kept if kept.device.type == "cpu" else torch.from_numpy(values).to(kept.device)
+
+
+def _rows_by_class(scores: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """(N, C) -> each class that several rows count for, and these rows from best to worst."""
+    class_ids, rows = np.nonzero(scores.T)
+    order = np.lexsort((-scores[rows, class_ids], class_ids))
+    for group in np.split(order, np.flatnonzero(np.diff(class_ids)) + 1):
+        if len(group) > 1:
+            yield int(class_ids[group[0]]), rows[group]
 
 
 def nms_by_objectness(boxes_cxcywh: Tensor, objectness: Tensor, scores: Tensor, threshold: float) -> Tensor:

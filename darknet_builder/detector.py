@@ -19,7 +19,7 @@ from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.model_files import is_model_file
 from darknet_builder.network import Network, build_network
 from darknet_builder.parser import Block
-from darknet_builder.postprocess import Found, decode, nms_rule, postprocess
+from darknet_builder.postprocess import Found, find_objects, nms_rule
 from darknet_builder.weights import load_weights
 
 Image = str | Path | np.ndarray
@@ -151,15 +151,15 @@ class Detector:
     @torch.inference_mode()
     def interpret(self, raw_maps: Sequence[Tensor], placements: Sequence[Placement]) -> list[Detections]:
         """Raw maps -> the objects of each image."""
-        found = postprocess(decode(self.network, raw_maps), placements, threshold=self.threshold, nms=self.nms,
-                            rule=self._rule)
+        found = find_objects(self.network, raw_maps, placements, threshold=self.threshold, nms=self.nms,
+                             rule=self._rule)
         return [self._to_detections(*pair) for pair in zip(found, placements, strict=True)]
 
     def find(self, x: Tensor, placements: Sequence[Placement]) -> list[Found]:
         """What is in a batch that is resized already: (B, C, H, W) in [0, 1] as ``images.to_input`` gives."""
         with torch.inference_mode():
-            return postprocess(decode(self.network, self.raw_maps(x)), placements, threshold=self.threshold,
-                               nms=self.nms, rule=self._rule)
+            return find_objects(self.network, self.raw_maps(x), placements, threshold=self.threshold, nms=self.nms,
+                                rule=self._rule)
 
     def _to_detections(self, found: Found, placement: Placement) -> Detections:
         size = torch.tensor(placement.image_size * 2, dtype=torch.float32)

@@ -15,7 +15,7 @@ from darknet_builder.datasets import LabelledImage
 from darknet_builder.errors import DataError
 from darknet_builder.images import Placement, read_image, to_input
 from darknet_builder.network import Network
-from darknet_builder.postprocess import NmsRule, Shortlist, decode, nms_rule, shortlist
+from darknet_builder.postprocess import NmsRule, Shortlist, find_likely, nms_rule, shortlist
 
 MAP_THRESHOLD = .005
 """The score from which on ``detector map`` keeps boxes."""
@@ -62,7 +62,7 @@ def _run(network: Network, x: Tensor, placements: Sequence[Placement], threshold
     network.reset_state()
     device = next((parameter.device for parameter in network.parameters()), x.device)
     raw_maps = cast(list[Tensor], network(x.to(device)))
-    return shortlist(decode(network, raw_maps), placements, threshold=threshold)
+    return shortlist(find_likely(network, raw_maps, threshold), placements)
 
 
 def image_boxes(entry: Shortlist, truths: np.ndarray, image_size: tuple[int, int], *, nms: float = MAP_NMS,

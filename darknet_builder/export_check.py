@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import nms_by_class, overlap_for
+from darknet_builder.boxes import nms_by_class, pairwise_iou
 from darknet_builder.errors import ExportError
 from darknet_builder.extras import load_extra
 
@@ -151,7 +151,7 @@ def clear_thresholds(boxes: Tensor, scores: Tensor, objectness: Tensor) -> tuple
     overlaps = [boxes.new_tensor(_OVERLAPS)]
     for image in range(len(boxes)):
         visible = (objectness[image] > threshold) & (scores[image] > threshold).any(1)
-        overlaps.append(overlap_for("default", boxes[image, visible], boxes[image, visible]).flatten())
+        overlaps.append(pairwise_iou(boxes[image, visible], boxes[image, visible]).flatten())
     together = torch.cat(overlaps).sort().values
     return threshold, _widest_gap(together[(together >= min(_OVERLAPS)) & (together <= max(_OVERLAPS))])
 

@@ -245,6 +245,8 @@ class Placement:
 
         Darknet takes half the margin as it is, although the image was pasted at a whole pixel.
         """
+        if self.inner_size == self.net_size:
+            return boxes_cxcywh
         net, inner = boxes_cxcywh.new_tensor(self.net_size), boxes_cxcywh.new_tensor(self.inner_size)
         centre = (boxes_cxcywh[..., :2] - (net - inner) / 2 / net) / (inner / net)
         return torch.cat((centre, boxes_cxcywh[..., 2:] / (inner / net)), -1)

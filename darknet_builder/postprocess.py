@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import GREEDY_BETA, Candidates, nms_by_class
+from darknet_builder.boxes import GREEDY_BETA, Candidates, Likely, nms_by_class
 from darknet_builder.errors import InputError
 from darknet_builder.images import Placement
 from darknet_builder.network import Network
@@ -67,9 +67,17 @@ def nms_rule(network: Network) -> NmsRule:
     return NmsRule(heads[-1].nms_kind, heads[-1].beta_nms)
 
 
-def decode(network: Network, raw_maps: Sequence[Tensor]) -> list[Candidates]:
-    """The raw maps that ``network(x)`` returned -> the candidates of every head."""
-    return [head.decode(raw, network.input_size) for head, raw in zip(network.heads, raw_maps, strict=True)]
+def find_likely(network: Network, raw_maps: Sequence[Tensor], threshold: float) -> list[Likely]:
+    """The raw maps that ``network(x)`` returned -> what reaches the threshold at each head."""
+    return [head.find_likely(raw, network.input_size, threshold)
+            for head, raw in zip(network.heads, raw_maps, strict=True)]
+
+
+def find_objects(network: Network, raw_maps: Sequence[Tensor], placements: Sequence[Placement], *, threshold: float,
+                 nms: float, rule: NmsRule | None = None) -> list[Found]:
+    """The raw maps of a batch -> the objects of each image, on the CPU; see ``postprocess``."""
+    likely = find_likely(network, raw_maps, threshold)
+    return [_suppress(entry, nms, rule or NmsRule()) for entry in shortlist(likely, placements)]
 
 
 def postprocess(candidates: Sequence[Candidates], placements: Sequence[Placement], *, threshold: float, nms: float,
@@ -86,37 +94,28 @@ def postprocess(candidates: Sequence[Candidates], placements: Sequence[Placement
     Raises:
         InputError: for heads with different numbers of classes.
     """
-    return [_suppress(entry, nms, rule or NmsRule())
-            for entry in shortlist(candidates, placements, threshold=threshold)]
+    likely = [head.above(threshold) for head in candidates]
+    return [_suppress(entry, nms, rule or NmsRule()) for entry in shortlist(likely, placements)]
 
 
-def shortlist(candidates: Sequence[Candidates], placements: Sequence[Placement], *,
-              threshold: float) -> list[Shortlist]:
-    """The first half of ``postprocess``: what reaches the threshold in each image, on the CPU.
+def shortlist(likely: Sequence[Likely], placements: Sequence[Placement]) -> list[Shortlist]:
+    """What reaches the threshold at each head -> the same image by image, on the CPU.
 
     Raises:
         InputError: for heads with different numbers of classes.
     """
-    if len({head.scores.shape[2] for head in candidates}) > 1:
+    if len({head.scores.shape[1] for head in likely}) > 1:
         raise InputError("the heads have different numbers of classes: "
-                         f"{', '.join(str(head.scores.shape[2]) for head in candidates)}")
-    parts = [_above(head, threshold) for head in candidates]
-    image, boxes, objectness, scores = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
-    return [Shortlist(placement.undo(boxes[image == index]), objectness[image == index], scores[image == index])
-            for index, placement in enumerate(placements)]
-
-
-def _above(head: Candidates, threshold: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(K,) image, (K, 4) box, (K,) objectness and (K, C) scores of what may be an object, other scores zeroed.
-
-    This comes before anything else: of thousands of places a handful is left. A box without end (an untrained network
-    has them) is none.
-    """
-    image, place = (head.objectness > threshold).nonzero(as_tuple=True)
-    boxes, scores = head.boxes_cxcywh[image, place], head.scores[image, place]
-    scores = torch.where(scores > threshold, scores, torch.zeros_like(scores))
-    keep = (scores > 0).any(1) & boxes.isfinite().all(1) & scores.isfinite().all(1)
-    return image[keep], boxes[keep], head.objectness[image[keep], place[keep]], scores[keep]
+                         f"{', '.join(str(head.scores.shape[1]) for head in likely)}")
+    boxes, objectness, scores = (
+        torch.cat(part).cpu() for part in zip(*((head.boxes_cxcywh, head.objectness, head.scores) for head in likely),
+                                              strict=True))
+    if len(placements) == 1:
+        return [Shortlist(placements[0].undo(boxes), objectness, scores)]
+    image = torch.cat([head.image for head in likely]).cpu()
+    rows = [(image == index).nonzero().flatten() for index in range(len(placements))]
+    return [Shortlist(placement.undo(boxes[own]), objectness[own], scores[own])
+            for placement, own in zip(placements, rows, strict=True)]
 
 
 def _suppress(entry: Shortlist, nms: float, rule: NmsRule) -> Found:

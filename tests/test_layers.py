@@ -166,6 +166,24 @@ def test_new_coords_are_squares() -> None:
     assert torch.allclose(found.scores, torch.tensor(.4))
 
 
+@pytest.mark.parametrize("new_coords", [False, True])
+@pytest.mark.parametrize("threshold", [.005, .25, .7])
+def test_likely_places_are_those_of_decode(new_coords: bool, threshold: float) -> None:
+    """Decoding only what reaches the threshold gives what decoding everything gives, in the same order."""
+    head = Yolo(Shape(14, 3, 5), AnchorOptions([(10, 20), (30, 40), (5, 6)], [2, 0], 2, scale_x_y=1.1),
+                new_coords=new_coords)
+    raw = torch.randn(3, 14, 3, 5, generator=torch.Generator().manual_seed(1)) * 3
+    raw = (raw / 3).sigmoid() if new_coords else raw
+    raw[1, 2, 1, 1] = float("inf")  # a width without end
+    for order in (torch.contiguous_format, torch.channels_last):
+        found = head.find_likely(raw.contiguous(memory_format=order), (40, 24), threshold)
+        wanted = head.decode(raw, (40, 24)).above(threshold)
+        assert 0 < len(wanted.image) < 90
+        assert torch.equal(found.image, wanted.image)
+        for name in ("boxes_cxcywh", "objectness", "scores"):
+            assert torch.allclose(getattr(found, name), getattr(wanted, name), rtol=1e-6, atol=1e-7), name
+
+
 def test_gaussian_scores_fall_with_uncertainty() -> None:
     """prob = objectness * class * (1 - mean uncertainty); yolo_point moves the centre by half the size."""
     raw = torch.zeros(1, 10, 1, 1)

@@ -136,7 +136,7 @@ def test_what_a_region_head_reports(tmp_path: Path, dialect: str, options: str, 
         values = raw.reshape(ANCHORS, 5 + CLASSES, -1)
         wanted = [reported(values[anchor, 5:, place].tolist(), sigmoid(float(values[anchor, 4, place])), threshold,
                            kind) for anchor in range(ANCHORS) for place in range(6)]
-        entry = shortlist([head.decode(raw, SIZE)], [WHOLE], threshold=threshold)[0]
+        entry = shortlist([head.find_likely(raw, SIZE, threshold)], [WHOLE])[0]
         found = entry.scores.tolist()
         kept = [row for row in wanted if any(row)]
         assert len(found) == len(kept)

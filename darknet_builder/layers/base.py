@@ -14,7 +14,7 @@ from typing import ClassVar, TypeVar
 from torch import Tensor, nn
 
 from darknet_builder.activations import make_activation
-from darknet_builder.boxes import Candidates
+from darknet_builder.boxes import Candidates, Likely
 from darknet_builder.dialects import DIALECTS, Dialect
 from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.parser import NET_SECTIONS, Block
@@ -145,6 +145,10 @@ class Head(Layer):
             net_size: (width, height) of the network's input in pixels.
         """
         raise NotImplementedError
+
+    def find_likely(self, raw: Tensor, net_size: tuple[int, int], threshold: float) -> Likely:
+        """``decode(raw, net_size).above(threshold)``; a head of many places only decodes those that are likely."""
+        return self.decode(raw, net_size).above(threshold)
 
 
 @dataclass

@@ -195,7 +195,22 @@ def anchor_boxes(values: Tensor, anchors: list[tuple[float, float]], unit: tuple
     height, width = values.shape[2:4]
     columns = torch.arange(width, device=values.device).view(-1, 1)
     rows = torch.arange(height, device=values.device).view(-1, 1, 1)
+    sizes = values.new_tensor(anchors)[:, None, None]  # (A, 1, 1, 2)
+    return boxes_at(values, columns, rows, sizes, (width, height), unit, squared=squared).flatten(1, 3)
+
+
+def boxes_at(values: Tensor, columns: Tensor, rows: Tensor, anchors: Tensor, grid: tuple[int, int],
+             unit: tuple[float, float], *, squared: bool = False) -> Tensor:
+    """(..., 4) of (x, y, w, h) within their cells -> (..., 4) relative to the image.
+
+    Args:
+        values: x and y in cells, w and h raw.
+        columns, rows: (..., 1), of the cells.
+        anchors: (..., 2) width and height in the unit of ``unit``.
+        grid: (width, height) in cells.
+        unit, squared: see ``anchor_boxes``.
+    """
     factor = values[..., 2:4].square() * 4 if squared else values[..., 2:4].exp()
-    sizes = factor * values.new_tensor(anchors)[:, None, None]  # (B, A, H, W, 2)
-    return torch.cat(((values[..., 0:1] + columns) / width, (values[..., 1:2] + rows) / height,
-                      sizes[..., 0:1] / unit[0], sizes[..., 1:2] / unit[1]), -1).flatten(1, 3)
+    sizes = factor * anchors
+    return torch.cat(((values[..., 0:1] + columns) / grid[0], (values[..., 1:2] + rows) / grid[1],
+                      sizes[..., 0:1] / unit[0], sizes[..., 1:2] / unit[1]), -1)

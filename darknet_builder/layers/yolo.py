@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import Candidates
+from darknet_builder.boxes import Candidates, Likely
 from darknet_builder.layers.base import Graph, register
-from darknet_builder.layers.heads import BOX_VALUES, AnchorHead, AnchorOptions, anchor_boxes
+from darknet_builder.layers.heads import BOX_VALUES, AnchorHead, AnchorOptions, anchor_boxes, boxes_at
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -35,12 +35,15 @@ class Yolo(AnchorHead):
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw map (B, A * (5 + C), H, W) -> as Darknet holds it (yolo_layer.c:668)."""
-        maps = self.split(x)
-        xy, wh, rest = maps[:, :, :2], maps[:, :, 2:4], maps[:, :, 4:]
+        return self._activate(self.split(x), 2).flatten(1, 2)
+
+    def _activate(self, values: Tensor, dim: int) -> Tensor:
+        """x, y, w, h, objectness and classes along ``dim``, raw -> as Darknet holds them."""
+        xy, wh, rest = values.split([2, 2, BOX_VALUES - 4 + self.classes], dim)
         if not self.new_coords:
             xy, rest = xy.sigmoid(), rest.sigmoid()
         xy = xy * self.scale_x_y - (self.scale_x_y - 1) / 2
-        return torch.cat((xy, wh, rest), 2).flatten(1, 2)
+        return torch.cat((xy, wh, rest), dim)
 
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
         """Raw map -> N = A * H * W candidates (yolo_layer.c:131)."""
@@ -48,3 +51,14 @@ class Yolo(AnchorHead):
         boxes = anchor_boxes(maps[..., :4], self.masked_anchors, net_size, squared=self.new_coords)
         objectness = maps[..., 4:5].flatten(1, 3)  # (B, N, 1)
         return Candidates(boxes, objectness.squeeze(-1), objectness * maps[..., BOX_VALUES:].flatten(1, 3))
+
+    def find_likely(self, raw: Tensor, net_size: tuple[int, int], threshold: float) -> Likely:
+        """Objectness first: of thousands of places a handful is left to be decoded."""
+        maps = self.split(raw)  # (B, A, 5 + C, H, W)
+        objectness = maps[:, :, BOX_VALUES - 1] if self.new_coords else maps[:, :, BOX_VALUES - 1].sigmoid()
+        image, anchor, row, column = (objectness > threshold).nonzero(as_tuple=True)
+        values = self._activate(maps[image, anchor, :, row, column], 1)  # (K, 5 + C)
+        boxes = boxes_at(values, column[:, None], row[:, None], values.new_tensor(self.masked_anchors)[anchor],
+                         (maps.shape[4], maps.shape[3]), net_size, squared=self.new_coords)
+        scores = values[:, BOX_VALUES - 1:BOX_VALUES] * values[:, BOX_VALUES:]
+        return Likely.of(image, boxes, values[:, BOX_VALUES - 1], scores, threshold)
