@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,6 +25,33 @@ def check_folder(path: str | Path | None) -> None:
     """
     if path is not None and path != STDOUT and not Path(path).absolute().parent.is_dir():
         raise InputError(f"{path}: there is no folder {Path(path).absolute().parent}")
+
+
+def refuse_overwriting(path: Path, kept: Iterable[str | Path | None], advice: str) -> None:
+    """See that a file to be written replaces none of those that matter.
+
+    Args:
+        path: what is to be written.
+        kept: what matters; None for what was not given.
+        advice: what the user should do instead.
+
+    Raises:
+        InputError: naming the file.
+    """
+    if path.exists() and path.resolve() in {Path(one).resolve() for one in kept if one is not None}:
+        raise InputError(f"{path}: would be overwritten; {advice}")
+
+
+def check_page(path: str | None, kept: Iterable[str | Path | None]) -> None:
+    """See that ``--report`` names a page, and none of the files that the command reads.
+
+    Raises:
+        InputError: for another suffix, or for such a file.
+    """
+    if path is not None:
+        if Path(path).suffix.lower() != ".html":
+            raise InputError(f"--report {path}: expected a file that ends in .html")
+        refuse_overwriting(Path(path), kept, "give --report another file")
 
 
 def write_json(path: str | Path | None, data: Any, out: TextIO) -> None:

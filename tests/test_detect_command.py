@@ -228,6 +228,10 @@ PREFIX = "darknet-builder: error: "
     (["shots", "none.jpg"], "none.jpg: no such file or folder"),
     (["shots", "--output", "shots"], "--output shots: none.png there is a SOURCE and would be overwritten; choose "
                                      "another folder"),
+    (["shots/red.png", "--report", "shots/red.png"], "--report shots/red.png: expected a file that ends in .html"),
+    (["photo.html", "--report", "photo.html"], "photo.html: would be overwritten; give --report another file"),
+    (["lab/images/red.png", "--output", "lab", "--save-txt"],
+     "lab/labels/red.txt: would be overwritten; it holds the labels of lab/images/red.png; give another --output"),
     (["shots", "--output", "clip.mp4"], "--output clip.mp4: File exists"),
     (["shots", "--threshold", "2"], "threshold=2.0: expected a number from 0 to 1"),
     (["shots", "--batch", "0"], "batch=0: expected 1 or more images"),
@@ -238,8 +242,25 @@ PREFIX = "darknet-builder: error: "
 def test_mistakes(run: Run, words: list[str], text: str, model: list[str]) -> None:
     """One line, status 2, nothing written."""
     Path("empty").mkdir()
+    write_image(Path("photo.html.png"), squares())
+    Path("photo.html.png").rename("photo.html")
+    for folder in ("images", "labels"):
+        (Path("lab") / folder).mkdir(parents=True)
+    write_image(Path("lab/images/red.png"), squares((RED, 1, 2)))
+    Path("lab/labels/red.txt").write_text("by hand")
+    before = {name: Path(name).read_bytes() for name in tree(".")}
     assert run(*model, *words, own=True) == (2, [], [PREFIX + text])
+    assert {name: Path(name).read_bytes() for name in tree(".")} == before
     assert not Path("output").exists()
+
+
+def test_labels_beside_images(run: Run) -> None:
+    """Where a data set has no labels yet, they are written; a second run does not replace what was mended by hand."""
+    Path("lab/images").mkdir(parents=True)
+    write_image(Path("lab/images/red.png"), squares((RED, 1, 2)))
+    words = ("lab/images", "--output", "lab", "--save-txt", "--no-images")
+    assert run(*words)[0] == 0 and Path("lab/labels/red.txt").read_text()
+    assert run(*words)[0] == 2
 
 
 def test_no_model(run: Run, model: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -68,6 +68,16 @@ def test_there_and_back(format: str, toy: list[str], capsys: pytest.CaptureFixtu
     load_weights(network, "again.weights")
 
 
+def test_overwrite(toy: list[str]) -> None:
+    """Darknet's pair is replaced only when that is said: a .safetensors file lies beside what it was made of."""
+    assert main(["export", *toy, "--format", "safetensors"]) == 0
+    Path("toy.cfg").write_text(Path("toy.cfg").read_text() + "# by hand\n")
+    assert main(["export", "toy.safetensors", "--format", "darknet"]) == 2
+    assert Path("toy.cfg").read_text().endswith("# by hand\n")
+    assert main(["export", "toy.safetensors", "--format", "darknet", "--overwrite"]) == 0
+    assert "by hand" not in Path("toy.cfg").read_text()
+
+
 def test_weights_of_another_format(toy: list[str]) -> None:
     assert main(["export", *toy, "--format", "pt", "--output", "w.pt"]) == 0
     assert main(["export", toy[0], "w.pt", "--format", "safetensors"]) == 0
@@ -96,6 +106,11 @@ def test_json(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (["a.pt", "toy.weights"], "a.pt holds weights already; leave toy.weights out"),
     (["toy.cfg", "toy.weights", "--format", "darknet"], "toy.cfg: would be overwritten; give --output FILE"),
     (["toy.cfg", "toy.weights", "--output", "toy.cfg"], "toy.cfg: would be overwritten; give --output FILE"),
+    (["toy.cfg", "toy.weights", "--output", "toy.WEIGHTS", "--format", "darknet"], "toy.WEIGHTS: a file of the format "),
+    (["toy.cfg", "toy.weights", "--format", "darknet", "--output", "there.cfg"],
+     "there.weights: would be overwritten; give --output FILE, or --overwrite"),
+    (["toy.cfg", "toy.weights", "--output", "there.CFG"],
+     "there.weights: would be overwritten; give --output FILE, or --overwrite"),
     (["toy.cfg", "toy.weights", "--output", "none/a.onnx"], "none/a.onnx: there is no folder "),
     (["toy.cfg", "toy.weights", "--output", "a.bin"], "a.bin: which format? expected one of the suffixes .onnx, "),
     (["toy.cfg", "toy.weights", "--image", "none.png"], "none.png: No such file or directory"),
@@ -104,8 +119,10 @@ def test_json(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (["toy.cfg", "none.weights"], "none.weights: no such weights file"),
 ])
 def test_mistakes(words: list[str], message: str, toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("there.weights").write_text("trained for a week")
     before = sorted(Path().iterdir())
     assert main(["export", *words]) == 2
+    assert Path("there.weights").read_text() == "trained for a week"
     captured = capsys.readouterr()
     assert captured.err.startswith(f"darknet-builder: error: {message}") and captured.err.count("\n") == 1
     assert captured.out == "" and sorted(Path().iterdir()) == before

@@ -17,6 +17,7 @@ from typing import TextIO, cast
 import numpy as np
 
 from darknet_builder.arguments import add_batch, add_device, add_dialect, add_input_size
+from darknet_builder.datasets import label_places
 from darknet_builder.detection_report import DetectionReport
 from darknet_builder.detections import Detections, Record, coco_document, csv_text
 from darknet_builder.detector import Detector
@@ -26,6 +27,7 @@ from darknet_builder.files import write_text
 from darknet_builder.images import RESIZE_MODES, load_opencv, open_video, write_image, write_video
 from darknet_builder.inference import add_speed_options
 from darknet_builder.model_files import is_model_file
+from darknet_builder.output import check_page, refuse_overwriting
 from darknet_builder.pipeline import Outcome, Unreadable, stream
 from darknet_builder.processes import Crew, crew_of
 from darknet_builder.progress import Progress
@@ -90,7 +92,9 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     load_opencv()
     outputs = _Outputs(Path(args.output), not args.no_images, args.save_txt, args.save_json, args.save_csv,
                        Path(args.report) if args.report else None)
-    targets = outputs.plan(find_sources(args.source))
+    sources = find_sources(args.source)
+    check_page(args.report, [*sources, args.cfg, args.weights, args.names])
+    targets = outputs.plan(sources)
     with crew_of(args.device) as crew:
         detector = make_detector(args, crew.device)
         outputs.make_folders()
@@ -159,7 +163,7 @@ class _Outputs:
         """A name for each source that no other has.
 
         Raises:
-            InputError: where a picture would replace a source.
+            InputError: where a picture would replace a source, or labels those that its source has already.
         """
         taken: set[str] = set()
         targets = []
@@ -175,6 +179,9 @@ class _Outputs:
             if (self.folder / target.picture).resolve() in originals:
                 raise InputError(f"--output {self.folder}: {target.picture} there is a SOURCE and would be "
                                  "overwritten; choose another folder")
+        for target in targets if self.labels else ():
+            refuse_overwriting(self.folder / "labels" / f"{target.stem}.txt", label_places(target.source.resolve()),
+                               f"it holds the labels of {target.source}; give another --output")
         return targets
 
     def make_folders(self) -> None:

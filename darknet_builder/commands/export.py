@@ -15,7 +15,8 @@ from darknet_builder.images import RESIZE_MODES
 from darknet_builder.model_files import is_model_file
 from darknet_builder.network import Network, build_network
 from darknet_builder.onnx_graph import LOWEST_OPSET, Suppression
-from darknet_builder.output import STDOUT, check_folder, write_json
+from darknet_builder.output import STDOUT, check_folder, refuse_overwriting, write_json
+from darknet_builder.resources import find_by_name
 from darknet_builder.tracing import LEVELS
 from darknet_builder.weights import load_weights
 
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", nargs="?", metavar="WEIGHTS", help="its weights, unless CFG holds them")
     parser.add_argument("--format", choices=list(FORMATS), help="of the file (default: as --output ends, or onnx)")
     parser.add_argument("--output", metavar="FILE", help="the file (default: CFG's name, here)")
+    parser.add_argument("--overwrite", action="store_true", help="replace Darknet's files (.cfg, .weights) that are there")
     parser.add_argument("--names", metavar="FILE", help="class names, one a line, for the file's metadata")
     add_input_size(parser)
     add_dialect(parser)
@@ -83,16 +85,25 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _target(args: argparse.Namespace) -> Path:
-    """Where to, which must be no file that the network comes from."""
+    """Where to, which must be no file that the network comes from.
+
+    Raises:
+        InputError: likewise for a pair of Darknet's files that is there already, without --overwrite.
+    """
     if args.output is None:
         target = Path(Path(args.cfg).stem + FORMATS[args.format or "onnx"])
     else:
         target = Path(args.output)
         check_folder(target)
-    written = [target, target.with_suffix(".weights")] if target.suffix == FORMATS["darknet"] else [target]
-    for given in (args.cfg, args.weights):
-        if given is not None and Path(given).resolve() in [path.resolve() for path in written]:
-            raise InputError(f"{given}: would be overwritten; give --output FILE")
+    written = [target]
+    if target.suffix.lower() == FORMATS["darknet"]:
+        written.append(target.with_suffix(".weights"))
+    for path in written:
+        refuse_overwriting(path, (find_by_name(args.cfg, ".cfg"), args.weights, args.names, *args.image),
+                           "give --output FILE")
+    there = [str(path) for path in written if path.exists()] if len(written) > 1 else []
+    if there and not args.overwrite:
+        raise InputError(f"{' and '.join(there)}: would be overwritten; give --output FILE, or --overwrite")
     return target
 
 
