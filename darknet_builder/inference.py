@@ -13,7 +13,7 @@ from torch import Tensor
 from darknet_builder.arguments import add_precision
 from darknet_builder.devices import multiplies_bfloat16
 from darknet_builder.engines import BACKENDS, COMPILED_FROM_CALL, PRECISIONS, Engine, installed_backends, make_engine
-from darknet_builder.errors import InputError, did_you_mean
+from darknet_builder.errors import DarknetError, InputError, did_you_mean
 from darknet_builder.layers.base import Head
 from darknet_builder.layers.convolutional import Convolutional
 from darknet_builder.network import Network
@@ -166,7 +166,7 @@ def _make_engines(network: Network, precision: str) -> dict[str, Engine]:
     for name in installed_backends(_AUTO_BACKENDS):
         try:
             engines[name] = make_engine(network, name, precision)
-        except InputError:
+        except DarknetError:  # InputError, or MissingExtraError for a package that the engine's package needs
             if name == "torch":
                 raise
     return engines

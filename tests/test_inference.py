@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from darknet_builder import Detector, build_network, devices, inference
+from darknet_builder import Detector, build_network, devices, engines, inference
 from darknet_builder.cli import main
 from darknet_builder.devices import computes_bfloat16, multiplies_bfloat16
-from darknet_builder.engines import COMPILED_FROM_CALL, TorchEngine, has_memory, installed_backends, make_engine
-from darknet_builder.errors import CfgWarning, InputError, MissingExtraError
+from darknet_builder.engines import COMPILED_FROM_CALL, Engine, TorchEngine, has_memory, installed_backends, make_engine
+from darknet_builder.errors import CfgWarning, DarknetError, InputError, MissingExtraError
 from darknet_builder.fused import METHODS, FusedNetwork, available_methods
 from darknet_builder.images import write_image
 from darknet_builder.inference import is_depthwise
@@ -98,6 +98,54 @@ def test_every_layer_in_float32(name: str, method: str) -> None:
     if has_memory(network):
         pytest.skip("a network with memory runs itself")
     assert worst(network, TorchEngine(network, "float32", method)) < 1e-5
+
+
+@pytest.mark.parametrize("name", UNIT_CFGS)
+def test_every_engine_on_every_layer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``auto`` chooses among the engines that can run a network; each of them is right."""
+    network, made = make(UNIT_CFGS[name]), dict[str, Engine]()
+
+    def record(network: Network, backend: str, precision: str) -> Engine:
+        made[backend] = make_engine(network, backend, precision)
+        return made[backend]
+    monkeypatch.setattr(inference, "make_engine", record)
+    assert network.optimized("float32", "auto").backend in made
+    if has_memory(network):
+        assert list(made) == ["torch"]
+        return
+    assert set(BACKENDS) - set(made) == ({"openvino"} & set(BACKENDS) if name == "avgpool" else set())
+    x = torch.rand(network.input_shape.batched(3))
+    with torch.inference_mode():
+        for engine in made.values():
+            assert difference(engine(x), network.answers(x)) < 1e-5
+
+
+@pytest.mark.skipif("openvino" not in BACKENDS, reason="openvino is not installed")
+def test_a_network_that_openvino_cannot_run() -> None:
+    """One line, with the engine and its own reason."""
+    with pytest.raises(InputError, match="^backend='openvino' cannot run this network: .*aten::avg_pool2d do not "
+                                         "support divisor_override input.$"):
+        make_engine(make(UNIT_CFGS["avgpool"]), "openvino", "float32")
+
+
+@pytest.mark.skipif("onnxruntime" not in BACKENDS, reason="onnxruntime is not installed")
+@pytest.mark.parametrize(("broken", "said"), [
+    (b"no model", "cannot run this network: .*protobuf parsing failed"),
+    (InputError("PyTorch 9 cannot trace this network: why"), "this network: PyTorch 9 cannot trace .*: why$"),
+    (MissingExtraError("onnxscript is not installed"), "^onnxscript is not installed$"),
+])
+def test_auto_goes_on_where_an_engine_fails(broken: bytes | Exception, said: str,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for by name it is one line; for ``auto`` the others are left."""
+    def convert(network: Network) -> bytes:
+        if isinstance(broken, Exception):
+            raise broken
+        return broken
+    monkeypatch.setattr(engines, "onnx_bytes", convert)
+    network = make(SMALL.format(activation="leaky"))
+    with pytest.raises(DarknetError, match=said):
+        network.optimized(backend="onnxruntime")
+    assert network.optimized(backend="auto").backend in set(BACKENDS) - {"onnxruntime"}
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
