@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", nargs="?", metavar="WEIGHTS", help="its weights, unless CFG holds them")
     parser.add_argument("--format", choices=list(FORMATS), help="of the file (default: as --output ends, or onnx)")
     parser.add_argument("--output", metavar="FILE", help="the file (default: CFG's name, here)")
-    parser.add_argument("--overwrite", action="store_true", help="replace Darknet's files (.cfg, .weights) that are there")
+    parser.add_argument("--overwrite", action="store_true", help="replace a .cfg and .weights that are there")
     parser.add_argument("--names", metavar="FILE", help="class names, one a line, for the file's metadata")
     add_input_size(parser)
     add_dialect(parser)
