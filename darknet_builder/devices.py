@@ -26,19 +26,10 @@ def find_device(name: str | torch.device | None) -> torch.device | None:
     return device
 
 
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the processor multiplies matrices of bfloat16 in hardware, so that asking for it is worth it.
-
-    That is AMX on CPUs, and what CUDA says of GPUs. Narrower bfloat16 units gain less than what they cost in digits.
-    """
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 runs in hardware: on a CPU, whether oneDNN has convolutions in it (AVX512_BF16, AMX)."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    is_amx_supported = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)  # old PyTorch cannot tell
-    return device.type == "cpu" and bool(is_amx_supported())
-
-
-def computes_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 runs at all sensibly: on a CPU, whether oneDNN has convolutions in it."""
     if device.type != "cpu":
         return True
     return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
@@ -57,3 +48,9 @@ def require_bfloat16(device: torch.device, asked: str, instead: str) -> None:
     """
     if not computes_bfloat16(device):
         raise InputError(f"{asked}: {_NO_BFLOAT16}; use {instead}")
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given: its work goes on while Python does, and a clock must not."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

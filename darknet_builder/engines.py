@@ -29,7 +29,8 @@ from darknet_builder.network import Network
 from darknet_builder.onnx_graph import to_model
 from darknet_builder.tracing import Sizes, Traceable
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""What a network can run in; float16 is for GPUs."""
 _MOST_SHAPES = 4
 """How many input shapes stay compiled: each has its own packed weights."""
 _Form = tuple[tuple[int, ...], tuple[int, ...]]
@@ -38,6 +39,9 @@ COMPILED_FROM_CALL = 3
 """Compiling takes about a second: a single photograph should not wait for it."""
 _WARM_UP = 3
 """TorchScript looks at the shapes in the first call and compiles in the second."""
+_CACHED_BYTES = 16 * 2 ** 20
+"""How large the largest map of a part of a batch may be: half of a common last-level cache, so that what one layer has
+written is still there when the next reads it. ``docs/performance.md`` has the measurement."""
 _COMPILERS = ("g++", "clang++", "c++", "icpx", "cl")
 _OPENVINO_FAILURES = ("GeneralFailure", "InitializationFailure", "NotImplementedFailure", "OpConversionFailure",
                       "OpValidationFailure")
@@ -75,6 +79,8 @@ def make_engine(network: Network, backend: str, precision: str) -> Engine:
         return RecurrentEngine(network)
     if precision == "bfloat16":
         require_bfloat16(network.device, f"precision={precision!r}", "precision='float32' or 'auto'")
+    if precision == "float16" and network.device.type == "cpu":
+        raise InputError("precision='float16' is for GPUs: processors compute faster in bfloat16 or float32")
     return BACKENDS[backend](network, precision)
 
 
@@ -124,7 +130,8 @@ class RecurrentEngine:
 class TorchEngine:
     """PyTorch without a compiler, in the best way that this machine's PyTorch has (see ``fused``).
 
-    With ``graph``, the third call of a shape compiles, the first two run as ``plain``.
+    With ``graph``, the third call of a shape compiles, the first two run as ``plain``. On the CPU a batch whose maps
+    would fall out of the cache goes through in parts.
 
     Args:
         network: loaded.
@@ -139,9 +146,16 @@ class TorchEngine:
         self._fused = FusedNetwork(network, self._dtype, self.detail, channels_last=True)
         self._compiled: OrderedDict[_Form, Callable[[Tensor], tuple[Tensor, ...]]] = OrderedDict()
         self._calls: Counter[_Form] = Counter()
+        self._images_cached = _images_cached(network, self._dtype) if device.type == "cpu" else None
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """See ``Engine``."""
+        if self._images_cached is None or len(x) <= self._images_cached:
+            return self._run(x)
+        parts = [self._run(part) for part in _even_parts(x, self._images_cached)]
+        return [torch.cat(answers) for answers in zip(*parts, strict=True)]
+
+    def _run(self, x: Tensor) -> list[Tensor]:
         if x.dtype != self._dtype or not x.is_contiguous():
             x = _ordered(x, self._dtype)
         return [answer.float() for answer in self._function_for(x)(x)]
@@ -158,6 +172,19 @@ class TorchEngine:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(form)
         return self._compiled[form]
+
+
+def _images_cached(network: Network, dtype: torch.dtype) -> int:
+    """How many images at once keep the largest map within ``_CACHED_BYTES``; one at least."""
+    layers = network.sequence()
+    largest = max([network.input_shape.size, *(layers[index].out_shape.size for index in network.answer_plan.steps)])
+    return max(1, _CACHED_BYTES // (largest * dtype.itemsize))
+
+
+def _even_parts(x: Tensor, most: int) -> Sequence[Tensor]:
+    """A batch in parts of up to ``most`` images: equal ones if they need not be small, as each size is compiled."""
+    divisor = next(size for size in range(most, 0, -1) if len(x) % size == 0)
+    return x.split(divisor) if 2 * divisor >= most else x.tensor_split(-(-len(x) // most))
 
 
 def _compile_graph(fused: FusedNetwork, example: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:

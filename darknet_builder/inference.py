@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from darknet_builder.arguments import add_precision
-from darknet_builder.devices import multiplies_bfloat16
+from darknet_builder.devices import computes_bfloat16, synchronize
 from darknet_builder.engines import BACKENDS, COMPILED_FROM_CALL, PRECISIONS, Engine, installed_backends, make_engine
 from darknet_builder.errors import DarknetError, InputError, did_you_mean
 from darknet_builder.layers.base import Head
@@ -22,9 +22,13 @@ from darknet_builder.shapes import Shape
 AUTO = "auto"
 BACKEND_CHOICES = (AUTO, *BACKENDS)
 PRECISION_CHOICES = (AUTO, *PRECISIONS)
+_Way = tuple[str, str]
+"""Backend and precision."""
 _AUTO_BACKENDS = ("torch", "onnxruntime", "openvino")
 """``compile`` is not among them: it takes minutes before its first answer."""
 _WARM_ROUNDS, _TIMED_ROUNDS = COMPILED_FROM_CALL, 5
+_WORTHWHILE = 1.2
+"""How many times faster than float32 ``auto`` must measure bfloat16 to be, before it gives up digits for it."""
 
 
 class OptimizedNetwork:
@@ -32,9 +36,11 @@ class OptimizedNetwork:
 
     Attributes:
         backend: which one it runs on: what ``auto`` has chosen.
-        precision: ``float32`` or ``bfloat16``: what it runs at (see ``is_depthwise``). Raw maps are float32 always.
+        precision: ``float32``, ``bfloat16`` or ``float16``: what it runs at (see ``is_depthwise``). Raw maps are
+            float32 always.
         detail: how the backend does it.
-        timings: seconds of one image on each backend that ``auto`` has tried; empty where nothing was to be chosen.
+        timings: seconds of one batch for each ``backend:precision`` that ``auto`` has tried; empty where nothing was
+            to be chosen.
         decided: whether backend or precision were left open, or are not what was asked for: worth saying.
         network: what it was made of; its heads decode the answers.
     """
@@ -100,7 +106,7 @@ class OptimizedNetwork:
         return self
 
     def describe(self) -> str:
-        """``openvino (openvino 2026.1) in bfloat16; auto measured torch 4.1 ms, openvino 2.6 ms``."""
+        """``openvino (openvino 2026.1) in bfloat16; auto measured torch:bfloat16 4.1 ms, openvino:bfloat16 2.6 ms``."""
         text = f"{self.backend} ({self.detail}) in {self.precision}"
         if self.precision == "float32" and is_depthwise(self.network):
             text += ", as all networks with depthwise convolutions"
@@ -110,31 +116,32 @@ class OptimizedNetwork:
         return text
 
 
-def optimize(network: Network, precision: str = "float32", backend: str = "torch") -> OptimizedNetwork:
+def optimize(network: Network, precision: str = "float32", backend: str = "torch", batch: int = 1) -> OptimizedNetwork:
     """See ``Network.optimized``."""
     _check("precision", precision, PRECISION_CHOICES)
     _check("backend", backend, BACKEND_CHOICES)
     network.eval()
-    optimized = _choose(network, _precision_for(network, precision), backend)
-    optimized.decided = (precision, backend) != (optimized.precision, optimized.backend)
+    backends = installed_backends(_AUTO_BACKENDS) if backend == AUTO else [backend]
+    x = torch.rand(network.input_shape.batched(batch), device=network.device)
+    engines = _make_engines(network, [(name, kind) for kind in _precisions(network, precision) for name in backends], x)
+    timings = measure_engines(engines, x) if len(engines) > 1 else {}
+    best = _fastest(timings) if timings else next(iter(engines))
+    optimized = OptimizedNetwork(network, engines[best], *best,
+                                 {":".join(name): seconds for name, seconds in timings.items()})
+    optimized.decided = best != (backend, precision)
     return optimized
 
 
-def _precision_for(network: Network, precision: str) -> str:
+def _precisions(network: Network, precision: str) -> Sequence[str]:
+    """What is to be tried for a wish."""
     if precision == AUTO:
-        precision = "bfloat16" if multiplies_bfloat16(network.device) else "float32"
-    return "float32" if precision == "bfloat16" and is_depthwise(network) else precision
+        lower = computes_bfloat16(network.device) and not is_depthwise(network)
+        return ("float32", "bfloat16") if lower else ("float32",)
+    return ("float32",) if precision == "bfloat16" and is_depthwise(network) else (precision,)
 
 
-def _choose(network: Network, precision: str, backend: str) -> OptimizedNetwork:
-    if backend != AUTO:
-        return OptimizedNetwork(network, make_engine(network, backend, precision), backend, precision)
-    engines = _make_engines(network, precision)
-    if len(engines) == 1:
-        return OptimizedNetwork(network, engines["torch"], "torch", precision)
-    timings = measure_engines(engines, torch.rand(network.input_shape.batched(1)))
-    best = min(timings, key=lambda name: timings[name])
-    return OptimizedNetwork(network, engines[best], best, precision, timings)
+def _fastest(timings: dict[_Way, float]) -> _Way:
+    return min(timings, key=lambda way: timings[way] * (1 if way[1] == "float32" else _WORTHWHILE))
 
 
 def is_depthwise(network: Network) -> bool:
@@ -150,7 +157,8 @@ def is_depthwise(network: Network) -> bool:
 def add_speed_options(parser: argparse._ActionsContainer) -> None:
     """``--precision`` and ``--backend``, which mean the same in every command."""
     add_precision(parser, PRECISION_CHOICES, "float32",
-                  "auto: bfloat16 where the processor multiplies it in hardware ")
+                  f"auto: bfloat16 where it is measured to be {_WORTHWHILE} times faster; networks with depthwise "
+                  "convolutions stay in float32; float16 is for GPUs ")
     parser.add_argument("--backend", choices=BACKEND_CHOICES, default="torch",
                         help="auto: what is measured to be fastest of what is installed (default: %(default)s)")
 
@@ -160,25 +168,33 @@ def _check(name: str, word: str, known: Sequence[str]) -> None:
         raise InputError(f"{name}={word!r} is unknown; expected one of {', '.join(known)}{did_you_mean(word, known)}")
 
 
-def _make_engines(network: Network, precision: str) -> dict[str, Engine]:
-    """Every engine that is installed and can run this; PyTorch's own always can."""
-    engines = {}
-    for name in installed_backends(_AUTO_BACKENDS):
+@torch.no_grad()
+def _make_engines(network: Network, ways: Sequence[_Way], x: Tensor) -> dict[_Way, Engine]:
+    """Every engine that is installed and can run this; where none can, the first one's mistake is told."""
+    engines: dict[_Way, Engine] = {}
+    mistakes = []
+    for way in ways:
         try:
-            engines[name] = make_engine(network, name, precision)
-        except DarknetError:  # InputError, or MissingExtraError for a package that the engine's package needs
-            if name == "torch":
-                raise
+            engine = make_engine(network, *way)
+            if len(ways) > 1:
+                engine(x)  # what it cannot run may show only now
+            engines[way] = engine
+        except DarknetError as error:  # InputError, or MissingExtraError for a package that the engine's package needs
+            mistakes.append(error)
+    if not engines:
+        raise mistakes[0]
+    network.reset_state()
     return engines
 
 
-def measure_engines(engines: dict[str, Engine], x: Tensor) -> dict[str, float]:
+@torch.no_grad()
+def measure_engines(engines: dict[_Way, Engine], x: Tensor) -> dict[_Way, float]:
     """Median seconds of one call of each, by turns, so that a busy moment of the machine strikes all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in engines}
-    with torch.no_grad():
-        for _ in range(_WARM_ROUNDS + _TIMED_ROUNDS):
-            for name, engine in engines.items():
-                start = time.perf_counter()
-                engine(x)
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values[_WARM_ROUNDS:]) for name, values in seconds.items()}
+    seconds: dict[_Way, list[float]] = {way: [] for way in engines}
+    for _ in range(_WARM_ROUNDS + _TIMED_ROUNDS):
+        for way, engine in engines.items():
+            start = time.perf_counter()
+            engine(x)
+            synchronize(x.device)
+            seconds[way].append(time.perf_counter() - start)
+    return {way: statistics.median(values[_WARM_ROUNDS:]) for way, values in seconds.items()}

@@ -13,7 +13,7 @@ import torch
 from darknet_builder.arguments import CFG_HELP, add_dialect, add_json
 from darknet_builder.benchmark import PLAIN, Comparison, as_document, compare, compare_end_to_end, matrix_rates
 from darknet_builder.benchmark_report import save_chart, table
-from darknet_builder.devices import multiplies_bfloat16
+from darknet_builder.devices import computes_bfloat16
 from darknet_builder.engines import PRECISIONS, TorchEngine, installed_backends
 from darknet_builder.errors import InputError
 from darknet_builder.memory import least_values, peak_bytes_of
@@ -106,10 +106,10 @@ def _compare(args: argparse.Namespace, name: str, network: Network, out: TextIO)
 
 
 def default_contenders(network: Network) -> Sequence[str]:
-    """What is installed, at the precisions that this machine multiplies; ``compile`` takes minutes and is not asked."""
+    """What is installed, at the precisions that this machine computes; ``compile`` takes minutes and is not asked."""
     names = [name for name in installed_backends() if name != "compile"]
     found = [f"{name}:{precision}" for name in names for precision in PRECISIONS
-             if precision == "float32" or (name != "onnxruntime" and multiplies_bfloat16(network.device))]
+             if precision == "float32" or (name != "onnxruntime" and computes_bfloat16(network.device))]
     return [*found, f"{PLAIN}:float32"]
 
 
