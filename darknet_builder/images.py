@@ -22,6 +22,8 @@ from darknet_builder.errors import ImageError, InputError, MissingExtraError, di
 from darknet_builder.files import atomic_path
 
 RESIZE_MODES = ("stretch", "letterbox")
+_STRIP = 16
+"""How many new rows are computed at once: their values stay in a core's cache, and in memory that is there already."""
 CANVAS = .5
 """What surrounds a letterboxed image (image.c:1006)."""
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".bmp", ".dib", ".webp", ".avif", ".gif", ".tif", ".tiff",
@@ -275,10 +277,10 @@ def to_input(image: np.ndarray, net_size: tuple[int, int], resize: str = "stretc
     resized = resize_bilinear(image, placement.inner_size)
     if placement.inner_size == net_size:
         return resized, placement
-    canvas = torch.full((channels, net_size[1], net_size[0]), CANVAS)
+    canvas = np.full((channels, net_size[1], net_size[0]), CANVAS, np.float32)
     left, top = placement.offset
-    canvas[:, top:top + resized.shape[1], left:left + resized.shape[2]] = resized
-    return canvas, placement
+    canvas[:, top:top + resized.shape[1], left:left + resized.shape[2]] = resized.numpy()
+    return torch.from_numpy(canvas), placement
 
 
 def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> Tensor:
@@ -292,29 +294,46 @@ def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> Tensor:
         image: at least one pixel.
         size: (width, height) of the result in pixels.
     """
+    # NumPy: PyTorch would start a team of threads for each thread that reads images.
     width, height = size
-    pixels = torch.from_numpy(np.require(image, requirements=["C", "W"]))
+    channels = image.shape[2]
     left, right, x_weight = _taps(image.shape[1], width)
     # Along x the last new place is the last old one. Along y only the second of the two is left out there, so that
     # Darknet's last row is black for every height whose last place falls a hair short in float32 (240 -> 416).
     left[-1], x_weight[-1] = image.shape[1] - 1, 0
     above, below, y_weight = _taps(image.shape[0], height)
-    below_weight = torch.cat((y_weight[:-1], torch.zeros(1)))
-    columns = torch.cat((left, right))
+    below_weight = np.append(y_weight[:-1], np.float32(0))
+    needed, places = np.unique(np.concatenate((above, below)), return_inverse=True)
+    uppers, lowers = places[:height], places[height:]
+    channel = np.arange(channels)[::-1, None]
+    lefts, rights = ((columns * channels + channel).ravel() for columns in (left, right))  # (C * width,)
+    shares = np.tile(x_weight, channels)
+    resized = np.empty((channels, height, width), np.float32)
+    for start in range(0, height, _STRIP):
+        strip = slice(start, start + _STRIP)
+        top, bottom = uppers[strip][0], lowers[strip][-1]
+        rows = image[needed[top:bottom + 1]].reshape(bottom + 1 - top, -1)  # (rows, W * C)
+        across = _weighted(rows.take(lefts, 1), 1 - shares)
+        across += _weighted(rows.take(rights, 1), shares)
+        upper, lower = across.take(uppers[strip] - top, 0), across.take(lowers[strip] - top, 0)
+        upper *= (1 - y_weight[strip])[:, None]
+        lower *= below_weight[strip][:, None]
+        upper += lower
+        resized[:, strip] = upper.reshape(-1, channels, width).swapaxes(0, 1)
+    return torch.from_numpy(resized)
 
-    def rows_at(rows: Tensor) -> Tensor:
-        taken = pixels.index_select(0, rows).index_select(1, columns)  # (height, 2 * width, C) of uint8
-        values = taken.permute(2, 0, 1).float().div_(255)
-        return values[..., :width] * (1 - x_weight) + values[..., width:] * x_weight
 
-    resized = rows_at(above) * (1 - y_weight)[:, None] + rows_at(below) * below_weight[:, None]
-    return resized.flip(0)
+def _weighted(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """uint8 -> float32 in [0, 1], times a weight."""
+    unit = np.divide(values, np.float32(255), dtype=np.float32)
+    unit *= weight
+    return unit
 
 
-def _taps(length: int, new_length: int) -> tuple[Tensor, Tensor, Tensor]:
+def _taps(length: int, new_length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each new place along an axis, the two old ones it lies between, and how near it is to the second."""
     step = np.float32(length - 1) / np.float32(max(new_length - 1, 1))
     place = np.arange(new_length, dtype=np.float32) * step
     first = np.minimum(place.astype(np.int64), length - 1)
     second = np.minimum(first + 1, length - 1)
-    return torch.from_numpy(first), torch.from_numpy(second), torch.from_numpy(place - first.astype(np.float32))
+    return first, second, place - first.astype(np.float32)
