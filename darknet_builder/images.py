@@ -6,13 +6,16 @@ An image in this package is an array (H, W, 3) of uint8 with the channels in the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +33,10 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".bmp", ".dib", ".web
                   ".pbm", ".pgm", ".ppm", ".pnm")
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".ogv")
 _DEFAULT_FPS = 25.0
+_READERS = 2
+_BATCHES_AHEAD = 2
+_Item = TypeVar("_Item")
+_Read = TypeVar("_Read")
 
 
 def load_opencv() -> ModuleType:
@@ -112,6 +119,34 @@ def check_image(image: np.ndarray) -> np.ndarray:
         raise InputError("expected an image of shape (H, W, 3), one or more pixels wide and high, "
                          f"got {image.shape}; give several images as a list")
     return image.repeat(3, 2) if image.shape[2] == 1 else image[..., :3]
+
+
+def read_ahead(read: Callable[[_Item], _Read], items: Iterable[_Item], *, batch: int,
+               threads: int = _READERS) -> Generator[_Read, None, None]:
+    """``read(item)`` of every item, in order; while some are used, threads are at the next ones.
+
+    Args:
+        read: called in those threads.
+        items: taken in the caller's thread, two batches ahead.
+        batch: how many are used at once.
+        threads: with one, ``read`` is never called twice at a time.
+
+    Raises:
+        Whatever ``read`` raises, at the item's turn.
+    """
+    rest = iter(items)
+    with ThreadPoolExecutor(threads) as readers:
+        waiting: deque[Future[_Read]] = deque()
+        try:
+            while True:
+                for item in islice(rest, batch * _BATCHES_AHEAD + threads - len(waiting)):
+                    waiting.append(readers.submit(read, item))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 # ---- videos -------------------------------------------------------------------------------------------
