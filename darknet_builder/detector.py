@@ -25,6 +25,9 @@ from darknet_builder.weights import load_weights
 Image = str | Path | np.ndarray
 """A file, or an array (H, W, 3) of uint8 with **blue, green, red**, as ``cv2.imread`` gives."""
 
+_COMPILING = ("graph", "inductor")
+"""What engines that compile call themselves."""
+
 
 class Detector:
     """Finds objects in photographs, as ``darknet detector test`` does.
@@ -84,6 +87,7 @@ class Detector:
         self.network.eval()
         if target is not None:
             self.network.to(target)
+        self._warm: set[int] = set()
         self.runner: Network | OptimizedNetwork = self.network
         if backend is not None or precision != "float32" or not isinstance(cfg, Network):
             self.runner = self.network.optimized(precision, backend or "torch")
@@ -142,6 +146,12 @@ class Detector:
         """
         array = read_image(image) if isinstance(image, str | Path) else image
         return array, *to_input(array, self.network.input_size, self.resize, self.network.options.channels)
+
+    def warm_up(self, batch: int) -> None:
+        """Compile for a batch, where that is done and has not been done, instead of in one of the first calls."""
+        if isinstance(self.runner, OptimizedNetwork) and self.runner.detail in _COMPILING and batch not in self._warm:
+            self.runner.warm_up(batch)
+            self._warm.add(batch)
 
     @torch.inference_mode()
     def raw_maps(self, x: Tensor) -> list[Tensor]:

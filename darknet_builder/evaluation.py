@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from itertools import islice
 from typing import cast
 
 import numpy as np
@@ -13,7 +16,7 @@ from darknet_builder.average_precision import ImageBoxes
 from darknet_builder.boxes import nms_by_class
 from darknet_builder.datasets import LabelledImage
 from darknet_builder.errors import DataError
-from darknet_builder.images import Placement, read_image, to_input
+from darknet_builder.images import Placement, read_ahead, read_image, to_input
 from darknet_builder.network import Network
 from darknet_builder.postprocess import NmsRule, Shortlist, find_likely, nms_rule, shortlist
 
@@ -29,7 +32,7 @@ def find_boxes(network: Network, images: Sequence[LabelledImage], *, difficult: 
 
     Args:
         network: in eval mode, where it is to run.
-        images: read one batch at a time.
+        images: read two batches ahead, in threads.
         difficult: for each image, objects that need not be found (``difficult=`` of a ``.data`` file).
         threshold: only scores above it count.
         nms: a box falls when it overlaps a better one of its class by more than this.
@@ -47,14 +50,18 @@ def find_boxes(network: Network, images: Sequence[LabelledImage], *, difficult: 
         raise DataError(f"the list of difficult= has {len(difficult)} images, the evaluated one {len(images)}; "
                         "they must be the same images in the same order")
     rule = nms_rule(network)
-    for start in range(0, len(images), batch):
-        part = images[start:start + batch]
-        inputs, placements = zip(*(to_input(read_image(image.path), network.input_size, resize,
-                                            network.options.channels) for image in part), strict=True)
-        for offset, entry in enumerate(_run(network, torch.stack(inputs), placements, threshold)):
-            hard = None if difficult is None else difficult[start + offset].boxes
-            yield image_boxes(entry, part[offset].boxes, placements[offset].image_size, nms=nms, rule=rule,
-                              difficult=hard)
+    with closing(read_ahead(partial(_prepare, network, resize), images, batch=batch)) as prepared:
+        for start in range(0, len(images), batch):
+            part = images[start:start + batch]
+            inputs, placements = zip(*islice(prepared, len(part)), strict=True)
+            for offset, entry in enumerate(_run(network, torch.stack(inputs), placements, threshold)):
+                hard = None if difficult is None else difficult[start + offset].boxes
+                yield image_boxes(entry, part[offset].boxes, placements[offset].image_size, nms=nms, rule=rule,
+                                  difficult=hard)
+
+
+def _prepare(network: Network, resize: str, image: LabelledImage) -> tuple[Tensor, Placement]:
+    return to_input(read_image(image.path), network.input_size, resize, network.options.channels)
 
 
 @torch.inference_mode()

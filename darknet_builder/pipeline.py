@@ -4,10 +4,12 @@ resized and the last is interpreted, drawn and written."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,13 +18,17 @@ from torch import Tensor
 
 from darknet_builder.detections import Detections
 from darknet_builder.errors import ImageError
-from darknet_builder.images import Placement
+from darknet_builder.images import Placement, read_ahead
 
 if TYPE_CHECKING:
     from darknet_builder.detector import Detector, Image
 
-_READERS = 2
+    _Group = list[tuple[Image, "Prepared | ImageError"]]
+
 _BATCHES_AHEAD = 2
+"""How many batches may be with the finisher while the network is at the next."""
+_WORTH_COMPILING = 10
+"""From how many batches on compiling comes first: it costs the time of two more than at the third one."""
 Prepared = tuple[np.ndarray, Tensor, Placement]
 
 
@@ -43,14 +49,15 @@ class Unreadable:
     error: ImageError
 
 
-def stream(detector: Detector, sources: Iterable[Image],
-           finish: Callable[[Outcome], None] | None = None) -> Iterator[Outcome | Unreadable]:
+def stream(detector: Detector, sources: Iterable[Image], finish: Callable[[Outcome], None] | None = None, *,
+           expected: int = 0) -> Generator[Outcome | Unreadable, None, None]:
     """Detect in many images, ``detector.batch`` at a time.
 
     Args:
         detector: without memory of frames.
         sources: files or arrays, as the detector takes them; read only as far ahead as is needed.
         finish: called in another thread with each image that could be read, in order: draw and write there.
+        expected: how many sources there may be, where ``len(sources)`` cannot tell.
 
     Yields:
         The outcome of every source, in order, after ``finish`` is done with it.
@@ -58,10 +65,13 @@ def stream(detector: Detector, sources: Iterable[Image],
     Raises:
         InputError: for what is no image; whatever ``finish`` raises.
     """
-    with ThreadPoolExecutor(_READERS) as readers, ThreadPoolExecutor(1) as finisher:
+    many = (len(sources) if isinstance(sources, Sized) else expected) >= _WORTH_COMPILING * detector.batch
+    with closing(_prepared(detector, sources)) as groups, ThreadPoolExecutor(1) as finisher:
         waiting: deque[Future[list[Outcome | Unreadable]]] = deque()
         try:
-            for group in _prepared(detector, sources, readers):
+            for group in groups:
+                if many:
+                    detector.warm_up(detector.batch)  # once, while the readers go on
                 waiting.append(_start(detector, group, finisher, finish))
                 while len(waiting) > _BATCHES_AHEAD:
                     yield from waiting.popleft().result()
@@ -76,40 +86,38 @@ def stream(detector: Detector, sources: Iterable[Image],
                 future.cancel()
 
 
-def _prepared(detector: Detector, sources: Iterable[Image],
-              readers: ThreadPoolExecutor) -> Iterator[list[tuple[Image, Prepared | ImageError]]]:
+def frames_ahead(frames: Iterator[np.ndarray], batch: int) -> Generator[np.ndarray, None, None]:
+    """The frames of a video, decoded in a thread of their own, two batches ahead."""
+    with closing(read_ahead(lambda _: next(frames, None), repeat(None), batch=batch, threads=1)) as ahead:
+        for frame in ahead:
+            if frame is None:
+                return
+            yield frame
+
+
+def _prepared(detector: Detector, sources: Iterable[Image]) -> Generator[_Group, None, None]:
     """Groups of up to a batch of images that could be read; those that could not stand between them."""
-    rest = iter(sources)
-    ahead: deque[tuple[Image, Future[Prepared | ImageError]]] = deque()
-    group: list[tuple[Image, Prepared | ImageError]] = []
+    group: _Group = []
     readable = 0
-
-    def fill() -> None:
-        for source in islice(rest, detector.batch * _BATCHES_AHEAD + _READERS - len(ahead)):
-            ahead.append((source, readers.submit(_prepare, detector, source)))
-
-    fill()
-    while ahead:
-        source, future = ahead.popleft()
-        prepared = future.result()
-        group.append((source, prepared))
-        readable += not isinstance(prepared, ImageError)
-        fill()
-        if readable == detector.batch:
-            yield group
-            group, readable = [], 0
+    with closing(read_ahead(partial(_prepare, detector), sources, batch=detector.batch)) as ahead:
+        for source, prepared in ahead:
+            group.append((source, prepared))
+            readable += not isinstance(prepared, ImageError)
+            if readable == detector.batch:
+                yield group
+                group, readable = [], 0
     if group:
         yield group
 
 
-def _prepare(detector: Detector, source: Image) -> Prepared | ImageError:
+def _prepare(detector: Detector, source: Image) -> tuple[Image, Prepared | ImageError]:
     try:
-        return detector.prepare(source)
+        return source, detector.prepare(source)
     except ImageError as error:
-        return error
+        return source, error
 
 
-def _start(detector: Detector, group: list[tuple[Image, Prepared | ImageError]], finisher: ThreadPoolExecutor,
+def _start(detector: Detector, group: _Group, finisher: ThreadPoolExecutor,
            finish: Callable[[Outcome], None] | None) -> Future[list[Outcome | Unreadable]]:
     """Run the network here; leave the rest to the finisher."""
     detector.network.reset_state()  # photographs do not follow from each other
@@ -118,7 +126,7 @@ def _start(detector: Detector, group: list[tuple[Image, Prepared | ImageError]],
     return finisher.submit(_finish, detector, group, raw_maps, finish)
 
 
-def _finish(detector: Detector, group: list[tuple[Image, Prepared | ImageError]], raw_maps: list[Tensor],
+def _finish(detector: Detector, group: _Group, raw_maps: list[Tensor],
             finish: Callable[[Outcome], None] | None) -> list[Outcome | Unreadable]:
     placements = [prepared[2] for _, prepared in group if not isinstance(prepared, ImageError)]
     found = iter(detector.interpret(raw_maps, placements) if placements else [])

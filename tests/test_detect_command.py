@@ -8,8 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ import pytest
 from darknet_builder import images
 from darknet_builder.cli import main
 from darknet_builder.commands import detect
+from darknet_builder.detections import Detections
 from darknet_builder.detector import Detector
 from darknet_builder.images import open_video, read_image, write_image, write_video
 from tests.toy_detector import BLUE, RED, squares, toy_files
@@ -123,6 +125,30 @@ def test_a_video(run: Run) -> None:
     rows = list(csv.DictReader(Path("output/detections.csv").read_text().splitlines()))
     assert [row["frame"] for row in rows] == ["0", "1", "2", "3"]
     assert [float(row["x1"]) for row in rows] == pytest.approx([0, 40, 80, 120], abs=1)
+
+
+def test_a_video_is_drawn_while_the_network_works(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames are decoded in one other thread, drawn and encoded in a second, each in their order."""
+    threads: dict[str, set[threading.Thread]] = {"decode": set(), "draw": set()}
+    frames, draw = images.Video.frames, detect.draw_detections
+
+    def decode(self: images.Video) -> Iterator[np.ndarray]:
+        for frame in frames(self):
+            threads["decode"].add(threading.current_thread())
+            yield frame
+
+    def watch(image: np.ndarray, found: Detections) -> np.ndarray:
+        threads["draw"].add(threading.current_thread())
+        return draw(image, found)
+
+    monkeypatch.setattr(images.Video, "frames", decode)
+    monkeypatch.setattr(detect, "draw_detections", watch)
+    assert run("clip.mp4")[0] == 0
+    assert [len(some) for some in threads.values()] == [1, 1]
+    assert len({threading.current_thread(), *threads["decode"], *threads["draw"]}) == 3
+    with open_video("output/clip.mp4") as video:
+        left = [int(np.argmax(frame[60, :, 0] > 128)) for frame in frames(video)]
+    assert left == pytest.approx([0, 40, 80, 120], abs=3)
 
 
 def test_a_video_without_pictures(run: Run) -> None:
@@ -355,13 +381,13 @@ def test_a_frame_with_memory_comes_alone(run: Run, monkeypatch: pytest.MonkeyPat
     seen = []
     original = Detector.__call__
 
-    def call(self: Detector, group: list[np.ndarray], keep_state: bool = False) -> object:
-        seen.append((len(group), keep_state))
-        return original(self, group, keep_state=keep_state)
+    def call(self: Detector, frame: np.ndarray, keep_state: bool = False) -> object:
+        seen.append((frame.shape, keep_state))
+        return original(self, frame, keep_state=keep_state)
     monkeypatch.setattr(Detector, "__call__", call)
     monkeypatch.setattr(Detector, "has_memory", True)
     run("clip.mp4", "--batch", "3")
-    assert seen == [(1, False), (1, True), (1, True), (1, True)]
+    assert seen == [((160, 160, 3), number > 0) for number in range(4)]
 
 
 # ---- the script ---------------------------------------------------------------------------------------

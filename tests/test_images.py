@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from darknet_builder.images import (
     check_image,
     load_opencv,
     open_video,
+    read_ahead,
     read_image,
     resize_bilinear,
     to_input,
@@ -339,6 +342,55 @@ def test_files_that_cannot_be_written(tmp_path: Path) -> None:
     assert message(write_image, tmp_path / "none" / "a.png", photo(4, 4)) == \
         f"{tmp_path}/none/a.png: cannot be written: No such file or directory"
     assert not list(tmp_path.iterdir())
+
+
+# ---- reading ahead ------------------------------------------------------------------------------------
+
+
+def test_read_ahead_keeps_the_order() -> None:
+    """However long each takes; none is lost."""
+    def read(number: int) -> int:
+        time.sleep(.002 * (number % 3 == 0))
+        return -number
+
+    for batch in (1, 3):
+        assert list(read_ahead(read, range(20), batch=batch)) == [-number for number in range(20)]
+    assert list(read_ahead(read, [], batch=2)) == []
+
+
+def test_read_ahead_reads_on_but_not_far() -> None:
+    """While one is used the next ones are read, two batches and one a thread of them."""
+    read = []
+    ahead = read_ahead(lambda number: read.append(number) or number, itertools.count(), batch=2)
+    assert next(ahead) == 0
+    until = time.monotonic() + 10
+    while len(read) < 6 and time.monotonic() < until:
+        time.sleep(.001)
+    assert sorted(read) == list(range(6))
+    ahead.close()
+    assert len(read) == 6
+
+
+def test_read_ahead_raises_at_the_items_turn() -> None:
+    """Those before it come first; those after it never."""
+    found = []
+    with pytest.raises(ZeroDivisionError):
+        for value in read_ahead(lambda number: 1 / number, [2, 1, 0, 4], batch=4):
+            found.append(value)
+    assert found == [.5, 1]
+
+
+def test_one_thread_reads_one_after_the_other() -> None:
+    """What a video needs."""
+    inside = threading.Lock()
+
+    def read(number: int) -> int:
+        assert inside.acquire(blocking=False)
+        time.sleep(.001)
+        inside.release()
+        return number
+
+    assert list(read_ahead(read, range(30), batch=4, threads=1)) == list(range(30))
 
 
 # ---- videos -------------------------------------------------------------------------------------------

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from darknet_builder import Detector
+from darknet_builder import Detector, engines
 from darknet_builder.errors import InputError
+from darknet_builder.fused import FusedNetwork, available_methods
 from darknet_builder.images import write_image
-from darknet_builder.pipeline import Outcome, Unreadable, stream
+from darknet_builder.pipeline import Outcome, Unreadable, frames_ahead, stream
 from tests.test_inference import SMALL, make
 
 
@@ -89,3 +92,70 @@ def test_it_reads_no_further_than_needed(detector: Detector) -> None:
         next(results)
     assert taken <= 8 * detector.batch
     results.close()  # type: ignore[attr-defined]
+
+
+# ---- compiling ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happens: the size of each batch that is run, and of each that is compiled for."""
+    events: list[str] = []
+    run, compile_graph = Detector.raw_maps, engines._compile_graph
+
+    def watch_run(self: Detector, x: torch.Tensor) -> list[torch.Tensor]:
+        events.append(f"run {len(x)}")
+        return run(self, x)
+
+    def watch_compile(fused: FusedNetwork, x: torch.Tensor) -> object:
+        events.append(f"compile {len(x)}")
+        return compile_graph(fused, x)
+
+    monkeypatch.setattr(Detector, "raw_maps", watch_run)
+    monkeypatch.setattr(engines, "_compile_graph", watch_compile)
+    return events
+
+
+@pytest.mark.skipif(available_methods()[0] != "graph", reason="this PyTorch compiles no graphs here")
+def test_many_images_are_compiled_for_first(compiled: list[str]) -> None:
+    """Once for all streams, and not in the middle of one."""
+    detector = Detector(make(SMALL.format(activation="leaky")), threshold=.3, batch=2, backend="torch")
+    assert len(list(stream(detector, pictures(20)))) == 20
+    assert compiled == ["compile 2", *["run 2"] * 10]
+    list(stream(detector, iter(pictures(21)), expected=21))
+    assert compiled[11:] == [*["run 2"] * 10, "run 1"]
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_few_images_do_not_wait_for_a_compiler(compiled: list[str], lazy: bool) -> None:
+    """Nor do images of which nobody knows how many there are."""
+    detector = Detector(make(SMALL.format(activation="leaky")), threshold=.3, batch=10, backend="torch")
+    list(stream(detector, iter(pictures(20)) if lazy else pictures(20)))
+    assert compiled == ["run 10"] * 2
+
+
+def test_what_does_not_compile_is_not_warmed_up(detector: Detector, compiled: list[str]) -> None:
+    """A Network that runs itself."""
+    list(stream(detector, pictures(30)))
+    assert compiled == ["run 3"] * 10
+
+
+# ---- videos -------------------------------------------------------------------------------------------
+
+
+def test_frames_are_decoded_elsewhere_in_order_and_not_far_ahead() -> None:
+    """By one thread, which stops when nobody wants more."""
+    threads, decoded = set(), []
+
+    def decode() -> Iterator[np.ndarray]:
+        for number in range(50):
+            threads.add(threading.current_thread())
+            decoded.append(number)
+            yield np.full((2, 2, 3), number, np.uint8)
+
+    frames = frames_ahead(decode(), 3)
+    first = [int(next(frames)[0, 0, 0]) for _ in range(4)]
+    assert first == [0, 1, 2, 3]
+    assert len(decoded) <= 4 + 2 * 3 + 1
+    assert [int(frame[0, 0, 0]) for frame in frames] == list(range(4, 50))
+    assert len(threads) == 1 and threading.current_thread() not in threads

@@ -7,10 +7,10 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
-from itertools import groupby, islice
+from itertools import count, groupby
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -24,11 +24,11 @@ from darknet_builder.detector import Detector
 from darknet_builder.drawing import draw_detections
 from darknet_builder.errors import ImageError, InputError
 from darknet_builder.files import write_text
-from darknet_builder.images import RESIZE_MODES, load_opencv, open_video, write_image, write_video
+from darknet_builder.images import RESIZE_MODES, Video, load_opencv, open_video, write_image, write_video
 from darknet_builder.inference import OptimizedNetwork, add_speed_options
 from darknet_builder.model_files import is_model_file
 from darknet_builder.output import check_page, refuse_overwriting
-from darknet_builder.pipeline import Outcome, Unreadable, stream
+from darknet_builder.pipeline import Outcome, Unreadable, frames_ahead, stream
 from darknet_builder.processes import Crew, crew_of
 from darknet_builder.progress import Progress
 from darknet_builder.resources import default_model
@@ -299,13 +299,14 @@ class _Job:
         def save(outcome: Outcome) -> None:
             self.outputs.save(targets[cast(Path, outcome.source)], outcome.image, outcome.detections)
 
-        for outcome in stream(self.detector, targets, save):
-            self.tallies.append(_Tally())
-            if isinstance(outcome, Unreadable):
-                self._skip(outcome.error)
-                continue
-            self._record(Record(str(outcome.source), outcome.detections), outcome.image)
-            self._tell(f"{outcome.source}: {_list(outcome.detections.counts()) or 'nothing'}")
+        with closing(stream(self.detector, targets, save)) as outcomes:
+            for outcome in outcomes:
+                self.tallies.append(_Tally())
+                if isinstance(outcome, Unreadable):
+                    self._skip(outcome.error)
+                    continue
+                self._record(Record(str(outcome.source), outcome.detections), outcome.image)
+                self._tell(f"{outcome.source}: {_list(outcome.detections.counts()) or 'nothing'}")
 
     def _record(self, record: Record, image: np.ndarray) -> None:
         tally = self.tallies[-1]
@@ -338,7 +339,7 @@ class _Job:
             picture = self.outputs.folder / target.picture
             with write_video(picture, video.fps) if self.outputs.pictures else nullcontext() as append:
                 try:
-                    self._detect_frames(target, video.frames(), append)
+                    self._detect_frames(target, video, append)
                 except KeyboardInterrupt:
                     interrupted = True
                 if not self.tallies[-1].images:
@@ -346,17 +347,30 @@ class _Job:
                         f"{target.source}: has no frame that can be read")
         return interrupted
 
-    def _detect_frames(self, target: _Target, frames: Iterator[np.ndarray],
-                       append: Callable[[np.ndarray], None] | None) -> None:
-        size = 1 if self.detector.has_memory else self.detector.batch
-        number = 0
-        for group in _groups(frames, size):
-            for frame, found in zip(group, self.detector(group, keep_state=number > 0), strict=True):
-                if append is not None:
-                    append(draw_detections(frame, found))
-                self.outputs.save_labels(f"{target.stem}_{number:06d}", found)
-                self._record(Record(str(target.source), found, number), frame)
-                number += 1
+    def _detect_frames(self, target: _Target, video: Video, append: Callable[[np.ndarray], None] | None) -> None:
+        numbers = count()
+
+        def save(outcome: Outcome) -> None:
+            if append is not None:
+                append(draw_detections(outcome.image, outcome.detections))
+            self.outputs.save_labels(f"{target.stem}_{next(numbers):06d}", outcome.detections)
+
+        with closing(self._find_in_frames(video, save)) as outcomes:
+            for number, outcome in enumerate(outcomes):
+                self._record(Record(str(target.source), outcome.detections, number), outcome.image)
+
+    def _find_in_frames(self, video: Video, save: Callable[[Outcome], None]) -> Generator[Outcome, None, None]:
+        """Overlapped, or one by one where the network remembers the frame before."""
+        detector = self.detector
+        with closing(frames_ahead(video.frames(), detector.batch)) as frames:
+            if detector.has_memory:
+                for number, frame in enumerate(frames):
+                    outcome = Outcome(frame, frame, detector(frame, keep_state=number > 0))
+                    save(outcome)
+                    yield outcome
+                return
+            with closing(stream(detector, frames, save, expected=video.num_frames)) as outcomes:
+                yield from cast(Iterator[Outcome], outcomes)  # a frame is no file that could be unreadable
 
     def summary(self, tallies: Sequence[_Tally]) -> str:
         """``6 images, 14 objects: 9 horse, 5 dog; 12.3 images/s; 1 not readable; saved in output``."""
@@ -374,13 +388,6 @@ class _Job:
         if self.outputs.report:
             parts.append(f"report: {self.outputs.report}")
         return "; ".join(parts)
-
-
-def _groups(items: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    """Up to ``size`` items at a time."""
-    rest = iter(items)
-    while group := list(islice(rest, size)):
-        yield group
 
 
 def _list(counts: dict[str, int]) -> str:
