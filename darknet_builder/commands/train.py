@@ -15,7 +15,8 @@ import torch
 from darknet_builder.arguments import add_device, add_dialect, add_precision, add_seed, add_skip_bad_labels
 from darknet_builder.augmentation import Sample
 from darknet_builder.average_precision import mean_average_precision
-from darknet_builder.classification import accuracies, count_classes
+from darknet_builder.classification import accuracies
+from darknet_builder.classifiers import count_classes
 from darknet_builder.classifier_data import ClassedImages, class_labels, load_classed_images
 from darknet_builder.datasets import DataFile, ImageSet
 from darknet_builder.errors import DataError, InputError
