@@ -60,7 +60,7 @@ class Classifier:
         fit: one of ``FITS``; None is the dialect's own way.
         width: of the network's input in pixels, instead of the cfg's.
         height: likewise.
-        dialect: whose rules hold, ``alexeyab`` or ``pjreddie``.
+        dialect: whose rules hold, as for ``build_network``.
         device: where it runs, as torch names it; None is the CPU, or where a given Network is.
         batch: how many images of a list go through the network at once.
 
@@ -71,7 +71,7 @@ class Classifier:
 
     def __init__(self, cfg: str | Path | Sequence[Block] | Network, weights: str | Path | None = None,
                  names: str | Path | Sequence[str] | None = None, *, top: int = 5, fit: str | None = None,
-                 width: int | None = None, height: int | None = None, dialect: str = "alexeyab",
+                 width: int | None = None, height: int | None = None, dialect: str | None = None,
                  device: str | torch.device | None = None, batch: int = 1) -> None:
         for name, value in (("top", top), ("batch", batch)):
             if value < 1:

@@ -21,8 +21,7 @@ float32 in another order come to in most networks."""
 OF_OWN, OF_VALUES = 3.0, 1e-2
 """Deep networks with random weights magnify rounding beyond that. There float64 decides: the root mean square of what
 the file is off from it may be OF_OWN times what PyTorch's own float32 is off, which must be at most OF_VALUES of the
-values' own. How far that is off depends on chance: of several answers, to inputs that differ by a rounding, the worst
-counts."""
+values' own."""
 _WANTED = 200
 """How many candidates a comparison of suppression has, more or less."""
 _OVERLAPS = (.3, .6)
@@ -57,7 +56,8 @@ class Precise:
 
     Attributes:
         exact: PyTorch's outputs in float64.
-        rounded: PyTorch's outputs in float32, for inputs that differ by a rounding.
+        rounded: more of PyTorch's outputs in float32, for inputs that differ by a rounding: how far they are off
+            depends on chance, and the furthest counts.
     """
 
     exact: Sequence[Tensor]

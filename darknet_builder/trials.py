@@ -18,7 +18,6 @@ from darknet_builder.scenes import draw_scene
 from darknet_builder.tracing import Sizes, Traceable
 
 _SEED = 0
-_ROUNDINGS = 4
 
 
 class Reference:
@@ -36,15 +35,15 @@ class Reference:
         """In the network's own precision."""
         return _run(self._module, x)
 
-    def precise(self, x: Tensor) -> Precise:
-        """In float64, and in float32 for inputs that differ by a rounding.
+    def precise(self, x: Tensor, roundings: int = 0) -> Precise:
+        """In float64, and in float32 for so many inputs that differ by a rounding.
 
         The copy of the network that float64 takes is made for the first input that needs it.
         """
         if self._exact is None:
             self._exact = copy.deepcopy(self._module).double()
         random = torch.Generator().manual_seed(_SEED)
-        signs = [torch.randint(-1, 2, x.shape, generator=random) for _ in range(_ROUNDINGS)]
+        signs = [torch.randint(-1, 2, x.shape, generator=random) for _ in range(roundings)]
         return Precise(_run(self._exact, x.double()),
                        [_run(self._module, x * (1 + sign * torch.finfo(x.dtype).eps)) for sign in signs])
 

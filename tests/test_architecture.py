@@ -29,7 +29,7 @@ RANKS = [
      "summary", "torch_files", "weights"},
     {"averaging", "checkpoints", "classifier_data", "darknet_files", "diagram", "processes", "run_log", "tracing",
      "training_data"},
-    {"training_settings", "trials"},
+    {"oddities", "training_settings", "trials"},
     {"fused", "memory"},
     {"engines"},
     {"benchmark", "inference"},

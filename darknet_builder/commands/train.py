@@ -26,7 +26,7 @@ from darknet_builder.images import load_opencv, write_image
 from darknet_builder.initialization import InitRule, initialize
 from darknet_builder.network import Network, build_network
 from darknet_builder.parameter_groups import RatePattern
-from darknet_builder.parser import Block, parse_cfg
+from darknet_builder.parser import Block, noted_dialect, parse_cfg
 from darknet_builder.processes import crew_of
 from darknet_builder.run_log import short_name
 from darknet_builder.training import Outcome, Score, Trainer, sample_rule
@@ -153,7 +153,7 @@ def _make_network(args: argparse.Namespace) -> Network:
         blocks[0] = _with_option(blocks[0], "max_batches", str(_positive("max-batches", args.max_batches)))
     if args.until is not None and args.weights is None:
         raise InputError(f"--until {args.until}: of which weights? give --weights FILE")
-    network = build_network(blocks, dialect=args.dialect)
+    network = build_network(blocks, dialect=args.dialect or noted_dialect(args.cfg))
     initialize(network, [InitRule.parse(text) for text in args.init])
     if args.weights is not None:
         load_weights(network, args.weights, until=args.until)
@@ -171,6 +171,7 @@ def _load_data(args: argparse.Namespace, data: DataFile, network: Network
     check_trainable(network)
     if not network.heads:
         return _load_classes(data, network)
+    network.names = tuple(data.names or ())  # for the checkpoints
     images = _load_training(data, network, skip_bad=args.skip_bad_labels)
     known = f"{len(images)} images with {images.num_boxes} boxes to learn from"
     if "valid" not in data.options:
@@ -189,6 +190,7 @@ def _load_classes(data: DataFile, network: Network) -> tuple[ClassedImages, Clas
     if len(labels) != classes:
         raise data.error(f"there are {len(labels)} labels, but the network gives {classes} scores (filters= of its "
                          "last layer)", "classes")
+    network.names = tuple(data.names or labels)
     images = load_classed_images(data.file("train"), labels)
     known = f"{len(images)} images of {len(labels)} classes to learn from"
     if "valid" not in data.options:
