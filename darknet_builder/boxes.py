@@ -1,14 +1,18 @@
-"""Pure tensor functions on boxes: formats, overlap, and Darknet's kinds of non-maximum suppression.
+"""Pure functions on boxes: formats, overlap, and Darknet's kinds of non-maximum suppression.
 
 A box is four numbers: ``cxcywh`` (centre, size) or ``xyxy`` (two corners), in any unit that is the same for both
 axes' own direction. Sources are AlexeyAB/darknet's box.c.
+
+What is said to take an array takes a tensor or a NumPy array, and gives the same: losses need PyTorch's gradients,
+while among the few boxes of an image NumPy's calls cost a fraction of PyTorch's.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,10 +22,11 @@ from darknet_builder.errors import InputError, did_you_mean
 
 NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms")
 GREEDY_BETA = 0.6
-_STRIP = 512
-"""How many boxes are compared at once with all others."""
+_MOST_PAIRS = 1 << 18
+"""How many pairs of boxes are compared at once."""
 CIOU_EPSILON = 1e-6
 """Keeps alpha finite for equal boxes (box.c:253)."""
+Array = TypeVar("Array", Tensor, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -39,48 +44,58 @@ class Candidates:
     scores: Tensor
 
     def above(self, threshold: float) -> Likely:
-        """The places whose objectness, and one class's score, are larger than a threshold."""
+        """What is larger than a threshold, in its objectness and in a class's score."""
         image, place = (self.objectness > threshold).nonzero(as_tuple=True)
-        return Likely.of(image, self.boxes_cxcywh[image, place], self.objectness[image, place],
-                         self.scores[image, place], threshold)
+        scores = on_cpu(self.scores[image, place])
+        row, class_ids = np.nonzero(scores > threshold)
+        return Likely(on_cpu(image)[row], row, on_cpu(self.boxes_cxcywh[image, place])[row],
+                      on_cpu(self.objectness[image, place])[row], class_ids, scores[row, class_ids],
+                      self.scores.shape[2])
 
 
 @dataclass(frozen=True)
 class Likely:
-    """The places of a batch that may be objects.
+    """What may be an object in a batch, before any box suppresses another: a box and one class of it.
 
     Attributes:
-        image: (K,) int64, which image of the batch.
-        boxes_cxcywh: (K, 4) relative to the network's input.
-        objectness: (K,) above the threshold.
-        scores: (K, C), zero where a class does not reach the threshold; one or more are above it in each row.
+        image: (M,) int64, which of the batch.
+        place: (M,) int64, not falling: what has the same number is the same box, of other classes.
+        boxes_cxcywh: (M, 4) float32 relative to the network's input; of an untrained network they may be without end.
+        objectness: (M,) float32, above the threshold.
+        class_ids: (M,) int64, rising within a place.
+        scores: (M,) float32, above the threshold.
+        classes: how many the head knows.
     """
 
-    image: Tensor
-    boxes_cxcywh: Tensor
-    objectness: Tensor
-    scores: Tensor
-
-    @classmethod
-    def of(cls, image: Tensor, boxes_cxcywh: Tensor, objectness: Tensor, scores: Tensor, threshold: float) -> Likely:
-        """Places whose objectness is above the threshold -> those of which a class is as well.
-
-        A box without end (an untrained network has them) is none.
-        """
-        scores = torch.nn.functional.threshold(scores, threshold, 0)
-        keep = scores.amax(1) > 0
-        if not bool((boxes_cxcywh.sum() + scores.sum()).isfinite()):
-            keep &= boxes_cxcywh.isfinite().all(1) & scores.isfinite().all(1)
-        rows = keep.nonzero().flatten()
-        if len(rows) == len(image):
-            return cls(image, boxes_cxcywh, objectness, scores)
-        return cls(image[rows], boxes_cxcywh[rows], objectness[rows], scores[rows])
+    image: np.ndarray
+    place: np.ndarray
+    boxes_cxcywh: np.ndarray
+    objectness: np.ndarray
+    class_ids: np.ndarray
+    scores: np.ndarray
+    classes: int
 
 
-def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
-    """(..., 4) centre and size -> (..., 4) corners."""
+def on_cpu(values: Tensor) -> np.ndarray:
+    """A tensor of any device -> an array; floating-point numbers as float32."""
+    values = values.detach().cpu()
+    return (values.float() if values.is_floating_point() else values).numpy()
+
+
+def library_of(values: Tensor | np.ndarray) -> Any:
+    """``torch`` or ``numpy``, for functions that both have under one name."""
+    return torch if isinstance(values, Tensor) else np
+
+
+def join(parts: tuple[Array, ...]) -> Array:
+    """Side by side along the last axis."""
+    return torch.cat(parts, -1) if isinstance(parts[0], Tensor) else np.concatenate(parts, -1)
+
+
+def cxcywh_to_xyxy(boxes: Array) -> Array:
+    """An array (..., 4) of centre and size -> (..., 4) of corners."""
     centre, size = boxes[..., :2], boxes[..., 2:]
-    return torch.cat((centre - size / 2, centre + size / 2), -1)
+    return join((centre - size / 2, centre + size / 2))
 
 
 def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
@@ -91,30 +106,30 @@ def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
 
 def iou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
     """Intersection over union: (..., 4), (..., 4) broadcast -> (...); 0 where the union is 0 (box.c:146)."""
-    intersection, union = _intersection_and_union(first_cxcywh, second_cxcywh)
-    return torch.where((union == 0) | (intersection == 0), torch.zeros_like(union), intersection / union)
+    return _iou(*_intersection_and_union(_measures(first_cxcywh), _measures(second_cxcywh)))
 
 
 def giou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
     """IoU - (C - U) / C, with C the area around both boxes: (..., 4), (..., 4) -> (...) (box.c:160)."""
-    _, union = _intersection_and_union(first_cxcywh, second_cxcywh)
-    width, height = _around(first_cxcywh, second_cxcywh)
+    first, second = _measures(first_cxcywh), _measures(second_cxcywh)
+    intersection, union = _intersection_and_union(first, second)
+    width, height = _around(first, second)
     area = width * height
-    overlap = iou(first_cxcywh, second_cxcywh)
+    overlap = _iou(intersection, union)
     return torch.where(area == 0, overlap, overlap - (area - union) / area)
 
 
 def diou(first_cxcywh: Tensor, second_cxcywh: Tensor, beta: float) -> Tensor:
     """IoU - (d^2 / c^2)^beta: d between centres, c the diagonal around both boxes (box.c:195, box.c:222)."""
-    overlap = iou(first_cxcywh, second_cxcywh)
-    distance, diagonal = _squared_distances(first_cxcywh, second_cxcywh)
-    return torch.where(diagonal == 0, overlap, overlap - (distance / diagonal).pow(beta))
+    first, second = _measures(first_cxcywh), _measures(second_cxcywh)
+    return _less_distance(_iou(*_intersection_and_union(first, second)), first, second, beta)
 
 
 def ciou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
     """IoU - d^2 / c^2 - alpha v, with v the difference of the shapes (box.c:243)."""
-    overlap = iou(first_cxcywh, second_cxcywh)
-    distance, diagonal = _squared_distances(first_cxcywh, second_cxcywh)
+    first, second = _measures(first_cxcywh), _measures(second_cxcywh)
+    overlap = _iou(*_intersection_and_union(first, second))
+    distance, diagonal = _squared_distances(first, second)
     shape = 4 / math.pi ** 2 * (slant(second_cxcywh) - slant(first_cxcywh)).square()
     alpha = shape / (1 - overlap + shape + CIOU_EPSILON)
     return torch.where(diagonal == 0, overlap, overlap - distance / diagonal - alpha * shape)
@@ -128,35 +143,50 @@ def slant(boxes_cxcywh: Tensor) -> Tensor:
 # Axis by axis: an inner dimension of two would be the innermost loop of every operation on a matrix of pairs.
 
 
-def _edges(boxes_cxcywh: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(..., 4) -> left, top, right and bottom, (...) each."""
-    x, y, width, height = boxes_cxcywh.unbind(-1)
-    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+def _measures(boxes_cxcywh: Array) -> tuple[Array, ...]:
+    """(..., 4) -> left, top, right, bottom, area and the centre's x and y, (...) each."""
+    x, y, width, height = (boxes_cxcywh[..., axis] for axis in range(4))
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2, width * height, x, y
 
 
-def _intersection_and_union(first_cxcywh: Tensor, second_cxcywh: Tensor) -> tuple[Tensor, Tensor]:
-    (left, top, right, bottom), (other_left, other_top, other_right, other_bottom) = (
-        _edges(first_cxcywh), _edges(second_cxcywh))
-    width = (torch.minimum(right, other_right) - torch.maximum(left, other_left)).clamp(min=0)
-    height = (torch.minimum(bottom, other_bottom) - torch.maximum(top, other_top)).clamp(min=0)
-    areas = (boxes[..., 2] * boxes[..., 3] for boxes in (first_cxcywh, second_cxcywh))
-    intersection = width * height
-    return intersection, next(areas) + next(areas) - intersection
+def _intersection_and_union(first: Sequence[Array], second: Sequence[Array]) -> tuple[Array, Array]:
+    """Of ``_measures``."""
+    left, top, right, bottom, area = first[:5]
+    other_left, other_top, other_right, other_bottom, other_area = second[:5]
+    library = library_of(left)
+    width = library.minimum(right, other_right) - library.maximum(left, other_left)
+    height = library.minimum(bottom, other_bottom) - library.maximum(top, other_top)
+    intersection = _not_below_zero(width) * _not_below_zero(height)
+    return intersection, area + other_area - intersection
 
 
-def _around(first_cxcywh: Tensor, second_cxcywh: Tensor) -> tuple[Tensor, Tensor]:
-    """(...), (...): width and height of the smallest box around both."""
-    (left, top, right, bottom), (other_left, other_top, other_right, other_bottom) = (
-        _edges(first_cxcywh), _edges(second_cxcywh))
-    return (torch.maximum(right, other_right) - torch.minimum(left, other_left),
-            torch.maximum(bottom, other_bottom) - torch.minimum(top, other_top))
+def _not_below_zero(values: Array) -> Array:
+    return values.clamp(min=0) if isinstance(values, Tensor) else np.maximum(values, 0)
 
 
-def _squared_distances(first_cxcywh: Tensor, second_cxcywh: Tensor) -> tuple[Tensor, Tensor]:
-    """(...), (...): between the centres, and along the diagonal of the smallest box around both."""
-    width, height = _around(first_cxcywh, second_cxcywh)
-    across, down = (first_cxcywh[..., axis] - second_cxcywh[..., axis] for axis in (0, 1))
-    return across.square() + down.square(), width.square() + height.square()
+def _iou(intersection: Tensor, union: Tensor) -> Tensor:
+    return torch.where((union == 0) | (intersection == 0), torch.zeros_like(union), intersection / union)
+
+
+def _around(first: Sequence[Array], second: Sequence[Array]) -> tuple[Array, Array]:
+    """``_measures`` -> width and height of the smallest box around both."""
+    library = library_of(first[0])
+    return (library.maximum(first[2], second[2]) - library.minimum(first[0], second[0]),
+            library.maximum(first[3], second[3]) - library.minimum(first[1], second[1]))
+
+
+def _squared_distances(first: Sequence[Array], second: Sequence[Array]) -> tuple[Array, Array]:
+    """``_measures`` -> between the centres, and along the diagonal of the smallest box around both."""
+    width, height = _around(first, second)
+    across, down = first[5] - second[5], first[6] - second[6]
+    square = library_of(width).square
+    return square(across) + square(down), square(width) + square(height)
+
+
+def _less_distance(overlap: Array, first: Sequence[Array], second: Sequence[Array], beta: float) -> Array:
+    """What ``diou`` makes of an overlap."""
+    distance, diagonal = _squared_distances(first, second)
+    return library_of(overlap).where(diagonal == 0, overlap, overlap - (distance / diagonal) ** beta)
 
 
 def pairwise_iou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
@@ -164,9 +194,27 @@ def pairwise_iou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
     return iou(first_cxcywh[:, None], second_cxcywh[None])
 
 
-def too_close(kind: str, first_cxcywh: Tensor, second_cxcywh: Tensor, threshold: float,
-              beta: float = GREEDY_BETA) -> Tensor:
-    """Whether the overlap that an NMS kind looks at is larger than its threshold: (N, 4), (M, 4) -> (N, M) (box.c:880).
+# ---- suppression --------------------------------------------------------------------------------------
+
+
+@np.errstate(all="ignore")  # two boxes without area: zero by zero, which is larger than no threshold
+def best_of_groups(boxes_cxcywh: np.ndarray, scores: np.ndarray, groups: np.ndarray, threshold: float, *,
+                   kind: str = "default", beta: float = GREEDY_BETA) -> np.ndarray:
+    """Greedy suppression: a box falls when a better survivor of its group is too close to it (box.c:845, box.c:880).
+
+    Groups are the classes, or those of each image of a batch; all are done at once. However many boxes there are, no
+    more than ``_MOST_PAIRS`` are compared at a time.
+
+    Args:
+        boxes_cxcywh: (M, 4).
+        scores: (M,); of equal ones the first is the better.
+        groups: (M,) integers.
+        threshold: an overlap is too large when it is larger than this; 1 lets all stand.
+        kind: one of ``NMS_KINDS``.
+        beta: the exponent of ``diounms``.
+
+    Returns:
+        (M,) bool: the survivors.
 
     Raises:
         InputError: for an unknown kind.
@@ -174,44 +222,66 @@ def too_close(kind: str, first_cxcywh: Tensor, second_cxcywh: Tensor, threshold:
     if kind not in NMS_KINDS:
         raise InputError(f"unknown NMS kind {kind!r}; expected one of {', '.join(NMS_KINDS)}"
                          f"{did_you_mean(kind, NMS_KINDS)}")
-    close = pairwise_iou(first_cxcywh, second_cxcywh) > threshold
-    if kind in ("greedynms", "diounms"):
-        # What is taken off for the distance only ever makes the overlap smaller: few pairs are left to be looked at.
-        first, second = close.nonzero(as_tuple=True)
-        exponent = beta if kind == "diounms" else GREEDY_BETA
-        close[first, second] = diou(first_cxcywh[first], second_cxcywh[second], exponent) > threshold
-    return close
+    keep = np.ones(len(groups), bool)
+    if threshold >= 1:  # rounded, two equal boxes may overlap by more
+        return keep
+    undecided = np.lexsort((-scores, groups))
+    exponent = {"greedynms": GREEDY_BETA, "diounms": beta}.get(kind)
+    while len(undecided) > 1:
+        better, worse, done = _pairs(groups[undecided])
+        close = _too_close(np.array(_measures(boxes_cxcywh[undecided])), better, worse, threshold, exponent)
+        fallen = np.zeros(len(undecided), bool)
+        for winner, loser in zip(better[close].tolist(), worse[close].tolist(), strict=True):
+            if not fallen[winner]:
+                fallen[loser] = True
+        keep[undecided[fallen]] = False
+        undecided = undecided[done:][~fallen[done:]]
+    return keep
+
+
+def _pairs(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Each of the first rows with every later one of its group: the earlier, the later, and of how many rows.
+
+    Args:
+        groups: (N,), sorted.
+    """
+    rows = np.arange(len(groups))
+    partners = np.searchsorted(groups, groups, side="right") - rows - 1
+    until = partners.cumsum()
+    done = len(rows) if until[-1] <= _MOST_PAIRS else max(1, int(np.searchsorted(until, _MOST_PAIRS, side="right")))
+    first = rows[:done].repeat(partners[:done])
+    within = np.arange(len(first)) - (until - partners)[first]
+    return first, first + 1 + within, done
+
+
+def _too_close(measures: np.ndarray, better: np.ndarray, worse: np.ndarray, threshold: float,
+               exponent: float | None) -> np.ndarray:
+    """The pairs of which the overlap that an NMS kind looks at is larger than its threshold.
+
+    Args:
+        measures: (7, N).
+        better, worse: (P,) indices of boxes.
+        threshold: see ``best_of_groups``.
+        exponent: of what is taken off for the distance; None for nothing.
+
+    Returns:
+        Indices of pairs, rising.
+    """
+    intersection, union = _intersection_and_union(*(list(measures[:5].take(boxes, 1)) for boxes in (better, worse)))
+    overlap = intersection / union
+    close = np.flatnonzero(overlap > threshold)
+    if exponent is None or not len(close):
+        return close
+    # The distance only ever makes the overlap smaller: few pairs are left to be looked at.
+    first, second = (list(measures.take(boxes[close], 1)) for boxes in (better, worse))
+    return close[_less_distance(overlap[close], first, second, exponent) > threshold]
 
 
 def survivors(boxes_cxcywh: Tensor, threshold: float, *, kind: str = "default", beta: float = GREEDY_BETA) -> Tensor:
-    """Greedy suppression among boxes of one class: (N, 4) from best to worst -> (N,) bool.
-
-    Works in strips, so that many thousand boxes need no matrix of all their overlaps.
-    """
-    alive = torch.ones(len(boxes_cxcywh), dtype=torch.bool, device=boxes_cxcywh.device)
-    for start in range(0, len(boxes_cxcywh), _STRIP):
-        rest = alive[start:].nonzero().flatten() + start
-        strip = rest[rest < start + _STRIP]
-        close = too_close(kind, boxes_cxcywh[strip], boxes_cxcywh[rest], threshold, beta)
-        keep = torch.from_numpy(_greedy_keep(close[:, :len(strip)].cpu().numpy())).to(close.device)
-        alive[rest[close[keep].any(0)]] = False
-        alive[strip] = keep
-    return alive
-
-
-def _greedy_keep(close: np.ndarray) -> np.ndarray:
-    """Which boxes survive: (N, N) bool, rows from best to worst -> (N,) bool.
-
-    A box falls when any better survivor is too close to it. NumPy, whose calls cost a fraction of PyTorch's where
-    there are few boxes.
-    """
-    keep = np.ones(len(close), bool)
-    if np.count_nonzero(close) == np.count_nonzero(close.diagonal()):
-        return keep
-    for row in range(len(close) - 1):
-        if keep[row]:
-            keep[row + 1:] &= ~close[row, row + 1:]
-    return keep
+    """Greedy suppression among boxes of one class: (N, 4) from best to worst -> (N,) bool."""
+    equal = np.zeros(len(boxes_cxcywh), np.int64)
+    keep = best_of_groups(on_cpu(boxes_cxcywh), equal, equal, threshold, kind=kind, beta=beta)
+    return torch.from_numpy(keep).to(boxes_cxcywh.device)
 
 
 def nms_by_class(boxes_cxcywh: Tensor, scores: Tensor, threshold: float, *, kind: str = "default",
@@ -228,27 +298,13 @@ def nms_by_class(boxes_cxcywh: Tensor, scores: Tensor, threshold: float, *, kind
     Returns:
         (N, C): ``scores`` with the suppressed ones zeroed.
     """
+    values = on_cpu(scores)
+    rows, class_ids = np.nonzero(values)
+    fallen = ~best_of_groups(on_cpu(boxes_cxcywh)[rows], values[rows, class_ids], class_ids, threshold, kind=kind,
+                             beta=beta)
     kept = scores.clone()
-    values = kept.cpu().numpy()  # on the CPU the same memory
-    # Overlaps do not depend on the class: of few boxes all are computed at once.
-    close = (too_close(kind, boxes_cxcywh, boxes_cxcywh, threshold, beta).cpu().numpy()
-             if len(boxes_cxcywh) <= _STRIP else None)
-    for class_id, rows in _rows_by_class(values):
-        if close is None:
-            keep = survivors(boxes_cxcywh[torch.from_numpy(rows)], threshold, kind=kind, beta=beta).cpu().numpy()
-        else:
-            keep = _greedy_keep(close[rows[:, None], rows])
-        values[rows[~keep], class_id] = 0
-    return kept if kept.device.type == "cpu" else torch.from_numpy(values).to(kept.device)
-
-
-def _rows_by_class(scores: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """(N, C) -> each class that several rows count for, and these rows from best to worst."""
-    class_ids, rows = np.nonzero(scores.T)
-    order = np.lexsort((-scores[rows, class_ids], class_ids))
-    for group in np.split(order, np.flatnonzero(np.diff(class_ids)) + 1):
-        if len(group) > 1:
-            yield int(class_ids[group[0]]), rows[group]
+    kept[torch.from_numpy(rows[fallen]), torch.from_numpy(class_ids[fallen])] = 0
+    return kept
 
 
 def nms_by_objectness(boxes_cxcywh: Tensor, objectness: Tensor, scores: Tensor, threshold: float) -> Tensor:

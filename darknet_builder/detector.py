@@ -162,10 +162,8 @@ class Detector:
                                 rule=self._rule)
 
     def _to_detections(self, found: Found, placement: Placement) -> Detections:
-        size = torch.tensor(placement.image_size * 2, dtype=torch.float32)
-        boxes = cxcywh_to_xyxy(found.boxes_cxcywh.float()) * size
-        return Detections(boxes.numpy(), found.scores.float().numpy(), found.class_ids.numpy(), self.names,
-                          placement.image_size)
+        boxes = cxcywh_to_xyxy(found.boxes_cxcywh.numpy()) * np.array(placement.image_size * 2, np.float32)
+        return Detections(boxes, found.scores.numpy(), found.class_ids.numpy(), self.names, placement.image_size)
 
 
 def _fraction(name: str, value: float) -> float:

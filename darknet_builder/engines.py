@@ -6,12 +6,13 @@ An engine is called with (B, C, H, W) float32 and answers with the raw maps as f
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import tempfile
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,9 +21,13 @@ from torch import Tensor, nn
 
 from darknet_builder.devices import require_bfloat16
 from darknet_builder.errors import InputError
+from darknet_builder.export_check import runtime_errors
 from darknet_builder.extras import load_extra
+from darknet_builder.folding import fold_batch_norm
 from darknet_builder.fused import FusedNetwork, available_methods, quiet_torchscript
 from darknet_builder.network import Network
+from darknet_builder.onnx_graph import to_model
+from darknet_builder.tracing import Sizes, Traceable
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _MOST_SHAPES = 4
@@ -34,7 +39,8 @@ COMPILED_FROM_CALL = 3
 _WARM_UP = 3
 """TorchScript looks at the shapes in the first call and compiles in the second."""
 _COMPILERS = ("g++", "clang++", "c++", "icpx", "cl")
-_OPSET = 18
+_OPENVINO_FAILURES = ("GeneralFailure", "InitializationFailure", "NotImplementedFailure", "OpConversionFailure",
+                      "OpValidationFailure")
 
 
 class Engine(Protocol):
@@ -75,6 +81,26 @@ def make_engine(network: Network, backend: str, precision: str) -> Engine:
 def has_memory(network: Network) -> bool:
     """Whether one frame's answer depends on the frames before it."""
     return any(hasattr(layer, "reset_state") for layer in network.layers)
+
+
+@contextmanager
+def _one_line(backend: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+    """What an engine says of a network that it cannot run, as one line.
+
+    Raises:
+        InputError: in place of any of ``errors``.
+    """
+    try:
+        yield
+    except errors as error:
+        raise InputError(f"backend={backend!r} cannot run this network: {_cause(error)}") from None
+
+
+def _cause(error: Exception) -> str:
+    """The line that says what is wrong: engines put places in their own sources before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if re.search("not support|unsupported|no conversion rule", line, re.I)]
+    return (telling or lines or [type(error).__name__])[0]
 
 
 def _ordered(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -153,17 +179,17 @@ class CompileEngine:
     """``torch.compile``: the best code for a GPU, minutes of compilation; on a CPU it needs a C++ compiler."""
 
     def __init__(self, network: Network, precision: str) -> None:
-        compiler = os.environ.get("CXX") or next(filter(shutil.which, _COMPILERS), None)
-        if network.device.type == "cpu" and compiler is None:
+        if network.device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", ""), *_COMPILERS))):
             raise InputError("backend='compile' needs a C++ compiler (Debian, Ubuntu: apt-get install g++); "
                              "backend='torch' needs none")
         self.detail = "inductor"
         self._dtype = PRECISIONS[precision]
         self._compiled = torch.compile(FusedNetwork(network, self._dtype), dynamic=False)
+        self._errors = (import_module("torch._dynamo.exc").TorchDynamoException,)
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """See ``Engine``."""
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), _one_line("compile", self._errors):
             return [answer.float() for answer in self._compiled(_ordered(x, self._dtype))]
 
 
@@ -179,12 +205,16 @@ class OnnxRuntimeEngine:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         self.detail = f"onnxruntime {runtime.__version__}"
-        self._session = runtime.InferenceSession(onnx_bytes(network), options, providers=["CPUExecutionProvider"])
+        self._errors = runtime_errors()
+        too_large = load_extra("google.protobuf.message", "export").EncodeError
+        with _one_line("onnxruntime", (*self._errors, InputError, too_large)):
+            self._session = runtime.InferenceSession(onnx_bytes(network), options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """See ``Engine``."""
-        answers = self._session.run(None, {self._input: x.contiguous().numpy()})
+        with _one_line("onnxruntime", self._errors):
+            answers = self._session.run(None, {self._input: x.contiguous().numpy()})
         return [torch.from_numpy(answer) for answer in answers]
 
 
@@ -194,16 +224,20 @@ class OpenVinoEngine:
     def __init__(self, network: Network, precision: str) -> None:
         openvino = load_extra("openvino", "openvino")
         _require_cpu(network, "openvino")
-        model = openvino.convert_model(_traced(network), example_input=_example(network))
-        model.reshape([-1, *network.input_shape.batched(1)[1:]])
         self.detail = f"openvino {openvino.__version__.split('-')[0]}"
-        self._compiled: Any = openvino.Core().compile_model(model, "CPU", {
-            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"})
+        failures = load_extra("openvino.frontend", "openvino")
+        self._errors = (RuntimeError, *(getattr(failures, name) for name in _OPENVINO_FAILURES))
+        with _one_line("openvino", self._errors):
+            model = openvino.convert_model(_traced(network), example_input=_example(network))
+            model.reshape([-1, *network.input_shape.batched(1)[1:]])
+            self._compiled: Any = openvino.Core().compile_model(model, "CPU", {
+                "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"})
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """See ``Engine``."""
-        answers = self._compiled(x.contiguous().numpy())
+        with _one_line("openvino", self._errors):
+            answers = self._compiled(x.contiguous().numpy())
         # The memory belongs to the engine's next call.
         return [torch.from_numpy(np.array(answers[index], np.float32)) for index in range(len(answers))]
 
@@ -234,20 +268,17 @@ def _traced(network: Network) -> nn.Module:
 
 
 def onnx_bytes(network: Network) -> bytes:
-    """The network as an ONNX model for any batch, its answers as raw maps."""
-    load_extra("onnx", "export")
-    names = [f"raw{index}" for index in network.answer_indices]
-    with tempfile.TemporaryDirectory() as folder, torch.no_grad(), quiet_torchscript():
-        path = Path(folder) / "network.onnx"
-        torch.onnx.export(FusedNetwork(network), (_example(network),), path, dynamo=False, opset_version=_OPSET,
-                          input_names=["images"], output_names=names,
-                          dynamic_axes={name: {0: "batch"} for name in ("images", *names)})
-        return path.read_bytes()
+    """The network as an ONNX model for any batch, its answers as raw maps: what ``export`` writes."""
+    module, sizes = Traceable(fold_batch_norm(network), "raw").eval(), Sizes(any_batch=True)
+    example = torch.zeros(network.input_shape.batched(sizes.traced_batch))
+    model = to_model(module, example, module.input_name, module.output_names, dimensions=sizes.dimensions())
+    written: bytes = model.SerializeToString()
+    return written
 
 
 def installed_backends(names: Sequence[str] = tuple(BACKENDS)) -> list[str]:
     """Those of ``names`` whose packages are installed."""
-    packages = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino",)}
+    packages = {"onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "openvino": ("openvino",)}
     return [name for name in names if all(_is_installed(package) for package in packages.get(name, ()))]
 
 

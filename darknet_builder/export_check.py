@@ -78,14 +78,15 @@ def open_session(graph: str | Path | bytes) -> Any:
     try:
         return runtime.InferenceSession(graph if isinstance(graph, bytes) else str(graph), options,
                                         providers=["CPUExecutionProvider"])
-    except _runtime_errors() as error:
+    except runtime_errors() as error:
         raise ExportError(f"onnxruntime cannot run the exported graph: {_first_line(error)}") from None
 
 
-def _runtime_errors() -> tuple[type[Exception], ...]:
+def runtime_errors() -> tuple[type[Exception], ...]:
     """onnxruntime's own errors, which have no base class of theirs."""
     states = load_extra("onnxruntime.capi.onnxruntime_pybind11_state", "export")
-    names = ("Fail", "InvalidArgument", "InvalidGraph", "NotImplemented", "RuntimeException")
+    names = ("EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented",
+             "RuntimeException")
     return tuple(getattr(states, name) for name in names)
 
 

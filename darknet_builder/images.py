@@ -275,10 +275,10 @@ def to_input(image: np.ndarray, net_size: tuple[int, int], resize: str = "stretc
     resized = resize_bilinear(image, placement.inner_size)
     if placement.inner_size == net_size:
         return resized, placement
-    canvas = torch.full((channels, net_size[1], net_size[0]), CANVAS)
+    canvas = np.full((channels, net_size[1], net_size[0]), CANVAS, np.float32)
     left, top = placement.offset
-    canvas[:, top:top + resized.shape[1], left:left + resized.shape[2]] = resized
-    return canvas, placement
+    canvas[:, top:top + resized.shape[1], left:left + resized.shape[2]] = resized.numpy()
+    return torch.from_numpy(canvas), placement
 
 
 def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> Tensor:
@@ -292,29 +292,36 @@ def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> Tensor:
         image: at least one pixel.
         size: (width, height) of the result in pixels.
     """
+    # NumPy: PyTorch would start a team of threads for each thread that reads images.
     width, height = size
-    pixels = torch.from_numpy(np.require(image, requirements=["C", "W"]))
+    channels = image.shape[2]
     left, right, x_weight = _taps(image.shape[1], width)
     # Along x the last new place is the last old one. Along y only the second of the two is left out there, so that
     # Darknet's last row is black for every height whose last place falls a hair short in float32 (240 -> 416).
     left[-1], x_weight[-1] = image.shape[1] - 1, 0
     above, below, y_weight = _taps(image.shape[0], height)
-    below_weight = torch.cat((y_weight[:-1], torch.zeros(1)))
-    columns = torch.cat((left, right))
+    below_weight = np.append(y_weight[:-1], np.float32(0))
+    needed, places = np.unique(np.concatenate((above, below)), return_inverse=True)
+    rows = image[needed].reshape(len(needed), -1)  # (rows, W * C)
+    resized = np.empty((channels, height, width), np.float32)
+    for channel in range(channels):
+        values = _unit(rows.take(left * channels + channel, 1)) * (1 - x_weight)
+        values += _unit(rows.take(right * channels + channel, 1)) * x_weight
+        upper = values.take(places[:height], 0) * (1 - y_weight)[:, None]
+        lower = values.take(places[height:], 0) * below_weight[:, None]
+        np.add(upper, lower, out=resized[channels - 1 - channel])
+    return torch.from_numpy(resized)
 
-    def rows_at(rows: Tensor) -> Tensor:
-        taken = pixels.index_select(0, rows).index_select(1, columns)  # (height, 2 * width, C) of uint8
-        values = taken.permute(2, 0, 1).float().div_(255)
-        return values[..., :width] * (1 - x_weight) + values[..., width:] * x_weight
 
-    resized = rows_at(above) * (1 - y_weight)[:, None] + rows_at(below) * below_weight[:, None]
-    return resized.flip(0)
+def _unit(values: np.ndarray) -> np.ndarray:
+    """uint8 -> float32 in [0, 1]."""
+    return np.divide(values, np.float32(255), dtype=np.float32)
 
 
-def _taps(length: int, new_length: int) -> tuple[Tensor, Tensor, Tensor]:
+def _taps(length: int, new_length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each new place along an axis, the two old ones it lies between, and how near it is to the second."""
     step = np.float32(length - 1) / np.float32(max(new_length - 1, 1))
     place = np.arange(new_length, dtype=np.float32) * step
     first = np.minimum(place.astype(np.int64), length - 1)
     second = np.minimum(first + 1, length - 1)
-    return torch.from_numpy(first), torch.from_numpy(second), torch.from_numpy(place - first.astype(np.float32))
+    return first, second, place - first.astype(np.float32)

@@ -13,7 +13,7 @@ from torch import Tensor
 from darknet_builder.arguments import add_precision
 from darknet_builder.devices import multiplies_bfloat16
 from darknet_builder.engines import BACKENDS, COMPILED_FROM_CALL, PRECISIONS, Engine, installed_backends, make_engine
-from darknet_builder.errors import InputError, did_you_mean
+from darknet_builder.errors import DarknetError, InputError, did_you_mean
 from darknet_builder.layers.base import Head
 from darknet_builder.layers.convolutional import Convolutional
 from darknet_builder.network import Network
@@ -35,12 +35,14 @@ class OptimizedNetwork:
         precision: ``float32`` or ``bfloat16``: what it runs at (see ``is_depthwise``). Raw maps are float32 always.
         detail: how the backend does it.
         timings: seconds of one image on each backend that ``auto`` has tried; empty where nothing was to be chosen.
+        decided: whether backend or precision were left open, or are not what was asked for: worth saying.
         network: what it was made of; its heads decode the answers.
     """
 
     def __init__(self, network: Network, engine: Engine, backend: str, precision: str,
                  timings: dict[str, float] | None = None) -> None:
         self.network = network
+        self.decided = False
         self.backend = backend
         self.precision = precision
         self.detail = engine.detail
@@ -100,6 +102,8 @@ class OptimizedNetwork:
     def describe(self) -> str:
         """``openvino (openvino 2026.1) in bfloat16; auto measured torch 4.1 ms, openvino 2.6 ms``."""
         text = f"{self.backend} ({self.detail}) in {self.precision}"
+        if self.precision == "float32" and is_depthwise(self.network):
+            text += ", as all networks with depthwise convolutions"
         if self.timings:
             text += "; auto measured " + ", ".join(f"{name} {1e3 * seconds:.3g} ms"
                                                    for name, seconds in self.timings.items())
@@ -111,10 +115,18 @@ def optimize(network: Network, precision: str = "float32", backend: str = "torch
     _check("precision", precision, PRECISION_CHOICES)
     _check("backend", backend, BACKEND_CHOICES)
     network.eval()
+    optimized = _choose(network, _precision_for(network, precision), backend)
+    optimized.decided = (precision, backend) != (optimized.precision, optimized.backend)
+    return optimized
+
+
+def _precision_for(network: Network, precision: str) -> str:
     if precision == AUTO:
         precision = "bfloat16" if multiplies_bfloat16(network.device) else "float32"
-    if precision == "bfloat16" and is_depthwise(network):
-        precision = "float32"
+    return "float32" if precision == "bfloat16" and is_depthwise(network) else precision
+
+
+def _choose(network: Network, precision: str, backend: str) -> OptimizedNetwork:
     if backend != AUTO:
         return OptimizedNetwork(network, make_engine(network, backend, precision), backend, precision)
     engines = _make_engines(network, precision)
@@ -154,7 +166,7 @@ def _make_engines(network: Network, precision: str) -> dict[str, Engine]:
     for name in installed_backends(_AUTO_BACKENDS):
         try:
             engines[name] = make_engine(network, name, precision)
-        except InputError:
+        except DarknetError:  # InputError, or MissingExtraError for a package that the engine's package needs
             if name == "torch":
                 raise
     return engines

@@ -42,6 +42,8 @@ def _odd_schedule(net: Block, options: NetOptions) -> Iterator[str]:
     schedule = options.schedule
     if not 0 < schedule.learning_rate <= _HIGHEST_RATE:
         yield f"{net.where('learning_rate')}: expected a number above 0 and up to {_HIGHEST_RATE:g}"
+    if schedule.oddity:
+        yield f"{net.where('burn_in')}: {schedule.oddity}"
     late = [step for step in schedule.steps if step >= schedule.max_batches > 0]
     if schedule.policy == "steps" and late:
         yield (f"{net.where('steps')}: the training ends before step {late[0]}, with "

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import GREEDY_BETA, Candidates, Likely, nms_by_class
+from darknet_builder.boxes import GREEDY_BETA, Candidates, Likely, best_of_groups
 from darknet_builder.errors import InputError
 from darknet_builder.images import Placement
 from darknet_builder.network import Network
@@ -76,8 +77,7 @@ def find_likely(network: Network, raw_maps: Sequence[Tensor], threshold: float) 
 def find_objects(network: Network, raw_maps: Sequence[Tensor], placements: Sequence[Placement], *, threshold: float,
                  nms: float, rule: NmsRule | None = None) -> list[Found]:
     """The raw maps of a batch -> the objects of each image, on the CPU; see ``postprocess``."""
-    likely = find_likely(network, raw_maps, threshold)
-    return [_suppress(entry, nms, rule or NmsRule()) for entry in shortlist(likely, placements)]
+    return _suppress(find_likely(network, raw_maps, threshold), placements, nms, rule or NmsRule())
 
 
 def postprocess(candidates: Sequence[Candidates], placements: Sequence[Placement], *, threshold: float, nms: float,
@@ -94,8 +94,7 @@ def postprocess(candidates: Sequence[Candidates], placements: Sequence[Placement
     Raises:
         InputError: for heads with different numbers of classes.
     """
-    likely = [head.above(threshold) for head in candidates]
-    return [_suppress(entry, nms, rule or NmsRule()) for entry in shortlist(likely, placements)]
+    return _suppress([head.above(threshold) for head in candidates], placements, nms, rule or NmsRule())
 
 
 def shortlist(likely: Sequence[Likely], placements: Sequence[Placement]) -> list[Shortlist]:
@@ -104,24 +103,47 @@ def shortlist(likely: Sequence[Likely], placements: Sequence[Placement]) -> list
     Raises:
         InputError: for heads with different numbers of classes.
     """
-    if len({head.scores.shape[1] for head in likely}) > 1:
+    every = _in_images(likely, placements)
+    begins = np.diff(every.place, prepend=-1) != 0
+    entries = []
+    for index in range(len(placements)):
+        own = np.flatnonzero(every.image == index)
+        first = own[begins[own]]
+        scores = np.zeros((len(first), every.classes), np.float32)
+        scores[begins[own].cumsum() - 1, every.class_ids[own]] = every.scores[own]
+        entries.append(Shortlist(*map(torch.from_numpy, (every.boxes_cxcywh[first], every.objectness[first], scores))))
+    return entries
+
+
+def _in_images(likely: Sequence[Likely], placements: Sequence[Placement]) -> Likely:
+    """All heads together, their boxes relative to the images; without boxes that have no end."""
+    if len({head.classes for head in likely}) > 1:
         raise InputError("the heads have different numbers of classes: "
-                         f"{', '.join(str(head.scores.shape[1]) for head in likely)}")
-    boxes, objectness, scores = (
-        torch.cat(part).cpu() for part in zip(*((head.boxes_cxcywh, head.objectness, head.scores) for head in likely),
-                                              strict=True))
-    if len(placements) == 1:
-        return [Shortlist(placements[0].undo(boxes), objectness, scores)]
-    image = torch.cat([head.image for head in likely]).cpu()
-    rows = [(image == index).nonzero().flatten() for index in range(len(placements))]
-    return [Shortlist(placement.undo(boxes[own]), objectness[own], scores[own])
-            for placement, own in zip(placements, rows, strict=True)]
+                         f"{', '.join(str(head.classes) for head in likely)}")
+    # Equal places of two heads are two places.
+    places = [head.place * len(likely) + number for number, head in enumerate(likely)]
+    image, place, boxes, objectness, class_ids, scores = parts = [np.concatenate(part) for part in (
+        [head.image for head in likely], places, [head.boxes_cxcywh for head in likely],
+        [head.objectness for head in likely], [head.class_ids for head in likely], [head.scores for head in likely])]
+    finite = np.isfinite(boxes).all(1) & np.isfinite(scores)
+    if not finite.all():
+        image, place, boxes, objectness, class_ids, scores = (part[finite] for part in parts)
+    for index, placement in enumerate(placements):
+        if placement.inner_size != placement.net_size:
+            own = image == index
+            boxes[own] = placement.undo(torch.from_numpy(boxes[own])).numpy()
+    return Likely(image, place, boxes, objectness, class_ids, scores, likely[0].classes)
 
 
-def _suppress(entry: Shortlist, nms: float, rule: NmsRule) -> Found:
+def _suppress(likely: Sequence[Likely], placements: Sequence[Placement], nms: float, rule: NmsRule) -> list[Found]:
     """After the way back to the image, because the distance between centres knows the aspect ratio."""
-    kept = nms_by_class(entry.boxes_cxcywh, entry.scores, nms, kind=rule.kind, beta=rule.beta)
-    row, class_id = kept.nonzero(as_tuple=True)
-    score, order = kept[row, class_id].sort(descending=True, stable=True)
-    row, class_id = row[order], class_id[order]
-    return Found(entry.boxes_cxcywh[row], score, class_id, entry.objectness[row])
+    every = _in_images(likely, placements)
+    keep = best_of_groups(every.boxes_cxcywh, every.scores, every.image * every.classes + every.class_ids, nms,
+                          kind=rule.kind, beta=rule.beta)
+    found = []
+    for index in range(len(placements)):
+        rows = np.flatnonzero(keep & (every.image == index))
+        rows = rows[np.argsort(-every.scores[rows], kind="stable")]
+        found.append(Found(*(torch.from_numpy(part[rows]) for part in (
+            every.boxes_cxcywh, every.scores, every.class_ids, every.objectness))))
+    return found

@@ -192,9 +192,15 @@ def _measure_decoded(network: Network, x: torch.Tensor, runners: Mapping[str, Ru
 
 
 def _with_area(wanted: Kept, found: Mapping[str, np.ndarray]) -> tuple[Kept, dict[str, np.ndarray]]:
-    """Without the smallest boxes: OpenCV takes two of no more than ``_NO_AREA`` together for the same."""
+    """Without the smallest boxes: OpenCV takes two of no more than ``_NO_AREA`` together for the same.
+
+    Raises:
+        CannotRunError: when nothing is left to compare.
+    """
     ours = wanted.rows[:, 2:4].prod(1) > _NO_AREA
     theirs = found["boxes"].reshape(-1, 4)[:, 2:].prod(1) > _NO_AREA
+    if not ours.any():
+        raise CannotRunError("no box is large enough to be compared")
     return Kept(wanted.rows[ours], wanted.groups[ours]), {
         name: values.reshape(len(theirs), -1)[theirs] for name, values in found.items()}
 

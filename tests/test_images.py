@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import threading
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -122,6 +124,73 @@ def test_an_image_need_not_be_contiguous_or_writable() -> None:
     image = photo(20, 10)
     image.setflags(write=False)
     assert torch.equal(to_input(image[..., ::-1], (8, 8))[0], to_input(image, (8, 8))[0].flip(0))
+
+
+def plain_resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """image.c:1399 pixel by pixel, in float32, red first."""
+    one, (width, height) = np.float32(1), size
+    pixels = image.astype(np.float32) / np.float32(255)
+    x_step, y_step = (np.float32(old - 1) / np.float32(new - 1) for old, new in zip(image.shape[1::-1], size))
+    across = np.zeros((image.shape[0], width, image.shape[2]), np.float32)
+    for x in range(width):
+        place = np.float32(x) * x_step
+        left = int(place)
+        share = place - np.float32(left)
+        across[:, x] = pixels[:, -1] if x == width - 1 else (
+            (one - share) * pixels[:, left] + share * pixels[:, left + 1])
+    result = np.zeros((height, width, image.shape[2]), np.float32)
+    for y in range(height):
+        place = np.float32(y) * y_step
+        above = int(place)
+        share = place - np.float32(above)
+        result[y] = (one - share) * across[above]
+        if y < height - 1:
+            result[y] += share * across[above + 1]
+    return result[..., ::-1].transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("size", [(31, 57), (90, 200), (122, 60), (300, 7)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resize_is_the_formula_bit_for_bit(size: tuple[int, int], channels: int) -> None:
+    """Larger and smaller; colour, grey, and arrays in any order of memory."""
+    image = photo(123, 61)[..., :channels]
+    expected = plain_resize(image, size)
+    for same in (image, np.asfortranarray(image), image.repeat(2, 1)[:, ::2], image[::-1].copy()[::-1]):
+        assert np.array_equal(resize_bilinear(same, size).numpy(), expected)
+
+
+def test_pixels_that_nobody_reads_cost_nothing() -> None:
+    """Beside a photograph of 12 megapixels less than its own bytes; as float32 it would be four times these."""
+    huge = np.zeros((3000, 4000, 3), np.uint8)
+    tracemalloc.start()
+    try:
+        resize_bilinear(huge, (416, 416))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < huge.size
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads as Linux tells them")
+@pytest.mark.parametrize("mode", images.RESIZE_MODES)
+def test_a_thread_that_resizes_starts_no_others(mode: str) -> None:
+    """A pool of readers would multiply them."""
+    counts = []
+
+    def resize() -> None:
+        for _ in range(2):
+            counts.append(len(list(Path("/proc/self/task").iterdir())))
+            to_input(photo(640, 480), (416, 416), mode)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        reader = threading.Thread(target=resize)
+        reader.start()
+        reader.join()
+    finally:
+        torch.set_num_threads(before)
+    assert counts[1] <= counts[0]
 
 
 # ---- where it lies ------------------------------------------------------------------------------------

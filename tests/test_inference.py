@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -10,14 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from darknet_builder import Detector, build_network, devices, inference
+from darknet_builder import Detector, build_network, devices, engines, inference
+from darknet_builder.cli import main
 from darknet_builder.devices import computes_bfloat16, multiplies_bfloat16
-from darknet_builder.engines import COMPILED_FROM_CALL, TorchEngine, has_memory, installed_backends, make_engine
-from darknet_builder.errors import CfgWarning, InputError, MissingExtraError
+from darknet_builder.engines import COMPILED_FROM_CALL, Engine, TorchEngine, has_memory, installed_backends, make_engine
+from darknet_builder.errors import CfgWarning, DarknetError, InputError, MissingExtraError
 from darknet_builder.fused import METHODS, FusedNetwork, available_methods
+from darknet_builder.images import write_image
 from darknet_builder.inference import is_depthwise
 from darknet_builder.memory import least_values
 from darknet_builder.network import Network
+from darknet_builder.weights import save_weights
+from tests.toy_detector import squares, toy_files
 from tests.unit_networks import UNIT_CFGS
 
 SMALL = """[net]
@@ -93,6 +98,54 @@ def test_every_layer_in_float32(name: str, method: str) -> None:
     if has_memory(network):
         pytest.skip("a network with memory runs itself")
     assert worst(network, TorchEngine(network, "float32", method)) < 1e-5
+
+
+@pytest.mark.parametrize("name", UNIT_CFGS)
+def test_every_engine_on_every_layer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``auto`` chooses among the engines that can run a network; each of them is right."""
+    network, made = make(UNIT_CFGS[name]), dict[str, Engine]()
+
+    def record(network: Network, backend: str, precision: str) -> Engine:
+        made[backend] = make_engine(network, backend, precision)
+        return made[backend]
+    monkeypatch.setattr(inference, "make_engine", record)
+    assert network.optimized("float32", "auto").backend in made
+    if has_memory(network):
+        assert list(made) == ["torch"]
+        return
+    assert set(BACKENDS) - set(made) == ({"openvino"} & set(BACKENDS) if name == "avgpool" else set())
+    x = torch.rand(network.input_shape.batched(3))
+    with torch.inference_mode():
+        for engine in made.values():
+            assert difference(engine(x), network.answers(x)) < 1e-5
+
+
+@pytest.mark.skipif("openvino" not in BACKENDS, reason="openvino is not installed")
+def test_a_network_that_openvino_cannot_run() -> None:
+    """One line, with the engine and its own reason."""
+    with pytest.raises(InputError, match="^backend='openvino' cannot run this network: .*aten::avg_pool2d do not "
+                                         "support divisor_override input.$"):
+        make_engine(make(UNIT_CFGS["avgpool"]), "openvino", "float32")
+
+
+@pytest.mark.skipif("onnxruntime" not in BACKENDS, reason="onnxruntime is not installed")
+@pytest.mark.parametrize(("broken", "said"), [
+    (b"no model", "cannot run this network: .*protobuf parsing failed"),
+    (InputError("PyTorch 9 cannot trace this network: why"), "this network: PyTorch 9 cannot trace .*: why$"),
+    (MissingExtraError("onnxscript is not installed"), "^onnxscript is not installed$"),
+])
+def test_auto_goes_on_where_an_engine_fails(broken: bytes | Exception, said: str,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for by name it is one line; for ``auto`` the others are left."""
+    def convert(network: Network) -> bytes:
+        if isinstance(broken, Exception):
+            raise broken
+        return broken
+    monkeypatch.setattr(engines, "onnx_bytes", convert)
+    network = make(SMALL.format(activation="leaky"))
+    with pytest.raises(DarknetError, match=said):
+        network.optimized(backend="onnxruntime")
+    assert network.optimized(backend="auto").backend in set(BACKENDS) - {"onnxruntime"}
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
@@ -203,6 +256,38 @@ def test_auto_says_what_it_chose() -> None:
     if len(optimized.timings) > 1:
         assert optimized.backend == min(optimized.timings, key=lambda name: optimized.timings[name])
         assert "auto measured torch " in optimized.describe()
+
+
+@pytest.mark.parametrize(("options", "line"), [
+    ([], ""),
+    (["--backend", "torch", "--precision", "float32"], ""),
+    (["--backend", "auto"], r"the network runs on \w+ \(.+\) in float32"),
+    (["--precision", "auto"], r"the network runs on torch \(\w+\) in (float32|bfloat16)"),
+    (["--backend", "auto", "--quiet"], ""),
+])
+def test_detect_says_what_was_chosen(options: list[str], line: str, tmp_path: Path,
+                                     capsys: pytest.CaptureFixture[str]) -> None:
+    """Once a run, where something was left open; not where it was asked for, nor when quiet."""
+    cfg, weights, _ = toy_files(tmp_path)
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / name, squares())
+    assert main(["detect", str(tmp_path), "--cfg", cfg, "--weights", weights, "--no-images", *options]) == 0
+    said = [text for text in capsys.readouterr().out.splitlines() if "runs on" in text]
+    assert len(said) == bool(line)
+    assert not line or re.match(line, said[0])
+
+
+def test_detect_says_where_float32_was_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """bfloat16 was asked for, and a depthwise network does not take it."""
+    cfg, weights, image = tmp_path / "net.cfg", tmp_path / "net.weights", tmp_path / "a.png"
+    cfg.write_text(SMALL.format(activation="leaky").replace("filters=16", "filters=16\ngroups=16").replace(
+        "groups=16", "groups=1", 1))
+    save_weights(make(cfg), weights)
+    write_image(image, squares())
+    assert main(["detect", str(image), "--cfg", str(cfg), "--weights", str(weights), "--no-images", "--precision",
+                 "bf16"]) == 0
+    assert re.match(r"the network runs on torch \(\w+\) in float32, as all networks with depthwise convolutions\n",
+                    capsys.readouterr().out)
 
 
 def test_a_network_with_memory_runs_itself() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from darknet_builder.layers.gaussian_yolo import GaussianYolo
 from darknet_builder.layers.heads import AnchorOptions
 from darknet_builder.layers.pooling import LocalAvgpool, Maxpool
 from darknet_builder.layers.region import Region
-from darknet_builder.layers.yolo import Yolo
+from darknet_builder.layers.yolo import Yolo, _places_above, _places_above_elsewhere
 from darknet_builder.network import build_network
 from darknet_builder.shapes import Shape, flat
 
@@ -178,10 +180,50 @@ def test_likely_places_are_those_of_decode(new_coords: bool, threshold: float) -
     for order in (torch.contiguous_format, torch.channels_last):
         found = head.find_likely(raw.contiguous(memory_format=order), (40, 24), threshold)
         wanted = head.decode(raw, (40, 24)).above(threshold)
-        assert 0 < len(wanted.image) < 90
-        assert torch.equal(found.image, wanted.image)
+        assert 0 < len(wanted.image) <= 180
+        assert found.classes == wanted.classes == 2
+        for name in ("image", "class_ids"):
+            assert np.array_equal(getattr(found, name), getattr(wanted, name)), name
+        assert np.array_equal(np.diff(found.place) > 0, np.diff(wanted.place) > 0)
         for name in ("boxes_cxcywh", "objectness", "scores"):
-            assert torch.allclose(getattr(found, name), getattr(wanted, name), rtol=1e-6, atol=1e-7), name
+            assert getattr(found, name).dtype == np.float32
+            assert np.allclose(getattr(found, name), getattr(wanted, name), rtol=1e-6, atol=1e-7), name
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1e-6, .005, .25, .9, .99999, 1.0])
+def test_no_likely_place_is_missed_at_the_edge(threshold: float) -> None:
+    """Raw objectness a hair around the threshold, in steps of single precision: the score itself decides."""
+    head = Yolo(Shape(6, 1, 400), AnchorOptions([(10, 20)], [0], 1))
+    edge = np.float32(np.clip(np.log(threshold / (1 - threshold)) if 0 < threshold < 1 else 0, -80, 80))
+    raw = torch.full((1, 6, 1, 400), 100.0)  # the class is certain
+    raw[0, :4] = 0
+    raw[0, 4, 0] = torch.from_numpy(edge + np.arange(-200, 200, dtype=np.float32) * np.spacing(edge))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = head.find_likely(raw, (400, 1), threshold)
+    logistic = 1 / (1 + np.exp(-raw[0, 4, 0].numpy()))
+    assert found.place.size == np.count_nonzero(logistic > np.float32(threshold))
+    assert (found.scores > threshold).all()
+
+
+def test_raw_numbers_without_end() -> None:
+    """Objectness of -1000 is none, without a word of it; of +1000 it is certain; one that is no number is none."""
+    head = Yolo(Shape(6, 1, 4), AnchorOptions([(10, 20)], [0], 1))
+    raw = torch.zeros(1, 6, 1, 4)
+    raw[0, 4, 0] = torch.tensor([-1000, 1000, float("nan"), 1000])
+    raw[0, 5, 0] = torch.tensor([1000, 1000, 1000, -1000])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = head.find_likely(raw, (4, 1), 0.0)
+    assert (found.scores.tolist(), found.objectness.tolist()) == ([1.0], [1.0])
+
+
+def test_places_of_another_device() -> None:
+    """What PyTorch gathers there is what NumPy gathers here."""
+    maps = torch.randn(2, 3, 7, 4, 5, generator=torch.Generator().manual_seed(2))
+    here, there = _places_above(maps, .3), _places_above_elsewhere(maps, .3)
+    assert len(here[1]) and np.array_equal(here[1], there[1])
+    assert np.array_equal(here[0], there[0])
 
 
 def test_gaussian_scores_fall_with_uncertainty() -> None:

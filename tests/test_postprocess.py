@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +16,11 @@ from darknet_builder.boxes import Candidates, nms_by_class, nms_by_objectness, s
 from darknet_builder.errors import InputError
 from darknet_builder.images import Placement
 from darknet_builder.network import build_network
-from darknet_builder.postprocess import NmsRule, nms_rule, postprocess
+from darknet_builder.postprocess import NmsRule, find_objects, nms_rule, postprocess, shortlist
 from tests.conftest import GOLDEN
 from tests.toy_detector import CFG
 
+Overlap = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 SQUARE = Placement((32, 32), (32, 32), (32, 32))
 
 
@@ -58,14 +62,59 @@ def test_every_recorded_nms(pack: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", boxes.NMS_KINDS)
-def test_strips_change_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many boxes are compared at once."""
+def test_how_many_pairs_are_compared_at_once_changes_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From all to one box with the others."""
     some = torch.rand(150, 4, generator=torch.Generator().manual_seed(3)) * torch.tensor([1, 1, .4, .4])
     whole = survivors(some, .3, kind=kind)
     assert 10 < whole.sum() < 140
-    for strip in (1, 7, 149):
-        monkeypatch.setattr(boxes, "_STRIP", strip)
+    for most in (1, 200, 5000):
+        monkeypatch.setattr(boxes, "_MOST_PAIRS", most)
         assert torch.equal(survivors(some, .3, kind=kind), whole)
+
+
+def test_many_boxes_need_little_memory() -> None:
+    """Not that of all their overlaps: of 6000 boxes these would be 18 million."""
+    some = torch.rand(6000, 4, generator=torch.Generator().manual_seed(3)) * torch.tensor([1, 1, .05, .05])
+    tracemalloc.start()
+    try:
+        kept = survivors(some, .45)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert 1000 < kept.sum() < 6000
+    assert peak < 64 * 2 ** 20
+
+
+def plain_suppression(rows: np.ndarray, scores: np.ndarray, groups: np.ndarray, threshold: float, overlap: Overlap,
+                      ) -> list[bool]:
+    """Box by box."""
+    keep = [True] * len(rows)
+    order = sorted(range(len(rows)), key=lambda row: -scores[row])
+    for place, row in enumerate(order):
+        for other in order[place + 1:] if keep[row] else ():
+            if groups[row] == groups[other] and float(overlap(torch.from_numpy(rows[row]),
+                                                              torch.from_numpy(rows[other]))) > threshold:
+                keep[other] = False
+    return keep
+
+
+@pytest.mark.parametrize(("kind", "overlap"), [
+    ("default", boxes.iou), ("cornersnms", boxes.iou), ("greedynms", partial(boxes.diou, beta=.6)),
+    ("diounms", partial(boxes.diou, beta=.9))])
+@pytest.mark.parametrize("threshold", [0.0, .3, 1.0])
+def test_groups_are_suppressed_each_for_itself(kind: str, overlap: Overlap, threshold: float) -> None:
+    """With the overlaps of PyTorch; of equal scores the first wins; boxes without area overlap none."""
+    random = np.random.default_rng(1)
+    rows = np.concatenate((random.random((120, 2)), random.random((120, 2)) * .5), 1).astype(np.float32)
+    rows[5:9] = rows[5]
+    rows[10:14, 2:] = 0
+    scores = (random.integers(1, 20, 120) / 20).astype(np.float32)
+    groups = random.integers(0, 5, 120)
+    groups[5:14] = 2
+    keep = boxes.best_of_groups(rows, scores, groups, threshold, kind=kind, beta=.9)
+    assert keep.tolist() == ([True] * 120 if threshold == 1 else plain_suppression(rows, scores, groups, threshold,
+                                                                                   overlap))
+    assert keep.all() == (threshold == 1)
 
 
 def test_unknown_kind() -> None:
@@ -141,6 +190,41 @@ def test_heads_of_different_classes() -> None:
     """Cannot be taken together."""
     with pytest.raises(InputError, match="^the heads have different numbers of classes: 1, 2$"):
         postprocess([head((0, 0, 0, 0, 1, 1)), head((0, 0, 0, 0, 1, 1, 1))], [SQUARE], threshold=.25, nms=.45)
+
+
+def test_equal_scores_stand_in_the_order_of_heads_and_places() -> None:
+    """As a stable sort leaves them."""
+    one, two = head((.1, .1, .1, .1, .5, .5, .5), (.3, .3, .1, .1, .5, 0, .5)), head((.6, .6, .1, .1, .5, .5, .7))
+    found, = postprocess([one, two], [SQUARE], threshold=.25, nms=.45)
+    assert found.class_ids.tolist() == [1, 0, 1, 1, 0]
+    assert found.boxes_cxcywh[:, 0].tolist() == pytest.approx([.6, .1, .1, .3, .6])
+
+
+def test_a_shortlist_has_a_row_for_each_place() -> None:
+    """Whatever its head and image; a class below the threshold is zero there."""
+    one, two = head((.1, .1, .1, .1, .5, .5, .1), (.2, .2, .1, .1, .5, .1, .1), batch=2), head(
+        (.6, .6, .1, .1, .5, .5, .7), (.7, .7, .1, .1, .5, .1, .6), batch=2)
+    for entry in shortlist([one.above(.25), two.above(.25)], [SQUARE, SQUARE]):
+        assert entry.boxes_cxcywh[:, 0].tolist() == pytest.approx([.1, .6, .7])
+        assert entry.scores.tolist() == [pytest.approx(row) for row in ([.5, 0], [.5, .7], [0, .6])]
+        assert entry.objectness.tolist() == [.5] * 3
+
+
+@pytest.mark.parametrize("mode", ["stretch", "letterbox"])
+def test_a_batch_of_maps_is_what_its_images_are(mode: str) -> None:
+    """Suppressed all at once, each with a placement of its own."""
+    network = build_network(CFG)
+    maps = torch.randn(3, *network.heads[0].out_shape.batched(1)[1:], generator=torch.Generator().manual_seed(4)) * 3
+    placements = [Placement.plan(size, network.input_size, mode) for size in ((32, 32), (20, 60), (90, 30))]
+    together = find_objects(network, [maps], placements, threshold=.05, nms=.3)
+    for index, (placement, found) in enumerate(zip(placements, together, strict=True)):
+        alone, = find_objects(network, [maps[index:index + 1]], [placement], threshold=.05, nms=.3)
+        slow, = postprocess([network.heads[0].decode(maps[index:index + 1], network.input_size)], [placement],
+                            threshold=.05, nms=.3)
+        assert len(found.scores) > 3
+        for name in ("boxes_cxcywh", "scores", "class_ids", "objectness"):
+            assert torch.equal(getattr(found, name), getattr(alone, name))
+            assert torch.allclose(getattr(found, name), getattr(slow, name), rtol=1e-5)
 
 
 # ---- which rule holds ---------------------------------------------------------------------------------

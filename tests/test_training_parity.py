@@ -6,19 +6,15 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
-from darknet_builder.losses import Targets, loss_inputs, network_loss
-from darknet_builder.network import build_network
 from darknet_builder.options import Schedule
-from darknet_builder.parameter_groups import make_optimizer
 from darknet_builder.parser import parse_cfg
-from darknet_builder.schedules import make_scheduler, rate_at
-from darknet_builder.weights import load_weights
+from darknet_builder.schedules import rate_at
 from tests.conftest import GOLDEN
+from tests.mini_training import averaged, train_mini
 from tests.training_runs import Recording, Run
 
 pytestmark = pytest.mark.filterwarnings("ignore::darknet_builder.errors.CfgWarning")  # real cfgs have their oddities
@@ -123,47 +119,9 @@ def test_the_first_steps_of_a_whole_training(shared: Path) -> None:
     if not folder.is_dir():
         pytest.skip(f"no data set beside the parity pack: {folder}")
     recorded = json.loads((folder / "mini" / "reference.json").read_text())["cost_per_step"]
-    costs = mini_training(folder, steps=60)
+    costs = train_mini(folder, steps=60)[1]
     assert sorted(costs) == sorted(int(layer) for layer in recorded)
     for layer, ours in costs.items():
         theirs = recorded[str(layer)][:len(ours)]
         np.testing.assert_allclose(averaged(ours), averaged(theirs), rtol=.05)
         np.testing.assert_allclose(ours[:10], theirs[:10], rtol=1e-4)
-
-
-def averaged(costs: list[float], over: int = 25) -> np.ndarray:
-    """The mean of each run of ``over`` steps."""
-    return np.convolve(costs, np.ones(over) / over, "valid")
-
-
-def mini_training(folder: Path, *, steps: int, batch: int = 16) -> dict[int, list[float]]:
-    """The recorded training on the first 288 images, as the data set's README tells it: costs by layer."""
-    network = build_network(folder / "mini" / "mini.cfg", initialize=False).train()
-    load_weights(network, folder / "mini" / "init.weights")
-    names = (folder / "train.txt").read_text().split()[:288]
-    order = np.random.RandomState(7).permutation(288)
-    samples = [read_sample(folder, name) for name in names]
-    optimizer = make_optimizer(network)
-    scheduler = make_scheduler(optimizer, network.options.schedule)
-    costs: dict[int, list[float]] = {}
-    for step in range(steps):
-        chosen = [samples[order[(step * batch + number) % 288]] for number in range(batch)]
-        maps = loss_inputs(network, torch.stack([image for image, _ in chosen]))
-        report = network_loss(network, maps, Targets.of_boxes([boxes for _, boxes in chosen]),
-                              seen=(step + 1) * batch)
-        for loss in report.heads:
-            costs.setdefault(loss.layer, []).append(float(loss.value.detach()))
-        optimizer.zero_grad()
-        (report.total / batch).backward()
-        optimizer.step()
-        scheduler.step()
-    return costs
-
-
-def read_sample(folder: Path, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """An image at 160x128 and its boxes, without augmentation."""
-    image = cv2.cvtColor(cv2.imread(str(folder / name)), cv2.COLOR_BGR2RGB)
-    small = cv2.resize(image, (160, 128), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    label = (folder / name.replace("images", "labels")).with_suffix(".txt")
-    rows = np.loadtxt(label, ndmin=2, dtype=np.float32)[:, [1, 2, 3, 4, 0]]
-    return torch.from_numpy(small).permute(2, 0, 1), torch.from_numpy(rows)

@@ -25,7 +25,7 @@ from darknet_builder.drawing import draw_detections
 from darknet_builder.errors import ImageError, InputError
 from darknet_builder.files import write_text
 from darknet_builder.images import RESIZE_MODES, load_opencv, open_video, write_image, write_video
-from darknet_builder.inference import add_speed_options
+from darknet_builder.inference import OptimizedNetwork, add_speed_options
 from darknet_builder.model_files import is_model_file
 from darknet_builder.output import check_page, refuse_overwriting
 from darknet_builder.pipeline import Outcome, Unreadable, stream
@@ -100,6 +100,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         outputs.make_folders()
         share = crew.share(targets)
         with Progress(len(share), "image", quiet=args.quiet or not crew.leads, out=out) as progress:
+            if isinstance(detector.runner, OptimizedNetwork) and detector.runner.decided:
+                progress.say(f"the network runs on {detector.runner.describe()}")
             return _Job(detector, outputs, progress, args.threshold, crew).run(share)
 
 

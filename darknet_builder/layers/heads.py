@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import GREEDY_BETA, NMS_KINDS
+from darknet_builder.boxes import GREEDY_BETA, NMS_KINDS, Array, join, library_of
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Head
 from darknet_builder.parser import Block
@@ -205,9 +205,9 @@ def anchor_boxes(values: Tensor, anchors: list[tuple[float, float]], unit: tuple
     return boxes_at(values, columns, rows, sizes, (width, height), unit, squared=squared).flatten(1, 3)
 
 
-def boxes_at(values: Tensor, columns: Tensor, rows: Tensor, anchors: Tensor, grid: tuple[int, int],
-             unit: tuple[float, float], *, squared: bool = False) -> Tensor:
-    """(..., 4) of (x, y, w, h) within their cells -> (..., 4) relative to the image.
+def boxes_at(values: Array, columns: Array, rows: Array, anchors: Array, grid: tuple[int, int],
+             unit: tuple[float, float], *, squared: bool = False) -> Array:
+    """An array (..., 4) of (x, y, w, h) within their cells -> (..., 4) relative to the image.
 
     Args:
         values: x and y in cells, w and h raw.
@@ -216,7 +216,8 @@ def boxes_at(values: Tensor, columns: Tensor, rows: Tensor, anchors: Tensor, gri
         grid: (width, height) in cells.
         unit, squared: see ``anchor_boxes``.
     """
-    factor = values[..., 2:4].square() * 4 if squared else values[..., 2:4].exp()
+    library = library_of(values)
+    factor = library.square(values[..., 2:4]) * 4 if squared else library.exp(values[..., 2:4])
     sizes = factor * anchors
-    return torch.cat(((values[..., 0:1] + columns) / grid[0], (values[..., 1:2] + rows) / grid[1],
-                      sizes[..., 0:1] / unit[0], sizes[..., 1:2] / unit[1]), -1)
+    return join(((values[..., 0:1] + columns) / grid[0], (values[..., 1:2] + rows) / grid[1],
+                 sizes[..., 0:1] / unit[0], sizes[..., 1:2] / unit[1]))

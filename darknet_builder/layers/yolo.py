@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import Candidates, Likely
+from darknet_builder.boxes import Array, Candidates, Likely, on_cpu
 from darknet_builder.layers.base import Graph, register
 from darknet_builder.layers.heads import BOX_VALUES, AnchorHead, AnchorOptions, anchor_boxes, boxes_at
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
+
+_ROUNDING = 1e-5
+"""Relative: far more than a logistic in float32 is off by."""
 
 
 @register("yolo")
@@ -39,15 +45,18 @@ class Yolo(AnchorHead):
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw map (B, A * (5 + C), H, W) -> as Darknet holds it (yolo_layer.c:668)."""
-        return self._activate(self.split(x), 2).flatten(1, 2)
+        xy, wh, rest = self.split(x).split([2, 2, BOX_VALUES - 4 + self.classes], 2)
+        return torch.cat((self._in_cell(self._logistic(xy)), wh, self._logistic(rest)), 2).flatten(1, 2)
 
-    def _activate(self, values: Tensor, dim: int) -> Tensor:
-        """x, y, w, h, objectness and classes along ``dim``, raw -> as Darknet holds them."""
-        xy, wh, rest = values.split([2, 2, BOX_VALUES - 4 + self.classes], dim)
-        if not self.new_coords:
-            xy, rest = xy.sigmoid(), rest.sigmoid()
-        xy = xy * self.scale_x_y - (self.scale_x_y - 1) / 2
-        return torch.cat((xy, wh, rest), dim)
+    def _logistic(self, values: Array) -> Array:
+        """Of raw numbers, unless the layer before has done it."""
+        if self.new_coords:
+            return values
+        return values.sigmoid() if isinstance(values, Tensor) else 1 / (1 + np.exp(-values))
+
+    def _in_cell(self, xy: Array) -> Array:
+        """Stretched around the middle."""
+        return xy * self.scale_x_y - (self.scale_x_y - 1) / 2
 
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
         """Raw map -> N = A * H * W candidates (yolo_layer.c:131)."""
@@ -56,13 +65,50 @@ class Yolo(AnchorHead):
         objectness = maps[..., 4:5].flatten(1, 3)  # (B, N, 1)
         return Candidates(boxes, objectness.squeeze(-1), objectness * maps[..., BOX_VALUES:].flatten(1, 3))
 
+    @np.errstate(all="ignore")  # the logistic of -100 divides by infinity, as it should
     def find_likely(self, raw: Tensor, net_size: tuple[int, int], threshold: float) -> Likely:
-        """Objectness first: of thousands of places a handful is left to be decoded."""
-        maps = self.split(raw)  # (B, A, 5 + C, H, W)
-        objectness = maps[:, :, BOX_VALUES - 1] if self.new_coords else maps[:, :, BOX_VALUES - 1].sigmoid()
-        image, anchor, row, column = (objectness > threshold).nonzero(as_tuple=True)
-        values = self._activate(maps[image, anchor, :, row, column], 1)  # (K, 5 + C)
-        boxes = boxes_at(values, column[:, None], row[:, None], values.new_tensor(self.masked_anchors)[anchor],
-                         (maps.shape[4], maps.shape[3]), net_size, squared=self.new_coords)
-        scores = values[:, BOX_VALUES - 1:BOX_VALUES] * values[:, BOX_VALUES:]
-        return Likely.of(image, boxes, values[:, BOX_VALUES - 1], scores, threshold)
+        """Raw objectness is compared first: of thousands of places a handful is left to be decoded."""
+        maps = self.split(raw.detach())  # (B, A, 5 + C, H, W)
+        (image, anchor, row, column), values = _places_above(maps, self._raw_below(threshold))  # (K,) each, (K, 5 + C)
+        objectness = self._logistic(values[:, BOX_VALUES - 1:BOX_VALUES])
+        scores = objectness * self._logistic(values[:, BOX_VALUES:])
+        place, class_ids = np.nonzero(scores > threshold)
+
+        boxes = values[place, :4]
+        boxes[:, :2] = self._in_cell(self._logistic(boxes[:, :2]))
+        columns, rows = (numbers[place, None].astype(np.float32) for numbers in (column, row))
+        anchors = np.array(self.masked_anchors, np.float32)[anchor[place]]
+        boxes = boxes_at(boxes, columns, rows, anchors, (maps.shape[4], maps.shape[3]), net_size,
+                         squared=self.new_coords)
+        return Likely(image[place], place, boxes, objectness[place, 0], class_ids, scores[place, class_ids],
+                      self.classes)
+
+    def _raw_below(self, objectness: float) -> float:
+        """A raw number below all that come to more than an objectness, rounding included.
+
+        That a few come to a little less is no harm: the score of no class is larger than the objectness.
+        """
+        if self.new_coords:
+            return objectness
+        least = objectness * (1 - _ROUNDING)
+        return math.log(least / (1 - least)) if least > 0 else -math.inf
+
+
+_Places = tuple[tuple[np.ndarray, ...], np.ndarray]
+"""Image, anchor, row and column of K places, (K,) each, and their (K, V) values."""
+
+
+def _places_above(maps: Tensor, lowest: float) -> _Places:
+    """(B, A, V, H, W) -> where the objectness is larger."""
+    if maps.device.type != "cpu":
+        return _places_above_elsewhere(maps, lowest)
+    array = on_cpu(maps)
+    image, anchor, row, column = np.nonzero(array[:, :, BOX_VALUES - 1] > lowest)
+    return (image, anchor, row, column), array[image, anchor, :, row, column]
+
+
+def _places_above_elsewhere(maps: Tensor, lowest: float) -> _Places:
+    """The same on another device, which only these places leave."""
+    image, anchor, row, column = (maps[:, :, BOX_VALUES - 1] > lowest).nonzero(as_tuple=True)
+    return (tuple(on_cpu(numbers) for numbers in (image, anchor, row, column)),
+            on_cpu(maps[image, anchor, :, row, column]))
