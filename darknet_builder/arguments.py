@@ -17,8 +17,8 @@ _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
 
 def add_dialect(parser: argparse._ActionsContainer) -> None:
     """``--dialect``."""
-    parser.add_argument("--dialect", choices=tuple(DIALECTS), default="alexeyab",
-                        help="whose Darknet (default: %(default)s)")
+    parser.add_argument("--dialect", choices=tuple(DIALECTS),
+                        help="whose Darknet (default: what the file notes, or alexeyab)")
 
 
 def add_input_size(parser: argparse._ActionsContainer) -> None:

@@ -67,7 +67,7 @@ class CfgText:
         return "\n".join(lines)
 
 
-def adapt_cfg(text: str, blocks: Sequence[Block], adaptation: Adaptation, dialect: str = "alexeyab") -> CfgText:
+def adapt_cfg(text: str, blocks: Sequence[Block], adaptation: Adaptation, dialect: str | None = None) -> CfgText:
     """Make a cfg fit another data set: classes, filters before the heads, anchors, masks, max_batches and steps.
 
     Args:

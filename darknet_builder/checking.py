@@ -7,15 +7,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from darknet_builder.dialects import get_dialect
-from darknet_builder.errors import CfgError, CfgWarning, DarknetError
-from darknet_builder.factory import build_layers
-from darknet_builder.network import Network, build_network
-from darknet_builder.options import NetOptions
-from darknet_builder.parser import Block, parse_cfg
-from darknet_builder.weights import load_weights
+from torch import Tensor
 
-_STRIDE = 32
+from darknet_builder.dialects import get_dialect
+from darknet_builder.errors import CfgError, CfgWarning, DarknetError, WeightsError, nearest
+from darknet_builder.factory import build_layers
+from darknet_builder.model_files import is_model_file, load_tensors, read_model_file
+from darknet_builder.network import Network, build_network
+from darknet_builder.oddities import odd_layers, odd_options
+from darknet_builder.options import NetOptions
+from darknet_builder.parser import NET_SECTIONS, Block, noted_dialect, parse_cfg
+from darknet_builder.weights import load_weights, look_at_weights
+
+_SIZE = {"width": "416", "height": "416", "channels": "3"}
+"""What stands in for a [net] that says none, so that the sections behind it are looked at all the same."""
 
 
 @dataclass(frozen=True)
@@ -35,52 +40,99 @@ class Finding:
         return asdict(self)
 
 
-def check(cfg: str | Path, weights: str | Path | None = None, *, dialect: str = "alexeyab") -> list[Finding]:
+def check(cfg: str | Path, weights: str | Path | None = None, *, dialect: str | None = None) -> list[Finding]:
     """Find everything that is wrong or odd, not only the first thing.
 
     Args:
-        cfg: a path or the text.
+        cfg: a path or the text; or a ``.safetensors`` or ``.pt`` file, which holds weights too.
         weights: a file that should fit the cfg.
-        dialect: whose rules hold.
+        dialect: whose rules hold; None is what the file notes.
 
     Returns:
         Errors first; an empty list when all is well.
     """
-    problems: list[CfgError] = []
-    findings: list[Finding] = []
+    problems: list[DarknetError] = []
+    odd: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CfgWarning)
         try:
-            blocks = parse_cfg(cfg, problems=problems)
-            blocks[0].mistakes = problems
-            options = NetOptions.from_block(blocks[0])
-            build_layers(blocks, options, get_dialect(dialect), problems=problems)
-            findings += _oddities(blocks, options)
-            if not problems:
-                _check_weights(build_network(cfg, dialect=dialect, initialize=False), weights)
+            blocks, own, dialect = _read(cfg, dialect, problems)
+            network = _check_cfg(blocks, dialect, problems, odd) if blocks else None
+            if own is not None and network is not None:
+                load_tensors(network, own, str(cfg))
         except DarknetError as error:
-            findings.insert(0, Finding("error", str(error)))
+            own, network = None, None
+            problems.append(error)
+        try:
+            _check_weights(network, weights, dialect, f"{cfg} holds weights already" if own is not None else "")
+        except DarknetError as error:
+            problems.append(error)
     errors = [Finding("error", str(problem)) for problem in problems]
-    odd = [Finding("warning", str(warning.message)) for warning in caught if issubclass(warning.category, CfgWarning)]
-    return list(dict.fromkeys([*errors, *findings, *odd]))
+    odd += [str(warning.message) for warning in caught if issubclass(warning.category, CfgWarning)]
+    return list(dict.fromkeys([*errors, *(Finding("warning", text) for text in odd)]))
 
 
-def _check_weights(network: Network, weights: str | Path | None) -> None:
-    if weights is not None:
+def _read(cfg: str | Path, dialect: str | None, problems: list[DarknetError]
+          ) -> tuple[list[Block], dict[str, Tensor] | None, str | None]:
+    """The sections, the tensors that stand beside them in a model file, and whose rules hold."""
+    wrong: list[CfgError] = []
+    tensors, text = None, cfg
+    if is_model_file(cfg):
+        tensors, facts = read_model_file(cfg)
+        if not facts.cfg:
+            raise WeightsError(f"{cfg}: holds weights and no cfg; give it as WEIGHTS, after a cfg")
+        text, dialect = facts.cfg, dialect or facts.dialect
+    blocks = parse_cfg(text, problems=wrong)
+    for block in blocks if tensors is not None else ():
+        block.source = str(cfg)
+    problems += wrong
+    return blocks, tensors, dialect or noted_dialect(text)
+
+
+def _check_cfg(blocks: list[Block], dialect: str | None, problems: list[DarknetError], odd: list[str]
+               ) -> Network | None:
+    """The network, unless something is wrong with it."""
+    wrong: list[CfgError] = []
+    if blocks[0].name not in NET_SECTIONS:
+        blocks.insert(0, Block("net", _SIZE, line=blocks[0].line, source=blocks[0].source))
+    options = _net_options(blocks[0], wrong)
+    odd += odd_options(blocks, options)
+    build_layers(blocks, options, get_dialect(dialect), problems=wrong)
+    problems += {str(problem): problem for problem in wrong}.values()
+    if problems:
+        return None
+    for block in blocks:
+        block.mistakes = None
+    network = build_network(blocks, dialect=dialect, initialize=False)
+    odd += odd_layers(network)
+    return network
+
+
+def _net_options(net: Block, wrong: list[CfgError]) -> NetOptions:
+    """As ``NetOptions.from_block``, past everything that is wrong."""
+    net.mistakes = wrong
+    attempt = net
+    while True:
+        try:
+            return NetOptions.from_block(attempt)
+        except CfgError as error:
+            if error.key in attempt:
+                wrong.append(error)
+                attempt = attempt.changed(without=error.key)
+            else:
+                if not any(problem.key in _SIZE for problem in wrong):  # else it only follows from that
+                    wrong.append(error)
+                net.ignore(*(nearest(key, net.unread()) or key for key in _SIZE))  # which the error names
+                attempt = attempt.changed(**_SIZE)
+
+
+def _check_weights(network: Network | None, weights: str | Path | None, dialect: str | None, held: str) -> None:
+    """Hold a file against the network; where there is none, look at the file alone."""
+    if weights is None:
+        return
+    if held:
+        raise WeightsError(f"{held}; leave {weights} out")
+    if network is None:
+        look_at_weights(weights, get_dialect(dialect))
+    else:
         load_weights(network, weights)
-
-
-def _oddities(blocks: list[Block], options: NetOptions) -> list[Finding]:
-    """What builds, but is seldom meant."""
-    net = blocks[0]
-    found = [f"{net.where()}: no section follows: there is no network"] if len(blocks) == 1 else []
-    for key, size in (("width", options.width), ("height", options.height)):
-        if size % _STRIDE and any(block.name == "yolo" for block in blocks):
-            found.append(f"{net.where(key)}: is no multiple of {_STRIDE}; detectors are made for such sizes")
-    if options.batch % options.subdivisions:
-        found.append(f"{net.where('subdivisions')}: does not divide batch={options.batch}; Darknet rounds down")
-    heads = [block for block in blocks if "classes" in block and "anchors" in block]
-    for head in heads[1:]:
-        if head["classes"] != heads[0]["classes"]:
-            found.append(f"{head.where('classes')}: the head of line {heads[0].line} has classes={heads[0]['classes']}")
-    return [Finding("warning", text) for text in found]

@@ -18,6 +18,9 @@ import torch
 
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.files import atomic_path
+from darknet_builder.layers.base import WeightsHeader
+from darknet_builder.model_files import Facts
+from darknet_builder.network import Network
 from darknet_builder.parser import Block
 
 FORMAT = 1
@@ -93,6 +96,12 @@ def load_checkpoint(path: str | Path) -> State:
 def plain_blocks(blocks: Sequence[Block]) -> list[list[Any]]:
     """A cfg as lists, as a checkpoint keeps it."""
     return [[block.name, dict(block)] for block in blocks]
+
+
+def model_facts(network: Network, header: WeightsHeader) -> dict[str, str]:
+    """What ``build_network`` takes from a checkpoint beside cfg and tensors, as a model file has it."""
+    return Facts(names=network.names, dialect=network.dialect.name,
+                 header=(header.major, header.minor, header.revision, header.seen)).as_text()
 
 
 def check_same_cfg(path: str | Path, state: State, blocks: Sequence[Block]) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from darknet_builder.classifiers import check_fit, count_classes, find_tree, fit_image
 from darknet_builder.detections import read_names
 from darknet_builder.devices import find_device
-from darknet_builder.errors import DataError, ImageError, InputError, did_you_mean
-from darknet_builder.images import RESIZE_MODES, check_image, read_image, to_input
-from darknet_builder.layers.softmax import Softmax
+from darknet_builder.errors import DataError, InputError
+from darknet_builder.images import read_image
 from darknet_builder.network import Network, build_network
 from darknet_builder.parser import Block
 from darknet_builder.trees import Tree
@@ -23,10 +23,6 @@ from darknet_builder.weights import load_weights
 
 Image = str | Path | np.ndarray
 """A file, or an array (H, W, 3) of uint8 with blue, green, red, as ``cv2.imread`` gives."""
-FITS = ("crop", *RESIZE_MODES)
-"""``crop``: the image's middle; ``letterbox``, ``stretch``: all of it, as for detectors."""
-_THINNEST = 100
-"""Times that an image may be longer than wide, or wider than long, to have its middle taken."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ class Classifier:
         fit: one of ``FITS``; None is the dialect's own way.
         width: of the network's input in pixels, instead of the cfg's.
         height: likewise.
-        dialect: whose rules hold, ``alexeyab`` or ``pjreddie``.
+        dialect: whose rules hold, as for ``build_network``.
         device: where it runs, as torch names it; None is the CPU, or where a given Network is.
         batch: how many images of a list go through the network at once.
 
@@ -75,7 +71,7 @@ class Classifier:
 
     def __init__(self, cfg: str | Path | Sequence[Block] | Network, weights: str | Path | None = None,
                  names: str | Path | Sequence[str] | None = None, *, top: int = 5, fit: str | None = None,
-                 width: int | None = None, height: int | None = None, dialect: str = "alexeyab",
+                 width: int | None = None, height: int | None = None, dialect: str | None = None,
                  device: str | torch.device | None = None, batch: int = 1) -> None:
         for name, value in (("top", top), ("batch", batch)):
             if value < 1:
@@ -184,33 +180,6 @@ def accuracies(network: Network, images: Sequence[Image], class_ids: Sequence[in
     return first / len(ranks), among / len(ranks)
 
 
-# ---- what a network must be ---------------------------------------------------------------------------
-
-
-def count_classes(network: Network) -> int:
-    """How many classes a classifier knows.
-
-    Raises:
-        InputError: for a network that is none.
-    """
-    if network.heads:
-        raise InputError(f"the network ends in [{network.heads[-1].section}]: it finds boxes, it does not classify "
-                         "(the command for it is detect)")
-    if network.input_shape.flat:
-        raise InputError(f"the network takes a vector of {network.input_shape.size} values, not an image")
-    shape = next(layer.out_shape for layer in reversed(network.sequence()) if not layer.is_cost)
-    if shape.height * shape.width > 1:
-        raise InputError(f"the network has no detection head, and ends in a map of {shape}, not in one score for "
-                         "each class; end it with [avgpool] and [softmax]")
-    return shape.channels
-
-
-def find_tree(network: Network) -> Tree | None:
-    """The hierarchy of the last [softmax] that has one."""
-    trees = [layer.tree for layer in network.sequence() if isinstance(layer, Softmax) and layer.tree is not None]
-    return trees[-1] if trees else None
-
-
 def _find_names(names: str | Path | Sequence[str] | None, classes: int, tree: Tree | None) -> tuple[str, ...]:
     if names is None:
         return tree.names if tree is not None else tuple(f"class {index}" for index in range(classes))
@@ -219,52 +188,3 @@ def _find_names(names: str | Path | Sequence[str] | None, classes: int, tree: Tr
         source = f"{names}: has" if isinstance(names, str | Path) else "names: got"
         raise DataError(f"{source} {len(found)} names, but the network gives {classes} scores")
     return tuple(found)
-
-
-# ---- fitting an image into the network ----------------------------------------------------------------
-
-
-def check_fit(fit: str) -> str:
-    """The name of a way of fitting.
-
-    Raises:
-        InputError: for an unknown one.
-    """
-    if fit not in FITS:
-        raise InputError(f"fit={fit!r} is unknown; expected {', '.join(FITS[:-1])} or {FITS[-1]}"
-                         f"{did_you_mean(fit, FITS)}")
-    return fit
-
-
-def fit_image(image: np.ndarray, net_size: tuple[int, int], fit: str = "crop", channels: int = 3) -> Tensor:
-    """An image -> (``channels``, H, W) float32 in [0, 1], red, green, blue or grey.
-
-    ``crop`` makes the shorter side as long as the network's input is wide, and takes the middle (resize_min,
-    crop_image in image.c); what lies beyond the edges repeats them.
-
-    Args:
-        image: (H, W, 3) uint8, blue, green, red.
-        net_size: (width, height) of the network's input in pixels.
-        fit: one of ``FITS``.
-        channels: 3 or 1.
-
-    Raises:
-        ImageError: for one that is too thin to be cropped.
-        InputError: for what is no image.
-    """
-    if check_fit(fit) != "crop":
-        return to_input(image, net_size, fit, channels)[0]
-    image = check_image(image)
-    height, width = image.shape[:2]
-    if max(height, width) > _THINNEST * min(height, width):
-        raise ImageError(f"{width}x{height} pixels are too thin to take the middle of; fit it another way")
-    side = net_size[0]
-    size = (side, height * side // width) if width < height else (width * side // height, side)
-    resized = to_input(image, size, "stretch", channels)[0]
-    columns, rows = (_middle(length, wanted) for length, wanted in zip(size, net_size, strict=True))
-    return resized[:, rows][:, :, columns]
-
-
-def _middle(length: int, wanted: int) -> Tensor:
-    """The places along an axis that the middle takes; C's division rounds towards zero."""
-    return (torch.arange(wanted) + int((length - wanted) / 2)).clamp(0, length - 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from darknet_builder.errors import CfgWarning, WeightsError
 from darknet_builder.files import atomic_path, write_text
 from darknet_builder.network import Network, build_network
-from darknet_builder.parser import Block, format_cfg
+from darknet_builder.parser import Block, format_cfg, note_dialect
 from darknet_builder.trees import find_file
 from darknet_builder.weights import load_weights, save_weights
 
@@ -41,7 +41,7 @@ def write_darknet(network: Network, cfg: str | Path, check: Callable[[Network], 
         raise WeightsError(f"{weights}: is a folder, where the weights should be written")
     with portable_blocks(network, cfg.parent) as blocks:
         with atomic_path(cfg) as new_cfg, atomic_path(weights) as new_weights:
-            write_text(new_cfg, f"# dialect: {network.dialect.name}\n{format_cfg(blocks)}")
+            write_text(new_cfg, note_dialect(network.dialect.name) + format_cfg(blocks))
             save_weights(network, new_weights)
             again = rebuild(new_cfg, network.dialect.name)
             load_weights(again, new_weights)

@@ -47,7 +47,7 @@ class Detector:
         resize: ``stretch``, ``letterbox`` or None, which means the cfg's ``letter_box=`` and the dialect's way.
         width: of the network's input in pixels, instead of the cfg's.
         height: likewise.
-        dialect: whose rules hold, ``alexeyab`` or ``pjreddie``.
+        dialect: whose rules hold, as for ``build_network``.
         device: where it runs, as torch names it; None is the CPU, or where a given Network is.
         batch: how many images of a list go through the network at once.
         precision: ``float32``, ``bfloat16`` or ``auto``; see ``Network.optimized``.
@@ -62,7 +62,7 @@ class Detector:
     def __init__(self, cfg: str | Path | Sequence[Block] | Network, weights: str | Path | None = None,
                  names: str | Path | Sequence[str] | None = None, *, threshold: float = .25, nms: float = .45,
                  resize: str | None = None, width: int | None = None, height: int | None = None,
-                 dialect: str = "alexeyab", device: str | torch.device | None = None, batch: int = 1,
+                 dialect: str | None = None, device: str | torch.device | None = None, batch: int = 1,
                  precision: str = "float32", backend: str | None = None) -> None:
         self.threshold = _fraction("threshold", threshold)
         self.nms = _fraction("nms", nms)

@@ -63,12 +63,14 @@ _ROWS = (
 DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in _ROWS}
 
 
-def get_dialect(name: str) -> Dialect:
-    """The row of the table called ``name``.
+def get_dialect(name: str | None) -> Dialect:
+    """The row of the table called ``name``; the first one for None.
 
     Raises:
         InputError: for a name that is not in it.
     """
+    if name is None:
+        return _ROWS[0]
     if name not in DIALECTS:
         raise InputError(f"dialect {name!r} is unknown; expected one of "
                          f"{', '.join(DIALECTS)}{did_you_mean(name, DIALECTS)}")

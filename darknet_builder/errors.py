@@ -18,7 +18,16 @@ class DarknetError(ValueError):
 
 
 class CfgError(DarknetError):
-    """A ``.cfg`` text that cannot be read or built; the message begins with file and line."""
+    """A ``.cfg`` text that cannot be read or built; the message begins with file and line.
+
+    Args:
+        message: what is wrong.
+        key: the option that is, where it is one.
+    """
+
+    def __init__(self, message: str, *, key: str | None = None) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class ShapeError(DarknetError):

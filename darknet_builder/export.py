@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from darknet_builder.classifiers import check_fit, is_classifier
 from darknet_builder.darknet_files import portable_blocks, rebuild, write_darknet
-from darknet_builder.errors import DataError, InputError, WeightsError, did_you_mean
+from darknet_builder.errors import DataError, ExportError, InputError, WeightsError, did_you_mean
 from darknet_builder.export_check import (
     Comparison,
     check_file,
@@ -27,18 +29,26 @@ from darknet_builder.export_check import (
 from darknet_builder.extras import load_extra
 from darknet_builder.files import atomic_path
 from darknet_builder.folding import fold_batch_norm
-from darknet_builder.images import check_resize, read_image, to_input
+from darknet_builder.images import check_resize
 from darknet_builder.layers.memory import Recurrent
 from darknet_builder.model_files import Facts, write_model_file
 from darknet_builder.network import Network
-from darknet_builder.onnx_graph import LOWEST_OPSET, MAX_BOXES, OVERLAP, SCORE, Suppression, append_suppression
-from darknet_builder.onnx_graph import set_facts, to_model
+from darknet_builder.onnx_graph import (
+    LOWEST_OPSET,
+    MAX_BOXES,
+    OVERLAP,
+    SCORE,
+    Suppression,
+    append_suppression,
+    expose_candidates,
+    set_facts,
+    to_model,
+)
 from darknet_builder.parser import format_cfg
-from darknet_builder.scenes import draw_scene
 from darknet_builder.torch_files import read_program, read_script, write_program, write_script
-from darknet_builder.tracing import LEVELS, Sizes, Traceable, describe, plan_sizes
+from darknet_builder.tracing import LEVELS, Sizes, Traceable, describe, num_classes, own_resize, plan_sizes
+from darknet_builder.trials import Reference, trial_inputs
 
-_SEED = 0
 _PLAIN_IOU = ("default", "cornersnms")
 """The kinds of suppression that ONNX's operator does exactly."""
 
@@ -122,8 +132,8 @@ def export_network(network: Network, path: str | Path, format: str | None = None
         WeightsError: when the file cannot be written.
     """
     settings = settings or ExportSettings()
-    writer = _WRITERS[_format_of(path, format)]
-    _check_settings(_format_of(path, format), settings)
+    writer = _WRITERS[format_of(path, format)]
+    _check_settings(format_of(path, format), settings)
     if Path(path).is_dir():
         raise InputError(f"{path}: is a folder; expected a file's name")
     try:
@@ -142,7 +152,12 @@ def _at_rest(network: Network) -> Network:
     return rested
 
 
-def _format_of(path: str | Path, name: str | None) -> str:
+def format_of(path: str | Path, name: str | None) -> str:
+    """The key of ``FORMATS`` that a path and, where it is given, a name stand for.
+
+    Raises:
+        InputError: where they stand for none, or for two.
+    """
     if name is not None and name not in FORMATS:
         raise InputError(f"format={name!r} is unknown; expected one of {', '.join(FORMATS)}"
                          f"{did_you_mean(name, FORMATS)}")
@@ -178,7 +193,7 @@ class _Job:
     """What all formats that hold a graph need."""
 
     module: Traceable
-    reference: Traceable
+    reference: Reference
     sizes: Sizes
     facts: dict[str, str]
     inputs: dict[str, Tensor]
@@ -187,14 +202,16 @@ class _Job:
     @classmethod
     def plan(cls, network: Network, settings: ExportSettings, fold: bool) -> _Job:
         """Everything that can be refused is refused here."""
-        reference = Traceable(network, settings.level)
+        whole = Traceable(network, settings.level).eval()
         sizes = plan_sizes(network, settings.batch, settings.any_batch, settings.any_size)
         resize = _resize_of(network, settings.resize)
         facts = describe(network, settings.level, _names_of(network, settings.names), resize, sizes)
-        module = Traceable(fold_batch_norm(network), settings.level).eval() if fold else reference.eval()
-        inputs = dict(_trial_inputs(network, sizes, resize, settings.images))
+        if network.heads:
+            facts |= settings.suppression.facts(settings.level)
+        module = Traceable(fold_batch_norm(network), settings.level).eval() if fold else whole
+        inputs = dict(trial_inputs(network, sizes, resize, settings.images))
         example = torch.zeros(network.input_shape.batched(sizes.traced_batch))
-        return cls(module, reference, sizes, facts, inputs, example)
+        return cls(module, Reference(whole), sizes, facts, inputs, example)
 
     def shapes(self, outputs: Sequence[Tensor]) -> tuple[dict[str, list[int | str]], dict[str, list[int | str]]]:
         """Input and outputs by name; what may change goes by a word."""
@@ -205,76 +222,60 @@ class _Job:
                         in zip(self.module.output_names, outputs, strict=True)}
 
 
-def _trial_inputs(network: Network, sizes: Sizes, resize: str, images: Sequence[str | Path]
-                  ) -> Iterator[tuple[str, Tensor]]:
-    """What a file is tried on: random numbers, a picture, the photographs; other sizes where sizes may change."""
-    random = torch.Generator().manual_seed(_SEED)
-    shape = network.input_shape.batched(sizes.batch)
-    yield "random input", torch.rand(shape, generator=random)
-    if sizes.any_batch:
-        yield f"{sizes.batch + 2} random inputs", torch.rand((sizes.batch + 2, *shape[1:]), generator=random)
-    if sizes.any_size:
-        larger = (*shape[:2], shape[2] + sizes.step, shape[3] + 3 * sizes.step)
-        yield f"random input of {larger[3]} x {larger[2]}", torch.rand(larger, generator=random)
-    sees = not network.input_shape.flat and network.input_shape.channels in (1, 3)
-    if images and not sees:
-        raise InputError(f"images: the network takes {network.input_shape}, which no photograph has")
-    if sees:
-        pictures = {"drawn scene": draw_scene(_SEED).image} | {str(path): read_image(path) for path in images}
-        for name, picture in pictures.items():
-            x, _ = to_input(picture, network.input_size, resize, network.input_shape.channels)
-            yield name, x.expand(sizes.batch, *x.shape).clone()
-
-
 def _resize_of(network: Network, resize: str | None) -> str:
-    if resize is not None:
-        return check_resize(resize)
-    return "letterbox" if network.options.letter_box else network.dialect.resize
+    return own_resize(network) if resize is None else (
+        check_fit(resize) if is_classifier(network) else check_resize(resize))
 
 
 def _names_of(network: Network, names: Sequence[str]) -> list[str]:
-    found = list(names or network.names)
-    classes = network.heads[-1].reported_classes if network.heads else len(found)
-    if found and len(found) != classes:
-        raise DataError(f"names: got {len(found)} names, but the network has {classes} classes (classes= in the cfg)")
+    found, classes = list(names or network.names), num_classes(network)
+    if found and classes and len(found) != classes:
+        where = " (classes= in the cfg)" if network.heads else ""
+        raise DataError(f"names: got {len(found)} names, but the network has {classes} classes{where}")
     return found
-
-
-@contextmanager
-def _answering(module: Traceable) -> Iterator[Callable[[Tensor], list[Tensor]]]:
-    """A module as a function, without gradients."""
-    with torch.inference_mode():
-        yield lambda x: list(module(x))
 
 
 def _compare(job: _Job, run: Callable[[Tensor], Sequence[Any]]) -> tuple[list[Comparison], list[Tensor]]:
     """Every trial input through the file and through the network; the first one's outputs beside."""
     comparisons, first = [], None
-    with _answering(job.reference) as answer:
-        for what, x in job.inputs.items():
-            wanted = answer(x)
-            first = first or wanted
-            comparisons.append(compare_values(what, wanted, run(x), job.reference.output_names))
+    for what, x in job.inputs.items():
+        wanted = job.reference(x)
+        first = first or wanted
+        comparisons.append(compare_values(what, wanted, run(x), job.module.output_names,
+                                          partial(job.reference.precise, x)))
     return comparisons, first or []
+
+
+def trace_onnx(network: Network, settings: ExportSettings) -> Any:
+    """The ``onnx.ModelProto`` that ``export_network`` writes, not yet held against anything.
+
+    Raises:
+        InputError: with the reason, for a network or a setting that it cannot hold.
+        MissingExtraError: for a package that is not installed.
+    """
+    _check_settings("onnx", settings)
+    return _trace_onnx(_Job.plan(_at_rest(network), settings, fold=True), settings)
+
+
+def _trace_onnx(job: _Job, settings: ExportSettings) -> Any:
+    model = to_model(job.module, job.example, job.module.input_name, job.module.output_names,
+                     dimensions=job.sizes.dimensions(), opset=settings.opset)
+    set_facts(model, job.facts)
+    if settings.level == "nms":
+        append_suppression(model, settings.suppression)
+    return model
 
 
 def _export_onnx(network: Network, path: Path, settings: ExportSettings) -> ExportReport:
     onnx = load_extra("onnx", "export")
     job = _Job.plan(network, settings, fold=True)
-    model = to_model(job.module, job.example, job.module.input_name, job.module.output_names,
-                     dimensions=job.sizes.dimensions(), opset=settings.opset)
-    facts = job.facts
-    if settings.level == "nms":
-        append_suppression(model, settings.suppression)
-        facts = facts | {SCORE: str(settings.suppression.threshold), OVERLAP: str(settings.suppression.overlap),
-                         MAX_BOXES: str(settings.suppression.max_boxes), "nms": "iou"}
-    set_facts(model, facts)
+    model = _trace_onnx(job, settings)
     with atomic_path(path) as temporary:
         onnx.save(model, str(temporary))
         check_file(temporary)
         session = open_session(temporary)
         if settings.level == "nms":
-            comparisons = _compare_suppressed(job, session)
+            comparisons = _compare_suppressed(job, session, model)
         else:
             comparisons, _ = _compare(job, lambda x: session.run(None, {job.module.input_name: x.numpy()}))
     operators = (node.op_type for node in model.graph.node)
@@ -287,20 +288,44 @@ def _declared(arguments: Sequence[Any]) -> dict[str, list[int | str]]:
     return {argument.name: list(argument.shape) for argument in arguments}
 
 
-def _compare_suppressed(job: _Job, session: Any) -> list[Comparison]:
+def _compare_suppressed(job: _Job, session: Any, model: Any) -> list[Comparison]:
     """At thresholds that no candidate comes near, so that the two must keep the same boxes."""
     comparisons = []
     names = [output.name for output in session.get_outputs()]
-    with _answering(job.reference) as answer:
-        for what, x in job.inputs.items():
-            boxes, scores, objectness = answer(x)
-            threshold, overlap = clear_thresholds(boxes, scores, objectness)
-            found = session.run(names, {
-                job.module.input_name: x.numpy(), SCORE: torch.tensor([threshold]).numpy(),
-                OVERLAP: torch.tensor([overlap]).numpy(), MAX_BOXES: torch.tensor([boxes.shape[1]]).numpy()})
+    for what, x in job.inputs.items():
+        boxes, scores, objectness = job.reference(x)
+        threshold, overlap = clear_thresholds(boxes, scores, objectness)
+        found = session.run(names, _suppression_inputs(job, x, boxes.shape[1], threshold, overlap))
+        try:
             comparisons.append(compare_kept(what, suppress(boxes, scores, objectness, threshold, overlap),
                                             dict(zip(names, found, strict=True))))
+        except ExportError:
+            comparisons.append(_compare_in_two_steps(job, what, [boxes, scores, objectness], model))
     return comparisons
+
+
+def _suppression_inputs(job: _Job, x: Tensor, most: int, threshold: float, overlap: float) -> dict[str, Any]:
+    return {job.module.input_name: x.numpy(), SCORE: np.array([threshold], np.float32),
+            OVERLAP: np.array([overlap], np.float32), MAX_BOXES: np.array([most])}
+
+
+def _compare_in_two_steps(job: _Job, what: str, wanted: Sequence[Tensor], model: Any) -> Comparison:
+    """Where rounding decides over a box: first the candidates, then what is left of the file's own.
+
+    Raises:
+        ExportError: when either differs.
+    """
+    names = [output.name for output in model.graph.output]
+    session = open_session(expose_candidates(copy.deepcopy(model)).SerializeToString())
+    x, most = job.inputs[what], wanted[0].shape[1]
+    *_, boxes, scores, objectness = map(torch.from_numpy, session.run(None, _suppression_inputs(job, x, 1, 1., 1.)))
+    values = compare_values(what, wanted, [boxes, scores, objectness], job.module.output_names,
+                            partial(job.reference.precise, x))
+    threshold, overlap = clear_thresholds(boxes, scores, objectness)
+    found = session.run(names, _suppression_inputs(job, x, most, threshold, overlap))
+    kept = compare_kept(what, suppress(boxes, scores, objectness, threshold, overlap),
+                        dict(zip(names, found, strict=True)))
+    return replace(values, boxes=kept.boxes)
 
 
 def _notes(network: Network, level: str) -> tuple[str, ...]:
@@ -338,21 +363,22 @@ def _export_tensors(network: Network, path: Path, settings: ExportSettings) -> E
         write_model_file(temporary, written, Facts(
             format_cfg(blocks), names, network.dialect.name, 0 if shape.flat else shape.width,
             0 if shape.flat else shape.height, (header.major, header.minor, header.revision, header.seen)))
-        comparison = _compare_networks(network, rebuild(temporary, network.dialect.name))
-    return ExportReport((path,), path.suffix[1:].lower(), (comparison,))
+        comparisons = _compare_networks(network, rebuild(temporary, network.dialect.name), settings)
+    return ExportReport((path,), path.suffix[1:].lower(), comparisons)
 
 
-def _compare_networks(network: Network, again: Network) -> Comparison:
-    x = torch.rand(network.input_shape.batched(1), generator=torch.Generator().manual_seed(_SEED))
-    with torch.inference_mode():
-        names = [f"the answer of layer {index}" for index in network.answer_indices]
-        return compare_values("random input", network.answers(x), again.answers(x), names)
+def _compare_networks(network: Network, again: Network, settings: ExportSettings) -> tuple[Comparison, ...]:
+    reference = Reference(network)
+    names = [f"the answer of layer {index}" for index in network.answer_indices]
+    inputs = trial_inputs(network, Sizes(), _resize_of(network, settings.resize), settings.images)
+    return tuple(compare_values(what, reference(x), Reference(again)(x), names, partial(reference.precise, x))
+                 for what, x in inputs)
 
 
 def _export_darknet(network: Network, path: Path, settings: ExportSettings) -> ExportReport:
     comparisons: list[Comparison] = []
     weights = write_darknet(fold_batch_norm(network) if settings.fold else network, path,
-                            lambda again: comparisons.append(_compare_networks(network, again)))
+                            lambda again: comparisons.extend(_compare_networks(network, again, settings)))
     return ExportReport((path, weights), "darknet", tuple(comparisons))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,17 @@ from darknet_builder.extras import load_extra
 
 ABSOLUTE, RELATIVE, OF_NORM = 1e-5, 1e-4, 1e-3
 """A value may be off by ABSOLUTE + RELATIVE * itself + OF_NORM * the root mean square of its tensor: what sums of
-float32 in another order come to in a deep network."""
+float32 in another order come to in most networks."""
+OF_OWN, OF_VALUES = 3.0, 1e-2
+"""Deep networks with random weights magnify rounding beyond that. There float64 decides: the root mean square of what
+the file is off from it may be OF_OWN times what PyTorch's own float32 is off, which must be at most OF_VALUES of the
+values' own."""
 _WANTED = 200
 """How many candidates a comparison of suppression has, more or less."""
 _OVERLAPS = (.3, .6)
 """Between these an overlap is chosen for it."""
+_CLEAR = 1e-4
+"""How far, as a share of it, the nearest score should be from a threshold."""
 _ERRORS_ONLY = 3
 
 
@@ -34,16 +40,32 @@ class Comparison:
         difference: the largest between two values.
         largest: value, to judge it by.
         boxes: how many are left after suppression; None where there is none.
+        own: how far PyTorch's own float32 is from float64, where that had to decide; None elsewhere.
     """
 
     what: str
     difference: float
     largest: float
     boxes: int | None = None
+    own: float | None = None
 
 
-def open_session(path: str | Path) -> Any:
-    """An ``onnxruntime.InferenceSession`` on the CPU.
+@dataclass(frozen=True)
+class Precise:
+    """What decides where two programs are further apart than usual.
+
+    Attributes:
+        exact: PyTorch's outputs in float64.
+        rounded: more of PyTorch's outputs in float32, for inputs that differ by a rounding: how far they are off
+            depends on chance, and the furthest counts.
+    """
+
+    exact: Sequence[Tensor]
+    rounded: Sequence[Sequence[Tensor]] = ()
+
+
+def open_session(graph: str | Path | bytes) -> Any:
+    """An ``onnxruntime.InferenceSession`` on the CPU, of a file or of a serialized graph, with PyTorch's threads.
 
     Raises:
         ExportError: when onnxruntime cannot run the file.
@@ -52,8 +74,10 @@ def open_session(path: str | Path) -> Any:
     runtime = load_extra("onnxruntime", "export")
     options = runtime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = torch.get_num_threads()
     try:
-        return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return runtime.InferenceSession(graph if isinstance(graph, bytes) else str(graph), options,
+                                        providers=["CPUExecutionProvider"])
     except runtime_errors() as error:
         raise ExportError(f"onnxruntime cannot run the exported graph: {_first_line(error)}") from None
 
@@ -86,15 +110,26 @@ def _first_line(error: Exception) -> str:
 # ---- values ---------------------------------------------------------------------------------------------
 
 
-def compare_values(what: str, wanted: Sequence[Tensor], found: Sequence[np.ndarray | Tensor],
-                   names: Sequence[str]) -> Comparison:
+def compare_values(what: str, wanted: Sequence[Tensor], found: Sequence[np.ndarray | Tensor], names: Sequence[str],
+                   decide: Callable[[], Precise] | None = None, of_own: float = OF_OWN) -> Comparison:
     """Hold the outputs of two programs against each other.
+
+    Args:
+        what: the input.
+        wanted: PyTorch's outputs.
+        found: the file's.
+        names: of the outputs.
+        decide: gives what decides where the two are further apart than usual; it is called only then. Without it that
+            is an error.
+        of_own: how many times further off than PyTorch's own float32 the file may be there.
 
     Raises:
         ExportError: naming the output that is further off than float32 explains.
     """
     difference = largest = 0.0
-    for name, tensor, other in zip(names, wanted, found, strict=True):
+    own: float | None = None
+    precise: Precise | None = None
+    for place, (name, tensor, other) in enumerate(zip(names, wanted, found, strict=True)):
         ours, theirs = tensor.detach().double(), torch.as_tensor(other).detach().double()
         if ours.shape != theirs.shape:
             raise ExportError(f"{what}: {name} has the shape {tuple(theirs.shape)} in the file and "
@@ -105,10 +140,36 @@ def compare_values(what: str, wanted: Sequence[Tensor], found: Sequence[np.ndarr
         size = ours[ours.isfinite()].square().mean().sqrt().nan_to_num()  # 0 where nothing is finite
         bound = ABSOLUTE + RELATIVE * torch.where(ours.isfinite(), ours.abs(), 0.0) + OF_NORM * size
         difference, largest = max(difference, float(apart.max())), max(largest, float(ours.abs().max()))
-        if not bool((apart <= bound).all()):
-            raise ExportError(f"{what}: {name} differs from PyTorch's by {float(apart.max()):.3g} "
-                              f"(values up to {float(ours.abs().max()):.3g})")
-    return Comparison(what, difference, largest)
+        if bool((apart <= bound).all()):
+            continue
+        text = (f"{what}: {name} differs from PyTorch's by {float(apart.max()):.3g} "
+                f"(values up to {float(ours.abs().max()):.3g})")
+        if decide is None:
+            raise ExportError(text)
+        precise = precise or decide()
+        rounded = [ours, *(answer[place].double() for answer in precise.rounded)]
+        own = max(own or 0.0, _own_rounding(text, rounded, theirs, precise.exact[place], of_own))
+    return Comparison(what, difference, largest, own=own)
+
+
+def _own_rounding(text: str, rounded: Sequence[Tensor], theirs: Tensor, exact: Tensor, of_own: float) -> float:
+    """How far PyTorch's float32 is from float64, where the file is not much further.
+
+    Raises:
+        ExportError: where it is, or where PyTorch's own float32 says little itself.
+    """
+    size, file_off = _root_mean_square(exact), _root_mean_square(theirs - exact)
+    own_off = max(_root_mean_square(ours - exact) for ours in rounded)
+    if not file_off <= of_own * own_off:  # nor where one of them is no number
+        raise ExportError(f"{text}; from float64 it is {file_off:.2g} off in the mean, PyTorch's float32 {own_off:.2g}")
+    if not own_off <= OF_VALUES * size:
+        raise ExportError(f"{text}; the network magnifies rounding so much that PyTorch's own float32 is {own_off:.2g} "
+                          f"off in the mean, of values of {size:.2g}: float32 cannot hold it")
+    return max(float((ours - exact).abs().max()) for ours in rounded)
+
+
+def _root_mean_square(values: Tensor) -> float:
+    return float(values.square().mean().sqrt())
 
 
 # ---- suppression ----------------------------------------------------------------------------------------
@@ -145,16 +206,30 @@ def clear_thresholds(boxes: Tensor, scores: Tensor, objectness: Tensor) -> tuple
     They leave some hundred candidates, whatever the network was trained for.
     """
     deciding = torch.minimum(scores, objectness.unsqueeze(-1)).flatten()  # both must exceed the threshold
-    best = deciding[deciding > 0].sort(descending=True).values[:2 * _WANTED]
-    # Zero stands below where all are equal, as the objectness of YOLO v1 is.
-    worse = best[len(best) // 4:].unique()
-    threshold = _widest_gap(worse if len(worse) > 1 else torch.cat((worse.new_zeros(1), worse))) if len(worse) else 0.0
+    threshold = _clear_score(deciding[deciding > 0].sort(descending=True).values)
     overlaps = [boxes.new_tensor(_OVERLAPS)]
     for image in range(len(boxes)):
         visible = (objectness[image] > threshold) & (scores[image] > threshold).any(1)
         overlaps.append(pairwise_iou(boxes[image, visible], boxes[image, visible]).flatten())
     together = torch.cat(overlaps).sort().values
     return threshold, _widest_gap(together[(together >= min(_OVERLAPS)) & (together <= max(_OVERLAPS))])
+
+
+def _clear_score(best: Tensor) -> float:
+    """Between two of the best scores, or of more where these are all but equal, as in a network that says 1 everywhere.
+
+    Args:
+        best: positive, sorted.
+    """
+    most = 2 * _WANTED
+    while len(best):
+        # Zero stands below where all are equal, as the objectness of YOLO v1 is.
+        worse = best[min(most, len(best)) // 4:most].unique()
+        threshold = _widest_gap(worse if len(worse) > 1 else torch.cat((worse.new_zeros(1), worse)))
+        if most >= len(best) or float((worse - threshold).abs().min()) > _CLEAR * threshold:
+            return threshold
+        most *= 4
+    return 0.0
 
 
 def _widest_gap(values: Tensor) -> float:

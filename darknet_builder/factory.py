@@ -39,20 +39,13 @@ def build_layers(blocks: Sequence[Block], options: NetOptions, dialect: Dialect,
     read = [blocks[0]]
     with torch.device("meta"):
         for previous, block in pairwise(blocks):
-            block.mistakes = None if problems is None else []
             try:
-                layer = _build_layer(block, graph)
-                read.append(block)
+                layer, whole = (_build_layer(block, graph), True) if problems is None else (
+                    _try_layer(block, previous, graph, problems))
             except (CfgError, ShapeError) as error:
-                located = _locate(error, block, previous)
-                if problems is None:
-                    raise located from None
-                if not block.mistakes and (isinstance(error, CfgError) or not _is_doubtful(graph, graph.index - 1)):
-                    problems.append(located)
-                layer = _PassedOver(graph.shape)
-            if problems is not None and block.mistakes:
-                problems += block.mistakes
-                layer = _PassedOver(graph.shape)
+                raise _locate(error, block, previous) from None
+            if whole:
+                read.append(block)
             graph.add(layer)
     _warn_of_unread(read)
     return graph.layers
@@ -63,6 +56,31 @@ class _PassedOver(Layer):
 
     def __init__(self, in_shape: Shape) -> None:
         super().__init__(in_shape, in_shape)
+
+
+def _try_layer(block: Block, previous: Block, graph: Graph, problems: list[CfgError]) -> tuple[Layer, bool]:
+    """The layer, or what keeps its place; and whether all of the section's options were read.
+
+    An option that ends the reading is noted and left out, and the section is read again: it hides no other one.
+    """
+    mistakes: list[CfgError] = []
+    block.mistakes = mistakes
+    attempt, layer, whole = block, None, True
+    while layer is None and whole:
+        try:
+            layer = _build_layer(attempt, graph)
+        except CfgError as error:
+            # What is missing after something was left out, or what does not fit a default, only follows from that.
+            if error.key in attempt or not mistakes:
+                mistakes.append(error)
+            whole = error.key in attempt
+            attempt = attempt.changed(without=error.key)
+        except ShapeError as error:
+            if not mistakes and not _is_doubtful(graph, graph.index - 1):
+                mistakes.append(_locate(error, block, previous))
+            whole = False
+    problems += {str(mistake): mistake for mistake in mistakes}.values()
+    return (_PassedOver(graph.shape) if layer is None or mistakes else layer), whole
 
 
 def _build_layer(block: Block, graph: Graph) -> Layer:

@@ -171,7 +171,7 @@ class Lesson:
 
 
 def why_modulelist(cfg: str | Path | Sequence[Block], *, width: int | None = None, height: int | None = None,
-                   dialect: str = "alexeyab") -> list[Lesson]:
+                   dialect: str | None = None) -> list[Lesson]:
     """The three comparisons: containers of modules, containers of parameters, kinds of tensors.
 
     Args:

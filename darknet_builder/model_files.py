@@ -10,7 +10,7 @@ import json
 import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,8 @@ def _read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], Facts]:
         raise WeightsError(f"{path}: is no file of tensors that PyTorch reads safely, or a damaged one; export it "
                            "again as a state_dict") from None
     if isinstance(state, dict) and isinstance(state.get("network"), dict) and isinstance(state.get("cfg"), list):
-        return dict(state["network"]), Facts(cfg=_cfg_text(state["cfg"]))  # a checkpoint of a training
+        facts = Facts.from_text(state.get("model") or {})  # a checkpoint of a training
+        return dict(state["network"]), replace(facts, cfg=_cfg_text(state["cfg"]))
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise WeightsError(f"{path}: is no state_dict: expected tensors by name")
     metadata = getattr(state, "_metadata", {}).get("", {})

@@ -18,7 +18,7 @@ from darknet_builder.factory import build_layers
 from darknet_builder.layers.base import NETWORK_INPUT, Head, Layer, WeightsHeader
 from darknet_builder.model_files import is_model_file, load_tensors, read_model_file
 from darknet_builder.options import NetOptions
-from darknet_builder.parser import Block, parse_cfg
+from darknet_builder.parser import Block, noted_dialect, parse_cfg
 from darknet_builder.shapes import Shape
 
 if TYPE_CHECKING:
@@ -249,16 +249,16 @@ class Network(nn.Module):
 
 
 def build_network(cfg: str | Path | Sequence[Block], *, width: int | None = None, height: int | None = None,
-                  dialect: str = "alexeyab", initialize: bool = True,
+                  dialect: str | None = None, initialize: bool = True,
                   memory_limit: int = DEFAULT_MEMORY_LIMIT) -> Network:
     """A network from a cfg.
 
     Args:
         cfg: what ``parse_cfg`` takes, or the Blocks that it gives. A ``.safetensors`` or ``.pt`` file that ``export``
-            wrote gives cfg, dialect, weights and names.
+            wrote, or a checkpoint, gives cfg, dialect, weights and names.
         width: of the input in pixels, instead of the cfg's.
         height: likewise.
-        dialect: ``alexeyab`` or ``pjreddie``.
+        dialect: ``alexeyab`` or ``pjreddie``; None is what the file notes that ``export`` wrote, else ``alexeyab``.
         initialize: draw weights as Darknet does; False leaves them undefined, for weights that are loaded at once.
         memory_limit: bytes of float32 weights and of one image's live outputs that may be asked for.
 
@@ -267,8 +267,10 @@ def build_network(cfg: str | Path | Sequence[Block], *, width: int | None = None
         InputError: for an unknown dialect or an impossible size.
     """
     if is_model_file(cfg) and isinstance(cfg, str | Path):
-        return _from_model_file(cfg, width, height, memory_limit)
+        return _from_model_file(cfg, width, height, dialect, memory_limit)
     blocks = list(cfg) if not isinstance(cfg, str | Path) else parse_cfg(cfg)
+    if dialect is None and isinstance(cfg, str | Path):
+        dialect = noted_dialect(cfg)
     for name, size in (("width", width), ("height", height)):
         if size is not None and size < 1:
             raise InputError(f"{name}={size}: expected 1 or more pixels")
@@ -280,7 +282,8 @@ def build_network(cfg: str | Path | Sequence[Block], *, width: int | None = None
     return network
 
 
-def _from_model_file(path: str | Path, width: int | None, height: int | None, memory_limit: int) -> Network:
+def _from_model_file(path: str | Path, width: int | None, height: int | None, dialect: str | None,
+                     memory_limit: int) -> Network:
     tensors, facts = read_model_file(path)
     if not facts.cfg:
         raise InputError(f"{path}: holds weights and no cfg; build_network(cfg), then load_weights(network, path)")
@@ -288,7 +291,7 @@ def _from_model_file(path: str | Path, width: int | None, height: int | None, me
     for block in blocks:
         block.source = str(path)
     network = build_network(blocks, width=width or facts.width or None, height=height or facts.height or None,
-                            dialect=facts.dialect, initialize=False, memory_limit=memory_limit)
+                            dialect=dialect or facts.dialect, initialize=False, memory_limit=memory_limit)
     load_tensors(network, tensors, path)
     network.names, network.header = facts.names, WeightsHeader(*facts.header)
     return network

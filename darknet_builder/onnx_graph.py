@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from darknet_builder import __version__
 from darknet_builder.errors import InputError, MissingExtraError
 from darknet_builder.extras import load_extra
 
@@ -40,6 +41,11 @@ class Suppression:
     threshold: float = .25
     overlap: float = .45
     max_boxes: int = 1000
+
+    def facts(self, level: str) -> dict[str, str]:
+        """For a file's metadata: the thresholds at every level, the rest where the graph suppresses by itself."""
+        own = {MAX_BOXES: str(self.max_boxes), "nms": "iou"} if level == "nms" else {}
+        return {SCORE: str(self.threshold), OVERLAP: str(self.overlap)} | own
 
 
 def to_model(module: nn.Module, example: Tensor, input_name: str, output_names: Sequence[str], *,
@@ -75,7 +81,7 @@ def to_model(module: nn.Module, example: Tensor, input_name: str, output_names: 
     _remove_traces(model)
     _fuse_padding(model)
     _name_dimensions(model)
-    model.producer_name, model.graph.name = PRODUCER, "network"
+    model.producer_name, model.producer_version, model.graph.name = PRODUCER, __version__, "network"
     return model
 
 
@@ -223,6 +229,14 @@ def append_suppression(model: Any, defaults: Suppression) -> None:
         (_BOXES, types.FLOAT, [4]), (_SCORES, types.FLOAT, []),
         ("class_ids", types.INT64, []), ("image_ids", types.INT64, []))
     graph.output.extend(helper.make_tensor_value_info(name, kind, ["found", *shape]) for name, kind, shape in outputs)
+
+
+def expose_candidates(model: Any) -> Any:
+    """Let a graph of level ``nms`` also give what it suppresses among, behind its own outputs; returns the model."""
+    onnx = load_extra("onnx", "export")
+    names = [f"all_{name}" for name in (_BOXES, _SCORES, _OBJECTNESS)]
+    model.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+    return model
 
 
 def _known_sizes(graph: Any) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ _Value = TypeVar("_Value")
 _BLANKS = re.compile(r"\s+")
 _INTEGER = re.compile(r"[+-]?\d+")
 _REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NOTE = re.compile(r"# dialect: (\w+)\n")
 _WEB_PAGE = ("<!doctype", "<html")
 _TAG = max(map(len, _WEB_PAGE))
 NET_SECTIONS = ("net", "network")
@@ -92,11 +93,18 @@ class Block(Mapping[str, str]):
 
     def error(self, message: str, key: str | None = None) -> CfgError:
         """A located error, to be raised by the caller."""
-        return CfgError(f"{self.where(key)}: {message}")
+        return CfgError(f"{self.where(key)}: {message}", key=key)
 
     def warn(self, message: str, key: str | None = None) -> None:
         """A located ``CfgWarning``."""
         warnings.warn(f"{self.where(key)}: {message}", CfgWarning, stacklevel=3)
+
+    def changed(self, without: str | None = None, **options: str) -> Block:
+        """The same section without an option, or with others; what is asked of it counts as asked of this one."""
+        kept = {key: value for key, value in self._options.items() if key != without} | options
+        other = Block(self.name, kept, line=self.line, source=self.source, lines=self._lines)
+        other._asked, other.mistakes = self._asked, self.mistakes
+        return other
 
     def unread(self) -> dict[str, str]:
         """Options that no reader asked for: key -> ``"; did you mean 'known'?"`` or an empty string."""
@@ -224,7 +232,8 @@ def parse_cfg(path_or_text: str | Path, *, problems: list[CfgError] | None = Non
     Args:
         path_or_text: a path, the name of a cfg that comes with the project (``yolov4-tiny``), or the text itself (a
             ``str`` that holds a line break or begins with ``[``).
-        problems: where given, wrong lines are collected here and left out, instead of raising at the first.
+        problems: where given, wrong lines are collected here and left out, instead of raising at the first; there may
+            be no [net], or nothing at all, then.
 
     Raises:
         CfgError: with file and line, for everything that is not Darknet's grammar.
@@ -243,8 +252,31 @@ def parse_cfg(path_or_text: str | Path, *, problems: list[CfgError] | None = Non
             if problems is None:
                 raise
             problems.append(error)
-    _check_first(blocks, source)
+    try:
+        _check_first(blocks, source)
+    except CfgError as error:
+        if problems is None:
+            raise
+        problems.append(error)
     return blocks
+
+
+def noted_dialect(path_or_text: str | Path) -> str | None:
+    """The dialect that the first line notes, as ``export`` writes it: a comment to Darknet.
+
+    Args:
+        path_or_text: as for ``parse_cfg``.
+
+    Raises:
+        CfgError: for a file that cannot be read.
+    """
+    match = _NOTE.match(_read(path_or_text)[1])
+    return match[1] if match else None
+
+
+def note_dialect(name: str) -> str:
+    """The line that ``noted_dialect`` reads."""
+    return f"# dialect: {name}\n"
 
 
 def format_cfg(blocks: Sequence[Block]) -> str:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from darknet_builder.classifiers import count_classes, is_classifier
 from darknet_builder.errors import CfgError, InputError
 from darknet_builder.factory import build_layers
 from darknet_builder.layers.base import Head
-from darknet_builder.layers.heads import AnchorHead
 from darknet_builder.layers.memory import Recurrent
 from darknet_builder.layers.region import Region
 from darknet_builder.network import Network
@@ -53,9 +53,10 @@ class Traceable(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, C, H, W) or (B, N) -> the outputs, in the order of ``output_names``."""
         answers = self.network.answers(x)
-        if self.level == "raw":
-            return tuple(answers)
-        size = (x.shape[3], x.shape[2])
+        return tuple(answers) if self.level == "raw" else self.decode(answers, (x.shape[3], x.shape[2]))
+
+    def decode(self, answers: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        """The outputs of level ``decoded`` from those of level ``raw``, for an input of (width, height)."""
         candidates = [head.decode(raw, size) for head, raw in zip(self.network.heads, answers, strict=True)]
         return (torch.cat([head.boxes_cxcywh for head in candidates], 1),
                 torch.cat([head.scores for head in candidates], 1),
@@ -181,25 +182,27 @@ def describe(network: Network, level: str, names: Sequence[str], resize: str, si
     if not shape.flat:
         facts |= {"channel_order": "RGB" if shape.channels == 3 else "grey", "input_scale": "1/255",
                   "resize": resize, "resize_rule": "bilinear, corners aligned", "letterbox_value": 0.5}
+    classes = num_classes(network)
+    if classes:
+        facts |= {"names": names, "classes": classes}
     if network.heads:
-        facts |= {"names": names, "classes": network.heads[-1].reported_classes,
-                  "nms_kind": network.heads[-1].nms_kind, "beta_nms": network.heads[-1].beta_nms,
-                  "heads": [_describe_head(network, index) for index, layer in enumerate(network.sequence())
-                            if layer.is_head]}
+        facts |= {"nms_kind": network.heads[-1].nms_kind, "beta_nms": network.heads[-1].beta_nms,
+                  "heads": [{"layer": index, **layer.facts()} for index, layer in enumerate(network.sequence())
+                            if isinstance(layer, Head)]}
     if level != "raw":
         facts["box_format"] = "centre x, centre y, width, height, relative to the network's input"
     return {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             for key, value in facts.items()}
 
 
-def _describe_head(network: Network, index: int) -> dict[str, object]:
-    head = network.sequence()[index]
-    assert isinstance(head, Head)
-    facts: dict[str, object] = {"layer": index, "type": head.section, "classes": head.classes}
-    if isinstance(head, AnchorHead):
-        facts |= {"anchors": head.masked_anchors, "anchor_unit": "pixel", "values_a_box": head.box_values,
-                  "scale_x_y": head.scale_x_y, "new_coords": bool(getattr(head, "new_coords", False))}
-    elif isinstance(head, Region):
-        facts |= {"anchors": head.anchors, "anchor_unit": "cell", "values_a_box": head.box_values,
-                  "softmax": head.softmax}
-    return facts
+def num_classes(network: Network) -> int:
+    """Of a detector or a classifier; 0 for a network that is neither."""
+    return network.heads[-1].reported_classes if network.heads else (
+        count_classes(network) if is_classifier(network) else 0)
+
+
+def own_resize(network: Network) -> str:
+    """How Darknet itself fits photographs into a network: as its cfg, its dialect and its task have it."""
+    if is_classifier(network):
+        return network.dialect.classify_resize
+    return "letterbox" if network.options.letter_box else network.dialect.resize

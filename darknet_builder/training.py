@@ -28,6 +28,7 @@ from darknet_builder.checkpoints import (
     checkpoint_path,
     list_checkpoints,
     load_checkpoint,
+    model_facts,
     plain_blocks,
     prune_checkpoints,
     save_checkpoint,
@@ -301,12 +302,14 @@ class Trainer:
         """A ``.weights`` file from which Darknet can go on: ``seen`` is what it would have counted."""
         if not self.crew.leads:
             return
-        header = self.network.header
-        self.network.header = WeightsHeader(0, 2, header.revision, self.finished * self.net_options.batch)
+        self.network.header = self._header()
         try:
             save_weights(self.network, self.settings.output / f"{self.settings.name}_{suffix}.weights")
         except WeightsError as error:
             raise WeightsError(f"{error}; the checkpoints are whole: make room, then go on with --resume") from None
+
+    def _header(self) -> WeightsHeader:
+        return WeightsHeader(0, 2, self.network.header.revision, self.finished * self.net_options.batch)
 
     # ---- checkpoints --------------------------------------------------------------------------------
 
@@ -314,8 +317,9 @@ class Trainer:
         """All that decides how the training goes on. The data's place follows from ``finished`` and the seed."""
         cuda = self.device.type == "cuda"
         return {
-            "cfg": plain_blocks(self.network.blocks), "facts": self._facts(), "finished": self.finished,
-            "best": self.best, "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "cfg": plain_blocks(self.network.blocks), "model": model_facts(self.network, self._header()),
+            "facts": self._facts(), "finished": self.finished, "best": self.best,
+            "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(), "average": self.average.state_dict(),
             "random": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(self.device) if cuda else None},
         }

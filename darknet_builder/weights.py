@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from darknet_builder.dialects import Dialect
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.files import atomic_path
 from darknet_builder.layers.base import Layer, WeightsHeader
@@ -98,7 +99,7 @@ def load_weights(network: Network, path: str | Path, *, until: int | None = None
     source = str(path)
     if is_model_file(path):
         return _load_model_file(network, source, until)
-    header, start, available = _open(network, source)
+    header, start, available = _open(network.dialect, source)
     entries = weight_entries(network, header, until, loading=True)
     _check_length(network, source, available, entries, until)
     with open(source, "rb", buffering=0) as file:
@@ -121,6 +122,18 @@ def _load_model_file(network: Network, source: str, until: int | None) -> LoadRe
     return LoadReport(source, network.header, network.num_stored, len({entry.index for entry in entries}), None)
 
 
+def look_at_weights(path: str | Path, dialect: Dialect) -> None:
+    """What can be said of a weights file without its network: that it is there, is one, and holds whole floats.
+
+    Raises:
+        WeightsError: one line that says in which way the file is wrong.
+    """
+    if is_model_file(path):
+        read_model_file(path)
+    else:
+        _open(dialect, str(path))
+
+
 def save_weights(network: Network, path: str | Path, *, until: int | None = None) -> None:
     """Write a ``.weights`` file with the network's header; the file appears whole or not at all.
 
@@ -136,7 +149,8 @@ def save_weights(network: Network, path: str | Path, *, until: int | None = None
     entries = weight_entries(network, until=until)
     try:
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            file.write(_pack_header(network.header, _short_seen(network, network.header.major, network.header.minor)))
+            header = network.header
+            file.write(_pack_header(header, _short_seen(network.dialect, header.major, header.minor)))
             for entry in entries:
                 values = entry.tensor.detach().to("cpu", torch.float32).contiguous().numpy()
                 file.write(values.astype(_FLOAT, copy=False).tobytes())
@@ -172,10 +186,10 @@ def weight_entries(network: Network, header: WeightsHeader | None = None, until:
 # ---- the header -------------------------------------------------------------------------------------
 
 
-def _short_seen(network: Network, major: int, minor: int) -> bool:
+def _short_seen(dialect: Dialect, major: int, minor: int) -> bool:
     """Whether ``seen`` has 32 bits (parser.c:2260; pjreddie's parser.c:1236)."""
     too_large = major >= _LARGE_VERSION or minor >= _LARGE_VERSION
-    return major * 10 + minor < 2 or (too_large and network.dialect.large_version_is_short)
+    return major * 10 + minor < 2 or (too_large and dialect.large_version_is_short)
 
 
 def _pack_header(header: WeightsHeader, short: bool) -> bytes:
@@ -183,14 +197,14 @@ def _pack_header(header: WeightsHeader, short: bool) -> bytes:
     return _VERSION.pack(header.major, header.minor, header.revision) + seen.pack(header.seen)
 
 
-def _open(network: Network, source: str) -> tuple[WeightsHeader, int, int]:
+def _open(dialect: Dialect, source: str) -> tuple[WeightsHeader, int, int]:
     """The header, its length in bytes, and how many floats come after it."""
     size = _file_size(source)
     with open(source, "rb") as file:
         head = file.read(_VERSION.size + _LONG_SEEN.size)
     _check_kind(source, head, size)
     major, minor, revision = _VERSION.unpack_from(head)
-    short = _short_seen(network, major, minor)
+    short = _short_seen(dialect, major, minor)
     layout = _SHORT_SEEN if short else _LONG_SEEN
     start = _VERSION.size + layout.size
     if size < start:

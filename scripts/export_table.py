@@ -8,13 +8,17 @@ What was measured once is kept in the file of results, so that a run that was st
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import re
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress as suppress_error
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,19 +27,31 @@ import numpy as np
 import torch
 
 from darknet_builder.errors import CfgWarning, DarknetError, ExportError, InputError, MissingExtraError
-from darknet_builder.export import ExportSettings, export_network
-from darknet_builder.export_check import clear_thresholds, compare_kept, compare_values, open_session, suppress
+from darknet_builder.export import ExportSettings, trace_onnx
+from darknet_builder.export_check import (
+    OF_OWN,
+    Comparison,
+    Kept,
+    check_file,
+    clear_thresholds,
+    compare_kept,
+    compare_values,
+    open_session,
+    suppress,
+)
 from darknet_builder.extras import load_extra
 from darknet_builder.files import write_text
 from darknet_builder.network import Network, build_network
-from darknet_builder.onnx_graph import Suppression
-from darknet_builder.tracing import LEVELS, Traceable
+from darknet_builder.onnx_graph import OVERLAP, SCORE, Suppression, append_suppression
+from darknet_builder.tracing import LEVELS, Traceable, why_not
+from darknet_builder.trials import Reference
 from darknet_builder.weights import load_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "export.md"
 FOLDERS = {"networks": "alexeyab", "networks-pjreddie": "pjreddie"}
 _NO_HEAD = "no detection head"
+_NUMBER = re.compile(r"\d+e[-+]\d+( \(f32: \d+e[-+]\d+\))?")
 
 Runner = Callable[[Path, np.ndarray, Sequence[str]], list[np.ndarray]]
 
@@ -58,6 +74,7 @@ def run_opencv(path: Path, x: np.ndarray, outputs: Sequence[str]) -> list[np.nda
     cv2 = import_module("cv2")
     if int(cv2.__version__.split(".")[0]) < 5:
         raise MissingExtraError(f"OpenCV 5 is not installed: this is {cv2.__version__}")
+    cv2.setNumThreads(torch.get_num_threads())
     try:
         network = cv2.dnn.readNetFromONNX(str(path))
         network.setInput(x)
@@ -69,8 +86,9 @@ def run_opencv(path: Path, x: np.ndarray, outputs: Sequence[str]) -> list[np.nda
 def run_openvino(path: Path, x: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
     """OpenVINO, on the CPU and in float32: left to itself, it takes bfloat16 where the processor has it."""
     openvino = load_extra("openvino", "openvino")
+    options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     try:
-        model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        model = openvino.Core().compile_model(str(path), "CPU", options)
         found = model(x)
         return [np.asarray(found[model.output(name)]) for name in outputs]
     except RuntimeError as error:
@@ -78,45 +96,126 @@ def run_openvino(path: Path, x: np.ndarray, outputs: Sequence[str]) -> list[np.n
 
 
 RUNNERS: dict[str, Runner] = {"onnxruntime": run_onnxruntime, "OpenCV 5": run_opencv, "OpenVINO": run_openvino}
+_OTHERS_OF_OWN = 10.0
+"""Instead of ``OF_OWN``: faster ways to compute a convolution, such as Winograd's, round more."""
+_ROUNDINGS = 4
+"""How often PyTorch's own float32 is measured again, where float64 decides: it depends on chance."""
+_NO_AREA = float(np.finfo(np.float32).eps)
+_SUPPRESSED = ("boxes", "scores", "class_ids", "image_ids")
 
 
 # ---- measuring ----------------------------------------------------------------------------------------------
 
 
-def measure(network: Network, x: torch.Tensor, level: str, runners: Mapping[str, Runner],
-            folder: Path) -> dict[str, str]:
-    """By program: the largest difference from PyTorch as a share of the largest value, or the reason why not.
+def measure(network: Network, x: torch.Tensor, runners: Mapping[str, Runner], folder: Path,
+            levels: Sequence[str] = LEVELS) -> dict[str, dict[str, str]]:
+    """By level and program: the largest difference from PyTorch as a share of the largest value, or why there is none.
+
+    The files are those that ``export`` writes; level nms is the graph of level decoded with suppression behind it.
 
     Args:
         network: loaded.
         x: one image.
-        level: one of ``LEVELS``.
-        runners: what runs the file.
-        folder: for the file.
+        runners: what runs the files.
+        folder: for the files.
+        levels: which of ``LEVELS``.
     """
+    cells: dict[str, dict[str, str]] = {}
+    for level in levels:
+        graph = "raw" if level == "raw" else "decoded"
+        reason = why_not(network, graph)
+        if reason:
+            cells[level] = dict.fromkeys(runners, reason)
+    missing = [level for level in levels if level not in cells]
+    if "raw" in missing:
+        cells["raw"] = _measure_values(network, x, "raw", runners, folder)[0]
+    if {"decoded", "nms"} & set(missing):
+        cells |= _measure_decoded(network, x, runners, folder)
+    return {level: cells[level] for level in levels}
+
+
+def _measure_values(network: Network, x: torch.Tensor, level: str, runners: Mapping[str, Runner], folder: Path,
+                    ) -> tuple[dict[str, str], dict[str, list[np.ndarray]], Any, Sequence[torch.Tensor]]:
+    """The cells of a level without suppression; what each program gave, the graph, and what PyTorch gives."""
+    module = Traceable(network, level).eval()
+    reference, names = Reference(module), module.output_names
+    wanted = reference(x)
+    decide = cache(lambda: reference.precise(x, _ROUNDINGS))
+    cells, outputs, model = {}, {}, None
     try:
-        with torch.inference_mode():
-            wanted = Traceable(network, level).eval()(x)
-        threshold, overlap = clear_thresholds(wanted[0], wanted[1], wanted[2]) if level == "nms" else (.25, .45)
-        path = folder / f"{level}.onnx"
-        report = export_network(network, path, settings=ExportSettings(
-            level=level, any_batch=True, suppression=Suppression(threshold, overlap)))
+        model = trace_onnx(network, ExportSettings(level=level, any_batch=True))
+        path = _write(model, folder / f"{level}.onnx")
     except (InputError, ExportError) as error:
-        return dict.fromkeys(runners, str(error).removeprefix("not exportable, because "))
-    names = list(report.outputs)
-    cells = {}
+        return dict.fromkeys(runners, str(error).removeprefix("not exportable, because ")), {}, None, wanted
     for program, run in runners.items():
         try:
-            found = run(path, x.numpy(), names)
-            if level == "nms":
-                kept = suppress(wanted[0], wanted[1], wanted[2], threshold, overlap)
-                comparison = compare_kept(program, kept, dict(zip(names, found, strict=True)))
-            else:
-                comparison = compare_values(program, wanted, found, names)
-            cells[program] = f"{comparison.difference / max(comparison.largest, 1e-30):.0e}"
+            outputs[program] = run(path, x.numpy(), names)
+            of_own = OF_OWN if program == "onnxruntime" else _OTHERS_OF_OWN
+            cells[program] = _number(compare_values(program, wanted, outputs[program], names, decide, of_own))
         except (CannotRunError, DarknetError) as error:
             cells[program] = str(error)
-    return cells
+    path.unlink()
+    return cells, outputs, model, wanted
+
+
+def _measure_decoded(network: Network, x: torch.Tensor, runners: Mapping[str, Runner], folder: Path,
+                     ) -> dict[str, dict[str, str]]:
+    decoded, outputs, model, (boxes, scores, objectness) = _measure_values(network, x, "decoded", runners, folder)
+    if model is None:
+        return {"decoded": decoded, "nms": decoded}
+    path, cells = folder / "nms.onnx", {}
+    append_suppression(model, Suppression(max_boxes=boxes.shape[1]))
+
+    def compare(program: str, boxes: torch.Tensor, scores: torch.Tensor, objectness: torch.Tensor) -> Comparison:
+        threshold, overlap = clear_thresholds(boxes, scores, objectness)
+        for constant in model.graph.initializer:
+            if constant.name in (SCORE, OVERLAP):
+                value = np.array([threshold if constant.name == SCORE else overlap], np.float32)
+                constant.CopyFrom(load_extra("onnx", "export").numpy_helper.from_array(value, constant.name))
+        found = runners[program](_write(model, path), x.numpy(), _SUPPRESSED)
+        wanted, by_name = suppress(boxes, scores, objectness, threshold, overlap), dict(
+            zip(_SUPPRESSED, found, strict=True))
+        return compare_kept(program, *(_with_area(wanted, by_name) if program == "OpenCV 5" else (wanted, by_name)))
+
+    for program in runners:
+        try:
+            cells[program] = _number(compare(program, boxes, scores, objectness))
+        except (CannotRunError, DarknetError) as error:
+            cells[program] = str(error)
+            # As in export: where rounding decides over a box, what is left of the program's own candidates is held.
+            if isinstance(error, ExportError) and _NUMBER.fullmatch(decoded[program]):
+                with suppress_error(ExportError):
+                    compare(program, *(torch.as_tensor(np.asarray(values)) for values in outputs[program]))
+                    cells[program] = decoded[program]
+    path.unlink()
+    return {"decoded": decoded, "nms": cells}
+
+
+def _with_area(wanted: Kept, found: Mapping[str, np.ndarray]) -> tuple[Kept, dict[str, np.ndarray]]:
+    """Without the smallest boxes: OpenCV takes two of no more than ``_NO_AREA`` together for the same.
+
+    Raises:
+        CannotRunError: when nothing is left to compare.
+    """
+    ours = wanted.rows[:, 2:4].prod(1) > _NO_AREA
+    theirs = found["boxes"].reshape(-1, 4)[:, 2:].prod(1) > _NO_AREA
+    if not ours.any():
+        raise CannotRunError("no box is large enough to be compared")
+    return Kept(wanted.rows[ours], wanted.groups[ours]), {
+        name: values.reshape(len(theirs), -1)[theirs] for name, values in found.items()}
+
+
+def _write(model: Any, path: Path) -> Path:
+    load_extra("onnx", "export").save(model, str(path))
+    check_file(path)
+    return path
+
+
+def _number(comparison: Comparison) -> str:
+    """``7e-06``; where float64 had to decide, ``7e-04 (f32: 6e-04)``."""
+    largest = max(comparison.largest, 1e-30)
+    own = "" if comparison.own is None else f" (f32: {comparison.own / largest:.0e})"
+    return f"{comparison.difference / largest:.0e}{own}"
 
 
 @dataclass(frozen=True)
@@ -158,14 +257,17 @@ def measure_all(networks: Iterable[Recorded], generator: Any, results: Path) -> 
     """Every network at every level; what ``results`` holds already is not measured again."""
     rows: dict[str, Any] = json.loads(results.read_text()) if results.is_file() else {}
     for recorded in networks:
-        for level in LEVELS:
-            if level in rows.get(recorded.name, {}):
-                continue
-            with tempfile.TemporaryDirectory() as folder:
-                network, x = recorded.load(generator, Path(folder))
-                rows.setdefault(recorded.name, {})[level] = measure(network, x, level, RUNNERS, Path(folder))
-            write_text(results, json.dumps(rows, indent=1) + "\n")
-            print(recorded.name, level, rows[recorded.name][level], flush=True)
+        missing = [level for level in LEVELS if level not in rows.get(recorded.name, {})]
+        if not missing:
+            continue
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            network, x = recorded.load(generator, Path(folder))
+            rows[recorded.name] = rows.get(recorded.name, {}) | measure(network, x, RUNNERS, Path(folder), missing)
+        del network, x
+        gc.collect()  # the exporter leaves graphs in circles behind, with all the weights
+        write_text(results, json.dumps(rows, indent=1) + "\n")
+        print(f"{recorded.name}: {time.perf_counter() - started:.0f} s: {rows[recorded.name]}", flush=True)
     return rows
 
 
@@ -185,7 +287,7 @@ def table(rows: Mapping[str, Mapping[str, Mapping[str, str]]]) -> str:
 
 
 def _cell(text: str, reasons: dict[str, int]) -> str:
-    if re.fullmatch(r"\d+e[-+]\d+", text):
+    if _NUMBER.fullmatch(text):
         return text
     reason = _NO_HEAD if text.startswith("the network has no detection head") else text
     if reason == _NO_HEAD:

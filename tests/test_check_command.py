@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from darknet_builder.checking import check
 from darknet_builder.cli import main
+from darknet_builder.errors import CfgWarning
+from darknet_builder.export import export_network
+from darknet_builder.network import build_network
 
 BROKEN = """\
 [net]
@@ -60,7 +64,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     cfg.write_text("[net]\ninputs=4\n[connected]\noutput=2\n[connected]\noutput=0\n")
     assert main(["check", str(cfg)]) == 1
     assert capsys.readouterr().out == (f"error: {cfg}:6: [connected] output=0: expected 1 or more\n"
-                                       f"{cfg}: 1 errors, 0 warnings\n")
+                                       f"{cfg}: 1 error, 0 warnings\n")
     assert main(["check", str(cfg), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)[0]["level"] == "error"
 
@@ -76,15 +80,78 @@ def test_weights_are_held_against_a_good_cfg(tmp_path: Path, capsys: pytest.Capt
     assert "is a web page, not the weights" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("cfg", ["[net]\ninputs=4\n[connected]\noutput=0\n", "", "none.cfg", "[connected]\n"])
+def test_weights_are_looked_at_whatever_the_cfg_is(cfg: str, tmp_path: Path) -> None:
+    """Whether they are there, are weights at all, and hold whole floats."""
+    for content, message in ((None, "no such weights file"), (b"<html>", "is a web page"), (b"short", "has 5 bytes"),
+                             (b"\0" * 23, "no whole number of floats"), (b"\0" * 24, "")):
+        weights = tmp_path / "a.weights"
+        if content is not None:
+            weights.write_bytes(content)
+        errors = [finding.text for finding in check(cfg, weights) if finding.level == "error"]
+        assert len(errors) == (2 if message else 1)
+        assert not message or errors[1].startswith(f"{weights}: ") and message in errors[1]
+
+
+def test_a_model_file(tmp_path: Path) -> None:
+    """It holds cfg and weights; a second file of weights is one too many, a file without cfg is one too few."""
+    text = "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nactivaton=linear\n"
+    with pytest.warns(CfgWarning):
+        network = build_network(text, dialect="pjreddie").eval()
+    export_network(network, tmp_path / "a.pt")
+    model = tmp_path / "a.pt"
+    warning, = check(model)
+    assert warning.level == "warning" and warning.text.startswith(f"{model}:")
+    assert "[convolutional] activaton=linear: no such option" in warning.text
+    assert check(model, "b.weights")[0].text == f"{model} holds weights already; leave b.weights out"
+    torch.save(network.state_dict(), tmp_path / "b.pt")
+    assert check(tmp_path / "b.pt")[0].text == (f"{tmp_path / 'b.pt'}: holds weights and no cfg; give it as WEIGHTS, "
+                                                "after a cfg")
+
+
+NET = "[net]\nwidth=64\nheight=64\nchannels=3\n"
+YOLO = "[yolo]\nmask=0,1,2\nanchors=1,2,3,4,5,6\nnum=3\nclasses=2\n"
+CONV = "[convolutional]\nfilters=21\nsize=1\nactivation=linear\n"
+
+
+@pytest.mark.parametrize(("text", "warned"), [
+    (NET + "learning_rate=100\nmax_batches=500\npolicy=steps\nsteps=400,500\nscales=.1,.1\n" + CONV,
+     ["5: [net] learning_rate=100: expected a number above 0 and up to 1",
+      "8: [net] steps=400,500: the training ends before step 500, with max_batches=500"]),
+    (NET + CONV + YOLO + "ignore_thresh=7\ntruth_thresh=-1\njitter=3\nrandom=.5\n",
+     ["14: [yolo] ignore_thresh=7: expected a share from 0 to 1",
+      "15: [yolo] truth_thresh=-1: expected a share from 0 to 1", "16: [yolo] jitter=3: expected a share from 0 to 1",
+      "17: [yolo] random=.5: expected 0, 1, or how much larger the input may become, up to 3"]),
+    (NET + CONV.replace("21", "14") + YOLO.replace("0,1,2", "0,2"),
+     ["10: [yolo] mask=0,2: anchor 1 (3,4) of 3: in no mask"]),
+    (NET + CONV.replace("linear", "leaky\nbatch_normalize=1") + YOLO,
+     ["8: [convolutional] activation=leaky: the [yolo] of line 10 expects activation=linear",
+      "9: [convolutional] batch_normalize=1: the [yolo] of line 10 expects a convolution without batch norm"]),
+    (NET + CONV.replace("linear", "logistic\nbatch_normalize=1") + YOLO + "new_coords=1\n", []),
+    (NET + CONV + YOLO + CONV.replace("21", "2") + "[maxpool]\nsize=2\n",
+     ["18: [maxpool]: no layer reads layer 3, and it is no head: it is computed for nothing"]),
+    (NET + CONV + "[avgpool]\n[softmax]\n[cost]\n", []),
+], ids=["schedule", "head", "anchors", "the convolution before", "new_coords", "dead layers", "a classifier"])
+def test_oddities(text: str, warned: list[str]) -> None:
+    """What builds, but is seldom meant; nothing is odd where it is right."""
+    assert [(one.level, one.text.removeprefix("<text>:")) for one in check(text)] == [
+        ("warning", line) for line in warned]
+
+
+@pytest.mark.slow
+def test_real_cfgs_are_seldom_odd(shared: Path) -> None:
+    """What people trained with is not called odd, but for what is: an anchor of no head, a key given twice."""
+    found = [finding.text for folder in ("alexeyab", "pjreddie")
+             for path in sorted((shared / "cfgs" / folder).glob("*.cfg")) for finding in check(path, dialect=folder)]
+    assert len(found) < 12
+    assert all("in no mask" in text or "already says" in text or "is beyond num=" in text for text in found)
+
+
 @pytest.mark.slow
 def test_real_cfgs_have_no_errors(shared: Path) -> None:
     """Every AlexeyAB cfg of the pack; their oddities are warnings."""
     for path in sorted((shared / "cfgs" / "alexeyab").glob("*.cfg")):
         assert [finding.text for finding in check(path) if finding.level == "error"] == [], path
-
-
-NET = "[net]\nwidth=64\nheight=64\nchannels=3\n"
-YOLO = "[yolo]\nmask=0,1,2\nanchors=1,2,3,4,5,6\nnum=3\nclasses=2\n"
 
 
 @pytest.mark.parametrize(("text", "errors", "warned"), [
@@ -100,9 +167,25 @@ YOLO = "[yolo]\nmask=0,1,2\nanchors=1,2,3,4,5,6\nnum=3\nclasses=2\n"
      ["10: [yolo] mask=0,1,7: anchor 7 does not exist: there are 3"], []),
     ("[net]\nwidht=64\nheight=64\nchannels=3\n[convolutional]\n",
      ["1: [net]: needs width=, height= and channels= above 0, or inputs=; is 'widht' meant for it?"], []),
+    (NET + "[convolutional]\nfilters=21\nsize=1\nactivation=linear\n"
+     + YOLO.replace("5,6", "5") + "nms_kind=gredynms\nmax=0\n",
+     ["11: [yolo] anchors=1,2,3,4,5: num=3 needs 6 numbers, 5 are here",
+      "14: [yolo] nms_kind=gredynms: expected one of default, greedynms, diounms, cornersnms; "
+      "did you mean 'greedynms'?", "15: [yolo] max=0: expected 1 or more"], []),
+    ("[net]\nchannels=3\npolicy=steps\nscales=.1\nmomentum=much\n[convolutional]\nsize=none\n",
+     ["1: [net]: needs width=, height= and channels= above 0, or inputs=",
+      "3: [net] policy=steps: needs as many scales as steps: 0 steps and 1 scales are given",
+      "5: [net] momentum=much: expected a whole number, got 'much'".replace("whole ", ""),
+      "7: [convolutional] size=none: expected a whole number, got 'none'"], []),
+    ("[convolutional]\nsize=none\n[maxpol]\n",
+     ["1: [convolutional]: the first section must be [net]",
+      "2: [convolutional] size=none: expected a whole number, got 'none'",
+      "3: [maxpol]: unknown section; did you mean 'maxpool'?"], []),
+    ("", [": is empty: a cfg begins with [net]".removeprefix(":")], []),
     (NET + NET, ["5: [net]: unknown section; it stands once, at the beginning"], []),
     (NET, [], ["1: [net]: no section follows: there is no network"]),
-], ids=["a section's options", "the net's options", "options that were not reached", "a misspelt size", "two nets",
+], ids=["a section's options", "the net's options", "options that were not reached", "a misspelt size",
+        "a bad list", "no size", "no net", "nothing", "two nets",
         "no layers"])
 def test_one_mistake_hides_no_other(text: str, errors: list[str], warned: list[str]) -> None:
     """All options of a section are read; options that an error kept from being read are not called unknown."""

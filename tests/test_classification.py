@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from darknet_builder import Classifier, build_network
-from darknet_builder.classification import ClassScore, fit_image
+from darknet_builder.classification import ClassScore
+from darknet_builder.classifiers import fit_image
 from darknet_builder.cli import main
 from darknet_builder.errors import DarknetError, ImageError
 from darknet_builder.images import to_input

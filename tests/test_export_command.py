@@ -59,7 +59,13 @@ def test_notes(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("format", ["safetensors", "pt"])
 def test_there_and_back(format: str, toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["export", *toy, "--format", format]) == 0
+    """Each is tried on random numbers and on pictures, as a graph is."""
+    import cv2
+
+    cv2.imwrite("photo.png", squares((RED, 1, 1), size=(50, 40)))
+    assert main(["export", *toy, "--format", format, "--image", "photo.png"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[1] for line in lines[-3:]] == ["random input", "drawn scene", "photo.png"]
     assert main(["export", f"toy.{format}", "--format", "darknet", "--output", "again.cfg"]) == 0
     out = capsys.readouterr().out
     assert "wrote again.cfg (" in out and ", again.weights (" in out
@@ -106,8 +112,7 @@ def test_json(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (["a.pt", "toy.weights"], "a.pt holds weights already; leave toy.weights out"),
     (["toy.cfg", "toy.weights", "--format", "darknet"], "toy.cfg: would be overwritten; give --output FILE"),
     (["toy.cfg", "toy.weights", "--output", "toy.cfg"], "toy.cfg: would be overwritten; give --output FILE"),
-    (["toy.cfg", "toy.weights", "--output", "toy.WEIGHTS", "--format", "darknet"],
-     "toy.WEIGHTS: a file of the format "),
+    (["toy.cfg", "toy.weights", "--output", "toy.WEIGHTS", "--format", "darknet"], "toy.WEIGHTS: a file of the "),
     (["toy.cfg", "toy.weights", "--format", "darknet", "--output", "there.cfg"],
      "there.weights: would be overwritten; give --output FILE, or --overwrite"),
     (["toy.cfg", "toy.weights", "--output", "there.CFG"],
@@ -116,11 +121,24 @@ def test_json(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (["toy.cfg", "toy.weights", "--output", "a.bin"], "a.bin: which format? expected one of the suffixes .onnx, "),
     (["toy.cfg", "toy.weights", "--image", "none.png"], "none.png: No such file or directory"),
     (["toy.cfg", "toy.weights", "--threshold", "7"], "threshold=7.0: expected a number from 0 to 1"),
+    (["toy.cfg", "toy.weights", "--format", "safetensors", "--opset", "18"],
+     "--opset does not go with the format safetensors, which holds a whole network"),
+    (["toy.cfg", "toy.weights", "--format", "pt", "--dynamic-batch"], "--dynamic-batch does not go with the format pt"),
+    (["toy.cfg", "toy.weights", "--format", "pt", "--level", "raw"], "--level does not go with the format pt"),
+    (["toy.cfg", "toy.weights", "--format", "pt2", "--opset", "18"], "--opset does not go with the format pt2: it is"),
+    (["toy.cfg", "toy.weights", "--max-boxes", "9"], "--max-boxes is for level nms"),
+    (["toy.cfg", "toy.weights", "--output", "a.cfg", "--names", "toy.names"],
+     "--names does not go with the format darknet: a cfg holds no names of classes"),
+    (["toy.cfg", "toy.weights", "--overwrite"], "--overwrite is for the format darknet; other files are replaced"),
+    (["toy.cfg", "toy.weights", "--format", "pt", "--image", "none.png"], "none.png: No such file or directory"),
+    (["class.cfg", "toy.weights", "--threshold", ".5"],
+     "--threshold does not go with a network without a detection head"),
     (["none.cfg", "toy.weights"], "none.cfg: no such cfg file"),
     (["toy.cfg", "none.weights"], "none.weights: no such weights file"),
 ])
 def test_mistakes(words: list[str], message: str, toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     Path("there.weights").write_text("trained for a week")
+    Path("class.cfg").write_text(Path("toy.cfg").read_text().split("[yolo]")[0])
     before = sorted(Path().iterdir())
     assert main(["export", *words]) == 2
     assert Path("there.weights").read_text() == "trained for a week"

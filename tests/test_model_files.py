@@ -101,6 +101,17 @@ def test_weights_alone_go_into_a_network(tmp_path: Path) -> None:
                                 "load_weights(network, path)")
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".cfg"])
+def test_the_dialect_stands_in_the_file(suffix: str, tmp_path: Path) -> None:
+    """[region] and others go by it; what is said in so many words goes before it."""
+    torch.manual_seed(0)
+    original = build_network(UNIT_CFGS["region"], dialect="pjreddie").eval()
+    export_network(original, tmp_path / f"a{suffix}")
+    assert build_network(tmp_path / f"a{suffix}").dialect.name == "pjreddie"
+    assert build_network(tmp_path / f"a{suffix}", dialect="alexeyab").dialect.name == "alexeyab"
+    assert build_network(UNIT_CFGS["region"]).dialect.name == "alexeyab"
+
+
 def test_a_checkpoint_of_a_training_is_one_too(tmp_path: Path) -> None:
     original = network()
     cfg = [[block.name, dict(block)] for block in original.blocks]

@@ -36,5 +36,9 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     if args.json != STDOUT:
         for finding in findings:
             out.write(f"{in_color(finding.level, out)}: {finding.text}\n")
-        out.write(f"{args.cfg}: {errors} errors, {len(findings) - errors} warnings\n")
+        out.write(f"{args.cfg}: {_count(errors, 'error')}, {_count(len(findings) - errors, 'warning')}\n")
     return 1 if errors else 0
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

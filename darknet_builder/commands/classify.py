@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from darknet_builder.arguments import add_batch, add_device, add_dialect, add_input_size, add_json
-from darknet_builder.classification import FITS, Classifier, ClassScore
+from darknet_builder.classification import Classifier, ClassScore
+from darknet_builder.classifiers import FITS
 from darknet_builder.errors import ImageError
 from darknet_builder.images import IMAGE_SUFFIXES, load_opencv
 from darknet_builder.output import STDOUT, check_folder, write_json

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
 from darknet_builder.arguments import CFG_HELP, add_dialect, add_input_size, add_json
+from darknet_builder.classifiers import FITS
 from darknet_builder.detections import read_names
 from darknet_builder.errors import InputError
-from darknet_builder.export import FORMATS, ExportReport, ExportSettings, export_network
-from darknet_builder.images import RESIZE_MODES
+from darknet_builder.export import FORMATS, GRAPHS, ExportReport, ExportSettings, export_network, format_of
 from darknet_builder.model_files import is_model_file
 from darknet_builder.network import Network, build_network
 from darknet_builder.onnx_graph import LOWEST_OPSET, Suppression
@@ -35,6 +36,7 @@ examples:
   darknet-builder export my.cfg my.weights --format safetensors
   darknet-builder export my.safetensors --format darknet --fold --output my-folded.cfg
 """
+_OF_GRAPHS = ("level", "batch", "dynamic_batch", "dynamic_size", "opset", "resize", "threshold", "nms", "max_boxes")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,36 +54,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="a photograph that the file is tried on; may be given again")
     add_json(parser, "the report")
     graph = parser.add_argument_group("graphs (onnx, pt2, torchscript)")
-    graph.add_argument("--level", choices=LEVELS, default="raw", help="where the graph ends (default: %(default)s)")
-    graph.add_argument("--batch", type=int, default=1, metavar="N", help="images a call (default: %(default)s)")
+    graph.add_argument("--level", choices=LEVELS, help=f"where the graph ends (default: {LEVELS[0]})")
+    graph.add_argument("--batch", type=int, metavar="N", help="images a call (default: 1)")
     graph.add_argument("--dynamic-batch", action="store_true", help="let every call take as many images as it likes")
     graph.add_argument("--dynamic-size", action="store_true", help="let every call have its own width and height")
-    graph.add_argument("--opset", type=int, default=LOWEST_OPSET, metavar="N", help="of ONNX (default: %(default)s)")
-    graph.add_argument("--resize", choices=RESIZE_MODES, help="how images are fitted, for the metadata")
+    graph.add_argument("--opset", type=int, metavar="N", help=f"of ONNX alone (default: {LOWEST_OPSET})")
+    graph.add_argument("--resize", choices=FITS, help="how images are fitted (default: Darknet's way)")
     defaults = Suppression()
-    nms = parser.add_argument_group("level nms")
-    nms.add_argument("--threshold", type=float, default=defaults.threshold, metavar="P",
-                     help="least probability of an object (default: %(default)s)")
-    nms.add_argument("--nms", type=float, default=defaults.overlap, metavar="P",
-                     help="most overlap of two objects of a class (default: %(default)s)")
-    nms.add_argument("--max-boxes", type=int, default=defaults.max_boxes, metavar="N",
-                     help="of a class in an image (default: %(default)s)")
+    nms = parser.add_argument_group("detectors", "for the metadata; at level nms for the graph too")
+    nms.add_argument("--threshold", type=float, metavar="P",
+                     help=f"least probability of an object (default: {defaults.threshold})")
+    nms.add_argument("--nms", type=float, metavar="P",
+                     help=f"most overlap of two objects of a class (default: {defaults.overlap})")
+    nms.add_argument("--max-boxes", type=int, metavar="N",
+                     help=f"of a class in an image, at level nms alone (default: {defaults.max_boxes})")
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write the file, and what came of holding it against PyTorch."""
     check_folder(args.json)
     target = _target(args)
+    _refuse_what_does_not_apply(args, format_of(target, args.format))
     network = _load(args)
-    settings = ExportSettings(
-        level=args.level, batch=args.batch, any_batch=args.dynamic_batch, any_size=args.dynamic_size,
-        opset=args.opset, suppression=Suppression(args.threshold, args.nms, args.max_boxes), fold=args.fold,
-        names=read_names(args.names) if args.names else (), resize=args.resize, images=args.image)
+    if not network.heads:
+        _refuse(args, ("threshold", "nms", "max_boxes"), "does not go with a network without a detection head")
+    settings = _settings(args)
     report = export_network(network, target, args.format, settings)
     if args.json != STDOUT:
         out.writelines(f"{line}\n" for line in _lines(report, settings))
     write_json(args.json, report.to_dict(), out)
     return 0
+
+
+def _refuse_what_does_not_apply(args: argparse.Namespace, name: str) -> None:
+    """What a format cannot hold is said by the option's own name, before anything is read.
+
+    Raises:
+        InputError: naming the first.
+    """
+    if name not in GRAPHS:
+        _refuse(args, _OF_GRAPHS, f"does not go with the format {name}, which holds a whole network")
+    if name != "onnx":
+        _refuse(args, ("opset",), f"does not go with the format {name}: it is ONNX's")
+    if name == "darknet":
+        _refuse(args, ("names",), "does not go with the format darknet: a cfg holds no names of classes")
+    else:
+        _refuse(args, ("overwrite",), "is for the format darknet; other files are replaced anyway")
+    if args.level != "nms":
+        _refuse(args, ("max_boxes",), "is for level nms")
+
+
+def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str) -> None:
+    given = [name for name in names if getattr(args, name) not in (None, False)]
+    if given:
+        raise InputError(f"--{given[0].replace('_', '-')} {reason}")
+
+
+def _settings(args: argparse.Namespace) -> ExportSettings:
+    default = Suppression()
+    chosen = {"threshold": args.threshold, "overlap": args.nms, "max_boxes": args.max_boxes}
+    suppression = replace(default, **{key: value for key, value in chosen.items() if value is not None})
+    return ExportSettings(
+        level=args.level or LEVELS[0], batch=1 if args.batch is None else args.batch, any_batch=args.dynamic_batch,
+        any_size=args.dynamic_size, opset=args.opset or LOWEST_OPSET, suppression=suppression, fold=args.fold,
+        names=read_names(args.names) if args.names else (), resize=args.resize, images=args.image)
 
 
 def _target(args: argparse.Namespace) -> Path:
@@ -134,8 +170,9 @@ def _lines(report: ExportReport, settings: ExportSettings) -> Iterator[str]:
     width = max(len(comparison.what) for comparison in report.comparisons)
     for comparison in report.comparisons:
         boxes = "" if comparison.boxes is None else f" in {comparison.boxes} boxes"
+        own = "" if comparison.own is None else f"; PyTorch's own float32 is off by {comparison.own:.2g}"
         yield (f"  {comparison.what:<{width}}  largest difference {comparison.difference:.2g}{boxes}, "
-               f"values up to {comparison.largest:.4g}")
+               f"values up to {comparison.largest:.4g}{own}")
     for note in report.notes:
         yield f"note: {note}"
 

@@ -15,7 +15,8 @@ import torch
 from darknet_builder.arguments import add_device, add_dialect, add_precision, add_seed, add_skip_bad_labels
 from darknet_builder.augmentation import Sample
 from darknet_builder.average_precision import mean_average_precision
-from darknet_builder.classification import accuracies, count_classes
+from darknet_builder.classification import accuracies
+from darknet_builder.classifiers import count_classes
 from darknet_builder.classifier_data import ClassedImages, class_labels, load_classed_images
 from darknet_builder.datasets import DataFile, ImageSet
 from darknet_builder.errors import DataError, InputError
@@ -25,7 +26,7 @@ from darknet_builder.images import load_opencv, write_image
 from darknet_builder.initialization import InitRule, initialize
 from darknet_builder.network import Network, build_network
 from darknet_builder.parameter_groups import RatePattern
-from darknet_builder.parser import Block, parse_cfg
+from darknet_builder.parser import Block, noted_dialect, parse_cfg
 from darknet_builder.processes import crew_of
 from darknet_builder.run_log import short_name
 from darknet_builder.training import Outcome, Score, Trainer, sample_rule
@@ -157,7 +158,7 @@ def _make_network(args: argparse.Namespace) -> Network:
         blocks[0] = _with_option(blocks[0], "max_batches", str(_at_least(1, "max-batches", args.max_batches)))
     if args.until is not None and args.weights is None:
         raise InputError(f"--until {args.until}: of which weights? give --weights FILE")
-    network = build_network(blocks, dialect=args.dialect)
+    network = build_network(blocks, dialect=args.dialect or noted_dialect(args.cfg))
     if network.options.schedule.oddity:
         network.blocks[0].warn(network.options.schedule.oddity, "burn_in")
     initialize(network, [InitRule.parse(text) for text in args.init])
@@ -177,6 +178,7 @@ def _load_data(args: argparse.Namespace, data: DataFile, network: Network
     check_trainable(network)
     if not network.heads:
         return _load_classes(data, network)
+    network.names = tuple(data.names or ())  # for the checkpoints
     images = _load_training(data, network, skip_bad=args.skip_bad_labels)
     known = f"{len(images)} images with {images.num_boxes} boxes to learn from"
     if "valid" not in data.options:
@@ -195,6 +197,7 @@ def _load_classes(data: DataFile, network: Network) -> tuple[ClassedImages, Clas
     if len(labels) != classes:
         raise data.error(f"there are {len(labels)} labels, but the network gives {classes} scores (filters= of its "
                          "last layer)", "classes")
+    network.names = tuple(data.names or labels)
     images = load_classed_images(data.file("train"), labels)
     known = f"{len(images)} images of {len(labels)} classes to learn from"
     if "valid" not in data.options:

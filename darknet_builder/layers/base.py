@@ -137,6 +137,10 @@ class Head(Layer):
         """How many classes ``decode`` gives scores for."""
         return self.classes
 
+    def facts(self) -> dict[str, object]:
+        """What a program must know to decode the raw map by itself, as JSON can hold it."""
+        return {"type": self.section, "classes": self.classes}
+
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
         """Raw map (B, C, H, W) or (B, N) -> what it says of every place.
 

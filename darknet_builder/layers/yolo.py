@@ -39,6 +39,10 @@ class Yolo(AnchorHead):
                      "track_ciou_norm", "embedding_layer", "beta1")
         return cls(graph.image_shape(block), AnchorOptions.from_block(block), new_coords=block.get_flag("new_coords"))
 
+    def facts(self) -> dict[str, object]:
+        """With its kind of coordinates."""
+        return super().facts() | {"values": "x, y, w, h, objectness", "new_coords": self.new_coords}
+
     def forward(self, x: Tensor) -> Tensor:
         """Raw map (B, A * (5 + C), H, W) -> as Darknet holds it (yolo_layer.c:668)."""
         xy, wh, rest = self.split(x).split([2, 2, BOX_VALUES - 4 + self.classes], 2)
