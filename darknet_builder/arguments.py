@@ -11,7 +11,6 @@ from darknet_builder.output import STDOUT
 
 CFG_HELP = "the network: a .cfg, or the name of one that comes with the project (yolov4-tiny)"
 WEIGHTS_HELP = "its .weights, .safetensors or .pt file"
-_LARGEST_SEED = 2 ** 63 - 1
 _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
 
 
@@ -51,14 +50,7 @@ def add_skip_bad_labels(parser: argparse._ActionsContainer) -> None:
 
 def add_seed(parser: argparse._ActionsContainer, what: str) -> None:
     """``--seed``."""
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help=f"of {what} (default: %(default)s)")
-
-
-def _seed(text: str) -> int:
-    """What both NumPy's and PyTorch's generators take."""
-    if not text.isdecimal() or int(text) > _LARGEST_SEED:
-        raise argparse.ArgumentTypeError(f"{text} is no seed: expected a whole number from 0 to {_LARGEST_SEED}")
-    return int(text)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help=f"of {what} (default: %(default)s)")
 
 
 def add_json(parser: argparse._ActionsContainer, what: str) -> None:

@@ -17,8 +17,6 @@ from darknet_builder.parser import Block
 _STEPS_PER_CLASS, _LEAST_STEPS = 2000, 6000
 """AlexeyAB's advice: 2000 steps a class, but not less than 6000, and the rate falls at 80% and 90% of them."""
 _FALLS = (.8, .9)
-_LONGEST_BURN_IN = .1
-"""A burn-in made for a long training would take most of a short one."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +132,6 @@ def _adapt_head(edited: CfgText, blocks: Sequence[Block], network: Network, inde
 def _adapt_schedule(edited: CfgText, net: Block, adaptation: Adaptation) -> None:
     total = adaptation.max_batches or max(_LEAST_STEPS, _STEPS_PER_CLASS * adaptation.classes)
     edited.set(net, "max_batches", str(total))
-    if int(net.get("burn_in", "0")) > total * _LONGEST_BURN_IN:
-        edited.set(net, "burn_in", str(max(1, round(total * _LONGEST_BURN_IN))))
     if net.get("policy") == "steps":
         count = len(net.get("steps", "").split(","))
         falls = _FALLS if count == len(_FALLS) else [.8 + .2 * place / (count + 1) for place in range(count)]

@@ -75,12 +75,10 @@ def load_checkpoint(path: str | Path) -> State:
         WeightsError: for a file that is none or cannot be read.
     """
     try:
-        data = Path(path).read_bytes()
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
-    try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, KeyError, ValueError):
+    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError):
         raise WeightsError(f"{path}: is no checkpoint, or a damaged one; remove it to go on from an older one"
                            ) from None
     if not isinstance(state, dict) or "network" not in state or "cfg" not in state:

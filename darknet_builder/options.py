@@ -46,16 +46,6 @@ class Schedule:
             sgdr_cycle=block.get_int("sgdr_cycle", max_batches), sgdr_mult=block.get_int("sgdr_mult", 2),
         )
 
-    @property
-    def oddity(self) -> str:
-        """What is wrong with ``burn_in=``, as a person would say it behind the option; empty where nothing is."""
-        if 0 < self.max_batches <= self.burn_in:
-            return f"does not end before max_batches={self.max_batches}: the rate never reaches learning_rate="
-        first = min((step for step in self.steps if step > 0), default=0) if self.policy == "steps" else 0
-        if 0 < first <= self.burn_in:
-            return f"does not end before the first of steps={first}: the rate never reaches learning_rate="
-        return ""
-
 
 @dataclass(frozen=True)
 class Augmentation:

@@ -115,9 +115,8 @@ def frozen_layers(network: Network, finished: int) -> set[int]:
     """The layers that the next update leaves alone.
 
     ``stopbackward=1`` freezes a layer and all before it, with a larger number until so many updates are finished
-    (network_kernels.cu:268); ``train_only_bn`` a layer and all before it for good (set_train_only_bn in parser.c);
-    ``onlyforward`` a layer for good; ``dont_update=n`` for n updates; ``burnin_update=k`` until k times ``burn_in``
-    (network_kernels.cu:390).
+    (network_kernels.cu:268); ``onlyforward`` and ``train_only_bn`` a layer for good; ``dont_update=n`` for n updates;
+    ``burnin_update=k`` until k times ``burn_in`` (network_kernels.cu:390).
 
     Args:
         network: its layers' options.
@@ -153,17 +152,6 @@ def freeze(network: Network, finished: int = 0) -> set[int]:
     return frozen
 
 
-def freeze_norms(network: Network) -> None:
-    """Let batch norms use the statistics that they have, and neither those nor scales and biases change.
-
-    To be called after ``network.train()`` and ``freeze``. Each image then learns for itself, however a batch is
-    shared out.
-    """
-    for module in network.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval().requires_grad_(False)
-
-
 def clip_weights(network: Network) -> None:
     """Bring the weights of layers with ``clip=`` back within it; to be called after each update."""
     limits = [layer.options.clip for layer in network.sequence()]
@@ -175,9 +163,10 @@ def clip_weights(network: Network) -> None:
 
 def _frozen_forever(network: Network) -> set[int]:
     layers = network.sequence()
-    last = max((index for index, layer in enumerate(layers)
-                if layer.options.stopbackward == _ALWAYS or layer.options.train_only_bn), default=-1)
-    return {index for index, layer in enumerate(layers) if layer.options.onlyforward} | set(range(last + 1))
+    last = max((index for index, layer in enumerate(layers) if layer.options.stopbackward == _ALWAYS), default=-1)
+    alone = {index for index, layer in enumerate(layers)
+             if layer.options.onlyforward or layer.options.train_only_bn}
+    return alone | set(range(last + 1))
 
 
 def _parameters(network: Network) -> Iterator[tuple[int, str, nn.Parameter, bool]]:

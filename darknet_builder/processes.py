@@ -6,7 +6,6 @@ They train one network, each on its part of every batch; or each works through i
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -45,18 +44,11 @@ class Crew:
         """Whether this process writes."""
         return self.rank == 0
 
-    def wrap(self, model: nn.Module, *, some_unused: bool = False) -> nn.Module:
-        """The model with gradients that are means over the processes.
-
-        Args:
-            model: what learns.
-            some_unused: whether some of its parameters may get no gradient; nobody then waits for them.
-        """
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model with gradients that are means over the processes."""
         if self.world == 1 or not any(parameter.requires_grad for parameter in model.parameters()):
             return model
-        # Of 1x1 convolutions on channels-last maps, and about speed alone.
-        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-        return DistributedDataParallel(model, find_unused_parameters=some_unused)
+        return DistributedDataParallel(model)
 
     def accumulate(self, model: nn.Module, *, last: bool) -> AbstractContextManager[None]:
         """While only a part of a batch is learnt: gradients are exchanged with the last one."""
@@ -119,11 +111,11 @@ def crew_of(device: str) -> Iterator[Crew]:
         InputError: for a device that is not there.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" and world > 1 else device
-    find_device(own)
     if world == 1:
-        yield Crew(device=own)
+        yield Crew(device=device)
         return
+    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
+    find_device(own)
     if own.startswith("cuda"):
         torch.cuda.set_device(own)
     options: dict[str, Any] = {"backend": "nccl" if own.startswith("cuda") else "gloo", "timeout": _PATIENCE}

@@ -6,8 +6,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -80,8 +79,7 @@ class RunLog:
         self._rates: list[tuple[int, float]] = []
         if not quiet:
             self._keep_until(finished)
-        with _written(folder / LOG_NAME):
-            self._file = open(os.devnull if quiet else folder / LOG_NAME, "a", encoding="utf-8")
+        self._file = open(os.devnull if quiet else folder / LOG_NAME, "a", encoding="utf-8")
         self._scalars = None if quiet else self._open_scalars(finished)
 
     # ---- what happens -------------------------------------------------------------------------------
@@ -114,24 +112,17 @@ class RunLog:
         self.out.flush()
 
     def flush(self) -> None:
-        """Bring the log to the disk: called before every checkpoint, which must not be ahead of it.
-
-        Raises:
-            DataError: when it cannot be written (a full disk).
-        """
-        with _written(self.folder / LOG_NAME):
-            self._file.flush()
-            os.fsync(self._file.fileno())
+        """Bring the log to the disk: called before every checkpoint, which must not be ahead of it."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """End the line and the files; what counts of them was flushed, so nothing more is said of a full disk."""
+        """End the line and the files."""
         if self.live:
             self.out.write("\n")
-        with suppress(OSError):
-            self._file.close()
+        self._file.close()
         if self._scalars is not None:
-            with suppress(OSError):
-                self._scalars.close()
+            self._scalars.close()
 
     # ---- the line -----------------------------------------------------------------------------------
 
@@ -156,15 +147,13 @@ class RunLog:
     # ---- the files ----------------------------------------------------------------------------------
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        with _written(self.folder / LOG_NAME):
-            self._file.write(json.dumps(record) + "\n")
+        self._file.write(json.dumps(record) + "\n")
 
     def _keep_until(self, finished: int) -> None:
         """Lines after the checkpoint will be written again; the average goes on from the last one kept."""
         path = self.folder / LOG_NAME
         kept = [record for record in read_log(path) if record["iteration"] <= finished] if path.exists() else []
-        with _written(path):
-            write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
         self.average = next((record["average"] for record in reversed(kept) if "average" in record), None)
         self.best = max((record[key] for record in kept for key in METRICS if key in record), default=None)
 
@@ -175,51 +164,21 @@ class RunLog:
             self.note(f"no curves for TensorBoard ({LOG_NAME} has the numbers): {error}")
             return None
         writer = load_extra("torch.utils.tensorboard.writer", "train").SummaryWriter
-        try:
-            scalars: ScalarWriter = writer(str(self.folder / "tensorboard"), purge_step=finished + 1)
-        except OSError as error:
-            self._give_up_scalars(error)
-            return None
+        scalars: ScalarWriter = writer(str(self.folder / "tensorboard"), purge_step=finished + 1)
         return scalars
 
     def _add_scalars(self, values: Mapping[str, float], iteration: int) -> None:
-        if self._scalars is None:
-            return
-        try:
-            for name, value in values.items():
+        for name, value in values.items():
+            if self._scalars is not None:
                 self._scalars.add_scalar(name, value, iteration)
-        except OSError as error:
-            self._give_up_scalars(error)
-
-    def _give_up_scalars(self, error: OSError) -> None:
-        """The training can do without them."""
-        self._scalars = None
-        self.note(f"no further curves for TensorBoard ({LOG_NAME} has the numbers): {error.strerror or error}")
 
     def draw_chart(self) -> None:
         """``chart.png``: loss and score over the steps, as Darknet draws them."""
-        with _written(self.folder / LOG_NAME):
-            self._file.flush()
+        self._file.flush()
         try:
             draw_chart(read_log(self.folder / LOG_NAME), self.folder / CHART_NAME, self.total)
         except MissingExtraError as error:
             self.note(f"no {CHART_NAME}: {error}")
-        except OSError as error:
-            self.note(f"no {CHART_NAME}: it cannot be written: {error.strerror or error}")
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """A context in which a file of the training is written.
-
-    Raises:
-        DataError: when that fails, with the cure.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}; the checkpoints are whole: make room, "
-                        "then go on with --resume") from None
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:

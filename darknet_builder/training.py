@@ -34,15 +34,15 @@ from darknet_builder.checkpoints import (
     save_checkpoint,
 )
 from darknet_builder.classifier_data import ClassifierRule
-from darknet_builder.errors import DarknetError, InputError, WeightsError
+from darknet_builder.errors import InputError
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.losses import LossMaps, LossReport, network_loss
 from darknet_builder.network import Network
-from darknet_builder.parameter_groups import clip_weights, freeze, freeze_norms, make_optimizer
+from darknet_builder.parameter_groups import clip_weights, freeze, make_optimizer
 from darknet_builder.processes import Crew
 from darknet_builder.run_log import RunLog, StepReport
 from darknet_builder.schedules import make_scheduler, rate_at
-from darknet_builder.training_data import Batch, LabelledImages, SampleRule, Share, StepPlan, batches, make_loader
+from darknet_builder.training_data import Batch, LabelledImages, SampleRule, Share, StepPlan, make_loader
 from darknet_builder.training_settings import TrainSettings, check_settings, prepare_output
 from darknet_builder.weights import save_weights
 
@@ -130,15 +130,8 @@ class Trainer:
         self._trained: list[bool] = []
         self.log = RunLog(settings.output, out, total=self.total, finished=self.finished, quiet=not self.crew.leads)
         if settings.resume:
-            self.log.note(self._where_it_goes_on())
-
-    def _where_it_goes_on(self) -> str:
-        if not self.finished:
-            return f"{self.settings.output}: no checkpoint yet: beginning at step 0"
-        if self.finished >= self.total:
-            return (f"nothing to do: {self.finished} steps are done, and max_batches={self.total}; with more "
-                    "(--max-batches) the training goes on")
-        return f"going on after step {self.finished}"
+            self.log.note(f"going on after step {self.finished}" if self.finished else
+                          f"{settings.output}: no checkpoint yet: beginning at step 0")
 
     # ---- the loop -----------------------------------------------------------------------------------
 
@@ -171,8 +164,9 @@ class Trainer:
         return Outcome(self.finished, self.finished < self.total, self.best, last)
 
     def _batches(self) -> Iterator[Batch]:
-        return batches(make_loader(self.images, self._plan(), workers=self.settings.workers,
-                                   pinned=self.device.type == "cuda"))
+        loader = make_loader(self.images, self._plan(), workers=self.settings.workers,
+                             pinned=self.device.type == "cuda")
+        return iter(loader)
 
     def _plan(self) -> StepPlan:
         return StepPlan(len(self.images), self.network, sample_rule(self.network), seed=self.settings.seed,
@@ -203,13 +197,9 @@ class Trainer:
     def _freeze(self) -> None:
         """Who learns in this step; the exchange of gradients must know when that changes."""
         freeze(self.network, self.finished)
-        if self.settings.freeze_norms:
-            freeze_norms(self.network)
         trained = [parameter.requires_grad for parameter in self.network.parameters()]
         if trained != self._trained:
-            model = LossMaps(self.network)
-            self.model = self.crew.wrap(model, some_unused=model.passes_some_by)
-            self._trained = trained
+            self.model, self._trained = self.crew.wrap(LossMaps(self.network)), trained
 
     def _learn(self, batch: Batch, seen: int) -> LossReport:
         """Forward and backward of one part of a batch."""
@@ -252,11 +242,7 @@ class Trainer:
         if not self.crew.leads:
             return None
         if self.validate is not None and self._is_due_for_validation():
-            try:
-                score = self._score(self.validate)
-            except DarknetError:  # an image that cannot be read: what was learnt is not to be lost with it
-                self._save()
-                raise
+            score = self._score(self.validate)
         period = _WEIGHTS_PERIOD if self.total < _LONG_TRAINING else _LONG_TRAINING
         if self.finished % period == 0:
             self._write_weights(str(self.finished))
@@ -303,10 +289,7 @@ class Trainer:
         if not self.crew.leads:
             return
         self.network.header = self._header()
-        try:
-            save_weights(self.network, self.settings.output / f"{self.settings.name}_{suffix}.weights")
-        except WeightsError as error:
-            raise WeightsError(f"{error}; the checkpoints are whole: make room, then go on with --resume") from None
+        save_weights(self.network, self.settings.output / f"{self.settings.name}_{suffix}.weights")
 
     def _header(self) -> WeightsHeader:
         return WeightsHeader(0, 2, self.network.header.revision, self.finished * self.net_options.batch)
@@ -327,8 +310,7 @@ class Trainer:
     def _facts(self) -> dict[str, Any]:
         rates = [f"{rate.pattern}={rate.factor}" for rate in self.settings.rates]
         return {"seed": self.settings.seed, "precision": self.settings.precision,
-                "number_of_training_images": len(self.images), "rates": rates,
-                "frozen_norms": self.settings.freeze_norms}
+                "number_of_training_images": len(self.images), "rates": rates}
 
     def _newest_checkpoint(self) -> dict[str, Any] | None:
         paths = list_checkpoints(self.settings.output)

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from darknet_builder.augmentation import Sample
 from darknet_builder.datasets import ImageSet
-from darknet_builder.errors import CfgError, DarknetError, DataError
+from darknet_builder.errors import CfgError, DataError
 from darknet_builder.images import load_opencv, read_image
 from darknet_builder.layers.heads import AugmentOptions
 from darknet_builder.losses.base import Targets
@@ -224,36 +224,20 @@ def _check_division(network: Network, world: int) -> None:
                        f"shared evenly by {world} processes; start another number of them, or change subdivisions=")
 
 
-class TrainingSamples(Dataset["tuple[Sample, int] | DarknetError"]):
-    """Draw -> augmented sample, or what is wrong with its image; what the workers run."""
+class TrainingSamples(Dataset[tuple[Sample, int]]):
+    """Draw -> augmented sample; what the workers run."""
 
     def __init__(self, images: LabelledImages, rule: SampleRule, seed: int) -> None:
         self.images, self.rule, self.seed = images, rule, seed
 
-    def __getitem__(self, draw: Draw) -> tuple[Sample, int] | DarknetError:
-        try:
-            return self.make(draw)
-        except DarknetError as error:  # raised in a worker, it would come with that one's traceback
-            return error
-
-    def make(self, draw: Draw) -> tuple[Sample, int]:
-        """The sample, and which image it is of.
-
-        Raises:
-            DarknetError: for an image that cannot be read.
-        """
+    def __getitem__(self, draw: Draw) -> tuple[Sample, int]:
         random = np.random.default_rng((self.seed, _SAMPLE, draw.position))
         sources = [self.images.sample(index) for index in draw.indices]
         return self.rule.make(random, sources, draw.net_size), draw.indices[0]
 
 
-def collate(made: Sequence[tuple[Sample, int] | DarknetError]) -> Batch | DarknetError:
-    """Samples of one size -> a batch, or the first error among them."""
-    samples = []
-    for entry in made:
-        if isinstance(entry, DarknetError):
-            return entry
-        samples.append(entry)
+def collate(samples: Sequence[tuple[Sample, int]]) -> Batch:
+    """Samples of one size -> a batch."""
     shares = [sample.shares for sample, _ in samples if sample.shares is not None]
     return Batch(torch.from_numpy(np.stack([sample.image for sample, _ in samples])),
                  tuple(torch.from_numpy(np.ascontiguousarray(sample.boxes)) for sample, _ in samples),
@@ -261,25 +245,13 @@ def collate(made: Sequence[tuple[Sample, int] | DarknetError]) -> Batch | Darkne
 
 
 def make_loader(images: LabelledImages, plan: StepPlan, *, workers: int, pinned: bool = False
-                ) -> DataLoader[tuple[Sample, int] | DarknetError]:
-    """The plan's batches in order, made ahead by ``workers`` processes (0: by this one); see ``batches``."""
+                ) -> DataLoader[tuple[Sample, int]]:
+    """The plan's batches in order, made ahead by ``workers`` processes (0: by this one)."""
     samples = TrainingSamples(images, plan.rule, plan.seed)
     # Its own generator: the loader must not advance torch's, whose state is part of a checkpoint.
     return DataLoader(samples, batch_sampler=plan, num_workers=workers, collate_fn=collate, pin_memory=pinned,
                       worker_init_fn=_start_worker, generator=torch.Generator().manual_seed(plan.seed),
                       prefetch_factor=4 if workers else None)
-
-
-def batches(loader: DataLoader[tuple[Sample, int] | DarknetError]) -> Iterator[Batch]:
-    """What a loader makes.
-
-    Raises:
-        DarknetError: for an image that cannot be read.
-    """
-    for made in loader:
-        if isinstance(made, DarknetError):
-            raise made
-        yield made
 
 
 def _start_worker(number: int) -> None:

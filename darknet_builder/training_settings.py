@@ -37,7 +37,6 @@ class TrainSettings:
         save_every: steps between checkpoints.
         keep: how many of them stay.
         rates: the user's own factors of the learning rate.
-        freeze_norms: batch norms keep their statistics, scales and biases.
         resume: go on from the newest checkpoint in ``output``.
         overwrite: remove what an earlier training left in ``output``.
     """
@@ -52,7 +51,6 @@ class TrainSettings:
     save_every: int = 100
     keep: int = 3
     rates: tuple[RatePattern, ...] = ()
-    freeze_norms: bool = False
     resume: bool = False
     overwrite: bool = False
 

@@ -177,12 +177,3 @@ def test_adapt_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert cli.main(["adapt-cfg", str(source), "--classes", "2", "--anchors", wrong, "--output",
                          str(tmp_path / "x.cfg")]) == 2
         assert f"--anchors {wrong}: expected" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("burn_in, kept", [(4000, 70), (71, 70), (70, 70), (5, 5), (0, 0)])
-def test_a_long_burn_in_becomes_short(burn_in: int, kept: int) -> None:
-    """It would take most of a short training: a tenth at most."""
-    text = TWO_HEADS.replace("[net]", f"[net]\nburn_in={burn_in}", 1)
-    edited = adapt_cfg(text, parse_cfg(text), Adaptation(2, None, 700))
-    assert build_network(edited.text()).options.schedule.burn_in == kept
-    assert (f"line 3: [net] burn_in=70, was {burn_in}" in edited.changes) == (burn_in != kept)

@@ -72,17 +72,15 @@ class _Bomb:
         return exec, ("raise SystemExit('it ran')",)
 
 
-@pytest.mark.parametrize("content", ["bomb", "text", "empty", "half", "most", "all but a byte"])
+@pytest.mark.parametrize("content", ["bomb", "text", "empty", "cut"])
 def test_what_is_no_checkpoint(tmp_path: Path, content: str) -> None:
-    """Nothing in a file is ever run. Where a file is cut off decides which error torch meets first."""
+    """Nothing in a file is ever run."""
     path = tmp_path / "checkpoint_0000001.pt"
-    save_checkpoint(path, _state(large=torch.zeros(20_000)))
+    save_checkpoint(path, _state())
     if content == "bomb":
         torch.save({"network": _Bomb(), "cfg": []}, path)
     else:
-        whole = path.read_bytes()
-        path.write_bytes({"text": b"hello", "empty": b"", "half": whole[:len(whole) // 2], "most": whole[:-200],
-                          "all but a byte": whole[:-1]}[content])
+        path.write_bytes({"text": b"hello", "empty": b"", "cut": path.read_bytes()[:-200]}[content])
     with pytest.raises(WeightsError, match="is no checkpoint, or a damaged one; remove it to go on from an older one"):
         load_checkpoint(path)
 

@@ -168,7 +168,6 @@ def test_everything_frozen() -> None:
     ({"second": "stopbackward=2"}, [{0, 1}, {0, 1}, set()]),
     ({"second": "onlyforward=1"}, [{1}, {1}, {1}]),
     ({"first": "train_only_bn=1"}, [{0}, {0}, {0}]),
-    ({"third": "train_only_bn=1"}, [{0, 1, 2}, {0, 1, 2}, {0, 1, 2}]),
     ({"first": "dont_update=2"}, [{0}, {0}, set()]),
     ({"net": "burn_in=1", "first": "burnin_update=3"}, [{0}, {0}, set()]),
     ({"net": "burn_in=2", "fourth": "burnin_update=1"}, [{3}, set(), set()]),

@@ -63,10 +63,10 @@ def words_for(folder: Path, name: str) -> list[str]:
             "--output", str(folder / name), *TRAINING]
 
 
-def assert_same_training(folder: Path, name: str, single: str = "one") -> None:
+def assert_same_training(folder: Path, name: str) -> None:
     """Equal losses and weights, but for the order in which floats are added."""
     two, one = ([record for record in read_log(folder / run / "log.jsonl") if "loss" in record]
-                for run in (name, single))
+                for run in (name, "one"))
     assert [record["iteration"] for record in two] == [record["iteration"] for record in one] == [*range(1, 13)]
     for ours, theirs in zip(two, one, strict=True):
         for key in ("iou", "objectness", "classes", "box", "count", "rate"):
@@ -75,7 +75,7 @@ def assert_same_training(folder: Path, name: str, single: str = "one") -> None:
         # What Darknet prints has the mean overlap of a part's positives in it, and the parts are others here: the
         # more of the rest is learnt, the more that counts.
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-3)
-    first, second = (load_checkpoint(list_checkpoints(folder / run)[-1])["network"] for run in (single, name))
+    first, second = (load_checkpoint(list_checkpoints(folder / run)[-1])["network"] for run in ("one", name))
     for key, tensor in first.items():
         assert torch.allclose(tensor, second[key], rtol=1e-5, atol=1e-7), key
 
@@ -111,34 +111,6 @@ def test_two_processes_killed_and_resumed(folder: Path) -> None:
     assert status == 0, err
     assert out.count("going on after step") == 1 and "going on after step 0" not in out
     assert_same_training(folder, "killed")
-
-
-@pytest.mark.slow
-def test_two_processes_with_frozen_norms_give_the_losses_of_one(folder: Path) -> None:
-    """With batch norms, as long as they are frozen: the same curve of every part of the loss, within float noise."""
-    (folder / "normed.cfg").write_text(TINY_CFG.replace("[dropout]\nprobability=.3\n", "").replace(
-        "subdivisions=2", "subdivisions=1"))
-    words = ["--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(folder / "normed.cfg"), "--workers", "0",
-             "--freeze-norms", *TRAINING]
-    for name, run in (("normed-one", run_one), ("normed-two", run_two)):
-        status, _, err = run("train.py", *words, "--output", str(folder / name))
-        assert status == 0, err
-    assert_same_training(folder, "normed-two", "normed-one")
-
-
-@pytest.mark.slow
-def test_two_processes_where_some_layers_learn_nothing(folder: Path) -> None:
-    """Behind onlyforward the gradient ends: nobody waits for those that get none."""
-    text = (folder / "tiny.cfg").read_text()
-    second = text.index("[convolutional]", text.index("[convolutional]") + 1)
-    partly = text[:second] + text[second:].replace("filters=16", "filters=16\nonlyforward=1", 1)
-    (folder / "partly.cfg").write_text(partly)
-    words = ["--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(folder / "partly.cfg"), "--workers", "0",
-             *TRAINING]
-    for name, run in (("partly-one", run_one), ("partly-two", run_two)):
-        status, _, err = run("train.py", *words, "--output", str(folder / name))
-        assert status == 0, err
-    assert_same_training(folder, "partly-two", "partly-one")
 
 
 # ---- lists --------------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def test_logged_numbers(folder: Path) -> None:
 def test_workers_change_nothing(folder: Path) -> None:
     """Samples follow from the seed and their place, whoever prepares them."""
     command = ["train", "--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(folder / "tiny.cfg"),
-               "--max-batches", "5", "--eval-every", "0"]
+               "--max-batches", "3", "--eval-every", "0"]
     losses = []
     for workers in (0, 2):
         output = folder / f"workers-{workers}"
@@ -147,8 +147,8 @@ def test_used_folder_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]
         capsys, *words, str(folder / "whole"))
     output = folder / "twice"
     for options in ([], ["--overwrite"]):
-        assert cli.main(["train", *words, str(output), "--max-batches", "5", *options]) == 0
-    assert [record["iteration"] for record in read_log(output / "log.jsonl") if "loss" in record] == [1, 2, 3, 4, 5]
+        assert cli.main(["train", *words, str(output), "--max-batches", "2", *options]) == 0
+    assert [record["iteration"] for record in read_log(output / "log.jsonl") if "loss" in record] == [1, 2]
 
 
 @pytest.mark.parametrize("change, message", [
@@ -228,7 +228,7 @@ def test_one_image_is_enough(scenes: Path) -> None:
     """A list with one image trains: every sample shows it."""
     (scenes / "scenes" / "train.txt").write_text("images/train/000000.jpg\n")
     assert cli.main(["train", "--data", str(scenes / "scenes" / "scenes.data"), "--cfg", str(scenes / "tiny.cfg"),
-                     "--output", str(scenes / "run"), "--max-batches", "5", "--workers", "0"]) == 0
+                     "--output", str(scenes / "run"), "--max-batches", "2", "--workers", "0"]) == 0
 
 
 def test_show_samples(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,35 +239,3 @@ def test_show_samples(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                      "--show-samples", str(target)]) == 0
     assert target.read_bytes().startswith(b"\x89PNG")
     assert not (scenes / "run").exists()
-
-
-@pytest.mark.parametrize("words, message", [
-    (("--seed", "-1"), "-1 is no seed: expected a whole number from 0 to 9223372036854775807"),
-    (("--seed", "9" * 23), f"{'9' * 23} is no seed: expected a whole number from 0 to 9223372036854775807"),
-    (("--eval-every", "-5"), "--eval-every -5: expected 0 or more"),
-    (("--save-every", "0"), "--save-every 0: expected 1 or more"),
-    (("--device", "nowhere"), "device 'nowhere' cannot be used here"),
-])
-def test_numbers_out_of_range(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, str],
-                              message: str) -> None:
-    """One line, with the option's own name."""
-    command = ["train", "--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(folder / "tiny.cfg"), "--output",
-               str(tmp_path / "out"), *words]
-    try:
-        status = cli.main(command)
-    except SystemExit as error:  # argparse's own
-        status = int(str(error.code))
-    said = capsys.readouterr().err
-    assert status == 2 and message in said and "Traceback" not in said
-
-
-def test_a_burn_in_that_never_ends_is_said(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The rate would never be what the cfg says."""
-    for steps, burn_in, text in ((4, 4, "does not end before max_batches=4: the rate never reaches learning_rate="),
-                                 (20, 15, "does not end before the first of steps=15: the rate never")):
-        cfg = tmp_path / "slow.cfg"
-        cfg.write_text((folder / "tiny.cfg").read_text().replace("burn_in=4", f"burn_in={burn_in}"))
-        command = ["train", "--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(cfg), "--max-batches",
-                   str(steps), "--show-samples", str(tmp_path / "samples.png")]
-        assert cli.main(command) == 0
-        assert f"slow.cfg:13: [net] burn_in={burn_in}: {text}" in capsys.readouterr().err

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import io
 from pathlib import Path
 
 import pytest
 import torch
 
-from darknet_builder import devices, run_log
+from darknet_builder import devices
 from darknet_builder.augmentation import Sample
 from darknet_builder.averaging import WeightAverage
 from darknet_builder.devices import computes_bfloat16
-from darknet_builder.checkpoints import list_checkpoints
-from darknet_builder.errors import DataError, ImageError, InputError
+from darknet_builder.errors import DataError, InputError
 from darknet_builder.losses import Targets, loss_inputs, network_loss
 from darknet_builder.network import Network, build_network
 from darknet_builder.parameter_groups import RatePattern
-from darknet_builder.run_log import RunLog, duration, read_log
+from darknet_builder.run_log import duration, read_log
 from darknet_builder.scenes import draw_scene
 from darknet_builder.training import Score, Trainer
 from darknet_builder.training_settings import TrainSettings
@@ -184,98 +182,3 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_duration() -> None:
     """As a person says it."""
     assert [duration(seconds) for seconds in (12, 200, 7500)] == ["12s", "3m 20s", "2h 05m"]
-
-
-# ---- frozen norms -------------------------------------------------------------------------------------
-
-
-def test_frozen_norms_stay_as_they_are(tmp_path: Path) -> None:
-    """Statistics, scales and biases; the rest learns."""
-    before = build_network(STILL_CFG)
-    torch.manual_seed(0)
-    start = {name: tensor.clone() for name, tensor in build_network(STILL_CFG).state_dict().items()}
-    network, _ = _train(tmp_path, STILL_CFG, freeze_norms=True)
-    norms = {name for name in start if ".norm." in name}
-    assert len(norms) >= 8 and before.state_dict().keys() == start.keys()
-    for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, start[name]) == (name in norms), name
-
-
-# ---- what goes wrong around it ------------------------------------------------------------------------
-
-
-class _Full:
-    """A file on a full disk."""
-
-    def fail(self, *args: object) -> int:
-        """Nothing can be written, not even what stands in a buffer."""
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    write = flush = close = fail
-
-
-def test_a_full_disk_stops_the_log_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And closing it says nothing more."""
-    log = RunLog(tmp_path, io.StringIO(), total=2)
-    log._file.close()
-    monkeypatch.setattr(log, "_file", _Full())
-    for act in (lambda: log.validation(1, "map", .5, {}), log.flush, log.draw_chart):
-        with pytest.raises(DataError) as error:
-            act()
-        assert str(error.value) == (f"{tmp_path / 'log.jsonl'}: cannot be written: No space left on device; the "
-                                    "checkpoints are whole: make room, then go on with --resume")
-    log.close()
-
-
-def test_chart_and_curves_can_be_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A note, and the training goes on."""
-    out = io.StringIO()
-    log = RunLog(tmp_path, out, total=2)
-
-    def fail(*args: object, **more: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(run_log, "draw_chart", fail)
-    monkeypatch.setattr(log._scalars, "add_scalar", fail)
-    log.validation(1, "map", .5, {})
-    log.validation(2, "map", .6, {})
-    log.draw_chart()
-    log.close()
-    lines = out.getvalue().splitlines()
-    assert lines.count("no further curves for TensorBoard (log.jsonl has the numbers): No space left on device") == 1
-    assert "no chart.png: it cannot be written: No space left on device" in lines
-    assert [record["map"] for record in read_log(tmp_path / "log.jsonl")] == [.5, .6]
-
-
-def test_a_broken_validation_loses_nothing(tmp_path: Path) -> None:
-    """What was learnt until then is saved first."""
-    def fail(network: Network) -> Score:
-        raise ImageError("bad.jpg: is no image")
-    network = build_network(STILL_CFG)
-    settings = TrainSettings(tmp_path, name="t", eval_every=3)
-    with pytest.raises(ImageError):
-        Trainer(network, Scenes(), settings, out=io.StringIO(), validate=fail).run()
-    assert [path.name for path in list_checkpoints(tmp_path)][-1] == "checkpoint_0000003.pt"
-
-
-def test_unreadable_images_come_as_they_are(tmp_path: Path) -> None:
-    """Whoever prepares them: no traceback of a worker around the line."""
-    class Broken(Scenes):
-        """One image cannot be read."""
-
-        def sample(self, index: int) -> Sample:
-            """All but one."""
-            if index == 2:
-                raise ImageError("scene 2: is no image")
-            return super().sample(index)
-    for workers in (0, 1):
-        settings = TrainSettings(tmp_path / str(workers), workers=workers)
-        with pytest.raises(ImageError, match="^scene 2: is no image$"):
-            Trainer(build_network(STILL_CFG), Broken(), settings, out=io.StringIO()).run()
-
-
-def test_a_finished_training_is_not_said_to_go_on(tmp_path: Path) -> None:
-    """--resume with fewer steps than are done."""
-    _train(tmp_path, STILL_CFG, 3)
-    _, said = _train(tmp_path, STILL_CFG, 2, resume=True)
-    assert said == ("nothing to do: 3 steps are done, and max_batches=2; with more (--max-batches) the training goes "
-                    "on\n")

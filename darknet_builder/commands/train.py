@@ -75,12 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
     parser.add_argument("--overwrite", action="store_true", help="remove the training that is in --output")
     rules = parser.add_argument_group("training")
-    rules.add_argument("--max-batches", type=int, metavar="N",
-                       help="steps, instead of the cfg's max_batches=; steps= and burn_in= stay")
+    rules.add_argument("--max-batches", type=int, metavar="N", help="steps, instead of the cfg's max_batches=")
     rules.add_argument("--init", action="append", default=[], metavar="[SECTION=]METHOD", help="see below")
     rules.add_argument("--lr", action="append", default=[], metavar="PATTERN=FACTOR", help="see below")
-    rules.add_argument("--freeze-norms", action="store_true",
-                       help="batch norms keep their statistics, scales and biases")
     add_seed(rules, "everything drawn")
     add_dialect(rules)
     add_skip_bad_labels(rules)
@@ -103,7 +100,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     """Train; returns 0, or 130 after Ctrl-C."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     if args.threads is not None:
-        torch.set_num_threads(_at_least(1, "threads", args.threads))
+        torch.set_num_threads(_positive("threads", args.threads))
     torch.manual_seed(args.seed)
     network = _make_network(args)
     data = DataFile.read(args.data)
@@ -124,13 +121,11 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _settings(args: argparse.Namespace, device: str) -> TrainSettings:
-    eval_every = None if args.eval_every is None else _at_least(0, "eval-every", args.eval_every)
     return TrainSettings(output=Path(args.output), name=Path(args.cfg).stem, seed=args.seed, device=device,
-                         precision=args.precision, workers=_at_least(0, "workers", args.workers),
-                         eval_every=eval_every, save_every=_at_least(1, "save-every", args.save_every),
-                         keep=_at_least(1, "keep", args.keep),
-                         rates=tuple(RatePattern.parse(text) for text in args.lr), freeze_norms=args.freeze_norms,
-                         resume=args.resume, overwrite=args.overwrite)
+                         precision=args.precision, workers=args.workers, eval_every=args.eval_every,
+                         save_every=args.save_every, keep=args.keep,
+                         rates=tuple(RatePattern.parse(text) for text in args.lr), resume=args.resume,
+                         overwrite=args.overwrite)
 
 
 def _report(outcome: Outcome, score: str, args: argparse.Namespace, out: TextIO) -> int:
@@ -143,9 +138,9 @@ def _report(outcome: Outcome, score: str, args: argparse.Namespace, out: TextIO)
     return 0
 
 
-def _at_least(least: int, name: str, number: int) -> int:
-    if number < least:
-        raise InputError(f"--{name} {number}: expected {least} or more")
+def _positive(name: str, number: int) -> int:
+    if number < 1:
+        raise InputError(f"--{name} {number}: expected 1 or more")
     return number
 
 
@@ -155,12 +150,10 @@ def _at_least(least: int, name: str, number: int) -> int:
 def _make_network(args: argparse.Namespace) -> Network:
     blocks = parse_cfg(args.cfg)
     if args.max_batches is not None:
-        blocks[0] = _with_option(blocks[0], "max_batches", str(_at_least(1, "max-batches", args.max_batches)))
+        blocks[0] = _with_option(blocks[0], "max_batches", str(_positive("max-batches", args.max_batches)))
     if args.until is not None and args.weights is None:
         raise InputError(f"--until {args.until}: of which weights? give --weights FILE")
     network = build_network(blocks, dialect=args.dialect or noted_dialect(args.cfg))
-    if network.options.schedule.oddity:
-        network.blocks[0].warn(network.options.schedule.oddity, "burn_in")
     initialize(network, [InitRule.parse(text) for text in args.init])
     if args.weights is not None:
         load_weights(network, args.weights, until=args.until)
@@ -265,7 +258,7 @@ def sample_sheet(network: Network, images: LabelledImages, seed: int) -> np.ndar
     plan = StepPlan(len(images), network, rule, seed=seed, first=0, last=count)
     samples = TrainingSamples(images, rule, seed)
     # The first sample of different steps, so that batches with and without mosaic are to be seen.
-    tiles = [_with_boxes(samples.make(plan.draws(step)[0])[0], plan.size) for step in range(count)]
+    tiles = [_with_boxes(samples[plan.draws(step)[0]][0], plan.size) for step in range(count)]
     rows = [np.hstack(tiles[start:start + _SAMPLE_COLUMNS]) for start in range(0, count, _SAMPLE_COLUMNS)]
     return np.vstack(rows)
 

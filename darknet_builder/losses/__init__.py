@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from darknet_builder.errors import InputError
-from darknet_builder.layers.base import NETWORK_INPUT, Layer
+from darknet_builder.layers.base import Layer
 from darknet_builder.losses import classifier as _classifier  # noqa: F401  (importing a loss registers it)
 from darknet_builder.losses import detection as _detection  # noqa: F401
 from darknet_builder.losses import gaussian_yolo as _gaussian_yolo  # noqa: F401
@@ -107,20 +107,6 @@ class LossMaps(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, C, H, W) -> one map a loss."""
         return loss_inputs(self.network, x)
-
-    @property
-    def passes_some_by(self) -> bool:
-        """Whether parameters that learn get no gradient: no loss reads their layer, or ``onlyforward`` is between."""
-        layers = self.network.sequence()
-        waiting = [point.source for point in _points(self.network) if not point.layer.options.onlyforward]
-        reached: set[int] = set()
-        while waiting:
-            index = waiting.pop()
-            if index not in reached and index != NETWORK_INPUT and not layers[index].options.onlyforward:
-                reached.add(index)
-                waiting += layers[index].sources
-        return any(parameter.requires_grad for index, layer in enumerate(layers) if index not in reached
-                   for parameter in layer.parameters())
 
 
 def network_loss(network: Network, maps: Sequence[Tensor], targets: Targets, *, seen: int,
