@@ -11,6 +11,7 @@ from darknet_builder.output import STDOUT
 
 CFG_HELP = "the network: a .cfg, or the name of one that comes with the project (yolov4-tiny)"
 WEIGHTS_HELP = "its .weights, .safetensors or .pt file"
+_LARGEST_SEED = 2 ** 32 - 1
 _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
 
 
@@ -50,7 +51,14 @@ def add_skip_bad_labels(parser: argparse._ActionsContainer) -> None:
 
 def add_seed(parser: argparse._ActionsContainer, what: str) -> None:
     """``--seed``."""
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help=f"of {what} (default: %(default)s)")
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help=f"of {what} (default: %(default)s)")
+
+
+def _seed(text: str) -> int:
+    """NumPy's generators know no number below 0, and torch's none of more than 64 bits."""
+    if not (text.isdecimal() and int(text) <= _LARGEST_SEED):
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 0 to {_LARGEST_SEED}")
+    return int(text)
 
 
 def add_json(parser: argparse._ActionsContainer, what: str) -> None:

@@ -17,6 +17,8 @@ from darknet_builder.parser import Block
 _STEPS_PER_CLASS, _LEAST_STEPS = 2000, 6000
 """AlexeyAB's advice: 2000 steps a class, but not less than 6000, and the rate falls at 80% and 90% of them."""
 _FALLS = (.8, .9)
+_BURN_IN_PART = 10
+"""A burn-in longer than this part of the steps is cut to it: it would leave the falls nothing to fall from."""
 
 
 @dataclass(frozen=True)
@@ -136,3 +138,5 @@ def _adapt_schedule(edited: CfgText, net: Block, adaptation: Adaptation) -> None
         count = len(net.get("steps", "").split(","))
         falls = _FALLS if count == len(_FALLS) else [.8 + .2 * place / (count + 1) for place in range(count)]
         edited.set(net, "steps", ",".join(str(round(total * share)) for share in falls))
+    if net.get_int("burn_in", 0) * _BURN_IN_PART > total:
+        edited.set(net, "burn_in", str(max(1, total // _BURN_IN_PART)))

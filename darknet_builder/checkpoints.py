@@ -25,6 +25,7 @@ from darknet_builder.parser import Block
 
 FORMAT = 1
 BEST = "best.pt"
+MAKE_ROOM = "make room, then go on with --resume"
 _NAME = re.compile(r"checkpoint_(\d{7,})\.pt")
 _FREE_OPTIONS = ("max_batches",)
 """Options of [net] that may change when a training goes on."""
@@ -58,7 +59,7 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
             temporary.write_bytes(buffer.getbuffer())
     except OSError as error:
         raise WeightsError(f"{path}: the checkpoint cannot be written: {error.strerror}; those written before are "
-                           "whole: make room, then go on with --resume") from None
+                           f"whole: {MAKE_ROOM}") from None
 
 
 def prune_checkpoints(folder: str | Path, keep: int) -> None:
@@ -75,7 +76,8 @@ def load_checkpoint(path: str | Path) -> State:
         WeightsError: for a file that is none or cannot be read.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # Into memory first: a file that was cut makes torch seek before its beginning, which looks like a faulty disk.
+        state = torch.load(io.BytesIO(Path(path).read_bytes()), map_location="cpu", weights_only=True)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError):

@@ -8,6 +8,7 @@ from darknet_builder.layers.heads import AnchorHead
 from darknet_builder.network import Network
 from darknet_builder.options import NetOptions
 from darknet_builder.parser import Block
+from darknet_builder.schedules import check_burn_in
 
 _STRIDE = 32
 _SHARES = ("ignore_thresh", "truth_thresh", "jitter")
@@ -42,8 +43,8 @@ def _odd_schedule(net: Block, options: NetOptions) -> Iterator[str]:
     schedule = options.schedule
     if not 0 < schedule.learning_rate <= _HIGHEST_RATE:
         yield f"{net.where('learning_rate')}: expected a number above 0 and up to {_HIGHEST_RATE:g}"
-    if schedule.oddity:
-        yield f"{net.where('burn_in')}: {schedule.oddity}"
+    if burn_in := check_burn_in(net, schedule):
+        yield burn_in
     late = [step for step in schedule.steps if step >= schedule.max_batches > 0]
     if schedule.policy == "steps" and late:
         yield (f"{net.where('steps')}: the training ends before step {late[0]}, with "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, Adam, Optimizer
 
 from darknet_builder.errors import InputError, did_you_mean
-from darknet_builder.layers.base import Layer
+from darknet_builder.layers.base import CommonOptions, Layer
 from darknet_builder.network import Network
 
 _ALWAYS = 1
@@ -115,8 +115,9 @@ def frozen_layers(network: Network, finished: int) -> set[int]:
     """The layers that the next update leaves alone.
 
     ``stopbackward=1`` freezes a layer and all before it, with a larger number until so many updates are finished
-    (network_kernels.cu:268); ``onlyforward`` and ``train_only_bn`` a layer for good; ``dont_update=n`` for n updates;
-    ``burnin_update=k`` until k times ``burn_in`` (network_kernels.cu:390).
+    (network_kernels.cu:268); ``onlyforward`` a layer for good, ``train_only_bn`` a layer and all before it but for the
+    statistics of batch norms (parser.c, set_train_only_bn); ``dont_update=n`` for n updates; ``burnin_update=k`` until
+    k times ``burn_in`` (network_kernels.cu:390).
 
     Args:
         network: its layers' options.
@@ -125,20 +126,22 @@ def frozen_layers(network: Network, finished: int) -> set[int]:
     number, burn_in = finished + 1, network.options.schedule.burn_in
     resting = {index for index, layer in enumerate(network.sequence())
                if layer.options.dont_update >= number or layer.options.burnin_update * burn_in > number}
-    last = max((index for index, layer in enumerate(network.sequence()) if layer.options.stopbackward > finished),
-               default=-1)
+    last = _last_with(network, lambda options: options.stopbackward > finished)
     return _frozen_forever(network) | resting | set(range(last + 1))
 
 
-def freeze(network: Network, finished: int = 0) -> set[int]:
+def freeze(network: Network, finished: int = 0, *, norms: bool = False) -> set[int]:
     """Make autograd agree with ``frozen_layers``; to be called before each update, or once where nothing thaws.
 
     Frozen parameters get no gradient, so the optimiser passes them by. Behind ``onlyforward`` the gradient ends.
-    Batch norms go on using and gathering statistics, as Darknet's do.
+    Batch norms of frozen layers go on using and gathering the statistics of what they see, as Darknet's do; but before
+    a layer with ``stopbackward=1`` they use the stored ones (parser.c sets ``l.train = 0`` there). ``network.train()``
+    undoes that, so it comes before.
 
     Args:
-        network: to be changed.
+        network: to be changed, in training mode.
         finished: how many updates lie behind.
+        norms: freeze every batch norm: stored statistics, and neither scale nor bias learns.
 
     Returns:
         The frozen layers.
@@ -149,6 +152,13 @@ def freeze(network: Network, finished: int = 0) -> set[int]:
             layer.register_forward_hook(_detached)
     for index, _, parameter, _ in _parameters(network):
         parameter.requires_grad_(index not in frozen)
+    stored = len(network.layers) if norms else _last_with(network, lambda options: options.stopbackward == _ALWAYS)
+    for layer in network.sequence()[:max(stored, 0)]:
+        for module in layer.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+                if norms:
+                    module.requires_grad_(False)
     return frozen
 
 
@@ -162,11 +172,13 @@ def clip_weights(network: Network) -> None:
 
 
 def _frozen_forever(network: Network) -> set[int]:
-    layers = network.sequence()
-    last = max((index for index, layer in enumerate(layers) if layer.options.stopbackward == _ALWAYS), default=-1)
-    alone = {index for index, layer in enumerate(layers)
-             if layer.options.onlyforward or layer.options.train_only_bn}
-    return alone | set(range(last + 1))
+    last = _last_with(network, lambda options: options.stopbackward == _ALWAYS or options.train_only_bn)
+    return {index for index, layer in enumerate(network.sequence()) if layer.options.onlyforward or index <= last}
+
+
+def _last_with(network: Network, wanted: Callable[[CommonOptions], bool]) -> int:
+    """The index of the last layer with such options; -1 without any."""
+    return max((index for index, layer in enumerate(network.sequence()) if wanted(layer.options)), default=-1)
 
 
 def _parameters(network: Network) -> Iterator[tuple[int, str, nn.Parameter, bool]]:

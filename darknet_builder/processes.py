@@ -48,6 +48,8 @@ class Crew:
         """The model with gradients that are means over the processes."""
         if self.world == 1 or not any(parameter.requires_grad for parameter in model.parameters()):
             return model
+        for parameter in model.parameters():
+            _stride_gradient_as(parameter)
         return DistributedDataParallel(model)
 
     def accumulate(self, model: nn.Module, *, last: bool) -> AbstractContextManager[None]:
@@ -59,7 +61,7 @@ class Crew:
     def total(self, values: Tensor) -> Tensor:
         """Sum over the processes."""
         if self.world > 1:
-            values = values.clone()
+            values = values.to(self.device, copy=True)
             distributed.all_reduce(values)
         return values
 
@@ -100,6 +102,20 @@ class Crew:
         return cast("_T", made[0])
 
 
+def _stride_gradient_as(parameter: nn.Parameter) -> None:
+    """Let a gradient that lies in memory as its parameter does say so with the same strides.
+
+    Images in channels_last give kernels of one channel (depthwise) or one place (1 x 1) gradients whose strides differ
+    where the size is 1: the same places, but the exchange of gradients compares the strides, and warns.
+    """
+    def restride(gradient: Tensor) -> Tensor:
+        pairs = zip(gradient.shape, gradient.stride(), parameter.stride(), strict=True)
+        same = all(size == 1 or ours == theirs for size, ours, theirs in pairs)
+        return gradient.as_strided(gradient.shape, parameter.stride()) if same else gradient
+    if parameter.requires_grad:
+        parameter.register_hook(restride)
+
+
 @contextmanager
 def crew_of(device: str) -> Iterator[Crew]:
     """The crew that ``torchrun`` has started, by its environment; this process alone without one.
@@ -112,6 +128,7 @@ def crew_of(device: str) -> Iterator[Crew]:
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
+        find_device(device)
         yield Crew(device=device)
         return
     own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from darknet_builder.checkpoints import MAKE_ROOM
 from darknet_builder.errors import DataError, MissingExtraError
 from darknet_builder.extras import load_extra
 from darknet_builder.files import atomic_path, write_text
@@ -66,6 +69,10 @@ class RunLog:
         total: steps in all.
         finished: steps that lie behind; later lines of an older log are dropped.
         quiet: write nothing at all: of several processes one alone writes.
+
+    Raises:
+        DataError: here and later, when the log cannot be written (a full disk). Chart and curves can be done without:
+            a line says that they are not there.
     """
 
     def __init__(self, folder: Path, out: TextIO, *, total: int, finished: int = 0, quiet: bool = False) -> None:
@@ -77,9 +84,11 @@ class RunLog:
         self.best: float | None = None
         self._shown_at = 0.0
         self._rates: list[tuple[int, float]] = []
-        if not quiet:
-            self._keep_until(finished)
-        self._file = open(os.devnull if quiet else folder / LOG_NAME, "a", encoding="utf-8")
+        self._thread_hook = threading.excepthook
+        with self._needed():
+            if not quiet:
+                self._keep_until(finished)
+            self._file = open(os.devnull if quiet else folder / LOG_NAME, "a", encoding="utf-8")
         self._scalars = None if quiet else self._open_scalars(finished)
 
     # ---- what happens -------------------------------------------------------------------------------
@@ -113,16 +122,21 @@ class RunLog:
 
     def flush(self) -> None:
         """Bring the log to the disk: called before every checkpoint, which must not be ahead of it."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with self._needed():
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """End the line and the files."""
-        if self.live:
-            self.out.write("\n")
-        self._file.close()
-        if self._scalars is not None:
-            self._scalars.close()
+        """End the line and the files. What cannot be written any more was said before, or is in no checkpoint."""
+        with suppress(OSError):
+            if self.live:
+                self.out.write("\n")
+        with suppress(OSError):
+            self._file.close()
+        with suppress(OSError):
+            if self._scalars is not None:
+                self._scalars.close()
+        threading.excepthook = self._thread_hook
 
     # ---- the line -----------------------------------------------------------------------------------
 
@@ -147,7 +161,17 @@ class RunLog:
     # ---- the files ----------------------------------------------------------------------------------
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(record) + "\n")
+        with self._needed():
+            self._file.write(json.dumps(record) + "\n")
+
+    @contextmanager
+    def _needed(self) -> Iterator[None]:
+        """What a training cannot go on without."""
+        try:
+            yield
+        except OSError as error:
+            raise DataError(f"{self.folder / LOG_NAME}: cannot be written: {error.strerror or error}; {MAKE_ROOM}"
+                            ) from None
 
     def _keep_until(self, finished: int) -> None:
         """Lines after the checkpoint will be written again; the average goes on from the last one kept."""
@@ -164,21 +188,42 @@ class RunLog:
             self.note(f"no curves for TensorBoard ({LOG_NAME} has the numbers): {error}")
             return None
         writer = load_extra("torch.utils.tensorboard.writer", "train").SummaryWriter
-        scalars: ScalarWriter = writer(str(self.folder / "tensorboard"), purge_step=finished + 1)
+        threading.excepthook = self._on_thread_failure
+        try:
+            scalars: ScalarWriter = writer(str(self.folder / "tensorboard"), purge_step=finished + 1)
+        except OSError as error:
+            self._note_no_curves(error)
+            return None
         return scalars
 
     def _add_scalars(self, values: Mapping[str, float], iteration: int) -> None:
-        for name, value in values.items():
-            if self._scalars is not None:
-                self._scalars.add_scalar(name, value, iteration)
+        try:
+            for name, value in values.items():
+                if self._scalars is not None:
+                    self._scalars.add_scalar(name, value, iteration)
+        except OSError as error:
+            self._note_no_curves(error)
+            self._scalars = None
+
+    def _note_no_curves(self, error: OSError) -> None:
+        self.note(f"no more curves for TensorBoard ({LOG_NAME} has the numbers): {error.strerror or error}")
+
+    def _on_thread_failure(self, failure: threading.ExceptHookArgs) -> None:
+        """TensorBoard writes in a thread of its own, whose failure is said with the next point, not by a traceback."""
+        own = type(failure.thread).__module__.startswith("tensorboard.")
+        if not (own and isinstance(failure.exc_value, OSError)):
+            self._thread_hook(failure)
 
     def draw_chart(self) -> None:
         """``chart.png``: loss and score over the steps, as Darknet draws them."""
-        self._file.flush()
+        with self._needed():
+            self._file.flush()
         try:
             draw_chart(read_log(self.folder / LOG_NAME), self.folder / CHART_NAME, self.total)
         except MissingExtraError as error:
             self.note(f"no {CHART_NAME}: {error}")
+        except OSError as error:
+            self.note(f"no {CHART_NAME}: {error.strerror or error}")
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:

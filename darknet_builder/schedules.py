@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
 from darknet_builder.errors import InputError
 from darknet_builder.options import Schedule
+from darknet_builder.parser import Block
 
 RATE_SCALE = "rate_scale"
 """The key of an optimiser's group by which its rate is multiplied; 1 where it is missing."""
@@ -41,6 +42,22 @@ def rate_at(schedule: Schedule, number: int, *, seed: int = 0) -> float:
     if schedule.policy == "random":
         return schedule.learning_rate * math.pow(_draw(seed, number), schedule.power)
     return _POLICIES[schedule.policy](schedule, number)
+
+
+def check_burn_in(net: Block, schedule: Schedule) -> str:
+    """One located line where the burn-in is too long for the training; an empty one where all is well.
+
+    Args:
+        net: the section [net].
+        schedule: what it says.
+    """
+    falls = [step for step in schedule.steps if step > 0] if schedule.policy == "steps" else []
+    first_fall = min(falls, default=schedule.burn_in + 1)
+    for key, reached, end in (("max_batches", schedule.burn_in <= schedule.max_batches, schedule.max_batches),
+                              ("steps", schedule.burn_in < first_fall, first_fall)):
+        if schedule.max_batches and schedule.burn_in and not reached:
+            return (f"{net.where('burn_in')}: does not end before {key}={end}: the rate never reaches learning_rate=")
+    return ""
 
 
 def _constant(schedule: Schedule, number: int) -> float:

@@ -8,12 +8,9 @@ A step is Darknet's: ``batch`` images in ``subdivisions`` parts, whose gradients
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from types import FrameType
 from typing import Any, TextIO
 
 import torch
@@ -23,6 +20,7 @@ from darknet_builder.augmentation import AugmentRule
 from darknet_builder.averaging import WeightAverage
 from darknet_builder.checkpoints import (
     BEST,
+    MAKE_ROOM,
     check_same_cfg,
     check_same_run,
     checkpoint_path,
@@ -34,15 +32,17 @@ from darknet_builder.checkpoints import (
     save_checkpoint,
 )
 from darknet_builder.classifier_data import ClassifierRule
-from darknet_builder.errors import InputError
+from darknet_builder.errors import DarknetError, InputError, WeightsError
+from darknet_builder.interruption import interruptible
 from darknet_builder.layers.base import WeightsHeader
-from darknet_builder.losses import LossMaps, LossReport, network_loss
+from darknet_builder.losses import LossMaps, LossReport, network_loss, reached_layers
 from darknet_builder.network import Network
 from darknet_builder.parameter_groups import clip_weights, freeze, make_optimizer
 from darknet_builder.processes import Crew
 from darknet_builder.run_log import RunLog, StepReport
 from darknet_builder.schedules import make_scheduler, rate_at
-from darknet_builder.training_data import Batch, LabelledImages, SampleRule, Share, StepPlan, make_loader
+from darknet_builder.step_totals import summarize_step
+from darknet_builder.training_data import Batch, LabelledImages, SampleRule, Share, StepPlan, load_batches
 from darknet_builder.training_settings import TrainSettings, check_settings, prepare_output
 from darknet_builder.weights import save_weights
 
@@ -50,6 +50,7 @@ _WEIGHTS_PERIOD = 1000
 _LONG_TRAINING = 10000
 """Trainings of so many steps and more keep their weights every so many steps only (detector.c:372)."""
 _SHOWN_PATHS = 8
+_LEARNING = "learning"
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class Trainer:
         self.net_options = network.options
         self.total = network.options.schedule.max_batches
         self.finished = 0
+        self.validated = 0
         self.best: float | None = None
         network.to(self.device)
         self.model: nn.Module = LossMaps(network)
@@ -127,11 +129,19 @@ class Trainer:
         self.crew.wait()
         if settings.resume:
             self._restore()
+        layers = network.sequence()
+        self._reached = {parameter for index in reached_layers(network) for parameter in layers[index].parameters()}
         self._trained: list[bool] = []
         self.log = RunLog(settings.output, out, total=self.total, finished=self.finished, quiet=not self.crew.leads)
         if settings.resume:
-            self.log.note(f"going on after step {self.finished}" if self.finished else
-                          f"{settings.output}: no checkpoint yet: beginning at step 0")
+            self.log.note(self._where_it_goes_on())
+
+    def _where_it_goes_on(self) -> str:
+        if not self.finished:
+            return f"{self.settings.output}: no checkpoint yet: beginning at step 0"
+        if self.finished < self.total:
+            return f"going on after step {self.finished}"
+        return f"nothing to do: {self.finished} steps are done, and max_batches={self.total}"
 
     # ---- the loop -----------------------------------------------------------------------------------
 
@@ -144,10 +154,12 @@ class Trainer:
         """
         last: float | None = None
         try:
-            with _interruptible() as interrupted:
+            with interruptible() as interrupted:
                 batches = self._batches()
                 if not self.finished:
                     self._save()
+                elif self.finished <= self.total:
+                    last = self._validate()  # where the training ended between a checkpoint and its validation
                 stop = False
                 while self.finished < self.total and not stop:
                     self.log.step(self._step(batches))
@@ -157,16 +169,15 @@ class Trainer:
                     self._save()
             if self.finished == self.total:
                 self._write_weights("final")
-            if self.crew.leads:
+            if self.crew.leads and self.finished <= self.total:
                 self.log.draw_chart()
         finally:
             self.log.close()
         return Outcome(self.finished, self.finished < self.total, self.best, last)
 
     def _batches(self) -> Iterator[Batch]:
-        loader = make_loader(self.images, self._plan(), workers=self.settings.workers,
-                             pinned=self.device.type == "cuda")
-        return iter(loader)
+        return load_batches(self.images, self._plan(), workers=self.settings.workers,
+                            pinned=self.device.type == "cuda")
 
     def _plan(self) -> StepPlan:
         return StepPlan(len(self.images), self.network, sample_rule(self.network), seed=self.settings.seed,
@@ -192,11 +203,14 @@ class Trainer:
         if self.average.update(self.finished):
             self.log.note(f"{self.finished}/{self.total}: the average of the weights has taken their place")
         seconds = time.perf_counter() - started
-        return _summarize(reports, self.finished, rate, self.net_options.batch, seconds, self.crew)
+        return summarize_step(reports, self.finished, rate, self.net_options.batch, seconds, self.crew)
 
     def _freeze(self) -> None:
         """Who learns in this step; the exchange of gradients must know when that changes."""
-        freeze(self.network, self.finished)
+        freeze(self.network, self.finished, norms=self.settings.freeze_norms)
+        for parameter in self.network.parameters():
+            if parameter not in self._reached:  # the exchange would wait for its gradient
+                parameter.requires_grad_(False)
         trained = [parameter.requires_grad for parameter in self.network.parameters()]
         if trained != self._trained:
             self.model, self._trained = self.crew.wrap(LossMaps(self.network)), trained
@@ -237,16 +251,29 @@ class Trainer:
     # ---- what is written ----------------------------------------------------------------------------
 
     def _after_step(self) -> float | None:
-        """Validation, weights and checkpoint where they are due; the score if there was a validation."""
-        score = None
-        if not self.crew.leads:
-            return None
-        if self.validate is not None and self._is_due_for_validation():
-            score = self._score(self.validate)
+        """Weights, checkpoint and validation where they are due; the score if there was a validation."""
         period = _WEIGHTS_PERIOD if self.total < _LONG_TRAINING else _LONG_TRAINING
         if self.finished % period == 0:
             self._write_weights(str(self.finished))
         if self.finished % self.settings.save_every == 0 or self.finished == self.total:
+            self._save()
+        return self._validate()
+
+    def _validate(self) -> float | None:
+        """The score of the weights as they are, where that is due and not yet known.
+
+        Where a checkpoint of this step is due it was written before, since validation takes long and may fail; now it
+        is written again with what has become known.
+        """
+        if (not self.crew.leads or self.validate is None or self.validated == self.finished
+                or not self._is_due_for_validation()):
+            return None
+        try:
+            score = self._score(self.validate)
+        except DarknetError:
+            self._save()  # --resume begins with this validation
+            raise
+        if checkpoint_path(self.settings.output, self.finished).exists():
             self._save()
         return score
 
@@ -268,6 +295,7 @@ class Trainer:
         with torch.inference_mode():
             score = validate(self.network)
         self.network.train()
+        self.validated = self.finished
         self.log.validation(self.finished, score.metric, score.value, score.numbers)
         if self.best is None or score.value > self.best:
             self.best = score.value
@@ -289,7 +317,10 @@ class Trainer:
         if not self.crew.leads:
             return
         self.network.header = self._header()
-        save_weights(self.network, self.settings.output / f"{self.settings.name}_{suffix}.weights")
+        try:
+            save_weights(self.network, self.settings.output / f"{self.settings.name}_{suffix}.weights")
+        except WeightsError as error:
+            raise WeightsError(f"{error}; {MAKE_ROOM}") from None
 
     def _header(self) -> WeightsHeader:
         return WeightsHeader(0, 2, self.network.header.revision, self.finished * self.net_options.batch)
@@ -301,7 +332,7 @@ class Trainer:
         cuda = self.device.type == "cuda"
         return {
             "cfg": plain_blocks(self.network.blocks), "model": model_facts(self.network, self._header()),
-            "facts": self._facts(), "finished": self.finished, "best": self.best,
+            "facts": self._facts(), "finished": self.finished, "validated": self.validated, "best": self.best,
             "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(), "average": self.average.state_dict(),
             "random": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(self.device) if cuda else None},
@@ -310,7 +341,8 @@ class Trainer:
     def _facts(self) -> dict[str, Any]:
         rates = [f"{rate.pattern}={rate.factor}" for rate in self.settings.rates]
         return {"seed": self.settings.seed, "precision": self.settings.precision,
-                "number_of_training_images": len(self.images), "rates": rates}
+                "number_of_training_images": len(self.images), "rates": rates,
+                "norms": "frozen" if self.settings.freeze_norms else _LEARNING}
 
     def _newest_checkpoint(self) -> dict[str, Any] | None:
         paths = list_checkpoints(self.settings.output)
@@ -318,6 +350,7 @@ class Trainer:
             return None  # stopped before the first one: the same beginning gives the same training
         state = load_checkpoint(paths[-1])
         check_same_cfg(paths[-1], state, self.network.blocks)
+        state["facts"].setdefault("norms", _LEARNING)
         check_same_run(paths[-1], state, self._facts())
         return state
 
@@ -330,6 +363,7 @@ class Trainer:
         self.scheduler.load_state_dict(state["scheduler"])
         self.average.load_state_dict(state["average"])
         self.finished, self.best = state["finished"], state["best"]
+        self.validated = state.get("validated", self.finished)  # earlier versions saved after the validation
         torch.set_rng_state(state["random"]["cpu"])
         if state["random"]["cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
@@ -342,40 +376,3 @@ def sample_rule(network: Network) -> SampleRule:
         InputError: for a cfg with a rule that the network cannot have.
     """
     return AugmentRule.of(network) if network.heads else ClassifierRule.of(network)
-
-
-def _summarize(reports: list[LossReport], finished: int, rate: float, images: int, seconds: float,
-               crew: Crew) -> StepReport:
-    """All parts of a batch together: mean of ``iou`` over the positives, sums of the others, per image."""
-    heads = [head for report in reports for head in report.heads]
-    names = list(dict.fromkeys(name for head in heads for name in head.parts))
-    sums = [sum(float(report.cost) for report in reports)]
-    for name in names:
-        sums.append(sum(float(head.parts[name]) * (float(head.parts.get("count", 1)) if name == "iou" else 1)
-                        for head in heads if name in head.parts))
-    loss, *values = crew.total(torch.tensor(sums, dtype=torch.float64)).tolist()
-    parts = {name: value / images for name, value in zip(names, values, strict=True)}
-    if "iou" in parts and "count" in parts:
-        parts["iou"] /= parts["count"] or 1
-    return StepReport(finished, loss / images, rate, images, seconds, parts)
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C was pressed; a second press ends at once."""
-    pressed = False
-
-    def on_press(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        if pressed:
-            raise KeyboardInterrupt
-        pressed = True
-    try:
-        before = signal.signal(signal.SIGINT, on_press)
-    except ValueError:  # not the main thread, which alone gets signals
-        yield lambda: False
-        return
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, before)

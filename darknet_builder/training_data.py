@@ -7,7 +7,9 @@ number alone, so that a training taken up again sees what the unbroken one would
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
@@ -19,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from darknet_builder.augmentation import Sample
 from darknet_builder.datasets import ImageSet
-from darknet_builder.errors import CfgError, DataError
+from darknet_builder.errors import CfgError, DarknetError, DataError
 from darknet_builder.images import load_opencv, read_image
 from darknet_builder.layers.heads import AugmentOptions
 from darknet_builder.losses.base import Targets
@@ -33,6 +35,8 @@ _LAST_STEPS = 100
 """At the end, as in the first step, images have the largest size."""
 _DEFAULT_RANDOM = 1.4
 _SIZE_STEP = 32
+_BATCHES_AHEAD = 4
+"""Parts of batches that wait to be learnt from, for each worker."""
 
 
 class SampleRule(Protocol):
@@ -230,28 +234,62 @@ class TrainingSamples(Dataset[tuple[Sample, int]]):
     def __init__(self, images: LabelledImages, rule: SampleRule, seed: int) -> None:
         self.images, self.rule, self.seed = images, rule, seed
 
+    def __getitems__(self, draws: Sequence[Draw]) -> list[tuple[Sample, int]] | DarknetError:
+        """What the loader asks for; a mistake goes its way as a value, or the loader would wrap it in its traceback."""
+        try:
+            return [self[draw] for draw in draws]
+        except DarknetError as error:
+            return error
+
     def __getitem__(self, draw: Draw) -> tuple[Sample, int]:
         random = np.random.default_rng((self.seed, _SAMPLE, draw.position))
         sources = [self.images.sample(index) for index in draw.indices]
         return self.rule.make(random, sources, draw.net_size), draw.indices[0]
 
 
-def collate(samples: Sequence[tuple[Sample, int]]) -> Batch:
+def collate(samples: Sequence[tuple[Sample, int]] | DarknetError) -> Batch | DarknetError:
     """Samples of one size -> a batch."""
+    if isinstance(samples, DarknetError):
+        return samples
     shares = [sample.shares for sample, _ in samples if sample.shares is not None]
     return Batch(torch.from_numpy(np.stack([sample.image for sample, _ in samples])),
                  tuple(torch.from_numpy(np.ascontiguousarray(sample.boxes)) for sample, _ in samples),
                  tuple(index for _, index in samples), torch.from_numpy(np.stack(shares)) if shares else None)
 
 
-def make_loader(images: LabelledImages, plan: StepPlan, *, workers: int, pinned: bool = False
-                ) -> DataLoader[tuple[Sample, int]]:
-    """The plan's batches in order, made ahead by ``workers`` processes (0: by this one)."""
+def load_batches(images: LabelledImages, plan: StepPlan, *, workers: int, pinned: bool = False) -> Iterator[Batch]:
+    """The plan's batches in order, made ahead by ``workers`` processes, or by a thread of this one where that is 0.
+
+    Raises:
+        DarknetError: for what is wrong with an image or its labels.
+    """
+    loader = _make_loader(images, plan, workers=workers, pinned=pinned)
+    for made in loader if workers else _ahead(loader):
+        if isinstance(made, DarknetError):
+            raise made
+        yield made
+
+
+def _ahead(loader: Iterable[Batch | DarknetError]) -> Iterator[Batch | DarknetError]:
+    """The same, made by a thread while the network learns: OpenCV and NumPy let go of Python's lock."""
+    batches = iter(loader)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, batches, None) for _ in range(_BATCHES_AHEAD))
+        try:
+            while (made := waiting.popleft().result()) is not None:
+                waiting.append(thread.submit(next, batches, None))
+                yield made
+        finally:
+            thread.shutdown(cancel_futures=True)
+
+
+def _make_loader(images: LabelledImages, plan: StepPlan, *, workers: int, pinned: bool
+                 ) -> Iterable[Batch | DarknetError]:
     samples = TrainingSamples(images, plan.rule, plan.seed)
     # Its own generator: the loader must not advance torch's, whose state is part of a checkpoint.
     return DataLoader(samples, batch_sampler=plan, num_workers=workers, collate_fn=collate, pin_memory=pinned,
                       worker_init_fn=_start_worker, generator=torch.Generator().manual_seed(plan.seed),
-                      prefetch_factor=4 if workers else None)
+                      prefetch_factor=_BATCHES_AHEAD if workers else None)
 
 
 def _start_worker(number: int) -> None:

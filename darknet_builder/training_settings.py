@@ -15,6 +15,8 @@ from darknet_builder.parameter_groups import RatePattern
 from darknet_builder.run_log import CHART_NAME, LOG_NAME
 
 PRECISIONS = ("fp32", "bf16")
+LEAST = {"seed": 0, "workers": 0, "save_every": 1, "keep": 1, "eval_every": 0}
+"""The least that numbers among the settings may be."""
 _TRACES = (LOG_NAME, CHART_NAME, "checkpoint_*.pt", BEST, "*_last.weights", "*_best.weights", "*_final.weights",
            "*_[0-9]*000.weights", "tensorboard/events.*")
 """What a training leaves in its folder."""
@@ -39,6 +41,7 @@ class TrainSettings:
         rates: the user's own factors of the learning rate.
         resume: go on from the newest checkpoint in ``output``.
         overwrite: remove what an earlier training left in ``output``.
+        freeze_norms: batch norms use their stored statistics, and neither these nor scales and biases change.
     """
 
     output: Path
@@ -53,6 +56,7 @@ class TrainSettings:
     rates: tuple[RatePattern, ...] = ()
     resume: bool = False
     overwrite: bool = False
+    freeze_norms: bool = False
 
 
 def check_settings(network: Network, settings: TrainSettings) -> None:
@@ -65,9 +69,9 @@ def check_settings(network: Network, settings: TrainSettings) -> None:
         raise InputError(f"precision={settings.precision!r}: expected {' or '.join(PRECISIONS)}")
     if settings.precision == "bf16":
         require_bfloat16(torch.device(settings.device), "precision='bf16'", "precision='fp32'")
-    for name, number, least in (("workers", settings.workers, 0), ("save_every", settings.save_every, 1),
-                                ("keep", settings.keep, 1), ("eval_every", settings.eval_every or 0, 0)):
-        if number < least:
+    for name, least in LEAST.items():
+        number = getattr(settings, name)
+        if number is not None and number < least:
             raise InputError(f"{name}={number}: expected {least} or more")
     if settings.resume and settings.overwrite:
         raise InputError("resume and overwrite exclude each other: go on, or begin anew")

@@ -120,6 +120,21 @@ def test_only_what_must_change() -> None:
     assert [head.classes for head in build_network(text).heads] == [5, 5]
 
 
+@pytest.mark.parametrize(("burn_in", "change"), [
+    ("burn_in=4000", ["line 3: [net] burn_in=150, was 4000"]),
+    ("burn_in=151", ["line 3: [net] burn_in=150, was 151"]),
+    ("burn_in=150", []), ("burn_in=0", []), ("", []),
+])
+def test_burn_in_is_shorter_than_the_training(burn_in: str, change: list[str]) -> None:
+    """A tenth of it at most."""
+    text = TWO_HEADS.replace("[net]\n", f"[net]\n{burn_in}\n", 1)
+    edited = adapt_cfg(text, parse_cfg(text), Adaptation(3, max_batches=1500))
+    assert [line for line in edited.changes if "burn_in" in line] == change
+    least = adapt_cfg(text, parse_cfg(text), Adaptation(3, max_batches=4))
+    assert [line.split(",")[0] for line in least.changes if "burn_in" in line] == (
+        ["line 3: [net] burn_in=1"] if parse_cfg(text)[0].get_int("burn_in", 0) else [])
+
+
 def test_another_number_of_anchors() -> None:
     """Masks are shared out: the finest grid gets the smallest."""
     sizes = np.arange(1, 9).reshape(4, 2) * 10.

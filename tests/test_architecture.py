@@ -15,7 +15,7 @@ from darknet_builder.layers.base import Head, Layer, register, registered_sectio
 PACKAGE = Path(darknet_builder.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 RANKS = [
-    {"__init__", "audit", "errors", "files", "pages.*", "resources", "shapes"},
+    {"__init__", "audit", "errors", "files", "interruption", "pages.*", "resources", "shapes"},
     {"devices", "extras", "output"},
     {"activations", "boxes", "detections", "dialects", "model_files", "parser"},
     {"arguments", "images", "layers.base", "options", "trees"},
@@ -24,12 +24,13 @@ RANKS = [
     {"layers.conv_recurrent", "layers.recurrent"},
     {"layers.__init__", "factory"},
     {"network"},
-    {"augmentation", "average_precision", "classifiers", "datasets", "downloads", "drawing", "export_check", "folding",
-     "histograms", "initialization", "losses.*", "onnx_graph", "parameter_groups", "postprocess", "scenes", "schedules",
-     "summary", "torch_files", "weights"},
-    {"averaging", "checkpoints", "classifier_data", "darknet_files", "diagram", "processes", "run_log", "tracing",
+    {"augmentation", "average_precision", "classifiers", "datasets", "downloads", "drawing", "export_check",
+     "folding", "histograms", "initialization", "losses.*", "onnx_graph", "parameter_groups", "postprocess", "scenes",
+     "schedules", "summary", "torch_files", "weights"},
+    {"averaging", "checkpoints", "classifier_data", "darknet_files", "diagram", "processes", "tracing",
      "training_data"},
-    {"oddities", "training_settings", "trials"},
+    {"oddities", "run_log", "trials"},
+    {"step_totals", "training_settings"},
     {"fused", "memory"},
     {"engines"},
     {"benchmark", "inference"},

@@ -13,6 +13,9 @@ from darknet_builder.cli import main
 from darknet_builder.errors import CfgWarning
 from darknet_builder.export import export_network
 from darknet_builder.network import build_network
+from darknet_builder.options import NetOptions
+from darknet_builder.parser import parse_cfg
+from darknet_builder.schedules import rate_at
 
 BROKEN = """\
 [net]
@@ -56,6 +59,28 @@ def test_all_mistakes_at_once() -> None:
         ("warning", "20: [convolutional] activaton=linear: no such option, it changes nothing; "
                     "did you mean 'activation'?"),
     ]
+
+
+@pytest.mark.parametrize(("options", "end"), [
+    ("burn_in=4000\nmax_batches=1500", "max_batches=1500"),
+    ("burn_in=6\nmax_batches=5", "max_batches=5"),
+    ("burn_in=5\nmax_batches=5", ""),  # the last step has the whole rate
+    ("burn_in=5\nmax_batches=9\npolicy=steps\nsteps=5,8\nscales=.1,.1", "steps=5"),
+    ("burn_in=4\nmax_batches=9\npolicy=steps\nsteps=5,8\nscales=.1,.1", ""),
+    ("burn_in=4\nmax_batches=9\npolicy=sgdr\nsteps=2,8\nscales=.1,.1", ""),
+    ("burn_in=4000", ""),  # nothing is to be trained
+    ("max_batches=9", ""),
+])
+def test_a_burn_in_without_an_end(options: str, end: str) -> None:
+    """And what the schedule really gives: the whole rate in some step, or in none."""
+    text = f"[net]\nwidth=32\nheight=32\nchannels=3\nlearning_rate=.1\n{options}\n[convolutional]\n"
+    schedule = NetOptions.from_block(parse_cfg(text)[0]).schedule
+    burn_in = f"burn_in={schedule.burn_in}"
+    assert [finding.text for finding in check(text) if "burn_in" in finding.text] == (
+        [f"<text>:6: [net] {burn_in}: does not end before {end}: the rate never reaches learning_rate="] if end else [])
+    if schedule.max_batches and schedule.policy != "sgdr":
+        reached = max(rate_at(schedule, number) for number in range(1, schedule.max_batches + 1))
+        assert (reached == .1) == (not end)
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,7 +72,24 @@ class _Bomb:
         return exec, ("raise SystemExit('it ran')",)
 
 
-@pytest.mark.parametrize("content", ["bomb", "text", "empty", "cut"])
+@pytest.mark.parametrize("length", [0, 1, 200, 9000, .5, -200, -1])
+def test_a_cut_checkpoint(tmp_path: Path, length: float) -> None:
+    """Wherever it was cut."""
+    path = tmp_path / "checkpoint_0000001.pt"
+    save_checkpoint(path, {**_state(), "network": {f"layer {number}": torch.rand(999) for number in range(20)}})
+    data = path.read_bytes()
+    path.write_bytes(data[:len(data) // 2 if length == .5 else int(length)])
+    with pytest.raises(WeightsError, match="is no checkpoint, or a damaged one; remove it to go on from an older one"):
+        load_checkpoint(path)
+
+
+def test_a_checkpoint_that_cannot_be_read(tmp_path: Path) -> None:
+    """The system's reason is said."""
+    with pytest.raises(WeightsError, match="cannot be read: Is a directory"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["bomb", "text", "empty"])
 def test_what_is_no_checkpoint(tmp_path: Path, content: str) -> None:
     """Nothing in a file is ever run."""
     path = tmp_path / "checkpoint_0000001.pt"
@@ -80,7 +97,7 @@ def test_what_is_no_checkpoint(tmp_path: Path, content: str) -> None:
     if content == "bomb":
         torch.save({"network": _Bomb(), "cfg": []}, path)
     else:
-        path.write_bytes({"text": b"hello", "empty": b"", "cut": path.read_bytes()[:-200]}[content])
+        path.write_bytes({"text": b"hello", "empty": b""}[content])
     with pytest.raises(WeightsError, match="is no checkpoint, or a damaged one; remove it to go on from an older one"):
         load_checkpoint(path)
 

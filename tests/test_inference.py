@@ -454,7 +454,20 @@ def test_a_trained_model_in_bfloat16(backend: str) -> None:
     scenes = sorted((Path(__file__).parents[1] / "docs" / "images" / "scenes").glob("*.jpg"))
     assert len(scenes) > 3
     for image in scenes:
-        check_same_objects(fast(image), slow(image), .01, .03)
+        found, expected = fast(image), slow(image)
+        assert sorted(found.labels) == sorted(expected.labels)
+        fast.nms = slow.nms = 1  # keeps all
+        check_among_candidates(found, slow(image), .01, .03)
+        check_among_candidates(expected, fast(image), .01, .03)
+        fast.nms = slow.nms = .45
+
+
+def check_among_candidates(found: Detections, candidates: Detections, place: float, score: float) -> None:
+    """Each object is one of those that NMS chose from: of two with nearly equal scores it may keep the other."""
+    size = np.array(found.image_size * 2)
+    for box, class_id, value in zip(found.boxes_xyxy, found.class_ids, found.scores, strict=True):
+        near = (np.abs(candidates.boxes_xyxy - box) / size).max(1) < place
+        assert (near & (candidates.class_ids == class_id) & (np.abs(candidates.scores - value) < score)).any()
 
 
 @needs_bfloat16

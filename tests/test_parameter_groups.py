@@ -168,6 +168,8 @@ def test_everything_frozen() -> None:
     ({"second": "stopbackward=2"}, [{0, 1}, {0, 1}, set()]),
     ({"second": "onlyforward=1"}, [{1}, {1}, {1}]),
     ({"first": "train_only_bn=1"}, [{0}, {0}, {0}]),
+    ({"second": "train_only_bn=1"}, [{0, 1}, {0, 1}, {0, 1}]),  # and all layers before it (parser.c)
+    ({"first": "train_only_bn=1", "third": "train_only_bn=1"}, [{0, 1, 2}, {0, 1, 2}, {0, 1, 2}]),
     ({"first": "dont_update=2"}, [{0}, {0}, set()]),
     ({"net": "burn_in=1", "first": "burnin_update=3"}, [{0}, {0}, set()]),
     ({"net": "burn_in=2", "fourth": "burnin_update=1"}, [{3}, set(), set()]),
@@ -189,6 +191,7 @@ def test_frozen_layers(lines: dict[str, str], frozen: list[set[int]]) -> None:
 
 def test_layers_frozen_for_good_are_in_no_group() -> None:
     """Those that thaw are."""
+    assert {name.split(".")[1] for name in settings(parameter_groups(network(third="train_only_bn=1")))} == {"3"}
     assert {name.split(".")[1] for name in settings(parameter_groups(network(second="stopbackward=1")))} == {"2", "3"}
     assert len(settings(parameter_groups(network(second="stopbackward=9")))) == 8
 
@@ -203,13 +206,42 @@ def test_onlyforward_ends_the_gradient() -> None:
     assert first.requires_grad and not second.requires_grad
 
 
-def test_frozen_batch_norm_still_gathers_statistics() -> None:
+@pytest.mark.parametrize("lines", [{"first": "train_only_bn=1"}, {"second": "train_only_bn=1"},
+                                   {"first": "stopbackward=1"}, {"second": "stopbackward=9"}])
+def test_frozen_batch_norm_still_gathers_statistics(lines: dict[str, str]) -> None:
     """As Darknet's do in training."""
-    net = network(first="train_only_bn=1").train()
+    net = network(**lines).train()
     norm = net.sequence()[0].norm
     before = norm.running_mean.clone()
     update(net, make_optimizer(net))
     assert not torch.equal(norm.running_mean, before)
+
+
+def test_batch_norm_before_stopbackward_uses_what_is_stored() -> None:
+    """Darknet reads those layers as for detection (parser.c: ``l.train = 0``)."""
+    net = network(second="stopbackward=1").train()
+    norm, x = net.sequence()[0].norm, torch.rand(2, 3, 8, 8)
+    before = norm.running_mean.clone()
+    freeze(net)
+    (first,) = net.outputs_of(x, [0])
+    assert torch.equal(norm.running_mean, before)
+    assert torch.equal(first, net.eval().outputs_of(x, [0])[0])
+
+
+def test_frozen_norms() -> None:
+    """Neither statistics nor scales and biases change; all else learns."""
+    net = network().train()
+    norm = net.sequence()[0].norm
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    optimizer = make_optimizer(net)
+    freeze(net, norms=True)
+    maps = loss_inputs(net, torch.rand(2, 3, 8, 8))
+    network_loss(net, maps, Targets.of_labels(torch.tensor([1, 3]), 5), seen=2).total.backward()
+    optimizer.step()
+    same = {name for name, tensor in net.state_dict().items() if torch.equal(tensor, before[name])}
+    assert same == {f"layers.0.norm.{name}" for name in norm.state_dict()}
+    freeze(net.train())
+    assert norm.training and norm.weight.requires_grad
 
 
 # ---- the optimisers -----------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def test_logged_numbers(folder: Path) -> None:
 def test_workers_change_nothing(folder: Path) -> None:
     """Samples follow from the seed and their place, whoever prepares them."""
     command = ["train", "--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(folder / "tiny.cfg"),
-               "--max-batches", "3", "--eval-every", "0"]
+               "--max-batches", "4", "--eval-every", "0"]
     losses = []
     for workers in (0, 2):
         output = folder / f"workers-{workers}"
@@ -147,8 +147,8 @@ def test_used_folder_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]
         capsys, *words, str(folder / "whole"))
     output = folder / "twice"
     for options in ([], ["--overwrite"]):
-        assert cli.main(["train", *words, str(output), "--max-batches", "2", *options]) == 0
-    assert [record["iteration"] for record in read_log(output / "log.jsonl") if "loss" in record] == [1, 2]
+        assert cli.main(["train", *words, str(output), "--max-batches", "4", *options]) == 0
+    assert [record["iteration"] for record in read_log(output / "log.jsonl") if "loss" in record] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("change, message", [
@@ -196,6 +196,66 @@ def test_cfg_without_head(folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "the network has no detection head" in error
 
 
+@pytest.mark.parametrize("words, message", [
+    (["--seed", "-1"], "argument --seed: -1: expected a whole number from 0 to 4294967295 "),
+    (["--seed", "1" * 23], f"argument --seed: {'1' * 23}: expected a whole number from 0 to 4294967295 "),
+    (["--seed", "x"], "argument --seed: x: expected a whole number from 0 to 4294967295 "),
+    (["--eval-every", "-5"], "--eval-every -5: expected 0 or more"),
+    (["--save-every", "0"], "--save-every 0: expected 1 or more"),
+    (["--keep", "0"], "--keep 0: expected 1 or more"),
+    (["--workers", "-1"], "--workers -1: expected 0 or more"),
+    (["--threads", "0"], "--threads 0: expected 1 or more"),
+    (["--max-batches", "0"], "--max-batches 0: expected 1 or more"),
+])
+def test_numbers_that_make_no_sense(folder: Path, capsys: pytest.CaptureFixture[str], words: list[str],
+                                    message: str) -> None:
+    """One line that names the flag."""
+    try:
+        status = cli.main(["train", "--data", str(folder / "scenes" / "scenes.data"), "--cfg",
+                           str(folder / "tiny.cfg"), "--output", str(folder / "none"), *words])
+    except SystemExit as end:
+        status = int(end.code or 0)
+    error = capsys.readouterr().err
+    assert status == 2 and message in error and error.count("\n") == 1
+    assert not (folder / "none").exists()
+
+
+@pytest.mark.parametrize("command", [["anchors", "--data", "x.data", "--num", "3"], ["plot-weights", "x.cfg"],
+                                     ["adapt-cfg", "x.cfg", "--output", "y.cfg"]])
+def test_seeds_of_other_commands(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    """Likewise."""
+    for seed in ("-1", "1" * 23):
+        with pytest.raises(SystemExit) as end:
+            cli.main([*command, "--seed", seed])
+        assert end.value.code == 2
+        assert f"argument --seed: {seed}: expected a whole number from 0 to" in capsys.readouterr().err
+
+
+def test_largest_seed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It works, with draws of the rate too."""
+    cfg = folder / "random.cfg"
+    text = (folder / "tiny.cfg").read_text()
+    cfg.write_text(text.replace("policy=steps", "policy=random").replace("burn_in=4\n", ""))
+    assert cli.main(["train", "--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(cfg), "--output",
+                     str(folder / "seed"), "--workers", "0", "--max-batches", "2", "--seed", "4294967295"]) == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_no_gpu(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, as detect says it."""
+    error = _error(capsys, "--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(folder / "tiny.cfg"),
+                   "--output", str(folder / "none"), "--device", "cuda")
+    assert "error: device 'cuda' cannot be used here: " in error and error.count("\n") == 1
+
+
+def test_burn_in_that_does_not_end(folder: Path) -> None:
+    """A line says so, and the training goes on."""
+    status, _, err = train(folder, "--output", str(folder / "short"), "--max-batches", "3")
+    assert status == 0
+    assert err == (f"darknet-builder: warning: {folder / 'tiny.cfg'}:13: [net] burn_in=4: does not end before "
+                   "max_batches=3: the rate never reaches learning_rate=\n")
+
+
 @pytest.fixture
 def scenes(tmp_path: Path) -> Path:
     """A data set of its own, to be spoilt."""
@@ -224,11 +284,21 @@ def test_no_boxes_at_all(scenes: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "none of its 2 images has a box: there is nothing to learn" in error
 
 
+@pytest.mark.parametrize("workers", ["0", "1", "2"])
+def test_an_image_that_cannot_be_read(scenes: Path, capsys: pytest.CaptureFixture[str], workers: str) -> None:
+    """One line, whoever reads it."""
+    image = scenes / "scenes" / "images" / "train" / "000001.jpg"
+    image.write_text("no picture")
+    error = _error(capsys, "--data", str(scenes / "scenes" / "scenes.data"), "--cfg", str(scenes / "tiny.cfg"),
+                   "--output", str(scenes / "run"), "--workers", workers)
+    assert error == f"darknet-builder: error: {image}: is no image that OpenCV can read\n"
+
+
 def test_one_image_is_enough(scenes: Path) -> None:
     """A list with one image trains: every sample shows it."""
     (scenes / "scenes" / "train.txt").write_text("images/train/000000.jpg\n")
     assert cli.main(["train", "--data", str(scenes / "scenes" / "scenes.data"), "--cfg", str(scenes / "tiny.cfg"),
-                     "--output", str(scenes / "run"), "--max-batches", "2", "--workers", "0"]) == 0
+                     "--output", str(scenes / "run"), "--max-batches", "4", "--workers", "0"]) == 0
 
 
 def test_show_samples(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:

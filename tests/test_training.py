@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from darknet_builder import devices
 from darknet_builder.augmentation import Sample
 from darknet_builder.averaging import WeightAverage
 from darknet_builder.devices import computes_bfloat16
-from darknet_builder.errors import DataError, InputError
+from darknet_builder.errors import DataError, ImageError, InputError
 from darknet_builder.losses import Targets, loss_inputs, network_loss
 from darknet_builder.network import Network, build_network
 from darknet_builder.parameter_groups import RatePattern
@@ -125,6 +127,66 @@ def test_best_is_kept(tmp_path: Path) -> None:
     assert torch.load(tmp_path / "best.pt", weights_only=True)["finished"] == 2
 
 
+def test_a_validation_that_fails_loses_nothing(tmp_path: Path) -> None:
+    """The step is saved, and --resume begins with the validation; what comes out is what comes without the failure."""
+    files: list[list[object]] = []
+    for name, failing in (("whole", 0), ("due", 4), ("between", 2)):
+        fail_at, calls = failing, 0
+
+        def validate(network: Network) -> Score:
+            nonlocal fail_at, calls
+            if trainer.finished == fail_at:
+                fail_at = 0
+                raise ImageError("cannot be read")
+            calls += 1
+            return Score(1 / trainer.finished)
+        torch.manual_seed(0)
+        settings = TrainSettings(tmp_path / name, name="t", eval_every=2, save_every=4)
+        for resume in (False, True)[:2 if failing else 1]:
+            network = build_network(STILL_CFG.replace("max_batches=20", "max_batches=6"))
+            trainer = Trainer(network, Scenes(), replace(settings, resume=resume), out=io.StringIO(),
+                              validate=validate)
+            if failing and not resume:
+                with pytest.raises(ImageError):
+                    trainer.run()
+            else:
+                assert trainer.run().best == .5
+        assert calls == 3
+        files.append([(tmp_path / name / file).read_bytes() for file in ("t_final.weights", "t_best.weights")])
+        files[-1] += [contents(torch.load(tmp_path / name / file, weights_only=True)) for file in (
+            "best.pt", "checkpoint_0000004.pt", "checkpoint_0000006.pt")]
+    assert files[0] == files[1] == files[2]
+
+
+def contents(state: object) -> object:
+    """A checkpoint as plain values that can be compared; its file has the same strings written once or twice."""
+    if isinstance(state, torch.Tensor):
+        return state.dtype, state.tolist()
+    if isinstance(state, Mapping):
+        return [(key, contents(value)) for key, value in state.items()]
+    return [contents(value) for value in state] if isinstance(state, (list, tuple)) else state
+
+
+def test_nothing_left_to_do(tmp_path: Path) -> None:
+    """More steps are done than there are to be: it is said, and nothing is written anew."""
+    _train(tmp_path, STILL_CFG, steps=6)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.suffix in (".weights", ".pt")}
+    _, said = _train(tmp_path, STILL_CFG, steps=3, resume=True)
+    assert said == "nothing to do: 6 steps are done, and max_batches=3\n"
+    assert before == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()
+                      if path.suffix in (".weights", ".pt")}
+    _, said = _train(tmp_path, STILL_CFG, steps=8, resume=True)
+    assert said.startswith("going on after step 6\n") and "\n8/8: " in said
+
+
+def test_frozen_norms_are_a_fact_of_the_training(tmp_path: Path) -> None:
+    """Stored statistics stay in a whole training, and one without cannot go on from there."""
+    network, _ = _train(tmp_path, STILL_CFG, freeze_norms=True)
+    assert float(network.state_dict()["layers.0.norm.running_mean"].abs().max()) == 0
+    with pytest.raises(InputError, match="was made with norms frozen, not learning"):
+        _train(tmp_path, STILL_CFG, steps=3, resume=True)
+
+
 def test_numbered_weights(tmp_path: Path) -> None:
     """Every 1000 steps; those of long trainings every 10000 (detector.c:372)."""
     network = build_network(STILL_CFG.replace("max_batches=20", "max_batches=3000"))
@@ -156,6 +218,8 @@ def test_average_of_weights() -> None:
 @pytest.mark.parametrize("settings, message", [
     ({"precision": "fp8"}, "precision='fp8': expected fp32 or bf16"),
     ({"workers": -1}, "workers=-1: expected 0 or more"),
+    ({"seed": -1}, "seed=-1: expected 0 or more"),
+    ({"eval_every": -5}, "eval_every=-5: expected 0 or more"),
     ({"keep": 0}, "keep=0: expected 1 or more"),
     ({"resume": True, "overwrite": True}, "resume and overwrite exclude each other"),
 ])

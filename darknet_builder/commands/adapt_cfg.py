@@ -21,6 +21,7 @@ from darknet_builder.parser import parse_cfg
 HELP = "change a cfg for another data set: classes, filters, anchors, masks, steps; comments stay"
 EXAMPLES = """\
 max_batches becomes 2000 a class, 6000 or more, and the rate falls at 80% and 90% of it; --max-batches says otherwise.
+A burn_in of more than a tenth of it becomes a tenth.
 
 examples:
   darknet-builder adapt-cfg cfg/yolov4-tiny.cfg --classes 3 --output my.cfg

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -19,7 +20,7 @@ from darknet_builder.classification import accuracies
 from darknet_builder.classifiers import count_classes
 from darknet_builder.classifier_data import ClassedImages, class_labels, load_classed_images
 from darknet_builder.datasets import DataFile, ImageSet
-from darknet_builder.errors import DataError, InputError
+from darknet_builder.errors import CfgWarning, DataError, InputError
 from darknet_builder.evaluation import find_boxes
 from darknet_builder.drawing import class_color
 from darknet_builder.images import load_opencv, write_image
@@ -29,9 +30,10 @@ from darknet_builder.parameter_groups import RatePattern
 from darknet_builder.parser import Block, noted_dialect, parse_cfg
 from darknet_builder.processes import crew_of
 from darknet_builder.run_log import short_name
+from darknet_builder.schedules import check_burn_in
 from darknet_builder.training import Outcome, Score, Trainer, sample_rule
 from darknet_builder.training_data import LabelledImages, ListedImages, StepPlan, TrainingSamples
-from darknet_builder.training_settings import PRECISIONS, TrainSettings, check_trainable
+from darknet_builder.training_settings import LEAST, PRECISIONS, TrainSettings, check_trainable
 from darknet_builder.weights import load_weights
 
 HELP = "train a detector or a classifier on a Darknet data set"
@@ -75,9 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
     parser.add_argument("--overwrite", action="store_true", help="remove the training that is in --output")
     rules = parser.add_argument_group("training")
-    rules.add_argument("--max-batches", type=int, metavar="N", help="steps, instead of the cfg's max_batches=")
+    rules.add_argument("--max-batches", type=int, metavar="N",
+                       help="steps, instead of the cfg's max_batches=; steps= and burn_in= stay as they are")
     rules.add_argument("--init", action="append", default=[], metavar="[SECTION=]METHOD", help="see below")
     rules.add_argument("--lr", action="append", default=[], metavar="PATTERN=FACTOR", help="see below")
+    rules.add_argument("--freeze-norms", action="store_true",
+                       help="batch norms use their stored statistics, and nothing of them changes")
     add_seed(rules, "everything drawn")
     add_dialect(rules)
     add_skip_bad_labels(rules)
@@ -85,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(machine)
     add_precision(machine, PRECISIONS, "fp32")
     machine.add_argument("--workers", type=int, default=1, metavar="N",
-                         help="processes that prepare images; 0: none (default: %(default)s)")
+                         help="processes that prepare images; 0: a thread of this one (default: %(default)s)")
     machine.add_argument("--threads", type=int, metavar="N", help="of torch (default: as many as there are cores)")
     watching = parser.add_argument_group("watching")
     watching.add_argument("--eval-every", type=int, metavar="N",
@@ -99,8 +104,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Train; returns 0, or 130 after Ctrl-C."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    for name in ("workers", "save_every", "keep", "eval_every"):
+        _check_least(name, getattr(args, name), LEAST[name])
     if args.threads is not None:
-        torch.set_num_threads(_positive("threads", args.threads))
+        torch.set_num_threads(_check_least("threads", args.threads, 1))
     torch.manual_seed(args.seed)
     network = _make_network(args)
     data = DataFile.read(args.data)
@@ -115,6 +122,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         trainer = Trainer(network, images, _settings(args, crew.device), out=out, validate=validate, crew=crew)
         if crew.leads:
             out.write(known + "\n")
+            if burn_in := check_burn_in(network.blocks[0], network.options.schedule):
+                warnings.warn(burn_in, CfgWarning, stacklevel=1)
         outcome = trainer.run()
         score = short_name(validate.metric) if validate is not None else ""
         return _report(outcome, score, args, out if crew.leads else io.StringIO())
@@ -125,7 +134,7 @@ def _settings(args: argparse.Namespace, device: str) -> TrainSettings:
                          precision=args.precision, workers=args.workers, eval_every=args.eval_every,
                          save_every=args.save_every, keep=args.keep,
                          rates=tuple(RatePattern.parse(text) for text in args.lr), resume=args.resume,
-                         overwrite=args.overwrite)
+                         overwrite=args.overwrite, freeze_norms=args.freeze_norms)
 
 
 def _report(outcome: Outcome, score: str, args: argparse.Namespace, out: TextIO) -> int:
@@ -138,9 +147,9 @@ def _report(outcome: Outcome, score: str, args: argparse.Namespace, out: TextIO)
     return 0
 
 
-def _positive(name: str, number: int) -> int:
-    if number < 1:
-        raise InputError(f"--{name} {number}: expected 1 or more")
+def _check_least(name: str, number: int, least: int) -> int:
+    if number is not None and number < least:
+        raise InputError(f"--{name.replace('_', '-')} {number}: expected {least} or more")
     return number
 
 
@@ -150,7 +159,7 @@ def _positive(name: str, number: int) -> int:
 def _make_network(args: argparse.Namespace) -> Network:
     blocks = parse_cfg(args.cfg)
     if args.max_batches is not None:
-        blocks[0] = _with_option(blocks[0], "max_batches", str(_positive("max-batches", args.max_batches)))
+        blocks[0] = _with_option(blocks[0], "max_batches", str(_check_least("max_batches", args.max_batches, 1)))
     if args.until is not None and args.weights is None:
         raise InputError(f"--until {args.until}: of which weights? give --weights FILE")
     network = build_network(blocks, dialect=args.dialect or noted_dialect(args.cfg))

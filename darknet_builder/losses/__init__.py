@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from darknet_builder.errors import InputError
-from darknet_builder.layers.base import Layer
+from darknet_builder.layers.base import NETWORK_INPUT, Layer
 from darknet_builder.losses import classifier as _classifier  # noqa: F401  (importing a loss registers it)
 from darknet_builder.losses import detection as _detection  # noqa: F401
 from darknet_builder.losses import gaussian_yolo as _gaussian_yolo  # noqa: F401
@@ -28,7 +28,7 @@ from darknet_builder.losses.base import HeadLoss, LossContext, Targets, find_los
 from darknet_builder.network import Network
 
 __all__ = ["HeadLoss", "LossContext", "LossMaps", "LossReport", "Targets", "find_loss", "loss_for", "loss_inputs",
-           "network_loss"]
+           "network_loss", "reached_layers"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,19 @@ def loss_inputs(network: Network, x: Tensor) -> list[Tensor]:
         InputError: when the network has nothing to learn from.
     """
     return network.outputs_of(x, [point.source for point in _points(network)])
+
+
+def reached_layers(network: Network) -> set[int]:
+    """The layers that a gradient comes to: behind a layer or a head with ``onlyforward`` it ends."""
+    layers = network.sequence()
+    stack = [point.source for point in _points(network) if not point.layer.options.onlyforward]
+    reached: set[int] = set()
+    while stack:
+        index = stack.pop()
+        if index != NETWORK_INPUT and index not in reached and not layers[index].options.onlyforward:
+            reached.add(index)
+            stack.extend(layers[index].sources)
+    return reached
 
 
 class LossMaps(nn.Module):

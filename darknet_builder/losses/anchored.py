@@ -205,8 +205,8 @@ class AnchorDeltas(ABC):
 
     # ---- what comes out -----------------------------------------------------------------------------
 
-    def loss(self, raw: Tensor, cost: Tensor) -> HeadLoss:
-        """The finished loss with ``delta`` for a gradient."""
+    def loss(self, raw: Tensor, cost: Tensor, mean: Tensor | float = 0.0) -> HeadLoss:
+        """The finished loss with ``delta`` for a gradient; ``mean`` is that of ``HeadLoss``."""
         anchors = len(self.head.mask)
         shape = (self.raw_shape[0], anchors, self.height, self.width, -1)
         delta = self.delta.reshape(shape).permute(0, 1, 4, 2, 3).reshape(self.raw_shape)
@@ -216,7 +216,7 @@ class AnchorDeltas(ABC):
             "classes": squares[:, self._first_class:].sum(), "count": torch.tensor(len(self.overlaps)),
             "iou": self.overlaps.sum() / max(len(self.overlaps), 1),
         }
-        return HeadLoss(written_loss(raw, delta * self.options.delta_normalizer, cost, self.context), parts)
+        return HeadLoss(written_loss(raw, delta * self.options.delta_normalizer, cost, self.context), parts, mean)
 
 
 def _diou(first: Tensor, second: Tensor) -> Tensor:

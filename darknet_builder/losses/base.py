@@ -113,10 +113,12 @@ class HeadLoss:
         value: Darknet's printed cost, summed over the images. ``backward()`` through it gives minus Darknet's delta.
         parts: numbers for people, without gradients: ``objectness``, ``classes`` and ``box`` (sums of squared deltas),
             ``iou`` (mean over the positives), ``count`` (how many positives), as far as the head has them.
+        mean: what of ``value`` is a mean over the positives and no sum, so that shares of a part do not just add up.
     """
 
     value: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
+    mean: Tensor | float = 0.0
     layer: int = -1
     section: str = ""
 

@@ -33,20 +33,25 @@ def yolo_loss(head: Yolo, raw: Tensor, targets: Targets, context: LossContext) -
     with torch.no_grad():
         deltas = _YoloDeltas(head, raw, targets, context)
         deltas.write()
-        cost = deltas.cost()
-    return deltas.loss(raw, cost)
+        mean = deltas.missed()
+        cost = deltas.sums() + mean
+    return deltas.loss(raw, cost, mean)
 
 
 class _YoloDeltas(AnchorDeltas):
     head: Yolo
 
-    def cost(self) -> Tensor:
-        """As Darknet prints it."""
+    def sums(self) -> Tensor:
+        """What Darknet prints, but for ``missed``."""
         if self.options.iou_loss == "mse":
             return self.delta.square().sum()
-        rest = self.delta[:, self._object:].square().sum()
-        missed = (1 - self.overlaps).sum() / max(len(self.overlaps), 1)
-        return self.options.iou_normalizer * missed + self.options.obj_normalizer * rest
+        return self.options.obj_normalizer * self.delta[:, self._object:].square().sum()
+
+    def missed(self) -> Tensor | float:
+        """The positives' mean 1 - IoU, where Darknet prints that of the boxes."""
+        if self.options.iou_loss == "mse":
+            return 0.0
+        return self.options.iou_normalizer * ((1 - self.overlaps).sum() / max(len(self.overlaps), 1))
 
     def _smooth_ignored(self, places: Tensor, best: Tensor, best_truth: Tensor) -> None:
         towards = self.options.obj_normalizer * (best[places] - self.values[places, self._object])
