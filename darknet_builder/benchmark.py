@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import statistics
 import subprocess
@@ -13,13 +14,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from darknet_builder.devices import computes_bfloat16
-from darknet_builder.engines import COMPILED_FROM_CALL, PRECISIONS, make_engine
+from darknet_builder.devices import computes_bfloat16, synchronize
+from darknet_builder.engines import COMPILED_FROM_CALL, PRECISIONS, make_engine, onnx_bytes
 from darknet_builder.errors import DarknetError, InputError
-from darknet_builder.images import read_image, to_input
+from darknet_builder.images import load_opencv, read_image, to_input
 from darknet_builder.memory import peak_bytes_of
 from darknet_builder.network import Network
 from darknet_builder.parser import format_cfg
@@ -28,6 +30,10 @@ from darknet_builder.weights import save_weights
 
 PLAIN = "plain"
 """``network(x)`` as it is: what there is without the fast path."""
+CHANNELS_LAST = "channels-last"
+"""The same with weights and input in the order that convolutions prefer: what a user of PyTorch can do in one line."""
+OPENCV = "opencv"
+"""``cv2.dnn`` of this interpreter, which reads the ONNX file."""
 _WORKER = Path(__file__).with_name("peer_worker.py")
 _MATRIX_SIDE, _MATRIX_ROUNDS = 2048, 7
 
@@ -98,20 +104,25 @@ class Comparison:
         } for timing in sorted(self.timings, key=lambda timing: timing.median)]
 
 
-def matrix_rates() -> dict[str, float]:
-    """GFLOP/s of a large matrix product at each precision that the machine has: what it could do."""
+def matrix_rates(device: torch.device) -> dict[str, float]:
+    """GFLOP/s of a large matrix product at each precision that the device has: what it could do."""
     rates = {}
-    for name, dtype in PRECISIONS.items():
-        if name == "bfloat16" and not computes_bfloat16(torch.device("cpu")):
-            continue
-        left = torch.rand(_MATRIX_SIDE, _MATRIX_SIDE).to(dtype)
+    for name in computed_precisions(device):
+        left = torch.rand(_MATRIX_SIDE, _MATRIX_SIDE).to(device, PRECISIONS[name])
         seconds = []
         for _ in range(_MATRIX_ROUNDS):
             start = time.perf_counter()
             torch.mm(left, left)
+            synchronize(device)
             seconds.append(time.perf_counter() - start)
         rates[name] = 2 * _MATRIX_SIDE ** 3 / min(seconds) / 1e9
     return rates
+
+
+def computed_precisions(device: torch.device) -> list[str]:
+    """Those of ``PRECISIONS`` that the device has arithmetic for."""
+    missing = {"bfloat16"} if not computes_bfloat16(device) else set()
+    return [name for name in PRECISIONS if name not in missing | ({"float16"} if device.type == "cpu" else set())]
 
 
 def compare(network: Network, name: str, *, contenders: Sequence[str], batch: int = 1, rounds: int = 20,
@@ -121,13 +132,13 @@ def compare(network: Network, name: str, *, contenders: Sequence[str], batch: in
     Args:
         network: loaded, in eval mode, at the size to be measured.
         name: for people.
-        contenders: ``backend:precision``, or ``plain:float32``.
+        contenders: ``backend:precision``, or one of ``PLAIN``, ``CHANNELS_LAST`` and ``OPENCV`` as the backend.
         batch: images a call.
         rounds: calls of each, by turns.
         peer_python: an interpreter with OpenCV, which then takes its turns as well.
     """
     result = Comparison(name, network.input_size, batch, network.bflops)
-    x = torch.rand(network.input_shape.batched(batch))
+    x = torch.rand(network.input_shape.batched(batch), device=network.device)
     with ExitStack() as stack, torch.inference_mode():
         calls = _make_calls(network, contenders, x, result)
         if peer_python:
@@ -146,7 +157,7 @@ def _make_calls(network: Network, contenders: Sequence[str], x: Tensor,
     calls: dict[str, Callable[[], float]] = {}
     for contender in contenders:
         try:
-            runner, detail = _make_runner(network, contender)
+            runner, detail = make_runner(network, contender)
             calls[contender] = _timed(runner, x)
             result.timings.append(Timing(contender, detail))
         except DarknetError as error:
@@ -154,21 +165,69 @@ def _make_calls(network: Network, contenders: Sequence[str], x: Tensor,
     return calls
 
 
-def _make_runner(network: Network, contender: str) -> tuple[Callable[[Tensor], object], str]:
+def make_runner(network: Network, contender: str) -> tuple[Callable[[Tensor], Any], str]:
+    """What answers to a batch, and how it does it.
+
+    Args:
+        network: loaded, in eval mode.
+        contender: see ``compare``.
+
+    Raises:
+        DarknetError: where it cannot run this network, or is not installed.
+    """
     backend, _, precision = contender.partition(":")
     precision = precision or "float32"
+    if backend in (PLAIN, OPENCV) and precision != "float32":
+        raise InputError(f"{contender}: {backend} runs in float32")
     if backend == PLAIN:
-        if precision != "float32":
-            raise InputError(f"{contender}: plain means the network as it is, in float32")
         return network.answers, "network(x)"
+    if backend == CHANNELS_LAST:
+        return _channels_last(network, precision), "network(x), channels last"
+    if backend == OPENCV:
+        return _opencv_runner(network)
     engine = make_engine(network, backend, precision)
     return engine, engine.detail
+
+
+def _channels_last(network: Network, precision: str) -> Callable[[Tensor], Any]:
+    """What users of PyTorch write who know where its speed lies.
+
+    Raises:
+        InputError: for a precision that is none.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"{CHANNELS_LAST}:{precision}: expected one of {', '.join(PRECISIONS)}")
+    dtype = PRECISIONS[precision]
+    copied = copy.deepcopy(network).to(dtype)
+    copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return lambda x: copied.answers(x.to(dtype, memory_format=torch.channels_last))
+
+
+def _opencv_runner(network: Network) -> tuple[Callable[[Tensor], Any], str]:
+    """OpenCV's own engine on the ONNX file.
+
+    Raises:
+        InputError: for a network that it cannot read.
+    """
+    cv2 = load_opencv()
+    cv2.setNumThreads(torch.get_num_threads())
+    try:
+        net = cv2.dnn.readNetFromONNX(np.frombuffer(onnx_bytes(network), np.uint8))
+    except cv2.error as error:
+        raise InputError(f"{OPENCV}: {error.err}") from None
+    names = net.getUnconnectedOutLayersNames()
+
+    def run(x: Tensor) -> Any:
+        net.setInput(x.numpy())
+        return net.forward(names)
+    return run, f"OpenCV {cv2.__version__}, ONNX"
 
 
 def _timed(runner: Callable[[Tensor], object], x: Tensor) -> Callable[[], float]:
     def call() -> float:
         start = time.perf_counter()
         runner(x)
+        synchronize(x.device)
         return time.perf_counter() - start
     return call
 
@@ -185,7 +244,7 @@ def _take_turns(calls: dict[str, Callable[[], float]], result: Comparison, round
         for name in names[start:] + names[:start]:
             by_name[name].seconds.append(calls[name]())
     for name in names:
-        if not name.startswith("opencv"):
+        if not name.startswith("opencv-"):  # a peer has a process of its own
             by_name[name].peak_bytes = peak_bytes_of(calls[name])
 
 
@@ -246,7 +305,7 @@ def compare_end_to_end(network: Network, name: str, images: Sequence[str | Path]
     runners = {}
     for contender in contenders:
         try:
-            runners[contender], detail = _make_runner(network, contender)
+            runners[contender], detail = make_runner(network, contender)
             result.timings.append(Timing(contender, detail))
         except DarknetError as error:
             result.failures[contender] = str(error)
@@ -258,7 +317,7 @@ def compare_end_to_end(network: Network, name: str, images: Sequence[str | Path]
                 image = clock.lap("decode", lambda: read_image(images[number % len(images)]))
                 x, placement = clock.lap("resize", lambda: to_input(image, network.input_size, resize,
                                                                     network.options.channels))
-                raw: Any = clock.lap("network", lambda: runners[timing.name](x[None]))
+                raw: Any = clock.lap("network", lambda: runners[timing.name](x[None].to(network.device)))
                 clock.lap("post-process", lambda: find_objects(network, raw, [placement], threshold=threshold, nms=nms,
                                                                rule=rule))
                 if number >= 0:
@@ -284,8 +343,11 @@ class _Clock:
         return answer
 
 
-def as_document(comparisons: Sequence[Comparison], rates: dict[str, float]) -> dict[str, Any]:
-    """Everything as JSON knows it, each round's seconds included."""
+def as_document(comparisons: Sequence[Comparison], rates: dict[str, float], pipelines: Sequence[Any] = (),
+                trainings: Sequence[Any] = ()) -> dict[str, Any]:
+    """Everything as JSON knows it, each round's seconds included; the last two are sequences of dataclasses."""
     return {"threads": torch.get_num_threads(), "torch": torch.__version__, "matrix_gflops": rates,
             "rows": [row for comparison in comparisons for row in comparison.rows()],
-            "comparisons": [asdict(comparison) for comparison in comparisons]}
+            "comparisons": [asdict(comparison) for comparison in comparisons],
+            "pipelines": [asdict(pipeline) for pipeline in pipelines],
+            "trainings": [asdict(training) for training in trainings]}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from darknet_builder.benchmark import Comparison
 from darknet_builder.extras import load_extra
 from darknet_builder.files import atomic_path
+
+if TYPE_CHECKING:
+    from darknet_builder.benchmark_pipeline import PipelineRate
+    from darknet_builder.benchmark_training import TrainingRate
 
 _COLUMNS = ("contender", "median ms", "min ms", "IQR ms", "ratio", "GFLOP/s", "% of peak", "MiB", "how")
 _WIDTH, _BAR_HEIGHT = 9.0, .32
@@ -35,6 +39,24 @@ def _cells(row: dict[str, Any], rates: dict[str, float]) -> list[str]:
     memory = "" if row["peak_mib"] is None else f"{row['peak_mib']:.0f}"
     return [row["contender"], f"{row['median_ms']:.2f}", f"{row['min_ms']:.2f}", f"{row['iqr_ms']:.2f}",
             f"{row['ratio']:.2f}", f"{row['gflops']:.0f}", share, memory, row["detail"]]
+
+
+def pipeline_table(rates: Sequence[PipelineRate]) -> str:
+    """Folders of photographs as a Markdown table."""
+    lines = ["| network | contender | batch | photographs | network alone, images/s | whole pipeline, images/s | % |",
+             "|---|---|---|---|---|---|---|"]
+    lines += [f"| {rate.network} | {rate.contender} | {rate.batch} | {rate.images} | {rate.network_rate:.1f} | "
+              f"{rate.pipeline_rate:.1f} | {100 * rate.pipeline_rate / rate.network_rate:.0f} |" for rate in rates]
+    return "\n".join(lines) + "\n"
+
+
+def training_table(rates: Sequence[TrainingRate]) -> str:
+    """Trainings as a Markdown table."""
+    lines = ["| network | size | batch | precision | images/s | % of the time waiting for images | steps |",
+             "|---|---|---|---|---|---|---|"]
+    lines += [f"| {rate.network} | {rate.size[0]} x {rate.size[1]} | {rate.batch} | {rate.precision} | "
+              f"{rate.images_per_second:.1f} | {100 * rate.waiting:.1f} | {len(rate.seconds)} |" for rate in rates]
+    return "\n".join(lines) + "\n"
 
 
 def save_chart(comparisons: Sequence[Comparison], path: str | Path) -> None:

@@ -1,10 +1,16 @@
-"""Memory of one forward pass: the least that the graph allows, and what a process really takes."""
+"""Memory of one forward pass: the least that the graph allows, what is alive at once, what the process grows by."""
 
 from __future__ import annotations
 
 import ctypes
+import json
+import os
+import tempfile
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
+
+from torch.profiler import ProfilerActivity, profile
 
 from darknet_builder.layers.base import NETWORK_INPUT
 from darknet_builder.network import Network
@@ -12,6 +18,8 @@ from darknet_builder.network import Network
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
 """What proc(5) takes to begin a new peak of the resident size."""
+_SILENT = "99"
+"""The profiler's library otherwise writes to the screen; it reads its level when it is first used."""
 _WITHOUT_COPY = ("route", "shortcut", "dropout", "activation", "empty")
 """Sections whose answer can lie where their inputs lie."""
 
@@ -39,6 +47,23 @@ def least_values(network: Network) -> int:
         for old in released:
             del owners[old]
     return peak
+
+
+def live_bytes_of(work: Callable[[], object]) -> int:
+    """How many bytes of PyTorch's tensors are alive at once at most while some work runs, those before it not counted.
+
+    Unlike the resident memory it knows neither what the allocator keeps nor what a library takes for itself.
+    """
+    os.environ.setdefault("KINETO_LOG_LEVEL", _SILENT)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        work()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(path))
+        events = [event for event in json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+                  if event.get("name") == "[memory]"]
+    alive = accumulate(event["args"]["Bytes"] for event in sorted(events, key=lambda event: event["ts"]))
+    return max(alive, default=0)
 
 
 def peak_bytes_of(work: Callable[[], object]) -> int | None:

@@ -80,6 +80,10 @@ class Block(Mapping[str, str]):
     def __repr__(self) -> str:
         return f"Block({self.name!r}, {self._options!r}, line={self.line})"
 
+    def with_option(self, key: str, value: str) -> Block:
+        """The same section where one option says something else."""
+        return Block(self.name, {**self, key: value}, line=self.line, source=self.source, lines=self._lines)
+
     # ---- where things stand -------------------------------------------------------------------------
 
     def line_of(self, key: str | None) -> int:

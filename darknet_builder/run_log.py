@@ -40,6 +40,7 @@ class StepReport:
         images: of the step.
         seconds: it took.
         parts: what the heads say, by name (``box``, ``objectness``, ``classes``, ``iou``, ``count``).
+        waited: seconds of the step that went by before its images were there.
     """
 
     iteration: int
@@ -48,6 +49,7 @@ class StepReport:
     images: int
     seconds: float
     parts: Mapping[str, float] = field(default_factory=dict)
+    waited: float = 0.0
 
 
 class ScalarWriter(Protocol):
@@ -99,7 +101,8 @@ class RunLog:
             self.average * (1 - _SMOOTHING) + report.loss * _SMOOTHING)
         self._rates = [*self._rates[-49:], (report.images, report.seconds)]
         self._write({"iteration": report.iteration, "loss": report.loss, "average": self.average, "rate": report.rate,
-                     "images_per_second": self.images_per_second, **report.parts})
+                     "images_per_second": self.images_per_second, "seconds": report.seconds, "waited": report.waited,
+                     **report.parts})
         curves = {"loss": report.loss, "rate": report.rate, "images_per_second": self.images_per_second,
                   **{f"loss/{name}": value for name, value in report.parts.items()}}
         self._add_scalars(curves, report.iteration)

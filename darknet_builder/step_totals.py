@@ -12,7 +12,7 @@ from darknet_builder.run_log import StepReport
 
 
 def summarize_step(reports: Sequence[LossReport], finished: int, rate: float, images: int, seconds: float,
-                   crew: Crew) -> StepReport:
+                   waited: float, crew: Crew) -> StepReport:
     """All parts of a batch together: mean of ``iou`` over the positives, sums of the others, per image.
 
     Args:
@@ -21,6 +21,7 @@ def summarize_step(reports: Sequence[LossReport], finished: int, rate: float, im
         rate: of this step.
         images: of the whole batch.
         seconds: the step took.
+        waited: seconds of these that this process waited for images.
         crew: the processes; all must call it.
     """
     heads = [head for report in reports for head in report.heads]
@@ -33,7 +34,8 @@ def summarize_step(reports: Sequence[LossReport], finished: int, rate: float, im
     parts = {name: value / images for name, value in zip(names, values, strict=True)}
     if "iou" in parts and "count" in parts:
         parts["iou"] /= parts["count"] or 1
-    return StepReport(finished, _printed_loss(reports, crew) / images, rate, images, seconds, parts)
+    return StepReport(finished, _printed_loss(reports, crew) / images, rate, images, seconds, parts,
+                      waited)
 
 
 def _printed_loss(reports: Sequence[LossReport], crew: Crew) -> float:

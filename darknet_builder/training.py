@@ -188,10 +188,12 @@ class Trainer:
         started = time.perf_counter()
         self.network.train()
         self._freeze()
-        reports, seen = [], self.finished * self.net_options.batch
+        reports, seen, waited = [], self.finished * self.net_options.batch, 0.0
         rate = rate_at(self.net_options.schedule, self.finished + 1, seed=self.settings.seed)
         for part in range(self.net_options.subdivisions):
+            asked = time.perf_counter()
             batch = next(batches)
+            waited += time.perf_counter() - asked
             seen += len(batch.indices) * self.crew.world
             with self.crew.accumulate(self.model, last=part == self.net_options.subdivisions - 1):
                 reports.append(self._learn(batch, seen))
@@ -203,7 +205,7 @@ class Trainer:
         if self.average.update(self.finished):
             self.log.note(f"{self.finished}/{self.total}: the average of the weights has taken their place")
         seconds = time.perf_counter() - started
-        return summarize_step(reports, self.finished, rate, self.net_options.batch, seconds, self.crew)
+        return summarize_step(reports, self.finished, rate, self.net_options.batch, seconds, waited, self.crew)
 
     def _freeze(self) -> None:
         """Who learns in this step; the exchange of gradients must know when that changes."""

@@ -35,6 +35,7 @@ RANKS = [
     {"engines"},
     {"benchmark", "inference"},
     {"*"},
+    {"benchmark_pipeline", "benchmark_training"},
     {"commands.*"},
     {"cli"},
 ]

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from darknet_builder.benchmark import Comparison, Timing, compare, opencv_peer
+from darknet_builder.benchmark import Comparison, Timing, compare, make_runner, opencv_peer
 from darknet_builder.benchmark_report import table
 from darknet_builder.cli import main
+from darknet_builder.commands.benchmark import default_contenders
 from darknet_builder.devices import computes_bfloat16
 from darknet_builder.errors import InputError
 from darknet_builder.images import write_image
-from tests.test_inference import SMALL, make
+from tests.test_inference import SMALL, difference, make
+from tests.training_folder import make_folder
 
 CFG = SMALL.format(activation="leaky")
 
@@ -33,11 +35,54 @@ def test_arithmetic() -> None:
 
 def test_turns() -> None:
     """Every contender gets every round; what cannot be run is named."""
-    result = compare(make(CFG), "net", contenders=["torch:float32", "plain:float32", "plain:bfloat16"], rounds=3)
-    assert {timing.name: len(timing.seconds) for timing in result.timings} == {"torch:float32": 3, "plain:float32": 3}
-    assert result.failures == {"plain:bfloat16": "plain:bfloat16: plain means the network as it is, in float32"}
+    contenders = ["torch:float32", "plain:float32", "plain:bfloat16", "channels-last:float32", "channels-last:int3"]
+    result = compare(make(CFG), "net", contenders=contenders, rounds=3)
+    assert {timing.name: len(timing.seconds) for timing in result.timings} == {
+        "torch:float32": 3, "plain:float32": 3, "channels-last:float32": 3}
+    assert result.failures == {
+        "plain:bfloat16": "plain:bfloat16: plain runs in float32",
+        "channels-last:int3": "channels-last:int3: expected one of float32, bfloat16, float16"}
     text = table(result, {"float32": 100.0})
     assert "| plain:float32 |" in text and "not measured: plain:bfloat16" in text
+
+
+def test_who_takes_part() -> None:
+    """OpenCV reads the ONNX file; the contenders' answers are the network's, those of bfloat16 roughly."""
+    network = make(CFG)
+    contenders = default_contenders(network)
+    assert {"torch:float32", "plain:float32", "channels-last:float32", "opencv:float32"} <= set(contenders)
+    x = torch.rand(network.input_shape.batched(2))
+    wanted = network.answers(x)[0].detach()
+    for contender in contenders:
+        if contender.startswith(("channels-last", "opencv")):
+            with torch.no_grad():
+                found = make_runner(network, contender)[0](x)
+            bound = 1e-5 if contender.endswith("float32") else .05
+            assert difference([torch.as_tensor(answer).float() for answer in found], [wanted]) < bound, contender
+
+
+def test_pipeline_and_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The folder against the network's own rate; steps of training with the share of their time spent waiting."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        write_image(folder / name, np.zeros((20, 30, 3), np.uint8))
+    (tmp_path / "net.cfg").write_text(CFG)
+    answer = tmp_path / "b.json"
+    assert main(["benchmark", str(tmp_path / "net.cfg"), "--contenders", "torch:float32", "plain:float32", "--rounds",
+                 "1", "--images", str(folder), "--pipeline", "--batches", "2", "--json", str(answer)]) == 0
+    assert "| net | torch:float32 | 2 | 3 |" in capsys.readouterr().out
+    [pipeline] = json.loads(answer.read_text())["pipelines"]
+    assert len(pipeline["pipeline_seconds"]) == 3 and min(pipeline["network_seconds"]) > 0
+
+    data = make_folder(tmp_path)
+    assert main(["benchmark", str(tmp_path / "tiny.cfg"), "--training", str(data), "--batches", "2", "--rounds", "3",
+                 "--workers", "0", "--json", str(answer)]) == 0
+    assert "| tiny | 64 x 64 | 2 | fp32 |" in capsys.readouterr().out
+    trainings = json.loads(answer.read_text())["trainings"]
+    assert [training["precision"] for training in trainings] == ["fp32", "bf16"][:len(trainings)]
+    assert all(len(training["seconds"]) == 6 for training in trainings)
+    assert 0 <= trainings[0]["waited"][0] < trainings[0]["seconds"][0]
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,7 +94,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
                    "--images", str(image), "--json", str(answer)])
     out = capsys.readouterr().out
     assert status == 0
-    assert "net at 32 x 24: 0 MiB of outputs are the least that the graph allows" in out
+    assert ("net at 32 x 24: 0.1 MiB of outputs are the least that the graph allows; "
+            "0.1 MiB are alive at once (1.") in out
     assert "net, 32 x 24, batch 1" in out and "net, file to boxes at threshold 0.25" in out
     document = json.loads(answer.read_text())
     assert len(document["rows"]) == 4 and "float32" in document["matrix_gflops"]
@@ -80,3 +126,7 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.endswith("--weights w: belongs to one network, 2 were given\n")
     assert main(["benchmark", "a.cfg", "--rounds", "0"]) == 2
     assert capsys.readouterr().err.endswith("--rounds, --batches and --threads: expected 1 or more\n")
+    assert main(["benchmark", "a.cfg", "--pipeline"]) == 2
+    assert capsys.readouterr().err.endswith("--pipeline: through which photographs? give --images\n")
+    assert main(["benchmark", "a.cfg", "--training", "my.data", "--memory"]) == 2
+    assert "error: --training is timed alone: without --images," in capsys.readouterr().err

@@ -10,33 +10,55 @@ from typing import TextIO
 
 import torch
 
-from darknet_builder.arguments import CFG_HELP, add_dialect, add_json
-from darknet_builder.benchmark import PLAIN, Comparison, as_document, compare, compare_end_to_end, matrix_rates
-from darknet_builder.benchmark_report import save_chart, table
-from darknet_builder.devices import computes_bfloat16
-from darknet_builder.engines import PRECISIONS, TorchEngine, installed_backends
+from darknet_builder.arguments import CFG_HELP, add_device, add_dialect, add_json
+from darknet_builder.benchmark import (
+    CHANNELS_LAST,
+    OPENCV,
+    PLAIN,
+    Comparison,
+    as_document,
+    compare,
+    compare_end_to_end,
+    computed_precisions,
+    matrix_rates,
+)
+from darknet_builder.benchmark_pipeline import PipelineRate, measure_pipeline
+from darknet_builder.benchmark_report import pipeline_table, save_chart, table, training_table
+from darknet_builder.benchmark_training import TrainingRate, measure_training
+from darknet_builder.commands.train import load_training
+from darknet_builder.datasets import DataFile
+from darknet_builder.detector import Detector
+from darknet_builder.devices import computes_bfloat16, find_device
+from darknet_builder.engines import BACKENDS, TorchEngine, installed_backends
 from darknet_builder.errors import InputError
-from darknet_builder.memory import least_values, peak_bytes_of
+from darknet_builder.memory import least_values, live_bytes_of, peak_bytes_of
 from darknet_builder.network import Network, build_network
 from darknet_builder.output import STDOUT, check_folder, write_json
+from darknet_builder.parser import noted_dialect, parse_cfg
 from darknet_builder.sources import find_sources, is_video
+from darknet_builder.training_data import ListedImages
+from darknet_builder.training_settings import PRECISIONS as PRECISIONS_OF_TRAINING
 from darknet_builder.weights import load_weights
 
 HELP = "time a network on every engine that is installed, side by side, alone and from file to boxes"
 EXAMPLES = """\
-A contender is BACKEND:PRECISION: torch, compile, onnxruntime or openvino, with float32 or bfloat16, or plain:float32,
-the network without the fast path. They take turns, so that whatever else the machine does strikes all of them alike;
-leave it alone nevertheless. Without --weights the weights are random, which takes as long.
+A contender is BACKEND:PRECISION: torch, compile, onnxruntime or openvino, with float32 or bfloat16; without the fast
+path plain:float32, the network as it is, and channels-last, with either; and opencv:float32, the OpenCV that is
+installed. They take turns, so that whatever else the machine does strikes all of them alike; leave it alone
+nevertheless. Without --weights the weights are random, which takes as long.
 
 examples:
   darknet-builder benchmark yolov3-tiny.cfg yolov4-tiny.cfg --sizes 416 --batches 1 8
   darknet-builder benchmark yolov4.cfg --contenders torch:float32 openvino:float32 --json b.json --chart b.png
   darknet-builder benchmark yolov3.cfg --peer-python other-env/bin/python   # an OpenCV that reads Darknet's files
   darknet-builder benchmark my.cfg --weights my.weights --images photos/    # from the file to the boxes
+  darknet-builder benchmark my.cfg --weights my.weights --images photos/ --pipeline --batches 4
+  darknet-builder benchmark yolov3-tiny.cfg --training my.data --batches 8
   darknet-builder benchmark yolov3.cfg --sizes 608 --memory
 """
 _MIB = 2 ** 20
 _MEMORY_CALLS = 4
+_TRAINING_ROUNDS = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,42 +76,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=float, default=.25, metavar="P",
                         help="of post-processing, with --images (default: %(default)s)")
     parser.add_argument("--memory", action="store_true", help="the least that the graph allows, and what is taken")
+    parser.add_argument("--pipeline", action="store_true",
+                        help="with --images: from the files to drawn pictures, against the network's own rate")
+    parser.add_argument("--training", metavar="DATA", help="a .data file: time training on it, and nothing else")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="of --training (default: %(default)s)")
+    add_device(parser)
     add_json(parser, "everything, each round included,")
     parser.add_argument("--chart", metavar="FILE", help="bars, as PNG, SVG or PDF (needs the extra 'evaluate')")
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Measure; returns 0."""
-    if args.weights and len(args.cfg) > 1:
-        raise InputError(f"--weights {args.weights}: belongs to one network, {len(args.cfg)} were given")
-    if min([args.rounds, *args.batches, args.threads or 1]) < 1:
-        raise InputError("--rounds, --batches and --threads: expected 1 or more")
+    _check(args)
     if args.threads:
         torch.set_num_threads(args.threads)
-    check_folder(args.json)
+    device = find_device(args.device) or torch.device("cpu")
     answer, out = out, io.StringIO() if args.json == STDOUT else out
-    rates = matrix_rates()
+    rates = matrix_rates(device)
     out.write(f"{torch.get_num_threads()} threads; a large matrix product: "
               + ", ".join(f"{rate:.0f} GFLOP/s in {name}" for name, rate in rates.items()) + "\n\n")
-    comparisons = []
-    for name, network in _networks(args):
-        for comparison in _compare(args, name, network, out):
+    comparisons: list[Comparison] = []
+    pipelines: list[PipelineRate] = []
+    trainings: list[TrainingRate] = []
+    for cfg, size in [(cfg, size) for cfg in args.cfg for size in args.sizes or [None]]:
+        if args.training:
+            trainings += _train(args, cfg, size, out)
+            continue
+        network = _network(args, cfg, size).to(device)
+        for comparison in _compare(args, Path(cfg).stem, network, out):
             out.write(table(comparison, rates) + "\n")
             out.flush()
             comparisons.append(comparison)
-    write_json(args.json, as_document(comparisons, rates), answer)
+        if args.pipeline:
+            pipelines += _run_pipeline(args, Path(cfg).stem, network, out)
+    write_json(args.json, as_document(comparisons, rates, pipelines, trainings), answer)
     if args.chart:
         save_chart(comparisons, args.chart)
     return 0
 
 
-def _networks(args: argparse.Namespace) -> Iterator[tuple[str, Network]]:
-    for cfg in args.cfg:
-        for size in args.sizes or [None]:
-            network = build_network(cfg, width=size, height=size, dialect=args.dialect, initialize=not args.weights)
-            if args.weights:
-                load_weights(network, args.weights)
-            yield Path(cfg).stem, network.eval()
+def _check(args: argparse.Namespace) -> None:
+    """What can be said before anything is measured.
+
+    Raises:
+        InputError: for options that do not go together or are out of range.
+    """
+    if args.weights and len(args.cfg) > 1:
+        raise InputError(f"--weights {args.weights}: belongs to one network, {len(args.cfg)} were given")
+    if min([args.rounds, *args.batches, args.threads or 1]) < 1:
+        raise InputError("--rounds, --batches and --threads: expected 1 or more")
+    if args.pipeline and not args.images:
+        raise InputError("--pipeline: through which photographs? give --images")
+    if args.training and (args.images or args.chart or args.memory or args.contenders or args.peer_python):
+        raise InputError("--training is timed alone: without --images, --contenders, --peer-python, --memory and "
+                         "--chart")
+    check_folder(args.json)
+
+
+def _network(args: argparse.Namespace, cfg: str, size: int | None) -> Network:
+    network = build_network(cfg, width=size, height=size, dialect=args.dialect, initialize=not args.weights)
+    if args.weights:
+        load_weights(network, args.weights)
+    return network.eval()
 
 
 def _compare(args: argparse.Namespace, name: str, network: Network, out: TextIO) -> Iterator[Comparison]:
@@ -100,29 +148,78 @@ def _compare(args: argparse.Namespace, name: str, network: Network, out: TextIO)
         yield compare(network, name, contenders=contenders, batch=batch, rounds=args.rounds,
                       peer_python=args.peer_python)
     if args.images:
-        images = [path for path in find_sources(args.images) if not is_video(path)]
-        yield compare_end_to_end(network, f"{name}, file to boxes at threshold {args.threshold:g}", images,
+        yield compare_end_to_end(network, f"{name}, file to boxes at threshold {args.threshold:g}", _photographs(args),
                                  contenders=contenders, threshold=args.threshold)
+
+
+def _photographs(args: argparse.Namespace) -> list[Path]:
+    return [Path(path) for path in find_sources(args.images) if not is_video(path)]
+
+
+# ---- the whole pipeline, and training -------------------------------------------------------------------
+
+
+def _run_pipeline(args: argparse.Namespace, name: str, network: Network, out: TextIO) -> list[PipelineRate]:
+    rates = []
+    for contender in args.contenders or default_contenders(network):
+        backend, _, precision = contender.partition(":")
+        if backend not in BACKENDS:
+            continue  # the detector does not run on it
+        for batch in args.batches:
+            detector = Detector(network, threshold=args.threshold, batch=batch, backend=backend,
+                                precision=precision or "float32")
+            rates.append(measure_pipeline(detector, name, contender, _photographs(args)))
+    out.write(pipeline_table(rates) + "\n")
+    return rates
+
+
+def _train(args: argparse.Namespace, cfg: str, size: int | None, out: TextIO) -> list[TrainingRate]:
+    """The table of one network; the cfg's batch, or those that were asked for, in one part."""
+    data = DataFile.read(args.training)
+    precisions = [name for name in PRECISIONS_OF_TRAINING
+                  if name == "fp32" or computes_bfloat16(find_device(args.device) or torch.device("cpu"))]
+    rates = []
+    for batch in args.batches:
+        def make_network(steps: int, batch: int = batch) -> Network:
+            blocks = parse_cfg(cfg)
+            for key, value in (("batch", batch), ("subdivisions", 1), ("max_batches", steps)):
+                blocks[0] = blocks[0].with_option(key, str(value))
+            network = build_network(blocks, width=size, height=size, dialect=args.dialect or noted_dialect(cfg))
+            if args.weights:
+                load_weights(network, args.weights)
+            return network
+        images = ListedImages(load_training(data, make_network(1), skip_bad=False))
+        rates += measure_training(make_network, Path(cfg).stem, images, precisions=precisions, rounds=_TRAINING_ROUNDS,
+                                  steps=args.rounds, workers=args.workers, device=args.device)
+    out.write(training_table(rates) + "\n")
+    out.flush()
+    return rates
 
 
 def default_contenders(network: Network) -> Sequence[str]:
     """What is installed, at the precisions that this machine computes; ``compile`` takes minutes and is not asked."""
     names = [name for name in installed_backends() if name != "compile"]
-    found = [f"{name}:{precision}" for name in names for precision in PRECISIONS
-             if precision == "float32" or (name != "onnxruntime" and computes_bfloat16(network.device))]
-    return [*found, f"{PLAIN}:float32"]
+    if network.device.type != "cpu":
+        names = ["torch"]
+    precisions = computed_precisions(network.device)
+    found = [f"{name}:{precision}" for name in names for precision in precisions
+             if precision == "float32" or name != "onnxruntime"]
+    others = [f"{PLAIN}:float32", *(f"{CHANNELS_LAST}:{precision}" for precision in precisions)]
+    return [*found, *others, *([f"{OPENCV}:float32"] if network.device.type == "cpu" else [])]
 
 
 def memory_line(name: str, network: Network) -> str:
-    """The least memory of one image's forward pass, and by how much the process really grows in one."""
+    """The least memory of one image's forward pass, what is alive in one at most, and what the process grows by."""
     least = 4 * least_values(network)
-    engine, x = TorchEngine(network, "float32"), torch.rand(network.input_shape.batched(1))
+    engine, x = TorchEngine(network, "float32"), torch.rand(network.input_shape.batched(1), device=network.device)
     with torch.inference_mode():
         for _ in range(_MEMORY_CALLS):
             engine(x)
         measured = peak_bytes_of(lambda: engine(x))
+        alive = live_bytes_of(lambda: engine(x))
     width, height = network.input_size
-    text = f"{name} at {width} x {height}: {least / _MIB:.0f} MiB of outputs are the least that the graph allows"
+    text = (f"{name} at {width} x {height}: {least / _MIB:.1f} MiB of outputs are the least that the graph allows; "
+            f"{alive / _MIB:.1f} MiB are alive at once ({alive / least:.2f} times)")
     if measured is None:
-        return text + "; this system does not tell what is really taken"
-    return text + f"; the process grows by {measured / _MIB:.0f} MiB ({measured / least:.2f} times)"
+        return text + "; this system does not tell by how much the process grows"
+    return text + f"; the process grows by {measured / _MIB:.1f} MiB ({measured / least:.2f} times)"

@@ -27,7 +27,7 @@ from darknet_builder.images import load_opencv, write_image
 from darknet_builder.initialization import InitRule, initialize
 from darknet_builder.network import Network, build_network
 from darknet_builder.parameter_groups import RatePattern
-from darknet_builder.parser import Block, noted_dialect, parse_cfg
+from darknet_builder.parser import noted_dialect, parse_cfg
 from darknet_builder.processes import crew_of
 from darknet_builder.run_log import short_name
 from darknet_builder.schedules import check_burn_in
@@ -159,7 +159,7 @@ def _check_least(name: str, number: int, least: int) -> int:
 def _make_network(args: argparse.Namespace) -> Network:
     blocks = parse_cfg(args.cfg)
     if args.max_batches is not None:
-        blocks[0] = _with_option(blocks[0], "max_batches", str(_check_least("max_batches", args.max_batches, 1)))
+        blocks[0] = blocks[0].with_option("max_batches", str(_check_least("max_batches", args.max_batches, 1)))
     if args.until is not None and args.weights is None:
         raise InputError(f"--until {args.until}: of which weights? give --weights FILE")
     network = build_network(blocks, dialect=args.dialect or noted_dialect(args.cfg))
@@ -169,11 +169,6 @@ def _make_network(args: argparse.Namespace) -> Network:
     return network
 
 
-def _with_option(block: Block, key: str, value: str) -> Block:
-    lines = {name: block.line_of(name) for name in block}
-    return Block(block.name, {**block, key: value}, line=block.line, source=block.source, lines=lines)
-
-
 def _load_data(args: argparse.Namespace, data: DataFile, network: Network
                ) -> tuple[LabelledImages, Validator | ClassValidator | None, str]:
     """What to learn from, what to judge by, and a line that says so."""
@@ -181,7 +176,7 @@ def _load_data(args: argparse.Namespace, data: DataFile, network: Network
     if not network.heads:
         return _load_classes(data, network)
     network.names = tuple(data.names or ())  # for the checkpoints
-    images = _load_training(data, network, skip_bad=args.skip_bad_labels)
+    images = load_training(data, network, skip_bad=args.skip_bad_labels)
     known = f"{len(images)} images with {images.num_boxes} boxes to learn from"
     if "valid" not in data.options:
         return ListedImages(images), None, f"{known}, no valid= list, so no mAP"
@@ -208,7 +203,7 @@ def _load_classes(data: DataFile, network: Network) -> tuple[ClassedImages, Clas
     return images, ClassValidator(validation, data.top), f"{known}, {len(validation)} to validate on"
 
 
-def _load_training(data: DataFile, network: Network, *, skip_bad: bool) -> ImageSet:
+def load_training(data: DataFile, network: Network, *, skip_bad: bool) -> ImageSet:
     """The training list, checked against the network.
 
     Raises:

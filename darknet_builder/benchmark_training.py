@@ -1,0 +1,83 @@
+"""How fast a network learns: whole steps, the making of their images included, at each precision by turns."""
+
+from __future__ import annotations
+
+import io
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from darknet_builder.network import Network
+from darknet_builder.run_log import LOG_NAME, read_log
+from darknet_builder.training import Trainer
+from darknet_builder.training_data import LabelledImages
+from darknet_builder.training_settings import TrainSettings
+
+WARM_STEPS = 5
+"""Not counted: the first steps find images that were made while the training began."""
+
+
+@dataclass
+class TrainingRate:
+    """How one precision did.
+
+    Attributes:
+        network: its name.
+        size: (width, height).
+        batch: images a step.
+        precision: ``fp32`` or ``bf16``.
+        seconds: of each step.
+        waited: seconds of each step that went by before its images were there.
+    """
+
+    network: str
+    size: tuple[int, int]
+    batch: int
+    precision: str
+    seconds: list[float] = field(default_factory=list)
+    waited: list[float] = field(default_factory=list)
+
+    @property
+    def images_per_second(self) -> float:
+        """By the median step."""
+        return self.batch / statistics.median(self.seconds)
+
+    @property
+    def waiting(self) -> float:
+        """The share of all time that was spent waiting for images."""
+        return sum(self.waited) / sum(self.seconds)
+
+
+def measure_training(make_network: Callable[[int], Network], name: str, images: LabelledImages, *,
+                     precisions: Sequence[str], rounds: int, steps: int, workers: int,
+                     device: str = "cpu") -> list[TrainingRate]:
+    """Train for a while, over and over from the same beginning; nothing is kept.
+
+    Args:
+        make_network: builds the network for so many steps, the ones that are not counted included.
+        name: for people.
+        images: to learn from.
+        precisions: of ``training_settings.PRECISIONS``.
+        rounds: turns of each.
+        steps: counted ones in a turn.
+        workers: processes that make images, as for ``TrainSettings``.
+        device: where.
+
+    Raises:
+        DarknetError: what a training raises.
+    """
+    rates: dict[str, TrainingRate] = {}
+    for _ in range(rounds):
+        for precision in precisions:
+            network = make_network(WARM_STEPS + steps)
+            rate = rates.setdefault(precision, TrainingRate(name, network.input_size, network.options.batch, precision))
+            with tempfile.TemporaryDirectory() as folder:
+                settings = TrainSettings(Path(folder) / "run", precision=precision, workers=workers, device=device,
+                                         save_every=WARM_STEPS + steps)
+                Trainer(network, images, settings, out=io.StringIO()).run()
+                records = [record for record in read_log(settings.output / LOG_NAME) if "seconds" in record]
+            rate.seconds += [record["seconds"] for record in records[WARM_STEPS:]]
+            rate.waited += [record["waited"] for record in records[WARM_STEPS:]]
+    return list(rates.values())
