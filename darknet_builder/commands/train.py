@@ -28,7 +28,7 @@ from darknet_builder.initialization import InitRule, initialize
 from darknet_builder.network import Network, build_network
 from darknet_builder.parameter_groups import RatePattern
 from darknet_builder.parser import noted_dialect, parse_cfg
-from darknet_builder.processes import crew_of
+from darknet_builder.processes import Crew, crew_of
 from darknet_builder.run_log import short_name
 from darknet_builder.schedules import check_burn_in
 from darknet_builder.training import Outcome, Score, Trainer, sample_rule
@@ -119,14 +119,20 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     if not args.output:
         raise InputError("where to? give --output DIR")
     with crew_of(args.device) as crew:
-        trainer = Trainer(network, images, _settings(args, crew.device), out=out, validate=validate, crew=crew)
-        if crew.leads:
-            out.write(known + "\n")
-            if burn_in := check_burn_in(network.blocks[0], network.options.schedule):
-                warnings.warn(burn_in, CfgWarning, stacklevel=1)
-        outcome = trainer.run()
-        score = short_name(validate.metric) if validate is not None else ""
-        return _report(outcome, score, args, out if crew.leads else io.StringIO())
+        return _train(args, network, images, validate, known, crew, out)
+
+
+def _train(args: argparse.Namespace, network: Network, images: LabelledImages,
+           validate: Validator | ClassValidator | None, known: str, crew: Crew, out: TextIO) -> int:
+    """What the crew does together."""
+    trainer = Trainer(network, images, _settings(args, crew.device), out=out, validate=validate, crew=crew)
+    if crew.leads:
+        out.write(known + "\n")
+        if burn_in := check_burn_in(network.blocks[0], network.options.schedule):
+            warnings.warn(burn_in, CfgWarning, stacklevel=1)
+    outcome = trainer.run()
+    score = short_name(validate.metric) if validate is not None else ""
+    return _report(outcome, score, args, out if crew.leads else io.StringIO())
 
 
 def _settings(args: argparse.Namespace, device: str) -> TrainSettings:
