@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(machine)
     add_precision(machine, PRECISIONS, "fp32")
     machine.add_argument("--workers", type=int, default=1, metavar="N",
-                         help="processes that prepare images; 0: a thread of this one (default: %(default)s)")
+                         help="processes that prepare images; 0: none (default: %(default)s)")
     machine.add_argument("--threads", type=int, metavar="N", help="of torch (default: as many as there are cores)")
     watching = parser.add_argument_group("watching")
     watching.add_argument("--eval-every", type=int, metavar="N",
