@@ -277,6 +277,11 @@ class Record:
     detections: Detections
     frame: int | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Fit for JSON."""
+        frame = {} if self.frame is None else {"frame": self.frame}
+        return {"file": self.file, **frame, **self.detections.to_dict()}
+
 
 def coco_document(records: Iterable[Record], names: Sequence[str]) -> dict[str, Any]:
     """COCO's annotation format: ``images``, ``annotations`` with ``score``, ``categories``.

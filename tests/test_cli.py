@@ -147,7 +147,8 @@ def options() -> dict[str, dict[str, argparse.Action]]:
     return found
 
 
-@pytest.mark.parametrize("option", ["--dialect", "--width", "--height", "--device", "--skip-bad-labels", "--json"])
+@pytest.mark.parametrize("option", ["--dialect", "--width", "--height", "--device", "--skip-bad-labels", "--json",
+                                    "--backend"])
 def test_an_option_means_the_same_everywhere(option: str) -> None:
     actions = options()[option].values()
     assert len(actions) > 2
@@ -155,7 +156,8 @@ def test_an_option_means_the_same_everywhere(option: str) -> None:
     assert option == "--json" or len({action.help for action in actions}) == 1
 
 
-TABLES = ("adapt-cfg", "anchors", "benchmark", "check", "classify", "dump", "evaluate", "export", "get-weights")
+TABLES = ("adapt-cfg", "anchors", "benchmark", "check", "classify", "detect", "dump", "evaluate", "export",
+          "get-weights")
 
 
 def test_json_wherever_there_is_a_table() -> None:

@@ -16,6 +16,7 @@ import torch
 
 from darknet_builder import build_network
 from darknet_builder.cli import main
+from darknet_builder.network import Network
 from darknet_builder.weights import save_weights
 from tests.map_fixtures import MODELS
 
@@ -275,6 +276,21 @@ def test_mistakes(folder: Path, capsys: pytest.CaptureFixture[str], more: list[s
     assert mistake(capsys, argv).startswith(expected.format(folder))
 
 
+@pytest.mark.parametrize("options", [["--backend", "onnxruntime"], ["--backend", "auto", "--batch", "2"]])
+def test_backends(options: list[str], folder: Path, capsys: pytest.CaptureFixture[str],
+                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same table from another engine, and from the one that auto chose, which is said."""
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(Network, "forward", lambda *_: pytest.fail("the network itself was asked"))
+    assert main(words(folder)) == 0
+    usual = capsys.readouterr().out.splitlines()
+    assert main(words(folder, *options)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    if "auto" in options:
+        assert lines.pop(0).startswith("the network runs on ")
+    assert lines[:-1] == usual[:-1]  # the last has the time
+
+
 def test_a_file_that_brings_its_weights(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Needs no --weights, which a cfg alone does."""
     assert main(["export", str(folder / "net.cfg"), str(folder / "net.weights"), "--output",
@@ -286,7 +302,7 @@ def test_a_file_that_brings_its_weights(folder: Path, capsys: pytest.CaptureFixt
         tables.append(capsys.readouterr().out.splitlines()[:4])
     assert tables[0] == tables[1] and "red" in tables[0][1]
     alone = ["evaluate", "--data", str(folder / "my.data"), "--cfg", str(folder / "net.cfg")]
-    assert mistake(capsys, alone) == f"which weights? give --weights FILE that belongs to --cfg {folder}/net.cfg"
+    assert mistake(capsys, alone) == f"which weights? give --weights FILE that belongs to {folder}/net.cfg"
 
 
 @pytest.mark.parametrize(("file", "text", "expected"), [
