@@ -264,9 +264,14 @@ def test_mistakes(changes: dict[str, Any], text: str) -> None:
 
 
 def test_devices_that_are_not_here() -> None:
-    """The name, and what torch says."""
-    with pytest.raises(InputError, match=r"^device 'tpu' cannot be used here: Expected one of cpu, .*tpu$"):
-        Detector(toy_network(), device="tpu")
+    """The name, and what torch says, as far as it is for users; or the name that was meant."""
+    for name, meant in (("cudaa", "; did you mean 'cuda'?"), ("CPU", "; did you mean 'cpu'?"), ("0", ""),
+                        ("gpu", "; did you mean 'cuda'?"), ("gpu:1", "; did you mean 'cuda'?")):
+        with pytest.raises(InputError) as raised:
+            Detector(toy_network(), device=name)
+        assert str(raised.value) == f"device {name!r} is unknown; expected cpu, cuda, cuda:1, ...{meant}"
+    with pytest.raises(InputError, match=r"^device 'vulkan' cannot be used here: .{5,100}$"):
+        Detector(toy_network(), device="vulkan")
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match=r"^device 'cuda' cannot be used here: \S.*$"):
             Detector(toy_network(), device="cuda")

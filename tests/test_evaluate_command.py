@@ -269,7 +269,7 @@ def test_maps_that_are_wrong(hierarchy: Path, capsys: pytest.CaptureFixture[str]
     (["--data", "{0}/no.data"], "{0}/no.data: No such file or directory"),
     (["--cfg", "{0}/no.cfg"], "{0}/no.cfg: no such cfg file"),
     (["--weights", "{0}/no.weights"], "{0}/no.weights: no such weights file"),
-    (["--device", "tpu"], "device 'tpu' cannot be used here: "),
+    (["--device", "tpu"], "device 'tpu' is unknown; expected cpu, cuda, "),
 ])
 def test_mistakes(folder: Path, capsys: pytest.CaptureFixture[str], more: list[str], expected: str) -> None:
     argv = words(folder, *(word.format(folder) for word in more))

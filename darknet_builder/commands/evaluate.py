@@ -224,8 +224,7 @@ class _Task:
         names = _agreed_names(data, detector)
         load = {"classes": len(names), "skip_bad_labels": args.skip_bad_labels, "limit": args.limit}
         images = data.load(args.split, **load)
-        return cls(args, detector, names, images, data.load("difficult", **load) if "difficult" in data.options
-                   else None)
+        return cls(args, detector, names, images, data.load("difficult", **load) if data.has("difficult") else None)
 
     def run(self, runner: OptimizedNetwork, progress: Progress, crew: Crew) -> _Report | None:
         """Find boxes in this process's share of the images; the leader counts, the others have no report."""

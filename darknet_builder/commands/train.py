@@ -182,7 +182,7 @@ def _load_data(args: argparse.Namespace, data: DataFile, network: Network
     network.names = tuple(data.names or ())  # for the checkpoints
     images = load_training(data, network, skip_bad=args.skip_bad_labels)
     known = f"{len(images)} images with {images.num_boxes} boxes to learn from"
-    if "valid" not in data.options:
+    if not data.has("valid"):
         return ListedImages(images), None, f"{known}, no valid= list, so no mAP"
     validation = data.load("valid", skip_bad_labels=args.skip_bad_labels)
     return ListedImages(images), Validator(validation, data.names), f"{known}, {len(validation)} to validate on"
@@ -201,7 +201,7 @@ def _load_classes(data: DataFile, network: Network) -> tuple[ClassedImages, Clas
     network.names = tuple(data.names or labels)
     images = load_classed_images(data.file("train"), labels)
     known = f"{len(images)} images of {len(labels)} classes to learn from"
-    if "valid" not in data.options:
+    if not data.has("valid"):
         return images, None, f"{known}, no valid= list, so no top-1"
     validation = load_classed_images(data.file("valid"), labels)
     return images, ClassValidator(validation, data.top), f"{known}, {len(validation)} to validate on"
