@@ -229,11 +229,14 @@ class _Task:
     def run(self, runner: OptimizedNetwork, progress: Progress, crew: Crew) -> _Report | None:
         """Find boxes in this process's share of the images; the leader counts, the others have no report."""
         args, detector = self.args, self.detector
+        if share := crew.share(self.images):
+            # Engines compute their first images otherwise than the later ones, in the last digits.
+            runner.warm_up(min(detector.batch, len(share)))
         coco = crew.leads and not args.no_coco and _has_pycocotools(progress)
         found: list[ImageBoxes] = []
         started = time.perf_counter()
         difficult = None if self.difficult is None else crew.share(self.difficult)
-        for boxes in find_boxes(detector.network, crew.share(self.images), difficult=difficult, nms=detector.nms,
+        for boxes in find_boxes(detector.network, share, difficult=difficult, nms=detector.nms,
                                 threshold=detector.threshold, resize=detector.resize, batch=detector.batch,
                                 runner=runner):
             found.append(boxes)
