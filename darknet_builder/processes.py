@@ -5,6 +5,7 @@ They train one network, each on its part of every batch; or each works through i
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -140,4 +141,6 @@ def crew_of(device: str) -> Iterator[Crew]:
     try:
         yield Crew(distributed.get_rank(), world, own)
     finally:
+        # What still holds the group, in circles, would let its threads end after Python has: that aborts the process.
+        gc.collect()
         distributed.destroy_process_group()

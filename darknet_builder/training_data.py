@@ -7,9 +7,7 @@ number alone, so that a training taken up again sees what the unbroken one would
 from __future__ import annotations
 
 import signal
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
@@ -258,29 +256,15 @@ def collate(samples: Sequence[tuple[Sample, int]] | DarknetError) -> Batch | Dar
 
 
 def load_batches(images: LabelledImages, plan: StepPlan, *, workers: int, pinned: bool = False) -> Iterator[Batch]:
-    """The plan's batches in order, made ahead by ``workers`` processes, or by a thread of this one where that is 0.
+    """The plan's batches in order, made ahead by ``workers`` processes, or by this one in its turn where that is 0.
 
     Raises:
         DarknetError: for what is wrong with an image or its labels.
     """
-    loader = _make_loader(images, plan, workers=workers, pinned=pinned)
-    for made in loader if workers else _ahead(loader):
+    for made in _make_loader(images, plan, workers=workers, pinned=pinned):
         if isinstance(made, DarknetError):
             raise made
         yield made
-
-
-def _ahead(loader: Iterable[Batch | DarknetError]) -> Iterator[Batch | DarknetError]:
-    """The same, made by a thread while the network learns: OpenCV and NumPy let go of Python's lock."""
-    batches = iter(loader)
-    with ThreadPoolExecutor(1) as thread:
-        waiting = deque(thread.submit(next, batches, None) for _ in range(_BATCHES_AHEAD))
-        try:
-            while (made := waiting.popleft().result()) is not None:
-                waiting.append(thread.submit(next, batches, None))
-                yield made
-        finally:
-            thread.shutdown(cancel_futures=True)
 
 
 def _make_loader(images: LabelledImages, plan: StepPlan, *, workers: int, pinned: bool

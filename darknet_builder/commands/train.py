@@ -29,7 +29,7 @@ from darknet_builder.initialization import InitRule, initialize
 from darknet_builder.model_arguments import add_model, check_weights, take_model
 from darknet_builder.network import Network, build_network
 from darknet_builder.parameter_groups import RatePattern
-from darknet_builder.processes import crew_of
+from darknet_builder.processes import Crew, crew_of
 from darknet_builder.run_log import short_name
 from darknet_builder.schedules import check_burn_in
 from darknet_builder.training import Outcome, Score, Trainer, sample_rule
@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(machine)
     add_precision(machine, PRECISIONS, "fp32")
     machine.add_argument("--workers", type=int, default=1, metavar="N",
-                         help="processes that prepare images; 0: a thread of this one (default: %(default)s)")
+                         help="processes that prepare images; 0: none (default: %(default)s)")
     machine.add_argument("--threads", type=int, metavar="N", help="of torch (default: as many as there are cores)")
     watching = parser.add_argument_group("watching")
     watching.add_argument("--eval-every", type=int, metavar="N",
@@ -121,14 +121,20 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     if not args.output:
         raise InputError("where to? give --output DIR")
     with crew_of(args.device) as crew:
-        trainer = Trainer(network, images, _settings(args, crew.device), out=out, validate=validate, crew=crew)
-        if crew.leads:
-            out.write(known + "\n")
-            if burn_in := check_burn_in(network.blocks[0], network.options.schedule):
-                warnings.warn(burn_in, CfgWarning, stacklevel=1)
-        outcome = trainer.run()
-        score = short_name(validate.metric) if validate is not None else ""
-        return _report(outcome, score, args, out if crew.leads else io.StringIO())
+        return _train(args, network, images, validate, known, crew, out)
+
+
+def _train(args: argparse.Namespace, network: Network, images: LabelledImages,
+           validate: Validator | ClassValidator | None, known: str, crew: Crew, out: TextIO) -> int:
+    """What the crew does together."""
+    trainer = Trainer(network, images, _settings(args, crew.device), out=out, validate=validate, crew=crew)
+    if crew.leads:
+        out.write(known + "\n")
+        if burn_in := check_burn_in(network.blocks[0], network.options.schedule):
+            warnings.warn(burn_in, CfgWarning, stacklevel=1)
+    outcome = trainer.run()
+    score = short_name(validate.metric) if validate is not None else ""
+    return _report(outcome, score, args, out if crew.leads else io.StringIO())
 
 
 def _settings(args: argparse.Namespace, device: str) -> TrainSettings:
