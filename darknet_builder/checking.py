@@ -9,9 +9,9 @@ from typing import Any
 
 from darknet_builder.cfg_files import read_cfg
 from darknet_builder.dialects import get_dialect
-from darknet_builder.errors import CfgError, CfgWarning, DarknetError, WeightsError, nearest
+from darknet_builder.errors import CfgError, CfgWarning, DarknetError, nearest
 from darknet_builder.factory import build_layers
-from darknet_builder.model_files import load_tensors
+from darknet_builder.model_files import load_tensors, refuse_second_weights
 from darknet_builder.network import Network, build_network
 from darknet_builder.oddities import odd_layers, odd_options
 from darknet_builder.options import NetOptions
@@ -66,7 +66,9 @@ def check(cfg: str | Path, weights: str | Path | None = None, *, dialect: str | 
             own, network = None, None
             problems.append(error)
         try:
-            _check_weights(network, weights, dialect, f"{cfg} holds weights already" if own is not None else "")
+            if own is not None:
+                refuse_second_weights(cfg, weights)
+            _check_weights(network, weights, dialect)
         except DarknetError as error:
             problems.append(error)
     errors = [Finding("error", str(problem)) for problem in problems]
@@ -111,12 +113,10 @@ def _net_options(net: Block, wrong: list[CfgError]) -> NetOptions:
                 attempt = attempt.changed(**_SIZE)
 
 
-def _check_weights(network: Network | None, weights: str | Path | None, dialect: str | None, held: str) -> None:
+def _check_weights(network: Network | None, weights: str | Path | None, dialect: str | None) -> None:
     """Hold a file against the network; where there is none, look at the file alone."""
     if weights is None:
         return
-    if held:
-        raise WeightsError(f"{held}; leave {weights} out")
     if network is None:
         look_at_weights(weights, get_dialect(dialect))
     else:

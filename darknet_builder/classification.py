@@ -17,7 +17,7 @@ from darknet_builder.devices import find_device
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.images import read_image
 from darknet_builder.inference import OptimizedNetwork
-from darknet_builder.model_files import is_model_file
+from darknet_builder.model_files import is_model_file, refuse_second_weights
 from darknet_builder.network import Network, build_network
 from darknet_builder.parser import Block
 from darknet_builder.trees import Tree
@@ -90,6 +90,7 @@ class Classifier:
                 raise InputError("a Network is built and loaded already: it takes no weights, width or height here")
             self.network = cfg
         else:
+            refuse_second_weights(cfg, weights)
             self.network = build_network(cfg, width=width, height=height, dialect=dialect, initialize=False)
         classes = count_classes(self.network)
         self.top, self.batch = min(top, classes), batch

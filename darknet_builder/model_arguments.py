@@ -6,7 +6,7 @@ import argparse
 
 from darknet_builder.arguments import MODEL_HELP, WEIGHTS_HELP
 from darknet_builder.errors import InputError
-from darknet_builder.model_files import is_model_file
+from darknet_builder.model_files import is_model_file, refuse_second_weights
 from darknet_builder.network import Network, build_network
 from darknet_builder.weights import load_weights
 
@@ -55,10 +55,8 @@ def check_weights(args: argparse.Namespace, *, required: bool = True) -> None:
     Raises:
         InputError: where it has none, or two.
     """
-    whole = is_model_file(args.cfg)
-    if whole and args.weights is not None:
-        raise InputError(f"{args.cfg} holds weights already; leave {args.weights} out")
-    if required and not whole and args.weights is None:
+    refuse_second_weights(args.cfg, args.weights)
+    if required and args.weights is None and not is_model_file(args.cfg):
         raise InputError(f"which weights? give --weights FILE that belongs to {args.cfg}")
 
 

@@ -17,6 +17,7 @@ from darknet_builder.boxes import Candidates
 from darknet_builder.detections import Detections
 from darknet_builder.detector import Detector
 from darknet_builder.errors import CfgWarning, DarknetError, DataError, ImageError, InputError
+from darknet_builder.export import export_network
 from darknet_builder.layers.region import Region
 from darknet_builder.network import build_network
 from darknet_builder.shapes import Shape
@@ -261,6 +262,14 @@ def test_mistakes(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(DarknetError) as raised:
         Detector(**{"cfg": toy_network(), **changes})
     assert str(raised.value) == text
+
+
+def test_one_set_of_weights_is_enough(tmp_path: Path) -> None:
+    _, weights, _ = toy_files(tmp_path)
+    export_network(toy_network(), tmp_path / "toy.pt")
+    with pytest.raises(InputError) as raised:
+        Detector(tmp_path / "toy.pt", weights)
+    assert str(raised.value) == f"{tmp_path / 'toy.pt'} holds weights already; leave {weights} out"
 
 
 def test_devices_that_are_not_here() -> None:
