@@ -53,7 +53,9 @@ def test_names_that_are_none(name: str, message: str, cfg: str, tmp_path: Path, 
     (["--names", "layers.9.*"], "--names layers.9.*: fits no parameter"),
     (["--state", "no.weights"], "no.weights: no such weights file"),
     (["--state", "no.pt"], "no.pt: no such model file"),
+    (["--state", "kaimng"], "--state kaimng: expected a .weights, .safetensors or .pt file, or one of darknet, "),
     (["--state", "kaimng"], "did you mean 'kaiming'"),
+    (["--state", "normal:1"], "--state normal:1: expected normal:MEAN,STD, such as normal:0,0.01"),
 ])
 def test_mistakes(cfg: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str],
                   message: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from darknet_builder.arguments import add_batch, add_device, add_dialect, add_input_size, add_json, add_skip_bad_labels
 from darknet_builder.average_precision import POINTS, ImageBoxes, MapResult, mean_average_precision
 from darknet_builder.datasets import DataFile, ImageSet
+from darknet_builder.detections import read_names
 from darknet_builder.detector import Detector
 from darknet_builder.errors import InputError, MissingExtraError
 from darknet_builder.evaluation import MAP_NMS, MAP_THRESHOLD, find_boxes
@@ -26,6 +27,7 @@ from darknet_builder.network import build_network
 from darknet_builder.output import STDOUT, check_folder, write_json
 from darknet_builder.processes import Crew, crew_of
 from darknet_builder.progress import Progress
+from darknet_builder.resources import find_by_name
 from darknet_builder.summary import align_columns
 from darknet_builder.weights import load_weights
 
@@ -93,7 +95,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     check_weights(args)
     data = DataFile.read(args.data)
     if args.names is not None:
-        data = data.having("names", str(Path(args.names).absolute()))
+        read_names(args.names)  # or it says what is wrong with them
+        data = data.having("names", str(find_by_name(args.names, ".names").absolute()))
     with crew_of(args.device) as crew:
         return _evaluate(args, data, crew, out)
 

@@ -30,6 +30,7 @@ examples:
   darknet-builder plot-weights cfg/shapes.cfg --state darknet --state weights/shapes.weights --output weights.png
   darknet-builder plot-weights my.cfg --state darknet --state kaiming --names 'layers.0.*' --output init.png
 """
+_FILES = ".weights, .safetensors or .pt"
 _MOST_PLOTS = 64
 _COLUMNS = 4
 _BINS = 60
@@ -108,5 +109,9 @@ def _values(args: argparse.Namespace, state: str) -> dict[str, Tensor]:
 def _bring_to(network: Network, state: str) -> None:
     if state.endswith(".weights") or is_model_file(state):
         load_weights(network, state)
-    else:
+        return
+    try:
         initialize(network, [InitRule.parse(state)])
+    except InputError as error:  # which speaks of the option that training has for it
+        text = str(error).replace("--init", "--state", 1)
+        raise InputError(text.replace("expected one of", f"expected a {_FILES} file, or one of", 1)) from None
