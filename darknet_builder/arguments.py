@@ -10,6 +10,7 @@ from darknet_builder.dialects import DIALECTS
 from darknet_builder.output import STDOUT
 
 CFG_HELP = "the network: a .cfg, or the name of one that comes with the project (yolov4-tiny)"
+MODEL_HELP = f"{CFG_HELP}, or a .safetensors or .pt file, which holds its weights too"
 WEIGHTS_HELP = "its .weights, .safetensors or .pt file"
 _LARGEST_SEED = 2 ** 32 - 1
 _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}

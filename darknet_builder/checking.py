@@ -7,16 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
+from darknet_builder.cfg_files import read_cfg
 from darknet_builder.dialects import get_dialect
-from darknet_builder.errors import CfgError, CfgWarning, DarknetError, WeightsError, nearest
+from darknet_builder.errors import CfgError, CfgWarning, DarknetError, nearest
 from darknet_builder.factory import build_layers
-from darknet_builder.model_files import is_model_file, load_tensors, read_model_file
+from darknet_builder.model_files import load_tensors, refuse_second_weights
 from darknet_builder.network import Network, build_network
 from darknet_builder.oddities import odd_layers, odd_options
 from darknet_builder.options import NetOptions
-from darknet_builder.parser import NET_SECTIONS, Block, noted_dialect, parse_cfg
+from darknet_builder.parser import NET_SECTIONS, Block
 from darknet_builder.weights import load_weights, look_at_weights
 
 _SIZE = {"width": "416", "height": "416", "channels": "3"}
@@ -56,7 +55,10 @@ def check(cfg: str | Path, weights: str | Path | None = None, *, dialect: str | 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CfgWarning)
         try:
-            blocks, own, dialect = _read(cfg, dialect, problems)
+            wrong: list[CfgError] = []
+            source = read_cfg(cfg, problems=wrong)
+            problems += wrong
+            blocks, own, dialect = source.blocks, source.tensors, dialect or source.dialect
             network = _check_cfg(blocks, dialect, problems, odd) if blocks else None
             if own is not None and network is not None:
                 load_tensors(network, own, str(cfg))
@@ -64,29 +66,14 @@ def check(cfg: str | Path, weights: str | Path | None = None, *, dialect: str | 
             own, network = None, None
             problems.append(error)
         try:
-            _check_weights(network, weights, dialect, f"{cfg} holds weights already" if own is not None else "")
+            if own is not None:
+                refuse_second_weights(cfg, weights)
+            _check_weights(network, weights, dialect)
         except DarknetError as error:
             problems.append(error)
     errors = [Finding("error", str(problem)) for problem in problems]
     odd += [str(warning.message) for warning in caught if issubclass(warning.category, CfgWarning)]
     return list(dict.fromkeys([*errors, *(Finding("warning", text) for text in odd)]))
-
-
-def _read(cfg: str | Path, dialect: str | None, problems: list[DarknetError]
-          ) -> tuple[list[Block], dict[str, Tensor] | None, str | None]:
-    """The sections, the tensors that stand beside them in a model file, and whose rules hold."""
-    wrong: list[CfgError] = []
-    tensors, text = None, cfg
-    if is_model_file(cfg):
-        tensors, facts = read_model_file(cfg)
-        if not facts.cfg:
-            raise WeightsError(f"{cfg}: holds weights and no cfg; give it as WEIGHTS, after a cfg")
-        text, dialect = facts.cfg, dialect or facts.dialect
-    blocks = parse_cfg(text, problems=wrong)
-    for block in blocks if tensors is not None else ():
-        block.source = str(cfg)
-    problems += wrong
-    return blocks, tensors, dialect or noted_dialect(text)
 
 
 def _check_cfg(blocks: list[Block], dialect: str | None, problems: list[DarknetError], odd: list[str]
@@ -126,12 +113,10 @@ def _net_options(net: Block, wrong: list[CfgError]) -> NetOptions:
                 attempt = attempt.changed(**_SIZE)
 
 
-def _check_weights(network: Network | None, weights: str | Path | None, dialect: str | None, held: str) -> None:
+def _check_weights(network: Network | None, weights: str | Path | None, dialect: str | None) -> None:
     """Hold a file against the network; where there is none, look at the file alone."""
     if weights is None:
         return
-    if held:
-        raise WeightsError(f"{held}; leave {weights} out")
     if network is None:
         look_at_weights(weights, get_dialect(dialect))
     else:

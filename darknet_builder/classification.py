@@ -16,6 +16,8 @@ from darknet_builder.detections import read_names
 from darknet_builder.devices import find_device
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.images import read_image
+from darknet_builder.inference import OptimizedNetwork
+from darknet_builder.model_files import is_model_file, refuse_second_weights
 from darknet_builder.network import Network, build_network
 from darknet_builder.parser import Block
 from darknet_builder.trees import Tree
@@ -53,9 +55,11 @@ class Classifier:
     ``classifier(image)`` gives a list of ``ClassScore``, the best first; a list of images gives a list of such lists.
 
     Args:
-        cfg: a path, the text, Blocks, or a Network that is built and loaded; that one is put into eval mode.
-        weights: the ``.weights`` file; None with a Network.
-        names: of the classes, as a ``.names`` file or a list; without, those of the cfg's tree, or ``class 0``, ...
+        cfg: a path, the text, Blocks, a ``.safetensors`` or ``.pt`` file that ``export`` wrote, or a Network that is
+            built and loaded; that one is put into eval mode.
+        weights: the ``.weights`` file; None with a Network, or with a file that holds weights too.
+        names: of the classes, as a ``.names`` file or a list; without, the network's own, those of the cfg's tree, or
+            ``class 0``, ...
         top: how many classes an image gets.
         fit: one of ``FITS``; None is the dialect's own way.
         width: of the network's input in pixels, instead of the cfg's.
@@ -63,6 +67,9 @@ class Classifier:
         dialect: whose rules hold, as for ``build_network``.
         device: where it runs, as torch names it; None is the CPU, or where a given Network is.
         batch: how many images of a list go through the network at once.
+        precision: ``float32``, ``bfloat16`` or ``auto``; see ``Network.optimized``.
+        backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino`` or ``auto``, which run a copy of the network as
+            it is now. None means ``torch``; a Network that was given runs itself, so that it may still be trained.
 
     Raises:
         DarknetError: the kinds that ``build_network`` and ``load_weights`` raise; ``InputError`` for an argument that
@@ -72,7 +79,8 @@ class Classifier:
     def __init__(self, cfg: str | Path | Sequence[Block] | Network, weights: str | Path | None = None,
                  names: str | Path | Sequence[str] | None = None, *, top: int = 5, fit: str | None = None,
                  width: int | None = None, height: int | None = None, dialect: str | None = None,
-                 device: str | torch.device | None = None, batch: int = 1) -> None:
+                 device: str | torch.device | None = None, batch: int = 1, precision: str = "float32",
+                 backend: str | None = None) -> None:
         for name, value in (("top", top), ("batch", batch)):
             if value < 1:
                 raise InputError(f"{name}={value}: expected 1 or more")
@@ -82,19 +90,24 @@ class Classifier:
                 raise InputError("a Network is built and loaded already: it takes no weights, width or height here")
             self.network = cfg
         else:
+            refuse_second_weights(cfg, weights)
             self.network = build_network(cfg, width=width, height=height, dialect=dialect, initialize=False)
         classes = count_classes(self.network)
         self.top, self.batch = min(top, classes), batch
         self.fit = check_fit(fit or self.network.dialect.classify_resize)
         self.tree = find_tree(self.network)
-        self.names = _find_names(names, classes, self.tree)
+        self.names = _find_names(names, classes, self.network, self.tree)
         if not isinstance(cfg, Network):
-            if weights is None:
+            if weights is not None:
+                load_weights(self.network, weights)
+            elif not is_model_file(cfg):
                 raise InputError("weights: expected the path of a .weights file")
-            load_weights(self.network, weights)
         self.network.eval()
         if target is not None:
             self.network.to(target)
+        self.runner: Network | OptimizedNetwork = self.network
+        if backend is not None or precision != "float32" or not isinstance(cfg, Network):
+            self.runner = self.network.optimized(precision, backend or "torch")
 
     @overload  # a str is a Sequence of str as well, but the first signature is tried first
     def __call__(self, images: Image) -> list[ClassScore]: ...  # type: ignore[overload-overlap]
@@ -141,8 +154,7 @@ class Classifier:
     def scores(self, x: Tensor) -> Tensor:
         """A batch of images from ``prepare``, (B, C, H, W) -> (B, classes), on the CPU."""
         self.network.reset_state()
-        device = next((parameter.device for parameter in self.network.parameters()), x.device)
-        output = self.network(x.to(device))
+        output = self.runner(x.to(self.network.device))
         assert isinstance(output, Tensor)  # a network without heads
         shares = output.flatten(1).float().cpu()
         if self.tree is None:
@@ -180,8 +192,11 @@ def accuracies(network: Network, images: Sequence[Image], class_ids: Sequence[in
     return first / len(ranks), among / len(ranks)
 
 
-def _find_names(names: str | Path | Sequence[str] | None, classes: int, tree: Tree | None) -> tuple[str, ...]:
+def _find_names(names: str | Path | Sequence[str] | None, classes: int, network: Network,
+                tree: Tree | None) -> tuple[str, ...]:
     if names is None:
+        if len(network.names) == classes:
+            return network.names
         return tree.names if tree is not None else tuple(f"class {index}" for index in range(classes))
     found = read_names(names) if isinstance(names, str | Path) else list(names)
     if len(found) != classes:

@@ -74,9 +74,9 @@ def class_labels(data: DataFile) -> tuple[str, ...]:
     Raises:
         DataError: located, when neither is there, or ``classes=`` is another number.
     """
-    key = "labels" if "labels" in data.options or "names" not in data.options else "names"
+    key = "labels" if data.has("labels") or not data.has("names") else "names"
     labels = tuple(read_names(data.file(key)))
-    if "classes" in data.options and data.classes != len(labels):
+    if data.has("classes") and data.classes != len(labels):
         raise data.error(f"but {data.file(key)} has {len(labels)} labels; the two must agree", "classes")
     return labels
 

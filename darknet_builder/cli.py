@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import pkgutil
 import re
 import sys
 import warnings
@@ -12,7 +11,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn, TextIO
 
-from darknet_builder import __version__, commands
+from darknet_builder import __version__
+from darknet_builder.commands import command_names
 from darknet_builder.errors import DarknetError, did_you_mean
 from darknet_builder.output import in_color
 
@@ -21,21 +21,38 @@ USER_MISTAKE = 2
 INTERRUPTED = 130
 _CHOICE = re.compile(r"invalid choice: '?(.+?)'? \(choose from (.*)\)")
 _WORD = re.compile(r"[^\s',]+")
+_OPTION = re.compile(r"--?[A-Za-z]")
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with one line for a mistake, and the nearest known word."""
+    """argparse with one line for a mistake, and the nearest known word.
+
+    Attributes:
+        words: what is to be parsed.
+    """
+
+    words: Sequence[str] = ()
 
     def error(self, message: str) -> NoReturn:
-        """One line on stderr, with the nearest known option or choice, and exit status 2."""
+        """One line on stderr, with the nearest known option or choice, and exit status 2.
+
+        A mistyped option is said before what is missing: that is most likely the option that was meant.
+        """
+        unknown = self._unknown_options()
+        if unknown and "arguments are required" in message:
+            message = f"unrecognized arguments: {' '.join(unknown)}"
         self.exit(USER_MISTAKE, f"{self.prog}: {in_color('error', sys.stderr)}: {message}{self._hint(message)} "
                                 f"(see {self.prog} --help)\n")
+
+    def _unknown_options(self) -> list[str]:
+        return [word for word in self.words if _OPTION.match(word)
+                and not any(known.startswith(word.partition("=")[0]) for known in self._option_string_actions)]
 
     def _hint(self, message: str) -> str:
         wrong = [word for word in message.split() if word.startswith("-")]
         if message.startswith("unrecognized") and wrong:
-            known = [option for action in self._actions for option in action.option_strings]
-            return did_you_mean(f"--{wrong[0].lstrip('-')}", known)  # Darknet's own have one dash
+            # Darknet's own have one dash
+            return did_you_mean(f"--{wrong[0].partition('=')[0].lstrip('-')}", self._option_string_actions)
         choice = _CHOICE.search(message)
         return did_you_mean(choice[1], _WORD.findall(choice[2])) if choice else ""
 
@@ -59,20 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(words, names)
 
 
-def command_names() -> list[str]:
-    """The commands, one a file of the package ``commands``."""
-    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(commands.__path__))
-
-
 def _run(words: list[str], names: list[str]) -> int:
-    chosen = words[0] if words and words[0] in names else None
     try:
-        parser = _make_parser([chosen] if chosen else names)
-        args, unknown = parser.parse_known_args(words)
-        if unknown:  # said by the command's own parser, which knows its options
-            getattr(args, "command_parser", parser).error(f"unrecognized arguments: {' '.join(unknown)}")
-        if not hasattr(args, "run"):
-            parser.error("the following arguments are required: COMMAND")
+        args = _parse(words, names)
         return int(args.run(args, sys.stdout))
     except DarknetError as error:
         _show("error", error)
@@ -86,6 +92,26 @@ def _run(words: list[str], names: list[str]) -> int:
         return 1
 
 
+def _parse(words: list[str], names: list[str]) -> argparse.Namespace:
+    """What the words say; without a command, help is what they say."""
+    if words and words[0].startswith("-"):
+        whole = _make_parser(names)
+        whole.parse_known_args(words[:1])  # --help and --version end here
+        whole.error(f"unrecognized arguments: {words[0]}")
+    name, *rest = words or ["help"]
+    parser = _commands_of(_make_parser([name]))[name]
+    parser.words = rest
+    # Intermixed: words may stand before, between and after options.
+    args, unknown = parser.parse_known_intermixed_args(rest)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return args
+
+
+def _commands_of(parser: argparse.ArgumentParser) -> dict[str, _Parser]:
+    return next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+
+
 def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
     """Only the chosen command's module is imported: ``--help`` of one does not wait for the others."""
     parser = _Parser(prog=PROGRAM, description="Build, run, train and convert Darknet networks (.cfg and .weights).")
@@ -96,8 +122,7 @@ def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
         command = subparsers.add_parser(name, help=module.HELP, description=module.HELP, epilog=module.EXAMPLES,
                                         formatter_class=argparse.RawDescriptionHelpFormatter)
         module.add_arguments(command)
-        command.set_defaults(run=module.run, command_parser=command,
-                             make_whole_parser=lambda: _make_parser(command_names()))
+        command.set_defaults(run=module.run, make_whole_parser=lambda: _make_parser(command_names()))
     return parser
 
 

@@ -8,6 +8,7 @@ boxes of classes that do not exist; here each is a ``DataError`` with file and l
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +17,13 @@ from typing import overload
 import numpy as np
 
 from darknet_builder.detections import read_names
-from darknet_builder.errors import DataError, did_you_mean
+from darknet_builder.errors import DataError, DataWarning, did_you_mean, nearest
 
 LABEL_VALUES = 5
 """x, y, w, h, class."""
+_KEYS = ("backup", "classes", "difficult", "eval", "labels", "leaves", "map", "names", "results", "test", "top",
+         "train", "tree", "valid")
+"""What Darknet and this project read of a ``.data`` file; any other key may name a list of images."""
 _IMAGE_FOLDERS = ("images", "JPEGImages")
 _LABEL_FOLDER = "labels"
 _COORDINATES = ("x", "y", "width", "height")
@@ -78,6 +82,17 @@ class DataFile:
         option = f" {key}={self.options[key]}:" if key in self.options else ""
         return DataError(f"{self.path}{line}:{option} {message}")
 
+    def has(self, key: str) -> bool:
+        """Whether an option is there; where it seems to be misspelt, a ``DataWarning`` says so."""
+        for wrong in () if key in self.options else self._misspelt(key):
+            message = f"no such key, it changes nothing; did you mean {key!r}?"
+            warnings.warn(str(self.error(message, wrong)), DataWarning, stacklevel=2)
+        return key in self.options
+
+    def _misspelt(self, key: str) -> list[str]:
+        """Keys that no one knows, and that are most like a certain one."""
+        return [other for other in self.options if other not in _KEYS and nearest(other, _KEYS) == key]
+
     @property
     def classes(self) -> int:
         """``classes=``, or else the number of names.
@@ -86,7 +101,7 @@ class DataFile:
             DataError: located, when neither is there, it is no number, or the two disagree.
         """
         names = self.names
-        if "classes" not in self.options:
+        if not self.has("classes"):
             if names is None:
                 raise self.error("needs classes= or names=, which are missing", "classes")
             return len(names)
@@ -100,7 +115,7 @@ class DataFile:
     @property
     def names(self) -> tuple[str, ...] | None:
         """Of the classes; None without ``names=``."""
-        return tuple(read_names(self.file("names"))) if "names" in self.options else None
+        return tuple(read_names(self.file("names"))) if self.has("names") else None
 
     @property
     def top(self) -> int:
@@ -109,7 +124,7 @@ class DataFile:
         Raises:
             DataError: located, when it is no number.
         """
-        text = self.options.get("top", "5")
+        text = self.options["top"] if self.has("top") else "5"
         if not text.isdecimal() or int(text) < 1:
             raise self.error("expected a whole number of 1 or more", "top")
         return int(text)
@@ -121,7 +136,7 @@ class DataFile:
         Raises:
             DataError: located, for a line that is no number.
         """
-        if "map" not in self.options:
+        if not self.has("map"):
             return None
         path = self.file("map")
         numbers = []
@@ -137,6 +152,8 @@ class DataFile:
         Raises:
             DataError: located, when the option or the file is missing.
         """
+        for wrong in () if key in self.options else self._misspelt(key):
+            raise self.error(f"no such key; did you mean {key!r}?", wrong)
         if key not in self.options:
             hint = did_you_mean(key, self.options)
             raise self.error(f"needs {key}=, which is missing{hint} (it has {', '.join(self.options)})", key)

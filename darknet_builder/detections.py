@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.extras import load_extra
-from darknet_builder.resources import find_by_name
+from darknet_builder.resources import bundled_names, find_by_name, hint_at_bundled
 
 Index = int | np.integer[Any]
 Selection = slice | Sequence[int] | Sequence[bool] | npt.NDArray[Any]
@@ -254,8 +254,13 @@ def read_names(path: str | Path) -> list[str]:
     Raises:
         DataError: when it cannot be read, is not text or has no name.
     """
+    file = find_by_name(path, ".names")
     try:
-        text = find_by_name(path, ".names").read_text(encoding="utf-8-sig")
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        hint = hint_at_bundled(file, ".names") or (
+            f"; those that come with the project are {', '.join(bundled_names('.names'))}")
+        raise DataError(f"{path}: no such names file{hint}") from None
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
@@ -276,6 +281,11 @@ class Record:
     file: str
     detections: Detections
     frame: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fit for JSON."""
+        frame = {} if self.frame is None else {"frame": self.frame}
+        return {"file": self.file, **frame, **self.detections.to_dict()}
 
 
 def coco_document(records: Iterable[Record], names: Sequence[str]) -> dict[str, Any]:

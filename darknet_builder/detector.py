@@ -16,7 +16,7 @@ from darknet_builder.devices import find_device
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.images import Placement, check_image, check_resize, read_image, to_input
 from darknet_builder.inference import OptimizedNetwork
-from darknet_builder.model_files import is_model_file
+from darknet_builder.model_files import is_model_file, refuse_second_weights
 from darknet_builder.network import Network, build_network
 from darknet_builder.parser import Block
 from darknet_builder.postprocess import Found, find_objects, nms_rule
@@ -75,6 +75,7 @@ class Detector:
                 raise InputError("a Network is built and loaded already: it takes no weights, width or height here")
             self.network = cfg
         else:
+            refuse_second_weights(cfg, weights)
             self.network = build_network(cfg, width=width, height=height, dialect=dialect, initialize=False)
         self._rule = nms_rule(self.network)
         self.names = _find_names(names, self.network)

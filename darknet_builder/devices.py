@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from darknet_builder.errors import InputError
+from darknet_builder.errors import InputError, did_you_mean
 
+_USUAL = ("cpu", "cuda")
+"""What people mean, of the twenty that torch has names for."""
 _NO_BFLOAT16 = ("this processor has no bfloat16 arithmetic (AVX512 or AMX on x86), and without it a network takes a "
                 "hundred times as long")
 
@@ -20,9 +22,15 @@ def find_device(name: str | torch.device | None) -> torch.device | None:
         return None
     try:
         device = torch.device(name)
+    except RuntimeError:
+        meant = "cuda" if str(name).lower().startswith("gpu") else str(name)
+        raise InputError(f"device {str(name)!r} is unknown; expected cpu, cuda, cuda:1, ..."
+                         f"{did_you_mean(meant, _USUAL)}") from None
+    try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise InputError(f"device {str(name)!r} cannot be used here: {str(error).splitlines()[0]}") from None
+    except (RuntimeError, AssertionError, ImportError) as error:  # torch without CUDA asserts
+        reason = str(error).splitlines()[0].split(". ")[0]  # what follows is for PyTorch's own authors
+        raise InputError(f"device {str(name)!r} cannot be used here: {reason}") from None
     return device
 
 

@@ -79,6 +79,10 @@ class CfgWarning(UserWarning):
     """Something odd in a ``.cfg`` that Darknet takes without a word."""
 
 
+class DataWarning(UserWarning):
+    """Something odd in a ``.data`` file that does not keep it from being used."""
+
+
 class WeightsWarning(UserWarning):
     """Something odd in a ``.weights`` file that does not keep it from being used."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -23,11 +23,13 @@ from darknet_builder.postprocess import NmsRule, Shortlist, find_likely, nms_rul
 MAP_THRESHOLD = .005
 """The score from which on ``detector map`` keeps boxes."""
 MAP_NMS = .45
+Runner = Callable[[Tensor], list[Tensor] | Tensor]
+"""(B, C, H, W) -> the raw map of every head."""
 
 
 def find_boxes(network: Network, images: Sequence[LabelledImage], *, difficult: Sequence[LabelledImage] | None = None,
                threshold: float = MAP_THRESHOLD, nms: float = MAP_NMS, resize: str = "stretch",
-               batch: int = 1) -> Iterator[ImageBoxes]:
+               batch: int = 1, runner: Runner | None = None) -> Iterator[ImageBoxes]:
     """Run a network over labelled images.
 
     Args:
@@ -38,6 +40,7 @@ def find_boxes(network: Network, images: Sequence[LabelledImage], *, difficult: 
         nms: a box falls when it overlaps a better one of its class by more than this.
         resize: ``stretch`` or ``letterbox``.
         batch: how many images go through the network at once.
+        runner: what answers for the network, such as ``network.optimized()``; None is the network itself.
 
     Yields:
         One a image, in order.
@@ -54,7 +57,8 @@ def find_boxes(network: Network, images: Sequence[LabelledImage], *, difficult: 
         for start in range(0, len(images), batch):
             part = images[start:start + batch]
             inputs, placements = zip(*islice(prepared, len(part)), strict=True)
-            for offset, entry in enumerate(_run(network, torch.stack(inputs), placements, threshold)):
+            for offset, entry in enumerate(_run(network, runner or network, torch.stack(inputs), placements,
+                                                threshold)):
                 hard = None if difficult is None else difficult[start + offset].boxes
                 yield image_boxes(entry, part[offset].boxes, placements[offset].image_size, nms=nms, rule=rule,
                                   difficult=hard)
@@ -65,10 +69,10 @@ def _prepare(network: Network, resize: str, image: LabelledImage) -> tuple[Tenso
 
 
 @torch.inference_mode()
-def _run(network: Network, x: Tensor, placements: Sequence[Placement], threshold: float) -> list[Shortlist]:
+def _run(network: Network, runner: Runner, x: Tensor, placements: Sequence[Placement],
+         threshold: float) -> list[Shortlist]:
     network.reset_state()
-    device = next((parameter.device for parameter in network.parameters()), x.device)
-    raw_maps = cast(list[Tensor], network(x.to(device)))
+    raw_maps = cast(list[Tensor], runner(x.to(network.device)))
     return shortlist(find_likely(network, raw_maps, threshold), placements)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darknet_builder.classifiers import check_fit, is_classifier
+from darknet_builder.classifiers import check_fit, find_tree, is_classifier
 from darknet_builder.darknet_files import portable_blocks, rebuild, write_darknet
 from darknet_builder.errors import DataError, ExportError, InputError, WeightsError, did_you_mean
 from darknet_builder.export_check import (
@@ -228,7 +228,8 @@ def _resize_of(network: Network, resize: str | None) -> str:
 
 
 def _names_of(network: Network, names: Sequence[str]) -> list[str]:
-    found, classes = list(names or network.names), num_classes(network)
+    tree = find_tree(network) if is_classifier(network) else None
+    found, classes = list(names or network.names or (tree.names if tree else ())), num_classes(network)
     if found and classes and len(found) != classes:
         where = " (classes= in the cfg)" if network.heads else ""
         raise DataError(f"names: got {len(found)} names, but the network has {classes} classes{where}")

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from darknet_builder.errors import WeightsError, did_you_mean
+from darknet_builder.errors import InputError, WeightsError, did_you_mean
 from darknet_builder.extras import load_extra
 from darknet_builder.files import atomic_path
 
@@ -69,6 +69,16 @@ def is_model_file(path: object) -> bool:
     """Whether this is the path of such a file, by its suffix."""
     return isinstance(path, str | Path) and "\n" not in str(path) and (
         Path(path).suffix.lower() in (SAFETENSORS, STATE_DICT))
+
+
+def refuse_second_weights(cfg: object, weights: str | Path | None) -> None:
+    """See that no weights are given to a network whose file holds its own.
+
+    Raises:
+        InputError: naming both.
+    """
+    if weights is not None and is_model_file(cfg):
+        raise InputError(f"{cfg} holds weights already; leave {weights} out")
 
 
 def write_model_file(path: str | Path, module: nn.Module, facts: Facts) -> None:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from darknet_builder.cfg_files import CfgSource, read_cfg
 from darknet_builder.dialects import Dialect, get_dialect
 from darknet_builder.errors import CfgError, InputError
 from darknet_builder.factory import build_layers
 from darknet_builder.layers.base import NETWORK_INPUT, Head, Layer, WeightsHeader
-from darknet_builder.model_files import is_model_file, load_tensors, read_model_file
+from darknet_builder.model_files import load_tensors
 from darknet_builder.options import NetOptions
-from darknet_builder.parser import Block, noted_dialect, parse_cfg
+from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
 if TYPE_CHECKING:
@@ -266,34 +267,21 @@ def build_network(cfg: str | Path | Sequence[Block], *, width: int | None = None
         CfgError: located, for whatever is wrong with the cfg, or when it would need more than ``memory_limit``.
         InputError: for an unknown dialect or an impossible size.
     """
-    if is_model_file(cfg) and isinstance(cfg, str | Path):
-        return _from_model_file(cfg, width, height, dialect, memory_limit)
-    blocks = list(cfg) if not isinstance(cfg, str | Path) else parse_cfg(cfg)
-    if dialect is None and isinstance(cfg, str | Path):
-        dialect = noted_dialect(cfg)
+    source = read_cfg(cfg) if isinstance(cfg, str | Path) else CfgSource(list(cfg))
+    blocks, facts = source.blocks, source.facts
     for name, size in (("width", width), ("height", height)):
         if size is not None and size < 1:
             raise InputError(f"{name}={size}: expected 1 or more pixels")
-    rules = get_dialect(dialect)
-    options = NetOptions.from_block(blocks[0], width=width, height=height)
+    rules = get_dialect(dialect or source.dialect)
+    options = NetOptions.from_block(blocks[0], width=width or facts.width or None,
+                                    height=height or facts.height or None)
     network = Network(blocks, options, rules, build_layers(blocks, options, rules))
     _check_memory(network, memory_limit)
-    _materialize(network, initialize or any(layer.options.dontload for layer in network.sequence()))
-    return network
-
-
-def _from_model_file(path: str | Path, width: int | None, height: int | None, dialect: str | None,
-                     memory_limit: int) -> Network:
-    tensors, facts = read_model_file(path)
-    if not facts.cfg:
-        raise InputError(f"{path}: holds weights and no cfg; build_network(cfg), then load_weights(network, path)")
-    blocks = parse_cfg(facts.cfg)
-    for block in blocks:
-        block.source = str(path)
-    network = build_network(blocks, width=width or facts.width or None, height=height or facts.height or None,
-                            dialect=dialect or facts.dialect, initialize=False, memory_limit=memory_limit)
-    load_tensors(network, tensors, path)
-    network.names, network.header = facts.names, WeightsHeader(*facts.header)
+    drawn = initialize and source.tensors is None
+    _materialize(network, drawn or any(layer.options.dontload for layer in network.sequence()))
+    if source.tensors is not None:
+        load_tensors(network, source.tensors, str(cfg))
+        network.names, network.header = facts.names, WeightsHeader(*facts.header)
     return network
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from darknet_builder.errors import CfgError, CfgWarning, did_you_mean, nearest
-from darknet_builder.resources import bundled_names, find_by_name
+from darknet_builder.resources import find_by_name, hint_at_bundled
 
 _Number = TypeVar("_Number", int, float)
 _Value = TypeVar("_Value")
@@ -305,7 +305,7 @@ def _read(path_or_text: str | Path) -> tuple[str, str]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise CfgError(f"{source}: no such cfg file{_hint(path)}") from None
+        raise CfgError(f"{source}: no such cfg file{hint_at_bundled(path, '.cfg')}") from None
     except OSError as error:
         raise CfgError(f"{source}: cannot be read: {error.strerror}") from None
     if b"\0" in data:
@@ -314,12 +314,6 @@ def _read(path_or_text: str | Path) -> tuple[str, str]:
         return source, data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return source, data.decode("latin-1")  # comments in old cfgs; Darknet reads bytes
-
-
-def _hint(path: Path) -> str:
-    """Where nothing is at a path, the cfg of that name that comes with the project."""
-    return f"; the one that comes with the project goes by its name, {path.stem}" if path.suffix == ".cfg" and (
-        path.stem in bundled_names(".cfg")) else did_you_mean(path.name, bundled_names(".cfg"))
 
 
 def _take_line(blocks: list[Block], line: str, source: str, number: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from darknet_builder.errors import did_you_mean
+
 _PACKAGE = Path(__file__).resolve().parent
 DEFAULT_MODEL = "shapes"
 
@@ -50,3 +52,16 @@ def bundled_names(suffix: str) -> list[str]:
     """The names that ``find_by_name`` knows."""
     return sorted({path.stem for folder in (_PACKAGE.parent / "cfg", _PACKAGE / "bundled_cfg")
                    for path in folder.glob(f"*{suffix}")})
+
+
+def hint_at_bundled(path: Path, suffix: str) -> str:
+    """Where nothing is at a path, the file of that name that comes with the project, or the nearest one.
+
+    Args:
+        path: where nothing is.
+        suffix: as for ``find_by_name``.
+    """
+    known = bundled_names(suffix)
+    if path.suffix == suffix and path.stem in known:
+        return f"; the one that comes with the project goes by its name, {path.stem}"
+    return did_you_mean(path.name, known)

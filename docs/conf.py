@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that tests, which know the ranks, can be imported
 
 from darknet_builder import __version__, cli  # noqa: E402
+from darknet_builder.commands import command_names  # noqa: E402
 from tests.test_architecture import RANKS, SOURCES, module_name, rank_of  # noqa: E402
 
 project = "darknet_builder"
@@ -38,7 +39,7 @@ html_copy_source = False
 
 def command_pages() -> str:
     """``--help`` of every command, word for word."""
-    return "\n".join(f"## {name}\n\n```text\n{help_text(name)}```\n" for name in cli.command_names())
+    return "\n".join(f"## {name}\n\n```text\n{help_text(name)}```\n" for name in command_names())
 
 
 def help_text(name: str) -> str:

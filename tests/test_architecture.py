@@ -15,10 +15,10 @@ from darknet_builder.layers.base import Head, Layer, register, registered_sectio
 PACKAGE = Path(darknet_builder.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 RANKS = [
-    {"__init__", "audit", "errors", "files", "interruption", "pages.*", "resources", "shapes"},
-    {"devices", "extras", "output"},
+    {"__init__", "audit", "errors", "files", "interruption", "pages.*", "shapes"},
+    {"devices", "extras", "output", "resources"},
     {"activations", "boxes", "detections", "dialects", "model_files", "parser"},
-    {"arguments", "images", "layers.base", "options", "trees"},
+    {"arguments", "cfg_files", "images", "layers.base", "options", "trees"},
     {"layers.heads", "layers.memory", "layers.parts"},
     {"layers.*"},
     {"layers.conv_recurrent", "layers.recurrent"},
@@ -26,7 +26,7 @@ RANKS = [
     {"network"},
     {"augmentation", "average_precision", "classifiers", "datasets", "downloads", "drawing", "export_check",
      "folding", "histograms", "initialization", "losses.*", "onnx_graph", "parameter_groups", "postprocess", "scenes",
-     "schedules", "summary", "torch_files", "weights"},
+     "schedules", "sources", "summary", "torch_files", "weights"},
     {"averaging", "checkpoints", "classifier_data", "darknet_files", "diagram", "processes", "tracing",
      "training_data"},
     {"oddities", "run_log", "trials"},

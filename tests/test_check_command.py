@@ -130,8 +130,8 @@ def test_a_model_file(tmp_path: Path) -> None:
     assert "[convolutional] activaton=linear: no such option" in warning.text
     assert check(model, "b.weights")[0].text == f"{model} holds weights already; leave b.weights out"
     torch.save(network.state_dict(), tmp_path / "b.pt")
-    assert check(tmp_path / "b.pt")[0].text == (f"{tmp_path / 'b.pt'}: holds weights and no cfg; give it as WEIGHTS, "
-                                                "after a cfg")
+    assert check(tmp_path / "b.pt")[0].text == (f"{tmp_path / 'b.pt'}: holds weights and no cfg; give the cfg, and "
+                                                "this file as its weights")
 
 
 NET = "[net]\nwidth=64\nheight=64\nchannels=3\n"

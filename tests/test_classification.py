@@ -21,6 +21,7 @@ from darknet_builder.classifiers import fit_image
 from darknet_builder.cli import main
 from darknet_builder.errors import DarknetError, ImageError
 from darknet_builder.images import to_input
+from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.network import Network
 from darknet_builder.weights import load_weights, save_weights
 from tests.conftest import read_fixture
@@ -317,6 +318,26 @@ def folder(tmp_path: Path) -> Path:
 def words(folder: Path, *more: str) -> list[str]:
     return ["classify", *more, "--cfg", str(folder / "net.cfg"), "--weights", str(folder / "net.weights"),
             "--names", str(folder / "net.names")]
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+def test_backends(backend: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same answers, by what was asked for; a Network that is given stays what it is."""
+    pytest.importorskip(backend)
+    argv = words(folder, str(folder / "shots"), "--top", "2")
+    assert main(argv) == 0
+    usual = capsys.readouterr().out
+    assert main([*argv, "--backend", backend, "--precision", "float32"]) == 0
+    assert capsys.readouterr().out == usual
+    runner = Classifier(folder / "net.cfg", folder / "net.weights", backend=backend).runner
+    assert isinstance(runner, OptimizedNetwork) and runner.backend == backend
+    network = colour_network()
+    assert Classifier(network).runner is network
+
+
+def test_what_auto_chose_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words(folder, str(folder / "shots"), "--backend", "auto")) == 0
+    assert capsys.readouterr().out.startswith("the network runs on ")
 
 
 def test_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from darknet_builder import __version__
-from darknet_builder.cli import _make_parser, command_names, main
+from darknet_builder.cli import _make_parser, _parse, main
+from darknet_builder.commands import command_names
 from darknet_builder.detections import read_names
 from darknet_builder.output import in_color
 
@@ -30,13 +31,31 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     (["dump", "--fromat", "json"], "darknet-builder dump: error: unrecognized arguments: --fromat; "
                                    "did you mean '--format'? (see darknet-builder dump --help)"),
     (["dump", "none.cfg"], "darknet-builder: error: none.cfg: no such cfg file"),
-    ([], "darknet-builder: error: the following arguments are required: COMMAND (see darknet-builder --help)"),
+    (["help", "detct"], "darknet-builder help: error: argument COMMAND: invalid choice: 'detct' (choose from "),
 ])
 def test_mistakes_are_one_line(words: list[str], line: str) -> None:
     """On stderr, with exit status 2 and nothing on stdout."""
     result = run(*words)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith(line) and result.stderr.count("\n") == 1
+
+
+def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a command, all of them are shown: no mistake is said of what is only a beginning."""
+    for words in ([], ["help"]):
+        assert main(words) == 0
+        text, error = capsys.readouterr()
+        assert all(f"\n    {name}" in text for name in command_names()) and not error
+    assert main(["help", "dump"]) == 0
+    text = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["dump", "--help"])
+    assert text == capsys.readouterr().out
+
+
+def test_words_stand_anywhere_between_options() -> None:
+    args = _parse(["detect", "a.jpg", "--cfg", "x", "b.jpg", "--quiet", "c.jpg"], command_names())
+    assert (args.source, args.cfg, args.quiet) == (["a.jpg", "b.jpg", "c.jpg"], "x", True)
 
 
 @pytest.mark.filterwarnings("always::darknet_builder.errors.CfgWarning")
@@ -66,7 +85,7 @@ def test_every_command_has_examples(name: str, capsys: pytest.CaptureFixture[str
     assert f"\n  darknet-builder {name}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", [name for name in command_names() if name != "completion"])
+@pytest.mark.parametrize("name", [name for name in command_names() if name not in ("completion", "help")])
 def test_every_command_has_a_script(name: str) -> None:
     """``scripts/NAME.py`` hands over to the same command."""
     text = (ROOT / "scripts" / f"{name.replace('-', '_')}.py").read_text()
@@ -78,6 +97,11 @@ def test_every_command_has_a_script(name: str) -> None:
     ("detect x.jpg --dialect alexeyb", "; did you mean 'alexeyab'?"),
     ("dump a.cfg --what module", "; did you mean 'modules'?"),
     ("completion bsh", "; did you mean 'bash'?"),
+    ("train --dta x --cfg y", "unrecognized arguments: --dta; did you mean '--data'?"),
+    ("train --dta=x", "unrecognized arguments: --dta=x; did you mean '--data'?"),
+    ("train --cfg y --ouput", "unrecognized arguments: --ouput; did you mean '--output'?"),
+    ("train --cfg y", "the following arguments are required: --data (see "),
+    ("help detct", "; did you mean 'detect'?"),
     ("--vershun", "unrecognized arguments: --vershun; did you mean '--version'?"),
     ("check --json a.cfg", "argument --json: a.cfg does not end in .json; name such a file, or write --json last"),
     ("evaluate --data x --cfg y --weights z --points 12", "invalid choice: 12 (choose from "),
@@ -123,7 +147,8 @@ def options() -> dict[str, dict[str, argparse.Action]]:
     return found
 
 
-@pytest.mark.parametrize("option", ["--dialect", "--width", "--height", "--device", "--skip-bad-labels", "--json"])
+@pytest.mark.parametrize("option", ["--dialect", "--width", "--height", "--device", "--skip-bad-labels", "--json",
+                                    "--backend"])
 def test_an_option_means_the_same_everywhere(option: str) -> None:
     actions = options()[option].values()
     assert len(actions) > 2
@@ -131,7 +156,8 @@ def test_an_option_means_the_same_everywhere(option: str) -> None:
     assert option == "--json" or len({action.help for action in actions}) == 1
 
 
-TABLES = ("adapt-cfg", "anchors", "benchmark", "check", "classify", "dump", "evaluate", "export", "get-weights")
+TABLES = ("adapt-cfg", "anchors", "benchmark", "check", "classify", "detect", "dump", "evaluate", "export",
+          "get-weights")
 
 
 def test_json_wherever_there_is_a_table() -> None:

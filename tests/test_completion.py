@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from darknet_builder.cli import command_names, main
+from darknet_builder.cli import main
+from darknet_builder.commands import command_names
 
 BASH = """
 source "$1"; shift

@@ -15,7 +15,7 @@ from darknet_builder.datasets import (
     read_image_list,
     read_labels,
 )
-from darknet_builder.errors import DataError
+from darknet_builder.errors import DataError, DataWarning
 
 
 @pytest.fixture
@@ -82,6 +82,23 @@ def test_other_names(folder: Path) -> None:
         f"{folder}/my.data:2: classes=2: but {folder}/other.names has 1 names; the two must agree")
     gone = data.having("names", "gone.names")
     assert message(lambda: gone.names).startswith(f"{folder}/my.data: names=gone.names: no such file; looked for ")
+
+
+@pytest.mark.parametrize(("wrong", "key"), [("vaild", "valid"), ("name", "names"), ("difficlt", "difficult")])
+def test_misspelt_keys(wrong: str, key: str, folder: Path) -> None:
+    """Of what may be left out, a warning; of what is needed, the error itself says so."""
+    path = folder / "my.data"
+    path.write_text(f"classes=2\n{wrong}=valid.txt\nlist2=valid.txt\n")
+    data = DataFile.read(path)
+    assert message(data.file, key) == f"{path}:2: {wrong}=valid.txt: no such key; did you mean {key!r}?"
+    with pytest.warns(DataWarning) as caught:
+        assert not data.has(key)
+    assert [str(warning.message) for warning in caught] == [
+        f"{path}:2: {wrong}=valid.txt: no such key, it changes nothing; did you mean {key!r}?"]
+    assert data.has("list2") and data.file("list2") == folder / "valid.txt"  # a list by any name
+    assert not data.has("backup")  # none is like it
+    path.write_text(f"{key}=valid.txt\n{wrong}=valid.txt\n")
+    assert DataFile.read(path).has(key)  # both are there: the other one may be a list
 
 
 def test_class_map(folder: Path) -> None:

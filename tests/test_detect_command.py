@@ -67,6 +67,22 @@ def tree(folder: str) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
 
 
+@pytest.mark.parametrize("target", ["-", "found.json"])
+def test_json(run: Run, model: list[str], target: str) -> None:
+    """Of every image and frame what the detector itself says; files that cannot be read are counted."""
+    Path("bad.png").write_bytes(b"no image")
+    status, out, err = run("shots", "clip.mp4", "bad.png", "--no-images", "--json", target)
+    assert status == 1 and len(err) == 1 and tree(".").count("output") == 0
+    assert (out[0] == "{") == (target == "-")
+    data = json.loads("\n".join(out) if target == "-" else Path(target).read_text())
+    assert (data["cfg"], data["threshold"], data["nms"], data["not_readable"]) == (model[1], .25, .45, 1)
+    files = [(image["file"], image.get("frame")) for image in data["images"]]
+    assert files == [("shots/none.png", None), ("shots/red.png", None), ("shots/two.JPG", None),
+                     *(("clip.mp4", frame) for frame in range(4))]
+    found = Detector(model[1], model[3], model[5])("shots/two.JPG")
+    assert data["images"][2] == {"file": "shots/two.JPG", **found.to_dict()} and len(found) == 2
+
+
 # ---- what it writes -----------------------------------------------------------------------------------
 
 
@@ -295,7 +311,7 @@ def test_no_model(run: Run, model: list[str], monkeypatch: pytest.MonkeyPatch, t
     assert run("shots", own=True) == (2, [], [
         PREFIX + "which network? give --cfg FILE, --weights FILE and, for the classes' names, --names FILE"])
     assert run("shots", *model[:2], own=True) == (2, [], [
-        PREFIX + f"which weights? give --weights FILE that belongs to --cfg {model[1]}"])
+        PREFIX + f"which weights? give --weights FILE that belongs to {model[1]}"])
 
 
 def test_one_file_for_the_model(run: Run, model: list[str]) -> None:

@@ -170,16 +170,28 @@ def test_names_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("content", "text"), [
     (b"\n\n", "has no names; expected one class name a line"),
     (b"\xff\xfe\x00", "is not UTF-8 text; expected one class name a line"),
-    (None, "No such file or directory"),
 ])
-def test_names_files_that_cannot_be_used(tmp_path: Path, content: bytes | None, text: str) -> None:
+def test_names_files_that_cannot_be_used(tmp_path: Path, content: bytes, text: str) -> None:
     """One line each."""
     path = tmp_path / "a.names"
-    if content is not None:
-        path.write_bytes(content)
+    path.write_bytes(content)
     with pytest.raises(DataError) as raised:
         read_names(path)
     assert str(raised.value) == f"{path}: {text}"
+    with pytest.raises(DataError, match=": Is a directory$"):
+        read_names(tmp_path)
+
+
+def test_no_names_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes with the project is what was most likely meant."""
+    monkeypatch.chdir(tmp_path)
+    for name, hint in (("vocc", "; did you mean 'voc'?"),
+                       ("coco.names", "; the one that comes with the project goes by its name, coco"),
+                       ("my/own.names", "; those that come with the project are bdd, coco, shapes, voc")):
+        with pytest.raises(DataError) as caught:
+            read_names(name)
+        assert str(caught.value) == f"{name}: no such names file{hint}"
+    assert read_names("voc")[0] == "aeroplane"
 
 
 RECORDS = [Record("a.jpg", make()), Record("b, c.jpg", empty()), Record("d.mp4", make()[:1], 7)]

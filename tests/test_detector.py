@@ -17,6 +17,7 @@ from darknet_builder.boxes import Candidates
 from darknet_builder.detections import Detections
 from darknet_builder.detector import Detector
 from darknet_builder.errors import CfgWarning, DarknetError, DataError, ImageError, InputError
+from darknet_builder.export import export_network
 from darknet_builder.layers.region import Region
 from darknet_builder.network import build_network
 from darknet_builder.shapes import Shape
@@ -263,10 +264,23 @@ def test_mistakes(changes: dict[str, Any], text: str) -> None:
     assert str(raised.value) == text
 
 
+def test_one_set_of_weights_is_enough(tmp_path: Path) -> None:
+    _, weights, _ = toy_files(tmp_path)
+    export_network(toy_network(), tmp_path / "toy.pt")
+    with pytest.raises(InputError) as raised:
+        Detector(tmp_path / "toy.pt", weights)
+    assert str(raised.value) == f"{tmp_path / 'toy.pt'} holds weights already; leave {weights} out"
+
+
 def test_devices_that_are_not_here() -> None:
-    """The name, and what torch says."""
-    with pytest.raises(InputError, match=r"^device 'tpu' cannot be used here: Expected one of cpu, .*tpu$"):
-        Detector(toy_network(), device="tpu")
+    """The name, and what torch says, as far as it is for users; or the name that was meant."""
+    for name, meant in (("cudaa", "; did you mean 'cuda'?"), ("CPU", "; did you mean 'cpu'?"), ("0", ""),
+                        ("gpu", "; did you mean 'cuda'?"), ("gpu:1", "; did you mean 'cuda'?")):
+        with pytest.raises(InputError) as raised:
+            Detector(toy_network(), device=name)
+        assert str(raised.value) == f"device {name!r} is unknown; expected cpu, cuda, cuda:1, ...{meant}"
+    with pytest.raises(InputError, match=r"^device 'vulkan' cannot be used here: .{5,100}$"):
+        Detector(toy_network(), device="vulkan")
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match=r"^device 'cuda' cannot be used here: \S.*$"):
             Detector(toy_network(), device="cuda")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import darknet_builder
-from darknet_builder.cli import command_names
+from darknet_builder.commands import command_names
 from tests.browser import browsers, complaints
 from tests.test_architecture import SOURCES, module_name
 

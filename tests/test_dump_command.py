@@ -203,8 +203,8 @@ def test_json_without_rows(dump: Any) -> None:
 # ---- what a user may get wrong ------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("words", "message"), [
-    ([], "which network? give one .cfg, as the first word or with --cfg"),
-    (["a.cfg", "--cfg", "b.cfg"], "two cfgs are given, a.cfg and b.cfg; give one"),
+    ([], "which network? give a .cfg, as the first word or with --cfg"),
+    (["a.cfg", "--cfg", "b.cfg"], "the network is given twice, a.cfg and --cfg b.cfg; leave one out"),
     (["no.cfg"], "no.cfg: no such cfg file"),
     ([CFG, "--what", "parameters", "--filter", "wieght"],
      "--filter wieght: fits none of the 29 parameters (a name reads layers.18.conv.bias); did you mean 'weight'?"),

@@ -16,6 +16,7 @@ import torch
 
 from darknet_builder import build_network
 from darknet_builder.cli import main
+from darknet_builder.network import Network
 from darknet_builder.weights import save_weights
 from tests.map_fixtures import MODELS
 
@@ -264,15 +265,32 @@ def test_maps_that_are_wrong(hierarchy: Path, capsys: pytest.CaptureFixture[str]
     (["--batch", "0"], "batch=0: expected 1 or more images"),
     (["--split", "test"], "{0}/my.data: needs test=, which is missing (it has classes, valid, names)"),
     (["--json", "{0}/no/x.json"], "{0}/no/x.json: there is no folder {0}/no"),
-    (["--names", "{0}/no.names"], "{0}/my.data: names={0}/no.names: no such file; looked for {0}/no.names"),
+    (["--names", "{0}/no.names"], "{0}/no.names: no such names file; those that come with the project are "),
+    (["--names", "vocc"], "vocc: no such names file; did you mean 'voc'?"),
+    (["--names", "voc"], "{0}/my.data:1: classes=2: but "),
     (["--data", "{0}/no.data"], "{0}/no.data: No such file or directory"),
     (["--cfg", "{0}/no.cfg"], "{0}/no.cfg: no such cfg file"),
     (["--weights", "{0}/no.weights"], "{0}/no.weights: no such weights file"),
-    (["--device", "tpu"], "device 'tpu' cannot be used here: "),
+    (["--device", "tpu"], "device 'tpu' is unknown; expected cpu, cuda, "),
 ])
 def test_mistakes(folder: Path, capsys: pytest.CaptureFixture[str], more: list[str], expected: str) -> None:
     argv = words(folder, *(word.format(folder) for word in more))
     assert mistake(capsys, argv).startswith(expected.format(folder))
+
+
+@pytest.mark.parametrize("options", [["--backend", "onnxruntime"], ["--backend", "auto", "--batch", "2"]])
+def test_backends(options: list[str], folder: Path, capsys: pytest.CaptureFixture[str],
+                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same table from another engine, and from the one that auto chose, which is said."""
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(Network, "forward", lambda *_: pytest.fail("the network itself was asked"))
+    assert main(words(folder)) == 0
+    usual = capsys.readouterr().out.splitlines()
+    assert main(words(folder, *options)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    if "auto" in options:
+        assert lines.pop(0).startswith("the network runs on ")
+    assert lines[:-1] == usual[:-1]  # the last has the time
 
 
 def test_a_file_that_brings_its_weights(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -286,7 +304,7 @@ def test_a_file_that_brings_its_weights(folder: Path, capsys: pytest.CaptureFixt
         tables.append(capsys.readouterr().out.splitlines()[:4])
     assert tables[0] == tables[1] and "red" in tables[0][1]
     alone = ["evaluate", "--data", str(folder / "my.data"), "--cfg", str(folder / "net.cfg")]
-    assert mistake(capsys, alone) == f"which weights? give --weights FILE that belongs to --cfg {folder}/net.cfg"
+    assert mistake(capsys, alone) == f"which weights? give --weights FILE that belongs to {folder}/net.cfg"
 
 
 @pytest.mark.parametrize(("file", "text", "expected"), [

@@ -64,12 +64,14 @@ def names(shared: Path) -> list[str]:
 
 
 @pytest.mark.pack
+@pytest.mark.parametrize("fast", [False, True], ids=["network", "optimized"])
 def test_map_on_the_pixels_that_darknet_saw(recorded: dict[str, Any], photographs: ImageSet, names: list[str],
-                                            model: tuple[str, Network], shared: Path) -> None:
-    """Every digit that Darknet printed, at 0, 11 and 101 points and both IoUs."""
+                                            model: tuple[str, Network], shared: Path, fast: bool) -> None:
+    """Every digit that Darknet printed, at 0, 11 and 101 points and both IoUs; also by the engine of the command."""
+    runner = model[1].optimized().warm_up() if fast else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "read_image", lambda path: darknet_image(shared / "images", Path(path).stem))
-        found = list(find_boxes(model[1], photographs))
+        found = list(find_boxes(model[1], photographs, runner=runner))
     for points, threshold in CASES:
         result = mean_average_precision(found, names, iou=threshold, points=points)
         assert as_recorded(result) == recorded[key(model[0], points, threshold)]

@@ -615,6 +615,18 @@ def test_levels_that_need_a_head(tmp_path: Path) -> None:
                                 "decode; export it with level raw, not decoded")
 
 
+def test_a_classifier_s_tree_names_its_classes(tmp_path: Path) -> None:
+    """As they are named without a list of names; a list that is given goes before."""
+    (tmp_path / "a.tree").write_text("animal -1\nthing -1\ncat 0\ndog 0\n")
+    (tmp_path / "a.cfg").write_text("[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=4\nsize=1\n"
+                                    "[avgpool]\n[softmax]\ntree=a.tree\n")
+    network = build_network(tmp_path / "a.cfg")
+    for names, wanted in (((), ["animal", "thing", "cat", "dog"]), (list("wxyz"), list("wxyz"))):
+        export_network(network, tmp_path / "b.onnx", settings=ExportSettings(names=names))
+        facts = {entry.key: entry.value for entry in onnx.load(tmp_path / "b.onnx").metadata_props}
+        assert json.loads(facts["names"]) == wanted
+
+
 def test_a_walk_down_a_tree(tmp_path: Path) -> None:
     (tmp_path / "a.tree").write_text("animal -1\nthing -1\ncat 0\ndog 0\n")
     (tmp_path / "a.cfg").write_text(

@@ -108,7 +108,7 @@ def test_json(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["toy.cfg"], "which weights? give a .weights file after toy.cfg"),
+    (["toy.cfg"], "which weights? give --weights FILE that belongs to toy.cfg"),
     (["a.pt", "toy.weights"], "a.pt holds weights already; leave toy.weights out"),
     (["toy.cfg", "toy.weights", "--format", "darknet"], "toy.cfg: would be overwritten; give --output FILE"),
     (["toy.cfg", "toy.weights", "--output", "toy.cfg"], "toy.cfg: would be overwritten; give --output FILE"),

@@ -97,8 +97,8 @@ def test_weights_alone_go_into_a_network(tmp_path: Path) -> None:
         load_weights(other, tmp_path / "a.pt", until=2)
     with pytest.raises(InputError) as error:
         build_network(tmp_path / "a.pt")
-    assert str(error.value) == (f"{tmp_path / 'a.pt'}: holds weights and no cfg; build_network(cfg), then "
-                                "load_weights(network, path)")
+    assert str(error.value) == (f"{tmp_path / 'a.pt'}: holds weights and no cfg; give the cfg, and this file as "
+                                "its weights")
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".cfg"])

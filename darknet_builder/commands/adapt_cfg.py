@@ -8,15 +8,17 @@ from typing import TextIO
 
 import numpy as np
 
-from darknet_builder.arguments import CFG_HELP, add_dialect, add_json, add_seed
+from darknet_builder.arguments import MODEL_HELP, add_dialect, add_json, add_seed
+from darknet_builder.cfg_files import read_cfg
 from darknet_builder.cfg_editing import Adaptation, adapt_cfg
 from darknet_builder.commands.anchors import fit_network
 from darknet_builder.datasets import DataFile
 from darknet_builder.errors import CfgError, InputError
 from darknet_builder.files import write_text
+from darknet_builder.model_arguments import add_model, take_model
 from darknet_builder.network import build_network
 from darknet_builder.output import STDOUT, check_folder, write_json
-from darknet_builder.parser import parse_cfg
+from darknet_builder.parser import Block, note_dialect, noted_dialect, parse_cfg
 
 HELP = "change a cfg for another data set: classes, filters, anchors, masks, steps; comments stay"
 EXAMPLES = """\
@@ -32,7 +34,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("cfg", metavar="CFG", help=f"to begin from: {CFG_HELP}")
+    add_model(parser, f"to begin from: {MODEL_HELP}", weights=None)
     parser.add_argument("--classes", type=int, metavar="N", help="how many (default: what --data says)")
     parser.add_argument("--data", metavar="FILE", help="the .data file they come from")
     parser.add_argument("--anchors", metavar="fit|W,H,W,H,...", help="fitted to --data, or given (default: they stay)")
@@ -47,15 +49,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write the new cfg, and what was changed."""
     check_folder(args.json)
+    take_model(args)
     if Path(args.output).exists() and not args.overwrite:
         raise InputError(f"{args.output}: is there already; name another file, or give --overwrite")
     data = DataFile.read(args.data) if args.data else None
     classes = args.classes if args.classes is not None else data.classes if data else None
     if classes is None:
         raise InputError("for how many classes? give --classes N or --data FILE")
-    blocks = parse_cfg(args.cfg)
+    text, blocks = _read(args.cfg)
     adaptation = Adaptation(classes, _anchors(args, data), args.max_batches)
-    edited = adapt_cfg(_text(blocks[0].source), blocks, adaptation, args.dialect)
+    edited = adapt_cfg(text, blocks, adaptation, args.dialect or noted_dialect(text))
     build_network(edited.text(), dialect=args.dialect, initialize=False)
     try:
         write_text(args.output, edited.text())
@@ -67,11 +70,15 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     return 0
 
 
-def _text(path: str) -> str:
-    """As ``parse_cfg`` reads it, so that its line numbers fit."""
-    data = Path(path).read_bytes()
+def _read(cfg: str) -> tuple[str, list[Block]]:
+    """The text and what ``parse_cfg`` makes of it, so that its line numbers fit; of a model file, what it holds."""
+    source = read_cfg(cfg)
+    if source.tensors is not None:
+        text = note_dialect(source.facts.dialect) + source.facts.cfg
+        return text, parse_cfg(text)
+    path = Path(source.blocks[0].source)
     try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
+        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"), source.blocks
     except UnicodeDecodeError:
         raise CfgError(f"{path}: is not UTF-8 text; its comments would be damaged: save it as UTF-8 first") from None
 

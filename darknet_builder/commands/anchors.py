@@ -8,11 +8,19 @@ from typing import TextIO
 import numpy as np
 
 from darknet_builder.anchors import Anchors, find_anchors
-from darknet_builder.arguments import add_dialect, add_input_size, add_json, add_seed, add_skip_bad_labels
+from darknet_builder.arguments import (
+    MODEL_HELP,
+    add_dialect,
+    add_input_size,
+    add_json,
+    add_seed,
+    add_skip_bad_labels,
+)
 from darknet_builder.datasets import DataFile, ImageSet
 from darknet_builder.errors import InputError
 from darknet_builder.layers.heads import AnchorHead
 from darknet_builder.layers.region import Region
+from darknet_builder.model_arguments import add_model, take_model
 from darknet_builder.network import Network, build_network
 from darknet_builder.output import STDOUT, check_folder, write_json
 
@@ -30,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("--data", required=True, metavar="FILE", help="the .data file")
     parser.add_argument("--split", default="train", metavar="KEY", help="which of its lists (default: %(default)s)")
-    parser.add_argument("--cfg", metavar="FILE", help="the network they are for")
+    add_model(parser, f"what they are for: {MODEL_HELP}", weights=None)
     parser.add_argument("--num", type=int, metavar="N", help="how many (default: the cfg's)")
     add_input_size(parser)
     add_dialect(parser)
@@ -42,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write them."""
     check_folder(args.json)
+    take_model(args, required=False)
     images = DataFile.read(args.data).load(args.split, skip_bad_labels=args.skip_bad_labels)
     if args.cfg:
         network = build_network(args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False)

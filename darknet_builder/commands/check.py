@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TextIO
 
-from darknet_builder.arguments import CFG_HELP, WEIGHTS_HELP, add_dialect, add_json
+from darknet_builder.arguments import WEIGHTS_HELP, add_dialect, add_json
 from darknet_builder.checking import check
+from darknet_builder.model_arguments import add_model, take_model
 from darknet_builder.output import STDOUT, check_folder, in_color, write_json
 
 HELP = "say everything that is wrong or odd with a cfg and its weights"
@@ -21,8 +22,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("cfg", metavar="CFG", help=CFG_HELP)
-    parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help=f"what should fit it: {WEIGHTS_HELP}")
+    add_model(parser, weights=f"what should fit it: {WEIGHTS_HELP}")
     add_dialect(parser)
     add_json(parser, "a list of {level, text}")
 
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write one line a finding, and how many there are."""
     check_folder(args.json)
+    take_model(args)
     findings = check(args.cfg, args.weights, dialect=args.dialect)
     errors = sum(finding.level == "error" for finding in findings)
     write_json(args.json, [finding.to_dict() for finding in findings], out)

@@ -11,11 +11,21 @@ from typing import TextIO
 import torch
 from torch import Tensor
 
-from darknet_builder.arguments import add_batch, add_device, add_dialect, add_input_size, add_json
+from darknet_builder.arguments import (
+    MODEL_HELP,
+    WEIGHTS_HELP,
+    add_batch,
+    add_device,
+    add_dialect,
+    add_input_size,
+    add_json,
+)
 from darknet_builder.classification import Classifier, ClassScore
 from darknet_builder.classifiers import FITS
 from darknet_builder.errors import ImageError
 from darknet_builder.images import IMAGE_SUFFIXES, load_opencv
+from darknet_builder.inference import OptimizedNetwork, add_speed_options
+from darknet_builder.model_arguments import check_weights
 from darknet_builder.output import STDOUT, check_folder, write_json
 from darknet_builder.progress import Progress
 from darknet_builder.sources import find_sources
@@ -40,13 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("source", nargs="+", metavar="SOURCE", help="image, folder or quoted glob")
     model = parser.add_argument_group("model")
-    model.add_argument("--cfg", required=True, metavar="FILE", help="the network")
-    model.add_argument("--weights", required=True, metavar="FILE", help="its weights")
-    model.add_argument("--names", metavar="FILE", help="class names, one a line (default: the tree's, or class 0, ...)")
+    model.add_argument("--cfg", required=True, metavar="FILE", help=MODEL_HELP)
+    model.add_argument("--weights", metavar="FILE", help=WEIGHTS_HELP)
+    model.add_argument("--names", metavar="FILE",
+                       help="class names, one a line (default: the file's or the tree's own, or class 0, ...)")
     add_input_size(model)
     add_dialect(model)
     add_device(model)
     add_batch(model)
+    add_speed_options(model)
     parser.add_argument("--top", type=int, default=5, metavar="N", help="classes an image (default: %(default)s)")
     parser.add_argument("--fit", choices=FITS, help="how images are fitted (default: the dialect's way)")
     add_json(parser, "the classes")
@@ -58,11 +70,15 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it would tell of a broken file is said here
     load_opencv()
     check_folder(args.json)
+    check_weights(args)
     sources = [path for path in find_sources(args.source)
                if path.suffix.lower() in IMAGE_SUFFIXES or str(path) in args.source]
     classifier = Classifier(args.cfg, args.weights, args.names, top=args.top, fit=args.fit, width=args.width,
-                            height=args.height, dialect=args.dialect, device=args.device, batch=args.batch)
+                            height=args.height, dialect=args.dialect, device=args.device, batch=args.batch,
+                            precision=args.precision, backend=args.backend)
     with Progress(len(sources), "image", quiet=args.quiet or args.json == STDOUT, out=out) as progress:
+        if isinstance(classifier.runner, OptimizedNetwork) and classifier.runner.decided:
+            progress.say(f"the network runs on {classifier.runner.describe()}")
         found, failures = _classify(classifier, sources, progress)
     write_json(args.json, {
         "cfg": args.cfg, "weights": args.weights, "fit": classifier.fit, "not_readable": failures,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from collections import Counter
@@ -12,22 +11,21 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from itertools import count, groupby
 from pathlib import Path
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 import numpy as np
 
-from darknet_builder.arguments import add_batch, add_device, add_dialect, add_input_size
-from darknet_builder.datasets import label_places
+from darknet_builder.arguments import add_batch, add_device, add_dialect, add_input_size, add_json
+from darknet_builder.detection_files import Outputs, Target
 from darknet_builder.detection_report import DetectionReport
-from darknet_builder.detections import Detections, Record, coco_document, csv_text
+from darknet_builder.detections import Record
 from darknet_builder.detector import Detector
 from darknet_builder.drawing import draw_detections
 from darknet_builder.errors import ImageError, InputError
-from darknet_builder.files import write_text
-from darknet_builder.images import RESIZE_MODES, Video, load_opencv, open_video, write_image, write_video
+from darknet_builder.images import RESIZE_MODES, Video, load_opencv, open_video, write_video
 from darknet_builder.inference import OptimizedNetwork, add_speed_options
-from darknet_builder.model_files import is_model_file
-from darknet_builder.output import check_page, refuse_overwriting
+from darknet_builder.model_arguments import check_weights
+from darknet_builder.output import STDOUT, check_folder, check_page, write_json
 from darknet_builder.pipeline import Outcome, Unreadable, frames_ahead, stream
 from darknet_builder.processes import Crew, crew_of
 from darknet_builder.progress import Progress
@@ -48,11 +46,11 @@ The exit status is 0, or 1 where a SOURCE could not be read (the others are done
 examples:
   darknet-builder detect photo.jpg --cfg yolov4.cfg --weights yolov4.weights --names coco.names
   darknet-builder detect holiday/ --cfg my.cfg --weights my.weights --names my.names --save-json --save-csv
+  darknet-builder detect photo.jpg --no-images --json
   darknet-builder detect holiday/ --threshold 0.1 --report holiday.html --no-images
   darknet-builder detect clip.mp4 --cfg my.cfg --weights my.weights --names my.names --device cuda --batch 8
 """
 DEFAULT_CFG, DEFAULT_WEIGHTS, DEFAULT_NAMES = default_model()
-_JPEG = (".jpg", ".jpeg", ".jpe")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rules.add_argument("--resize", choices=RESIZE_MODES, help="how images are fitted (default: the cfg's way)")
     results = parser.add_argument_group("results")
     results.add_argument("--output", default="output", metavar="DIR", help="where to (default: %(default)s)")
+    add_json(results, "all objects, image by image,")
     results.add_argument("--save-json", action="store_true", help="all objects in COCO's format")
     results.add_argument("--save-txt", action="store_true", help="a Darknet label file for each image")
     results.add_argument("--save-csv", action="store_true", help="all objects as a table")
@@ -90,8 +89,9 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     load_opencv()
-    outputs = _Outputs(Path(args.output), not args.no_images, args.save_txt, args.save_json, args.save_csv,
-                       Path(args.report) if args.report else None)
+    check_folder(args.json)
+    outputs = Outputs(Path(args.output), not args.no_images, args.save_txt, args.save_json, args.save_csv,
+                      Path(args.report) if args.report else None, args.json)
     sources = find_sources(args.source)
     check_page(args.report, [*sources, args.cfg, args.weights, args.names])
     targets = outputs.plan(sources)
@@ -99,10 +99,11 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         detector = make_detector(args, crew.device)
         outputs.make_folders()
         share = crew.share(targets)
-        with Progress(len(share), "image", quiet=args.quiet or not crew.leads, out=out) as progress:
+        quiet = args.quiet or args.json == STDOUT or not crew.leads
+        with Progress(len(share), "image", quiet=quiet, out=out) as progress:
             if isinstance(detector.runner, OptimizedNetwork) and detector.runner.decided:
                 progress.say(f"the network runs on {detector.runner.describe()}")
-            return _Job(detector, outputs, progress, args.threshold, crew).run(share)
+            return _Job(detector, outputs, progress, args, crew, out).run(share)
 
 
 def make_detector(args: argparse.Namespace, device: str) -> Detector:
@@ -116,113 +117,10 @@ def make_detector(args: argparse.Namespace, device: str) -> Detector:
         cfg, weights, names = DEFAULT_CFG, DEFAULT_WEIGHTS, names or DEFAULT_NAMES
     if cfg is None:
         raise InputError("which network? give --cfg FILE, --weights FILE and, for the classes' names, --names FILE")
-    if weights is None and not is_model_file(cfg):
-        raise InputError(f"which weights? give --weights FILE that belongs to --cfg {cfg}")
+    check_weights(argparse.Namespace(cfg=cfg, weights=weights))
     return Detector(cfg, weights, names, threshold=args.threshold, nms=args.nms, resize=args.resize, width=args.width,
                     height=args.height, dialect=args.dialect, device=device, batch=args.batch,
                     precision=args.precision, backend=args.backend)
-
-
-# ---- what comes out -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Target:
-    """A source, and the name without suffix that its results get."""
-
-    source: Path
-    stem: str
-
-    @property
-    def picture(self) -> str:
-        """The file name of its annotated picture or video."""
-        suffix = self.source.suffix.lower()
-        return self.stem + (".mp4" if is_video(self.source) else suffix if suffix in _JPEG else ".png")
-
-
-@dataclass(frozen=True)
-class _Outputs:
-    """What to write, and where."""
-
-    folder: Path
-    pictures: bool
-    labels: bool
-    coco: bool
-    table: bool
-    report: Path | None
-
-    @property
-    def any(self) -> bool:
-        """Whether something is written at all."""
-        return self.pictures or self.labels or self.coco or self.table
-
-    @property
-    def keeps_records(self) -> bool:
-        """Whether all objects are needed at the end."""
-        return self.coco or self.table
-
-    def plan(self, sources: Sequence[Path]) -> list[_Target]:
-        """A name for each source that no other has.
-
-        Raises:
-            InputError: where a picture would replace a source, or labels those that its source has already.
-        """
-        taken: set[str] = set()
-        targets = []
-        for source in sources:
-            stem, number = source.stem, 1
-            while stem.lower() in taken:  # file systems may not tell A from a
-                number += 1
-                stem = f"{source.stem}-{number}"
-            taken.add(stem.lower())
-            targets.append(_Target(source, stem))
-        originals = {source.resolve() for source in sources}
-        for target in targets if self.pictures else ():
-            if (self.folder / target.picture).resolve() in originals:
-                raise InputError(f"--output {self.folder}: {target.picture} there is a SOURCE and would be "
-                                 "overwritten; choose another folder")
-        for target in targets if self.labels else ():
-            refuse_overwriting(self.folder / "labels" / f"{target.stem}.txt", label_places(target.source.resolve()),
-                               f"it holds the labels of {target.source}; give another --output")
-        return targets
-
-    def make_folders(self) -> None:
-        """Make them.
-
-        Raises:
-            InputError: where that cannot be done.
-        """
-        folders = [("--output", self.folder)] * self.any + [("--output", self.folder / "labels")] * self.labels
-        folders += [("--report", self.report.parent)] if self.report else []
-        for option, folder in folders:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InputError(f"{option} {folder}: {error.strerror}") from None
-
-    def save(self, target: _Target, image: np.ndarray, detections: Detections) -> None:
-        """The picture and the labels of one image."""
-        if self.pictures:
-            write_image(self.folder / target.picture, draw_detections(image, detections))
-        self.save_labels(target.stem, detections)
-
-    def save_labels(self, stem: str, detections: Detections) -> None:
-        """The labels of one image or frame; an empty file where there is nothing."""
-        if self.labels:
-            self._write(f"labels/{stem}.txt", detections.to_yolo())
-
-    def save_records(self, records: Sequence[Record], names: Sequence[str]) -> None:
-        """The files that hold all objects."""
-        if self.coco:
-            self._write("detections.json", json.dumps(coco_document(records, names), ensure_ascii=False) + "\n")
-        if self.table:
-            self._write("detections.csv", csv_text(records))
-
-    def _write(self, name: str, text: str) -> None:
-        try:
-            write_text(self.folder / name, text)
-        except OSError as error:
-            raise InputError(f"{self.folder / name}: cannot be written: {error.strerror}") from None
 
 
 # ---- the work -----------------------------------------------------------------------------------------
@@ -245,14 +143,15 @@ class _Job:
     """One run of the command, or one process's share of it."""
 
     detector: Detector
-    outputs: _Outputs
+    outputs: Outputs
     progress: Progress
-    threshold: float
+    args: argparse.Namespace
     crew: Crew
+    out: TextIO
     tallies: list[_Tally] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
 
-    def run(self, targets: Sequence[_Target]) -> int:
+    def run(self, targets: Sequence[Target]) -> int:
         """Do all of it; one process alone also writes down what is done when Ctrl-C or an error ends it."""
         try:
             for videos, group in groupby(targets, lambda target: is_video(target.source)):
@@ -271,9 +170,11 @@ class _Job:
         """Bring all shares together, write what belongs to all, and say the summary."""
         tallies = self.crew.gather(self.tallies)
         if self.crew.leads:
-            self.outputs.save_records([record for tally in tallies for record in tally.records], self.detector.names)
+            records = [record for tally in tallies for record in tally.records]
+            self.outputs.save_records(records, self.detector.names)
+            write_json(self.outputs.json, self._document(records, tallies), self.out)
             if self.outputs.report:
-                report = DetectionReport(threshold=self.threshold)
+                report = DetectionReport(threshold=self.args.threshold)
                 for tally in tallies:
                     report.extend(tally.report)
                 report.save(self.outputs.report)
@@ -282,6 +183,12 @@ class _Job:
                     self.progress.say(tally.line)
             self.progress.say(self.summary(tallies))
         return 1 if any(tally.failures for tally in tallies) else 0
+
+    def _document(self, records: Sequence[Record], tallies: Sequence[_Tally]) -> dict[str, Any]:
+        """What ``--json`` says: boxes as the detector gives them, not cut off at the image's edges."""
+        options = {name: getattr(self.args, name) for name in ("cfg", "weights", "threshold", "nms")}
+        return {**options, "not_readable": sum(tally.failures for tally in tallies),
+                "images": [record.to_dict() for record in records]}
 
     def _tell(self, line: str) -> None:
         """What is in a source: at once, or in the right order when several processes are done."""
@@ -295,7 +202,7 @@ class _Job:
         self.progress.complain(f"skipped: {error}")
         self.progress.advance()
 
-    def _detect_images(self, targets: Mapping[Path, _Target]) -> None:
+    def _detect_images(self, targets: Mapping[Path, Target]) -> None:
         def save(outcome: Outcome) -> None:
             self.outputs.save(targets[cast(Path, outcome.source)], outcome.image, outcome.detections)
 
@@ -318,7 +225,7 @@ class _Job:
             tally.report.add(record, image)
         self.progress.advance()
 
-    def _detect_video(self, target: _Target) -> None:
+    def _detect_video(self, target: Target) -> None:
         tally = _Tally()
         self.tallies.append(tally)
         try:
@@ -331,7 +238,7 @@ class _Job:
         if interrupted:
             raise KeyboardInterrupt
 
-    def _save_video(self, target: _Target) -> bool:
+    def _save_video(self, target: Target) -> bool:
         """Returns whether Ctrl-C ended it: then what there is of the annotated video is closed in good order."""
         interrupted = False
         with open_video(target.source) as video:
@@ -347,7 +254,7 @@ class _Job:
                         f"{target.source}: has no frame that can be read")
         return interrupted
 
-    def _detect_frames(self, target: _Target, video: Video, append: Callable[[np.ndarray], None] | None) -> None:
+    def _detect_frames(self, target: Target, video: Video, append: Callable[[np.ndarray], None] | None) -> None:
         numbers = count()
 
         def save(outcome: Outcome) -> None:

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TextIO
 
-from darknet_builder.arguments import CFG_HELP, add_dialect, add_input_size
-from darknet_builder.network import build_network
+from darknet_builder.arguments import add_dialect, add_input_size
+from darknet_builder.model_arguments import add_model, load_model, take_model
+from darknet_builder.model_files import is_model_file
 from darknet_builder.network_page import save_network_picture
-from darknet_builder.weights import load_weights
 
 HELP = "draw a network: a page to hover over and search in, or an SVG picture"
 EXAMPLES = """\
@@ -26,8 +26,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("cfg", metavar="CFG", help=CFG_HELP)
-    parser.add_argument("weights", metavar="WEIGHTS", nargs="?", help="its weights, for histograms of them")
+    add_model(parser, weights="its weights, for histograms of them")
     parser.add_argument("--output", metavar="FILE", help="ends in .html or .svg (default: the cfg's name with .html)")
     add_input_size(parser)
     add_dialect(parser)
@@ -35,10 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Draw, and say where it is."""
-    network = build_network(args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False)
-    if args.weights is not None:
-        load_weights(network, args.weights)
+    take_model(args)
+    network = load_model(args, required=False)
     path = args.output or f"{Path(args.cfg).stem}.html"
-    save_network_picture(network, path, weights=args.weights is not None)
+    save_network_picture(network, path, weights=args.weights is not None or is_model_file(args.cfg))
     out.write(f"{path}: {len(network.layers)} layers\n")
     return 0

@@ -11,12 +11,14 @@ from typing import Any, TextIO
 
 from torch import Tensor, nn
 
-from darknet_builder.arguments import CFG_HELP, add_dialect, add_input_size, add_json
+from darknet_builder.arguments import add_dialect, add_input_size, add_json
+from darknet_builder.cfg_files import read_cfg
 from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.layers.base import Layer
+from darknet_builder.model_arguments import add_model, take_model
 from darknet_builder.network import Network, build_network
 from darknet_builder.output import STDOUT, check_folder, write_answer
-from darknet_builder.parser import Block, format_cfg, parse_cfg
+from darknet_builder.parser import Block, format_cfg
 from darknet_builder.summary import LayerSummary, align_columns, summarize
 
 HELP = "show a network's modules, children, parameters, buffers, summary or blocks"
@@ -71,8 +73,7 @@ class _Listing:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("path", nargs="?", metavar="CFG", help=CFG_HELP)
-    parser.add_argument("--cfg", metavar="FILE", help="the same, as an option")
+    add_model(parser, weights=None)
     parser.add_argument("--what", choices=list(_LISTINGS), default="summary", help="to show (default: %(default)s)")
     parser.add_argument("--format", choices=("text", "json"), default="text",
                         help="json is the same as --json (default: %(default)s)")
@@ -87,7 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write the listing."""
     check_folder(args.json)
-    cfg = _one_cfg(args)
+    take_model(args)
+    cfg = args.cfg
     if args.of and args.what in ("summary", "blocks"):
         raise InputError(f"--of {args.of}: goes with --what modules, children, parameters or buffers, "
                          f"not with {args.what}")
@@ -103,14 +105,6 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
             "rows": [row.data for row in shown]}
     write_answer(target, _json(data), out)
     return 0
-
-
-def _one_cfg(args: argparse.Namespace) -> str:
-    given = [path for path in (args.path, args.cfg) if path is not None]
-    if len(given) != 1:
-        raise InputError("which network? give one .cfg, as the first word or with --cfg"
-                         if not given else f"two cfgs are given, {given[0]} and {given[1]}; give one")
-    return str(given[0])
 
 
 # ---- which rows ---------------------------------------------------------------------------------------------------
@@ -224,7 +218,7 @@ def _summary(args: argparse.Namespace, cfg: str) -> _Listing:
 
 
 def _blocks(args: argparse.Namespace, cfg: str) -> _Listing:
-    blocks = parse_cfg(cfg)
+    blocks = read_cfg(cfg).blocks
     rows = [_Row((f"layers.{index}" if index >= 0 else "net", block.name), _block_data(index, block), block)
             for index, block in enumerate(blocks, start=-1)]
 

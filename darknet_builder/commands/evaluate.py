@@ -13,18 +13,21 @@ from typing import Any, TextIO
 from darknet_builder.arguments import add_batch, add_device, add_dialect, add_input_size, add_json, add_skip_bad_labels
 from darknet_builder.average_precision import POINTS, ImageBoxes, MapResult, mean_average_precision
 from darknet_builder.datasets import DataFile, ImageSet
+from darknet_builder.detections import read_names
 from darknet_builder.detector import Detector
 from darknet_builder.errors import InputError, MissingExtraError
 from darknet_builder.evaluation import MAP_NMS, MAP_THRESHOLD, find_boxes
 from darknet_builder.evaluation_coco import CocoResult, coco_average_precision, load_pycocotools
 from darknet_builder.evaluation_plot import check_plot, plot_curves
 from darknet_builder.images import RESIZE_MODES
+from darknet_builder.inference import OptimizedNetwork, add_speed_options
 from darknet_builder.layers.region import Region
-from darknet_builder.model_files import is_model_file
+from darknet_builder.model_arguments import add_model, check_weights, take_model
 from darknet_builder.network import build_network
 from darknet_builder.output import STDOUT, check_folder, write_json
 from darknet_builder.processes import Crew, crew_of
 from darknet_builder.progress import Progress
+from darknet_builder.resources import find_by_name
 from darknet_builder.summary import align_columns
 from darknet_builder.weights import load_weights
 
@@ -75,25 +78,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_model(model: argparse._ArgumentGroup) -> None:
-    model.add_argument("--cfg", required=True, metavar="FILE",
-                       help="the network; a .safetensors or .pt file of 'export' brings its weights")
-    model.add_argument("--weights", metavar="FILE", help="its weights")
+    add_model(model)
     model.add_argument("--names", metavar="FILE", help="class names, instead of those of --data")
     add_input_size(model)
     add_dialect(model)
     add_device(model)
     add_batch(model)
+    add_speed_options(model)
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Evaluate."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it would tell of a broken file is said here
     _check_options(args)
-    if args.weights is None and not is_model_file(args.cfg):
-        raise InputError(f"which weights? give --weights FILE that belongs to --cfg {args.cfg}")
+    take_model(args)
+    check_weights(args)
     data = DataFile.read(args.data)
     if args.names is not None:
-        data = data.having("names", str(Path(args.names).absolute()))
+        read_names(args.names)  # or it says what is wrong with them
+        data = data.having("names", str(find_by_name(args.names, ".names").absolute()))
     with crew_of(args.device) as crew:
         return _evaluate(args, data, crew, out)
 
@@ -105,9 +108,12 @@ def _evaluate(args: argparse.Namespace, data: DataFile, crew: Crew, out: TextIO)
     task = _Task.plan(args, data, detector)
     if args.weights is not None:
         load_weights(network, args.weights)
+    runner = network.optimized(args.precision, args.backend, args.batch)
     quiet = args.quiet or args.json == STDOUT or not crew.leads
     with Progress(len(crew.share(task.images)), "images", quiet=quiet, out=out) as progress:
-        report = task.run(progress, crew)
+        if runner.decided:
+            progress.say(f"the network runs on {runner.describe()}")
+        report = task.run(runner, progress, crew)
         if report is None:
             return 0
         write_json(args.json, report.to_dict(args), out)
@@ -221,18 +227,21 @@ class _Task:
         names = _agreed_names(data, detector)
         load = {"classes": len(names), "skip_bad_labels": args.skip_bad_labels, "limit": args.limit}
         images = data.load(args.split, **load)
-        return cls(args, detector, names, images, data.load("difficult", **load) if "difficult" in data.options
-                   else None)
+        return cls(args, detector, names, images, data.load("difficult", **load) if data.has("difficult") else None)
 
-    def run(self, progress: Progress, crew: Crew) -> _Report | None:
+    def run(self, runner: OptimizedNetwork, progress: Progress, crew: Crew) -> _Report | None:
         """Find boxes in this process's share of the images; the leader counts, the others have no report."""
         args, detector = self.args, self.detector
+        if share := crew.share(self.images):
+            # Engines compute their first images otherwise than the later ones, in the last digits.
+            runner.warm_up(min(detector.batch, len(share)))
         coco = crew.leads and not args.no_coco and _has_pycocotools(progress)
         found: list[ImageBoxes] = []
         started = time.perf_counter()
         difficult = None if self.difficult is None else crew.share(self.difficult)
-        for boxes in find_boxes(detector.network, crew.share(self.images), difficult=difficult, nms=detector.nms,
-                                threshold=detector.threshold, resize=detector.resize, batch=detector.batch):
+        for boxes in find_boxes(detector.network, share, difficult=difficult, nms=detector.nms,
+                                threshold=detector.threshold, resize=detector.resize, batch=detector.batch,
+                                runner=runner):
             found.append(boxes)
             progress.advance()
         found = crew.gather(found)

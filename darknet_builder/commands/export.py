@@ -8,18 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from darknet_builder.arguments import CFG_HELP, add_dialect, add_input_size, add_json
+from darknet_builder.arguments import add_dialect, add_input_size, add_json
 from darknet_builder.classifiers import FITS
 from darknet_builder.detections import read_names
 from darknet_builder.errors import InputError
 from darknet_builder.export import FORMATS, GRAPHS, ExportReport, ExportSettings, export_network, format_of
-from darknet_builder.model_files import is_model_file
-from darknet_builder.network import Network, build_network
+from darknet_builder.model_arguments import add_model, load_model, take_model
 from darknet_builder.onnx_graph import LOWEST_OPSET, Suppression
 from darknet_builder.output import STDOUT, check_folder, refuse_overwriting, write_json
 from darknet_builder.resources import find_by_name
 from darknet_builder.tracing import LEVELS
-from darknet_builder.weights import load_weights
 
 HELP = "write a network as ONNX, torch.export, TorchScript, safetensors, state_dict, or Darknet's own files"
 EXAMPLES = """\
@@ -41,8 +39,7 @@ _OF_GRAPHS = ("level", "batch", "dynamic_batch", "dynamic_size", "opset", "resiz
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("cfg", metavar="CFG", help=f"{CFG_HELP}, or a .safetensors or .pt file")
-    parser.add_argument("weights", nargs="?", metavar="WEIGHTS", help="its weights, unless CFG holds them")
+    add_model(parser)
     parser.add_argument("--format", choices=list(FORMATS), help="of the file (default: as --output ends, or onnx)")
     parser.add_argument("--output", metavar="FILE", help="the file (default: CFG's name, here)")
     parser.add_argument("--overwrite", action="store_true", help="replace a .cfg and .weights that are there")
@@ -73,9 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write the file, and what came of holding it against PyTorch."""
     check_folder(args.json)
+    take_model(args)
     target = _target(args)
     _refuse_what_does_not_apply(args, format_of(target, args.format))
-    network = _load(args)
+    network = load_model(args).eval()
     if not network.heads:
         _refuse(args, ("threshold", "nms", "max_boxes"), "does not go with a network without a detection head")
     settings = _settings(args)
@@ -141,18 +139,6 @@ def _target(args: argparse.Namespace) -> Path:
     if there and not args.overwrite:
         raise InputError(f"{' and '.join(there)}: would be overwritten; give --output FILE, or --overwrite")
     return target
-
-
-def _load(args: argparse.Namespace) -> Network:
-    whole = is_model_file(args.cfg)
-    if args.weights is None and not whole:
-        raise InputError(f"which weights? give a .weights file after {args.cfg}")
-    if args.weights is not None and whole:
-        raise InputError(f"{args.cfg} holds weights already; leave {args.weights} out")
-    network = build_network(args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False)
-    if args.weights is not None:
-        load_weights(network, args.weights)
-    return network.eval()
 
 
 # ---- the report -----------------------------------------------------------------------------------------

@@ -9,25 +9,28 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor
 
-from darknet_builder.arguments import CFG_HELP, add_dialect, add_seed
-from darknet_builder.checkpoints import load_checkpoint
-from darknet_builder.errors import InputError, WeightsError, did_you_mean
+from darknet_builder.arguments import add_dialect, add_seed
+from darknet_builder.errors import InputError, did_you_mean
+from darknet_builder.evaluation_plot import EXTRA, check_plot
 from darknet_builder.extras import load_extra
 from darknet_builder.files import atomic_path
 from darknet_builder.initialization import InitRule, initialize
+from darknet_builder.model_arguments import add_model, take_model
+from darknet_builder.model_files import is_model_file
 from darknet_builder.network import Network, build_network
 from darknet_builder.weights import load_weights
 
 HELP = "histograms of a network's weights, before and after training"
 EXAMPLES = """\
-Every --state is one colour: darknet, kaiming, xavier or normal:MEAN,STD for freshly drawn weights, a .weights file, or
-a checkpoint of a training (.pt). NAMES are PyTorch's, as darknet-builder dump --what parameters lists them; * ? and [ ]
-stand for several.
+Every --state is one colour: darknet, kaiming, xavier or normal:MEAN,STD for freshly drawn weights, or a .weights,
+.safetensors or .pt file, which may be a checkpoint of a training. NAMES are PyTorch's, as darknet-builder dump --what
+parameters lists them; * ? and [ ] stand for several.
 
 examples:
   darknet-builder plot-weights cfg/shapes.cfg --state darknet --state weights/shapes.weights --output weights.png
   darknet-builder plot-weights my.cfg --state darknet --state kaiming --names 'layers.0.*' --output init.png
 """
+_FILES = ".weights, .safetensors or .pt"
 _MOST_PLOTS = 64
 _COLUMNS = 4
 _BINS = 60
@@ -35,19 +38,23 @@ _BINS = 60
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("cfg", metavar="CFG", help=CFG_HELP)
-    parser.add_argument("--state", action="append", metavar="STATE", help="see below (default: darknet)")
+    add_model(parser, weights=None)
+    parser.add_argument("--state", action="append", metavar="STATE",
+                        help="see below (default: CFG's own weights, if it holds them, or darknet)")
     parser.add_argument("--names", default="*.conv.weight", metavar="PATTERN",
                         help="which parameters (default: %(default)s)")
-    parser.add_argument("--output", required=True, metavar="PNG", help="where to")
+    parser.add_argument("--output", required=True, metavar="FILE", help="where to, as PNG, SVG, PDF or JPEG")
     add_seed(parser, "drawn weights")
     add_dialect(parser)
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Draw the picture."""
-    figures = load_extra("matplotlib.figure", "train")
-    states = {state: _values(args, state) for state in args.state or ["darknet"]}
+    take_model(args)
+    check_plot(args.output)
+    figures = load_extra("matplotlib.figure", EXTRA)
+    own = args.cfg if is_model_file(args.cfg) else "darknet"
+    states = {state: _values(args, state) for state in args.state or [own]}
     names = list(next(iter(states.values())))
     rows = -(-len(names) // _COLUMNS)
     figure = figures.Figure(figsize=(4 * min(len(names), _COLUMNS), 2.6 * rows), layout="constrained")
@@ -59,7 +66,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(states))
     try:
         with atomic_path(args.output) as temporary:
-            figure.savefig(temporary, format="png", dpi=80)
+            figure.savefig(temporary, dpi=80)
     except OSError as error:
         raise InputError(f"{args.output}: cannot be written: {error.strerror}") from None
     out.write(f"{args.output}: {len(names)} histograms of {len(states)} states\n")
@@ -100,12 +107,11 @@ def _values(args: argparse.Namespace, state: str) -> dict[str, Tensor]:
 
 
 def _bring_to(network: Network, state: str) -> None:
-    if state.endswith(".weights"):
+    if state.endswith(".weights") or is_model_file(state):
         load_weights(network, state)
-    elif state.endswith(".pt"):
-        try:
-            network.load_state_dict(load_checkpoint(state)["network"])
-        except RuntimeError:
-            raise WeightsError(f"{state}: belongs to another cfg") from None
-    else:
+        return
+    try:
         initialize(network, [InitRule.parse(state)])
+    except InputError as error:  # which speaks of the option that training has for it
+        text = str(error).replace("--init", "--state", 1)
+        raise InputError(text.replace("expected one of", f"expected a {_FILES} file, or one of", 1)) from None

@@ -16,6 +16,7 @@ import torch
 from darknet_builder.arguments import add_device, add_dialect, add_precision, add_seed, add_skip_bad_labels
 from darknet_builder.augmentation import Sample
 from darknet_builder.average_precision import mean_average_precision
+from darknet_builder.cfg_files import read_cfg
 from darknet_builder.classification import accuracies
 from darknet_builder.classifiers import count_classes
 from darknet_builder.classifier_data import ClassedImages, class_labels, load_classed_images
@@ -25,9 +26,9 @@ from darknet_builder.evaluation import find_boxes
 from darknet_builder.drawing import class_color
 from darknet_builder.images import load_opencv, write_image
 from darknet_builder.initialization import InitRule, initialize
+from darknet_builder.model_arguments import add_model, check_weights, take_model
 from darknet_builder.network import Network, build_network
 from darknet_builder.parameter_groups import RatePattern
-from darknet_builder.parser import noted_dialect, parse_cfg
 from darknet_builder.processes import Crew, crew_of
 from darknet_builder.run_log import short_name
 from darknet_builder.schedules import check_burn_in
@@ -70,8 +71,7 @@ _SAMPLE_COLUMNS, _SAMPLE_ROWS = 4, 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("--data", required=True, metavar="FILE", help="the .data file: classes, train, valid, names")
-    parser.add_argument("--cfg", required=True, metavar="FILE", help="the network and its training")
-    parser.add_argument("--weights", metavar="FILE", help="to begin from (default: drawn as --init says)")
+    add_model(parser, weights="to begin from (default: CFG's, if it holds them, or drawn as --init says)")
     parser.add_argument("--until", type=int, metavar="N", help="take only the layers before N from --weights")
     parser.add_argument("--output", metavar="DIR", help="where to; needed unless --show-samples")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
@@ -108,6 +108,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         _check_least(name, getattr(args, name), LEAST[name])
     if args.threads is not None:
         torch.set_num_threads(_check_least("threads", args.threads, 1))
+    take_model(args)
+    check_weights(args, required=False)
     torch.manual_seed(args.seed)
     network = _make_network(args)
     data = DataFile.read(args.data)
@@ -163,15 +165,17 @@ def _check_least(name: str, number: int, least: int) -> int:
 
 
 def _make_network(args: argparse.Namespace) -> Network:
-    blocks = parse_cfg(args.cfg)
+    source = read_cfg(args.cfg)
+    blocks = source.blocks
     if args.max_batches is not None:
         blocks[0] = blocks[0].with_option("max_batches", str(_check_least("max_batches", args.max_batches, 1)))
-    if args.until is not None and args.weights is None:
+    weights = args.weights if source.tensors is None else args.cfg
+    if args.until is not None and weights is None:
         raise InputError(f"--until {args.until}: of which weights? give --weights FILE")
-    network = build_network(blocks, dialect=args.dialect or noted_dialect(args.cfg))
+    network = build_network(blocks, dialect=args.dialect or source.dialect)
     initialize(network, [InitRule.parse(text) for text in args.init])
-    if args.weights is not None:
-        load_weights(network, args.weights, until=args.until)
+    if weights is not None:
+        load_weights(network, weights, until=args.until)
     return network
 
 
@@ -184,7 +188,7 @@ def _load_data(args: argparse.Namespace, data: DataFile, network: Network
     network.names = tuple(data.names or ())  # for the checkpoints
     images = load_training(data, network, skip_bad=args.skip_bad_labels)
     known = f"{len(images)} images with {images.num_boxes} boxes to learn from"
-    if "valid" not in data.options:
+    if not data.has("valid"):
         return ListedImages(images), None, f"{known}, no valid= list, so no mAP"
     validation = data.load("valid", skip_bad_labels=args.skip_bad_labels)
     return ListedImages(images), Validator(validation, data.names), f"{known}, {len(validation)} to validate on"
@@ -203,7 +207,7 @@ def _load_classes(data: DataFile, network: Network) -> tuple[ClassedImages, Clas
     network.names = tuple(data.names or labels)
     images = load_classed_images(data.file("train"), labels)
     known = f"{len(images)} images of {len(labels)} classes to learn from"
-    if "valid" not in data.options:
+    if not data.has("valid"):
         return images, None, f"{known}, no valid= list, so no top-1"
     validation = load_classed_images(data.file("valid"), labels)
     return images, ClassValidator(validation, data.top), f"{known}, {len(validation)} to validate on"

@@ -1,0 +1,53 @@
+"""Whatever a network is read from: a cfg, or one file that holds the cfg and the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from darknet_builder.errors import CfgError, InputError
+from darknet_builder.model_files import Facts, is_model_file, read_model_file
+from darknet_builder.parser import Block, noted_dialect, parse_cfg
+
+
+@dataclass(frozen=True)
+class CfgSource:
+    """What such a file says.
+
+    Attributes:
+        blocks: the sections; of a model file they name it as their source.
+        dialect: whose rules it notes, if it does.
+        tensors: by name, of a model file; None of a cfg.
+        facts: what a model file says beside them.
+    """
+
+    blocks: list[Block]
+    dialect: str | None = None
+    tensors: Mapping[str, Tensor] | None = None
+    facts: Facts = Facts()
+
+
+def read_cfg(cfg: str | Path, *, problems: list[CfgError] | None = None) -> CfgSource:
+    """Read a cfg, or a ``.safetensors`` or ``.pt`` file that holds one.
+
+    Args:
+        cfg: what ``parse_cfg`` takes, or the path of such a file.
+        problems: as for ``parse_cfg``.
+
+    Raises:
+        CfgError: located, for what is wrong with the cfg.
+        WeightsError: for a model file that cannot be read.
+        InputError: for one that holds no cfg.
+    """
+    if not is_model_file(cfg):
+        return CfgSource(parse_cfg(cfg, problems=problems), noted_dialect(cfg))
+    tensors, facts = read_model_file(cfg)
+    if not facts.cfg:
+        raise InputError(f"{cfg}: holds weights and no cfg; give the cfg, and this file as its weights")
+    blocks = parse_cfg(facts.cfg, problems=problems)
+    for block in blocks:
+        block.source = str(cfg)
+    return CfgSource(blocks, facts.dialect, tensors, facts)
