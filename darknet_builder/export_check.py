@@ -165,6 +165,21 @@ def _own_rounding(text: str, rounded: Sequence[Tensor], theirs: Tensor, exact: T
     if not own_off <= OF_VALUES * size:
         raise ExportError(f"{text}; the network magnifies rounding so much that PyTorch's own float32 is {own_off:.2g} "
                           f"off in the mean, of values of {size:.2g}: float32 cannot hold it")
+    return _furthest(rounded, exact)
+
+
+def own_rounding(answers: Sequence[Tensor], precise: Precise) -> float:
+    """How far PyTorch's float32 is from float64 at most, over all outputs.
+
+    Args:
+        answers: in float32.
+        precise: see there.
+    """
+    rounded = [[answer.detach().double() for answer in each] for each in (answers, *precise.rounded)]
+    return max(_furthest([each[place] for each in rounded], exact) for place, exact in enumerate(precise.exact))
+
+
+def _furthest(rounded: Sequence[Tensor], exact: Tensor) -> float:
     return max(float((ours - exact).abs().max()) for ours in rounded)
 
 

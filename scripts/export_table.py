@@ -17,7 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress as suppress_error
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -37,6 +37,7 @@ from darknet_builder.export_check import (
     compare_kept,
     compare_values,
     open_session,
+    own_rounding,
     suppress,
 )
 from darknet_builder.extras import load_extra
@@ -52,6 +53,7 @@ PAGE = ROOT / "docs" / "export.md"
 FOLDERS = {"networks": "alexeyab", "networks-pjreddie": "pjreddie"}
 _NO_HEAD = "no detection head"
 _NUMBER = re.compile(r"\d+e[-+]\d+( \(f32: \d+e[-+]\d+\))?")
+_OWN = re.compile(r" \(f32: .+\)")
 
 Runner = Callable[[Path, np.ndarray, Sequence[str]], list[np.ndarray]]
 
@@ -98,6 +100,8 @@ def run_openvino(path: Path, x: np.ndarray, outputs: Sequence[str]) -> list[np.n
 RUNNERS: dict[str, Runner] = {"onnxruntime": run_onnxruntime, "OpenCV 5": run_opencv, "OpenVINO": run_openvino}
 _OTHERS_OF_OWN = 10.0
 """Instead of ``OF_OWN``: faster ways to compute a convolution, such as Winograd's, round more."""
+_USUAL = 5e-5
+"""A share of the largest value up to which a difference needs no explanation."""
 _ROUNDINGS = 4
 """How often PyTorch's own float32 is measured again, where float64 decides: it depends on chance."""
 _NO_AREA = float(np.finfo(np.float32).eps)
@@ -151,7 +155,10 @@ def _measure_values(network: Network, x: torch.Tensor, level: str, runners: Mapp
         try:
             outputs[program] = run(path, x.numpy(), names)
             of_own = OF_OWN if program == "onnxruntime" else _OTHERS_OF_OWN
-            cells[program] = _number(compare_values(program, wanted, outputs[program], names, decide, of_own))
+            comparison = compare_values(program, wanted, outputs[program], names, decide, of_own)
+            if comparison.own is None and comparison.difference > _USUAL * comparison.largest:
+                comparison = replace(comparison, own=own_rounding(wanted, decide()))
+            cells[program] = _number(comparison)
         except (CannotRunError, DarknetError) as error:
             cells[program] = str(error)
     path.unlink()
@@ -187,6 +194,9 @@ def _measure_decoded(network: Network, x: torch.Tensor, runners: Mapping[str, Ru
                 with suppress_error(ExportError):
                     compare(program, *(torch.as_tensor(np.asarray(values)) for values in outputs[program]))
                     cells[program] = decoded[program]
+        if _NUMBER.fullmatch(cells[program]) and float(cells[program].split()[0]) > _USUAL:
+            # What is left after suppression are candidates: their rounding explains theirs.
+            cells[program] = cells[program].split()[0] + "".join(_OWN.findall(decoded[program]))
     path.unlink()
     return {"decoded": decoded, "nms": cells}
 

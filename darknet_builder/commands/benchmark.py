@@ -181,7 +181,8 @@ def _train(args: argparse.Namespace, cfg: str, size: int | None, out: TextIO) ->
     rates = []
     for batch in args.batches:
         def make_network(steps: int, batch: int = batch) -> Network:
-            blocks = parse_cfg(cfg)
+            # Multi-scale training would have sizes of its own.
+            blocks = [block.with_option("random", "0") if "random" in block else block for block in parse_cfg(cfg)]
             for key, value in (("batch", batch), ("subdivisions", 1), ("max_batches", steps)):
                 blocks[0] = blocks[0].with_option(key, str(value))
             network = build_network(blocks, width=size, height=size, dialect=args.dialect or noted_dialect(cfg))
