@@ -107,7 +107,7 @@ class Classifier:
             self.network.to(target)
         self.runner: Network | OptimizedNetwork = self.network
         if backend is not None or precision != "float32" or not isinstance(cfg, Network):
-            self.runner = self.network.optimized(precision, backend or "torch")
+            self.runner = self.network.optimized(precision, backend or "torch", batch)
 
     @overload  # a str is a Sequence of str as well, but the first signature is tried first
     def __call__(self, images: Image) -> list[ClassScore]: ...  # type: ignore[overload-overlap]

@@ -91,7 +91,7 @@ class Detector:
         self._warm: set[int] = set()
         self.runner: Network | OptimizedNetwork = self.network
         if backend is not None or precision != "float32" or not isinstance(cfg, Network):
-            self.runner = self.network.optimized(precision, backend or "torch")
+            self.runner = self.network.optimized(precision, backend or "torch", batch)
 
     @property
     def device(self) -> torch.device:

@@ -262,6 +262,18 @@ def test_auto_says_what_it_chose() -> None:
         assert "auto measured torch:float32 " in optimized.describe()
 
 
+def test_auto_measures_with_the_batch_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fastest engine for one image need not be that for eight."""
+    shapes = []
+
+    def measure(engines: dict[tuple[str, str], Engine], x: torch.Tensor) -> dict[tuple[str, str], float]:
+        shapes.append(tuple(x.shape))
+        return dict.fromkeys(engines, 1.0)
+    monkeypatch.setattr(inference, "measure_engines", measure)
+    Detector(*default_model(), backend="auto", batch=3)
+    assert shapes == [(3, 3, 192, 192)]
+
+
 @pytest.mark.parametrize(("seconds", "chosen"), [
     ({"torch:float32": 3, "torch:bfloat16": 2, "onnxruntime:float32": 4}, ("torch", "bfloat16")),
     ({"torch:float32": 3, "torch:bfloat16": 2.9, "onnxruntime:float32": 4}, ("torch", "float32")),
