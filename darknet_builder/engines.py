@@ -11,6 +11,7 @@ import shutil
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -257,7 +258,7 @@ class OpenVinoEngine:
         with _one_line("openvino", self._errors):
             model = openvino.convert_model(_traced(network), example_input=_example(network))
             model.reshape([-1, *network.input_shape.batched(1)[1:]])
-            self._compiled: Any = openvino.Core().compile_model(model, "CPU", {
+            self._compiled: Any = _openvino_core().compile_model(model, "CPU", {
                 "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"})
 
@@ -267,6 +268,16 @@ class OpenVinoEngine:
             answers = self._compiled(x.contiguous().numpy())
         # The memory belongs to the engine's next call.
         return [torch.from_numpy(np.array(answers[index], np.float32)) for index in range(len(answers))]
+
+
+@cache
+def _openvino_core() -> Any:
+    """One for the whole process.
+
+    Each Core brings a stack for signals and takes it away when it ends; two that end in the order in which they began
+    leave the process with one that is gone, and the next signal (a child that ends, Ctrl-C) kills it.
+    """
+    return load_extra("openvino", "openvino").Core()
 
 
 BACKENDS: dict[str, Callable[[Network, str], Engine]] = {

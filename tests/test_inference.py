@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -260,6 +261,28 @@ def test_auto_says_what_it_chose() -> None:
     if len(optimized.timings) > 1:
         assert f"{optimized.backend}:{optimized.precision}" in optimized.timings
         assert "auto measured torch:float32 " in optimized.describe()
+
+
+@pytest.mark.skipif("openvino" not in installed_backends(), reason="openvino is not installed")
+def test_openvino_leaves_signals_alone() -> None:
+    """Engines that end in any order: the next signal (Ctrl-C, a child that ends) must not kill the process."""
+    script = """
+import faulthandler, gc, signal, sys
+faulthandler.enable()
+from darknet_builder import build_network
+from darknet_builder.engines import make_engine
+network = build_network(sys.argv[1]).eval()
+first, second = (make_engine(network, "openvino", "float32") for _ in range(2))
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGTERM, lambda *_: None)
+signal.raise_signal(signal.SIGTERM)
+"""
+    command = [sys.executable, "-c", script, SMALL.format(activation="leaky")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_auto_measures_with_the_batch_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
