@@ -233,7 +233,7 @@ def _timed(runner: Callable[[Tensor], object], x: Tensor) -> Callable[[], float]
 
 
 def _take_turns(calls: dict[str, Callable[[], float]], result: Comparison, rounds: int) -> None:
-    """Warm up, then one call of each a round, beginning with another one each time; memory last."""
+    """Warm up, then one counted call of each a round, beginning with another one each time; memory last."""
     by_name = {timing.name: timing for timing in result.timings}
     names = list(calls)
     for name in names:
@@ -242,6 +242,7 @@ def _take_turns(calls: dict[str, Callable[[], float]], result: Comparison, round
     for number in range(rounds):
         start = number % max(len(names), 1)
         for name in names[start:] + names[:start]:
+            calls[name]()  # not counted: the threads of the contender before may still wait actively for more
             by_name[name].seconds.append(calls[name]())
     for name in names:
         if not name.startswith("opencv-"):  # a peer has a process of its own

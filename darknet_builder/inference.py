@@ -26,7 +26,7 @@ _Way = tuple[str, str]
 """Backend and precision."""
 _AUTO_BACKENDS = ("torch", "onnxruntime", "openvino")
 """``compile`` is not among them: it takes minutes before its first answer."""
-_WARM_ROUNDS, _TIMED_ROUNDS = COMPILED_FROM_CALL, 5
+_TIMED_ROUNDS = 5
 _WORTHWHILE = 1.2
 """How many times faster than float32 ``auto`` must measure bfloat16 to be, before it gives up digits for it."""
 
@@ -191,10 +191,15 @@ def _make_engines(network: Network, ways: Sequence[_Way], x: Tensor) -> dict[_Wa
 def measure_engines(engines: dict[_Way, Engine], x: Tensor) -> dict[_Way, float]:
     """Median seconds of one call of each, by turns, so that a busy moment of the machine strikes all alike."""
     seconds: dict[_Way, list[float]] = {way: [] for way in engines}
-    for _ in range(_WARM_ROUNDS + _TIMED_ROUNDS):
+    for engine in engines.values():
+        for _ in range(COMPILED_FROM_CALL):
+            engine(x)
+    for _ in range(_TIMED_ROUNDS):
         for way, engine in engines.items():
+            engine(x)  # not counted: the threads of the engine before may still wait actively for more
+            synchronize(x.device)
             start = time.perf_counter()
             engine(x)
             synchronize(x.device)
             seconds[way].append(time.perf_counter() - start)
-    return {way: statistics.median(values[_WARM_ROUNDS:]) for way, values in seconds.items()}
+    return {way: statistics.median(values) for way, values in seconds.items()}
