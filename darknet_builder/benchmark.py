@@ -121,8 +121,8 @@ def matrix_rates(device: torch.device) -> dict[str, float]:
 
 def computed_precisions(device: torch.device) -> list[str]:
     """Those of ``PRECISIONS`` that the device has arithmetic for."""
-    missing = {"bfloat16"} if not computes_bfloat16(device) else set()
-    return [name for name in PRECISIONS if name not in missing | ({"float16"} if device.type == "cpu" else set())]
+    computed = {"float32": True, "bfloat16": computes_bfloat16(device), "float16": device.type != "cpu"}
+    return [name for name in PRECISIONS if computed[name]]
 
 
 def compare(network: Network, name: str, *, contenders: Sequence[str], batch: int = 1, rounds: int = 20,

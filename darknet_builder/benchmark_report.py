@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from darknet_builder.benchmark_training import TrainingRate
 
 _COLUMNS = ("contender", "median ms", "min ms", "IQR ms", "ratio", "GFLOP/s", "% of peak", "MiB", "how")
+_PIPELINE_COLUMNS = ("network", "contender", "batch", "photographs", "network alone, images/s",
+                     "whole pipeline, images/s", "%")
+_TRAINING_COLUMNS = ("network", "size", "batch", "precision", "images/s", "% of the time waiting for images", "steps")
 _WIDTH, _BAR_HEIGHT = 9.0, .32
 
 
@@ -23,14 +26,14 @@ def table(comparison: Comparison, rates: dict[str, float]) -> str:
     width, height = comparison.size
     title = (f"{comparison.network}, {width} x {height}, batch {comparison.batch}, "
              f"{comparison.bflops:.3f} BFLOPs an image")
-    lines = [f"| {' | '.join(_COLUMNS)} |", f"|{'---|' * len(_COLUMNS)}"]
+    rows = []
     for row in comparison.rows():
-        lines.append(f"| {' | '.join(_cells(row, rates))} |")
+        rows.append(_cells(row, rates))
         if row["stages_ms"]:
             stages = ", ".join(f"{name} {value:.3f}" for name, value in row["stages_ms"].items())
-            lines.append(f"| | {stages} |{' |' * (len(_COLUMNS) - 2)}")
+            rows.append(["", stages, *[""] * (len(_COLUMNS) - 2)])
     failures = [f"not measured: {name}: {why}" for name, why in comparison.failures.items()]
-    return "\n".join([title, "", *lines, *([""] if failures else []), *failures]) + "\n"
+    return "\n".join([title, "", *_markdown(_COLUMNS, rows), *([""] if failures else []), *failures]) + "\n"
 
 
 def _cells(row: dict[str, Any], rates: dict[str, float]) -> list[str]:
@@ -43,20 +46,20 @@ def _cells(row: dict[str, Any], rates: dict[str, float]) -> list[str]:
 
 def pipeline_table(rates: Sequence[PipelineRate]) -> str:
     """Folders of photographs as a Markdown table."""
-    lines = ["| network | contender | batch | photographs | network alone, images/s | whole pipeline, images/s | % |",
-             "|---|---|---|---|---|---|---|"]
-    lines += [f"| {rate.network} | {rate.contender} | {rate.batch} | {rate.images} | {rate.network_rate:.1f} | "
-              f"{rate.pipeline_rate:.1f} | {100 * rate.pipeline_rate / rate.network_rate:.0f} |" for rate in rates]
-    return "\n".join(lines) + "\n"
+    rows = [(rate.network, rate.contender, str(rate.batch), str(rate.images), f"{rate.network_rate:.1f}",
+             f"{rate.pipeline_rate:.1f}", f"{100 * rate.pipeline_rate / rate.network_rate:.0f}") for rate in rates]
+    return "\n".join(_markdown(_PIPELINE_COLUMNS, rows)) + "\n"
 
 
 def training_table(rates: Sequence[TrainingRate]) -> str:
     """Trainings as a Markdown table."""
-    lines = ["| network | size | batch | precision | images/s | % of the time waiting for images | steps |",
-             "|---|---|---|---|---|---|---|"]
-    lines += [f"| {rate.network} | {rate.size[0]} x {rate.size[1]} | {rate.batch} | {rate.precision} | "
-              f"{rate.images_per_second:.1f} | {100 * rate.waiting:.1f} | {len(rate.seconds)} |" for rate in rates]
-    return "\n".join(lines) + "\n"
+    rows = [(rate.network, f"{rate.size[0]} x {rate.size[1]}", str(rate.batch), rate.precision,
+             f"{rate.images_per_second:.1f}", f"{100 * rate.waiting:.1f}", str(len(rate.seconds))) for rate in rates]
+    return "\n".join(_markdown(_TRAINING_COLUMNS, rows)) + "\n"
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
 def save_chart(comparisons: Sequence[Comparison], path: str | Path) -> None:

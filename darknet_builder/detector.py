@@ -96,7 +96,7 @@ class Detector:
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return next((parameter.device for parameter in self.network.parameters()), torch.device("cpu"))
+        return self.network.device
 
     @property
     def has_memory(self) -> bool:

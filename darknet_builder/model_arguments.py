@@ -45,19 +45,20 @@ def take_model(args: argparse.Namespace, *, required: bool = True) -> None:
         raise InputError("which network? give a .cfg, as the first word or with --cfg")
 
 
-def check_weights(args: argparse.Namespace, *, required: bool = True) -> None:
+def check_weights(cfg: str, weights: str | None, *, required: bool = True) -> None:
     """See that the network has one set of weights.
 
     Args:
-        args: after ``take_model``.
+        cfg: what it is read from.
+        weights: those beside it.
         required: whether it needs any.
 
     Raises:
         InputError: where it has none, or two.
     """
-    refuse_second_weights(args.cfg, args.weights)
-    if required and args.weights is None and not is_model_file(args.cfg):
-        raise InputError(f"which weights? give --weights FILE that belongs to {args.cfg}")
+    refuse_second_weights(cfg, weights)
+    if required and weights is None and not is_model_file(cfg):
+        raise InputError(f"which weights? give --weights FILE that belongs to {cfg}")
 
 
 def load_model(args: argparse.Namespace, *, required: bool = True) -> Network:
@@ -70,7 +71,7 @@ def load_model(args: argparse.Namespace, *, required: bool = True) -> Network:
     Raises:
         DarknetError: the kinds that ``check_weights``, ``build_network`` and ``load_weights`` raise.
     """
-    check_weights(args, required=required)
+    check_weights(args.cfg, args.weights, required=required)
     network = build_network(args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False)
     if args.weights is not None:
         load_weights(network, args.weights)

@@ -22,7 +22,7 @@ from darknet_builder.engines import COMPILED_FROM_CALL, Engine, TorchEngine, has
 from darknet_builder.errors import CfgWarning, DarknetError, InputError, MissingExtraError
 from darknet_builder.fused import METHODS, FusedNetwork, available_methods
 from darknet_builder.images import write_image
-from darknet_builder.inference import OptimizedNetwork, is_depthwise
+from darknet_builder.inference import OptimizedNetwork, is_depthwise, measure_engines
 from darknet_builder.memory import least_values
 from darknet_builder.network import Network
 from darknet_builder.resources import default_model
@@ -283,6 +283,19 @@ signal.raise_signal(signal.SIGTERM)
     command = [sys.executable, "-c", script, SMALL.format(activation="leaky")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_counted_call_follows_one_of_the_same_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an engine's waiting threads take from the next call, they take from one that is not counted."""
+    calls, clock = [], iter(range(1000))
+
+    def engine(name: str) -> Engine:
+        return lambda x: calls.append((name, next(clock)))  # type: ignore[return-value, func-returns-value]
+    monkeypatch.setattr(inference.time, "perf_counter", lambda: float(next(clock)))
+    ways = {("a", "float32"): engine("a"), ("b", "float32"): engine("b")}
+    assert measure_engines(ways, torch.zeros(1)) == dict.fromkeys(ways, 2.0)
+    turns = [name for name, _ in calls[2 * COMPILED_FROM_CALL:]]
+    assert turns == ["a", "a", "b", "b"] * (len(turns) // 4) and turns
 
 
 def test_auto_measures_with_the_batch_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

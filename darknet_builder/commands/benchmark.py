@@ -100,7 +100,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     trainings: list[TrainingRate] = []
     for cfg, size in [(cfg, size) for cfg in args.cfg for size in args.sizes or [None]]:
         if args.training:
-            trainings += _train(args, cfg, size, out)
+            trainings += _train(args, cfg, size, device, out)
             continue
         network = _network(args, cfg, size).to(device)
         for comparison in _compare(args, Path(cfg).stem, network, out):
@@ -160,7 +160,7 @@ def _photographs(args: argparse.Namespace) -> list[Path]:
 
 
 def _run_pipeline(args: argparse.Namespace, name: str, network: Network, out: TextIO) -> list[PipelineRate]:
-    rates = []
+    rates, photographs = [], _photographs(args)
     for contender in args.contenders or default_contenders(network):
         backend, _, precision = contender.partition(":")
         if backend not in BACKENDS:
@@ -168,16 +168,16 @@ def _run_pipeline(args: argparse.Namespace, name: str, network: Network, out: Te
         for batch in args.batches:
             detector = Detector(network, threshold=args.threshold, batch=batch, backend=backend,
                                 precision=precision or "float32")
-            rates.append(measure_pipeline(detector, name, contender, _photographs(args)))
+            rates.append(measure_pipeline(detector, name, contender, photographs))
     out.write(pipeline_table(rates) + "\n")
     return rates
 
 
-def _train(args: argparse.Namespace, cfg: str, size: int | None, out: TextIO) -> list[TrainingRate]:
+def _train(args: argparse.Namespace, cfg: str, size: int | None, device: torch.device,
+           out: TextIO) -> list[TrainingRate]:
     """The table of one network; the cfg's batch, or those that were asked for, in one part."""
     data = DataFile.read(args.training)
-    precisions = [name for name in PRECISIONS_OF_TRAINING
-                  if name == "fp32" or computes_bfloat16(find_device(args.device) or torch.device("cpu"))]
+    precisions = [name for name in PRECISIONS_OF_TRAINING if name == "fp32" or computes_bfloat16(device)]
     rates = []
     for batch in args.batches:
         def make_network(steps: int, batch: int = batch) -> Network:

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it would tell of a broken file is said here
     load_opencv()
     check_folder(args.json)
-    check_weights(args)
+    check_weights(args.cfg, args.weights)
     sources = [path for path in find_sources(args.source)
                if path.suffix.lower() in IMAGE_SUFFIXES or str(path) in args.source]
     classifier = Classifier(args.cfg, args.weights, args.names, top=args.top, fit=args.fit, width=args.width,

@@ -117,7 +117,7 @@ def make_detector(args: argparse.Namespace, device: str) -> Detector:
         cfg, weights, names = DEFAULT_CFG, DEFAULT_WEIGHTS, names or DEFAULT_NAMES
     if cfg is None:
         raise InputError("which network? give --cfg FILE, --weights FILE and, for the classes' names, --names FILE")
-    check_weights(argparse.Namespace(cfg=cfg, weights=weights))
+    check_weights(cfg, weights)
     return Detector(cfg, weights, names, threshold=args.threshold, nms=args.nms, resize=args.resize, width=args.width,
                     height=args.height, dialect=args.dialect, device=device, batch=args.batch,
                     precision=args.precision, backend=args.backend)

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it would tell of a broken file is said here
     _check_options(args)
     take_model(args)
-    check_weights(args)
+    check_weights(args.cfg, args.weights)
     data = DataFile.read(args.data)
     if args.names is not None:
         read_names(args.names)  # or it says what is wrong with them

@@ -109,7 +109,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     if args.threads is not None:
         torch.set_num_threads(_check_least("threads", args.threads, 1))
     take_model(args)
-    check_weights(args, required=False)
+    check_weights(args.cfg, args.weights, required=False)
     torch.manual_seed(args.seed)
     network = _make_network(args)
     data = DataFile.read(args.data)
