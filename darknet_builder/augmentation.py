@@ -14,7 +14,7 @@ import numpy as np
 
 from darknet_builder.errors import InputError
 from darknet_builder.images import load_opencv
-from darknet_builder.layers.heads import AugmentOptions
+from darknet_builder.layers.base import AugmentOptions
 from darknet_builder.network import Network
 
 _MOSAIC_MARGIN = .2
@@ -63,7 +63,7 @@ class AugmentRule:
         net = network.options.augmentation
         if net.cutmix:
             raise InputError(f"{network.blocks[0].where('cutmix')}: is for classifiers; use mosaic=1 for a detector")
-        head = getattr(network.heads[-1], "augment", AugmentOptions()) if network.heads else AugmentOptions()
+        head = network.heads[-1].augment if network.heads else AugmentOptions()
         return cls(jitter=head.jitter, resize=head.resize, flip=net.flip, hue=net.hue, saturation=net.saturation or 1.0,
                    exposure=net.exposure or 1.0, blur=net.blur, gaussian_noise=net.gaussian_noise, mosaic=net.mosaic,
                    mosaic_bound=net.mosaic_bound, mixup=net.mixup, letter_box=network.options.letter_box)

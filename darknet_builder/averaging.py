@@ -29,7 +29,7 @@ class WeightAverage:
     def __init__(self, network: Network, alpha: float, total: int) -> None:
         self.alpha, self.start, self.end = alpha, total // 2, total - _APPLIED_BEFORE_END
         self._tensors = {name: tensor for index, layer in enumerate(network.sequence())
-                         if layer.section == "convolutional"
+                         if layer.averaged
                          for name, tensor in layer.named_parameters(prefix=f"layers.{index}")}
         self.values: dict[str, Tensor] = {}
 

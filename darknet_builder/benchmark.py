@@ -26,6 +26,7 @@ from darknet_builder.memory import peak_bytes_of
 from darknet_builder.network import Network
 from darknet_builder.parser import format_cfg
 from darknet_builder.postprocess import find_objects, nms_rule
+from darknet_builder.task import default_resize
 from darknet_builder.weights import save_weights
 
 PLAIN = "plain"
@@ -302,7 +303,7 @@ def compare_end_to_end(network: Network, name: str, images: Sequence[str | Path]
         nms: likewise.
     """
     result = Comparison(name, network.input_size, 1, network.bflops)
-    rule, resize = nms_rule(network), "letterbox" if network.options.letter_box else network.dialect.resize
+    rule, resize = nms_rule(network), default_resize(network)
     runners = {}
     for contender in contenders:
         try:

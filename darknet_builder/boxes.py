@@ -22,6 +22,8 @@ from darknet_builder.errors import InputError, did_you_mean
 
 NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms")
 GREEDY_BETA = 0.6
+LABEL_VALUES = 5
+"""x, y, w, h, class: one row of what an image's labels say."""
 _MOST_PAIRS = 1 << 18
 """How many pairs of boxes are compared at once."""
 CIOU_EPSILON = 1e-6

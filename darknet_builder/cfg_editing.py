@@ -9,9 +9,7 @@ import numpy as np
 
 from darknet_builder.errors import InputError
 from darknet_builder.layers.base import Head
-from darknet_builder.layers.heads import AnchorHead
-from darknet_builder.layers.region import Region
-from darknet_builder.network import Network, build_network
+from darknet_builder.network import build_network
 from darknet_builder.parser import Block
 
 _STEPS_PER_CLASS, _LEAST_STEPS = 2000, 6000
@@ -83,18 +81,19 @@ def adapt_cfg(text: str, blocks: Sequence[Block], adaptation: Adaptation, dialec
     if adaptation.classes < 1:
         raise InputError(f"classes={adaptation.classes}: expected 1 or more")
     network = build_network(blocks, dialect=dialect, initialize=False)
-    heads = [(index, layer) for index, layer in enumerate(network.sequence()) if isinstance(layer, AnchorHead | Region)]
+    heads = [(index, layer) for index, layer in enumerate(network.sequence())
+             if isinstance(layer, Head) and layer.num_anchors]
     if not heads:
         raise InputError(f"{blocks[0].where()}: no [yolo], [Gaussian_yolo] or [region] head to adapt")
     edited = CfgText(text)
     masks = _masks(heads, adaptation)
     for (index, head), mask in zip(heads, masks, strict=True):
-        _adapt_head(edited, blocks, network, index, head, mask, adaptation)
+        _adapt_head(edited, blocks, index, head, mask, adaptation)
     _adapt_schedule(edited, blocks[0], adaptation)
     return edited
 
 
-def _masks(heads: Sequence[tuple[int, AnchorHead | Region]], adaptation: Adaptation) -> list[list[int] | None]:
+def _masks(heads: Sequence[tuple[int, Head]], adaptation: Adaptation) -> list[list[int] | None]:
     """Which anchors each head gets; None where they stay as they are. The finest grid gets the smallest."""
     anchors = adaptation.anchors
     if anchors is None or all(len(head.anchors) == len(anchors) for _, head in heads):
@@ -109,23 +108,21 @@ def _masks(heads: Sequence[tuple[int, AnchorHead | Region]], adaptation: Adaptat
     return masks
 
 
-def _adapt_head(edited: CfgText, blocks: Sequence[Block], network: Network, index: int, head: Head,
-                mask: list[int] | None, adaptation: Adaptation) -> None:
+def _adapt_head(edited: CfgText, blocks: Sequence[Block], index: int, head: Head, mask: list[int] | None,
+                adaptation: Adaptation) -> None:
     block, source = blocks[index + 1], blocks[head.sources[0] + 1]
-    own = head.mask if isinstance(head, AnchorHead) else list(range(len(getattr(head, "anchors", []))))
-    count = len(own if mask is None else mask)
-    values = head.box_values if isinstance(head, AnchorHead) else 5
-    if "filters" not in source and network.sequence()[head.sources[0]].section != "convolutional":
+    count = head.num_anchors if mask is None else len(mask)
+    if "filters" not in source:
         raise source.error("the layer before a head is no [convolutional]: its filters cannot be adapted")
-    edited.set(source, "filters", str(count * (adaptation.classes + values)))
+    edited.set(source, "filters", str(count * (adaptation.classes + head.box_values)))
     edited.set(block, "classes", str(adaptation.classes))
     if adaptation.anchors is not None:
-        decimals = 2 if isinstance(head, Region) else 0
+        decimals = head.anchor_decimals
         edited.set(block, "anchors", ", ".join(f"{width:.{decimals}f},{height:.{decimals}f}"
                                                for width, height in adaptation.anchors))
     if mask is not None and adaptation.anchors is not None:
         edited.set(block, "num", str(len(adaptation.anchors)))
-        if isinstance(head, AnchorHead):
+        if head.mask is not None:
             edited.set(block, "mask", ",".join(map(str, mask)))
     if "counters_per_class" in block:
         raise block.error("counts the boxes of the old classes; remove it, or count yours", "counters_per_class")

@@ -11,16 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darknet_builder.classifiers import check_fit, count_classes, find_tree, fit_image
-from darknet_builder.detections import read_names
+from darknet_builder.classifiers import fit_image
 from darknet_builder.devices import find_device
-from darknet_builder.errors import DataError, InputError
-from darknet_builder.images import read_image
+from darknet_builder.errors import InputError
+from darknet_builder.images import FITS, check_resize, read_image
 from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.model_files import is_model_file, refuse_second_weights
 from darknet_builder.network import Network, build_network
 from darknet_builder.parser import Block
-from darknet_builder.trees import Tree
+from darknet_builder.task import class_names, count_classes, default_resize, find_tree
 from darknet_builder.weights import load_weights
 
 Image = str | Path | np.ndarray
@@ -61,7 +60,7 @@ class Classifier:
         names: of the classes, as a ``.names`` file or a list; without, the network's own, those of the cfg's tree, or
             ``class 0``, ...
         top: how many classes an image gets.
-        fit: one of ``FITS``; None is the dialect's own way.
+        fit: one of ``images.FITS``; None is the dialect's own way.
         width: of the network's input in pixels, instead of the cfg's.
         height: likewise.
         dialect: whose rules hold, as for ``build_network``.
@@ -94,9 +93,9 @@ class Classifier:
             self.network = build_network(cfg, width=width, height=height, dialect=dialect, initialize=False)
         classes = count_classes(self.network)
         self.top, self.batch = min(top, classes), batch
-        self.fit = check_fit(fit or self.network.dialect.classify_resize)
+        self.fit = check_resize(fit or default_resize(self.network), FITS, "fit")
         self.tree = find_tree(self.network)
-        self.names = _find_names(names, classes, self.network, self.tree)
+        self.names = class_names(self.network, names)
         if not isinstance(cfg, Network):
             if weights is not None:
                 load_weights(self.network, weights)
@@ -190,16 +189,3 @@ def accuracies(network: Network, images: Sequence[Image], class_ids: Sequence[in
     first = sum(ids[0] == wanted for ids, wanted in zip(ranks, class_ids, strict=True))
     among = sum(wanted in ids for ids, wanted in zip(ranks, class_ids, strict=True))
     return first / len(ranks), among / len(ranks)
-
-
-def _find_names(names: str | Path | Sequence[str] | None, classes: int, network: Network,
-                tree: Tree | None) -> tuple[str, ...]:
-    if names is None:
-        if len(network.names) == classes:
-            return network.names
-        return tree.names if tree is not None else tuple(f"class {index}" for index in range(classes))
-    found = read_names(names) if isinstance(names, str | Path) else list(names)
-    if len(found) != classes:
-        source = f"{names}: has" if isinstance(names, str | Path) else "names: got"
-        raise DataError(f"{source} {len(found)} names, but the network gives {classes} scores")
-    return tuple(found)

@@ -18,8 +18,8 @@ from darknet_builder.datasets import DataFile, list_images, no_boxes
 from darknet_builder.detections import read_names
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.images import load_opencv, read_image
-from darknet_builder.layers.softmax import Softmax
 from darknet_builder.network import Network
+from darknet_builder.task import find_tree
 
 _CUT = (.3, .8)
 """Least and most side of the part that CutMix replaces, as shares of the image's."""
@@ -145,7 +145,7 @@ class ClassifierRule:
         Raises:
             InputError: for a hierarchy of classes, which cannot be trained.
         """
-        if any(isinstance(layer, Softmax) and layer.tree is not None for layer in network.sequence()):
+        if find_tree(network) is not None:
             raise InputError(f"{network.blocks[0].where()}: classifiers with a tree of classes cannot be trained")
         net = network.options.augmentation
         return cls(angle=net.angle, aspect=net.aspect or 1.0, min_crop=net.min_crop, max_crop=net.max_crop,

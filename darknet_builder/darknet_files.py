@@ -9,13 +9,12 @@ from pathlib import Path
 
 from darknet_builder.errors import CfgWarning, WeightsError
 from darknet_builder.files import atomic_path, write_text
+from darknet_builder.layers.base import registered_sections
 from darknet_builder.network import Network, build_network
 from darknet_builder.parser import Block, format_cfg, note_dialect
 from darknet_builder.trees import find_file
 from darknet_builder.weights import load_weights, save_weights
 
-_FILE_KEYS = {"region": ("tree", "map"), "softmax": ("tree",), "soft": ("tree",)}
-"""Options that name a file beside the cfg, by section."""
 _LOADING_KEYS = ("dontload", "dontloadscales")
 """Options that say what a weights file lacks: this one lacks nothing."""
 
@@ -74,7 +73,8 @@ def _plain_block(block: Block, network: Network, folder: Path, undo: ExitStack) 
     options = {key: value for key, value in block.items() if key not in _LOADING_KEYS}
     if block is network.blocks[0] and not network.input_shape.flat:
         options |= {"width": str(network.options.width), "height": str(network.options.height)}
-    for key in _FILE_KEYS.get(block.name, ()):
+    layer_class = registered_sections().get(block.name)
+    for key in () if layer_class is None else layer_class.file_options:
         if key in options:
             source = find_file(block, key, str(Path(block.source).parent))
             options[key] = source.name

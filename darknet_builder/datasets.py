@@ -16,11 +16,10 @@ from typing import overload
 
 import numpy as np
 
+from darknet_builder.boxes import LABEL_VALUES
 from darknet_builder.detections import read_names
 from darknet_builder.errors import DataError, DataWarning, did_you_mean, nearest
 
-LABEL_VALUES = 5
-"""x, y, w, h, class."""
 _KEYS = ("backup", "classes", "difficult", "eval", "labels", "leaves", "map", "names", "results", "test", "top",
          "train", "tree", "valid")
 """What Darknet and this project read of a ``.data`` file; any other key may name a list of images."""

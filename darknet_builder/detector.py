@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from darknet_builder.boxes import cxcywh_to_xyxy
-from darknet_builder.detections import Detections, read_names
+from darknet_builder.detections import Detections
 from darknet_builder.devices import find_device
-from darknet_builder.errors import DataError, InputError
+from darknet_builder.errors import InputError
 from darknet_builder.images import Placement, check_image, check_resize, read_image, to_input
 from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.model_files import is_model_file, refuse_second_weights
 from darknet_builder.network import Network, build_network
 from darknet_builder.parser import Block
 from darknet_builder.postprocess import Found, find_objects, nms_rule
+from darknet_builder.task import class_names, default_resize
 from darknet_builder.weights import load_weights
 
 Image = str | Path | np.ndarray
@@ -78,8 +79,8 @@ class Detector:
             refuse_second_weights(cfg, weights)
             self.network = build_network(cfg, width=width, height=height, dialect=dialect, initialize=False)
         self._rule = nms_rule(self.network)
-        self.names = _find_names(names, self.network)
-        self.resize = _find_resize(resize, self.network)
+        self.names = class_names(self.network, names)
+        self.resize = default_resize(self.network) if resize is None else check_resize(resize)
         if not isinstance(cfg, Network):
             if weights is not None:
                 load_weights(self.network, weights)
@@ -101,7 +102,7 @@ class Detector:
     @property
     def has_memory(self) -> bool:
         """Whether the network has recurrent layers, so that frames of a video must come one by one and in order."""
-        return any(hasattr(layer, "reset_state") for layer in self.network.layers)
+        return self.network.is_recurrent
 
     @overload  # a str is a Sequence of str as well, but the first signature is tried first
     def __call__(self, images: Image, *,  # type: ignore[overload-overlap]
@@ -181,20 +182,3 @@ def _fraction(name: str, value: float) -> float:
     if not 0 <= value <= 1:
         raise InputError(f"{name}={value}: expected a number from 0 to 1")
     return float(value)
-
-
-def _find_names(names: str | Path | Sequence[str] | None, network: Network) -> tuple[str, ...]:
-    classes = network.heads[-1].reported_classes
-    if names is None:
-        return network.names or tuple(f"class {index}" for index in range(classes))
-    found = read_names(names) if isinstance(names, str | Path) else list(names)
-    if len(found) != classes:
-        source = f"{names}: has" if isinstance(names, str | Path) else "names: got"
-        raise DataError(f"{source} {len(found)} names, but the network has {classes} classes (classes= in the cfg)")
-    return tuple(found)
-
-
-def _find_resize(resize: str | None, network: Network) -> str:
-    if resize is None:
-        return "letterbox" if network.options.letter_box else network.dialect.resize
-    return check_resize(resize)

@@ -73,7 +73,7 @@ def make_engine(network: Network, backend: str, precision: str) -> Engine:
         InputError: where the backend cannot run the network, or not at this precision or on its device.
         MissingExtraError: where it is not installed.
     """
-    if has_memory(network):
+    if network.is_recurrent:
         if backend != "torch" or precision != "float32":
             raise InputError(f"backend={backend!r}, precision={precision!r}: a network with recurrent layers runs with "
                              "backend='torch' and precision='float32' alone")
@@ -83,11 +83,6 @@ def make_engine(network: Network, backend: str, precision: str) -> Engine:
     if precision == "float16" and network.device.type == "cpu":
         raise InputError("precision='float16' is for GPUs: processors compute faster in bfloat16 or float32")
     return BACKENDS[backend](network, precision)
-
-
-def has_memory(network: Network) -> bool:
-    """Whether one frame's answer depends on the frames before it."""
-    return any(hasattr(layer, "reset_state") for layer in network.layers)
 
 
 @contextmanager

@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darknet_builder.classifiers import check_fit, find_tree, is_classifier
 from darknet_builder.darknet_files import portable_blocks, rebuild, write_darknet
-from darknet_builder.errors import DataError, ExportError, InputError, WeightsError, did_you_mean
+from darknet_builder.errors import ExportError, InputError, WeightsError, did_you_mean
 from darknet_builder.export_check import (
     Comparison,
     check_file,
@@ -29,8 +28,7 @@ from darknet_builder.export_check import (
 from darknet_builder.extras import load_extra
 from darknet_builder.files import atomic_path
 from darknet_builder.folding import fold_batch_norm
-from darknet_builder.images import check_resize
-from darknet_builder.layers.memory import Recurrent
+from darknet_builder.images import FITS, RESIZE_MODES, check_resize
 from darknet_builder.model_files import Facts, write_model_file
 from darknet_builder.network import Network
 from darknet_builder.onnx_graph import (
@@ -45,8 +43,9 @@ from darknet_builder.onnx_graph import (
     to_model,
 )
 from darknet_builder.parser import format_cfg
+from darknet_builder.task import default_resize, is_classifier, known_names
 from darknet_builder.torch_files import read_program, read_script, write_program, write_script
-from darknet_builder.tracing import LEVELS, Sizes, Traceable, describe, num_classes, own_resize, plan_sizes
+from darknet_builder.tracing import LEVELS, Sizes, Traceable, describe, plan_sizes
 from darknet_builder.trials import Reference, trial_inputs
 
 _PLAIN_IOU = ("default", "cornersnms")
@@ -145,7 +144,7 @@ def export_network(network: Network, path: str | Path, format: str | None = None
 def _at_rest(network: Network) -> Network:
     """The network in eval mode on the CPU, without a state: a copy, unless it is so already."""
     if network.device.type == "cpu" and not any(module.training for module in network.modules()):
-        if not any(isinstance(layer, Recurrent) for layer in network.layers):
+        if not network.is_recurrent:
             return network
     rested = copy.deepcopy(network).eval().cpu()
     rested.reset_state()
@@ -223,17 +222,13 @@ class _Job:
 
 
 def _resize_of(network: Network, resize: str | None) -> str:
-    return own_resize(network) if resize is None else (
-        check_fit(resize) if is_classifier(network) else check_resize(resize))
+    if resize is None:
+        return default_resize(network)
+    return check_resize(resize, FITS if is_classifier(network) else RESIZE_MODES)
 
 
-def _names_of(network: Network, names: Sequence[str]) -> list[str]:
-    tree = find_tree(network) if is_classifier(network) else None
-    found, classes = list(names or network.names or (tree.names if tree else ())), num_classes(network)
-    if found and classes and len(found) != classes:
-        where = " (classes= in the cfg)" if network.heads else ""
-        raise DataError(f"names: got {len(found)} names, but the network has {classes} classes{where}")
-    return found
+def _names_of(network: Network, names: Sequence[str]) -> tuple[str, ...]:
+    return known_names(network, names or network.names or None)
 
 
 def _compare(job: _Job, run: Callable[[Tensor], Sequence[Any]]) -> tuple[list[Comparison], list[Tensor]]:
@@ -359,7 +354,7 @@ def _export_script(network: Network, path: Path, settings: ExportSettings) -> Ex
 def _export_tensors(network: Network, path: Path, settings: ExportSettings) -> ExportReport:
     written = fold_batch_norm(network) if settings.fold else network
     shape, header = network.input_shape, network.header
-    names = tuple(_names_of(network, settings.names))
+    names = _names_of(network, settings.names)
     with portable_blocks(written, path.parent) as blocks, atomic_path(path) as temporary:
         write_model_file(temporary, written, Facts(
             format_cfg(blocks), names, network.dialect.name, 0 if shape.flat else shape.width,

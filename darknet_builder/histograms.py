@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darknet_builder.layers.base import Layer
+from darknet_builder.layers.base import NORM_KINDS, Layer, tensor_kind
 from darknet_builder.network import Network
 
 BINS = 33
 """Odd, so that weights around zero fall into one bin in the middle."""
 _REACH = 4
 """Standard deviations on each side of the mean: a few far values would press all others into one bin."""
-_BESIDE = ("bias", "scale", "mean", "var")
+_BESIDE = ("bias", *NORM_KINDS)
 """What batch norm and biases are called in a weights file: shown as numbers, left out of the histogram."""
 
 
@@ -70,7 +70,7 @@ def _layer_statistics(network: Network, layer: Layer) -> WeightStatistics | None
     layout = layer.weight_layout(network.header)
     if not layout:
         return None
-    weights = [tensor for name, tensor in layout if name.split(".")[-1] not in _BESIDE]
+    weights = [tensor for name, tensor in layout if tensor_kind(name) not in _BESIDE]
     values = torch.cat([_finite(tensor) for tensor in weights or [tensor for _, tensor in layout]])
     low, high = _range(values)
     counts, _ = np.histogram(values.numpy(), BINS, (low, high))  # torch.histc counts in float32, to 2^24 only

@@ -7,7 +7,7 @@ An image in this package is an array (H, W, 3) of uint8 with the channels in the
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +24,10 @@ from torch import Tensor
 from darknet_builder.errors import ImageError, InputError, MissingExtraError, did_you_mean
 from darknet_builder.files import atomic_path
 
-RESIZE_MODES = ("stretch", "letterbox")
+FITS = ("crop", "stretch", "letterbox")
+"""Ways to fit an image into a network's input: its middle, all of it distorted, all of it with margins."""
+RESIZE_MODES = FITS[1:]
+"""Those that keep the whole image, as detectors must."""
 _STRIP = 16
 """How many new rows are computed at once: their values stay in a core's cache, and in memory that is there already."""
 CANVAS = .5
@@ -231,15 +234,20 @@ def write_video(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray],
 # ---- resizing -----------------------------------------------------------------------------------------
 
 
-def check_resize(resize: str) -> str:
-    """The name of a way of resizing.
+def check_resize(resize: str, modes: Sequence[str] = RESIZE_MODES, argument: str = "resize") -> str:
+    """Return the name of a way to fit an image, if it is one of ``modes``.
+
+    Args:
+        resize: the name.
+        modes: ``RESIZE_MODES`` for detectors, ``FITS`` for classifiers.
+        argument: the argument's name in the error: ``resize``, or ``fit`` for ``Classifier``.
 
     Raises:
-        InputError: for an unknown one.
+        InputError: if it is not one of them.
     """
-    if resize not in RESIZE_MODES:
-        raise InputError(f"resize={resize!r} is unknown; expected {' or '.join(RESIZE_MODES)}"
-                         f"{did_you_mean(resize, RESIZE_MODES)}")
+    if resize not in modes:
+        raise InputError(f"{argument}={resize!r} is unknown; expected {', '.join(modes[:-1])} or {modes[-1]}"
+                         f"{did_you_mean(resize, modes)}")
     return resize
 
 

@@ -15,7 +15,6 @@ from darknet_builder.devices import computes_bfloat16, synchronize
 from darknet_builder.engines import BACKENDS, COMPILED_FROM_CALL, PRECISIONS, Engine, installed_backends, make_engine
 from darknet_builder.errors import DarknetError, InputError, did_you_mean
 from darknet_builder.layers.base import Head
-from darknet_builder.layers.convolutional import Convolutional
 from darknet_builder.network import Network
 from darknet_builder.shapes import Shape
 
@@ -150,8 +149,7 @@ def is_depthwise(network: Network) -> bool:
     Its long chains of short sums lose detections to eight binary digits, and gain little speed for it: there are no
     large matrix products in them. ``docs/performance.md`` has the numbers.
     """
-    return any(isinstance(layer, Convolutional) and layer.groups == layer.in_shape.channels > 1
-               for layer in network.layers)
+    return any(layer.is_depthwise for layer in network.sequence())
 
 
 def add_speed_options(parser: argparse._ActionsContainer) -> None:

@@ -22,9 +22,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.layers.base import registered_sections
-from darknet_builder.layers.convolutional import Convolutional
-from darknet_builder.layers.heads import AnchorHead
-from darknet_builder.layers.region import Region
 from darknet_builder.network import Network
 
 _LEAK = .1
@@ -91,17 +88,17 @@ def initialize(network: Network, rules: Sequence[InitRule]) -> None:
 def _set_prior(network: Network, rule: InitRule) -> None:
     """Objectness is the logistic of its raw value: the bias is the logarithm of the odds."""
     heads = [head for head in network.heads
-             if isinstance(head, AnchorHead | Region) and rule.section in ("", *head.spellings)]
+             if head.num_anchors and rule.section in ("", *head.spellings)]
     if not heads:
         raise InputError(f"--init {rule.section}{'=' * bool(rule.section)}prior: expected a network with [yolo], "
                          "[Gaussian_yolo] or [region], and no other section")
     probability, = rule.numbers
     for head in heads:
-        before = network.layers[head.sources[0]]
-        if not isinstance(before, Convolutional) or before.norm is not None or before.conv.bias is None:
+        bias = network.sequence()[head.sources[0]].output_bias
+        if bias is None:
             raise InputError("--init prior: expected a convolution without batch_normalize before each head")
         with torch.no_grad():
-            before.conv.bias.view(-1, head.box_values + head.classes)[:, head.box_values - 1] = math.log(
+            bias.view(-1, head.values_per_anchor)[:, head.objectness_channel] = math.log(
                 probability / (1 - probability))
 
 

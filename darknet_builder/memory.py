@@ -20,8 +20,6 @@ _RESET_PEAK = "5"
 """What proc(5) takes to begin a new peak of the resident size."""
 _SILENT = "99"
 """The profiler's library otherwise writes to the screen; it reads its level when it is first used."""
-_WITHOUT_COPY = ("route", "shortcut", "dropout", "activation", "empty")
-"""Sections whose answer can lie where their inputs lie."""
 
 
 def least_values(network: Network) -> int:
@@ -37,9 +35,8 @@ def least_values(network: Network) -> int:
     for index, released in zip(plan.steps, plan.released, strict=True):
         layer = layers[index]
         sources = layer.sources
-        shares = layer.section in _WITHOUT_COPY and (layer.section == "route" or sources[0] in released)
-        if shares:
-            read = sources if layer.section == "route" else sources[:1]
+        if layer.is_view or (layer.can_overwrite and sources[0] in released):
+            read = sources if layer.is_view else sources[:1]
             owners[index] = set().union(*(owners[source] for source in read))
         else:
             owners[index], sizes[index] = {index}, layer.out_shape.size

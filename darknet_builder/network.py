@@ -104,12 +104,15 @@ class Network(nn.Module):
         """Billions of operations for one image, by Darknet's formulas."""
         return sum(layer.flops() for layer in self.sequence()) / 1e9
 
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether its output for one frame depends on the frames before, so that a video must come in order."""
+        return any(layer.is_recurrent for layer in self.sequence())
+
     def reset_state(self) -> None:
         """Let every recurrent layer forget the frames that it has seen in eval mode."""
-        for layer in self.layers:
-            reset = getattr(layer, "reset_state", None)
-            if reset is not None:
-                reset()
+        for layer in self.sequence():
+            layer.reset_state()
 
     def resize(self, width: int, height: int) -> None:
         """Take images of another size from now on, as multi-scale training does; the weights stay.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from darknet_builder.layers.heads import AnchorHead
+from darknet_builder.layers.base import Head, Layer, registered_sections
 from darknet_builder.network import Network
 from darknet_builder.options import NetOptions
 from darknet_builder.parser import Block
@@ -28,7 +28,7 @@ def odd_options(blocks: Sequence[Block], options: NetOptions) -> Iterator[str]:
     if len(blocks) == 1:
         yield f"{net.where()}: no section follows: there is no network"
     for key, size in (("width", options.width), ("height", options.height)):
-        if size % _STRIDE and any(block.name == "yolo" for block in blocks):
+        if size % _STRIDE and any(_has_pixel_anchors(block) for block in blocks):
             yield f"{net.where(key)}: is no multiple of {_STRIDE}; detectors are made for such sizes"
     if options.batch % options.subdivisions:
         yield f"{net.where('subdivisions')}: does not divide batch={options.batch}; Darknet rounds down"
@@ -37,6 +37,11 @@ def odd_options(blocks: Sequence[Block], options: NetOptions) -> Iterator[str]:
     for head in heads[1:]:
         if head["classes"] != heads[0]["classes"]:
             yield f"{head.where('classes')}: the head of line {heads[0].line} has classes={heads[0]['classes']}"
+
+
+def _has_pixel_anchors(block: Block) -> bool:
+    layer_class = registered_sections().get(block.name, Layer)
+    return issubclass(layer_class, Head) and layer_class.anchor_unit == "pixel"
 
 
 def _odd_schedule(net: Block, options: NetOptions) -> Iterator[str]:
@@ -55,19 +60,19 @@ def odd_layers(network: Network) -> Iterator[str]:
     """What the layers show: heads that can hardly learn, anchors of no head, layers for nothing."""
     blocks = network.blocks[1:]
     heads = [(block, layer) for block, layer in zip(blocks, network.sequence(), strict=True)
-             if isinstance(layer, AnchorHead)]
-    for block, layer in heads:
-        yield from _odd_head(block, layer)
-        yield from _odd_source(block, blocks[layer.sources[0]], bool(getattr(layer, "new_coords", False)))
+             if isinstance(layer, Head) and layer.mask is not None]
+    for block, head in heads:
+        yield from _odd_head(block, head)
+        if head.takes_raw and network.sequence()[head.sources[0]].is_convolution:
+            yield from _odd_source(block, blocks[head.sources[0]])
     yield from _unused_anchors(heads)
     yield from _dead_layers(network)
 
 
-def _odd_head(block: Block, head: AnchorHead) -> Iterator[str]:
-    values = {"ignore_thresh": head.loss.ignore_thresh, "truth_thresh": head.loss.truth_thresh,
-              "jitter": head.augment.jitter}
-    for key, value in values.items():
-        if not 0 <= value <= 1:
+def _odd_head(block: Block, head: Head) -> Iterator[str]:
+    values = vars(head.loss) | vars(head.augment)
+    for key in _SHARES:
+        if not 0 <= values.get(key, 0) <= 1:
             yield f"{block.where(key)}: expected a share from 0 to 1"
     zoom = head.augment.random
     if zoom and not _ZOOMS[0] <= zoom <= _ZOOMS[1]:
@@ -75,10 +80,8 @@ def _odd_head(block: Block, head: AnchorHead) -> Iterator[str]:
                f"{_ZOOMS[1]:g}")
 
 
-def _odd_source(block: Block, source: Block, new_coords: bool) -> Iterator[str]:
-    """A head takes numbers without bounds, as a convolution without batch norm and activation gives them."""
-    if new_coords or source.name not in ("convolutional", "conv"):
-        return
+def _odd_source(block: Block, source: Block) -> Iterator[str]:
+    """Options of the convolution before a head that bound the numbers which the head takes without bounds."""
     activation = source.get_str("activation", "logistic")
     if activation != "linear":
         yield f"{source.where('activation')}: the [{block.name}] of line {block.line} expects activation=linear"
@@ -87,13 +90,13 @@ def _odd_source(block: Block, source: Block, new_coords: bool) -> Iterator[str]:
                "without batch norm")
 
 
-def _unused_anchors(heads: Sequence[tuple[Block, AnchorHead]]) -> Iterator[str]:
+def _unused_anchors(heads: Sequence[tuple[Block, Head]]) -> Iterator[str]:
     """Of each list of anchors, those that no head has in its mask."""
-    lists: dict[tuple[tuple[float, float], ...], list[tuple[Block, AnchorHead]]] = {}
+    lists: dict[tuple[tuple[float, float], ...], list[tuple[Block, Head]]] = {}
     for block, head in heads:
         lists.setdefault(tuple(head.anchors), []).append((block, head))
     for anchors, users in lists.items():
-        used = {index for _, head in users for index in head.mask}
+        used = {index for _, head in users for index in head.mask or ()}
         unused = [index for index in range(len(anchors)) if index not in used]
         if unused:
             block = users[0][0]

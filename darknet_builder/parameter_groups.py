@@ -193,7 +193,7 @@ def _parameters(network: Network) -> Iterator[tuple[int, str, nn.Parameter, bool
 
 
 def _decays(layer: Layer, module: nn.Module, name: str) -> bool:
-    return name == "weight" and layer.section != "shortcut" and not isinstance(module, _BatchNorm)
+    return name == "weight" and layer.decays and not isinstance(module, _BatchNorm)
 
 
 def _factor(name: str, rates: Sequence[RatePattern]) -> float:

@@ -13,14 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from darknet_builder.classifiers import count_classes, is_classifier
 from darknet_builder.errors import CfgError, InputError
 from darknet_builder.factory import build_layers
 from darknet_builder.layers.base import Head
-from darknet_builder.layers.memory import Recurrent
-from darknet_builder.layers.region import Region
 from darknet_builder.network import Network
 from darknet_builder.options import NetOptions
+from darknet_builder.task import num_classes
 
 LEVELS = ("raw", "decoded", "nms")
 IMAGES, VECTORS = "images", "inputs"
@@ -80,7 +78,7 @@ class Traceable(nn.Module):
 def why_not(network: Network, level: str) -> str:
     """The reason why a network cannot leave the package at a level, or an empty string."""
     for index, layer in enumerate(network.sequence()):
-        if isinstance(layer, Recurrent):
+        if layer.is_recurrent:
             return (f"layer {index} [{layer.section}] remembers the frames before: a file that holds a function of one "
                     "frame cannot")
     if level == "raw":
@@ -89,8 +87,7 @@ def why_not(network: Network, level: str) -> str:
         return f"the network has no detection head: there is nothing to decode; export it with level raw, not {level}"
     if len({head.reported_classes for head in network.heads}) > 1:
         return "its heads have different numbers of classes; export it with level raw"
-    if any(isinstance(head, Region) and head.tree is not None and head.report_map is None
-           and head.dialect.region_objectness for head in network.heads):
+    if any(head.walks_tree for head in network.heads):
         return ("pjreddie's [region] finds the class by a walk down the tree, whose length depends on the values; "
                 "export it with level raw")
     return ""
@@ -193,16 +190,3 @@ def describe(network: Network, level: str, names: Sequence[str], resize: str, si
         facts["box_format"] = "centre x, centre y, width, height, relative to the network's input"
     return {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             for key, value in facts.items()}
-
-
-def num_classes(network: Network) -> int:
-    """Of a detector or a classifier; 0 for a network that is neither."""
-    return network.heads[-1].reported_classes if network.heads else (
-        count_classes(network) if is_classifier(network) else 0)
-
-
-def own_resize(network: Network) -> str:
-    """How Darknet itself fits photographs into a network: as its cfg, its dialect and its task have it."""
-    if is_classifier(network):
-        return network.dialect.classify_resize
-    return "letterbox" if network.options.letter_box else network.dialect.resize

@@ -21,7 +21,6 @@ from darknet_builder.augmentation import Sample
 from darknet_builder.datasets import ImageSet
 from darknet_builder.errors import CfgError, DarknetError, DataError
 from darknet_builder.images import load_opencv, read_image
-from darknet_builder.layers.heads import AugmentOptions
 from darknet_builder.losses.base import Targets
 from darknet_builder.network import Network
 
@@ -210,8 +209,7 @@ def _order(seed: int, epoch: int, num_images: int) -> np.ndarray:
 
 def multi_scale_factor(network: Network) -> float:
     """How far sizes may go up and down: 0 for not at all; ``random=1`` means 1.4 (detector.c:186)."""
-    rules = [getattr(head, "augment", None) for head in network.heads]
-    factor = max((rule.random for rule in rules if isinstance(rule, AugmentOptions)), default=0.0)
+    factor = max((head.augment.random for head in network.heads), default=0.0)
     return _DEFAULT_RANDOM if factor == 1 else factor
 
 

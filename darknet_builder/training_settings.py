@@ -86,7 +86,7 @@ def check_trainable(network: Network) -> None:
     Raises:
         InputError: when there is not.
     """
-    if not network.heads and not any(layer.section in ("softmax", "cost") for layer in network.sequence()):
+    if not any(layer.has_loss for layer in network.sequence()):
         raise InputError(f"{network.blocks[0].where()}: the network has no detection head ([yolo], [Gaussian_yolo], "
                          "[region] or [detection]), and neither [softmax] nor [cost]: there is nothing to train for")
 

@@ -19,9 +19,7 @@ from torch import Tensor
 from darknet_builder.dialects import Dialect
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.files import atomic_path
-from darknet_builder.layers.base import Layer, WeightsHeader
-from darknet_builder.layers.heads import AnchorHead
-from darknet_builder.layers.region import Region
+from darknet_builder.layers.base import NORM_KINDS, Layer, WeightsHeader, tensor_kind
 from darknet_builder.model_files import is_model_file, load_tensors, read_model_file
 from darknet_builder.network import Network
 
@@ -33,7 +31,6 @@ _LARGE_VERSION = 1000
 _CHUNK = 2 ** 18
 """Floats that are checked at a time: few enough for the processor's cache."""
 _LITTLE = sys.byteorder == "little"
-_SCALES = ("scale", "mean", "var")
 _LFS_MARK = b"version https://git-lfs"
 _HTML_MARKS = (b"<!doctype", b"<html", b"<?xml", b"<head")
 
@@ -177,7 +174,7 @@ def weight_entries(network: Network, header: WeightsHeader | None = None, until:
     entries: list[Entry] = []
     for index, layer in enumerate(layers[:until]):
         for name, tensor in layer.weight_layout(header or network.header):
-            absent = layer.options.dontload or (layer.options.dontloadscales and name.split(".")[-1] in _SCALES)
+            absent = layer.options.dontload or (layer.options.dontloadscales and tensor_kind(name) in NORM_KINDS)
             if not (loading and absent):
                 entries.append(Entry(index, layer, name, tensor, entries[-1].stop if entries else 0))
     return entries
@@ -282,15 +279,14 @@ def _too_long(network: Network, source: str, needed: int, surplus: int) -> str:
 
 def _fitting_classes(network: Network, difference: int) -> str:
     """The most common cause of a wrong length: the file was trained for another number of classes."""
-    heads = [head for head in network.heads if isinstance(head, AnchorHead | Region)]
+    heads = [head for head in network.heads if head.num_anchors]
     if not heads or len({head.classes for head in heads}) > 1:
         return ""
     per_class = 0
     layers = network.sequence()
     for head in heads:
         source = layers[head.sources[0]]
-        anchors = source.out_shape.channels // (head.classes + head.box_values)
-        per_class += anchors * source.num_stored() // source.out_shape.channels
+        per_class += head.num_anchors * source.num_stored() // source.out_shape.channels
     classes = heads[0].classes + difference // per_class if per_class else 0
     if classes < 1 or difference % per_class:
         return ""
@@ -309,7 +305,7 @@ def _check_finite(source: str, file: FileIO, start: int, entries: list[Entry]) -
             if not np.isfinite(total):
                 wrong = ~np.isfinite(values)
                 _refuse(source, entry, first, values, wrong, "the training diverged or the file is damaged")
-            if entry.name.endswith("var"):
+            if tensor_kind(entry.name) == "var":
                 _refuse(source, entry, first, values, values < 0,
                         "a variance is never negative: the file belongs to another cfg")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,16 @@ RANKS = [
     {"__init__", "audit", "errors", "files", "interruption", "pages.*", "shapes"},
     {"devices", "extras", "output", "resources"},
     {"activations", "boxes", "detections", "dialects", "model_files", "parser"},
-    {"arguments", "cfg_files", "images", "layers.base", "options", "trees"},
+    {"arguments", "cfg_files", "images", "options", "trees"},
+    {"classifiers", "layers.base"},
     {"layers.heads", "layers.memory", "layers.parts"},
     {"layers.*"},
     {"layers.conv_recurrent", "layers.recurrent"},
     {"layers.__init__", "factory"},
     {"network"},
-    {"augmentation", "average_precision", "classifiers", "datasets", "downloads", "drawing", "export_check",
+    {"augmentation", "average_precision", "datasets", "downloads", "drawing", "export_check",
      "folding", "histograms", "initialization", "losses.*", "onnx_graph", "parameter_groups", "postprocess", "scenes",
-     "schedules", "sources", "summary", "torch_files", "weights"},
+     "schedules", "sources", "summary", "task", "torch_files", "weights"},
     {"averaging", "checkpoints", "classifier_data", "darknet_files", "diagram", "processes", "tracing",
      "training_data"},
     {"oddities", "run_log", "trials"},
@@ -40,6 +42,16 @@ RANKS = [
     {"cli"},
 ]
 """From the bottom up; a file imports lower ranks only. ``*`` is whatever no other rank names."""
+FREE = ("layers", "losses", "folding", "fused")
+"""What may name sections: those who make them, those who teach them, and those whose trade is convolutions."""
+PLAIN_WORDS = {
+    ("activations", "logistic"): "an activation",
+    ("classifiers", "crop"): "a way to fit an image",
+    ("diagram", "route"): "a kind of line",
+    ("images", "crop"): "a way to fit an image",
+    ("pages.__init__", "route"): "the colour of a kind of line",
+}
+"""(module, word): words that happen to be a section's name too, and what they mean there."""
 
 
 def module_name(path: Path) -> str:
@@ -128,8 +140,75 @@ def test_layer_contract(name: str, layer_class: type[Layer]) -> None:
     assert layer_class.forward is not Layer.forward or hasattr(layer_class, "step")
     assert layer_class.dialects
     if issubclass(layer_class, Head):
-        assert layer_class.is_head and layer_class.decode is not Head.decode
+        assert layer_class.is_head and layer_class.has_loss and layer_class.decode is not Head.decode
     assert "Block" not in str(inspect.signature(layer_class.__init__))
+
+
+def words_compared(path: Path) -> set[str]:
+    """The strings of a file that something is compared with or looked up by, or that stand in a list to do so."""
+    nodes: list[ast.AST | None] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Compare):
+            nodes += [node.left, *node.comparators]
+        elif isinstance(node, ast.Dict):
+            nodes += node.keys
+        elif isinstance(node, ast.Tuple | ast.List | ast.Set):
+            nodes += node.elts
+        elif isinstance(node, ast.Subscript):
+            nodes.append(node.slice)
+        elif isinstance(node, ast.MatchValue):
+            nodes.append(node.value)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("get", "startswith", "endswith"):
+            nodes += node.args
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_no_other_module_names_a_section(path: Path) -> None:
+    """What depends on a section is an attribute of its class; the list of exceptions has nothing that is not needed."""
+    name = module_name(path)
+    if name.split(".")[0] in FREE:
+        return
+    found = words_compared(path) & set(registered_sections())
+    assert found == {word for module, word in PLAIN_WORDS if module == name}
+
+
+def layer_classes_imported(path: Path) -> set[str]:
+    """The kinds of layer that a file imports by name, but for the two that all others are made of."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("darknet_builder.layers"):
+            module = import_module(node.module or "")
+            things = {alias.name: getattr(module, alias.name, None) for alias in node.names}
+            found |= {name for name, thing in things.items()
+                      if isinstance(thing, type) and issubclass(thing, Layer) and thing not in (Layer, Head)}
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_no_other_module_imports_the_class_of_a_section(path: Path) -> None:
+    """They ask ``Layer`` and ``Head``."""
+    if module_name(path).split(".")[0] not in FREE:
+        assert not layer_classes_imported(path)
+
+
+def test_what_the_search_for_sections_finds(tmp_path: Path) -> None:
+    """Each way to ask for a section, and none of the ways to use the same word otherwise."""
+    path = tmp_path / "asks.py"
+    path.write_text("""
+from darknet_builder.layers.base import Head, Layer
+from darknet_builder.layers.yolo import Yolo
+KINDS = ("route", "sam")
+FILES = {"softmax": 1}
+def ask(layer, block, sections):
+    if layer.section == "yolo" or block.name in ["region"] or "cost" != block.name:
+        return sections["crnn"], sections.get("lstm"), block.name.startswith("conv")
+    match layer.section:
+        case "gru":
+            return block.get_int("dropout", 0), f"no [maxpool]", dict(crop=1)
+""")
+    assert words_compared(path) == {"route", "sam", "softmax", "yolo", "region", "cost", "crnn", "lstm", "conv", "gru"}
+    assert layer_classes_imported(path) == {"Yolo"}
 
 
 def test_a_section_is_registered_once() -> None:

@@ -288,7 +288,7 @@ def test_metadata_of_a_classifier(dialect: str, resize: str, tmp_path: Path) -> 
     facts = {entry.key: entry.value for entry in model.metadata_props}
     assert (json.loads(facts["names"]), facts["classes"], facts["resize"]) == (names, "6", resize)
     assert (model.producer_name, model.producer_version) == ("darknet-builder", darknet_builder.__version__)
-    with pytest.raises(DataError, match="^names: got 2 names, but the network has 6 classes$"):
+    with pytest.raises(DataError, match="^names: got 2 names, but the network gives 6 scores$"):
         export_network(network, tmp_path / "b.onnx", settings=ExportSettings(names=["a", "b"]))
 
 

@@ -18,7 +18,7 @@ from darknet_builder.boxes import pairwise_iou, xyxy_to_cxcywh
 from darknet_builder.cli import main
 from darknet_builder.detections import Detections
 from darknet_builder.devices import computes_bfloat16
-from darknet_builder.engines import COMPILED_FROM_CALL, Engine, TorchEngine, has_memory, installed_backends, make_engine
+from darknet_builder.engines import COMPILED_FROM_CALL, Engine, TorchEngine, installed_backends, make_engine
 from darknet_builder.errors import CfgWarning, DarknetError, InputError, MissingExtraError
 from darknet_builder.fused import METHODS, FusedNetwork, available_methods
 from darknet_builder.images import write_image
@@ -100,7 +100,7 @@ def worst(network: Network, engine: TorchEngine, batch: int = 2) -> float:
 def test_every_layer_in_float32(name: str, method: str) -> None:
     """Raw maps within 1e-5, compiled or not, for every option of the unit networks."""
     network = make(UNIT_CFGS[name])
-    if has_memory(network):
+    if network.is_recurrent:
         pytest.skip("a network with memory runs itself")
     assert worst(network, TorchEngine(network, "float32", method)) < 1e-5
 
@@ -115,7 +115,7 @@ def test_every_engine_on_every_layer(name: str, monkeypatch: pytest.MonkeyPatch)
         return made[backend]
     monkeypatch.setattr(inference, "make_engine", record)
     assert network.optimized("float32", "auto").backend in made
-    if has_memory(network):
+    if network.is_recurrent:
         assert list(made) == ["torch"]
         return
     assert set(BACKENDS) - set(made) == ({"openvino"} & set(BACKENDS) if name == "avgpool" else set())

@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from darknet_builder.boxes import iou
 from darknet_builder.errors import InputError
-from darknet_builder.layers.base import Head
+from darknet_builder.layers.base import AugmentOptions, Head
 from darknet_builder.layers.cost import Cost
 from darknet_builder.layers.detection import Detection, DetectionLossOptions
 from darknet_builder.layers.gaussian_yolo import GaussianYolo
-from darknet_builder.layers.heads import AnchorHead, AnchorOptions, AugmentOptions, YoloLossOptions
+from darknet_builder.layers.heads import AnchorHead, AnchorOptions, YoloLossOptions
 from darknet_builder.layers.pooling import Maxpool
 from darknet_builder.layers.region import Region, RegionLossOptions
 from darknet_builder.layers.softmax import Softmax

@@ -18,8 +18,6 @@ from darknet_builder.arguments import (
 )
 from darknet_builder.datasets import DataFile, ImageSet
 from darknet_builder.errors import InputError
-from darknet_builder.layers.heads import AnchorHead
-from darknet_builder.layers.region import Region
 from darknet_builder.model_arguments import add_model, take_model
 from darknet_builder.network import Network, build_network
 from darknet_builder.output import STDOUT, check_folder, write_json
@@ -75,14 +73,13 @@ def fit_network(network: Network, images: ImageSet, *, num: int | None = None, s
         InputError: for a network whose heads have no anchors.
         DataError: when there are too few boxes.
     """
-    heads = [head for head in network.heads if isinstance(head, AnchorHead | Region)]
+    heads = [head for head in network.heads if head.num_anchors]
     if not heads:
         raise InputError(f"{network.blocks[0].where()}: its heads have no anchors")
     head = heads[-1]
-    region = isinstance(head, Region)
-    unit = (head.in_shape.width, head.in_shape.height) if region else network.input_size
+    unit = (head.in_shape.width, head.in_shape.height) if head.anchor_unit == "cell" else network.input_size
     sizes = box_sizes(images) * unit
-    return find_anchors(sizes, num or len(head.anchors), seed=seed), 2 if region else 0
+    return find_anchors(sizes, num or len(head.anchors), seed=seed), head.anchor_decimals
 
 
 def box_sizes(images: ImageSet) -> np.ndarray:

@@ -21,7 +21,6 @@ from darknet_builder.evaluation_coco import CocoResult, coco_average_precision, 
 from darknet_builder.evaluation_plot import check_plot, plot_curves
 from darknet_builder.images import RESIZE_MODES
 from darknet_builder.inference import OptimizedNetwork, add_speed_options
-from darknet_builder.layers.region import Region
 from darknet_builder.model_arguments import add_model, check_weights, take_model
 from darknet_builder.network import build_network
 from darknet_builder.output import STDOUT, check_folder, write_json
@@ -29,6 +28,7 @@ from darknet_builder.processes import Crew, crew_of
 from darknet_builder.progress import Progress
 from darknet_builder.resources import find_by_name
 from darknet_builder.summary import align_columns
+from darknet_builder.task import class_names
 from darknet_builder.weights import load_weights
 
 HELP = "measure a detector on labelled images: mAP as Darknet computes it, and COCO's AP"
@@ -270,12 +270,12 @@ def _agreed_names(data: DataFile, detector: Detector) -> tuple[str, ...]:
     elif data.classes != head.classes:
         key, count = ("classes", "") if "classes" in data.options else ("names", f"{data.classes} names, ")
         raise data.error(f"{count}but the network has {head.classes} classes (classes= in the cfg)", key)
-    return names or tuple(f"class {index}" for index in range(head.reported_classes))
+    return names or class_names(detector.network)
 
 
 def _report_by_map(data: DataFile, detector: Detector, class_map: Sequence[int]) -> None:
     for head in detector.network.heads:
-        if not isinstance(head, Region) or head.tree is None:
+        if head.tree is None:
             raise data.error("goes with a network whose [region] has tree=, which this one is not", "map")
         if max(class_map) >= head.classes:
             raise data.error(f"names class {max(class_map)}, but the network has {head.classes}", "map")

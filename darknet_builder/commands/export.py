@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TextIO
 
 from darknet_builder.arguments import add_dialect, add_input_size, add_json
-from darknet_builder.classifiers import FITS
 from darknet_builder.detections import read_names
 from darknet_builder.errors import InputError
 from darknet_builder.export import FORMATS, GRAPHS, ExportReport, ExportSettings, export_network, format_of
+from darknet_builder.images import FITS
 from darknet_builder.model_arguments import add_model, load_model, take_model
 from darknet_builder.onnx_graph import LOWEST_OPSET, Suppression
 from darknet_builder.output import STDOUT, check_folder, refuse_overwriting, write_json

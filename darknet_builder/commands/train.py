@@ -18,7 +18,6 @@ from darknet_builder.augmentation import Sample
 from darknet_builder.average_precision import mean_average_precision
 from darknet_builder.cfg_files import read_cfg
 from darknet_builder.classification import accuracies
-from darknet_builder.classifiers import count_classes
 from darknet_builder.classifier_data import ClassedImages, class_labels, load_classed_images
 from darknet_builder.datasets import DataFile, ImageSet
 from darknet_builder.errors import CfgWarning, DataError, InputError
@@ -32,6 +31,7 @@ from darknet_builder.parameter_groups import RatePattern
 from darknet_builder.processes import Crew, crew_of
 from darknet_builder.run_log import short_name
 from darknet_builder.schedules import check_burn_in
+from darknet_builder.task import class_names, count_classes, default_resize
 from darknet_builder.training import Outcome, Score, Trainer, sample_rule
 from darknet_builder.training_data import LabelledImages, ListedImages, StepPlan, TrainingSamples
 from darknet_builder.training_settings import LEAST, PRECISIONS, TrainSettings, check_trainable
@@ -235,14 +235,12 @@ class Validator:
     metric = "map"
 
     def __init__(self, images: ImageSet, names: Sequence[str] | None) -> None:
-        self.images = images
-        self.names = names or [f"class {index}" for index in range(images.classes)]
+        self.images, self.names = images, names
 
     def __call__(self, network: Network) -> Score:
         """Score a network in eval mode."""
-        resize = "letterbox" if network.options.letter_box else network.dialect.resize
-        found = list(find_boxes(network, self.images, resize=resize, batch=_EVALUATION_BATCH))
-        result = mean_average_precision(found, self.names)
+        found = list(find_boxes(network, self.images, resize=default_resize(network), batch=_EVALUATION_BATCH))
+        result = mean_average_precision(found, class_names(network, self.names))
         return Score(result.mean_average_precision, self.metric)
 
 

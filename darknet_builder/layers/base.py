@@ -2,12 +2,13 @@
 
 Adding a section type means one file in this folder. It says everything that Darknet knows of the section:
 ``from_block`` reads the options, ``__init__`` checks and sizes, ``forward`` computes, ``weight_layout`` names the
-floats of the ``.weights`` file, ``flops`` counts. Nothing else in the package needs to know.
+floats of the ``.weights`` file, ``flops`` counts, and class attributes answer what the rest of the package asks. No
+other module names a section.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
@@ -19,6 +20,7 @@ from darknet_builder.dialects import DIALECTS, Dialect
 from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.parser import NET_SECTIONS, Block
 from darknet_builder.shapes import Shape
+from darknet_builder.trees import Tree
 
 NETWORK_INPUT = -1
 """The source index that means the network's own input."""
@@ -69,7 +71,37 @@ class CommonOptions:
         )
 
 
+@dataclass(frozen=True)
+class AugmentOptions:
+    """What a head says of the training images (parser.c:520): crop, zoom and multi-scale."""
+
+    jitter: float = .2
+    resize: float = 1.0
+    random: float = 0.0
+
+    @classmethod
+    def from_block(cls, block: Block) -> AugmentOptions:
+        """Read them from any head."""
+        return cls(block.get_float("jitter", .2), block.get_float("resize", 1.0), block.get_float("random", 0.0))
+
+
 WeightLayout = list[tuple[str, Tensor]]
+"""Names and tensors in the file's order. A name ends in the tensor's kind: see ``tensor_kind``."""
+NORM_KINDS = ("scale", "mean", "var")
+"""The kinds that belong to a batch norm, but for its bias."""
+
+
+def tensor_kind(name: str) -> str:
+    """The kind of a stored tensor: ``weight``, ``bias`` or one of ``NORM_KINDS``.
+
+    Args:
+        name: as in a ``WeightLayout``. Layers made of layers put the name of the part in front.
+
+    Example:
+        >>> tensor_kind("input.mean")
+        'mean'
+    """
+    return name.rpartition(".")[2]
 
 
 class Layer(nn.Module):
@@ -81,6 +113,7 @@ class Layer(nn.Module):
         sources: absolute indices of the layers it reads; ``NETWORK_INPUT`` is the image. The factory fills in the
             previous layer where ``from_block`` left it empty.
         options: the options that any section may have.
+        tree: the hierarchy over its classes, where it has one.
     """
 
     section: ClassVar[str] = ""
@@ -91,6 +124,23 @@ class Layer(nn.Module):
     """Whether it only holds the place of a loss, so that the network's answer is the layer before it."""
     shares_buffer: ClassVar[bool] = False
     """Whether it works in its source's own memory, so that whoever reads the source reads this (dropout)."""
+    is_recurrent: ClassVar[bool] = False
+    """Whether it remembers the frames before, until ``reset_state``."""
+    has_loss: ClassVar[bool] = False
+    """Whether a network can learn from it: every head, and what ends a classifier."""
+    decays: ClassVar[bool] = True
+    """Whether ``decay=`` and ``clip=`` act on its weights."""
+    averaged: ClassVar[bool] = False
+    """Whether its parameters belong to the moving average of ``ema_alpha=`` (network.c:431)."""
+    is_convolution: ClassVar[bool] = False
+    """Whether it is a convolution with ``batch_normalize=`` and ``activation=`` behind it."""
+    is_view: ClassVar[bool] = False
+    """Whether its output is its inputs side by side, which can lie in the inputs' own memory."""
+    can_overwrite: ClassVar[bool] = False
+    """Whether its output can replace its first input in memory, if no later layer reads that."""
+    file_options: ClassVar[tuple[str, ...]] = ()
+    """The options whose value is the name of a file beside the cfg."""
+    tree: Tree | None = None
 
     def __init__(self, in_shape: Shape, out_shape: Shape) -> None:
         super().__init__()
@@ -116,6 +166,19 @@ class Layer(nn.Module):
         """The filters and the size/stride column of the summary."""
         return "", ""
 
+    def reset_state(self) -> None:
+        """Forget the frames seen in eval mode; most layers remember none."""
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether it is a convolution that has a group of its own for each input channel."""
+        return False
+
+    @property
+    def output_bias(self) -> Tensor | None:
+        """The bias (channels,) that is added last, before the activation, or None."""
+        return None
+
     def num_stored(self) -> int:
         """How many floats this layer has in a ``.weights`` file."""
         return sum(tensor.numel() for _, tensor in self.weight_layout(WeightsHeader()))
@@ -128,9 +191,51 @@ class Head(Layer):
     """
 
     is_head: ClassVar[bool] = True
+    has_loss: ClassVar[bool] = True
+    box_values: ClassVar[int] = 0
+    """The number of values before the classes for each anchor; the last is the objectness."""
+    anchor_unit: ClassVar[str | None] = None
+    """``pixel`` of the network's input, ``cell`` of the head's map, or None without anchors."""
+    takes_raw: bool = True
+    """Whether it takes unbounded numbers: those of a convolution without norm and activation."""
     classes: int
     nms_kind: str = "default"
     beta_nms: float = 0.6
+    anchors: Sequence[tuple[float, float]] = ()
+    """(width, height) of all anchors of its section, in ``anchor_unit``."""
+    mask: Sequence[int] | None = None
+    """Which of the anchors it uses; None where the section has no ``mask=`` and uses all."""
+    loss: object = None
+    """The options that only its loss reads: a dataclass of its section."""
+    augment: AugmentOptions = AugmentOptions()
+    """What it says of the training images."""
+    report_map: list[int] | None = None
+    """The classes that ``decode`` reports of a head with a tree; None for the dialect's own way."""
+
+    @property
+    def walks_tree(self) -> bool:
+        """Whether ``decode`` walks down ``tree``, in a number of steps that the values decide."""
+        return False
+
+    @property
+    def num_anchors(self) -> int:
+        """The number of anchors that it uses in each cell; 0 for a head without anchors."""
+        return len(self.anchors if self.mask is None else self.mask)
+
+    @property
+    def anchor_decimals(self) -> int:
+        """The number of decimals that its anchors are written with in a cfg."""
+        return 2 if self.anchor_unit == "cell" else 0
+
+    @property
+    def values_per_anchor(self) -> int:
+        """The channels that each anchor takes in the raw map."""
+        return self.box_values + self.classes
+
+    @property
+    def objectness_channel(self) -> int:
+        """The place of the objectness among an anchor's channels."""
+        return self.box_values - 1
 
     @property
     def reported_classes(self) -> int:

@@ -38,6 +38,8 @@ class Convolutional(Layer):
         ShapeError: when channels and groups do not divide, or nothing is left of the image.
     """
 
+    averaged = True
+    is_convolution = True
     conv: Convolution
     norm: nn.BatchNorm2d | None
 
@@ -131,6 +133,16 @@ class Convolutional(Layer):
         """2 * weights * positions, over 32 where bits do the work; blurring is free (convolutional_layer.c:779)."""
         count = 2 * self.conv.weight.numel() * self.conv_shape.height * self.conv_shape.width
         return count // 32 if self.xnor else count
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether each input channel is a group of its own."""
+        return self.groups == self.in_shape.channels > 1
+
+    @property
+    def output_bias(self) -> Tensor | None:
+        """The convolution's own bias; None where batch norm has taken its place."""
+        return None if self.norm is not None else self.conv.bias
 
     def summary_cells(self) -> tuple[str, str]:
         """Filters (with groups) and ``3 x 3 / 2``."""

@@ -20,6 +20,7 @@ class Cost(Layer):
     """
 
     is_cost = True
+    has_loss = True
 
     def __init__(self, in_shape: Shape, *, kind: str = "sse", scale: float = 1.0) -> None:
         super().__init__(in_shape, flat(in_shape.size))

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from darknet_builder.boxes import Candidates
 from darknet_builder.errors import ShapeError
-from darknet_builder.layers.base import Graph, Head, register
-from darknet_builder.layers.heads import AugmentOptions
+from darknet_builder.layers.base import AugmentOptions, Graph, Head, register
+from darknet_builder.layers.heads import BOX_VALUES
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape, flat
 
-_COORDS = 4
+_COORDS = BOX_VALUES - 1
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,16 @@ class Detection(Head):
         ShapeError: when the input has another length.
     """
 
+    takes_raw = False
+    loss: DetectionLossOptions
+
     def __init__(self, in_shape: Shape, *, side: int = 7, num: int = 1, classes: int = 1, softmax: bool = False,
                  square_root: bool = False, loss: DetectionLossOptions | None = None,
                  augment: AugmentOptions | None = None) -> None:
-        expected = side * side * (classes + num * (1 + _COORDS))
+        expected = side * side * (classes + num * BOX_VALUES)
         if in_shape.size != expected:
             raise ShapeError(f"needs {expected} values from the layer before it, which gives {in_shape.size}: "
-                             f"side^2 * (classes + num * 5) = {side}^2 * ({classes} + {num} * 5)",
+                             f"side^2 * (classes + num * {BOX_VALUES}) = {side}^2 * ({classes} + {num} * {BOX_VALUES})",
                              source_key="output")
         super().__init__(in_shape, flat(expected))
         self.side, self.num, self.classes = side, num, classes

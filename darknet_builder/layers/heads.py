@@ -1,4 +1,4 @@
-"""What the detection heads share: options of the loss and of augmentation, anchors, boxes from cells."""
+"""What the detection heads share: options of the loss, anchors, boxes from cells."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 from darknet_builder.boxes import GREEDY_BETA, NMS_KINDS, Array, join, library_of
 from darknet_builder.errors import ShapeError
-from darknet_builder.layers.base import Head
+from darknet_builder.layers.base import AugmentOptions, Head
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
 BOX_VALUES = 5
-"""x, y, w, h, objectness: what stands before the classes."""
+"""x, y, w, h, objectness: the values of a map before the classes."""
 _IOU_KINDS = ("mse", "iou", "giou", "diou", "ciou")
 
 
@@ -63,20 +63,6 @@ class YoloLossOptions:
             counters_per_class=counters,
             max_boxes=block.get_int("max", 200, minimum=1),
         )
-
-
-@dataclass(frozen=True)
-class AugmentOptions:
-    """What a head says of the training images (parser.c:520): crop, zoom and multi-scale."""
-
-    jitter: float = .2
-    resize: float = 1.0
-    random: float = 0.0
-
-    @classmethod
-    def from_block(cls, block: Block) -> AugmentOptions:
-        """Read them from any head."""
-        return cls(block.get_float("jitter", .2), block.get_float("resize", 1.0), block.get_float("random", 0.0))
 
 
 @dataclass(frozen=True)
@@ -130,6 +116,10 @@ class AnchorHead(Head):
     """
 
     box_values = BOX_VALUES
+    anchor_unit = "pixel"
+    anchors: list[tuple[float, float]]
+    mask: list[int]
+    loss: YoloLossOptions
 
     def __init__(self, in_shape: Shape, common: AnchorOptions) -> None:
         mask, classes = common.mask, common.classes
@@ -155,7 +145,7 @@ class AnchorHead(Head):
 
     def facts(self) -> dict[str, object]:
         """With its anchors."""
-        return super().facts() | {"anchors": self.masked_anchors, "anchor_unit": "pixel",
+        return super().facts() | {"anchors": self.masked_anchors, "anchor_unit": self.anchor_unit,
                                   "values_a_box": self.box_values, "scale_x_y": self.scale_x_y,
                                   "layout": "anchors, values and classes, rows, columns"}
 

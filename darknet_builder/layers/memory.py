@@ -26,6 +26,8 @@ class Recurrent(Layer):
         time_steps: frames in a row during training.
     """
 
+    is_recurrent = True
+
     def __init__(self, in_shape: Shape, out_shape: Shape, state_shapes: Mapping[str, Shape], time_steps: int) -> None:
         super().__init__(in_shape, out_shape)
         self.state_shapes = dict(state_shapes)

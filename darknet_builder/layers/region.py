@@ -10,8 +10,8 @@ from torch import Tensor
 from darknet_builder.boxes import Candidates
 from darknet_builder.dialects import Dialect, get_dialect
 from darknet_builder.errors import ShapeError
-from darknet_builder.layers.base import Graph, Head, register
-from darknet_builder.layers.heads import BOX_VALUES, AugmentOptions, anchor_boxes
+from darknet_builder.layers.base import AugmentOptions, Graph, Head, register
+from darknet_builder.layers.heads import BOX_VALUES, anchor_boxes
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 from darknet_builder.trees import Tree, read_map, read_tree
@@ -75,6 +75,10 @@ class Region(Head):
     """
 
     box_values = BOX_VALUES
+    anchor_unit = "cell"
+    file_options = ("tree", "map")
+    anchors: list[tuple[float, float]]
+    loss: RegionLossOptions
 
     def __init__(self, in_shape: Shape, *, anchors: list[tuple[float, float]], classes: int, softmax: bool = False,
                  dialect: Dialect | None = None, tree: Tree | None = None, hierarchy_threshold: float = .5,
@@ -91,7 +95,6 @@ class Region(Head):
         self.anchors, self.classes, self.softmax, self.tree = anchors, classes, softmax, tree
         self.dialect = dialect or get_dialect("alexeyab")
         self.hierarchy_threshold, self.class_map = hierarchy_threshold, class_map
-        self.report_map: list[int] | None = None
         self.loss = loss or RegionLossOptions()
         self.augment = augment or AugmentOptions()
 
@@ -118,7 +121,8 @@ class Region(Head):
         activation = "softmax" if self.softmax or self.tree is not None else (
             "logistic" if self.dialect.region_logistic_classes else "linear")
         return super().facts() | {
-            "anchors": self.anchors, "anchor_unit": "cell", "values_a_box": self.box_values, "softmax": self.softmax,
+            "anchors": self.anchors, "anchor_unit": self.anchor_unit, "values_a_box": self.box_values,
+            "softmax": self.softmax,
             "values": "x, y, w, h, objectness", "layout": "anchors, values and classes, rows, columns",
             "class_activation": activation, "parents": None if self.tree is None else self.tree.parents}
 
@@ -145,6 +149,11 @@ class Region(Head):
         elif self.dialect.region_logistic_classes:
             scores = scores.sigmoid()
         return torch.cat((values[..., :4], values[..., 4:5].sigmoid(), scores), -1)
+
+    @property
+    def walks_tree(self) -> bool:
+        """True where the class is the end of the likeliest path (pjreddie's ``detector test``)."""
+        return self.tree is not None and self.report_map is None and self.dialect.region_objectness
 
     @property
     def reported_classes(self) -> int:

@@ -24,6 +24,8 @@ class Route(Layer):
         ShapeError: when the inputs differ in size or cannot be cut.
     """
 
+    is_view = True
+
     def __init__(self, in_shapes: list[Shape], *, groups: int = 1, group_id: int = 0) -> None:
         first = in_shapes[0]
         for shape in in_shapes[1:]:

@@ -34,6 +34,9 @@ class Shortcut(Layer):
         ShapeError: when an input differs in height or width.
     """
 
+    decays = False
+    can_overwrite = True
+
     def __init__(self, in_shapes: list[Shape], *, activation: str = "linear", weights_type: str = "none",
                  normalization: str = "none") -> None:
         first = in_shapes[0]

@@ -21,6 +21,7 @@ class Dropout(Layer):
     """
 
     shares_buffer = True
+    can_overwrite = True
 
     def __init__(self, in_shape: Shape, *, probability: float = .5) -> None:
         super().__init__(in_shape, in_shape)
@@ -72,6 +73,8 @@ class Batchnorm(Layer):
 class Activation(Layer):
     """An activation on its own: (B, ...) -> the same shape."""
 
+    can_overwrite = True
+
     def __init__(self, in_shape: Shape, *, activation: str = "linear") -> None:
         super().__init__(in_shape, in_shape)
         self.activation = make_activation(activation)
@@ -89,6 +92,8 @@ class Activation(Layer):
 @register("empty", "silence", dialects=("alexeyab",))
 class Empty(Layer):
     """Nothing: the previous layer's output again (parser.c:1450)."""
+
+    can_overwrite = True
 
     def __init__(self, in_shape: Shape) -> None:
         super().__init__(in_shape, in_shape)

@@ -26,6 +26,9 @@ class Softmax(Layer):
         ShapeError: when the groups or the tree do not fit.
     """
 
+    has_loss = True
+    file_options = ("tree",)
+
     def __init__(self, in_shape: Shape, *, groups: int = 1, temperature: float = 1.0, spatial: bool = False,
                  tree: Tree | None = None) -> None:
         if in_shape.size % groups:

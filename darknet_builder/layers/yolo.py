@@ -31,6 +31,7 @@ class Yolo(AnchorHead):
     def __init__(self, in_shape: Shape, common: AnchorOptions, *, new_coords: bool = False) -> None:
         super().__init__(in_shape, common)
         self.new_coords = new_coords
+        self.takes_raw = not new_coords
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Yolo:

@@ -70,7 +70,7 @@ def _points(network: Network) -> list[_Point]:
     if not points:
         answer = max((index for index, layer in enumerate(layers) if not layer.is_cost), default=-1)
         points = [_point_at_end(layers, index) for index, layer in enumerate(layers)
-                  if layer.section == "cost" or (index == answer and layer.section == "softmax")]
+                  if layer.has_loss and (layer.is_cost or index == answer)]
     if not points:
         raise InputError(f"{network.blocks[0].where()}: there is nothing to learn from: the network has no head "
                          "([yolo], [region], ...), and neither [softmax] nor [cost] at its end")

@@ -14,11 +14,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from darknet_builder.boxes import LABEL_VALUES
 from darknet_builder.errors import InputError
 from darknet_builder.layers.base import Layer
-
-TARGET_VALUES = 5
-"""x, y, w, h, class."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Targets:
 
     def __post_init__(self) -> None:
         for number, rows in enumerate(self.boxes):
-            if rows.dim() != 2 or rows.shape[1] != TARGET_VALUES:
+            if rows.dim() != 2 or rows.shape[1] != LABEL_VALUES:
                 raise InputError(f"image {number} of the batch: expected boxes of shape (T, 5), rows x, y, w, h, "
                                  f"class, got {tuple(rows.shape)}")
         if self.shares is not None and self.shares.dim() != 2:
