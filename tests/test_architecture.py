@@ -18,6 +18,7 @@ RANKS = [
     {"__init__", "audit", "errors", "files", "interruption", "pages.*", "shapes"},
     {"devices", "extras", "output", "resources"},
     {"activations", "boxes", "detections", "dialects", "model_files", "parser"},
+    {"layers.registry", "layers.representation", "layers.weight_layout"},
     {"arguments", "cfg_files", "images", "layers.base", "options", "trees"},
     {"layers.heads", "layers.memory", "layers.parts"},
     {"layers.*"},

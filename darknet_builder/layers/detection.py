@@ -11,6 +11,7 @@ from darknet_builder.boxes import Candidates
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Head, register
 from darknet_builder.layers.heads import AugmentOptions
+from darknet_builder.layers.representation import format_options
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape, flat
 
@@ -120,3 +121,15 @@ class Detection(Head):
         # Only the products meet the threshold (get_detection_detections): class scores here may be above 1.
         reported = (objectness != 0).to(objectness)
         return Candidates(boxes, reported, objectness.unsqueeze(-1) * scores)
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "side": self.side,
+                "num": self.num,
+                "classes": self.classes,
+                "softmax": self.softmax,
+                "sqrt": self.square_root,
+            }
+        )

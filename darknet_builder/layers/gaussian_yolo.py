@@ -8,6 +8,7 @@ from torch import Tensor
 from darknet_builder.boxes import Candidates
 from darknet_builder.layers.base import Graph, register
 from darknet_builder.layers.heads import AnchorHead, AnchorOptions, anchor_boxes
+from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -62,3 +63,8 @@ class GaussianYolo(AnchorHead):
         objectness = maps[..., 8]
         certainty = 1 - maps[..., 1:8:2].mean(-1)
         return Candidates(boxes, objectness, (objectness * certainty).unsqueeze(-1) * maps[..., self.box_values:])
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        yolo_point = unless(self.yolo_point, "center")
+        return format_options({"yolo_point": yolo_point}, after=super().extra_repr())

@@ -10,6 +10,7 @@ from torch import Tensor
 from darknet_builder.boxes import GREEDY_BETA, NMS_KINDS, Array, join, library_of
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Head
+from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -162,6 +163,18 @@ class AnchorHead(Head):
     def summary_cells(self) -> tuple[str, str]:
         """Classes and mask."""
         return "", "mask " + ",".join(map(str, self.mask))
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "mask": self.mask,
+                "classes": self.classes,
+                "scale_x_y": unless(self.scale_x_y, 1.0),
+                "nms_kind": unless(self.nms_kind, "default"),
+                "beta_nms": unless(self.beta_nms, GREEDY_BETA),
+            }
+        )
 
 
 def _read_anchors(block: Block) -> tuple[list[tuple[float, float]], list[int]]:

@@ -12,6 +12,7 @@ from darknet_builder.dialects import Dialect, get_dialect
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Head, register
 from darknet_builder.layers.heads import BOX_VALUES, AugmentOptions, anchor_boxes
+from darknet_builder.layers.representation import format_options
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 from darknet_builder.trees import Tree, read_map, read_tree
@@ -176,3 +177,14 @@ class Region(Head):
             top = self.tree.top_class(absolute, self.hierarchy_threshold)
             return torch.zeros_like(absolute).scatter(-1, top.unsqueeze(-1), objectness)
         return self.tree.last_likely(absolute)
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "num": len(self.anchors),
+                "classes": self.classes,
+                "softmax": self.softmax,
+                "tree": self.tree and f"{self.tree.size} classes",
+            }
+        )

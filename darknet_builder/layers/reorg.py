@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, register
+from darknet_builder.layers.representation import format_options
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape, flat
 
@@ -43,6 +44,10 @@ class _Reorg(Layer):
     def summary_cells(self) -> tuple[str, str]:
         """``/ 2``."""
         return "", f"/ {self.stride}"
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options({"stride": self.stride, "reverse": self.reverse})
 
 
 @register("reorg")
@@ -121,3 +126,7 @@ class ReorgExtra(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C * H * W + extra)."""
         return F.pad(x.flatten(1), (0, self.extra))
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options({"extra": self.extra})

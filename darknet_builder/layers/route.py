@@ -7,6 +7,7 @@ from torch import Tensor
 
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, register
+from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -57,3 +58,14 @@ class Route(Layer):
         """The indices, and the slice."""
         group = f" {self.group_id}/{self.groups}" if self.groups > 1 else ""
         return "", " ".join(str(index) for index in self.sources) + group
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        group_id = self.group_id if self.groups > 1 else None
+        return format_options(
+            {
+                "layers": unless(self.sources, ()),
+                "groups": unless(self.groups, 1),
+                "group_id": group_id,
+            }
+        )

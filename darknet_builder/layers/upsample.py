@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from darknet_builder.layers.base import Graph, Layer, register
 from darknet_builder.layers.parts import check_positive
+from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -49,3 +50,8 @@ class Upsample(Layer):
     def summary_cells(self) -> tuple[str, str]:
         """``2x``, or ``/2`` in reverse."""
         return "", f"/{self.factor}" if self.reverse else f"{self.factor}x"
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        stride = -self.factor if self.reverse else self.factor
+        return format_options({"stride": stride, "scale": unless(self.scale, 1.0)})

@@ -11,6 +11,7 @@ from torch import Tensor
 from darknet_builder.boxes import Array, Candidates, Likely, on_cpu
 from darknet_builder.layers.base import Graph, register
 from darknet_builder.layers.heads import BOX_VALUES, AnchorHead, AnchorOptions, anchor_boxes, boxes_at
+from darknet_builder.layers.representation import format_options
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -92,6 +93,10 @@ class Yolo(AnchorHead):
             return objectness
         least = objectness * (1 - _ROUNDING)
         return math.log(least / (1 - least)) if least > 0 else -math.inf
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options({"new_coords": self.new_coords}, after=super().extra_repr())
 
 
 _Places = tuple[tuple[np.ndarray, ...], np.ndarray]
