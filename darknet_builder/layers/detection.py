@@ -89,11 +89,11 @@ class Detection(Head):
             augment=AugmentOptions.from_block(block),
         )
 
-    def facts(self) -> dict[str, object]:
+    def metadata(self) -> dict[str, object]:
         """With the order of the vector, and whether sizes are roots."""
-        return super().facts() | {"side": self.side, "boxes_a_cell": self.num, "softmax": self.softmax,
-                                  "sqrt": self.square_root,
-                                  "layout": "classes of all cells, objectness of all boxes, x, y, w, h of all boxes"}
+        return super().metadata() | {"side": self.side, "boxes_a_cell": self.num, "softmax": self.softmax,
+                                     "sqrt": self.square_root,
+                                     "layout": "classes of all cells, objectness of all boxes, x, y, w, h of all boxes"}
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, side^2 * (classes + num * 5)), the class scores after softmax where it is asked for."""

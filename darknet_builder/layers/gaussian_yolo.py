@@ -38,10 +38,10 @@ class GaussianYolo(AnchorHead):
         return cls(graph.image_shape(block), AnchorOptions.from_block(block),
                    yolo_point=block.get_choice("yolo_point", "center", tuple(YOLO_POINTS)))
 
-    def facts(self) -> dict[str, object]:
+    def metadata(self) -> dict[str, object]:
         """With what x and y mean."""
         values = "x, x uncertainty, y, y uncertainty, w, w uncertainty, h, h uncertainty, objectness"
-        return super().facts() | {"values": values, "yolo_point": self.yolo_point}
+        return super().metadata() | {"values": values, "yolo_point": self.yolo_point}
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw map (B, A * (9 + C), H, W) -> as Darknet holds it: only w and h stay raw (gaussian_yolo_layer.c:411)."""

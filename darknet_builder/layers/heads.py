@@ -154,11 +154,11 @@ class AnchorHead(Head):
         """(B, A * V, H, W) -> (B, A, V, H, W)."""
         return x.unflatten(1, (len(self.mask), -1))
 
-    def facts(self) -> dict[str, object]:
+    def metadata(self) -> dict[str, object]:
         """With its anchors."""
-        return super().facts() | {"anchors": self.masked_anchors, "anchor_unit": "pixel",
-                                  "values_a_box": self.box_values, "scale_x_y": self.scale_x_y,
-                                  "layout": "anchors, values and classes, rows, columns"}
+        return super().metadata() | {"anchors": self.masked_anchors, "anchor_unit": "pixel",
+                                     "values_a_box": self.box_values, "scale_x_y": self.scale_x_y,
+                                     "layout": "anchors, values and classes, rows, columns"}
 
     def summary_cells(self) -> tuple[str, str]:
         """Classes and mask."""

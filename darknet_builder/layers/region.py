@@ -114,11 +114,11 @@ class Region(Head):
             loss=RegionLossOptions.from_block(block), augment=AugmentOptions.from_block(block),
         )
 
-    def facts(self) -> dict[str, object]:
+    def metadata(self) -> dict[str, object]:
         """With its anchors, the activation of its classes, and their hierarchy."""
         activation = "softmax" if self.softmax or self.tree is not None else (
             "logistic" if self.dialect.region_logistic_classes else "linear")
-        return super().facts() | {
+        return super().metadata() | {
             "anchors": self.anchors, "anchor_unit": "cell", "values_a_box": self.box_values, "softmax": self.softmax,
             "values": "x, y, w, h, objectness", "layout": "anchors, values and classes, rows, columns",
             "class_activation": activation, "parents": None if self.tree is None else self.tree.parents}

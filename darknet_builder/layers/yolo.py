@@ -40,9 +40,9 @@ class Yolo(AnchorHead):
                      "track_ciou_norm", "embedding_layer", "beta1")
         return cls(graph.image_shape(block), AnchorOptions.from_block(block), new_coords=block.get_flag("new_coords"))
 
-    def facts(self) -> dict[str, object]:
+    def metadata(self) -> dict[str, object]:
         """With its kind of coordinates."""
-        return super().facts() | {"values": "x, y, w, h, objectness", "new_coords": self.new_coords}
+        return super().metadata() | {"values": "x, y, w, h, objectness", "new_coords": self.new_coords}
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw map (B, A * (5 + C), H, W) -> as Darknet holds it (yolo_layer.c:668)."""
