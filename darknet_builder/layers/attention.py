@@ -133,6 +133,7 @@ class Implicit(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, filters, atoms, 1), the same for every image."""
+        # (atoms, filters) -> (1, filters, atoms, 1): the same memory, not a transpose.
         return self.weight.view(1, *self.out_shape.batched(1)[1:]).expand(x.shape[0], -1, -1, -1)
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:

@@ -126,6 +126,7 @@ class Convolutional(Layer):
         if self.shared:
             return []
         weight = self.conv.weight
+        # Flipped, the file has (C / groups * k * k, filters): a view, so that loading writes to it.
         stored = weight.view(weight.shape[0], -1).t() if self.flipped else weight
         if self.norm is None:
             assert self.conv.bias is not None

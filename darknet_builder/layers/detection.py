@@ -101,6 +101,7 @@ class Detection(Head):
         if not self.softmax:
             return x
         cells = self.side * self.side
+        # (B, cells, C)
         scores = x[:, :cells * self.classes].reshape(-1, cells, self.classes).softmax(2)
         return torch.cat((scores.flatten(1), x[:, cells * self.classes:]), 1)
 
@@ -109,14 +110,18 @@ class Detection(Head):
         values = self(raw)
         cells = self.side * self.side
         batch = values.shape[0]
+        # One image's vector, for C classes and n boxes a cell:
+        #   | C of cell 0 | C of cell 1 | ... | n of cell 0 | ... | n * (x, y, w, h) of cell 0 | ...
         classes, confidences, coords = values.split(
             [cells * self.classes, cells * self.num, cells * self.num * _COORDS], 1)
         objectness = confidences.reshape(batch, -1)  # (B, cells * num)
-        boxes = coords.reshape(batch, cells, self.num, _COORDS)
-        place = torch.arange(cells, device=raw.device)
+        boxes = coords.reshape(batch, cells, self.num, _COORDS)  # (B, cells, num, 4)
+        place = torch.arange(cells, device=raw.device)  # row by row: place = row * side + column
+        # (cells, 1, 2): column and row, the same for all boxes of a cell
         corner = torch.stack((place % self.side, place // self.side), -1).to(raw.dtype)[:, None]
         size = boxes[..., 2:].square() if self.square_root else boxes[..., 2:]
         boxes = torch.cat(((boxes[..., :2] + corner) / self.side, size), -1).flatten(1, 2)
+        # All boxes of a cell share its classes: (B, cells, 1, C) -> (B, cells * num, C)
         scores = classes.reshape(batch, cells, 1, self.classes).expand(-1, -1, self.num, -1).flatten(1, 2)
         # Only the products meet the threshold (get_detection_detections): class scores here may be above 1.
         reported = (objectness != 0).to(objectness)

@@ -45,7 +45,9 @@ class GaussianYolo(AnchorHead):
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw map (B, A * (9 + C), H, W) -> as Darknet holds it: only w and h stay raw (gaussian_yolo_layer.c:411)."""
-        maps = self.split(x)
+        # Channels of an anchor: x, its uncertainty, y, its, w, its, h, its, objectness, classes
+        #                        0        1          2   3   4   5   6   7       8       9 ...
+        maps = self.split(x)  # (B, A, 9 + C, H, W)
         stretched = maps[:, :, 0:3:2].sigmoid() * self.scale_x_y - (self.scale_x_y - 1) / 2
         return torch.cat((
             stretched[:, :, :1], maps[:, :, 1:2].sigmoid(), stretched[:, :, 1:], maps[:, :, 3:4].sigmoid(),

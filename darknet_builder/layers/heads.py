@@ -211,10 +211,15 @@ def anchor_boxes(values: Tensor, anchors: list[tuple[float, float]], unit: tuple
         unit: (width, height) of the whole image in the anchors' unit.
         squared: sizes are (2 v)^2 of the anchor instead of e^v (yolo_layer.c:131).
     """
+    # Aligned at the right, so that each broadcasts over the axes that it does not have:
+    #   values   (B, A, H, W, 4)
+    #   columns           (W, 1)
+    #   rows           (H, 1, 1)
+    #   sizes       (A, 1, 1, 2)
     height, width = values.shape[2:4]
     columns = torch.arange(width, device=values.device).view(-1, 1)
     rows = torch.arange(height, device=values.device).view(-1, 1, 1)
-    sizes = values.new_tensor(anchors)[:, None, None]  # (A, 1, 1, 2)
+    sizes = values.new_tensor(anchors)[:, None, None]
     return boxes_at(values, columns, rows, sizes, (width, height), unit, squared=squared).flatten(1, 3)
 
 
@@ -229,6 +234,11 @@ def boxes_at(values: Array, columns: Array, rows: Array, anchors: Array, grid: t
         grid: (width, height) in cells.
         unit, squared: see ``anchor_boxes``.
     """
+    # Along x, in a row of 5 cells: column 2 and x = .7 give (2 + .7) / 5 = .54 of the image.
+    #   |---|---|--*|---|---|
+    #     0   1   2   3   4
+    # The width is e^w of the anchor's, or (2 w)^2 of it where ``squared``, in the anchors' unit:
+    # pixels of [yolo], cells of [region]. ``unit`` makes it a share of the image.
     library = library_of(values)
     factor = library.square(values[..., 2:4]) * 4 if squared else library.exp(values[..., 2:4])
     sizes = factor * anchors

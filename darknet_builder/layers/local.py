@@ -64,7 +64,7 @@ class Local(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, filters, H', W')."""
         patches = F.unfold(x, self.size, padding=self.padding, stride=self.stride)  # (B, C * k * k, places)
-        values = torch.einsum("bkp,pnk->bnp", patches, self.weight)
+        values = torch.einsum("bkp,pnk->bnp", patches, self.weight)  # (B, filters, places)
         return self.activation(values.unflatten(2, self.bias.shape[1:]) + self.bias)
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:

@@ -47,7 +47,7 @@ class Normalization(Layer):
         squares = x.square()
         after = self.size // 2
         padded = F.pad(squares, (0, 0, 0, 0, self.size - 1 - after, after))
-        window = padded.unfold(1, self.size, 1).sum(-1)
+        window = padded.unfold(1, self.size, 1).sum(-1)  # (B, C, H, W, size) -> (B, C, H, W)
         return x * (self.kappa + self.alpha * (window - squares[:, after:after + 1])).pow(-self.beta)
 
     def extra_repr(self) -> str:

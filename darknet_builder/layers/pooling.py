@@ -123,7 +123,9 @@ class DepthMaxpool(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
-        return x.unflatten(1, (-1, self.out_shape.channels)).amax(1)
+        # out_channels=2 of 6: (0 1 | 2 3 | 4 5) -> max(0, 2, 4), max(1, 3, 5)
+        groups = x.unflatten(1, (-1, self.out_shape.channels))  # (B, C / out, out, H, W)
+        return groups.amax(1)
 
     def flops(self) -> int:
         """One comparison a value (maxpool_layer.c:150 with size 1)."""

@@ -133,10 +133,12 @@ class Region(Head):
         if self.dialect.region_by_cell:
             return values.flatten(1)
         values = torch.cat((values[..., :2].sigmoid(), values[..., 2:]), -1)
+        # (B, H, W, A, 5 + C) -> (B, A, 5 + C, H, W) -> (B, A * (5 + C), H, W)
         return values.permute(0, 3, 4, 1, 2).flatten(1, 2)
 
     def activate(self, raw: Tensor) -> Tensor:
         """Raw map -> (B, H, W, A, 5 + C) with objectness and classes activated, x, y, w, h raw (region_layer.c:160)."""
+        # (B, A, 5 + C, H, W) -> (B, H, W, A, 5 + C)
         values = raw.unflatten(1, (len(self.anchors), -1)).permute(0, 3, 4, 1, 2)
         scores = values[..., BOX_VALUES:]
         if self.tree is not None:

@@ -51,6 +51,7 @@ class Route(Layer):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """(B, C_i, H, W) each -> (B, sum C_i / groups, H, W)."""
+        # groups=4, group_id=2 of 8 channels: 0 1 | 2 3 | 4 5 | 6 7 -> 4 5, a view and no copy.
         slices = [x.chunk(self.groups, 1)[self.group_id] for x in inputs] if self.groups > 1 else list(inputs)
         return slices[0] if len(slices) == 1 else torch.cat(slices, 1)
 

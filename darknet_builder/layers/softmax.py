@@ -50,7 +50,8 @@ class Softmax(Layer):
             return (x / self.temperature).softmax(1).flatten(1)
         if self.tree is not None:
             return self.tree.softmax(x.flatten(1) / self.temperature, 1)
-        return (x.flatten(1).unflatten(1, (self.groups, -1)) / self.temperature).softmax(2).flatten(1)
+        groups = x.flatten(1).unflatten(1, (self.groups, -1))  # (B, groups, N / groups)
+        return (groups / self.temperature).softmax(2).flatten(1)
 
     def extra_repr(self) -> str:
         """See ``Layer.extra_repr``."""

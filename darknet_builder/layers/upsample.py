@@ -40,6 +40,10 @@ class Upsample(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H * stride, W * stride), or divided by it."""
+        # stride=2:  a b      a a b b      stride=-2:  a b
+        #            c d  ->  a a b b                  c d  ->  a + b + c + d
+        #                     c c d d
+        #                     c c d d
         if self.reverse:
             # Not divisor_override=1, which an ONNX file loses; the stride is said because oneDNN Graph asks for it.
             x = F.avg_pool2d(x, self.factor, self.factor) * self.factor ** 2

@@ -46,6 +46,7 @@ class Yolo(AnchorHead):
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw map (B, A * (5 + C), H, W) -> as Darknet holds it (yolo_layer.c:668)."""
+        # (B, A, 5 + C, H, W), cut into x and y, w and h, objectness and classes
         xy, wh, rest = self.split(x).split([2, 2, BOX_VALUES - 4 + self.classes], 2)
         return torch.cat((self._in_cell(self._logistic(xy)), wh, self._logistic(rest)), 2).flatten(1, 2)
 
