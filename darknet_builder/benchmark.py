@@ -181,7 +181,7 @@ def make_runner(network: Network, contender: str) -> tuple[Callable[[Tensor], An
     if backend in (PLAIN, OPENCV) and precision != "float32":
         raise InputError(f"{contender}: {backend} runs in float32")
     if backend == PLAIN:
-        return network.answers, "network(x)"
+        return network.outputs, "network(x)"
     if backend == CHANNELS_LAST:
         return _channels_last(network, precision), "network(x), channels last"
     if backend == OPENCV:
@@ -201,7 +201,7 @@ def _channels_last(network: Network, precision: str) -> Callable[[Tensor], Any]:
     dtype = PRECISIONS[precision]
     copied = copy.deepcopy(network).to(dtype)
     copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return lambda x: copied.answers(x.to(dtype, memory_format=torch.channels_last))
+    return lambda x: copied.outputs(x.to(dtype, memory_format=torch.channels_last))
 
 
 def _opencv_runner(network: Network) -> tuple[Callable[[Tensor], Any], str]:

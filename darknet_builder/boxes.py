@@ -100,12 +100,6 @@ def cxcywh_to_xyxy(boxes: Array) -> Array:
     return join((centre - size / 2, centre + size / 2))
 
 
-def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
-    """(..., 4) corners -> (..., 4) centre and size."""
-    low, high = boxes[..., :2], boxes[..., 2:]
-    return torch.cat(((low + high) / 2, high - low), -1)
-
-
 def iou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
     """Intersection over union: (..., 4), (..., 4) broadcast -> (...); 0 where the union is 0 (box.c:146)."""
     return _iou(*_intersection_and_union(_measures(first_cxcywh), _measures(second_cxcywh)))
@@ -306,18 +300,4 @@ def nms_by_class(boxes_cxcywh: Tensor, scores: Tensor, threshold: float, *, kind
                              beta=beta)
     kept = scores.clone()
     kept[torch.from_numpy(rows[fallen]), torch.from_numpy(class_ids[fallen])] = 0
-    return kept
-
-
-def nms_by_objectness(boxes_cxcywh: Tensor, objectness: Tensor, scores: Tensor, threshold: float) -> Tensor:
-    """Darknet's ``do_nms_obj``: all classes together, best objectness first (box.c:805).
-
-    Returns:
-        (N, C): ``scores`` with every class of the suppressed boxes, and of those without objectness, zeroed.
-    """
-    rows = objectness.nonzero().flatten()
-    rows = rows[objectness[rows].argsort(descending=True, stable=True)]
-    rows = rows[survivors(boxes_cxcywh[rows], threshold)]
-    kept = torch.zeros_like(scores)
-    kept[rows] = scores[rows]
     return kept

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from darknet_builder.errors import CfgError, InputError
-from darknet_builder.model_files import Facts, is_model_file, read_model_file
+from darknet_builder.model_files import ModelMetadata, is_model_file, read_model_file
 from darknet_builder.parser import Block, noted_dialect, parse_cfg
 
 
@@ -21,13 +21,13 @@ class CfgSource:
         blocks: the sections; of a model file they name it as their source.
         dialect: whose rules it notes, if it does.
         tensors: by name, of a model file; None of a cfg.
-        facts: what a model file says beside them.
+        metadata: the text that a model file has beside them.
     """
 
     blocks: list[Block]
     dialect: str | None = None
     tensors: Mapping[str, Tensor] | None = None
-    facts: Facts = Facts()
+    metadata: ModelMetadata = ModelMetadata()
 
 
 def read_cfg(cfg: str | Path, *, problems: list[CfgError] | None = None) -> CfgSource:
@@ -44,10 +44,10 @@ def read_cfg(cfg: str | Path, *, problems: list[CfgError] | None = None) -> CfgS
     """
     if not is_model_file(cfg):
         return CfgSource(parse_cfg(cfg, problems=problems), noted_dialect(cfg))
-    tensors, facts = read_model_file(cfg)
-    if not facts.cfg:
+    tensors, metadata = read_model_file(cfg)
+    if not metadata.cfg:
         raise InputError(f"{cfg}: holds weights and no cfg; give the cfg, and this file as its weights")
-    blocks = parse_cfg(facts.cfg, problems=problems)
+    blocks = parse_cfg(metadata.cfg, problems=problems)
     for block in blocks:
         block.source = str(cfg)
-    return CfgSource(blocks, facts.dialect, tensors, facts)
+    return CfgSource(blocks, metadata.dialect, tensors, metadata)

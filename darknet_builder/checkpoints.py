@@ -19,7 +19,7 @@ import torch
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.files import atomic_path
 from darknet_builder.layers.base import WeightsHeader
-from darknet_builder.model_files import Facts
+from darknet_builder.model_files import ModelMetadata
 from darknet_builder.network import Network
 from darknet_builder.parser import Block
 
@@ -98,10 +98,10 @@ def plain_blocks(blocks: Sequence[Block]) -> list[list[Any]]:
     return [[block.name, dict(block)] for block in blocks]
 
 
-def model_facts(network: Network, header: WeightsHeader) -> dict[str, str]:
+def model_metadata(network: Network, header: WeightsHeader) -> dict[str, str]:
     """What ``build_network`` takes from a checkpoint beside cfg and tensors, as a model file has it."""
-    return Facts(names=network.names, dialect=network.dialect.name,
-                 header=(header.major, header.minor, header.revision, header.seen)).as_text()
+    return ModelMetadata(names=network.names, dialect=network.dialect.name,
+                         header=(header.major, header.minor, header.revision, header.seen)).as_text()
 
 
 def check_same_cfg(path: str | Path, state: State, blocks: Sequence[Block]) -> None:
@@ -131,13 +131,13 @@ def _difference(there: list[Any], block: Block, free: Sequence[str]) -> str:
     return ""
 
 
-def check_same_run(path: str | Path, state: State, facts: Mapping[str, Any]) -> None:
-    """Whether other facts of the training (seed, precision, number of images) are what they were.
+def check_same_run(path: str | Path, state: State, metadata: Mapping[str, Any]) -> None:
+    """Check that the settings which decide a training (seed, precision, ...) are what they were.
 
     Raises:
         InputError: naming the first that is not.
     """
-    for name, value in facts.items():
+    for name, value in metadata.items():
         if state["facts"].get(name) != value:
             raise InputError(f"{path}: was made with {name.replace('_', ' ')} {state['facts'].get(name)}, not {value}: "
                              "the training would not go on as it began")

@@ -167,12 +167,6 @@ class Detector:
                              rule=self._rule)
         return [self._to_detections(*pair) for pair in zip(found, placements, strict=True)]
 
-    def find(self, x: Tensor, placements: Sequence[Placement]) -> list[Found]:
-        """What is in a batch that is resized already: (B, C, H, W) in [0, 1] as ``images.to_input`` gives."""
-        with torch.inference_mode():
-            return find_objects(self.network, self.raw_maps(x), placements, threshold=self.threshold, nms=self.nms,
-                                rule=self._rule)
-
     def _to_detections(self, found: Found, placement: Placement) -> Detections:
         boxes = cxcywh_to_xyxy(found.boxes_cxcywh.numpy()) * np.array(placement.image_size * 2, np.float32)
         return Detections(boxes, found.scores.numpy(), found.class_ids.numpy(), self.names, placement.image_size)

@@ -120,7 +120,7 @@ class RecurrentEngine:
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """See ``Engine``."""
-        return self._network.answers(x)
+        return self._network.outputs(x)
 
 
 class TorchEngine:
@@ -149,12 +149,12 @@ class TorchEngine:
         if self._images_cached is None or len(x) <= self._images_cached:
             return self._run(x)
         parts = [self._run(part) for part in _even_parts(x, self._images_cached)]
-        return [torch.cat(answers) for answers in zip(*parts, strict=True)]
+        return [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
 
     def _run(self, x: Tensor) -> list[Tensor]:
         if x.dtype != self._dtype or not x.is_contiguous():
             x = _ordered(x, self._dtype)
-        return [answer.float() for answer in self._function_for(x)(x)]
+        return [output.float() for output in self._function_for(x)(x)]
 
     def _function_for(self, x: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
         """What is compiled for a form of input; a form that comes rarely, as the last batch of a folder, is not."""
@@ -173,7 +173,7 @@ class TorchEngine:
 def _images_cached(network: Network, dtype: torch.dtype) -> int:
     """How many images at once keep the largest map within ``_CACHED_BYTES``; one at least."""
     layers = network.sequence()
-    largest = max([network.input_shape.size, *(layers[index].out_shape.size for index in network.answer_plan.steps)])
+    largest = max([network.input_shape.size, *(layers[index].out_shape.size for index in network.output_plan.steps)])
     return max(1, _CACHED_BYTES // (largest * dtype.itemsize))
 
 
@@ -213,7 +213,7 @@ class CompileEngine:
     def __call__(self, x: Tensor) -> list[Tensor]:
         """See ``Engine``."""
         with torch.inference_mode(False), torch.no_grad(), _one_line("compile", self._errors):
-            return [answer.float() for answer in self._compiled(_ordered(x, self._dtype))]
+            return [output.float() for output in self._compiled(_ordered(x, self._dtype))]
 
 
 class OnnxRuntimeEngine:
@@ -237,8 +237,8 @@ class OnnxRuntimeEngine:
     def __call__(self, x: Tensor) -> list[Tensor]:
         """See ``Engine``."""
         with _one_line("onnxruntime", self._errors):
-            answers = self._session.run(None, {self._input: x.contiguous().numpy()})
-        return [torch.from_numpy(answer) for answer in answers]
+            outputs = self._session.run(None, {self._input: x.contiguous().numpy()})
+        return [torch.from_numpy(output) for output in outputs]
 
 
 class OpenVinoEngine:
@@ -260,9 +260,9 @@ class OpenVinoEngine:
     def __call__(self, x: Tensor) -> list[Tensor]:
         """See ``Engine``."""
         with _one_line("openvino", self._errors):
-            answers = self._compiled(x.contiguous().numpy())
+            outputs = self._compiled(x.contiguous().numpy())
         # The memory belongs to the engine's next call.
-        return [torch.from_numpy(np.array(answers[index], np.float32)) for index in range(len(answers))]
+        return [torch.from_numpy(np.array(outputs[index], np.float32)) for index in range(len(outputs))]
 
 
 @cache
@@ -301,7 +301,7 @@ def _traced(network: Network) -> nn.Module:
 
 
 def onnx_bytes(network: Network) -> bytes:
-    """The network as an ONNX model for any batch, its answers as raw maps: what ``export`` writes."""
+    """The network as an ONNX model for any batch, its outputs as raw maps: what ``export`` writes."""
     module, sizes = Traceable(fold_batch_norm(network), "raw").eval(), Sizes(any_batch=True)
     example = torch.zeros(network.input_shape.batched(sizes.traced_batch))
     model = to_model(module, example, module.input_name, module.output_names, dimensions=sizes.dimensions())

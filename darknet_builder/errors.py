@@ -83,10 +83,6 @@ class DataWarning(UserWarning):
     """Something odd in a ``.data`` file that does not keep it from being used."""
 
 
-class WeightsWarning(UserWarning):
-    """Something odd in a ``.weights`` file that does not keep it from being used."""
-
-
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` with the nearest of ``known``, or an empty string."""
     near = nearest(word, known)

@@ -29,7 +29,7 @@ from darknet_builder.extras import load_extra
 from darknet_builder.files import atomic_path
 from darknet_builder.folding import fold_batch_norm
 from darknet_builder.images import FITS, RESIZE_MODES, check_resize
-from darknet_builder.model_files import Facts, write_model_file
+from darknet_builder.model_files import ModelMetadata, write_model_file
 from darknet_builder.network import Network
 from darknet_builder.onnx_graph import (
     LOWEST_OPSET,
@@ -39,7 +39,7 @@ from darknet_builder.onnx_graph import (
     Suppression,
     append_suppression,
     expose_candidates,
-    set_facts,
+    set_metadata,
     to_model,
 )
 from darknet_builder.parser import format_cfg
@@ -194,7 +194,7 @@ class _Job:
     module: Traceable
     reference: Reference
     sizes: Sizes
-    facts: dict[str, str]
+    metadata: dict[str, str]
     inputs: dict[str, Tensor]
     example: Tensor
 
@@ -204,13 +204,13 @@ class _Job:
         whole = Traceable(network, settings.level).eval()
         sizes = plan_sizes(network, settings.batch, settings.any_batch, settings.any_size)
         resize = _resize_of(network, settings.resize)
-        facts = describe(network, settings.level, _names_of(network, settings.names), resize, sizes)
+        metadata = describe(network, settings.level, _names_of(network, settings.names), resize, sizes)
         if network.heads:
-            facts |= settings.suppression.facts(settings.level)
+            metadata |= settings.suppression.metadata(settings.level)
         module = Traceable(fold_batch_norm(network), settings.level).eval() if fold else whole
         inputs = dict(trial_inputs(network, sizes, resize, settings.images))
         example = torch.zeros(network.input_shape.batched(sizes.traced_batch))
-        return cls(module, Reference(whole), sizes, facts, inputs, example)
+        return cls(module, Reference(whole), sizes, metadata, inputs, example)
 
     def shapes(self, outputs: Sequence[Tensor]) -> tuple[dict[str, list[int | str]], dict[str, list[int | str]]]:
         """Input and outputs by name; what may change goes by a word."""
@@ -256,7 +256,7 @@ def trace_onnx(network: Network, settings: ExportSettings) -> Any:
 def _trace_onnx(job: _Job, settings: ExportSettings) -> Any:
     model = to_model(job.module, job.example, job.module.input_name, job.module.output_names,
                      dimensions=job.sizes.dimensions(), opset=settings.opset)
-    set_facts(model, job.facts)
+    set_metadata(model, job.metadata)
     if settings.level == "nms":
         append_suppression(model, settings.suppression)
     return model
@@ -335,7 +335,7 @@ def _notes(network: Network, level: str) -> tuple[str, ...]:
 def _export_program(network: Network, path: Path, settings: ExportSettings) -> ExportReport:
     job = _Job.plan(network, settings, settings.fold)
     with atomic_path(path) as temporary:
-        write_program(job.module, job.example, temporary, job.facts, job.sizes.dimensions())
+        write_program(job.module, job.example, temporary, job.metadata, job.sizes.dimensions())
         comparisons, outputs = _compare(job, read_program(temporary)[0])
     return ExportReport((path,), "pt2", tuple(comparisons), *job.shapes(outputs))
 
@@ -343,7 +343,7 @@ def _export_program(network: Network, path: Path, settings: ExportSettings) -> E
 def _export_script(network: Network, path: Path, settings: ExportSettings) -> ExportReport:
     job = _Job.plan(network, settings, settings.fold)
     with atomic_path(path) as temporary:
-        write_script(job.module, job.example, temporary, job.facts)
+        write_script(job.module, job.example, temporary, job.metadata)
         comparisons, outputs = _compare(job, read_script(temporary)[0])
     return ExportReport((path,), "torchscript", tuple(comparisons), *job.shapes(outputs))
 
@@ -356,7 +356,7 @@ def _export_tensors(network: Network, path: Path, settings: ExportSettings) -> E
     shape, header = network.input_shape, network.header
     names = _names_of(network, settings.names)
     with portable_blocks(written, path.parent) as blocks, atomic_path(path) as temporary:
-        write_model_file(temporary, written, Facts(
+        write_model_file(temporary, written, ModelMetadata(
             format_cfg(blocks), names, network.dialect.name, 0 if shape.flat else shape.width,
             0 if shape.flat else shape.height, (header.major, header.minor, header.revision, header.seen)))
         comparisons = _compare_networks(network, rebuild(temporary, network.dialect.name), settings)
@@ -365,7 +365,7 @@ def _export_tensors(network: Network, path: Path, settings: ExportSettings) -> E
 
 def _compare_networks(network: Network, again: Network, settings: ExportSettings) -> tuple[Comparison, ...]:
     reference = Reference(network)
-    names = [f"the answer of layer {index}" for index in network.answer_indices]
+    names = [f"the answer of layer {index}" for index in network.output_indices]
     inputs = trial_inputs(network, Sizes(), _resize_of(network, settings.resize), settings.images)
     return tuple(compare_values(what, reference(x), Reference(again)(x), names, partial(reference.precise, x))
                  for what, x in inputs)

@@ -54,9 +54,9 @@ def available_methods() -> tuple[str, ...]:
 
 
 class FusedNetwork(nn.Module):
-    """The layers that a network's answer needs, as they are now, for inference alone.
+    """The layers that a network's output needs, as they are now, for inference alone.
 
-    It is called with (B, C, H, W) and returns the raw maps as float32. The convolutions that the answer is read from
+    It is called with (B, C, H, W) and returns the raw maps as float32. The convolutions that the output is read from
     stay in float32: their values go through exponentials.
 
     Args:
@@ -73,13 +73,13 @@ class FusedNetwork(nn.Module):
         layers = fold_batch_norm(network).sequence()
         self.dtype = dtype
         self.channels_last = channels_last
-        self.answers = network.answer_indices
+        self.output_indices = network.output_indices
         swapped = _routes_after_pools(network)
         routes = set(swapped.values())
-        self.indices = tuple(index for index in network.answer_plan.steps if index not in routes)
+        self.indices = tuple(index for index in network.output_plan.steps if index not in routes)
         self.sources = [layers[swapped.get(index, index)].sources for index in self.indices]
-        self.released = Plan.of(self.indices, self.sources, self.answers).released
-        self.dtypes = [torch.float32 if index in self.answers else dtype for index in self.indices]
+        self.released = Plan.of(self.indices, self.sources, self.output_indices).released
+        self.dtypes = [torch.float32 if index in self.output_indices else dtype for index in self.indices]
         functions = (_ready(layers[index], own, method) for index, own in zip(self.indices, self.dtypes, strict=True))
         self.functions = nn.ModuleList(
             _PoolsOfRoute(function, layers[swapped[index]]) if index in swapped else function
@@ -95,7 +95,7 @@ class FusedNetwork(nn.Module):
             outputs[index] = function(*[_as(outputs[source], dtype) for source in sources])
             for old in released:
                 del outputs[old]
-        return tuple(outputs[index] for index in self.answers)
+        return tuple(outputs[index] for index in self.output_indices)
 
     def _ordered(self, x: Tensor) -> Tensor:
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last and x.dim() == 4 else x
@@ -134,10 +134,10 @@ class _PoolsOfRoute(nn.Module):
 def _routes_after_pools(network: Network) -> dict[int, int]:
     """{pool: route} where a strided pool reads a route of several layers that nothing else reads."""
     layers = network.sequence()
-    readers = Counter(source for index in network.answer_plan.steps for source in layers[index].sources)
-    readers.update(network.answer_indices)
+    readers = Counter(source for index in network.output_plan.steps for source in layers[index].sources)
+    readers.update(network.output_indices)
     found = {}
-    for index in network.answer_plan.steps:
+    for index in network.output_plan.steps:
         pool = layers[index]
         source = pool.sources[0]
         if isinstance(pool, Maxpool) and pool.blur is None and max(pool.stride) > 1 and source != NETWORK_INPUT:

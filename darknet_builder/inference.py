@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -41,7 +42,7 @@ class OptimizedNetwork:
         timings: seconds of one batch for each ``backend:precision`` that ``auto`` has tried; empty where nothing was
             to be chosen.
         decided: whether backend or precision were left open, or are not what was asked for: worth saying.
-        network: what it was made of; its heads decode the answers.
+        network: what it was made of; its heads decode the outputs.
     """
 
     def __init__(self, network: Network, engine: Engine, backend: str, precision: str,
@@ -79,7 +80,7 @@ class OptimizedNetwork:
         self.network.reset_state()
 
     @torch.no_grad()
-    def answers(self, x: Tensor) -> list[Tensor]:
+    def outputs(self, x: Tensor) -> list[Tensor]:
         """What a call returns, always as a list.
 
         Args:
@@ -91,16 +92,21 @@ class OptimizedNetwork:
         self.network.check_input(x)
         return self._engine(x.to(self.device))
 
+    def answers(self, x: Tensor) -> list[Tensor]:
+        """Return ``outputs(x)``; the old name."""
+        warnings.warn("OptimizedNetwork.answers is now OptimizedNetwork.outputs", DeprecationWarning, stacklevel=2)
+        return self.outputs(x)
+
     def __call__(self, x: Tensor) -> list[Tensor] | Tensor:
         """As ``Network.forward``: the raw map of every head as float32; without a head, the last layer's output."""
-        answers = self.answers(x)
-        return answers if self.heads else answers[0]
+        outputs = self.outputs(x)
+        return outputs if self.heads else outputs[0]
 
     def warm_up(self, batch: int = 1) -> OptimizedNetwork:
         """Compile for a batch now, instead of at the first calls; returns itself."""
         self.reset_state()
         for _ in range(COMPILED_FROM_CALL):
-            self.answers(torch.zeros(self.input_shape.batched(batch)))
+            self.outputs(torch.zeros(self.input_shape.batched(batch)))
         self.reset_state()
         return self
 

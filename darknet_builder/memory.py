@@ -28,7 +28,7 @@ def least_values(network: Network) -> int:
     A layer that computes needs its inputs and its output together. A route is its inputs side by side, and a sum can
     replace an input that nobody reads later, so neither takes anything.
     """
-    layers, plan = network.sequence(), network.answer_plan
+    layers, plan = network.sequence(), network.output_plan
     owners: dict[int, set[int]] = {NETWORK_INPUT: {NETWORK_INPUT}}
     sizes = {NETWORK_INPUT: network.input_shape.size}
     peak = 0

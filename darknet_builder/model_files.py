@@ -23,13 +23,13 @@ from darknet_builder.files import atomic_path
 
 SAFETENSORS, STATE_DICT = ".safetensors", ".pt"
 _KEY = "darknet_builder"
-"""Where a ``.pt`` file keeps the facts, among the metadata of its ``state_dict``."""
+"""The key of our metadata among those that a ``.pt`` file's ``state_dict`` carries."""
 _DAMAGED = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, TypeError)
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a model file says beside its tensors.
+class ModelMetadata:
+    """The text beside the tensors of a model file: what rebuilds the network.
 
     Attributes:
         cfg: the network as cfg text; empty in a file of weights alone.
@@ -53,7 +53,7 @@ class Facts:
                 "header": " ".join(map(str, self.header))}
 
     @classmethod
-    def from_text(cls, text: Mapping[str, str]) -> Facts:
+    def from_text(cls, text: Mapping[str, str]) -> ModelMetadata:
         """The way back.
 
         Raises:
@@ -81,7 +81,7 @@ def refuse_second_weights(cfg: object, weights: str | Path | None) -> None:
         raise InputError(f"{cfg} holds weights already; leave {weights} out")
 
 
-def write_model_file(path: str | Path, module: nn.Module, facts: Facts) -> None:
+def write_model_file(path: str | Path, module: nn.Module, metadata: ModelMetadata) -> None:
     """Write ``.safetensors`` or ``.pt``, as the suffix says; the file appears whole or not at all.
 
     Raises:
@@ -92,14 +92,14 @@ def write_model_file(path: str | Path, module: nn.Module, facts: Facts) -> None:
         with atomic_path(path) as temporary:
             if Path(path).suffix.lower() == SAFETENSORS:
                 tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _unshared(module).items()}
-                load_extra("safetensors.torch", "export").save_file(tensors, temporary, metadata=facts.as_text())
+                load_extra("safetensors.torch", "export").save_file(tensors, temporary, metadata=metadata.as_text())
             else:
-                torch.save(_with_facts(module, facts), temporary)
+                torch.save(_with_metadata(module, metadata), temporary)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
-def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], Facts]:
+def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]:
     """The tensors by name, on the CPU, and what the file says beside them.
 
     Raises:
@@ -158,11 +158,11 @@ def _unshared(module: nn.Module) -> dict[str, Tensor]:
     return {name: state[name] for name in kept.values()}
 
 
-def _read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], Facts]:
+def _read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]:
     package = load_extra("safetensors", "export")
     try:
         with package.safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, Facts.from_text(file.metadata() or {})
+            return {name: file.get_tensor(name) for name in file.keys()}, ModelMetadata.from_text(file.metadata() or {})
     except (package.SafetensorError, ValueError) as error:
         raise WeightsError(f"{path}: is no safetensors file, or a damaged one: {error}") from None
 
@@ -170,26 +170,26 @@ def _read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], Facts]:
 # ---- state_dict -----------------------------------------------------------------------------------------
 
 
-def _with_facts(module: nn.Module, facts: Facts) -> OrderedDict[str, Tensor]:
+def _with_metadata(module: nn.Module, metadata: ModelMetadata) -> OrderedDict[str, Tensor]:
     state: OrderedDict[str, Tensor] = OrderedDict(
         (name, tensor.detach().cpu()) for name, tensor in module.state_dict().items())
-    state._metadata = OrderedDict({"": {"version": 1, _KEY: facts.as_text()}})  # type: ignore[attr-defined]
+    state._metadata = OrderedDict({"": {"version": 1, _KEY: metadata.as_text()}})  # type: ignore[attr-defined]
     return state
 
 
-def _read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], Facts]:
+def _read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED:
         raise WeightsError(f"{path}: is no file of tensors that PyTorch reads safely, or a damaged one; export it "
                            "again as a state_dict") from None
     if isinstance(state, dict) and isinstance(state.get("network"), dict) and isinstance(state.get("cfg"), list):
-        facts = Facts.from_text(state.get("model") or {})  # a checkpoint of a training
-        return dict(state["network"]), replace(facts, cfg=_cfg_text(state["cfg"]))
+        metadata = ModelMetadata.from_text(state.get("model") or {})  # a checkpoint of a training
+        return dict(state["network"]), replace(metadata, cfg=_cfg_text(state["cfg"]))
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise WeightsError(f"{path}: is no state_dict: expected tensors by name")
-    metadata = getattr(state, "_metadata", {}).get("", {})
-    return dict(state), Facts.from_text(metadata.get(_KEY, {}))
+    carried = getattr(state, "_metadata", {}).get("", {})
+    return dict(state), ModelMetadata.from_text(carried.get(_KEY, {}))
 
 
 def _cfg_text(sections: list[Any]) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,24 +114,6 @@ class Network(nn.Module):
         for layer in self.sequence():
             layer.reset_state()
 
-    def resize(self, width: int, height: int) -> None:
-        """Take images of another size from now on, as multi-scale training does; the weights stay.
-
-        Raises:
-            CfgError: located, when a layer cannot work at that size.
-            InputError: when a layer's weights depend on the size.
-        """
-        options = NetOptions.from_block(self.blocks[0], width=width, height=height)
-        fresh = build_layers(self.blocks, options, self.dialect)
-        for index, (old, new) in enumerate(zip(self.sequence(), fresh, strict=True)):
-            if [p.shape for p in old.parameters()] != [p.shape for p in new.parameters()]:
-                raise InputError(f"layer {index} [{old.section}] has weights that fit no other size of image")
-        for old, new in zip(self.sequence(), fresh, strict=True):
-            # Whatever a layer's __init__ derived from the size; parameters and submodules are in _parameters, _modules.
-            vars(old).update({name: value for name, value in vars(new).items()
-                              if not name.startswith("_") and name != "training"})
-        self.options = options
-
     # ---- the walk -----------------------------------------------------------------------------------
 
     def forward(self, x: Tensor) -> list[Tensor] | Tensor:
@@ -148,13 +130,13 @@ class Network(nn.Module):
             InputError: for a tensor of another shape.
         """
         self.check_input(x)
-        answers = self.answers(x)
-        return answers if self.heads else answers[0]
+        outputs = self.outputs(x)
+        return outputs if self.heads else outputs[0]
 
-    def answers(self, x: Tensor) -> list[Tensor]:
+    def outputs(self, x: Tensor) -> list[Tensor]:
         """What ``forward`` returns, always as a list, for any size of image that the layers themselves can take."""
-        outputs = self._run(x, self.answer_plan)
-        return [outputs[index] for index in self.answer_indices]
+        outputs = self._run(x, self.output_plan)
+        return [outputs[index] for index in self.output_indices]
 
     def layer_outputs(self, x: Tensor) -> list[Tensor]:
         """Every layer's output by index; a head's as Darknet holds it, after its own arithmetic.
@@ -189,8 +171,9 @@ class Network(nn.Module):
             InputError: for an unknown word, or a network that the backend cannot run.
             MissingExtraError: for an engine that is not installed, with what to install.
         """
-        # The fast path stands above the network, which must be usable without it.
-        optimize: Callable[..., OptimizedNetwork] = import_module("darknet_builder.inference").optimize
+        # Upward, and therefore in here: the fast path is made of networks. tests/test_architecture.py
+        # permits this one import by name.
+        from darknet_builder.inference import optimize
         return optimize(self, precision, backend, batch)
 
     def _run(self, x: Tensor, plan: Plan) -> dict[int, Tensor]:
@@ -204,7 +187,7 @@ class Network(nn.Module):
         return outputs
 
     @cached_property
-    def answer_indices(self) -> tuple[int, ...]:
+    def output_indices(self) -> tuple[int, ...]:
         """Whose outputs ``forward`` returns: each head's source, or the last layer that is no cost."""
         layers = self.sequence()
         heads = tuple(layer.sources[0] for layer in layers if layer.is_head)
@@ -212,9 +195,9 @@ class Network(nn.Module):
         return heads or (last,)
 
     @cached_property
-    def answer_plan(self) -> Plan:
-        """The steps of ``forward``: layers that no answer needs are not among them."""
-        return self._plan(self.answer_indices)
+    def output_plan(self) -> Plan:
+        """The steps of ``forward``: layers that no output needs are not among them."""
+        return self._plan(self.output_indices)
 
     def _plan(self, wanted: tuple[int, ...]) -> Plan:
         """The steps that ``wanted`` needs; each output is released after its last reader."""
@@ -233,7 +216,7 @@ class Network(nn.Module):
         """The most values of one image that are alive at once during ``forward``."""
         layers = self.sequence()
         alive, peak = self.input_shape.size, 0
-        for index, released in zip(self.answer_plan.steps, self.answer_plan.released, strict=True):
+        for index, released in zip(self.output_plan.steps, self.output_plan.released, strict=True):
             alive += layers[index].out_shape.size
             peak = max(peak, alive)
             alive -= sum((self.input_shape if old == NETWORK_INPUT else layers[old].out_shape).size for old in released)
@@ -250,6 +233,29 @@ class Network(nn.Module):
             wanted = ", ".join(["B", *map(str, expected[1:])])
             raise InputError(f"expected an input of shape ({wanted}), got {tuple(x.shape)}; "
                              "build_network(cfg, width=..., height=...) builds for another size")
+
+    # ---- old names ----------------------------------------------------------------------------------
+
+    def answers(self, x: Tensor) -> list[Tensor]:
+        """Return ``outputs(x)``; the old name."""
+        _warn_of_old_name("answers", "outputs")
+        return self.outputs(x)
+
+    @property
+    def answer_indices(self) -> tuple[int, ...]:
+        """``output_indices``; the old name."""
+        _warn_of_old_name("answer_indices", "output_indices")
+        return self.output_indices
+
+    @property
+    def answer_plan(self) -> Plan:
+        """``output_plan``; the old name."""
+        _warn_of_old_name("answer_plan", "output_plan")
+        return self.output_plan
+
+
+def _warn_of_old_name(old: str, new: str) -> None:
+    warnings.warn(f"Network.{old} is now Network.{new}", DeprecationWarning, stacklevel=3)
 
 
 def build_network(cfg: str | Path | Sequence[Block], *, width: int | None = None, height: int | None = None,
@@ -271,20 +277,20 @@ def build_network(cfg: str | Path | Sequence[Block], *, width: int | None = None
         InputError: for an unknown dialect or an impossible size.
     """
     source = read_cfg(cfg) if isinstance(cfg, str | Path) else CfgSource(list(cfg))
-    blocks, facts = source.blocks, source.facts
+    blocks, metadata = source.blocks, source.metadata
     for name, size in (("width", width), ("height", height)):
         if size is not None and size < 1:
             raise InputError(f"{name}={size}: expected 1 or more pixels")
     rules = get_dialect(dialect or source.dialect)
-    options = NetOptions.from_block(blocks[0], width=width or facts.width or None,
-                                    height=height or facts.height or None)
+    options = NetOptions.from_block(blocks[0], width=width or metadata.width or None,
+                                    height=height or metadata.height or None)
     network = Network(blocks, options, rules, build_layers(blocks, options, rules))
     _check_memory(network, memory_limit)
     drawn = initialize and source.tensors is None
     _materialize(network, drawn or any(layer.options.dontload for layer in network.sequence()))
     if source.tensors is not None:
         load_tensors(network, source.tensors, str(cfg))
-        network.names, network.header = facts.names, WeightsHeader(*facts.header)
+        network.names, network.header = metadata.names, WeightsHeader(*metadata.header)
     return network
 
 

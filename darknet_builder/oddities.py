@@ -11,7 +11,6 @@ from darknet_builder.parser import Block
 from darknet_builder.schedules import check_burn_in
 
 _STRIDE = 32
-_SHARES = ("ignore_thresh", "truth_thresh", "jitter")
 _ZOOMS = (1.0, 3.0)
 """Where random= is no flag: how much larger and smaller multi-scale training may make the input."""
 _HIGHEST_RATE = 1.0
@@ -108,7 +107,7 @@ def _unused_anchors(heads: Sequence[tuple[Block, Head]]) -> Iterator[str]:
 def _dead_layers(network: Network) -> Iterator[str]:
     """What no layer reads, and is no head, no cost and not the network's answer."""
     layers = network.sequence()
-    used = {*network.answer_plan.steps, *(source for layer in layers for source in layer.sources)}
+    used = {*network.output_plan.steps, *(source for layer in layers for source in layer.sources)}
     for index, (layer, block) in enumerate(zip(layers, network.blocks[1:], strict=True)):
         if index not in used and not layer.is_head and not layer.is_cost:
             yield f"{block.where()}: no layer reads layer {index}, and it is no head: it is computed for nothing"

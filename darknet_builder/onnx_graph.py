@@ -42,7 +42,7 @@ class Suppression:
     overlap: float = .45
     max_boxes: int = 1000
 
-    def facts(self, level: str) -> dict[str, str]:
+    def metadata(self, level: str) -> dict[str, str]:
         """For a file's metadata: the thresholds at every level, the rest where the graph suppresses by itself."""
         own = {MAX_BOXES: str(self.max_boxes), "nms": "iou"} if level == "nms" else {}
         return {SCORE: str(self.threshold), OVERLAP: str(self.overlap)} | own
@@ -85,9 +85,9 @@ def to_model(module: nn.Module, example: Tensor, input_name: str, output_names: 
     return model
 
 
-def set_facts(model: Any, facts: Mapping[str, str]) -> None:
+def set_metadata(model: Any, metadata: Mapping[str, str]) -> None:
     """Write text by key into the model's metadata."""
-    load_extra("onnx", "export").helper.set_model_props(model, dict(facts))
+    load_extra("onnx", "export").helper.set_model_props(model, dict(metadata))
 
 
 # ---- PyTorch's exporter ---------------------------------------------------------------------------------

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from darknet_builder.errors import InputError, WeightsError
 
-FACTS = "darknet_builder.json"
+METADATA_FILE = "darknet_builder.json"
 """The name, inside of either file, of what a program needs to know beside the numbers."""
 
 
-def write_program(module: nn.Module, example: Tensor, path: str | Path, facts: Mapping[str, str],
+def write_program(module: nn.Module, example: Tensor, path: str | Path, metadata: Mapping[str, str],
                   dimensions: dict[int, Any] | None = None) -> None:
     """Write a ``torch.export`` program.
 
@@ -27,7 +27,7 @@ def write_program(module: nn.Module, example: Tensor, path: str | Path, facts: M
         module: one tensor to a tuple of tensors, in eval mode.
         example: an input; two images or more where their number may change.
         path: the file.
-        facts: text by key.
+        metadata: text by key.
         dimensions: of the input that may change, by axis, as ``torch.export`` wants them.
 
     Raises:
@@ -45,25 +45,25 @@ def write_program(module: nn.Module, example: Tensor, path: str | Path, facts: M
         node.meta.pop("stack_trace", None)  # names the folders of the machine that wrote the file
     with suppress(AttributeError):  # PyTorch 2.4 lets no one change it
         program.example_inputs = None  # or the file would hold a whole batch of zeros
-    torch.export.save(program, str(path), extra_files={FACTS: json.dumps(dict(facts))})
+    torch.export.save(program, str(path), extra_files={METADATA_FILE: json.dumps(dict(metadata))})
 
 
 def read_program(path: str | Path) -> tuple[nn.Module, dict[str, str]]:
-    """The module of a ``.pt2`` file, and the facts beside it.
+    """The module of a ``.pt2`` file, and the metadata beside it.
 
     Raises:
         WeightsError: for a file that is none.
     """
-    extra = {FACTS: ""}
+    extra = {METADATA_FILE: ""}
     try:
         program = torch.export.load(str(path), extra_files=extra)
     except (RuntimeError, OSError, ValueError, KeyError, BadZipFile) as error:
         raise WeightsError(f"{path}: is no program that PyTorch {torch.__version__} reads: "
                            f"{str(error).splitlines()[0]}") from None
-    return program.module(), json.loads(extra[FACTS] or "{}")
+    return program.module(), json.loads(extra[METADATA_FILE] or "{}")
 
 
-def write_script(module: nn.Module, example: Tensor, path: str | Path, facts: Mapping[str, str]) -> None:
+def write_script(module: nn.Module, example: Tensor, path: str | Path, metadata: Mapping[str, str]) -> None:
     """Write TorchScript; the arguments are those of ``write_program``.
 
     Raises:
@@ -75,16 +75,16 @@ def write_script(module: nn.Module, example: Tensor, path: str | Path, facts: Ma
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is old, and that shapes are taken from the example
         script = trace(module, example, check_trace=False)
-        torch.jit.save(script, str(path), _extra_files={FACTS: json.dumps(dict(facts))})
+        torch.jit.save(script, str(path), _extra_files={METADATA_FILE: json.dumps(dict(metadata))})
 
 
 def read_script(path: str | Path) -> tuple[nn.Module, dict[str, str]]:
-    """The module of a TorchScript file, and the facts beside it.
+    """The module of a TorchScript file, and the metadata beside it.
 
     Raises:
         WeightsError: for a file that is none.
     """
-    extra: dict[str, Any] = {FACTS: ""}
+    extra: dict[str, Any] = {METADATA_FILE: ""}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -92,4 +92,4 @@ def read_script(path: str | Path) -> tuple[nn.Module, dict[str, str]]:
     except (RuntimeError, ValueError) as error:
         raise WeightsError(f"{path}: is no TorchScript that PyTorch {torch.__version__} reads: "
                            f"{str(error).splitlines()[0]}") from None
-    return module, json.loads(extra[FACTS] or "{}")
+    return module, json.loads(extra[METADATA_FILE] or "{}")

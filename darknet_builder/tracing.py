@@ -28,7 +28,7 @@ IMAGES, VECTORS = "images", "inputs"
 class Traceable(nn.Module):
     """A network as a function from one tensor to a tuple of tensors.
 
-    * ``raw``: the map of every head, ``raw_<layer>``; without a head ``output``, what the network answers;
+    * ``raw``: the map of every head, ``raw_<layer>``; without a head ``output``, the network's output;
     * ``decoded`` and ``nms``: ``boxes`` (B, N, 4), centre and size relative to the network's input; ``scores``
       (B, N, C); ``objectness`` (B, N). Suppression itself is left to who writes the file.
 
@@ -50,12 +50,12 @@ class Traceable(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, C, H, W) or (B, N) -> the outputs, in the order of ``output_names``."""
-        answers = self.network.answers(x)
-        return tuple(answers) if self.level == "raw" else self.decode(answers, (x.shape[3], x.shape[2]))
+        raw_maps = self.network.outputs(x)
+        return tuple(raw_maps) if self.level == "raw" else self.decode(raw_maps, (x.shape[3], x.shape[2]))
 
-    def decode(self, answers: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    def decode(self, raw_maps: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         """The outputs of level ``decoded`` from those of level ``raw``, for an input of (width, height)."""
-        candidates = [head.decode(raw, size) for head, raw in zip(self.network.heads, answers, strict=True)]
+        candidates = [head.decode(raw, size) for head, raw in zip(self.network.heads, raw_maps, strict=True)]
         return (torch.cat([head.boxes_cxcywh for head in candidates], 1),
                 torch.cat([head.scores for head in candidates], 1),
                 torch.cat([head.objectness for head in candidates], 1))
@@ -165,28 +165,39 @@ def _check_any_size(network: Network, step: int) -> None:
                              "weights that fit one size only")
 
 
-# ---- facts ----------------------------------------------------------------------------------------------
+# ---- metadata -------------------------------------------------------------------------------------------
 
 
 def describe(network: Network, level: str, names: Sequence[str], resize: str, sizes: Sizes) -> dict[str, str]:
-    """What a program needs to know beside the numbers, as text by key; lists and mappings are JSON."""
+    """Metadata of an exported file: what a program needs beside the numbers, as text by key.
+
+    Values other than strings are JSON. The keys:
+
+    * always: ``level``, ``dialect``, ``input`` (its name), ``input_shape`` without the batch,
+      ``any_batch``, ``any_size``, ``size_step`` in pixels;
+    * of images: ``channel_order``, ``input_scale``, ``resize``, ``resize_rule``,
+      ``letterbox_value``;
+    * of detectors and classifiers: ``names``, ``classes``;
+    * of detectors: ``nms_kind``, ``beta_nms``, and ``heads``, a list of ``Head.metadata()``, each
+      with the index of its layer; ``box_format`` where the file decodes boxes.
+    """
     shape = network.input_shape
-    facts: dict[str, object] = {
+    metadata: dict[str, object] = {
         "level": level, "dialect": network.dialect.name, "input": VECTORS if shape.flat else IMAGES,
         "input_shape": shape.batched(1)[1:], "any_batch": sizes.any_batch, "any_size": sizes.any_size,
         "size_step": sizes.step if sizes.any_size else 0,
     }
     if not shape.flat:
-        facts |= {"channel_order": "RGB" if shape.channels == 3 else "grey", "input_scale": "1/255",
-                  "resize": resize, "resize_rule": "bilinear, corners aligned", "letterbox_value": 0.5}
+        metadata |= {"channel_order": "RGB" if shape.channels == 3 else "grey", "input_scale": "1/255",
+                     "resize": resize, "resize_rule": "bilinear, corners aligned", "letterbox_value": 0.5}
     classes = num_classes(network)
     if classes:
-        facts |= {"names": names, "classes": classes}
+        metadata |= {"names": names, "classes": classes}
     if network.heads:
-        facts |= {"nms_kind": network.heads[-1].nms_kind, "beta_nms": network.heads[-1].beta_nms,
-                  "heads": [{"layer": index, **layer.facts()} for index, layer in enumerate(network.sequence())
-                            if isinstance(layer, Head)]}
+        metadata |= {"nms_kind": network.heads[-1].nms_kind, "beta_nms": network.heads[-1].beta_nms,
+                     "heads": [{"layer": index, **layer.metadata()}
+                               for index, layer in enumerate(network.sequence()) if isinstance(layer, Head)]}
     if level != "raw":
-        facts["box_format"] = "centre x, centre y, width, height, relative to the network's input"
+        metadata["box_format"] = "centre x, centre y, width, height, relative to the network's input"
     return {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            for key, value in facts.items()}
+            for key, value in metadata.items()}

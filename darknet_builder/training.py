@@ -26,7 +26,7 @@ from darknet_builder.checkpoints import (
     checkpoint_path,
     list_checkpoints,
     load_checkpoint,
-    model_facts,
+    model_metadata,
     plain_blocks,
     prune_checkpoints,
     save_checkpoint,
@@ -333,14 +333,14 @@ class Trainer:
         """All that decides how the training goes on. The data's place follows from ``finished`` and the seed."""
         cuda = self.device.type == "cuda"
         return {
-            "cfg": plain_blocks(self.network.blocks), "model": model_facts(self.network, self._header()),
-            "facts": self._facts(), "finished": self.finished, "validated": self.validated, "best": self.best,
+            "cfg": plain_blocks(self.network.blocks), "model": model_metadata(self.network, self._header()),
+            "facts": self._run_metadata(), "finished": self.finished, "validated": self.validated, "best": self.best,
             "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(), "average": self.average.state_dict(),
             "random": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(self.device) if cuda else None},
         }
 
-    def _facts(self) -> dict[str, Any]:
+    def _run_metadata(self) -> dict[str, Any]:
         rates = [f"{rate.pattern}={rate.factor}" for rate in self.settings.rates]
         return {"seed": self.settings.seed, "precision": self.settings.precision,
                 "number_of_training_images": len(self.images), "rates": rates,
@@ -353,7 +353,7 @@ class Trainer:
         state = load_checkpoint(paths[-1])
         check_same_cfg(paths[-1], state, self.network.blocks)
         state["facts"].setdefault("norms", _LEARNING)
-        check_same_run(paths[-1], state, self._facts())
+        check_same_run(paths[-1], state, self._run_metadata())
         return state
 
     def _restore(self) -> None:

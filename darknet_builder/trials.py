@@ -53,7 +53,7 @@ def _run(module: Network | Traceable, x: Tensor) -> list[Tensor]:
         if isinstance(module, Traceable):
             return list(module(x))
         module.reset_state()
-        return module.answers(x)
+        return module.outputs(x)
 
 
 def trial_inputs(network: Network, sizes: Sizes, resize: str, images: Sequence[str | Path]

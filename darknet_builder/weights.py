@@ -112,9 +112,9 @@ def load_weights(network: Network, path: str | Path, *, until: int | None = None
 def _load_model_file(network: Network, source: str, until: int | None) -> LoadReport:
     if until is not None:
         raise InputError(f"until={until}: {source} holds tensors by name, of which all are loaded")
-    tensors, facts = read_model_file(source)
+    tensors, metadata = read_model_file(source)
     load_tensors(network, tensors, source)
-    network.header = WeightsHeader(*facts.header)
+    network.header = WeightsHeader(*metadata.header)
     entries = weight_entries(network)
     return LoadReport(source, network.header, network.num_stored, len({entry.index for entry in entries}), None)
 

@@ -52,7 +52,7 @@ def test_who_takes_part() -> None:
     contenders = default_contenders(network)
     assert {"torch:float32", "plain:float32", "channels-last:float32", "opencv:float32"} <= set(contenders)
     x = torch.rand(network.input_shape.batched(2))
-    wanted = network.answers(x)[0].detach()
+    wanted = network.outputs(x)[0].detach()
     for contender in contenders:
         if contender.startswith(("channels-last", "opencv")):
             with torch.no_grad():

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from darknet_builder.errors import CfgError, CfgWarning
-from darknet_builder.layers import base
+from darknet_builder.layers import registry
 from darknet_builder.network import build_network
 from darknet_builder.weights import load_weights, save_weights
 
@@ -22,7 +22,7 @@ CFG = "[net]\nwidth=4\nheight=4\nchannels=2\n\n[clamp]\nhigh={high}\n"
 @pytest.fixture
 def _clamp(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The example's file, as if it lay in ``layers/``."""
-    monkeypatch.setattr(base, "_REGISTRY", dict(base._REGISTRY))
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
     code = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)
     assert code is not None
     exec(compile(code.group(1), "clamp.py", "exec"), {"__name__": "clamp"})
@@ -35,6 +35,7 @@ def test_the_example_layer_works(tmp_path: Path) -> None:
     network = build_network(CFG.format(high=1))
     assert network(torch.full((1, 2, 4, 4), 5.0)).max() == 1
     assert (network.num_stored, network.bflops) == (2, 96e-9)
+    assert repr(network.layers[0]) == "Clamp(low=0, high=1)"
     with torch.no_grad():
         network.layers[0].factor.fill_(3)
     save_weights(network, tmp_path / "a.weights")

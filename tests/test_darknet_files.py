@@ -22,7 +22,7 @@ TREE_CFG = ("[net]\nwidth=16\nheight=16\nchannels=3\n[convolutional]\nfilters=9\
             "[region]\nanchors=1,1\nclasses=4\nnum=1\ntree=lists/a.tree\nmap=lists/a.map\nsoftmax=1\n")
 
 
-def random_network(text: str | Path, **keywords: str) -> Network:
+def random_network(text: str | Path, **keywords: str | int) -> Network:
     """With random weights and batch norm statistics."""
     torch.manual_seed(1)
     network = build_network(text, **keywords).eval()  # type: ignore[arg-type]
@@ -68,8 +68,7 @@ def test_the_header_goes_along(tmp_path: Path) -> None:
 
 
 def test_the_size_that_the_network_has_now(tmp_path: Path) -> None:
-    network = random_network(UNIT_CFGS["yolo-heads"])
-    network.resize(128, 64)
+    network = random_network(UNIT_CFGS["yolo-heads"], width=128, height=64)
     export_network(network, tmp_path / "a.cfg")
     assert parse_cfg(tmp_path / "a.cfg")[0]["width"] == "128"
     assert read(tmp_path / "a.cfg").input_size == (128, 64)

@@ -43,27 +43,30 @@ def test_summary_is_the_default(dump: Any) -> None:
 def test_modules(dump: Any) -> None:
     lines = dump(CFG, "--what", "modules").splitlines()
     assert lines[:5] == [
-        "name                  type           parameters  output",
+        "name                  type           parameters  output        details",
         "(the network)         Network            28,868",
         "layers                ModuleList         28,868",
-        "layers.0              Convolutional         232  64 x 64 x 8",
-        "layers.0.conv         Convolution           216",
+        "layers.0              Convolutional         232  64 x 64 x 8   "
+        "filters=8, size=3, stride=1, activation=leaky",
+        "layers.0.conv         Convolution           216                "
+        "3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False",
     ]
+    assert "layers.7              Route                   0  16 x 16 x 16  layers=[6], groups=2, group_id=1" in lines
     assert lines[-1] == "51 modules, 28,868 parameters"
     assert len(lines) == 51 + 2
 
 
 def test_children_are_only_the_first_generation(dump: Any) -> None:
     assert dump(CFG, "--what", "children") == (
-        "name    type        parameters  output\n"
+        "name    type        parameters  output  details\n"
         "layers  ModuleList      28,868\n"
         "1 child, 28,868 parameters\n")
-    assert dump(CFG, "--what", "children", "--of", "layers.0") == (
-        "name                 type         parameters  output\n"
-        "layers.0.conv        Convolution         216\n"
-        "layers.0.norm        BatchNorm2d          16\n"
-        "layers.0.activation  LeakyReLU             0\n"
-        "3 children, 232 parameters\n")
+    assert dump(CFG, "--what", "children", "--of", "layers.11") == (
+        "name                  type         parameters  output  details\n"
+        "layers.11.conv        Convolution         357          "
+        "16, 21, kernel_size=(1, 1), stride=(1, 1)\n"
+        "layers.11.activation  Identity              0\n"
+        "2 children, 357 parameters\n")
 
 
 def test_parameters_of_one_layer(dump: Any) -> None:
@@ -182,7 +185,8 @@ def test_json_rows(dump: Any) -> None:
     assert rows("--what", "buffers", "--filter", "layers.0.norm.running_var") == [
         {"name": "layers.0.norm.running_var", "shape": [8], "values": 8, "dtype": "float32", "saved": True}]
     assert rows("--what", "modules", "--filter", "Yolo")[0] == {
-        "name": "layers.12", "type": "Yolo", "parameters": 0, "output": [21, 8, 8]}
+        "name": "layers.12", "type": "Yolo", "parameters": 0, "output": [21, 8, 8],
+        "details": "mask=[3, 4, 5], classes=2"}
     assert rows("--what", "summary", "--filter", "layers.16")[0]["inputs"] == [[16, 16, 16], [32, 16, 16]]
     assert rows("--what", "blocks", "--filter", "upsample") == [
         {"layer": 15, "name": "upsample", "line": 121, "options": {"stride": "2"}}]

@@ -451,10 +451,10 @@ def test_a_difference_is_an_error_and_leaves_no_file(tmp_path: Path, monkeypatch
 
 
 def test_a_graph_that_is_not_valid_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(model: Any, facts: Any) -> None:
+    def broken(model: Any, metadata: Any) -> None:
         model.graph.node[0].input[0] = "nothing"
 
-    monkeypatch.setattr(export, "set_facts", broken)
+    monkeypatch.setattr(export, "set_metadata", broken)
     with pytest.raises(ExportError, match="^the exported graph is not valid ONNX: "):
         export_network(loaded("route"), tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []

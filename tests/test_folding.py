@@ -34,7 +34,7 @@ def answers(network: Network, frames: Tensor) -> np.ndarray:
     """All answers to frames that come one after the other."""
     network.reset_state()
     with torch.no_grad():
-        return np.concatenate([answer.flatten().numpy() for frame in frames for answer in network.answers(frame[None])])
+        return np.concatenate([answer.flatten().numpy() for frame in frames for answer in network.outputs(frame[None])])
 
 
 @pytest.mark.parametrize("name", UNIT_CFGS)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from darknet_builder import Detector, build_network, devices, engines, inference
-from darknet_builder.boxes import pairwise_iou, xyxy_to_cxcywh
+from darknet_builder.boxes import pairwise_iou
 from darknet_builder.cli import main
 from darknet_builder.detections import Detections
 from darknet_builder.devices import computes_bfloat16
@@ -91,7 +91,7 @@ def worst(network: Network, engine: TorchEngine, batch: int = 2) -> float:
     differences = []
     for _ in range(COMPILED_FROM_CALL + 1):
         x = torch.rand(network.input_shape.batched(batch))
-        differences.append(difference(engine(x), network.answers(x)))
+        differences.append(difference(engine(x), network.outputs(x)))
     return max(differences)
 
 
@@ -122,7 +122,7 @@ def test_every_engine_on_every_layer(name: str, monkeypatch: pytest.MonkeyPatch)
     x = torch.rand(network.input_shape.batched(3))
     with torch.inference_mode():
         for engine in made.values():
-            assert difference(engine(x), network.answers(x)) < 1e-5
+            assert difference(engine(x), network.outputs(x)) < 1e-5
 
 
 @pytest.mark.skipif("openvino" not in BACKENDS, reason="openvino is not installed")
@@ -182,7 +182,7 @@ def test_real_networks(name: str, backend: str, shared: Path) -> None:
         for _ in range(COMPILED_FROM_CALL):
             answers = optimized(x)
             assert isinstance(answers, list)
-            assert difference(answers, network.answers(x)) < 1e-4
+            assert difference(answers, network.outputs(x)) < 1e-4
 
 
 def test_mish_beyond_float_range() -> None:
@@ -192,7 +192,7 @@ def test_mish_beyond_float_range() -> None:
     x = torch.rand(1, 3, 24, 32) * 1e4
     with torch.inference_mode():
         for _ in range(COMPILED_FROM_CALL):
-            assert difference(engine(x), network.answers(x)) < 1e-5
+            assert difference(engine(x), network.outputs(x)) < 1e-5
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
@@ -207,7 +207,7 @@ def test_orders_of_the_input(order: str, method: str) -> None:
                 x = torch.rand(2, 3, 24, 64)[..., ::2] if turn == "sliced" else torch.rand(2, 3, 24, 32)
                 if turn == "channels_last":
                     x = x.contiguous(memory_format=torch.channels_last)
-                assert difference(engine(x), network.answers(x)) < 1e-5
+                assert difference(engine(x), network.outputs(x)) < 1e-5
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
@@ -230,11 +230,11 @@ def test_it_is_a_copy() -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     x = torch.rand(1, 3, 24, 32)
     optimized = network.optimized().warm_up()
-    first = optimized.answers(x)
+    first = optimized.outputs(x)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(parameter.requires_grad for parameter in network.parameters())
     torch.nn.init.zeros_(next(network.parameters()))
-    assert difference(optimized.answers(x), first) == 0
+    assert difference(optimized.outputs(x), first) == 0
 
 
 def test_other_batches() -> None:
@@ -244,7 +244,7 @@ def test_other_batches() -> None:
     for batch in (1, 2, 3, 4, 5, 6, 1):
         for _ in range(COMPILED_FROM_CALL):
             x = torch.rand(batch, 3, 24, 32)
-            assert difference(optimized.answers(x), network.answers(x)) < 1e-5
+            assert difference(optimized.outputs(x), network.outputs(x)) < 1e-5
 
 
 def test_the_switch_of_torchscript_is_put_back() -> None:
@@ -350,7 +350,7 @@ def test_a_large_batch_goes_through_in_parts(limit: int, batch: int, parts: list
     monkeypatch.setattr(engine, "_run", lambda x: seen.append(len(x)) or run(x))
     x = torch.rand(network.input_shape.batched(batch))
     with torch.inference_mode():
-        assert difference(engine(x), network.answers(x)) < 1e-5
+        assert difference(engine(x), network.outputs(x)) < 1e-5
     assert seen == parts
 
 
@@ -391,9 +391,9 @@ def test_a_network_with_memory_runs_itself() -> None:
     network = make(UNIT_CFGS["conv-lstm"])
     optimized = network.optimized()
     x = torch.rand(network.input_shape.batched(1))
-    first, second = optimized.answers(x)[0], optimized.answers(x)[0]
+    first, second = optimized.outputs(x)[0], optimized.outputs(x)[0]
     optimized.reset_state()
-    assert not torch.equal(first, second) and torch.equal(first, optimized.answers(x)[0])
+    assert not torch.equal(first, second) and torch.equal(first, optimized.outputs(x)[0])
     with pytest.raises(InputError, match="^backend='torch', precision='bfloat16': a network with recurrent layers runs "
                                          "with backend='torch' and precision='float32' alone$"):
         network.optimized("bfloat16")
@@ -452,6 +452,12 @@ def test_float16_is_for_gpus() -> None:
         make(SMALL.format(activation="leaky")).optimized("float16")
 
 
+def boxes_cxcywh(objects: Detections) -> torch.Tensor:
+    """(N, 4) of centre and size in pixels."""
+    low, high = torch.tensor(objects.boxes_xyxy).split(2, -1)
+    return torch.cat(((low + high) / 2, high - low), -1)
+
+
 def check_same_objects(found: Detections, expected: Detections, place: float, score: float) -> None:
     """The same objects, matched by overlap, as the order of nearly equal scores may change.
 
@@ -464,7 +470,7 @@ def check_same_objects(found: Detections, expected: Detections, place: float, sc
     assert sorted(found.labels) == sorted(expected.labels)
     if not len(expected):
         return
-    ours, theirs = (xyxy_to_cxcywh(torch.tensor(objects.boxes_xyxy)) for objects in (found, expected))
+    ours, theirs = (boxes_cxcywh(objects) for objects in (found, expected))
     same_class = torch.from_numpy(expected.class_ids[:, None] == found.class_ids)
     partners = (pairwise_iou(theirs, ours) * same_class).argmax(1).numpy()
     assert sorted(partners) == list(range(len(expected)))
@@ -528,7 +534,7 @@ def test_real_networks_in_bfloat16(name: str, backend: str, shared: Path) -> Non
     assert optimized.precision == "bfloat16"
     x = torch.rand(2, 3, 128, 160)
     for _ in range(COMPILED_FROM_CALL):
-        assert 0 < difference(optimized.answers(x), network.answers(x)) < .05
+        assert 0 < difference(optimized.outputs(x), network.outputs(x)) < .05
 
 
 # ---- torch.compile ------------------------------------------------------------------------------------
@@ -542,7 +548,7 @@ def test_compile(precision: str) -> None:
     optimized = network.optimized(precision, "compile")
     x = torch.rand(2, 3, 24, 32)
     with torch.inference_mode():
-        assert difference(optimized.answers(x), network.answers(x)) < (1e-5 if precision == "float32" else .03)
+        assert difference(optimized.outputs(x), network.outputs(x)) < (1e-5 if precision == "float32" else .03)
     assert optimized.describe() == f"compile (inductor) in {precision}"
 
 
@@ -562,7 +568,7 @@ def test_compile_where_the_compiler_fails(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch, "compile", lambda module, **options: fail)
     optimized = make(SMALL.format(activation="leaky")).optimized(backend="compile")
     with pytest.raises(InputError, match=r"^backend='compile' cannot run this network: g\+\+ ended with 1$"):
-        optimized.answers(torch.rand(1, 3, 24, 32))
+        optimized.outputs(torch.rand(1, 3, 24, 32))
 
 
 def test_the_least_memory() -> None:

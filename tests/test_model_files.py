@@ -13,7 +13,7 @@ from darknet_builder.detector import Detector
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.export import ExportSettings, export_network
 from darknet_builder.layers.base import WeightsHeader
-from darknet_builder.model_files import Facts, is_model_file, read_model_file, write_model_file
+from darknet_builder.model_files import ModelMetadata, is_model_file, read_model_file, write_model_file
 from darknet_builder.network import Network, build_network
 from darknet_builder.weights import load_weights
 from tests.toy_detector import NAMES, RED, squares, toy_files
@@ -22,10 +22,10 @@ from tests.unit_networks import UNIT_CFGS
 SUFFIXES = (".safetensors", ".pt")
 
 
-def network(name: str = "yolo-heads") -> Network:
+def network(name: str = "yolo-heads", **size: int) -> Network:
     """With random weights."""
     torch.manual_seed(3)
-    return build_network(UNIT_CFGS[name]).eval()
+    return build_network(UNIT_CFGS[name], **size).eval()
 
 
 def same(first: Network, second: Network) -> bool:
@@ -48,8 +48,7 @@ def test_one_file_rebuilds_the_network(name: str, suffix: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_what_stands_beside_the_weights(suffix: str, tmp_path: Path) -> None:
-    original = network()
-    original.resize(128, 160)
+    original = network(width=128, height=160)
     original.header = WeightsHeader(0, 2, 5, 2 ** 40)
     path = tmp_path / f"model{suffix}"
     export_network(original, path, settings=ExportSettings(names=["ä", "b", "c"]))
@@ -131,7 +130,7 @@ def test_safetensors_metadata_can_be_read_without_this_package(tmp_path: Path) -
 
 def test_half_precision_comes_back_as_float32(tmp_path: Path) -> None:
     original = network("route")
-    write_model_file(tmp_path / "a.safetensors", original.half(), Facts(cfg=UNIT_CFGS["route"]))
+    write_model_file(tmp_path / "a.safetensors", original.half(), ModelMetadata(cfg=UNIT_CFGS["route"]))
     again = build_network(tmp_path / "a.safetensors")
     assert {tensor.dtype for tensor in again.parameters()} == {torch.float32}
 
@@ -223,5 +222,5 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 def test_reading_needs_no_network(tmp_path: Path) -> None:
     export_network(network("route"), tmp_path / "a.safetensors")
-    tensors, facts = read_model_file(tmp_path / "a.safetensors")
-    assert "layers.0.conv.weight" in tensors and facts.dialect == "alexeyab"
+    tensors, metadata = read_model_file(tmp_path / "a.safetensors")
+    assert "layers.0.conv.weight" in tensors and metadata.dialect == "alexeyab"

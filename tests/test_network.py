@@ -83,19 +83,34 @@ def test_sizes_override_the_cfg() -> None:
         build_network(DETECTOR, width=0)
 
 
-def test_resize_keeps_the_weights() -> None:
-    """Every size that a fully convolutional network can take."""
+def test_weights_fit_every_size() -> None:
+    """A fully convolutional network has the same tensors at every size; a connected layer has not."""
     network = build_network(DETECTOR).eval()
-    weights = [parameter.data_ptr() for parameter in network.parameters()]
-    network.resize(16, 10)
-    assert network.input_size == (16, 10)
-    assert [tuple(part.shape[2:]) for part in network(torch.rand(1, 3, 10, 16))] == [(10, 16)] * 2
-    assert [parameter.data_ptr() for parameter in network.parameters()] == weights
-    assert network.layers[0].out_shape.width == 16
-    flat = build_network(f"{CHAIN}[connected]\noutput=2\n")
-    with pytest.raises(InputError, match=r"^layer 4 \[connected\] has weights that fit no other size of image$"):
-        flat.resize(16, 10)
-    assert flat.input_size == (8, 6)
+    larger = build_network(DETECTOR, width=16, height=10, initialize=False).eval()
+    larger.load_state_dict(network.state_dict())
+    assert [tuple(part.shape[2:]) for part in larger(torch.rand(1, 3, 10, 16))] == [(10, 16)] * 2
+    assert larger.layers[0].out_shape.width == 16
+    x = torch.rand(1, 3, 6, 8)
+    assert all(torch.equal(*pair) for pair in zip(network.outputs(x), larger.outputs(x), strict=True))
+    flat = f"{CHAIN}[connected]\noutput=2\n"
+    with pytest.raises(RuntimeError, match="size mismatch for layers.4.linear.weight"):
+        build_network(flat, width=16, height=10).load_state_dict(build_network(flat).state_dict())
+
+
+def test_the_old_names_of_outputs_still_work() -> None:
+    network = build_network(DETECTOR).eval()
+    x = torch.rand(1, 3, 6, 8)
+    with pytest.warns(DeprecationWarning, match=r"^Network\.answers is now Network\.outputs$"):
+        assert torch.equal(network.answers(x)[1], network.outputs(x)[1])
+    with pytest.warns(DeprecationWarning, match=r"^Network\.answer_indices is now Network\.output_indices$"):
+        assert network.answer_indices == network.output_indices == (4, 7)
+    with pytest.warns(DeprecationWarning, match=r"^Network\.answer_plan is now Network\.output_plan$"):
+        assert network.answer_plan is network.output_plan
+    optimized = network.optimized()
+    with pytest.warns(DeprecationWarning, match=r"^OptimizedNetwork\.answers is now OptimizedNetwork\.outputs$"):
+        assert torch.equal(optimized.answers(x)[1], optimized.outputs(x)[1])
+    with pytest.warns(DeprecationWarning, match=r"^Head\.facts is now Head\.metadata$"):
+        assert network.heads[0].facts() == network.heads[0].metadata()
 
 
 def test_the_cfg_may_be_a_path_text_or_blocks(tmp_path: Path) -> None:

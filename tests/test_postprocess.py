@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from darknet_builder import boxes
-from darknet_builder.boxes import Candidates, nms_by_class, nms_by_objectness, survivors
+from darknet_builder.boxes import Candidates, nms_by_class, survivors
 from darknet_builder.errors import InputError
 from darknet_builder.images import Placement
 from darknet_builder.network import build_network
@@ -44,10 +44,21 @@ def suppress(rows: torch.Tensor, kind: str, threshold: float, beta: float) -> to
     """Rows of x, y, w, h, objectness, classes -> what is left of the classes."""
     box, objectness, scores = rows[:, :4], rows[:, 4], rows[:, 5:]
     if kind == "obj":
-        return nms_by_objectness(box, objectness, scores, threshold)
+        return suppress_by_objectness(box, objectness, scores, threshold)
     # Darknet drops boxes without objectness first (box.c:850); here the threshold has done that.
     scores = torch.where(objectness[:, None] == 0, torch.zeros_like(scores), scores)
     return nms_by_class(box, scores, threshold, kind=kind, beta=beta)
+
+
+def suppress_by_objectness(box: torch.Tensor, objectness: torch.Tensor, scores: torch.Tensor,
+                           threshold: float) -> torch.Tensor:
+    """Darknet's ``do_nms_obj``: all classes together, best objectness first (box.c:805)."""
+    rows = objectness.nonzero().flatten()
+    rows = rows[objectness[rows].argsort(descending=True, stable=True)]
+    rows = rows[survivors(box[rows], threshold)]
+    kept = torch.zeros_like(scores)
+    kept[rows] = scores[rows]
+    return kept
 
 
 def test_nms_is_darknets() -> None:

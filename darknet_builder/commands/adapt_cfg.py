@@ -74,7 +74,7 @@ def _read(cfg: str) -> tuple[str, list[Block]]:
     """The text and what ``parse_cfg`` makes of it, so that its line numbers fit; of a model file, what it holds."""
     source = read_cfg(cfg)
     if source.tensors is not None:
-        text = note_dialect(source.facts.dialect) + source.facts.cfg
+        text = note_dialect(source.metadata.dialect) + source.metadata.cfg
         return text, parse_cfg(text)
     path = Path(source.blocks[0].source)
     try:

@@ -36,10 +36,10 @@ examples:
   darknet-builder dump cfg/lesson.cfg --what modules --filter 'layers.1?.*' --json
   darknet-builder dump cfg/lesson.cfg --what children --of layers.4
 """
-_MODULE_COLUMNS = ("name", "type", "parameters", "output")
+_MODULE_COLUMNS = ("name", "type", "parameters", "output", "details")
 _TENSOR_COLUMNS = {"parameters": ("name", "shape", "values", "dtype"),
                    "buffers": ("name", "shape", "values", "dtype", "saved")}
-_WORDS = ("name", "type", "shape", "dtype", "saved", "output")
+_WORDS = ("name", "type", "shape", "dtype", "saved", "output", "details")
 _ROOT = "(the network)"
 _WILDCARDS = "*?["
 
@@ -151,7 +151,8 @@ def _module_listing(named: list[tuple[str, nn.Module]], what: str) -> _Listing:
 
     def text(shown: Sequence[_Row]) -> str:
         cells = [(row.data["name"] or _ROOT, row.data["type"], _thousands(row.data["parameters"]),
-                  str(row.thing.out_shape) if isinstance(row.thing, Layer) else "") for row in shown]
+                  str(row.thing.out_shape) if isinstance(row.thing, Layer) else "",
+                  row.data["details"]) for row in shown]
         return _table(_MODULE_COLUMNS, cells, _counts(_module_totals(shown), _module_totals(rows), what, "parameters"))
     return _Listing(rows, _module_totals, text)
 
@@ -161,6 +162,7 @@ def _module_data(name: str, module: nn.Module) -> dict[str, Any]:
                             "parameters": sum(parameter.numel() for parameter in module.parameters())}
     if isinstance(module, Layer):
         data["output"] = list(module.out_shape.batched(1)[1:])
+    data["details"] = module.extra_repr()
     return data
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from darknet_builder.activations import make_activation
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
+from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -23,6 +24,7 @@ class _Product(Layer):
 
     def __init__(self, in_shape: Shape, out_shape: Shape, *, activation: str = "linear") -> None:
         super().__init__(in_shape, out_shape)
+        self.activation_name = activation
         self.activation = make_activation(activation)
 
     def forward(self, weights: Tensor, x: Tensor) -> Tensor:
@@ -32,6 +34,12 @@ class _Product(Layer):
     def summary_cells(self) -> tuple[str, str]:
         """The index of what is weighed."""
         return "", str(self.sources[1])
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        source = self.sources[-1] if self.sources else None
+        activation = unless(self.activation_name, "linear")
+        return format_options({"from": source, "activation": activation})
 
 
 @register("scale_channels", dialects=("alexeyab",))
@@ -54,6 +62,7 @@ class ScaleChannels(_Product):
         if in_shape != expected:
             raise ShapeError(f"needs weights of {expected} for {out_shape}, the layer before gives {in_shape}")
         super().__init__(in_shape, out_shape, activation=activation)
+        self.scale_wh = scale_wh
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> ScaleChannels:
@@ -70,6 +79,10 @@ class ScaleChannels(_Product):
             # No copy; but said aloud, because OpenCV 5.0 multiplies one channel by many wrongly.
             weights = weights.expand(-1, x.shape[1], -1, -1)
         return super().forward(weights, x)
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options({"scale_wh": self.scale_wh}, after=super().extra_repr())
 
 
 @register("sam", dialects=("alexeyab",))
@@ -120,8 +133,20 @@ class Implicit(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, filters, atoms, 1), the same for every image."""
+        # (atoms, filters) -> (1, filters, atoms, 1): the same memory, not a transpose.
         return self.weight.view(1, *self.out_shape.batched(1)[1:]).expand(x.shape[0], -1, -1, -1)
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
         """The constant (parser.c:2250)."""
         return [("weight", self.weight)]
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "filters": self.out_shape.channels,
+                "atoms": unless(self.out_shape.height, 1),
+                "mean": unless(self.mean, 0.0),
+                "std": unless(self.std, 0.2),
+            }
+        )

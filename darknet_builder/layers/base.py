@@ -1,44 +1,58 @@
-"""What every layer is: the contract, the registry, and the graph that a layer is built into.
+"""The contract of a layer, and the graph that a layer is built into.
 
-Adding a section type means one file in this folder. It says everything that Darknet knows of the section:
-``from_block`` reads the options, ``__init__`` checks and sizes, ``forward`` computes, ``weight_layout`` names the
-floats of the ``.weights`` file, ``flops`` counts, and class attributes answer what the rest of the package asks. No
-other module names a section.
+Adding a section type means one file in this folder. It says everything that Darknet knows about the
+section: ``from_block`` reads the options, ``__init__`` checks and sizes, ``forward`` computes,
+``weight_layout`` names the floats of the ``.weights`` file, ``flops`` counts, ``extra_repr`` shows
+the options to a person, and class attributes answer what the rest of the package asks. No module
+outside this folder names a section. Such a file imports everything from here: the registry and the weights header have modules of their own, and are handed on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from darknet_builder.activations import make_activation
 from darknet_builder.boxes import Candidates, Likely
 from darknet_builder.dialects import DIALECTS, Dialect
-from darknet_builder.errors import InputError, did_you_mean
-from darknet_builder.parser import NET_SECTIONS, Block
+from darknet_builder.errors import InputError
+from darknet_builder.layers.registry import find_layer_class, register, registered_sections
+from darknet_builder.layers.representation import format_options, unless
+from darknet_builder.layers.weight_layout import (
+    NORM_KINDS,
+    WeightLayout,
+    WeightsHeader,
+    tensor_kind,
+)
+from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 from darknet_builder.trees import Tree
 
+__all__ = [
+    "NETWORK_INPUT",
+    "NORM_KINDS",
+    "AugmentOptions",
+    "CommonOptions",
+    "Graph",
+    "Head",
+    "Layer",
+    "WeightLayout",
+    "WeightsHeader",
+    "find_layer_class",
+    "format_options",
+    "read_activation",
+    "register",
+    "registered_sections",
+    "tensor_kind",
+    "unless",
+]
+
 NETWORK_INPUT = -1
 """The source index that means the network's own input."""
-
-
-@dataclass(frozen=True)
-class WeightsHeader:
-    """The first 16 or 20 bytes of a ``.weights`` file (parser.c:2254)."""
-
-    major: int = 0
-    minor: int = 2
-    revision: int = 5
-    seen: int = 0
-
-    @property
-    def transposed(self) -> bool:
-        """Whether connected weights are stored inputs x outputs (parser.c:2274)."""
-        return self.major > 1000 or self.minor > 1000
 
 
 @dataclass(frozen=True)
@@ -83,25 +97,6 @@ class AugmentOptions:
     def from_block(cls, block: Block) -> AugmentOptions:
         """Read them from any head."""
         return cls(block.get_float("jitter", .2), block.get_float("resize", 1.0), block.get_float("random", 0.0))
-
-
-WeightLayout = list[tuple[str, Tensor]]
-"""Names and tensors in the file's order. A name ends in the tensor's kind: see ``tensor_kind``."""
-NORM_KINDS = ("scale", "mean", "var")
-"""The kinds that belong to a batch norm, but for its bias."""
-
-
-def tensor_kind(name: str) -> str:
-    """The kind of a stored tensor: ``weight``, ``bias`` or one of ``NORM_KINDS``.
-
-    Args:
-        name: as in a ``WeightLayout``. Layers made of layers put the name of the part in front.
-
-    Example:
-        >>> tensor_kind("input.mean")
-        'mean'
-    """
-    return name.rpartition(".")[2]
 
 
 class Layer(nn.Module):
@@ -183,6 +178,14 @@ class Layer(nn.Module):
         """How many floats this layer has in a ``.weights`` file."""
         return sum(tensor.numel() for _, tensor in self.weight_layout(WeightsHeader()))
 
+    def extra_repr(self) -> str:
+        """The options to show in ``print(network)`` and ``dump``, such as ``size=2, stride=2``.
+
+        Darknet's names and the section's values (see ``format_options``), without defaults that say
+        nothing. Indices of layers are absolute.
+        """
+        return ""
+
 
 class Head(Layer):
     """A layer at which detections are read.
@@ -199,8 +202,11 @@ class Head(Layer):
     takes_raw: bool = True
     """Whether it takes unbounded numbers: those of a convolution without norm and activation."""
     classes: int
+    """C, the number of classes that the head is trained on (``classes=``)."""
     nms_kind: str = "default"
+    """The suppression for its boxes, one of ``boxes.NMS_KINDS`` (``nms_kind=``)."""
     beta_nms: float = 0.6
+    """The exponent of the distance between two boxes; only ``diounms`` reads it (``beta_nms=``)."""
     anchors: Sequence[tuple[float, float]] = ()
     """(width, height) of all anchors of its section, in ``anchor_unit``."""
     mask: Sequence[int] | None = None
@@ -242,9 +248,19 @@ class Head(Layer):
         """How many classes ``decode`` gives scores for."""
         return self.classes
 
-    def facts(self) -> dict[str, object]:
-        """What a program must know to decode the raw map by itself, as JSON can hold it."""
+    def metadata(self) -> dict[str, object]:
+        """Describe the raw map for a program that decodes it by itself, as JSON can hold it.
+
+        ``export`` writes it into every file, one entry a head. All heads have ``type`` (the
+        section's name) and ``classes``; each adds what its ``decode`` reads, such as ``anchors``
+        and ``layout``.
+        """
         return {"type": self.section, "classes": self.classes}
+
+    def facts(self) -> dict[str, object]:
+        """Return ``metadata()``; the old name."""
+        warnings.warn("Head.facts is now Head.metadata", DeprecationWarning, stacklevel=2)
+        return self.metadata()
 
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
         """Raw map (B, C, H, W) or (B, N) -> what it says of every place.
@@ -278,6 +294,18 @@ class Graph:
     folder: str = ""
     layers: list[Layer] = field(default_factory=list)
     _owners: dict[int, int] = field(default_factory=dict)
+    """Index of a layer whose output was overwritten -> index of the last layer that did so.
+
+    Darknet's dropout works in the memory of the layer before it, so whoever reads that layer reads
+    dropped values:
+
+    .. code-block:: text
+
+        0 convolutional
+        1 dropout          overwrites the output of 0     _owners = {0: 1}
+        2 dropout          overwrites it once more        _owners = {0: 2, 1: 2}
+        3 route layers=0   reads the memory of layer 0: sources = (2,)
+    """
 
     @property
     def index(self) -> int:
@@ -324,51 +352,6 @@ class Graph:
             for index in [source, *(old for old, owner in self._owners.items() if owner == source)]:
                 self._owners[index] = self.index
         self.layers.append(layer)
-
-
-_REGISTRY: dict[str, type[Layer]] = {}
-_LayerType = TypeVar("_LayerType", bound=type[Layer])
-
-
-def register(*spellings: str, dialects: tuple[str, ...] = tuple(DIALECTS)) -> Callable[[_LayerType], _LayerType]:
-    """Class decorator: the section names that build this layer, Darknet's main one first, and who knows them.
-
-    Raises:
-        ValueError: when a name is taken already.
-    """
-    def decorate(layer_class: _LayerType) -> _LayerType:
-        for spelling in spellings:
-            if spelling in _REGISTRY:
-                other = _REGISTRY[spelling].__name__
-                raise ValueError(f"[{spelling}] is registered twice: {other}, {layer_class.__name__}")
-            _REGISTRY[spelling] = layer_class
-        layer_class.section = spellings[0]
-        layer_class.spellings = spellings
-        layer_class.dialects = dialects
-        return layer_class
-    return decorate
-
-
-def registered_sections() -> dict[str, type[Layer]]:
-    """Every section name, aliases included, and its class."""
-    return dict(_REGISTRY)
-
-
-def find_layer_class(block: Block, dialect: Dialect) -> type[Layer]:
-    """The class for a section.
-
-    Raises:
-        CfgError: located, with the nearest known name, or the dialect that knows it.
-    """
-    if block.name not in _REGISTRY:
-        hint = "; it stands once, at the beginning" if block.name in NET_SECTIONS else (
-            did_you_mean(block.name, _REGISTRY))
-        raise block.error(f"unknown section{hint}")
-    layer_class = _REGISTRY[block.name]
-    if dialect.name not in layer_class.dialects:
-        raise block.error(f"the dialect {dialect.name} does not know this section; "
-                          f"build with dialect={layer_class.dialects[0]!r}")
-    return layer_class
 
 
 def read_activation(block: Block, default: str, key: str = "activation") -> str:

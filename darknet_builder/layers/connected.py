@@ -7,6 +7,7 @@ from torch import Tensor
 from darknet_builder.activations import make_activation
 from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
 from darknet_builder.layers.parts import Linear, batch_norm_1d, norm_layout
+from darknet_builder.layers.representation import format_options
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape, flat
 
@@ -27,6 +28,7 @@ class Connected(Layer):
         super().__init__(in_shape, flat(output))
         self.linear = Linear(in_shape.size, output, bias=not batch_normalize)
         self.norm = batch_norm_1d(output) if batch_normalize else None
+        self.activation_name = activation
         self.activation = make_activation(activation)
 
     @classmethod
@@ -52,3 +54,7 @@ class Connected(Layer):
     def summary_cells(self) -> tuple[str, str]:
         """The outputs."""
         return f"{self.out_shape.size}", ""
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options({"output": self.out_shape.size, "activation": self.activation_name})

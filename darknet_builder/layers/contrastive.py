@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from darknet_builder.layers.base import Graph, Layer, register
+from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape, flat
 
@@ -40,3 +41,13 @@ class Contrastive(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, N) of zeros."""
         return torch.zeros_like(x).flatten(1)
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "classes": self.classes,
+                "temperature": unless(self.temperature, 1.0),
+                "yolo_layer": self.yolo_layer,
+            }
+        )

@@ -13,6 +13,7 @@ from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
 from darknet_builder.layers.convolutional import Convolutional
 from darknet_builder.layers.memory import Recurrent, ThreePart, concatenate
+from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -118,6 +119,7 @@ class ConvLstm(Recurrent):
         self.w = nn.ModuleDict({gate: kernel.make(joined if bottleneck else state, output)
                                 for gate in ("f" if bottleneck else "figo")})
         self.v = nn.ModuleDict({gate: kernel.make(state, output) for gate in ("fio" if peephole else "")})
+        self.activation_name = activation
         self.activation = make_activation(activation)
         self.bottleneck, self.shortcut = bottleneck, shortcut
         self.state_constrain = state_constrain
@@ -168,6 +170,19 @@ class ConvLstm(Recurrent):
         own = (12 if len(self.v) else 9) * self.out_shape.size
         return own + sum(part.flops() for part in parts if isinstance(part, Layer))
 
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "output": self.out_shape.channels,
+                "peephole": len(self.v) > 0,
+                "bottleneck": self.bottleneck,
+                "shortcut": self.shortcut,
+                "lstm_activation": unless(self.activation_name, "tanh"),
+                "state_constrain": unless(self.state_constrain, 32 * self.time_steps),
+            }
+        )
+
 
 @register("history", dialects=("alexeyab",))
 class History(Layer):
@@ -200,3 +215,7 @@ class History(Layer):
             past = torch.cat((frame, past[:, :-frame.shape[1]]), 1) if self.size > 1 else frame
             answers.append(past)
         return torch.cat(answers)
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options({"history_size": self.size})

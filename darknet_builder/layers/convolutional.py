@@ -10,6 +10,7 @@ from darknet_builder.activations import make_activation
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
 from darknet_builder.layers.parts import Blur, Convolution, batch_norm_2d, convolved, norm_layout
+from darknet_builder.layers.representation import format_options, stride_options
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -60,8 +61,10 @@ class Convolutional(Layer):
             in_shape.channels, filters, size, conv_stride, padding * dilation, dilation, groups,
             bias=not batch_normalize)
         self.norm = share.norm if share else batch_norm_2d(filters) if batch_normalize else None
+        self.activation_name = activation
         self.activation = make_activation(activation)
         self.blur = blur
+        self.share_index: int | None = None
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Convolutional:
@@ -72,7 +75,7 @@ class Convolutional(Layer):
         xnor = block.get_flag("xnor")
         groups = block.get_int("groups", 1, minimum=1)
         _mind_rare_options(block)
-        return cls(
+        layer = cls(
             graph.image_shape(block),
             filters=block.get_int("filters", 1, minimum=1),
             size=size,
@@ -88,6 +91,8 @@ class Convolutional(Layer):
             binary=block.get_flag("binary"),
             share=_shared_layer(block, graph),
         )
+        layer.share_index = graph.reference(block, "share_index") if layer.shared else None
+        return layer
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, filters, H', W')."""
@@ -123,6 +128,7 @@ class Convolutional(Layer):
         if self.shared:
             return []
         weight = self.conv.weight
+        # Flipped, the file has (C / groups * k * k, filters): a view, so that loading writes to it.
         stored = weight.view(weight.shape[0], -1).t() if self.flipped else weight
         if self.norm is None:
             assert self.conv.bias is not None
@@ -151,6 +157,22 @@ class Convolutional(Layer):
         stride = f"{horizontal}" if vertical == horizontal else f"{horizontal}x{vertical}"
         dilation = f" ({self.dilation})" if self.dilation > 1 else ""
         return filters, f"{self.size} x {self.size} / {stride}{dilation}"
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "filters": self.filters,
+                "size": self.size,
+                **stride_options(self.stride),
+                "activation": self.activation_name,
+                "antialiasing": self.blur and self.blur.kind,
+                "flipped": self.flipped,
+                "xnor": self.xnor,
+                "binary": self.binary,
+                "share_index": self.share_index,
+            }
+        )
 
 
 def _check(in_shape: Shape, filters: int, size: int, padding: int, dilation: int, groups: int) -> None:

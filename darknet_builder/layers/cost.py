@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from darknet_builder.layers.base import Graph, Layer, register
+from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape, flat
 
@@ -35,3 +36,7 @@ class Cost(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, N) of zeros."""
         return torch.zeros_like(x).flatten(1)
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options({"type": self.kind, "scale": unless(self.scale, 1.0)})

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, register
+from darknet_builder.layers.representation import format_options
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -52,3 +53,14 @@ class Crop(Layer):
         x = x[:, :, top:top + height, left:left + width]
         x = x.flip(3) if mirrored else x
         return x * 2 - 1 if self.adjust else x
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "crop_width": self.out_shape.width,
+                "crop_height": self.out_shape.height,
+                "flip": self.flip,
+                "noadjust": not self.adjust,
+            }
+        )

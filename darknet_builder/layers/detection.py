@@ -11,6 +11,7 @@ from darknet_builder.boxes import Candidates
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import AugmentOptions, Graph, Head, register
 from darknet_builder.layers.heads import BOX_VALUES
+from darknet_builder.layers.representation import format_options
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape, flat
 
@@ -91,11 +92,11 @@ class Detection(Head):
             augment=AugmentOptions.from_block(block),
         )
 
-    def facts(self) -> dict[str, object]:
+    def metadata(self) -> dict[str, object]:
         """With the order of the vector, and whether sizes are roots."""
-        return super().facts() | {"side": self.side, "boxes_a_cell": self.num, "softmax": self.softmax,
-                                  "sqrt": self.square_root,
-                                  "layout": "classes of all cells, objectness of all boxes, x, y, w, h of all boxes"}
+        return super().metadata() | {"side": self.side, "boxes_a_cell": self.num, "softmax": self.softmax,
+                                     "sqrt": self.square_root,
+                                     "layout": "classes of all cells, objectness of all boxes, x, y, w, h of all boxes"}
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, side^2 * (classes + num * 5)), the class scores after softmax where it is asked for."""
@@ -103,6 +104,7 @@ class Detection(Head):
         if not self.softmax:
             return x
         cells = self.side * self.side
+        # (B, cells, C)
         scores = x[:, :cells * self.classes].reshape(-1, cells, self.classes).softmax(2)
         return torch.cat((scores.flatten(1), x[:, cells * self.classes:]), 1)
 
@@ -111,15 +113,31 @@ class Detection(Head):
         values = self(raw)
         cells = self.side * self.side
         batch = values.shape[0]
+        # One image's vector, for C classes and n boxes a cell:
+        #   | C of cell 0 | C of cell 1 | ... | n of cell 0 | ... | n * (x, y, w, h) of cell 0 | ...
         classes, confidences, coords = values.split(
             [cells * self.classes, cells * self.num, cells * self.num * _COORDS], 1)
         objectness = confidences.reshape(batch, -1)  # (B, cells * num)
-        boxes = coords.reshape(batch, cells, self.num, _COORDS)
-        place = torch.arange(cells, device=raw.device)
+        boxes = coords.reshape(batch, cells, self.num, _COORDS)  # (B, cells, num, 4)
+        place = torch.arange(cells, device=raw.device)  # row by row: place = row * side + column
+        # (cells, 1, 2): column and row, the same for all boxes of a cell
         corner = torch.stack((place % self.side, place // self.side), -1).to(raw.dtype)[:, None]
         size = boxes[..., 2:].square() if self.square_root else boxes[..., 2:]
         boxes = torch.cat(((boxes[..., :2] + corner) / self.side, size), -1).flatten(1, 2)
+        # All boxes of a cell share its classes: (B, cells, 1, C) -> (B, cells * num, C)
         scores = classes.reshape(batch, cells, 1, self.classes).expand(-1, -1, self.num, -1).flatten(1, 2)
         # Only the products meet the threshold (get_detection_detections): class scores here may be above 1.
         reported = (objectness != 0).to(objectness)
         return Candidates(boxes, reported, objectness.unsqueeze(-1) * scores)
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "side": self.side,
+                "num": self.num,
+                "classes": self.classes,
+                "softmax": self.softmax,
+                "sqrt": self.square_root,
+            }
+        )

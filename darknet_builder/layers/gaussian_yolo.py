@@ -8,6 +8,7 @@ from torch import Tensor
 from darknet_builder.boxes import Candidates
 from darknet_builder.layers.base import Graph, register
 from darknet_builder.layers.heads import AnchorHead, AnchorOptions, anchor_boxes
+from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -37,14 +38,16 @@ class GaussianYolo(AnchorHead):
         return cls(graph.image_shape(block), AnchorOptions.from_block(block),
                    yolo_point=block.get_choice("yolo_point", "center", tuple(YOLO_POINTS)))
 
-    def facts(self) -> dict[str, object]:
+    def metadata(self) -> dict[str, object]:
         """With what x and y mean."""
         values = "x, x uncertainty, y, y uncertainty, w, w uncertainty, h, h uncertainty, objectness"
-        return super().facts() | {"values": values, "yolo_point": self.yolo_point}
+        return super().metadata() | {"values": values, "yolo_point": self.yolo_point}
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw map (B, A * (9 + C), H, W) -> as Darknet holds it: only w and h stay raw (gaussian_yolo_layer.c:411)."""
-        maps = self.split(x)
+        # Channels of an anchor: x, its uncertainty, y, its, w, its, h, its, objectness, classes
+        #                        0        1          2   3   4   5   6   7       8       9 ...
+        maps = self.split(x)  # (B, A, 9 + C, H, W)
         stretched = maps[:, :, 0:3:2].sigmoid() * self.scale_x_y - (self.scale_x_y - 1) / 2
         return torch.cat((
             stretched[:, :, :1], maps[:, :, 1:2].sigmoid(), stretched[:, :, 1:], maps[:, :, 3:4].sigmoid(),
@@ -62,3 +65,8 @@ class GaussianYolo(AnchorHead):
         objectness = maps[..., 8]
         certainty = 1 - maps[..., 1:8:2].mean(-1)
         return Candidates(boxes, objectness, (objectness * certainty).unsqueeze(-1) * maps[..., self.box_values:])
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        yolo_point = unless(self.yolo_point, "center")
+        return format_options({"yolo_point": yolo_point}, after=super().extra_repr())

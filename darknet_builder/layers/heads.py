@@ -10,6 +10,7 @@ from torch import Tensor
 from darknet_builder.boxes import GREEDY_BETA, NMS_KINDS, Array, join, library_of
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import AugmentOptions, Head
+from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -143,15 +144,27 @@ class AnchorHead(Head):
         """(B, A * V, H, W) -> (B, A, V, H, W)."""
         return x.unflatten(1, (len(self.mask), -1))
 
-    def facts(self) -> dict[str, object]:
+    def metadata(self) -> dict[str, object]:
         """With its anchors."""
-        return super().facts() | {"anchors": self.masked_anchors, "anchor_unit": self.anchor_unit,
-                                  "values_a_box": self.box_values, "scale_x_y": self.scale_x_y,
-                                  "layout": "anchors, values and classes, rows, columns"}
+        return super().metadata() | {"anchors": self.masked_anchors, "anchor_unit": self.anchor_unit,
+                                     "values_a_box": self.box_values, "scale_x_y": self.scale_x_y,
+                                     "layout": "anchors, values and classes, rows, columns"}
 
     def summary_cells(self) -> tuple[str, str]:
         """Classes and mask."""
         return "", "mask " + ",".join(map(str, self.mask))
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "mask": self.mask,
+                "classes": self.classes,
+                "scale_x_y": unless(self.scale_x_y, 1.0),
+                "nms_kind": unless(self.nms_kind, "default"),
+                "beta_nms": unless(self.beta_nms, GREEDY_BETA),
+            }
+        )
 
 
 def _read_anchors(block: Block) -> tuple[list[tuple[float, float]], list[int]]:
@@ -188,10 +201,15 @@ def anchor_boxes(values: Tensor, anchors: list[tuple[float, float]], unit: tuple
         unit: (width, height) of the whole image in the anchors' unit.
         squared: sizes are (2 v)^2 of the anchor instead of e^v (yolo_layer.c:131).
     """
+    # Aligned at the right, so that each broadcasts over the axes that it does not have:
+    #   values   (B, A, H, W, 4)
+    #   columns           (W, 1)
+    #   rows           (H, 1, 1)
+    #   sizes       (A, 1, 1, 2)
     height, width = values.shape[2:4]
     columns = torch.arange(width, device=values.device).view(-1, 1)
     rows = torch.arange(height, device=values.device).view(-1, 1, 1)
-    sizes = values.new_tensor(anchors)[:, None, None]  # (A, 1, 1, 2)
+    sizes = values.new_tensor(anchors)[:, None, None]
     return boxes_at(values, columns, rows, sizes, (width, height), unit, squared=squared).flatten(1, 3)
 
 
@@ -206,6 +224,11 @@ def boxes_at(values: Array, columns: Array, rows: Array, anchors: Array, grid: t
         grid: (width, height) in cells.
         unit, squared: see ``anchor_boxes``.
     """
+    # Along x, in a row of 5 cells: column 2 and x = .7 give (2 + .7) / 5 = .54 of the image.
+    #   |---|---|--*|---|---|
+    #     0   1   2   3   4
+    # The width is e^w of the anchor's, or (2 w)^2 of it where ``squared``, in the anchors' unit:
+    # pixels of [yolo], cells of [region]. ``unit`` makes it a share of the image.
     library = library_of(values)
     factor = library.square(values[..., 2:4]) * 4 if squared else library.exp(values[..., 2:4])
     sizes = factor * anchors

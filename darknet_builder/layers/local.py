@@ -12,6 +12,7 @@ from darknet_builder.activations import make_activation
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
 from darknet_builder.layers.parts import check_positive
+from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape, convolution_output
 
@@ -43,6 +44,7 @@ class Local(Layer):
         self.size, self.stride, self.padding = size, stride, padding
         self.weight = nn.Parameter(torch.empty(height * width, filters, in_shape.channels * size * size))
         self.bias = nn.Parameter(torch.empty(filters, height, width))
+        self.activation_name = activation
         self.activation = make_activation(activation)
         self.reset_parameters()
 
@@ -62,7 +64,7 @@ class Local(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, filters, H', W')."""
         patches = F.unfold(x, self.size, padding=self.padding, stride=self.stride)  # (B, C * k * k, places)
-        values = torch.einsum("bkp,pnk->bnp", patches, self.weight)
+        values = torch.einsum("bkp,pnk->bnp", patches, self.weight)  # (B, filters, places)
         return self.activation(values.unflatten(2, self.bias.shape[1:]) + self.bias)
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
@@ -72,3 +74,15 @@ class Local(Layer):
     def summary_cells(self) -> tuple[str, str]:
         """Filters and ``3 x 3 / 1``."""
         return f"{self.out_shape.channels}", f"{self.size} x {self.size} / {self.stride}"
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "filters": self.out_shape.channels,
+                "size": self.size,
+                "stride": self.stride,
+                "pad": unless(self.padding, 0),
+                "activation": self.activation_name,
+            }
+        )

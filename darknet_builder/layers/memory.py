@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from darknet_builder.errors import InputError
 from darknet_builder.layers.base import Layer, WeightLayout, WeightsHeader
+from darknet_builder.layers.representation import format_options
 from darknet_builder.shapes import Shape
 
 
@@ -101,6 +102,16 @@ class ThreePart(Recurrent):
     def flops(self) -> int:
         """Those of the three parts (crnn_layer.c:110)."""
         return self.input_layer.flops() + self.self_layer.flops() + self.output_layer.flops()
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "output": self.out_shape.channels,
+                "hidden": self.state_shapes["state"].channels,
+                "shortcut": self.shortcut,
+            }
+        )
 
 
 def concatenate(parts: Mapping[str, nn.Module], header: WeightsHeader) -> WeightLayout:

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, register
+from darknet_builder.layers.representation import format_options
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -46,8 +47,14 @@ class Normalization(Layer):
         squares = x.square()
         after = self.size // 2
         padded = F.pad(squares, (0, 0, 0, 0, self.size - 1 - after, after))
-        window = padded.unfold(1, self.size, 1).sum(-1)
+        window = padded.unfold(1, self.size, 1).sum(-1)  # (B, C, H, W, size) -> (B, C, H, W)
         return x * (self.kappa + self.alpha * (window - squares[:, after:after + 1])).pow(-self.beta)
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {"size": self.size, "alpha": self.alpha, "beta": self.beta, "kappa": self.kappa}
+        )
 
 
 @register("l2norm", dialects=("pjreddie",))

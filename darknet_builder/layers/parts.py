@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import WeightLayout
+from darknet_builder.layers.representation import format_options, stride_options, unless
 from darknet_builder.shapes import Shape, convolution_output
 
 BATCH_NORM_EPSILON = 1e-5
@@ -100,6 +101,7 @@ class Blur(nn.Module):
         row = torch.tensor([1., 1.] if kind == 2 else [1., 2., 1.], device="cpu")
         square = torch.outer(row, row) / row.sum() ** 2
         self.register_buffer("kernel", square.expand(channels, 1, *square.shape).clone(), persistent=False)
+        self.kind = kind
         self.stride = stride
         self.size = len(row)
         self.padding = 0 if kind == 2 else 1
@@ -111,3 +113,9 @@ class Blur(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H', W')."""
         return F.conv2d(x, self.kernel, stride=self.stride, padding=self.padding, groups=x.shape[1])
+
+    def extra_repr(self) -> str:
+        """Its kernel's side, stride and padding, for ``print(network)``."""
+        padding = unless(self.padding, 0)
+        stride = stride_options(self.stride)
+        return format_options({"size": self.size, **stride, "padding": padding})

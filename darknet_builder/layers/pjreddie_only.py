@@ -9,6 +9,7 @@ from darknet_builder.activations import make_activation
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
 from darknet_builder.layers.parts import batch_norm_2d, check_positive, norm_layout
+from darknet_builder.layers.representation import format_options
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape, flat
 
@@ -44,6 +45,7 @@ class Deconvolutional(Layer):
         super().__init__(in_shape, shape)
         self.conv = TransposedConvolution(in_shape.channels, filters, size, stride, padding, bias=not batch_normalize)
         self.norm = batch_norm_2d(filters) if batch_normalize else None
+        self.activation_name = activation
         self.activation = make_activation(activation)
         self.size, self.stride = size, stride
 
@@ -72,6 +74,17 @@ class Deconvolutional(Layer):
     def summary_cells(self) -> tuple[str, str]:
         """Filters and ``3 x 3 / 2``."""
         return f"{self.out_shape.channels}", f"{self.size} x {self.size} / {self.stride}"
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "filters": self.out_shape.channels,
+                "size": self.size,
+                "stride": self.stride,
+                "activation": self.activation_name,
+            }
+        )
 
 
 @register("logistic", "logxent", dialects=("pjreddie",))
@@ -120,3 +133,8 @@ class Iseg(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """(B, classes + ids, H, W) -> the same shape."""
         return torch.cat((x[:, :self.classes].sigmoid(), x[:, self.classes:]), 1)
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        ids = self.out_shape.channels - self.classes
+        return format_options({"classes": self.classes, "ids": ids})

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, register
 from darknet_builder.layers.parts import Blur, check_positive, pad_for_pooling
+from darknet_builder.layers.representation import format_options, stride_options, unless
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape, pooling_output
 
@@ -40,6 +41,16 @@ class _Pool(Layer):
         vertical, horizontal = self.stride
         stride = f"{horizontal}" if vertical == horizontal else f"{horizontal}x{vertical}"
         return "", f"{self.size} x {self.size} / {stride}"
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "size": self.size,
+                **stride_options(self.stride),
+                "padding": unless(self.padding, self.size - 1),
+            }
+        )
 
 
 @register("maxpool", "max")
@@ -87,6 +98,20 @@ class Maxpool(_Pool):
         shape = self.pool_shape
         return self.size * self.size * shape.channels * shape.height * shape.width
 
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        if self.blur is None:
+            return super().extra_repr()
+        # With antialiasing the window moves by 1, and the stride of the section is the blur's.
+        return format_options(
+            {
+                "size": self.size,
+                **stride_options(self.blur.stride),
+                "padding": unless(self.padding, self.size - 1),
+                "antialiasing": self.blur.kind,
+            }
+        )
+
 
 class DepthMaxpool(Layer):
     """``maxpool_depth=1``: channel k is the largest of the channels j with j = k modulo ``out_channels``."""
@@ -98,11 +123,17 @@ class DepthMaxpool(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H, W)."""
-        return x.unflatten(1, (-1, self.out_shape.channels)).amax(1)
+        # out_channels=2 of 6: (0 1 | 2 3 | 4 5) -> max(0, 2, 4), max(1, 3, 5)
+        groups = x.unflatten(1, (-1, self.out_shape.channels))  # (B, C / out, out, H, W)
+        return groups.amax(1)
 
     def flops(self) -> int:
         """One comparison a value (maxpool_layer.c:150 with size 1)."""
         return self.in_shape.size
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options({"maxpool_depth": True, "out_channels": self.out_shape.channels})
 
 
 @register("local_avgpool", "local_avg", dialects=("alexeyab",))

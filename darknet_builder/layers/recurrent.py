@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from darknet_builder.layers.base import Graph, WeightLayout, WeightsHeader, read_activation, register
 from darknet_builder.layers.connected import Connected
 from darknet_builder.layers.memory import Recurrent, ThreePart, concatenate
+from darknet_builder.layers.representation import format_options
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape, flat
 
@@ -83,6 +84,10 @@ class _Gated(Recurrent):
                                        for gate, part in group.items()}
         return concatenate({name: parts[name] for name in self.file_order}, header)
 
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options({"output": self.out_shape.channels})
+
 
 @register("gru")
 class Gru(_Gated):
@@ -121,6 +126,10 @@ class Gru(_Gated):
         candidate = torch.tanh(candidate) if self.tanh else torch.sigmoid(candidate)
         state["state"] = update * old + (1 - update) * candidate
         return state["state"]
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options({"tanh": self.tanh}, after=super().extra_repr())
 
 
 @register("lstm")

@@ -12,6 +12,7 @@ from darknet_builder.dialects import Dialect, get_dialect
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import AugmentOptions, Graph, Head, register
 from darknet_builder.layers.heads import BOX_VALUES, anchor_boxes
+from darknet_builder.layers.representation import format_options
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 from darknet_builder.trees import Tree, read_map, read_tree
@@ -116,13 +117,12 @@ class Region(Head):
             loss=RegionLossOptions.from_block(block), augment=AugmentOptions.from_block(block),
         )
 
-    def facts(self) -> dict[str, object]:
+    def metadata(self) -> dict[str, object]:
         """With its anchors, the activation of its classes, and their hierarchy."""
         activation = "softmax" if self.softmax or self.tree is not None else (
             "logistic" if self.dialect.region_logistic_classes else "linear")
-        return super().facts() | {
-            "anchors": self.anchors, "anchor_unit": self.anchor_unit, "values_a_box": self.box_values,
-            "softmax": self.softmax,
+        return super().metadata() | {
+            "anchors": self.anchors, "anchor_unit": self.anchor_unit, "values_a_box": self.box_values, "softmax": self.softmax,
             "values": "x, y, w, h, objectness", "layout": "anchors, values and classes, rows, columns",
             "class_activation": activation, "parents": None if self.tree is None else self.tree.parents}
 
@@ -136,10 +136,12 @@ class Region(Head):
         if self.dialect.region_by_cell:
             return values.flatten(1)
         values = torch.cat((values[..., :2].sigmoid(), values[..., 2:]), -1)
+        # (B, H, W, A, 5 + C) -> (B, A, 5 + C, H, W) -> (B, A * (5 + C), H, W)
         return values.permute(0, 3, 4, 1, 2).flatten(1, 2)
 
     def activate(self, raw: Tensor) -> Tensor:
         """Raw map -> (B, H, W, A, 5 + C) with objectness and classes activated, x, y, w, h raw (region_layer.c:160)."""
+        # (B, A, 5 + C, H, W) -> (B, H, W, A, 5 + C)
         values = raw.unflatten(1, (len(self.anchors), -1)).permute(0, 3, 4, 1, 2)
         scores = values[..., BOX_VALUES:]
         if self.tree is not None:
@@ -185,3 +187,14 @@ class Region(Head):
             top = self.tree.top_class(absolute, self.hierarchy_threshold)
             return torch.zeros_like(absolute).scatter(-1, top.unsqueeze(-1), objectness)
         return self.tree.last_likely(absolute)
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "num": len(self.anchors),
+                "classes": self.classes,
+                "softmax": self.softmax,
+                "tree": self.tree and f"{self.tree.size} classes",
+            }
+        )

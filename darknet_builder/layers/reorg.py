@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, register
+from darknet_builder.layers.representation import format_options
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape, flat
 
@@ -44,6 +45,10 @@ class _Reorg(Layer):
         """``/ 2``."""
         return "", f"/ {self.stride}"
 
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options({"stride": self.stride, "reverse": self.reverse})
+
 
 @register("reorg")
 class Reorg(_Reorg):
@@ -69,12 +74,24 @@ class Reorg(_Reorg):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C * s^2, H / s, W / s), or back."""
+        # Stride 2, four channels of 2 x 2. Their memory is read as if it were one channel of 4 x 4;
+        # each corner (dy, dx) of its squares becomes a group of the output's channels:
+        #
+        #    0  1   4  5   8  9   12 13      0  1 |  2  3      (0, 0):  0  2  8 10
+        #    2  3   6  7  10 11   14 15  =   4  5 |  6  7  ->  (0, 1):  1  3  9 11
+        #                                   ------+------      (1, 0):  4  6 12 14
+        #                                    8  9 | 10 11      (1, 1):  5  7 13 15
+        #                                   12 13 | 14 15
+        #
+        # A plain space-to-depth would take (0, 0) from each channel instead: 0 4 8 12.
         batch, channels, height, width = x.shape
         s = self.stride
         if self.reverse:
             squares = x.view(batch, s, s, channels // (s * s), height, width)  # (B, dy, dx, C', H, W)
+            # (B, C', H, dy, W, dx): the memory of (B, C', H * s, W * s)
             return squares.permute(0, 3, 4, 1, 5, 2).reshape(batch, *self._out(x))
         squares = x.reshape(batch, channels // (s * s), height, s, width, s)  # (B, C', H, dy, W, dx)
+        # (B, dy, dx, C', H, W): the memory of (B, C * s^2, H / s, W / s)
         return squares.permute(0, 3, 5, 1, 2, 4).reshape(batch, *self._out(x))
 
     def _out(self, x: Tensor) -> tuple[int, int, int]:
@@ -102,12 +119,22 @@ class Reorg3d(_Reorg):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C * s^2, H / s, W / s), or back."""
+        # Stride 2, one channel of 4 x 4; each corner (dy, dx) of the squares becomes a channel:
+        #
+        #    0  1 |  2  3      (0, 0):  0  2    (0, 1):  1  3    (1, 0):  4  6    (1, 1):  5  7
+        #    4  5 |  6  7  ->           8 10             9 11            12 14            13 15
+        #   ------+------
+        #    8  9 | 10 11
+        #   12 13 | 14 15
         batch, channels, height, width = x.shape
         s = self.stride
         if self.reverse:
+            # C' = C / s^4: the memory is read as (C / s^2, H * s, W * s) and spread once more.
             squares = x.reshape(batch, s, s, -1, height * s, width * s)  # (B, dy, dx, C', H * s, W * s)
+            # (B, C', H * s, dy, W * s, dx), read as (B, C' * s^2, H * s, W * s)
             return squares.permute(0, 3, 4, 1, 5, 2).reshape(batch, -1, height * s, width * s)
         squares = x.reshape(batch, channels, height // s, s, width // s, s)  # (B, C, H', dy, W', dx)
+        # (B, dy, dx, C, H', W')
         return squares.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, height // s, width // s)
 
 
@@ -121,3 +148,7 @@ class ReorgExtra(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C * H * W + extra)."""
         return F.pad(x.flatten(1), (0, self.extra))
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options({"extra": self.extra})

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, register
+from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -52,6 +53,7 @@ class Route(Layer):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """(B, C_i, H, W) each -> (B, sum C_i / groups, H, W)."""
+        # groups=4, group_id=2 of 8 channels: 0 1 | 2 3 | 4 5 | 6 7 -> 4 5, a view and no copy.
         slices = [x.chunk(self.groups, 1)[self.group_id] for x in inputs] if self.groups > 1 else list(inputs)
         return slices[0] if len(slices) == 1 else torch.cat(slices, 1)
 
@@ -59,3 +61,14 @@ class Route(Layer):
         """The indices, and the slice."""
         group = f" {self.group_id}/{self.groups}" if self.groups > 1 else ""
         return "", " ".join(str(index) for index in self.sources) + group
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        group_id = self.group_id if self.groups > 1 else None
+        return format_options(
+            {
+                "layers": unless(self.sources, ()),
+                "groups": unless(self.groups, 1),
+                "group_id": group_id,
+            }
+        )

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from darknet_builder.activations import make_activation
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
+from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -46,7 +47,8 @@ class Shortcut(Layer):
                                  " (strided shortcuts need dialect='pjreddie')")
         super().__init__(first, first)
         self.in_shapes = in_shapes
-        self.normalization = normalization
+        self.weights_type, self.normalization = weights_type, normalization
+        self.activation_name = activation
         self.activation = make_activation(activation)
         channels = first.channels if weights_type == "per_channel" else 1
         self.weight = None if weights_type == "none" else nn.Parameter(torch.ones(len(in_shapes), channels))
@@ -106,6 +108,17 @@ class Shortcut(Layer):
         """The indices of what is added."""
         return "", " ".join(str(index) for index in self.sources[1:])
 
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "from": unless(self.sources[1:], ()),
+                "activation": unless(self.activation_name, "linear"),
+                "weights_type": unless(self.weights_type, "none"),
+                "weights_normalization": unless(self.normalization, "none"),
+            }
+        )
+
 
 class StridedShortcut(Layer):
     """pjreddie's sum of two layers whose sizes may differ by a whole factor (P blas.c:68).
@@ -133,6 +146,7 @@ class StridedShortcut(Layer):
         self.other_shape = other_shape
         self.stride, self.sample = max(stride, 1), max(sample, 1)
         self.alpha, self.beta = alpha, beta
+        self.activation_name = activation
         self.activation = make_activation(activation)
 
     @classmethod
@@ -163,6 +177,17 @@ class StridedShortcut(Layer):
     def summary_cells(self) -> tuple[str, str]:
         """The index of what is added."""
         return "", str(self.sources[1])
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "from": unless(self.sources[1:], ()),
+                "alpha": unless(self.alpha, 1.0),
+                "beta": unless(self.beta, 1.0),
+                "activation": unless(self.activation_name, "linear"),
+            }
+        )
 
 
 def _fit_channels(x: Tensor, channels: int) -> Tensor:

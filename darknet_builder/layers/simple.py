@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from darknet_builder.activations import make_activation
 from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
 from darknet_builder.layers.parts import batch_norm_2d, norm_layout
+from darknet_builder.layers.representation import format_options
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -46,6 +47,10 @@ class Dropout(Layer):
         """``p = 0.50``."""
         return "", f"p = {self.probability:.2f}"
 
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options({"probability": self.probability})
+
 
 @register("batchnorm")
 class Batchnorm(Layer):
@@ -77,6 +82,7 @@ class Activation(Layer):
 
     def __init__(self, in_shape: Shape, *, activation: str = "linear") -> None:
         super().__init__(in_shape, in_shape)
+        self.activation_name = activation
         self.activation = make_activation(activation)
 
     @classmethod
@@ -87,6 +93,10 @@ class Activation(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> the same shape."""
         return self.activation(x)
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options({"activation": self.activation_name})
 
 
 @register("empty", "silence", dialects=("alexeyab",))

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, register
+from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape, flat
 from darknet_builder.trees import Tree, read_tree
@@ -52,4 +53,16 @@ class Softmax(Layer):
             return (x / self.temperature).softmax(1).flatten(1)
         if self.tree is not None:
             return self.tree.softmax(x.flatten(1) / self.temperature, 1)
-        return (x.flatten(1).unflatten(1, (self.groups, -1)) / self.temperature).softmax(2).flatten(1)
+        groups = x.flatten(1).unflatten(1, (self.groups, -1))  # (B, groups, N / groups)
+        return (groups / self.temperature).softmax(2).flatten(1)
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options(
+            {
+                "groups": unless(self.groups, 1),
+                "temperature": unless(self.temperature, 1.0),
+                "spatial": self.spatial,
+                "tree": self.tree and f"{self.tree.size} classes",
+            }
+        )

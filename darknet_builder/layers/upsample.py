@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from darknet_builder.layers.base import Graph, Layer, register
 from darknet_builder.layers.parts import check_positive
+from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -39,6 +40,10 @@ class Upsample(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H * stride, W * stride), or divided by it."""
+        # stride=2:  a b      a a b b      stride=-2:  a b
+        #            c d  ->  a a b b                  c d  ->  a + b + c + d
+        #                     c c d d
+        #                     c c d d
         if self.reverse:
             # Not divisor_override=1, which an ONNX file loses; the stride is said because oneDNN Graph asks for it.
             x = F.avg_pool2d(x, self.factor, self.factor) * self.factor ** 2
@@ -49,3 +54,8 @@ class Upsample(Layer):
     def summary_cells(self) -> tuple[str, str]:
         """``2x``, or ``/2`` in reverse."""
         return "", f"/{self.factor}" if self.reverse else f"{self.factor}x"
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        stride = -self.factor if self.reverse else self.factor
+        return format_options({"stride": stride, "scale": unless(self.scale, 1.0)})

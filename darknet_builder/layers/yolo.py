@@ -11,6 +11,7 @@ from torch import Tensor
 from darknet_builder.boxes import Array, Candidates, Likely, on_cpu
 from darknet_builder.layers.base import Graph, register
 from darknet_builder.layers.heads import BOX_VALUES, AnchorHead, AnchorOptions, anchor_boxes, boxes_at
+from darknet_builder.layers.representation import format_options
 from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
@@ -40,12 +41,13 @@ class Yolo(AnchorHead):
                      "track_ciou_norm", "embedding_layer", "beta1")
         return cls(graph.image_shape(block), AnchorOptions.from_block(block), new_coords=block.get_flag("new_coords"))
 
-    def facts(self) -> dict[str, object]:
+    def metadata(self) -> dict[str, object]:
         """With its kind of coordinates."""
-        return super().facts() | {"values": "x, y, w, h, objectness", "new_coords": self.new_coords}
+        return super().metadata() | {"values": "x, y, w, h, objectness", "new_coords": self.new_coords}
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw map (B, A * (5 + C), H, W) -> as Darknet holds it (yolo_layer.c:668)."""
+        # (B, A, 5 + C, H, W), cut into x and y, w and h, objectness and classes
         xy, wh, rest = self.split(x).split([2, 2, BOX_VALUES - 4 + self.classes], 2)
         return torch.cat((self._in_cell(self._logistic(xy)), wh, self._logistic(rest)), 2).flatten(1, 2)
 
@@ -93,6 +95,10 @@ class Yolo(AnchorHead):
             return objectness
         least = objectness * (1 - _ROUNDING)
         return math.log(least / (1 - least)) if least > 0 else -math.inf
+
+    def extra_repr(self) -> str:
+        """See ``Layer.extra_repr``."""
+        return format_options({"new_coords": self.new_coords}, after=super().extra_repr())
 
 
 _Places = tuple[tuple[np.ndarray, ...], np.ndarray]

@@ -20,8 +20,9 @@ _LIKELY = 0.25
 class AnchorDeltas(ABC):
     """Darknet's ``delta`` of one head for one part of a batch, written step by step in Darknet's order.
 
-    A place is one anchor at one cell of one image; there are N = B * A * H * W of them, in that order. Values of a
-    place are the box's, objectness, C classes. Nothing here has a gradient.
+    A place is one anchor at one cell of one image; there are N = B * A * H * W of them, in that
+    order: ``place = ((image * A + anchor) * H + row) * W + column``. Values of a place are the
+    box's, objectness, C classes. Nothing here has a gradient.
 
     Attributes:
         values: (N, V), activated as Darknet holds them.
@@ -35,6 +36,7 @@ class AnchorDeltas(ABC):
         self.raw_shape = raw.shape
         self.height, self.width = raw.shape[2:]
         activated = head(working(raw))
+        # (B, A, V, H, W) -> (B, A, H, W, V) -> (N, V)
         self.values = head.split(activated).permute(0, 1, 3, 4, 2).reshape(-1, head.box_values + head.classes)
         self.boxes = head.decode(working(raw), context.net_size).boxes_cxcywh.flatten(0, 1)
         self.delta = torch.zeros_like(self.values)
@@ -177,6 +179,7 @@ class AnchorDeltas(ABC):
 
     def _corners(self, places: Tensor) -> Tensor:
         """(K,) -> (K, 2): column and row of places, as floats."""
+        # place = ((image * A + anchor) * H + row) * W + column
         return torch.stack((places % self.width, places // self.width % self.height), 1).to(self.values.dtype)
 
     @cached_property
@@ -209,6 +212,7 @@ class AnchorDeltas(ABC):
         """The finished loss with ``delta`` for a gradient; ``mean`` is that of ``HeadLoss``."""
         anchors = len(self.head.mask)
         shape = (self.raw_shape[0], anchors, self.height, self.width, -1)
+        # (N, V) -> (B, A, H, W, V) -> (B, A, V, H, W) -> (B, A * V, H, W)
         delta = self.delta.reshape(shape).permute(0, 1, 4, 2, 3).reshape(self.raw_shape)
         squares = self.delta.square()
         parts = {

@@ -46,7 +46,8 @@ class _Sides:
     """
 
     def __init__(self, predicted: Tensor, truth: Tensor) -> None:
-        ours = cxcywh_to_xyxy(predicted).unflatten(1, (2, 2))
+        # [[left, top], [right, bottom]] of each box
+        ours = cxcywh_to_xyxy(predicted).unflatten(1, (2, 2))  # (M, 2, 2)
         theirs = cxcywh_to_xyxy(truth).unflatten(1, (2, 2))
         low, high = ours[:, 0], ours[:, 1]
         extent = torch.minimum(high, theirs[:, 1]) - torch.maximum(low, theirs[:, 0])  # (M, 2), may be negative

@@ -46,9 +46,9 @@ class _DetectionDeltas:
         self.head, self.options, self.batch = head, head.loss, raw.shape[0]
         cells = head.side * head.side
         parts = head(working(raw)).split([cells * head.classes, cells * head.num, cells * head.num * 4], 1)
-        self.classes = parts[0].reshape(-1, head.classes)
-        self.confidences = parts[1].reshape(-1, head.num)
-        self.coordinates = parts[2].reshape(-1, head.num, 4)
+        self.classes = parts[0].reshape(-1, head.classes)  # (N, C)
+        self.confidences = parts[1].reshape(-1, head.num)  # (N, num)
+        self.coordinates = parts[2].reshape(-1, head.num, 4)  # (N, num, 4)
         self.d_classes, self.d_coordinates = torch.zeros_like(self.classes), torch.zeros_like(self.coordinates)
         self.d_confidences = -self.options.noobject_scale * self.confidences
         self.truths = targets.boxes_for(raw, head.classes, head.loss.max_boxes)
@@ -75,6 +75,7 @@ class _DetectionDeltas:
         side = self.head.side
         truths = self.truths[(self.truths[:, 3:5] >= _SMALLEST).all(1)]
         places = cells_of(truths[:, 1:3], side, side)
+        # cell = (image * side + row) * side + column
         cells = (truths[:, 0].long() * side + places[:, 1]) * side + places[:, 0]
         chosen = rounds(cells)[0] if len(cells) else cells
         truths, places = truths[chosen], places[chosen]

@@ -78,6 +78,7 @@ class _GaussianDeltas(AnchorDeltas):
             means = self._overlap(places, truth)
         means = self.clipped(means * self.options.iou_normalizer * multiplier)
         sigmas = self.clipped(sigmas * self.options.uc_normalizer)
+        # (K, 4, 2) -> (K, 8): x, its uncertainty, y, its uncertainty, ...
         return torch.stack((means, sigmas), 2).flatten(1)
 
     def _likelihood(self, places: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

@@ -102,11 +102,14 @@ class _RegionDeltas:
         cells = cells_of(self.truths[:, 1:3], self.width, self.height)
         anchors = len(self.anchors)
         first = self.truths[:, 0].long() * anchors
+        # For every anchor of the truth's cell: ((image * A + anchor) * H + row) * W + column
         place = ((first[:, None] + torch.arange(anchors, device=first.device)) * self.height
                  + cells[:, 1:]) * self.width + cells[:, :1]  # (M, A)
+        # (M, A, 2), as shares of the image
         sizes = (self.anchors / self.grid).expand(len(place), -1, -1)
         if not self.options.bias_match:
             sizes = self.boxes[place][..., 2:]
+        # Only sizes are compared, so that all boxes lie around one centre.
         predicted = torch.cat((torch.zeros_like(sizes), sizes), 2)
         truth = torch.cat((torch.zeros_like(self.truths[:, 1:3]), self.truths[:, 3:5]), 1)
         best = iou(predicted, truth[:, None]).nan_to_num(0).argmax(1, keepdim=True)
@@ -142,6 +145,7 @@ class _RegionDeltas:
     def as_map(self) -> Tensor:
         """``delta`` in the raw map's shape."""
         shape = (self.raw_shape[0], len(self.anchors), self.height, self.width, -1)
+        # (N, V) -> (B, A, H, W, V) -> (B, A, V, H, W) -> (B, A * V, H, W)
         return self.delta.reshape(shape).permute(0, 1, 4, 2, 3).reshape(self.raw_shape)
 
     def parts(self) -> dict[str, Tensor]:

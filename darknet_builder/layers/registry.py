@@ -1,0 +1,72 @@
+"""The registry: which class builds which section, and which Darknet knows that section."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from darknet_builder.dialects import DIALECTS, Dialect
+from darknet_builder.errors import did_you_mean
+from darknet_builder.parser import NET_SECTIONS, Block
+
+if TYPE_CHECKING:
+    from darknet_builder.layers.base import Layer
+
+_REGISTRY: dict[str, type[Layer]] = {}
+_LayerType = TypeVar("_LayerType", bound="type[Layer]")
+
+
+def register(
+    *spellings: str, dialects: tuple[str, ...] = tuple(DIALECTS)
+) -> Callable[[_LayerType], _LayerType]:
+    """Class decorator: register a layer under its section names.
+
+    Args:
+        spellings: every section name that builds this layer, Darknet's main one first.
+        dialects: the Darknets that know the section.
+
+    Raises:
+        ValueError: when a name is taken already.
+    """
+
+    def decorate(layer_class: _LayerType) -> _LayerType:
+        for spelling in spellings:
+            if spelling in _REGISTRY:
+                other = _REGISTRY[spelling].__name__
+                raise ValueError(
+                    f"[{spelling}] is registered twice: {other}, {layer_class.__name__}"
+                )
+            _REGISTRY[spelling] = layer_class
+        layer_class.section = spellings[0]
+        layer_class.spellings = spellings
+        layer_class.dialects = dialects
+        return layer_class
+
+    return decorate
+
+
+def registered_sections() -> dict[str, type[Layer]]:
+    """Every section name, aliases included, and its class."""
+    return dict(_REGISTRY)
+
+
+def find_layer_class(block: Block, dialect: Dialect) -> type[Layer]:
+    """The class for a section.
+
+    Raises:
+        CfgError: located, with the nearest known name, or the dialect that knows it.
+    """
+    if block.name not in _REGISTRY:
+        hint = (
+            "; it stands once, at the beginning"
+            if block.name in NET_SECTIONS
+            else (did_you_mean(block.name, _REGISTRY))
+        )
+        raise block.error(f"unknown section{hint}")
+    layer_class = _REGISTRY[block.name]
+    if dialect.name not in layer_class.dialects:
+        raise block.error(
+            f"the dialect {dialect.name} does not know this section; "
+            f"build with dialect={layer_class.dialects[0]!r}"
+        )
+    return layer_class
