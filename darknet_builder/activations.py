@@ -132,5 +132,5 @@ def make_activation(name: str) -> nn.Module:
         InputError: for a name that Darknet does not know (it would take relu without a word, activations.c:75).
     """
     if name not in ACTIVATIONS:
-        raise InputError(f"unknown activation {name!r}{did_you_mean(name, ACTIVATIONS)}")
+        raise InputError(f"unknown activation {name!r}", hint=did_you_mean(name, ACTIVATIONS))
     return ACTIVATIONS[name]()

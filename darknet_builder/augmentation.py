@@ -62,7 +62,8 @@ class AugmentRule:
         """
         net = network.options.augmentation
         if net.cutmix:
-            raise InputError(f"{network.blocks[0].where('cutmix')}: is for classifiers; use mosaic=1 for a detector")
+            raise InputError("is for classifiers; use mosaic=1 for a detector",
+                             **network.blocks[0].place("cutmix"))
         head = network.heads[-1].augment if network.heads else AugmentOptions()
         return cls(jitter=head.jitter, resize=head.resize, flip=net.flip, hue=net.hue, saturation=net.saturation or 1.0,
                    exposure=net.exposure or 1.0, blur=net.blur, gaussian_noise=net.gaussian_noise, mosaic=net.mosaic,

@@ -201,7 +201,8 @@ def mean_average_precision(images: Sequence[ImageBoxes], names: Sequence[str], *
     if not images:
         raise InputError("expected the boxes of one or more images")
     if points not in POINTS:
-        raise InputError(f"points={points}: expected {', '.join(map(str, POINTS[:-1]))} or {POINTS[-1]}")
+        raise InputError(f"expected {', '.join(map(str, POINTS[:-1]))} or {POINTS[-1]}",
+                         argument="points", value=points)
     truths = np.bincount(np.concatenate([image.truths[:, 4] for image in images]).astype(np.int64),
                          minlength=len(names)).tolist()
     classes = []

@@ -251,7 +251,7 @@ def _take_turns(calls: dict[str, Callable[[], float]], result: Comparison, round
 
 
 @contextmanager
-def opencv_peer(network: Network, python: str, batch: int) -> Iterator[tuple[str, Callable[[], float]]]:
+def opencv_peer(network: Network, peer_python: str, batch: int) -> Iterator[tuple[str, Callable[[], float]]]:
     """OpenCV's dnn in another interpreter, fed with the network's own cfg and weights -> (its name, a timed call).
 
     Raises:
@@ -263,10 +263,10 @@ def opencv_peer(network: Network, python: str, batch: int) -> Iterator[tuple[str
         save_weights(network, weights)
         with open(complaints, "w", encoding="utf-8") as stderr:
             try:
-                process = subprocess.Popen([python, str(_WORKER)], stdin=subprocess.PIPE, text=True,
+                process = subprocess.Popen([peer_python, str(_WORKER)], stdin=subprocess.PIPE, text=True,
                                            stdout=subprocess.PIPE, stderr=stderr)
             except OSError as error:
-                raise InputError(f"--peer-python {python}: {error.strerror}") from None
+                raise InputError(f"{error.strerror}", argument="peer_python", value=peer_python) from None
         with process:
             def ask(request: dict[str, Any]) -> dict[str, Any]:
                 assert process.stdin is not None and process.stdout is not None
@@ -278,7 +278,7 @@ def opencv_peer(network: Network, python: str, batch: int) -> Iterator[tuple[str
                 line = process.stdout.readline()
                 if not line:
                     said = complaints.read_text(encoding="utf-8").strip().splitlines() or ["nothing"]
-                    raise InputError(f"--peer-python {python}: ended, saying: {said[-1]}")
+                    raise InputError(f"ended, saying: {said[-1]}", argument="peer_python", value=peer_python)
                 answer: dict[str, Any] = json.loads(line)
                 return answer
             try:

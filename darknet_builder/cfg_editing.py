@@ -79,12 +79,12 @@ def adapt_cfg(text: str, blocks: Sequence[Block], adaptation: Adaptation, dialec
         InputError: for one without heads that can be adapted, or a number of anchors that its heads cannot share.
     """
     if adaptation.classes < 1:
-        raise InputError(f"classes={adaptation.classes}: expected 1 or more")
+        raise InputError("expected 1 or more", argument="classes", value=adaptation.classes)
     network = build_network(blocks, dialect=dialect, initialize=False)
     heads = [(index, layer) for index, layer in enumerate(network.sequence())
              if isinstance(layer, Head) and layer.num_anchors]
     if not heads:
-        raise InputError(f"{blocks[0].where()}: no [yolo], [Gaussian_yolo] or [region] head to adapt")
+        raise InputError("no [yolo], [Gaussian_yolo] or [region] head to adapt", **blocks[0].place())
     edited = CfgText(text)
     masks = _masks(heads, adaptation)
     for (index, head), mask in zip(heads, masks, strict=True):
@@ -125,7 +125,8 @@ def _adapt_head(edited: CfgText, blocks: Sequence[Block], index: int, head: Head
         if head.mask is not None:
             edited.set(block, "mask", ",".join(map(str, mask)))
     if "counters_per_class" in block:
-        raise block.error("counts the boxes of the old classes; remove it, or count yours", "counters_per_class")
+        raise block.error("counts the boxes of the old classes", "counters_per_class",
+                          hint="remove it, or count yours")
 
 
 def _adapt_schedule(edited: CfgText, net: Block, adaptation: Adaptation) -> None:

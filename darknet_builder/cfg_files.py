@@ -8,9 +8,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from darknet_builder.errors import CfgError, InputError
+from darknet_builder.diagnostics import Diagnostics
+from darknet_builder.errors import InputError
 from darknet_builder.model_files import ModelMetadata, is_model_file, read_model_file
-from darknet_builder.parser import Block, noted_dialect, parse_cfg
+from darknet_builder.parser import Block, CfgText
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,12 @@ class CfgSource:
     metadata: ModelMetadata = ModelMetadata()
 
 
-def read_cfg(cfg: str | Path, *, problems: list[CfgError] | None = None) -> CfgSource:
+def read_cfg(cfg: str | Path, *, diagnostics: Diagnostics | None = None) -> CfgSource:
     """Read a cfg, or a ``.safetensors`` or ``.pt`` file that holds one.
 
     Args:
         cfg: what ``parse_cfg`` takes, or the path of such a file.
-        problems: as for ``parse_cfg``.
+        diagnostics: where mistakes go; the first one is raised by default.
 
     Raises:
         CfgError: located, for what is wrong with the cfg.
@@ -43,11 +44,11 @@ def read_cfg(cfg: str | Path, *, problems: list[CfgError] | None = None) -> CfgS
         InputError: for one that holds no cfg.
     """
     if not is_model_file(cfg):
-        return CfgSource(parse_cfg(cfg, problems=problems), noted_dialect(cfg))
+        document = CfgText.read(cfg)
+        return CfgSource(document.parse(diagnostics), document.dialect)
     tensors, metadata = read_model_file(cfg)
     if not metadata.cfg:
-        raise InputError(f"{cfg}: holds weights and no cfg; give the cfg, and this file as its weights")
-    blocks = parse_cfg(metadata.cfg, problems=problems)
-    for block in blocks:
-        block.source = str(cfg)
+        raise InputError("holds weights and no cfg",
+                         path=cfg, hint="give the cfg, and this file as its weights")
+    blocks = CfgText(str(cfg), metadata.cfg).parse(diagnostics)
     return CfgSource(blocks, metadata.dialect, tensors, metadata)

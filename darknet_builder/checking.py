@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from darknet_builder.cfg_files import read_cfg
+from darknet_builder.diagnostics import Collector
 from darknet_builder.dialects import get_dialect
-from darknet_builder.errors import CfgError, CfgWarning, DarknetError, nearest
-from darknet_builder.factory import build_layers
+from darknet_builder.errors import CfgWarning, DarknetError, Located, ShapeError, nearest
+from darknet_builder.factory import build_layers, locate, read_layer
+from darknet_builder.layers.base import Graph, Layer
 from darknet_builder.model_files import load_tensors, refuse_second_weights
 from darknet_builder.network import Network, build_network
 from darknet_builder.oddities import odd_layers, odd_options
 from darknet_builder.options import NetOptions
 from darknet_builder.parser import NET_SECTIONS, Block
+from darknet_builder.shapes import Shape
 from darknet_builder.weights import load_weights, look_at_weights
 
 _SIZE = {"width": "416", "height": "416", "channels": "3"}
@@ -29,10 +33,25 @@ class Finding:
     Attributes:
         level: ``error`` where the network cannot be used, ``warning`` where something is odd.
         text: one line, located.
+        path: the file in which it was found; None where unknown, like the others.
+        line: in that file, counted from 1.
+        section: of the cfg.
+        key: the option that is wrong or missing.
+        hint: what to do about it.
     """
 
     level: str
     text: str
+    path: str | None = None
+    line: int | None = None
+    section: str | None = None
+    key: str | None = None
+    hint: str | None = None
+
+    @classmethod
+    def of(cls, level: str, error: Located) -> Finding:
+        """An error or a warning as a finding."""
+        return cls(level, str(error), error.path, error.line, error.section, error.key, error.hint)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -50,67 +69,99 @@ def check(cfg: str | Path, weights: str | Path | None = None, *, dialect: str | 
     Returns:
         Errors first; an empty list when all is well.
     """
-    problems: list[DarknetError] = []
-    odd: list[str] = []
+    diagnostics = Collector()
+    odd: list[CfgWarning] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CfgWarning)
         try:
-            wrong: list[CfgError] = []
-            source = read_cfg(cfg, problems=wrong)
-            problems += wrong
+            source = read_cfg(cfg, diagnostics=diagnostics)
             blocks, own, dialect = source.blocks, source.tensors, dialect or source.dialect
-            network = _check_cfg(blocks, dialect, problems, odd) if blocks else None
+            network = _check_cfg(blocks, dialect, diagnostics, odd) if blocks else None
             if own is not None and network is not None:
                 load_tensors(network, own, str(cfg))
         except DarknetError as error:
             own, network = None, None
-            problems.append(error)
+            diagnostics.report(error)
         try:
             if own is not None:
                 refuse_second_weights(cfg, weights)
             _check_weights(network, weights, dialect)
         except DarknetError as error:
-            problems.append(error)
-    errors = [Finding("error", str(problem)) for problem in problems]
-    odd += [str(warning.message) for warning in caught if issubclass(warning.category, CfgWarning)]
-    return list(dict.fromkeys([*errors, *(Finding("warning", text) for text in odd)]))
+            diagnostics.report(error)
+    odd += [warning.message for warning in caught if isinstance(warning.message, CfgWarning)]
+    return [*_findings("error", diagnostics.errors), *_findings("warning", odd)]
 
 
-def _check_cfg(blocks: list[Block], dialect: str | None, problems: list[DarknetError], odd: list[str]
+def _findings(level: str, found: Iterable[Located]) -> list[Finding]:
+    """Each text once."""
+    return list({str(one): Finding.of(level, one) for one in found}.values())
+
+
+def _check_cfg(blocks: list[Block], dialect: str | None, diagnostics: Collector, odd: list[CfgWarning]
                ) -> Network | None:
     """The network, unless something is wrong with it."""
-    wrong: list[CfgError] = []
     if blocks[0].name not in NET_SECTIONS:
         blocks.insert(0, Block("net", _SIZE, line=blocks[0].line, source=blocks[0].source))
-    options = _net_options(blocks[0], wrong)
+    options = _net_options(blocks[0], diagnostics)
     odd += odd_options(blocks, options)
-    build_layers(blocks, options, get_dialect(dialect), problems=wrong)
-    problems += {str(problem): problem for problem in wrong}.values()
-    if problems:
+    build_layers(blocks, options, get_dialect(dialect), build=_LayersPastMistakes(diagnostics).build)
+    if diagnostics.errors:
         return None
-    for block in blocks:
-        block.mistakes = None
     network = build_network(blocks, dialect=dialect, initialize=False)
     odd += odd_layers(network)
     return network
 
 
-def _net_options(net: Block, wrong: list[CfgError]) -> NetOptions:
+def _net_options(net: Block, diagnostics: Collector) -> NetOptions:
     """As ``NetOptions.from_block``, past everything that is wrong."""
-    net.mistakes = wrong
-    attempt = net
-    while True:
-        try:
-            return NetOptions.from_block(attempt)
-        except CfgError as error:
-            if error.key in attempt:
-                wrong.append(error)
-                attempt = attempt.changed(without=error.key)
-            else:
-                if not any(problem.key in _SIZE for problem in wrong):  # else it only follows from that
-                    wrong.append(error)
-                net.ignore(*(nearest(key, net.unread()) or key for key in _SIZE))  # which the error names
-                attempt = attempt.changed(**_SIZE)
+    options = diagnostics.read_past(net, NetOptions.from_block)
+    if options is None:  # no size
+        net.ignore(*(nearest(key, net.unread()) or key for key in _SIZE))  # which the error names
+        options = diagnostics.read_past(net.changed(**_SIZE), NetOptions.from_block)
+    assert options is not None, "the size is all that [net] must have"
+    return options
+
+
+class _PassedOver(Layer):
+    """Keeps the place of a section that could not be built, so that the others keep their indices."""
+
+    def __init__(self, in_shape: Shape) -> None:
+        super().__init__(in_shape, in_shape)
+
+
+class _LayersPastMistakes:
+    """Builds layers past all mistakes of their sections; what only follows from one is not reported.
+
+    Args:
+        diagnostics: where mistakes go.
+    """
+
+    def __init__(self, diagnostics: Collector) -> None:
+        self.diagnostics = diagnostics
+
+    def build(self, block: Block, previous: Block, graph: Graph) -> Layer:
+        """As ``factory.build_layer``; a ``_PassedOver`` where something is wrong."""
+        def read(section: Block) -> Layer | None:
+            try:
+                return read_layer(section, graph)
+            except ShapeError as error:
+                if _is_doubtful(graph, graph.index - 1):
+                    return None
+                raise locate(error, block, previous) from None
+
+        before = len(self.diagnostics.errors)
+        layer = self.diagnostics.read_past(block, read)
+        if layer is None:
+            block.ignore(*block)  # not all options were reached: none of them is to be called unknown
+        return layer if layer is not None and len(self.diagnostics.errors) == before else _PassedOver(graph.shape)
+
+
+def _is_doubtful(graph: Graph, index: int) -> bool:
+    """Whether a layer's shape depends on a section that was passed over."""
+    if index < 0:
+        return False
+    layer = graph.layers[index]
+    return isinstance(layer, _PassedOver) or any(_is_doubtful(graph, source) for source in layer.sources)
 
 
 def _check_weights(network: Network | None, weights: str | Path | None, dialect: str | None) -> None:

@@ -25,7 +25,8 @@ from darknet_builder.parser import Block
 
 FORMAT = 1
 BEST = "best.pt"
-MAKE_ROOM = "make room, then go on with --resume"
+MAKE_ROOM = "make room, then resume the training"
+"""The hint of errors whose argument is ``resume``."""
 _NAME = re.compile(r"checkpoint_(\d{7,})\.pt")
 _FREE_OPTIONS = ("max_batches",)
 """Options of [net] that may change when a training goes on."""
@@ -58,8 +59,8 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
         with atomic_path(path) as temporary:
             temporary.write_bytes(buffer.getbuffer())
     except OSError as error:
-        raise WeightsError(f"{path}: the checkpoint cannot be written: {error.strerror}; those written before are "
-                           f"whole: {MAKE_ROOM}") from None
+        raise WeightsError(f"the checkpoint cannot be written: {error.strerror}; those written before are whole",
+                           path=path, hint=MAKE_ROOM, argument="resume") from None
 
 
 def prune_checkpoints(folder: str | Path, keep: int) -> None:
@@ -79,14 +80,15 @@ def load_checkpoint(path: str | Path) -> State:
         # Into memory first: a file that was cut makes torch seek before its beginning, which looks like a faulty disk.
         state = torch.load(io.BytesIO(Path(path).read_bytes()), map_location="cpu", weights_only=True)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise WeightsError(f"cannot be read: {error.strerror or error}", path=path) from None
     except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError):
-        raise WeightsError(f"{path}: is no checkpoint, or a damaged one; remove it to go on from an older one"
-                           ) from None
+        raise WeightsError("is no checkpoint, or a damaged one", path=path,
+                           hint="remove it to go on from an older one") from None
     if not isinstance(state, dict) or "network" not in state or "cfg" not in state:
-        raise WeightsError(f"{path}: is no checkpoint of a training; a .weights file goes with --weights")
+        raise WeightsError("is no checkpoint of a training", path=path, argument="weights",
+                           hint="load a .weights file as weights")
     if state.get("format") != FORMAT:
-        raise WeightsError(f"{path}: has the format {state.get('format')}, this version reads {FORMAT}")
+        raise WeightsError(f"has the format {state.get('format')}, this version reads {FORMAT}", path=path)
     return state
 
 
@@ -112,12 +114,12 @@ def check_same_cfg(path: str | Path, state: State, blocks: Sequence[Block]) -> N
     """
     for index, (there, block) in enumerate(zip_longest(state["cfg"], blocks)):
         if block is None or there is None:
-            raise WeightsError(f"{path}: belongs to another cfg: that has {len(state['cfg'])} sections, this one "
-                               f"{len(blocks)}")
+            raise WeightsError(f"belongs to another cfg: that has {len(state['cfg'])} sections, this one "
+                               f"{len(blocks)}", path=path)
         difference = _difference(there, block, free=_FREE_OPTIONS if index == 0 else ())
         if difference:
-            raise WeightsError(f"{path}: belongs to another cfg: {difference}; take the one it was made with, or begin "
-                               "anew with --overwrite")
+            raise WeightsError(f"belongs to another cfg: {difference}", path=path, argument="overwrite",
+                               hint="take the one it was made with, or overwrite the training")
 
 
 def _difference(there: list[Any], block: Block, free: Sequence[str]) -> str:
@@ -139,5 +141,5 @@ def check_same_run(path: str | Path, state: State, metadata: Mapping[str, Any]) 
     """
     for name, value in metadata.items():
         if state["facts"].get(name) != value:
-            raise InputError(f"{path}: was made with {name.replace('_', ' ')} {state['facts'].get(name)}, not {value}: "
-                             "the training would not go on as it began")
+            raise InputError(f"was made with {name.replace('_', ' ')} {state['facts'].get(name)}, not {value}: "
+                             "the training would not go on as it began", path=path)

@@ -82,7 +82,7 @@ class Classifier:
                  backend: str | None = None) -> None:
         for name, value in (("top", top), ("batch", batch)):
             if value < 1:
-                raise InputError(f"{name}={value}: expected 1 or more")
+                raise InputError("expected 1 or more", argument=name, value=value)
         target = find_device(device)
         if isinstance(cfg, Network):
             if weights is not None or width is not None or height is not None:

@@ -77,7 +77,8 @@ def class_labels(data: DataFile) -> tuple[str, ...]:
     key = "labels" if data.has("labels") or not data.has("names") else "names"
     labels = tuple(read_names(data.file(key)))
     if data.has("classes") and data.classes != len(labels):
-        raise data.error(f"but {data.file(key)} has {len(labels)} labels; the two must agree", "classes")
+        raise data.error(f"but {data.file(key)} has {len(labels)} labels", "classes",
+                         hint="the two must agree")
     return labels
 
 
@@ -99,8 +100,8 @@ def load_classed_images(path: str | Path, labels: Sequence[str]) -> ClassedImage
         if len(found) != 1:
             what = "none of the labels" if not found else "several labels (" + ", ".join(
                 labels[index] for index in found) + ")"
-            raise DataError(f"{path}:{number}: {line}: {what} in this path; an image is of the one class whose label "
-                            "stands in its path")
+            raise DataError(f"{line}: {what} in this path; an image is of the one class whose label "
+                            "stands in its path", path=path, line=number)
         images.append(ClassedImage(image, found[0]))
     return ClassedImages(Path(path), tuple(images), tuple(labels))
 
@@ -146,7 +147,8 @@ class ClassifierRule:
             InputError: for a hierarchy of classes, which cannot be trained.
         """
         if find_tree(network) is not None:
-            raise InputError(f"{network.blocks[0].where()}: classifiers with a tree of classes cannot be trained")
+            raise InputError("classifiers with a tree of classes cannot be trained",
+                             **network.blocks[0].place())
         net = network.options.augmentation
         return cls(angle=net.angle, aspect=net.aspect or 1.0, min_crop=net.min_crop, max_crop=net.max_crop,
                    flip=net.flip, hue=net.hue, saturation=net.saturation or 1.0, exposure=net.exposure or 1.0,

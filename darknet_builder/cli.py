@@ -7,13 +7,14 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import NoReturn, TextIO
 
 from darknet_builder import __version__
 from darknet_builder.commands import command_names
-from darknet_builder.errors import DarknetError, did_you_mean
+from darknet_builder.errors import DarknetError, Spell, did_you_mean
 from darknet_builder.output import in_color
 
 PROGRAM = "darknet-builder"
@@ -77,11 +78,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str], names: list[str]) -> int:
+    spell: Spell | None = None
     try:
         args = _parse(words, names)
+        spell = args.spell
         return int(args.run(args, sys.stdout))
     except DarknetError as error:
-        _show("error", error)
+        _show("error", error.describe(spell))
         return error.exit_status
     except KeyboardInterrupt:
         sys.stderr.write(f"{PROGRAM}: interrupted\n")
@@ -122,8 +125,21 @@ def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
         command = subparsers.add_parser(name, help=module.HELP, description=module.HELP, epilog=module.EXAMPLES,
                                         formatter_class=argparse.RawDescriptionHelpFormatter)
         module.add_arguments(command)
-        command.set_defaults(run=module.run, make_whole_parser=lambda: _make_parser(command_names()))
+        command.set_defaults(run=module.run, make_whole_parser=lambda: _make_parser(command_names()),
+                             spell=partial(_spell, command, getattr(module, "OPTIONS", {})))
     return parser
+
+
+def _spell(command: _Parser, own: Mapping[str, str], argument: str) -> str | None:
+    """The option by which a command takes a library argument, if it does.
+
+    Args:
+        command: knows its options.
+        own: by argument, where the option has another name: ``OPTIONS`` of the command's module.
+        argument: in snake_case.
+    """
+    option = f"--{argument.replace('_', '-')}"
+    return own.get(argument, option if option in command._option_string_actions else None)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,

@@ -91,7 +91,8 @@ def _lay(source: Path, target: Path, undo: ExitStack) -> None:
     content = source.read_bytes()
     if target.exists():
         if target.read_bytes() != content:
-            raise WeightsError(f"{target}: is another file than {source}, which the new cfg needs beside it")
+            raise WeightsError(f"is another file than {source}, which the new cfg needs beside it",
+                               path=target)
         return
     with atomic_path(target) as temporary:
         temporary.write_bytes(content)

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -61,13 +61,13 @@ class DataFile:
                 continue
             key, equals, value = (part.strip() for part in line.partition("="))
             if not (key and equals and value):
-                raise DataError(f"{path}:{number}: {line!r} is no option; expected key = value")
+                raise DataError(f"{line!r} is no option", path=path, line=number, hint="expected key = value")
             if key in options:
-                raise DataError(f"{path}:{number}: {key} is given a second time; line {lines[key]} already says "
-                                f"{key}={options[key]}")
+                raise DataError(f"{key} is given a second time; line {lines[key]} already says "
+                                f"{key}={options[key]}", path=path, line=number)
             options[key], lines[key] = value, number
         if not options:
-            raise DataError(f"{path}: is empty; expected lines such as classes=3 and valid=test.txt")
+            raise DataError("is empty", path=path, hint="expected lines such as classes=3 and valid=test.txt")
         return cls(Path(path), options, lines)
 
     def having(self, key: str, value: str) -> DataFile:
@@ -75,17 +75,18 @@ class DataFile:
         lines = {other: line for other, line in self.lines.items() if other != key}
         return DataFile(self.path, {**self.options, key: value}, lines)
 
-    def error(self, message: str, key: str) -> DataError:
+    def error(self, message: str, key: str, *, hint: str | None = None) -> DataError:
         """A located error, to be raised by the caller."""
-        line = f":{self.lines[key]}" if key in self.lines else ""
-        option = f" {key}={self.options[key]}:" if key in self.options else ""
-        return DataError(f"{self.path}{line}:{option} {message}")
+        return DataError(message, **self._place(key), hint=hint)
+
+    def _place(self, key: str) -> dict[str, Any]:
+        return {"path": self.path, "line": self.lines.get(key), "key": key, "value": self.options.get(key)}
 
     def has(self, key: str) -> bool:
         """Whether an option is there; where it seems to be misspelt, a ``DataWarning`` says so."""
         for wrong in () if key in self.options else self._misspelt(key):
-            message = f"no such key, it changes nothing; did you mean {key!r}?"
-            warnings.warn(str(self.error(message, wrong)), DataWarning, stacklevel=2)
+            warnings.warn(DataWarning("no such key, it changes nothing", **self._place(wrong),
+                                      hint=f"did you mean {key!r}?"), stacklevel=2)
         return key in self.options
 
     def _misspelt(self, key: str) -> list[str]:
@@ -108,7 +109,8 @@ class DataFile:
         if not text.isdecimal() or int(text) < 1:
             raise self.error("expected a whole number of 1 or more", "classes")
         if names is not None and len(names) != int(text):
-            raise self.error(f"but {self.file('names')} has {len(names)} names; the two must agree", "classes")
+            raise self.error(f"but {self.file('names')} has {len(names)} names", "classes",
+                             hint="the two must agree")
         return int(text)
 
     @property
@@ -141,7 +143,7 @@ class DataFile:
         numbers = []
         for number, line in _lines(path, "a class map"):
             if not line.isdecimal():
-                raise DataError(f"{path}:{number}: {line!r} is no class number")
+                raise DataError(f"{line!r} is no class number", path=path, line=number)
             numbers.append(int(line))
         return numbers
 
@@ -152,7 +154,7 @@ class DataFile:
             DataError: located, when the option or the file is missing.
         """
         for wrong in () if key in self.options else self._misspelt(key):
-            raise self.error(f"no such key; did you mean {key!r}?", wrong)
+            raise self.error("no such key", wrong, hint=f"did you mean {key!r}?")
         if key not in self.options:
             hint = did_you_mean(key, self.options)
             raise self.error(f"needs {key}=, which is missing{hint} (it has {', '.join(self.options)})", key)
@@ -262,8 +264,8 @@ def load_images(path: str | Path, classes: int, *, skip_bad_labels: bool = False
         images.append(LabelledImage(image, boxes, label_path))
         skipped += bad
     if all(image.label_path is None for image in images):
-        raise DataError(f"{path}: none of its {len(images)} images has a label file; for the first one, looked for "
-                        f"{_either(label_places(paths[0]))}")
+        raise DataError(f"none of its {len(images)} images has a label file; for the first one, looked for "
+                        f"{_either(label_places(paths[0]))}", path=path)
     return ImageSet(Path(path), tuple(images), classes, skipped)
 
 
@@ -294,10 +296,10 @@ def list_images(path: str | Path) -> list[tuple[int, str, Path]]:
     if missing:
         number, line = missing[0]
         others = f"; {len(missing)} of its {len(missing) + len(images)} images are missing" if missing[1:] else ""
-        raise DataError(f"{path}:{number}: {line}: no such image; looked for {_either([folder / line, Path(line)])}"
-                        f"{others}")
+        raise DataError(f"{line}: no such image; looked for {_either([folder / line, Path(line)])}"
+                        f"{others}", path=path, line=number)
     if not images:
-        raise DataError(f"{path}: names no images; expected one path a line")
+        raise DataError("names no images", path=path, hint="expected one path a line")
     return images
 
 
@@ -336,7 +338,7 @@ def read_labels(path: str | Path, classes: int, *, skip_bad: bool = False) -> tu
             rows.append(_parse_label(line, classes))
         except DataError as error:
             if not skip_bad:
-                raise DataError(f"{path}:{number}: {line!r}: {error}") from None
+                raise DataError(f"{line!r}: {error}", path=path, line=number) from None
             skipped += 1
     return (np.array(rows, np.float32) if rows else no_boxes()), skipped
 
@@ -374,9 +376,9 @@ def _lines(path: str | Path, kind: str) -> Iterator[tuple[int, str]]:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
+        raise DataError(f"{error.strerror or error}", path=path) from None
     except UnicodeDecodeError:
-        raise DataError(f"{path}: is not UTF-8 text; expected {kind}") from None
+        raise DataError("is not UTF-8 text", path=path, hint=f"expected {kind}") from None
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield number, line.strip()

@@ -77,7 +77,7 @@ class DetectionReport:
         try:
             write_text(path, self.html())
         except OSError as error:
-            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+            raise InputError(f"cannot be written: {error.strerror or error}", path=path) from None
 
     def _colors(self) -> str:
         rules = []

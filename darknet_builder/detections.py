@@ -260,14 +260,14 @@ def read_names(path: str | Path) -> list[str]:
     except FileNotFoundError:
         hint = hint_at_bundled(file, ".names") or (
             f"; those that come with the project are {', '.join(bundled_names('.names'))}")
-        raise DataError(f"{path}: no such names file{hint}") from None
+        raise DataError("no such names file", path=path, hint=hint) from None
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
+        raise DataError(f"{error.strerror or error}", path=path) from None
     except UnicodeDecodeError:
-        raise DataError(f"{path}: is not UTF-8 text; expected one class name a line") from None
+        raise DataError("is not UTF-8 text", path=path, hint="expected one class name a line") from None
     names = [line.strip() for line in text.rstrip().splitlines()]
     if not names:
-        raise DataError(f"{path}: has no names; expected one class name a line")
+        raise DataError("has no names", path=path, hint="expected one class name a line")
     return names
 
 

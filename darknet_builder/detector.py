@@ -68,7 +68,7 @@ class Detector:
         self.threshold = _fraction("threshold", threshold)
         self.nms = _fraction("nms", nms)
         if batch < 1:
-            raise InputError(f"batch={batch}: expected 1 or more images")
+            raise InputError("expected 1 or more images", argument="batch", value=batch)
         self.batch = batch
         target = find_device(device)
         if isinstance(cfg, Network):
@@ -174,5 +174,5 @@ class Detector:
 
 def _fraction(name: str, value: float) -> float:
     if not 0 <= value <= 1:
-        raise InputError(f"{name}={value}: expected a number from 0 to 1")
+        raise InputError("expected a number from 0 to 1", argument=name, value=value)
     return float(value)

@@ -113,7 +113,7 @@ def download(urls: Sequence[str], target: str | Path, expected: Expected, progre
                 part.become(target)
                 return Download(target, target.stat().st_size, checksum, fetched=True)
     except OSError as error:
-        raise DownloadError(f"{part.path}: cannot be written: {_reason(error)}{part.kept()}") from None
+        raise DownloadError(f"cannot be written: {_reason(error)}{part.kept()}", path=part.path) from None
     raise DownloadError(f"{'; '.join(failures)}{part.kept()}")
 
 
@@ -123,10 +123,10 @@ def _already_there(expected: Expected, target: Path) -> Download | None:
             return None
         checksum = _check(expected, target)
     except _WrongFileError as error:
-        raise InputError(f"{target}: is there already and is another file: {error}; "
-                         "move it away, or choose another folder") from None
+        raise InputError(f"is there already and is another file: {error}; "
+                         "move it away, or choose another folder", path=target) from None
     except OSError as error:
-        raise InputError(f"{target}: is in the way: {_reason(error)}") from None
+        raise InputError(f"is in the way: {_reason(error)}", path=target) from None
     return Download(target, target.stat().st_size, checksum, fetched=False)
 
 
@@ -134,7 +134,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be made: {_reason(error)}") from None
+        raise InputError(f"cannot be made: {_reason(error)}", path=folder) from None
 
 
 # ---- what is kept of an unfinished download -----------------------------------------------------------------------
@@ -294,7 +294,8 @@ def _check_space(expected: Expected, part: _Part, start: int) -> None:
     free = shutil.disk_usage(part.path.parent).free + part.size - start
     needed = max(expected.sizes) - start
     if free < needed:
-        raise DownloadError(f"{part.path.parent}: {needed:,} bytes are needed, {free:,} are free{part.kept()}")
+        raise DownloadError(f"{needed:,} bytes are needed, {free:,} are free{part.kept()}",
+                            path=part.path.parent)
 
 
 # ---- checking -----------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from darknet_builder.devices import require_bfloat16
+from darknet_builder.engine_choices import BACKEND_NAMES, PRECISION_NAMES
 from darknet_builder.errors import InputError
 from darknet_builder.export_check import runtime_errors
 from darknet_builder.extras import load_extra
@@ -30,7 +31,7 @@ from darknet_builder.network import Network
 from darknet_builder.onnx_graph import to_model
 from darknet_builder.tracing import Sizes, Traceable
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS: dict[str, torch.dtype] = {name: getattr(torch, name) for name in PRECISION_NAMES}
 """What a network can run in; float16 is for GPUs."""
 _MOST_SHAPES = 4
 """How many input shapes stay compiled: each has its own packed weights."""
@@ -275,12 +276,8 @@ def _openvino_core() -> Any:
     return load_extra("openvino", "openvino").Core()
 
 
-BACKENDS: dict[str, Callable[[Network, str], Engine]] = {
-    "torch": TorchEngine,
-    "compile": CompileEngine,
-    "onnxruntime": OnnxRuntimeEngine,
-    "openvino": OpenVinoEngine,
-}
+BACKENDS: dict[str, Callable[[Network, str], Engine]] = dict(zip(
+    BACKEND_NAMES, (TorchEngine, CompileEngine, OnnxRuntimeEngine, OpenVinoEngine), strict=True))
 
 
 def _require_cpu(network: Network, backend: str) -> None:

@@ -30,8 +30,8 @@ def check_plot(path: str | Path) -> None:
     """
     known = _load_matplotlib().Figure().canvas.get_supported_filetypes()
     if Path(path).suffix.lower().lstrip(".") not in known:
-        raise InputError(f"{path}: cannot be drawn with this suffix; expected .png, or one of "
-                         f"{', '.join(f'.{suffix}' for suffix in sorted(known))}")
+        raise InputError(f"cannot be drawn with this suffix; expected .png, or one of "
+                         f"{', '.join(f'.{suffix}' for suffix in sorted(known))}", path=path)
     check_folder(path)
 
 
@@ -57,7 +57,7 @@ def plot_curves(result: MapResult, path: str | Path, title: str = "") -> None:
         with atomic_path(path) as temporary:
             figure.savefig(temporary)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise InputError(f"cannot be written: {error.strerror or error}", path=path) from None
 
 
 def _draw(axes: Any, result: MapResult) -> None:

@@ -134,11 +134,11 @@ def export_network(network: Network, path: str | Path, format: str | None = None
     writer = _WRITERS[format_of(path, format)]
     _check_settings(format_of(path, format), settings)
     if Path(path).is_dir():
-        raise InputError(f"{path}: is a folder; expected a file's name")
+        raise InputError("is a folder", path=path, hint="expected a file's name")
     try:
         return writer(_at_rest(network), Path(path), settings)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise WeightsError(f"cannot be written: {error.strerror or error}", path=path) from None
 
 
 def _at_rest(network: Network) -> Network:
@@ -163,9 +163,10 @@ def format_of(path: str | Path, name: str | None) -> str:
     suffix = Path(path).suffix.lower()
     found = [known for known, ending in FORMATS.items() if ending == suffix]
     if name is None and not found:
-        raise InputError(f"{path}: which format? expected one of the suffixes {', '.join(FORMATS.values())}")
+        raise InputError(f"which format? expected one of the suffixes {', '.join(FORMATS.values())}",
+                         path=path)
     if name is not None and suffix != FORMATS[name]:
-        raise InputError(f"{path}: a file of the format {name} ends in {FORMATS[name]}")
+        raise InputError(f"a file of the format {name} ends in {FORMATS[name]}", path=path)
     return found[0]
 
 
@@ -179,9 +180,10 @@ def _check_settings(name: str, settings: ExportSettings) -> None:
         raise InputError(f"the format {name} holds a whole network: level, any_batch and any_size do not go with it")
     for key, value in (("threshold", settings.suppression.threshold), ("overlap", settings.suppression.overlap)):
         if not 0 <= value <= 1:
-            raise InputError(f"{key}={value}: expected a number from 0 to 1")
+            raise InputError("expected a number from 0 to 1", argument=key, value=value)
     if settings.suppression.max_boxes < 1:
-        raise InputError(f"max_boxes={settings.suppression.max_boxes}: expected 1 or more")
+        raise InputError("expected 1 or more",
+                         argument="max_boxes", value=settings.suppression.max_boxes)
 
 
 # ---- graphs ---------------------------------------------------------------------------------------------

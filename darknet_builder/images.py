@@ -76,15 +76,15 @@ def read_image(path: str | Path) -> np.ndarray:
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise ImageError(f"{path}: {error.strerror or error}") from None
+        raise ImageError(f"{error.strerror or error}", path=path) from None
     if not data.size:
-        raise ImageError(f"{path}: the file is empty")
+        raise ImageError("the file is empty", path=path)
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error as error:
-        raise ImageError(f"{path}: cannot be decoded: {error.err}") from None
+        raise ImageError(f"cannot be decoded: {error.err}", path=path) from None
     if image is None:
-        raise ImageError(f"{path}: is no image that OpenCV can read")
+        raise ImageError("is no image that OpenCV can read", path=path)
     return np.asarray(image)
 
 
@@ -98,12 +98,12 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     try:
         _, data = cv2.imencode(Path(path).suffix, image)
     except cv2.error as error:
-        raise InputError(f"{path}: cannot be written: {error.err}") from None
+        raise InputError(f"cannot be written: {error.err}", path=path) from None
     try:
         with atomic_path(path) as temporary:
             temporary.write_bytes(data.tobytes())
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise InputError(f"cannot be written: {error.strerror or error}", path=path) from None
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
@@ -192,11 +192,11 @@ def open_video(path: str | Path) -> Iterator[Video]:
         with open(path, "rb"):
             pass
     except OSError as error:
-        raise ImageError(f"{path}: {error.strerror or error}") from None
+        raise ImageError(f"{error.strerror or error}", path=path) from None
     capture = cv2.VideoCapture(str(path))
     try:
         if not capture.isOpened():
-            raise ImageError(f"{path}: is no video that OpenCV can read")
+            raise ImageError("is no video that OpenCV can read", path=path)
         fps, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
         yield Video(str(path), fps if 0 < fps < float("inf") else _DEFAULT_FPS, int(count) if count > 0 else 0, capture)
     finally:
@@ -218,7 +218,7 @@ def write_video(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray],
     def append(frame: np.ndarray) -> None:
         size = (frame.shape[1], frame.shape[0])
         if not writer.isOpened() and not writer.open(str(temporary), cv2.VideoWriter_fourcc(*"mp4v"), fps, size):
-            raise InputError(f"{path}: OpenCV cannot write a video of {size[0]}x{size[1]} pixels there")
+            raise InputError(f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels there", path=path)
         writer.write(frame)
 
     try:
@@ -228,7 +228,7 @@ def write_video(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray],
             finally:
                 writer.release()
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise InputError(f"cannot be written: {error.strerror or error}", path=path) from None
 
 
 # ---- resizing -----------------------------------------------------------------------------------------

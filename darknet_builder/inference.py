@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 import warnings
@@ -11,24 +10,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from darknet_builder.arguments import add_precision
 from darknet_builder.devices import computes_bfloat16, synchronize
-from darknet_builder.engines import BACKENDS, COMPILED_FROM_CALL, PRECISIONS, Engine, installed_backends, make_engine
+from darknet_builder.engine_choices import AUTO, BACKEND_CHOICES, PRECISION_CHOICES, WORTHWHILE
+from darknet_builder.engines import COMPILED_FROM_CALL, Engine, installed_backends, make_engine
 from darknet_builder.errors import DarknetError, InputError, did_you_mean
 from darknet_builder.layers.base import Head
 from darknet_builder.network import Network
 from darknet_builder.shapes import Shape
 
-AUTO = "auto"
-BACKEND_CHOICES = (AUTO, *BACKENDS)
-PRECISION_CHOICES = (AUTO, *PRECISIONS)
 _Way = tuple[str, str]
 """Backend and precision."""
 _AUTO_BACKENDS = ("torch", "onnxruntime", "openvino")
 """``compile`` is not among them: it takes minutes before its first answer."""
 _TIMED_ROUNDS = 5
-_WORTHWHILE = 1.2
-"""How many times faster than float32 ``auto`` must measure bfloat16 to be, before it gives up digits for it."""
 
 
 class OptimizedNetwork:
@@ -146,7 +140,7 @@ def _precisions(network: Network, precision: str) -> Sequence[str]:
 
 
 def _fastest(timings: dict[_Way, float]) -> _Way:
-    return min(timings, key=lambda way: timings[way] * (1 if way[1] == "float32" else _WORTHWHILE))
+    return min(timings, key=lambda way: timings[way] * (1 if way[1] == "float32" else WORTHWHILE))
 
 
 def is_depthwise(network: Network) -> bool:
@@ -158,18 +152,10 @@ def is_depthwise(network: Network) -> bool:
     return any(layer.is_depthwise for layer in network.sequence())
 
 
-def add_speed_options(parser: argparse._ActionsContainer) -> None:
-    """``--precision`` and ``--backend``, which mean the same in every command."""
-    add_precision(parser, PRECISION_CHOICES, "float32",
-                  f"auto: bfloat16 where it is measured to be {_WORTHWHILE} times faster; networks with depthwise "
-                  "convolutions stay in float32; float16 is for GPUs ")
-    parser.add_argument("--backend", choices=BACKEND_CHOICES, default="torch",
-                        help="auto: what is measured to be fastest of what is installed (default: %(default)s)")
-
-
 def _check(name: str, word: str, known: Sequence[str]) -> None:
     if word not in known:
-        raise InputError(f"{name}={word!r} is unknown; expected one of {', '.join(known)}{did_you_mean(word, known)}")
+        raise InputError(f"{name}={word!r} is unknown; expected one of {', '.join(known)}", argument=name,
+                         hint=did_you_mean(word, known))
 
 
 @torch.no_grad()

@@ -54,11 +54,12 @@ class InitRule:
         section, _, rest = text.rpartition("=")
         method, _, numbers = rest.partition(":")
         if section and section not in registered_sections():
-            raise InputError(f"--init {text}: there is no section [{section}]"
-                             f"{did_you_mean(section, registered_sections())}")
+            raise InputError(f"there is no section [{section}]", argument="rule", value=text,
+                             hint=did_you_mean(section, registered_sections()))
         methods = (*_METHODS, _PRIOR)
         if method not in methods:
-            raise InputError(f"--init {text}: expected one of {', '.join(methods)}{did_you_mean(method, methods)}")
+            raise InputError(f"expected one of {', '.join(methods)}", argument="rule", value=text,
+                             hint=did_you_mean(method, methods))
         return cls(method, _numbers(text, method, numbers), section)
 
 
@@ -75,7 +76,8 @@ def initialize(network: Network, rules: Sequence[InitRule]) -> None:
     sections = {spelling for layer in network.sequence() for spelling in layer.spellings}
     for rule in rules:
         if rule.section and rule.section not in sections:
-            raise InputError(f"--init {rule.section}={rule.method}: the network has no [{rule.section}]")
+            raise InputError(f"the network has no [{rule.section}]", argument="rule",
+                             value=f"{rule.section}={rule.method}")
     for layer in network.sequence():
         fitting = [rule for rule in rules if rule.section in ("", *layer.spellings) and rule.method != _PRIOR]
         if fitting:
@@ -90,13 +92,14 @@ def _set_prior(network: Network, rule: InitRule) -> None:
     heads = [head for head in network.heads
              if head.num_anchors and rule.section in ("", *head.spellings)]
     if not heads:
-        raise InputError(f"--init {rule.section}{'=' * bool(rule.section)}prior: expected a network with [yolo], "
-                         "[Gaussian_yolo] or [region], and no other section")
+        raise InputError("expected a network with [yolo], [Gaussian_yolo] or [region], and no other section",
+                         argument="rule", value=f"{rule.section}={_PRIOR}".removeprefix("="))
     probability, = rule.numbers
     for head in heads:
         bias = network.sequence()[head.sources[0]].output_bias
         if bias is None:
-            raise InputError("--init prior: expected a convolution without batch_normalize before each head")
+            raise InputError("expected a convolution without batch_normalize before each head",
+                             argument="rule", value=_PRIOR)
         with torch.no_grad():
             bias.view(-1, head.values_per_anchor)[:, head.objectness_channel] = math.log(
                 probability / (1 - probability))
@@ -149,14 +152,14 @@ def _numbers(text: str, method: str, numbers: str) -> tuple[float, ...]:
         return (_probability(text, numbers),)
     if method != "normal":
         if numbers:
-            raise InputError(f"--init {text}: {method} takes no numbers")
+            raise InputError(f"{method} takes no numbers", argument="rule", value=text)
         return ()
     try:
         mean, deviation = (float(number) for number in numbers.split(","))
     except ValueError:
-        raise InputError(f"--init {text}: expected normal:MEAN,STD, such as normal:0,0.01") from None
+        raise InputError("expected normal:MEAN,STD, such as normal:0,0.01", argument="rule", value=text) from None
     if not (math.isfinite(mean) and 0 < deviation < math.inf):
-        raise InputError(f"--init {text}: expected a standard deviation above 0")
+        raise InputError("expected a standard deviation above 0", argument="rule", value=text)
     return mean, deviation
 
 
@@ -166,5 +169,5 @@ def _probability(text: str, number: str) -> float:
     except ValueError:
         probability = math.nan
     if not 0 < probability < 1:
-        raise InputError(f"--init {text}: expected prior:P with P between 0 and 1, such as prior:0.01")
+        raise InputError("expected prior:P with P between 0 and 1, such as prior:0.01", argument="rule", value=text)
     return probability

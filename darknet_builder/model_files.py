@@ -96,7 +96,7 @@ def write_model_file(path: str | Path, module: nn.Module, metadata: ModelMetadat
             else:
                 torch.save(_with_metadata(module, metadata), temporary)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise WeightsError(f"cannot be written: {error.strerror or error}", path=path) from None
 
 
 def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]:
@@ -111,9 +111,9 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]
             pass
         return (_read_safetensors if Path(path).suffix.lower() == SAFETENSORS else _read_state_dict)(path)
     except FileNotFoundError:
-        raise WeightsError(f"{path}: no such model file") from None
+        raise WeightsError("no such model file", path=path) from None
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise WeightsError(f"cannot be read: {error.strerror or error}", path=path) from None
 
 
 def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> None:
@@ -130,17 +130,18 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str |
     own = module.state_dict(keep_vars=True)
     surplus = [name for name in tensors if name not in own]
     if surplus:
-        raise WeightsError(f"{source}: holds {surplus[0]}, which the network does not have"
-                           f"{did_you_mean(surplus[0], own)}; it belongs to another cfg")
+        raise WeightsError(f"holds {surplus[0]}, which the network does not have"
+                           f"{did_you_mean(surplus[0], own)}", path=source, hint="it belongs to another cfg")
     found = {id(own[name]) for name in tensors}
     missing = [name for name, tensor in own.items() if id(tensor) not in found]
     if missing:
-        raise WeightsError(f"{source}: {len(missing)} of the network's {len(own)} tensors are not there, "
-                           f"the first is {missing[0]} {tuple(own[missing[0]].shape)}; it belongs to another cfg")
+        raise WeightsError(f"{len(missing)} of the network's {len(own)} tensors are not there, "
+                           f"the first is {missing[0]} {tuple(own[missing[0]].shape)}", path=source,
+                           hint="it belongs to another cfg")
     for name, tensor in tensors.items():
         if tensor.shape != own[name].shape:
-            raise WeightsError(f"{source}: {name} is {tuple(tensor.shape)}, the network needs "
-                               f"{tuple(own[name].shape)}; it belongs to another cfg")
+            raise WeightsError(f"{name} is {tuple(tensor.shape)}, the network needs "
+                               f"{tuple(own[name].shape)}", path=source, hint="it belongs to another cfg")
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
@@ -164,7 +165,7 @@ def _read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadat
         with package.safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, ModelMetadata.from_text(file.metadata() or {})
     except (package.SafetensorError, ValueError) as error:
-        raise WeightsError(f"{path}: is no safetensors file, or a damaged one: {error}") from None
+        raise WeightsError(f"is no safetensors file, or a damaged one: {error}", path=path) from None
 
 
 # ---- state_dict -----------------------------------------------------------------------------------------
@@ -181,13 +182,13 @@ def _read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED:
-        raise WeightsError(f"{path}: is no file of tensors that PyTorch reads safely, or a damaged one; export it "
-                           "again as a state_dict") from None
+        raise WeightsError("is no file of tensors that PyTorch reads safely, or a damaged one; export it "
+                           "again as a state_dict", path=path) from None
     if isinstance(state, dict) and isinstance(state.get("network"), dict) and isinstance(state.get("cfg"), list):
         metadata = ModelMetadata.from_text(state.get("model") or {})  # a checkpoint of a training
         return dict(state["network"]), replace(metadata, cfg=_cfg_text(state["cfg"]))
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise WeightsError(f"{path}: is no state_dict: expected tensors by name")
+        raise WeightsError("is no state_dict: expected tensors by name", path=path)
     carried = getattr(state, "_metadata", {}).get("", {})
     return dict(state), ModelMetadata.from_text(carried.get(_KEY, {}))
 

@@ -280,7 +280,7 @@ def build_network(cfg: str | Path | Sequence[Block], *, width: int | None = None
     blocks, metadata = source.blocks, source.metadata
     for name, size in (("width", width), ("height", height)):
         if size is not None and size < 1:
-            raise InputError(f"{name}={size}: expected 1 or more pixels")
+            raise InputError("expected 1 or more pixels", argument=name, value=size)
     rules = get_dialect(dialect or source.dialect)
     options = NetOptions.from_block(blocks[0], width=width or metadata.width or None,
                                     height=height or metadata.height or None)
@@ -298,9 +298,10 @@ def _check_memory(network: Network, limit: int) -> None:
     weights = _FLOAT_BYTES * network.num_stored
     outputs = _FLOAT_BYTES * network.peak_values()
     if weights + outputs > limit:
-        raise CfgError(f"{network.blocks[0].where()}: the network needs {_gigabytes(weights)} for its weights and "
+        raise CfgError(f"the network needs {_gigabytes(weights)} for its weights and "
                        f"{_gigabytes(outputs)} for one image, more than the limit of {_gigabytes(limit)}; "
-                       "raise it with build_network(..., memory_limit=BYTES) if that is meant")
+                       "raise it with build_network(..., memory_limit=BYTES) if that is meant",
+                       **network.blocks[0].place())
 
 
 def _gigabytes(count: int) -> str:

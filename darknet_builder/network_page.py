@@ -31,12 +31,12 @@ def save_network_picture(network: Network, path: str | Path, *, title: str | Non
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
-        raise InputError(f"{path}: expected a name that ends in .html (a page) or .svg (a picture)")
+        raise InputError("expected a name that ends in .html (a page) or .svg (a picture)", path=path)
     diagram = Diagram.of(network, title, weights=weights)
     try:
         write_text(path, diagram.svg() if suffix == ".svg" else make_page(network, diagram))
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise InputError(f"cannot be written: {error.strerror or error}", path=path) from None
 
 
 def make_page(network: Network, diagram: Diagram) -> str:

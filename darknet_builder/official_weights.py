@@ -60,14 +60,15 @@ class OfficialFile:
         """
         if mirror is not None:
             if urlsplit(mirror).scheme not in ("http", "https") or not urlsplit(mirror).netloc:
-                raise InputError(f"--mirror {mirror}: expected an address like https://example.org/weights")
+                raise InputError("expected an address like https://example.org/weights",
+                                 argument="mirror", value=mirror)
             return (f"{mirror.rstrip('/')}/{quote(self.file)}",)
         if self.urls:
             return self.urls
         if self.page:
-            raise InputError(f"{self.name}: where it is, no program can fetch it; open {self.page} in a browser and "
-                             f"save it as {self.file}, or name a server that has it with --mirror")
-        raise InputError(f"{self.name}: {self.note}; if a server has it, name that with --mirror")
+            raise InputError(f"{self.name}: where it is, no program can fetch it", argument="mirror",
+                             hint=f"open {self.page} in a browser and save it as {self.file}, or name a mirror")
+        raise InputError(f"{self.name}: {self.note}", argument="mirror", hint="if a server has it, name it as mirror")
 
 
 @cache
@@ -95,6 +96,6 @@ def find_official(name: str) -> OfficialFile:
     by_file = {entry.file: entry for entry in files.values()}
     entry = files.get(name) or by_file.get(name)
     if entry is None:
-        raise InputError(f"no official weights are called {name!r}{did_you_mean(name, [*files, *by_file])} "
-                         "(--list shows all)")
+        raise InputError(f"no official weights are called {name!r}", hint=did_you_mean(name, [*files, *by_file]),
+                         argument="name")
     return entry

@@ -70,14 +70,14 @@ def to_model(module: nn.Module, example: Tensor, input_name: str, output_names: 
     onnx = load_extra("onnx", "export")
     newest = onnx.defs.onnx_opset_version()
     if not LOWEST_OPSET <= opset <= newest:
-        raise InputError(f"opset={opset}: expected a version from {LOWEST_OPSET} to {newest}, the newest that the "
-                         "installed package onnx knows")
+        raise InputError(f"expected a version from {LOWEST_OPSET} to {newest}, the newest that the "
+                         "installed package onnx knows", argument="opset", value=opset)
     program = _trace(module, example, input_name, list(output_names), dimensions, opset)
     _fold_constants(program.model)
     model = program.model_proto
     if model.opset_import[0].version != opset:
-        raise InputError(f"opset={opset}: PyTorch {torch.__version__} cannot write it; "
-                         f"take {model.opset_import[0].version}")
+        raise InputError(f"PyTorch {torch.__version__} cannot write it; "
+                         f"take {model.opset_import[0].version}", argument="opset", value=opset)
     _remove_traces(model)
     _fuse_padding(model)
     _name_dimensions(model)

@@ -134,7 +134,7 @@ class NetOptions:
         inputs = block.get_int("inputs", width * height * sizes["channels"], minimum=0)
         if not inputs:
             hints = dict.fromkeys(block.misspelt(key) for key in sizes if not sizes[key])
-            raise block.error(f"needs width=, height= and channels= above 0, or inputs={''.join(hints)}")
+            raise block.error("needs width=, height= and channels= above 0, or inputs=", hint="".join(hints))
         batch = block.get_int("batch", 1, minimum=1)
         adam = block.get_flag("adam")
         _ignore_unused(block)

@@ -82,7 +82,8 @@ def parameter_groups(network: Network, rates: Sequence[RatePattern] = ()) -> lis
             decay = options.decay * options.loss_scale if decays else 0.0
             members.setdefault((factor / options.loss_scale, decay), {})[name] = parameter
     if not members:
-        raise InputError(f"{network.blocks[0].where()}: every layer is frozen: there is nothing to learn")
+        raise InputError("every layer is frozen: there is nothing to learn",
+                         **network.blocks[0].place())
     return [{"params": list(named.values()), "names": list(named), "lr": options.schedule.learning_rate * scale,
              "rate_scale": scale, "weight_decay": decay} for (scale, decay), named in members.items()]
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
+from darknet_builder.diagnostics import Collector, Diagnostics
 from darknet_builder.errors import CfgError, CfgWarning, did_you_mean, nearest
 from darknet_builder.resources import find_by_name, hint_at_bundled
 
@@ -46,10 +48,8 @@ class Block(Mapping[str, str]):
         name: the section's name as written, without the brackets.
         line: the line of ``[name]``, counted from 1.
         source: the file's path, or ``<text>``.
-        mistakes: where this is a list, readers note what is wrong and go on with the default, instead of raising.
+        diagnostics: where readers report what is wrong. If that does not raise, they go on with the default.
     """
-
-    mistakes: list[CfgError] | None = None
 
     def __init__(self, name: str, options: Mapping[str, str] | None = None, *, line: int = 0,
                  source: str = TEXT_SOURCE, lines: Mapping[str, int] | None = None) -> None:
@@ -59,6 +59,7 @@ class Block(Mapping[str, str]):
         self._options = dict(options or {})
         self._lines = dict(lines or {})
         self._asked: set[str] = set()
+        self.diagnostics = Diagnostics()
 
     def __getitem__(self, key: str) -> str:
         return self._options[key]
@@ -95,19 +96,29 @@ class Block(Mapping[str, str]):
         option = f" {key}={self._options[key]}" if key in self._options else ""
         return f"{self.source}:{self.line_of(key)}: [{self.name}]{option}"
 
-    def error(self, message: str, key: str | None = None) -> CfgError:
-        """A located error, to be raised by the caller."""
-        return CfgError(f"{self.where(key)}: {message}", key=key)
+    def place(self, key: str | None = None) -> dict[str, Any]:
+        """The same as keywords for an error or a warning: ``path``, ``line``, ``section``, ``key``, ``value``."""
+        value = None if key is None else self._options.get(key)
+        return {"path": self.source, "line": self.line_of(key), "section": self.name, "key": key, "value": value}
+
+    def error(self, message: str, key: str | None = None, *, hint: str | None = None,
+              argument: str | None = None) -> CfgError:
+        """A located error, to be raised by the caller; the arguments are those of ``Located``."""
+        return CfgError(message, **self.place(key), hint=hint, argument=argument)
+
+    def warning(self, message: str, key: str | None = None, *, hint: str | None = None) -> CfgWarning:
+        """A located warning, to be given by the caller."""
+        return CfgWarning(message, **self.place(key), hint=hint)
 
     def warn(self, message: str, key: str | None = None) -> None:
-        """A located ``CfgWarning``."""
-        warnings.warn(f"{self.where(key)}: {message}", CfgWarning, stacklevel=3)
+        """Give a located ``CfgWarning``."""
+        warnings.warn(self.warning(message, key), stacklevel=3)
 
     def changed(self, without: str | None = None, **options: str) -> Block:
         """The same section without an option, or with others; what is asked of it counts as asked of this one."""
         kept = {key: value for key, value in self._options.items() if key != without} | options
         other = Block(self.name, kept, line=self.line, source=self.source, lines=self._lines)
-        other._asked, other.mistakes = self._asked, self.mistakes
+        other._asked, other.diagnostics = self._asked, self.diagnostics
         return other
 
     def unread(self) -> dict[str, str]:
@@ -128,7 +139,7 @@ class Block(Mapping[str, str]):
         if key in self._options:
             return self._options[key]
         if isinstance(default, _Required):
-            raise self.error(f"needs {key}=, which is missing{self.misspelt(key)}")
+            raise self.error(f"needs {key}=, which is missing", key, hint=self.misspelt(key))
         return default or ""
 
     def get_int(self, key: str, default: int | _Required = REQUIRED, *, minimum: int | None = None) -> int:
@@ -155,8 +166,8 @@ class Block(Mapping[str, str]):
         """One of ``choices``."""
         text = self.get_str(key, default)
         if text not in choices:
-            hint = did_you_mean(text, choices)
-            return self._settle(self.error(f"expected one of {', '.join(choices)}{hint}", key), default)
+            error = self.error(f"expected one of {', '.join(choices)}", key, hint=did_you_mean(text, choices))
+            return self._settle(error, default)
         return text
 
     def ignore(self, *keys: str) -> None:
@@ -167,7 +178,7 @@ class Block(Mapping[str, str]):
         """Options that Darknet knows and that this project does not do: an error unless they are switched off."""
         for key in keys:
             if self.get_float(key, 0.0) != 0:
-                raise self.error(f"the option {key} is not supported; remove it or set it to 0", key)
+                raise self.error(f"the option {key} is not supported", key, hint="remove it or set it to 0")
 
     def warn_of_training(self, *keys: str) -> None:
         """Options that change Darknet's training alone and are left out here: a warning where they are switched on."""
@@ -196,17 +207,17 @@ class Block(Mapping[str, str]):
         items = text.split("#", 1)[0].split(",")
         try:
             if "" in items:
-                raise self.error(f"the list has a hole at place {items.index('') + 1}; "
-                                 "write one number between two commas and none at the ends", key)
+                raise self.error(f"the list has a hole at place {items.index('') + 1}", key,
+                                 hint="write one number between two commas and none at the ends")
             return [convert(key, item) for item in items]
         except CfgError as error:
             return list(self._settle(error, default))
 
     def _settle(self, error: CfgError, default: _Value | _Required) -> _Value:
-        """Raise; or, where mistakes are collected, note this one and go on with the default."""
-        if self.mistakes is None or isinstance(default, _Required):
+        """Report a mistake; the default stands in for the value, if there is one and the report does not raise."""
+        if isinstance(default, _Required):
             raise error
-        self.mistakes.append(error)
+        self.diagnostics.report(error)
         return default
 
     def _to_int(self, key: str, text: str) -> int:
@@ -230,52 +241,89 @@ class Block(Mapping[str, str]):
             self.warn(f"{tail!r} after the number is ignored; Darknet reads {text[:len(text) - len(tail)]}", key)
 
 
-def parse_cfg(path_or_text: str | Path, *, problems: list[CfgError] | None = None) -> list[Block]:
+@dataclass(frozen=True)
+class CfgText:
+    """A cfg as it was read, before it is taken apart.
+
+    Attributes:
+        source: the path that it was read from, or ``<text>``.
+        text: all of it.
+    """
+
+    source: str
+    text: str
+
+    @classmethod
+    def read(cls, path_or_text: str | Path) -> CfgText:
+        """Read what ``parse_cfg`` takes.
+
+        Raises:
+            CfgError: for a file that cannot be read, or is not a cfg at all.
+        """
+        document = cls(*_read(path_or_text))
+        if document.text.lstrip()[:_TAG].lower().startswith(_WEB_PAGE):
+            raise CfgError("is a web page, not a cfg", path=document.source,
+                           hint="open its address in a browser and take the file itself")
+        return document
+
+    @property
+    def dialect(self) -> str | None:
+        """The dialect that the first line notes, as ``export`` writes it: a comment to Darknet."""
+        match = _NOTE.match(self.text)
+        return match[1] if match else None
+
+    def parse(self, diagnostics: Diagnostics | None = None) -> list[Block]:
+        """The sections: the first Block is ``[net]``, the others are the layers in order.
+
+        Args:
+            diagnostics: where mistakes go; the first one is raised by default. A wrong line is left out where they
+                are collected; there may be no [net], or nothing at all, then.
+
+        Raises:
+            CfgError: with file and line, for everything that is not Darknet's grammar.
+        """
+        diagnostics = diagnostics or Diagnostics()
+        blocks: list[Block] = []
+        for number, raw in enumerate(self.text.split("\n"), start=1):
+            line = _BLANKS.sub("", raw)
+            if not line or line[0] in "#;":
+                continue
+            try:
+                _take_line(blocks, line, self.source, number)
+            except CfgError as error:
+                diagnostics.report(error)
+        if not blocks:
+            diagnostics.report(CfgError("is empty: a cfg begins with [net]", path=self.source))
+        elif blocks[0].name not in NET_SECTIONS:
+            diagnostics.report(blocks[0].error("the first section must be [net]"))
+        return blocks
+
+
+def parse_cfg(path_or_text: str | Path, *, diagnostics: Diagnostics | None = None,
+              problems: list[CfgError] | None = None) -> list[Block]:
     """Read a ``.cfg``: the first Block is ``[net]``, the others are the layers in order.
 
     Args:
         path_or_text: a path, the name of a cfg that comes with the project (``yolov4-tiny``), or the text itself (a
             ``str`` that holds a line break or begins with ``[``).
-        problems: where given, wrong lines are collected here and left out, instead of raising at the first; there may
-            be no [net], or nothing at all, then.
+        diagnostics: as for ``CfgText.parse``.
+        problems: deprecated; a list for the mistakes, as ``Collector`` has one.
 
     Raises:
         CfgError: with file and line, for everything that is not Darknet's grammar.
     """
-    source, text = _read(path_or_text)
-    if text.lstrip()[:_TAG].lower().startswith(_WEB_PAGE):
-        raise CfgError(f"{source}: is a web page, not a cfg; open its address in a browser and take the file itself")
-    blocks: list[Block] = []
-    for number, raw in enumerate(text.split("\n"), start=1):
-        line = _BLANKS.sub("", raw)
-        if not line or line[0] in "#;":
-            continue
-        try:
-            _take_line(blocks, line, source, number)
-        except CfgError as error:
-            if problems is None:
-                raise
-            problems.append(error)
-    try:
-        _check_first(blocks, source)
-    except CfgError as error:
-        if problems is None:
-            raise
-        problems.append(error)
+    if problems is None:
+        return CfgText.read(path_or_text).parse(diagnostics)
+    warnings.warn("problems= is deprecated; give diagnostics=Collector()", DeprecationWarning, stacklevel=2)
+    collector = Collector()
+    blocks = CfgText.read(path_or_text).parse(collector)
+    problems += [error for error in collector.errors if isinstance(error, CfgError)]
     return blocks
 
 
 def noted_dialect(path_or_text: str | Path) -> str | None:
-    """The dialect that the first line notes, as ``export`` writes it: a comment to Darknet.
-
-    Args:
-        path_or_text: as for ``parse_cfg``.
-
-    Raises:
-        CfgError: for a file that cannot be read.
-    """
-    match = _NOTE.match(_read(path_or_text)[1])
-    return match[1] if match else None
+    """``CfgText.read(path_or_text).dialect``."""
+    return CfgText.read(path_or_text).dialect
 
 
 def note_dialect(name: str) -> str:
@@ -305,11 +353,11 @@ def _read(path_or_text: str | Path) -> tuple[str, str]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise CfgError(f"{source}: no such cfg file{hint_at_bundled(path, '.cfg')}") from None
+        raise CfgError("no such cfg file", path=source, hint=hint_at_bundled(path, ".cfg")) from None
     except OSError as error:
-        raise CfgError(f"{source}: cannot be read: {error.strerror}") from None
+        raise CfgError(f"cannot be read: {error.strerror}", path=source) from None
     if b"\0" in data:
-        raise CfgError(f"{source}: is a binary file, not a cfg; were cfg and weights exchanged?")
+        raise CfgError("is a binary file, not a cfg", path=source, hint="were cfg and weights exchanged?")
     try:
         return source, data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -326,27 +374,24 @@ def _take_line(blocks: list[Block], line: str, source: str, number: int) -> None
 def _open_section(line: str, source: str, number: int) -> Block:
     name = line[1:-1]
     if line[-1] != "]" or not name:
-        raise CfgError(f"{source}:{number}: {line!r} is no section; expected [name] on a line of its own")
+        raise CfgError(f"{line!r} is no section", path=source, line=number,
+                       hint="expected [name] on a line of its own")
     return Block(name, line=number, source=source)
 
 
 def _add_option(blocks: list[Block], line: str, source: str, number: int) -> None:
     key, equals, value = line.partition("=")
     if not blocks:
-        raise CfgError(f"{source}:{number}: {line!r} stands before the first section; begin the file with [net]")
+        raise CfgError(f"{line!r} stands before the first section", path=source, line=number,
+                       hint="begin the file with [net]")
     block = blocks[-1]
     if not (key and equals and value):
-        raise CfgError(f"{source}:{number}: [{block.name}]: {line!r} is no option; expected key=value")
+        raise CfgError(f"{line!r} is no option", path=source, line=number, section=block.name,
+                       hint="expected key=value")
     if key in block._options:
-        warnings.warn(f"{source}:{number}: [{block.name}] {key}={value}: is ignored, because line "
-                      f"{block._lines[key]} already says {key}={block._options[key]}", CfgWarning, stacklevel=3)
+        message = f"is ignored, because line {block._lines[key]} already says {key}={block._options[key]}"
+        warnings.warn(CfgWarning(message, path=source, line=number, section=block.name, key=key, value=value),
+                      stacklevel=3)
         return
     block._options[key] = value
     block._lines[key] = number
-
-
-def _check_first(blocks: list[Block], source: str) -> None:
-    if not blocks:
-        raise CfgError(f"{source}: is empty: a cfg begins with [net]")
-    if blocks[0].name not in NET_SECTIONS:
-        raise CfgError(f"{source}:{blocks[0].line}: [{blocks[0].name}]: the first section must be [net]")

@@ -173,8 +173,8 @@ class RunLog:
         try:
             yield
         except OSError as error:
-            raise DataError(f"{self.folder / LOG_NAME}: cannot be written: {error.strerror or error}; {MAKE_ROOM}"
-                            ) from None
+            raise DataError(f"cannot be written: {error.strerror or error}", path=self.folder / LOG_NAME,
+                            hint=MAKE_ROOM, argument="resume") from None
 
     def _keep_until(self, finished: int) -> None:
         """Lines after the checkpoint will be written again; the average goes on from the last one kept."""
@@ -242,7 +242,7 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
             records.append(json.loads(line))
         except json.JSONDecodeError:
             if number < len(lines):
-                raise DataError(f"{path}:{number}: is no line of a training's log") from None
+                raise DataError("is no line of a training's log", path=path, line=number) from None
     return records
 
 

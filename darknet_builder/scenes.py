@@ -270,7 +270,7 @@ def write_scenes(folder: str | Path, counts: dict[str, int], *, seed: int = 0, s
         data = target / "scenes.data"
         write_text(data, f"classes = {len(SCENE_NAMES)}\n{lists}names = scenes.names\nbackup = backup\n")
     except OSError as error:
-        raise DataError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
+        raise DataError(f"cannot be written: {error.strerror}", path=error.filename or folder) from None
     return data
 
 

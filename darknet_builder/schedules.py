@@ -18,7 +18,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
-from darknet_builder.errors import InputError
+from darknet_builder.errors import CfgWarning, InputError
 from darknet_builder.options import Schedule
 from darknet_builder.parser import Block
 
@@ -44,8 +44,8 @@ def rate_at(schedule: Schedule, number: int, *, seed: int = 0) -> float:
     return _POLICIES[schedule.policy](schedule, number)
 
 
-def check_burn_in(net: Block, schedule: Schedule) -> str:
-    """One located line where the burn-in is too long for the training; an empty one where all is well.
+def check_burn_in(net: Block, schedule: Schedule) -> CfgWarning | None:
+    """A located warning where the burn-in is too long for the training; None where all is well.
 
     Args:
         net: the section [net].
@@ -56,8 +56,8 @@ def check_burn_in(net: Block, schedule: Schedule) -> str:
     for key, reached, end in (("max_batches", schedule.burn_in <= schedule.max_batches, schedule.max_batches),
                               ("steps", schedule.burn_in < first_fall, first_fall)):
         if schedule.max_batches and schedule.burn_in and not reached:
-            return (f"{net.where('burn_in')}: does not end before {key}={end}: the rate never reaches learning_rate=")
-    return ""
+            return net.warning(f"does not end before {key}={end}: the rate never reaches learning_rate=", "burn_in")
+    return None
 
 
 def _constant(schedule: Schedule, number: int) -> float:

@@ -58,8 +58,8 @@ def read_program(path: str | Path) -> tuple[nn.Module, dict[str, str]]:
     try:
         program = torch.export.load(str(path), extra_files=extra)
     except (RuntimeError, OSError, ValueError, KeyError, BadZipFile) as error:
-        raise WeightsError(f"{path}: is no program that PyTorch {torch.__version__} reads: "
-                           f"{str(error).splitlines()[0]}") from None
+        raise WeightsError(f"is no program that PyTorch {torch.__version__} reads: "
+                           f"{str(error).splitlines()[0]}", path=path) from None
     return program.module(), json.loads(extra[METADATA_FILE] or "{}")
 
 
@@ -90,6 +90,6 @@ def read_script(path: str | Path) -> tuple[nn.Module, dict[str, str]]:
             warnings.simplefilter("ignore")
             module: nn.Module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
     except (RuntimeError, ValueError) as error:
-        raise WeightsError(f"{path}: is no TorchScript that PyTorch {torch.__version__} reads: "
-                           f"{str(error).splitlines()[0]}") from None
+        raise WeightsError(f"is no TorchScript that PyTorch {torch.__version__} reads: "
+                           f"{str(error).splitlines()[0]}", path=path) from None
     return module, json.loads(extra[METADATA_FILE] or "{}")

@@ -134,7 +134,7 @@ def plan_sizes(network: Network, batch: int, any_batch: bool, any_size: bool) ->
         InputError: for a batch below 1, or with the layer that only takes one size of image.
     """
     if batch < 1:
-        raise InputError(f"batch={batch}: expected 1 or more images")
+        raise InputError("expected 1 or more images", argument="batch", value=batch)
     if not any_size:
         return Sizes(batch, any_batch)
     if network.input_shape.flat:

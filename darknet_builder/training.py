@@ -322,7 +322,7 @@ class Trainer:
         try:
             save_weights(self.network, self.settings.output / f"{self.settings.name}_{suffix}.weights")
         except WeightsError as error:
-            raise WeightsError(f"{error}; {MAKE_ROOM}") from None
+            raise WeightsError(error.message, path=error.path, hint=MAKE_ROOM, argument="resume") from None
 
     def _header(self) -> WeightsHeader:
         return WeightsHeader(0, 2, self.network.header.revision, self.finished * self.net_options.batch)

@@ -220,8 +220,9 @@ def _check_division(network: Network, world: int) -> None:
                         "a batch is cut into so many equal parts", "subdivisions")
     length = options.batch // options.subdivisions
     if length % world:
-        raise CfgError(f"{net.where('batch')}: the {length} images of each part (batch / subdivisions) cannot be "
-                       f"shared evenly by {world} processes; start another number of them, or change subdivisions=")
+        raise CfgError(f"the {length} images of each part (batch / subdivisions) cannot be "
+                       f"shared evenly by {world} processes",
+                       **net.place("batch"), hint="start another number of them, or change subdivisions=")
 
 
 class TrainingSamples(Dataset[tuple[Sample, int]]):

@@ -66,18 +66,20 @@ def check_settings(network: Network, settings: TrainSettings) -> None:
         InputError: naming the one that does not.
     """
     if settings.precision not in PRECISIONS:
-        raise InputError(f"precision={settings.precision!r}: expected {' or '.join(PRECISIONS)}")
+        raise InputError(f"expected {' or '.join(PRECISIONS)}",
+                         argument="precision", value=repr(settings.precision))
     if settings.precision == "bf16":
         require_bfloat16(torch.device(settings.device), "precision='bf16'", "precision='fp32'")
     for name, least in LEAST.items():
         number = getattr(settings, name)
         if number is not None and number < least:
-            raise InputError(f"{name}={number}: expected {least} or more")
+            raise InputError(f"expected {least} or more", argument=name, value=number)
     if settings.resume and settings.overwrite:
         raise InputError("resume and overwrite exclude each other: go on, or begin anew")
     check_trainable(network)
     if network.options.schedule.max_batches < 1:
-        raise network.blocks[0].error("needs max_batches=, the number of steps, or --max-batches")
+        raise network.blocks[0].error("needs max_batches=, the number of steps", "max_batches",
+                                      argument="max_batches")
 
 
 def check_trainable(network: Network) -> None:
@@ -87,8 +89,9 @@ def check_trainable(network: Network) -> None:
         InputError: when there is not.
     """
     if not any(layer.has_loss for layer in network.sequence()):
-        raise InputError(f"{network.blocks[0].where()}: the network has no detection head ([yolo], [Gaussian_yolo], "
-                         "[region] or [detection]), and neither [softmax] nor [cost]: there is nothing to train for")
+        raise InputError("the network has no detection head ([yolo], [Gaussian_yolo], "
+                         "[region] or [detection]), and neither [softmax] nor [cost]: there is nothing to train for",
+                         **network.blocks[0].place())
 
 
 def prepare_output(settings: TrainSettings) -> None:
@@ -102,13 +105,13 @@ def prepare_output(settings: TrainSettings) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{folder}: the folder cannot be made: {error.strerror}") from None
+        raise DataError(f"the folder cannot be made: {error.strerror}", path=folder) from None
     old = [path for pattern in _TRACES for path in folder.glob(pattern)]
     if old and settings.overwrite:
         for path in old:
             path.unlink()
     elif old and not settings.resume:
-        raise InputError(f"{folder}: holds a training already ({old[0].name}); go on with --resume, begin anew with "
-                         "--overwrite, or name another folder")
+        raise InputError(f"holds a training already ({old[0].name})", path=folder, argument=("resume", "overwrite"),
+                         hint="resume it, overwrite it, or name another folder")
     for path in (path for pattern in _HALF_WRITTEN for path in folder.glob(pattern)):
         path.unlink()

@@ -151,13 +151,13 @@ def read_tree(block: Block, folder: str, key: str = "tree") -> Tree | None:
         if not words:
             continue
         if len(words) != 2 or not words[1].lstrip("-").isdigit():
-            raise block.error(f"{path}:{number}: {line!r} is no class; expected 'name parent'", key)
+            raise block.error(f"{path}:{number}: {line!r} is no class", key, hint="expected 'name parent'")
         if not -1 <= int(words[1]) < len(names):
             raise block.error(f"{path}:{number}: parent {words[1]} must be -1 or a line before this one", key)
         names.append(words[0])
         parents.append(int(words[1]))
     if not names:
-        raise block.error(f"{path}: is empty; expected lines of 'name parent'", key)
+        raise block.error(f"{path}: is empty", key, hint="expected lines of 'name parent'")
     return Tree(tuple(names), tuple(parents))
 
 

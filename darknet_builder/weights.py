@@ -111,7 +111,8 @@ def load_weights(network: Network, path: str | Path, *, until: int | None = None
 
 def _load_model_file(network: Network, source: str, until: int | None) -> LoadReport:
     if until is not None:
-        raise InputError(f"until={until}: {source} holds tensors by name, of which all are loaded")
+        raise InputError(f"{source} holds tensors by name, of which all are loaded",
+                         argument="until", value=until)
     tensors, metadata = read_model_file(source)
     load_tensors(network, tensors, source)
     network.header = WeightsHeader(*metadata.header)
@@ -152,7 +153,7 @@ def save_weights(network: Network, path: str | Path, *, until: int | None = None
                 values = entry.tensor.detach().to("cpu", torch.float32).contiguous().numpy()
                 file.write(values.astype(_FLOAT, copy=False).tobytes())
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be written: {error.strerror}") from None
+        raise WeightsError(f"cannot be written: {error.strerror}", path=path) from None
 
 
 def weight_entries(network: Network, header: WeightsHeader | None = None, until: int | None = None, *,
@@ -170,7 +171,7 @@ def weight_entries(network: Network, header: WeightsHeader | None = None, until:
     """
     layers = network.sequence()
     if until is not None and not 0 < until <= len(layers):
-        raise InputError(f"until={until}: expected a layer from 1 to {len(layers)}")
+        raise InputError(f"expected a layer from 1 to {len(layers)}", argument="until", value=until)
     entries: list[Entry] = []
     for index, layer in enumerate(layers[:until]):
         for name, tensor in layer.weight_layout(header or network.header):
@@ -205,10 +206,11 @@ def _open(dialect: Dialect, source: str) -> tuple[WeightsHeader, int, int]:
     layout = _SHORT_SEEN if short else _LONG_SEEN
     start = _VERSION.size + layout.size
     if size < start:
-        raise WeightsError(f"{source}: has {size} bytes, less than the header of {start}; download it again")
+        raise WeightsError(f"has {size} bytes, less than the header of {start}", path=source,
+                           hint="download it again")
     if (size - start) % _FLOAT.itemsize:
-        raise WeightsError(f"{source}: its {size - start} bytes after the header are no whole number of floats; "
-                           "it was cut off while it was copied, or it is no .weights file")
+        raise WeightsError(f"its {size - start} bytes after the header are no whole number of floats; "
+                           "it was cut off while it was copied, or it is no .weights file", path=source)
     header = WeightsHeader(major, minor, revision, layout.unpack_from(head, _VERSION.size)[0])
     return header, start, (size - start) // _FLOAT.itemsize
 
@@ -216,29 +218,32 @@ def _open(dialect: Dialect, source: str) -> tuple[WeightsHeader, int, int]:
 def _file_size(source: str) -> int:
     path = Path(source)
     if path.is_dir():
-        raise WeightsError(f"{source}: is a folder, not a .weights file")
+        raise WeightsError("is a folder, not a .weights file", path=source)
     try:
         with path.open("rb"):
             return path.stat().st_size
     except FileNotFoundError:
-        raise WeightsError(f"{source}: no such weights file") from None
+        raise WeightsError("no such weights file", path=source) from None
     except OSError as error:
-        raise WeightsError(f"{source}: cannot be read: {error.strerror}") from None
+        raise WeightsError(f"cannot be read: {error.strerror}", path=source) from None
 
 
 def _check_kind(source: str, head: bytes, size: int) -> None:
     """Name the files that are often saved under a weights file's name."""
     start = head.lstrip().lower()
     if head.startswith(_LFS_MARK[:len(head)]) and head:
-        raise WeightsError(f"{source}: is a Git LFS pointer, not the weights; run 'git lfs pull' where it came from")
+        raise WeightsError("is a Git LFS pointer, not the weights", path=source,
+                           hint="run 'git lfs pull' where it came from")
     if start.startswith(_HTML_MARKS):
-        raise WeightsError(f"{source}: is a web page, not the weights; open its address in a browser and look")
+        raise WeightsError("is a web page, not the weights", path=source,
+                           hint="open its address in a browser and look")
     if start.startswith(b"[net"):
-        raise WeightsError(f"{source}: is a cfg, not weights; were cfg and weights exchanged?")
+        raise WeightsError("is a cfg, not weights", path=source, hint="were cfg and weights exchanged?")
     if head.startswith(b"PK\x03\x04"):
-        raise WeightsError(f"{source}: is a zip archive or a PyTorch file, not Darknet weights")
+        raise WeightsError("is a zip archive or a PyTorch file, not Darknet weights", path=source)
     if size < _VERSION.size + _SHORT_SEEN.size:
-        raise WeightsError(f"{source}: has {size} bytes, less than a header of 16 or 20; download it again")
+        raise WeightsError(f"has {size} bytes, less than a header of 16 or 20", path=source,
+                           hint="download it again")
 
 
 # ---- whether the floats fit -------------------------------------------------------------------------
@@ -247,16 +252,16 @@ def _check_kind(source: str, head: bytes, size: int) -> None:
 def _check_length(network: Network, source: str, available: int, entries: list[Entry], until: int | None) -> None:
     needed = entries[-1].stop if entries else 0
     if available < needed:
-        raise WeightsError(_too_short(network, source, available, entries))
+        raise WeightsError(_too_short(network, available, entries), path=source)
     if available > needed and until is None:
-        raise WeightsError(_too_long(network, source, needed, available - needed))
+        raise WeightsError(_too_long(network, needed, available - needed), path=source)
 
 
-def _too_short(network: Network, source: str, available: int, entries: list[Entry]) -> str:
+def _too_short(network: Network, available: int, entries: list[Entry]) -> str:
     broken = next(entry for entry in entries if entry.stop > available)
     block = network.blocks[broken.index + 1]
     missing = entries[-1].stop - available
-    text = (f"{source}: ends at float {available}, {missing} too early: in {broken.name} "
+    text = (f"ends at float {available}, {missing} too early: in {broken.name} "
             f"{tuple(broken.tensor.shape)} of layer {broken.index} ({block.where()}); ")
     if available and broken.start == available and entries[entries.index(broken) - 1].index != broken.index:
         return text + (f"it holds exactly the layers before: load such a cut-off with "
@@ -272,9 +277,9 @@ def _first_without_weights(network: Network, index: int) -> int:
     return index
 
 
-def _too_long(network: Network, source: str, needed: int, surplus: int) -> str:
+def _too_long(network: Network, needed: int, surplus: int) -> str:
     cause = _fitting_classes(network, surplus) or "it belongs to another cfg"
-    return f"{source}: {surplus} floats are left over after the {needed} that the network takes; {cause}"
+    return f"{surplus} floats are left over after the {needed} that the network takes; {cause}"
 
 
 def _fitting_classes(network: Network, difference: int) -> str:
@@ -316,7 +321,7 @@ def _read(file: FileIO, values: np.ndarray) -> np.ndarray:
     while rest:
         count = file.readinto(rest)
         if not count:
-            raise WeightsError(f"{file.name}: became shorter while it was read")
+            raise WeightsError("became shorter while it was read", path=file.name)
         rest = rest[count:]
     return values
 
@@ -340,5 +345,5 @@ def _refuse(source: str, entry: Entry, first: int, values: np.ndarray, wrong: np
     if not wrong.any():
         return
     place = int(wrong.argmax())
-    raise WeightsError(f"{source}: float {first + place} is {float(values[place]):g}, in {entry.name} of layer "
-                       f"{entry.index} [{entry.layer.section}]; {cause}")
+    raise WeightsError(f"float {first + place} is {float(values[place]):g}, in {entry.name} of layer "
+                       f"{entry.index} [{entry.layer.section}]; {cause}", path=source)

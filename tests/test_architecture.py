@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from importlib import import_module
+import re
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from darknet_builder.layers.base import Head, Layer, register, registered_sectio
 PACKAGE = Path(darknet_builder.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 RANKS = [
-    {"__init__", "audit", "errors", "files", "interruption", "pages.*", "shapes"},
-    {"devices", "extras", "output", "resources"},
+    {"__init__", "audit", "engine_choices", "errors", "files", "interruption", "pages.*", "shapes"},
+    {"devices", "diagnostics", "extras", "output", "resources"},
     {"activations", "boxes", "detections", "dialects", "model_files", "parser"},
     {"layers.registry", "layers.representation", "layers.weight_layout"},
     {"arguments", "cfg_files", "images", "options", "trees"},
@@ -107,6 +108,25 @@ def test_the_package_never_prints(path: Path) -> None:
     """Commands write to the stream they are given."""
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     assert not [node.lineno for node in calls if getattr(node.func, "id", "") == "print"]
+
+
+COMMAND_LINE = {"arguments", "cli", "detection_files", "model_arguments", "output", "progress"}
+"""Modules that may name options of the command line, as all of ``commands`` may."""
+OPTION = re.compile(r'(?<![{;"])--[A-Za-z]')
+"""An option such as --init; the properties of a style sheet (``{--color: ...}``) are none."""
+
+
+def below_the_command_line(path: Path) -> bool:
+    """Whether a module is used by programs, not only by commands."""
+    return module_name(path) not in COMMAND_LINE and not module_name(path).startswith("commands.")
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if below_the_command_line(path)], ids=module_name)
+def test_the_library_does_not_speak_the_command_line(path: Path) -> None:
+    """Its texts name arguments; the command line names its own options (``DarknetError.describe``)."""
+    strings = [node for node in ast.walk(ast.parse(path.read_text()))
+               if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    assert [(node.lineno, node.value) for node in strings if OPTION.search(node.value)] == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)

@@ -105,7 +105,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_a_peer_that_cannot_be_started() -> None:
     """One line, with what it said."""
-    with pytest.raises(InputError, match="^--peer-python /no/python: No such file or directory$"):
+    with pytest.raises(InputError, match="^peer_python=/no/python: No such file or directory$"):
         with opencv_peer(make(CFG), "/no/python", 1):
             pass
 

@@ -91,7 +91,19 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == (f"error: {cfg}:6: [connected] output=0: expected 1 or more\n"
                                        f"{cfg}: 1 error, 0 warnings\n")
     assert main(["check", str(cfg), "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)[0]["level"] == "error"
+    assert json.loads(capsys.readouterr().out) == [
+        {"level": "error", "text": f"{cfg}:6: [connected] output=0: expected 1 or more", "path": str(cfg), "line": 6,
+         "section": "connected", "key": "output", "hint": None}]
+
+
+def test_findings_have_fields() -> None:
+    """Mistakes, warnings and oddities alike: file, line, section, key and cure."""
+    found = {(one.line, one.section, one.key, one.hint) for one in check(BROKEN) if one.path == "<text>"}
+    assert found == {
+        (11, "convolutional", None, "expected key=value"), (8, "convolutinal", None, "did you mean 'convolutional'?"),
+        (12, "convolutional", "size", None), (17, "route", "layers", None), (2, "net", "width", None),
+        (6, "net", "subdivisions", None), (7, "net", "width", None),
+        (20, "convolutional", "activaton", "did you mean 'activation'?")}
 
 
 def test_weights_are_held_against_a_good_cfg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

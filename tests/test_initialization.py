@@ -43,13 +43,13 @@ def test_rules_by_section() -> None:
 
 
 @pytest.mark.parametrize("text, message", [
-    ("kaimin", "--init kaimin: expected one of darknet, kaiming, xavier, normal, prior; did you mean 'kaiming'?"),
+    ("kaimin", "rule=kaimin: expected one of darknet, kaiming, xavier, normal, prior; did you mean 'kaiming'?"),
     ("conected=xavier", "there is no section [conected]; did you mean 'connected'?"),
-    ("normal", "--init normal: expected normal:MEAN,STD, such as normal:0,0.01"),
+    ("normal", "rule=normal: expected normal:MEAN,STD, such as normal:0,0.01"),
     ("normal:0,-1", "expected a standard deviation above 0"),
     ("xavier:1", "xavier takes no numbers"),
-    ("prior:1", "--init prior:1: expected prior:P with P between 0 and 1, such as prior:0.01"),
-    ("prior", "--init prior: expected prior:P"),
+    ("prior:1", "rule=prior:1: expected prior:P with P between 0 and 1, such as prior:0.01"),
+    ("prior", "rule=prior: expected prior:P"),
 ])
 def test_mistakes(text: str, message: str) -> None:
     """Each with what was expected."""
@@ -60,7 +60,7 @@ def test_mistakes(text: str, message: str) -> None:
 
 def test_a_section_that_is_not_there() -> None:
     """It would change nothing."""
-    with pytest.raises(InputError, match=r"--init lstm=xavier: the network has no \[lstm\]"):
+    with pytest.raises(InputError, match=r"rule=lstm=xavier: the network has no \[lstm\]"):
         initialize(build_network(CFG), [InitRule.parse("lstm=xavier")])
 
 
@@ -81,11 +81,11 @@ def test_prior() -> None:
 
 def test_prior_needs_a_head_and_a_plain_convolution() -> None:
     """One line each."""
-    with pytest.raises(InputError, match=r"^--init prior: expected a network with \[yolo\], "):
+    with pytest.raises(InputError, match=r"^rule=prior: expected a network with \[yolo\], "):
         initialize(build_network(CFG), [InitRule.parse("prior:0.01")])
-    with pytest.raises(InputError, match="^--init connected=prior: expected a network with"):
+    with pytest.raises(InputError, match="^rule=connected=prior: expected a network with"):
         initialize(build_network(CFG), [InitRule.parse("connected=prior:0.01")])
     text = CFG.split("[convolutional]\nfilters=32")[0].replace("filters=64", "filters=8")
     network = build_network(text + "[yolo]\nmask=0\nanchors=2,2\nnum=1\nclasses=3\n")
-    with pytest.raises(InputError, match="^--init prior: expected a convolution without batch_normalize before each"):
+    with pytest.raises(InputError, match="^rule=prior: expected a convolution without batch_normalize before each"):
         initialize(network, [InitRule.parse("prior:0.01")])

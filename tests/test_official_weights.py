@@ -93,7 +93,7 @@ def test_found_by_name_or_file() -> None:
 def test_unknown_names(name: str, hint: str) -> None:
     with pytest.raises(InputError) as caught:
         find_official(name)
-    assert str(caught.value) == f"no official weights are called {name!r}{hint} (--list shows all)"
+    assert str(caught.value) == f"no official weights are called {name!r}{hint}"
 
 
 def test_addresses() -> None:
@@ -106,10 +106,10 @@ def test_addresses() -> None:
 @pytest.mark.parametrize(("name", "message"), [
     ("enet-coco", "enet-coco: where it is, no program can fetch it; open https://drive.google.com/file/d/"
                   "1FlHeQjWEQVJt0ay1PVsiuuMzmtNyv36m/view in a browser and save it as enetb0-coco_final.weights, "
-                  "or name a server that has it with --mirror"),
-    ("yolov7x", "yolov7x: no address of its weights is known; if a server has it, name that with --mirror"),
+                  "or name a mirror"),
+    ("yolov7x", "yolov7x: no address of its weights is known; if a server has it, name it as mirror"),
     ("yolov3-tiny.conv.15", "yolov3-tiny.conv.15: never published: it is what yolov3-tiny.weights holds of layers 0 to "
-                            "14 (until=15); if a server has it, name that with --mirror"),
+                            "14 (until=15); if a server has it, name it as mirror"),
 ])
 def test_what_no_program_can_fetch(name: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
@@ -120,7 +120,7 @@ def test_what_no_program_can_fetch(name: str, message: str) -> None:
 
 @pytest.mark.parametrize("mirror", ["example.org", "ftp://example.org", "https://", "", "/srv/weights"])
 def test_a_mirror_must_be_a_web_address(mirror: str) -> None:
-    with pytest.raises(InputError, match=f"^--mirror {mirror}: expected an address like https://example.org/weights$"):
+    with pytest.raises(InputError, match=f"^mirror={mirror}: expected an address like https://example.org/weights$"):
         ENTRIES["yolov4"].addresses(mirror)
 
 

@@ -143,7 +143,7 @@ def _error(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_used_folder_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Until one says what is meant."""
     words = ["--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(folder / "tiny.cfg"), "--output"]
-    assert "holds a training already (log.jsonl); go on with --resume, begin anew with --overwrite" in _error(
+    assert "holds a training already (log.jsonl); resume it, overwrite it, or name another folder (--resume, --overwrite)" in _error(
         capsys, *words, str(folder / "whole"))
     output = folder / "twice"
     for options in ([], ["--overwrite"]):

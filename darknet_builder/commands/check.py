@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
     add_model(parser, weights=f"what should fit it: {WEIGHTS_HELP}")
     add_dialect(parser)
-    add_json(parser, "a list of {level, text}")
+    add_json(parser, "a list of {level, text, path, line, section, key, hint}")
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:

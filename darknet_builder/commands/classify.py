@@ -19,11 +19,12 @@ from darknet_builder.arguments import (
     add_dialect,
     add_input_size,
     add_json,
+    add_speed_options,
 )
 from darknet_builder.classification import Classifier, ClassScore
 from darknet_builder.errors import ImageError
 from darknet_builder.images import FITS, IMAGE_SUFFIXES, load_opencv
-from darknet_builder.inference import OptimizedNetwork, add_speed_options
+from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.model_arguments import check_weights
 from darknet_builder.output import STDOUT, check_folder, write_json
 from darknet_builder.progress import Progress

@@ -15,7 +15,7 @@ from typing import Any, TextIO, cast
 
 import numpy as np
 
-from darknet_builder.arguments import add_batch, add_device, add_dialect, add_input_size, add_json
+from darknet_builder.arguments import add_batch, add_device, add_dialect, add_input_size, add_json, add_speed_options
 from darknet_builder.detection_files import Outputs, Target
 from darknet_builder.detection_report import DetectionReport
 from darknet_builder.detections import Record
@@ -23,7 +23,7 @@ from darknet_builder.detector import Detector
 from darknet_builder.drawing import draw_detections
 from darknet_builder.errors import ImageError, InputError
 from darknet_builder.images import RESIZE_MODES, Video, load_opencv, open_video, write_video
-from darknet_builder.inference import OptimizedNetwork, add_speed_options
+from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.model_arguments import check_weights
 from darknet_builder.output import STDOUT, check_folder, check_page, write_json
 from darknet_builder.pipeline import Outcome, Unreadable, frames_ahead, stream

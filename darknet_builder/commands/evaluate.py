@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from darknet_builder.arguments import add_batch, add_device, add_dialect, add_input_size, add_json, add_skip_bad_labels
+from darknet_builder.arguments import (
+    add_batch,
+    add_device,
+    add_dialect,
+    add_input_size,
+    add_json,
+    add_skip_bad_labels,
+    add_speed_options,
+)
 from darknet_builder.average_precision import POINTS, ImageBoxes, MapResult, mean_average_precision
 from darknet_builder.datasets import DataFile, ImageSet
 from darknet_builder.detections import read_names
@@ -20,7 +28,7 @@ from darknet_builder.evaluation import MAP_NMS, MAP_THRESHOLD, find_boxes
 from darknet_builder.evaluation_coco import CocoResult, coco_average_precision, load_pycocotools
 from darknet_builder.evaluation_plot import check_plot, plot_curves
 from darknet_builder.images import RESIZE_MODES
-from darknet_builder.inference import OptimizedNetwork, add_speed_options
+from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.model_arguments import add_model, check_weights, take_model
 from darknet_builder.network import build_network
 from darknet_builder.output import STDOUT, check_folder, write_json

@@ -30,6 +30,8 @@ examples:
   darknet-builder get-weights yolov3 darknet53.conv.74 --output weights
   darknet-builder get-weights yolov7 --mirror https://example.org/darknet
 """
+OPTIONS = {"name": "--list shows all"}
+"""What helps where a library argument is wrong."""
 _COLUMNS = ("name", "kind", "bytes", "checksum", "from", "cfg")
 
 

@@ -17,7 +17,7 @@ from darknet_builder.files import atomic_path
 from darknet_builder.initialization import InitRule, initialize
 from darknet_builder.model_arguments import add_model, take_model
 from darknet_builder.model_files import is_model_file
-from darknet_builder.network import Network, build_network
+from darknet_builder.network import build_network
 from darknet_builder.weights import load_weights
 
 HELP = "histograms of a network's weights, before and after training"
@@ -30,6 +30,8 @@ examples:
   darknet-builder plot-weights cfg/shapes.cfg --state darknet --state weights/shapes.weights --output weights.png
   darknet-builder plot-weights my.cfg --state darknet --state kaiming --names 'layers.0.*' --output init.png
 """
+OPTIONS = {"rule": "--state"}
+"""The option for a library argument of another name."""
 _FILES = ".weights, .safetensors or .pt"
 _MOST_PLOTS = 64
 _COLUMNS = 4
@@ -94,7 +96,10 @@ def _values(args: argparse.Namespace, state: str) -> dict[str, Tensor]:
     """
     torch.manual_seed(args.seed)
     network = build_network(args.cfg, dialect=args.dialect)
-    _bring_to(network, state)
+    if state.endswith(".weights") or is_model_file(state):
+        load_weights(network, state)
+    else:
+        initialize(network, [_parse_rule(state)])
     named = dict(network.named_parameters())
     chosen = {name: tensor.detach() for name, tensor in named.items() if fnmatchcase(name, args.names)}
     if not chosen:
@@ -106,12 +111,10 @@ def _values(args: argparse.Namespace, state: str) -> dict[str, Tensor]:
     return chosen
 
 
-def _bring_to(network: Network, state: str) -> None:
-    if state.endswith(".weights") or is_model_file(state):
-        load_weights(network, state)
-        return
+def _parse_rule(state: str) -> InitRule:
     try:
-        initialize(network, [InitRule.parse(state)])
-    except InputError as error:  # which speaks of the option that training has for it
-        text = str(error).replace("--init", "--state", 1)
-        raise InputError(text.replace("expected one of", f"expected a {_FILES} file, or one of", 1)) from None
+        return InitRule.parse(state)
+    except InputError as error:
+        hints = (f"a file ends in {_FILES}", error.hint)
+        raise InputError(error.message, argument=error.argument, value=error.value,
+                         hint="; ".join(hint for hint in hints if hint)) from None

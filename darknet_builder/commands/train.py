@@ -64,6 +64,8 @@ examples:
   darknet-builder train --data my.data --cfg my.cfg --output runs/slow --lr 'layers.[0-9].*=0.1' --lr '*.norm.*=0'
   darknet-builder train --data my.data --cfg my.cfg --show-samples samples.png
 """
+OPTIONS = {"rule": "--init"}
+"""The option for a library argument of another name."""
 _EVALUATION_BATCH = 8
 _SAMPLE_COLUMNS, _SAMPLE_ROWS = 4, 3
 

@@ -360,5 +360,5 @@ def read_activation(block: Block, default: str, key: str = "activation") -> str:
     try:
         make_activation(name)
     except InputError as error:
-        raise block.error(str(error), key) from None
+        raise block.error(error.message, key, hint=error.hint) from None
     return name

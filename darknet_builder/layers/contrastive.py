@@ -33,7 +33,8 @@ class Contrastive(Layer):
         """parser.c:363."""
         head = graph.reference(block, "yolo_layer")
         if graph.layers[head].section != "yolo":
-            raise block.error(f"layer {head} is a [{graph.layers[head].section}]; expected a [yolo]", "yolo_layer")
+            raise block.error(f"layer {head} is a [{graph.layers[head].section}]", "yolo_layer",
+                              hint="expected a [yolo]")
         block.ignore("cls_normalizer", "max_delta", "contrastive_neg_max")
         return cls(graph.shape, classes=block.get_int("classes", 1000, minimum=1),
                    temperature=block.get_float("temperature", 1.0), yolo_layer=head)

@@ -57,16 +57,14 @@ def find_layer_class(block: Block, dialect: Dialect) -> type[Layer]:
         CfgError: located, with the nearest known name, or the dialect that knows it.
     """
     if block.name not in _REGISTRY:
-        hint = (
-            "; it stands once, at the beginning"
-            if block.name in NET_SECTIONS
-            else (did_you_mean(block.name, _REGISTRY))
-        )
-        raise block.error(f"unknown section{hint}")
+        hint = did_you_mean(block.name, _REGISTRY)
+        if block.name in NET_SECTIONS:
+            hint = "it stands once, at the beginning"
+        raise block.error("unknown section", hint=hint)
     layer_class = _REGISTRY[block.name]
     if dialect.name not in layer_class.dialects:
         raise block.error(
-            f"the dialect {dialect.name} does not know this section; "
-            f"build with dialect={layer_class.dialects[0]!r}"
+            f"the dialect {dialect.name} does not know this section",
+            hint=f"build with dialect={layer_class.dialects[0]!r}",
         )
     return layer_class

@@ -72,8 +72,9 @@ def _points(network: Network) -> list[_Point]:
         points = [_point_at_end(layers, index) for index, layer in enumerate(layers)
                   if layer.has_loss and (layer.is_cost or index == answer)]
     if not points:
-        raise InputError(f"{network.blocks[0].where()}: there is nothing to learn from: the network has no head "
-                         "([yolo], [region], ...), and neither [softmax] nor [cost] at its end")
+        raise InputError("there is nothing to learn from: the network has no head "
+                         "([yolo], [region], ...), and neither [softmax] nor [cost] at its end",
+                         **network.blocks[0].place())
     return points
 
 
@@ -145,7 +146,8 @@ def network_loss(network: Network, maps: Sequence[Tensor], targets: Targets, *, 
     losses = tuple(_loss_at(point, raw, targets, context) for point, raw in zip(points, maps, strict=True)
                    if not point.layer.options.onlyforward)
     if not losses:
-        raise InputError(f"{network.blocks[0].where()}: every head says onlyforward=1: there is nothing to learn from")
+        raise InputError("every head says onlyforward=1: there is nothing to learn from",
+                         **network.blocks[0].place())
     return LossReport(torch.stack([loss.value for loss in losses]).sum(), losses)
 
 
