@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from darknet_builder.augmentation import AugmentRule
-from darknet_builder.averaging import WeightAverage
+from darknet_builder.averaging import WeightEma
 from darknet_builder.checkpoints import (
     BEST,
     MAKE_ROOM,
@@ -33,16 +33,16 @@ from darknet_builder.checkpoints import (
 )
 from darknet_builder.classifier_data import ClassifierRule
 from darknet_builder.errors import DarknetError, InputError, WeightsError
-from darknet_builder.interruption import interruptible
+from darknet_builder.interruption import graceful_interrupts
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.losses import LossMaps, LossReport, network_loss, reached_layers
 from darknet_builder.network import Network
 from darknet_builder.parameter_groups import clip_weights, freeze, make_optimizer
-from darknet_builder.processes import Crew
+from darknet_builder.processes import ProcessGroup
 from darknet_builder.run_log import RunLog, StepReport
 from darknet_builder.schedules import make_scheduler, rate_at
 from darknet_builder.step_totals import summarize_step
-from darknet_builder.training_data import Batch, LabelledImages, SampleRule, Share, StepPlan, load_batches
+from darknet_builder.training_data import Batch, LabelledImages, SampleRule, Shard, StepPlan, load_batches
 from darknet_builder.training_settings import TrainSettings, check_settings, prepare_output
 from darknet_builder.weights import save_weights
 
@@ -97,7 +97,7 @@ class Trainer:
         settings: see there.
         out: the screen.
         validate: scores the network, which it gets in eval mode; None without a validation list.
-        crew: the processes that train together. Each takes its share of every part of a batch; batch norm sees that
+        group: the processes that train together. Each takes its share of every part of a batch; batch norm sees that
             share, and the leader's statistics are kept.
 
     Raises:
@@ -108,9 +108,9 @@ class Trainer:
     """
 
     def __init__(self, network: Network, images: LabelledImages, settings: TrainSettings, *, out: TextIO,
-                 validate: Validate | None = None, crew: Crew | None = None) -> None:
+                 validate: Validate | None = None, group: ProcessGroup | None = None) -> None:
         check_settings(network, settings)
-        self.crew = crew or Crew()
+        self.group = group or ProcessGroup()
         self.network, self.images, self.settings, self.validate = network, images, settings, validate
         self.device = torch.device(settings.device)
         self.net_options = network.options
@@ -122,17 +122,17 @@ class Trainer:
         self.model: nn.Module = LossMaps(network)
         self.optimizer = make_optimizer(network, settings.rates)
         self.scheduler = make_scheduler(self.optimizer, network.options.schedule, seed=settings.seed)
-        self.average = WeightAverage(network, network.options.ema_alpha, self.total)
+        self.average = WeightEma(network, network.options.ema_alpha, self.total)
         self._plan()  # says at once what cannot be trained
-        if self.crew.leads:
+        if self.group.is_main:
             prepare_output(settings)
-        self.crew.wait()
+        self.group.barrier()
         if settings.resume:
             self._restore()
         layers = network.sequence()
         self._reached = {parameter for index in reached_layers(network) for parameter in layers[index].parameters()}
         self._trained: list[bool] = []
-        self.log = RunLog(settings.output, out, total=self.total, finished=self.finished, quiet=not self.crew.leads)
+        self.log = RunLog(settings.output, out, total=self.total, finished=self.finished, quiet=not self.group.is_main)
         if settings.resume:
             self.log.note(self._where_it_goes_on())
 
@@ -154,7 +154,7 @@ class Trainer:
         """
         last: float | None = None
         try:
-            with interruptible() as interrupted:
+            with graceful_interrupts() as interrupted:
                 batches = self._batches()
                 if not self.finished:
                     self._save()
@@ -164,12 +164,12 @@ class Trainer:
                 while self.finished < self.total and not stop:
                     self.log.step(self._step(batches))
                     last = self._after_step()
-                    stop = self.crew.any(interrupted())
+                    stop = self.group.any(interrupted())
                 if stop:
                     self._save()
             if self.finished == self.total:
                 self._write_weights("final")
-            if self.crew.leads and self.finished <= self.total:
+            if self.group.is_main and self.finished <= self.total:
                 self.log.draw_chart()
         finally:
             self.log.close()
@@ -181,7 +181,7 @@ class Trainer:
 
     def _plan(self) -> StepPlan:
         return StepPlan(len(self.images), self.network, sample_rule(self.network), seed=self.settings.seed,
-                        first=self.finished, last=self.total, share=Share(self.crew.rank, self.crew.world))
+                        first=self.finished, last=self.total, shard=Shard(self.group.rank, self.group.world_size))
 
     def _step(self, batches: Iterator[Batch]) -> StepReport:
         """One update."""
@@ -194,8 +194,8 @@ class Trainer:
             asked = time.perf_counter()
             batch = next(batches)
             waited += time.perf_counter() - asked
-            seen += len(batch.indices) * self.crew.world
-            with self.crew.accumulate(self.model, last=part == self.net_options.subdivisions - 1):
+            seen += len(batch.indices) * self.group.world_size
+            with self.group.accumulate(self.model, last=part == self.net_options.subdivisions - 1):
                 reports.append(self._learn(batch, seen))
         self.optimizer.step()
         self.scheduler.step()
@@ -205,7 +205,7 @@ class Trainer:
         if self.average.update(self.finished):
             self.log.note(f"{self.finished}/{self.total}: the average of the weights has taken their place")
         seconds = time.perf_counter() - started
-        return summarize_step(reports, self.finished, rate, self.net_options.batch, seconds, waited, self.crew)
+        return summarize_step(reports, self.finished, rate, self.net_options.batch, seconds, waited, self.group)
 
     def _freeze(self) -> None:
         """Who learns in this step; the exchange of gradients must know when that changes."""
@@ -215,7 +215,7 @@ class Trainer:
                 parameter.requires_grad_(False)
         trained = [parameter.requires_grad for parameter in self.network.parameters()]
         if trained != self._trained:
-            self.model, self._trained = self.crew.wrap(LossMaps(self.network)), trained
+            self.model, self._trained = self.group.wrap(LossMaps(self.network)), trained
 
     def _learn(self, batch: Batch, seen: int) -> LossReport:
         """Forward and backward of one part of a batch."""
@@ -230,7 +230,7 @@ class Trainer:
         self._check_finite(batch, "the loss", report.total)
         if report.total.requires_grad:  # not where every layer rests for now
             # The processes' gradients are averaged, but it is their sum that counts.
-            (report.total * (self.crew.world / self.net_options.batch)).backward()
+            (report.total * (self.group.world_size / self.net_options.batch)).backward()
         sums = [parameter.grad.sum() for parameter in self.network.parameters() if parameter.grad is not None]
         self._check_finite(batch, "a gradient", torch.stack([report.total.detach(), *sums]))
         self.network.options = self.net_options
@@ -267,7 +267,7 @@ class Trainer:
         Where a checkpoint of this step is due it was written before, since validation takes long and may fail; now it
         is written again with what has become known.
         """
-        if (not self.crew.leads or self.validate is None or self.validated == self.finished
+        if (not self.group.is_main or self.validate is None or self.validated == self.finished
                 or not self._is_due_for_validation()):
             return None
         try:
@@ -307,7 +307,7 @@ class Trainer:
         return score.value
 
     def _save(self) -> None:
-        if not self.crew.leads:
+        if not self.group.is_main:
             return
         self.log.flush()
         self._write_weights("last")
@@ -316,7 +316,7 @@ class Trainer:
 
     def _write_weights(self, suffix: str) -> None:
         """A ``.weights`` file from which Darknet can go on: ``seen`` is what it would have counted."""
-        if not self.crew.leads:
+        if not self.group.is_main:
             return
         self.network.header = self._header()
         try:
@@ -357,7 +357,7 @@ class Trainer:
         return state
 
     def _restore(self) -> None:
-        state = self.crew.hand_out(self._newest_checkpoint)  # which lies where the leader is
+        state = self.group.broadcast(self._newest_checkpoint)  # which lies where the leader is
         if state is None:
             return
         self.network.load_state_dict(state["network"])

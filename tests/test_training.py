@@ -12,7 +12,7 @@ import torch
 
 from darknet_builder import devices
 from darknet_builder.augmentation import Sample
-from darknet_builder.averaging import WeightAverage
+from darknet_builder.averaging import WeightEma
 from darknet_builder.devices import computes_bfloat16
 from darknet_builder.errors import DataError, ImageError, InputError
 from darknet_builder.losses import Targets, loss_inputs, network_loss
@@ -203,12 +203,12 @@ def test_average_of_weights() -> None:
     """From half of max_batches on; it takes the weights' place 1000 steps before the end, once."""
     network = build_network(STILL_CFG)
     weight = network.get_parameter("layers.0.conv.weight")
-    average = WeightAverage(network, .75, 4000)
+    average = WeightEma(network, .75, 4000)
     with torch.no_grad():
         for value, step in ((8., 1999), (4., 2000), (8., 2001)):
             weight.fill_(value)
             assert not average.update(step)
-        copy = WeightAverage(network, .75, 4000)
+        copy = WeightEma(network, .75, 4000)
         copy.load_state_dict(average.state_dict())
         weight.fill_(100.)
         assert copy.update(3000) and not copy.update(3001)

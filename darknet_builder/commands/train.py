@@ -29,7 +29,7 @@ from darknet_builder.initialization import InitRule, initialize
 from darknet_builder.model_arguments import add_model, check_weights, take_model
 from darknet_builder.network import Network, build_network
 from darknet_builder.parameter_groups import RatePattern
-from darknet_builder.processes import Crew, crew_of
+from darknet_builder.processes import ProcessGroup, init_processes
 from darknet_builder.run_log import short_name
 from darknet_builder.schedules import check_burn_in
 from darknet_builder.training import Outcome, Score, Trainer, sample_rule
@@ -120,21 +120,21 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         return 0
     if not args.output:
         raise InputError("where to? give --output DIR")
-    with crew_of(args.device) as crew:
-        return _train(args, network, images, validate, known, crew, out)
+    with init_processes(args.device) as group:
+        return _train(args, network, images, validate, known, group, out)
 
 
 def _train(args: argparse.Namespace, network: Network, images: LabelledImages,
-           validate: Validator | ClassValidator | None, known: str, crew: Crew, out: TextIO) -> int:
-    """What the crew does together."""
-    trainer = Trainer(network, images, _settings(args, crew.device), out=out, validate=validate, crew=crew)
-    if crew.leads:
+           validate: Validator | ClassValidator | None, known: str, group: ProcessGroup, out: TextIO) -> int:
+    """What the group does together."""
+    trainer = Trainer(network, images, _settings(args, group.device), out=out, validate=validate, group=group)
+    if group.is_main:
         out.write(known + "\n")
         if burn_in := check_burn_in(network.blocks[0], network.options.schedule):
             warnings.warn(burn_in, CfgWarning, stacklevel=1)
     outcome = trainer.run()
     score = short_name(validate.metric) if validate is not None else ""
-    return _report(outcome, score, args, out if crew.leads else io.StringIO())
+    return _report(outcome, score, args, out if group.is_main else io.StringIO())
 
 
 def _settings(args: argparse.Namespace, device: str) -> TrainSettings:
@@ -272,7 +272,7 @@ def sample_sheet(network: Network, images: LabelledImages, seed: int) -> np.ndar
     plan = StepPlan(len(images), network, rule, seed=seed, first=0, last=count)
     samples = TrainingSamples(images, rule, seed)
     # The first sample of different steps, so that batches with and without mosaic are to be seen.
-    tiles = [_with_boxes(samples[plan.draws(step)[0]][0], plan.size) for step in range(count)]
+    tiles = [_with_boxes(samples[plan.samples(step)[0]][0], plan.size) for step in range(count)]
     rows = [np.hstack(tiles[start:start + _SAMPLE_COLUMNS]) for start in range(0, count, _SAMPLE_COLUMNS)]
     return np.vstack(rows)
 
