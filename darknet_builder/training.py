@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 import torch
@@ -220,9 +220,7 @@ class Trainer:
     def _learn(self, batch: Batch, seen: int) -> LossReport:
         """Forward and backward of one part of a batch."""
         x = batch.inputs(self.net_options.channels, self.device)
-        size = (x.shape[3], x.shape[2])
-        # Multi-scale: the network checks its input against its own size, which is this batch's now.
-        self.network.options = replace(self.net_options, width=size[0], height=size[1])
+        size = (x.shape[3], x.shape[2])  # with multi-scale not always the network's own
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             maps = self.model(x)
         report = network_loss(self.network, [raw.float() for raw in maps], batch.targets(self.device), seen=seen,
@@ -233,7 +231,6 @@ class Trainer:
             (report.total * (self.group.world_size / self.net_options.batch)).backward()
         sums = [parameter.grad.sum() for parameter in self.network.parameters() if parameter.grad is not None]
         self._check_finite(batch, "a gradient", torch.stack([report.total.detach(), *sums]))
-        self.network.options = self.net_options
         return report
 
     def _check_finite(self, batch: Batch, what: str, values: Tensor) -> None:

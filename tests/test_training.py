@@ -15,7 +15,7 @@ from darknet_builder.augmentation import Sample
 from darknet_builder.averaging import WeightEma
 from darknet_builder.devices import computes_bfloat16
 from darknet_builder.errors import DataError, ImageError, InputError
-from darknet_builder.losses import Targets, loss_inputs, network_loss
+from darknet_builder.losses import LossMaps, Targets, loss_inputs, network_loss
 from darknet_builder.network import Network, build_network
 from darknet_builder.parameter_groups import RatePattern
 from darknet_builder.run_log import duration, read_log
@@ -91,6 +91,19 @@ def test_multi_scale_runs(tmp_path: Path) -> None:
     """Other sizes than the network's own, which it has again at the end."""
     network, _ = _train(tmp_path, STILL_CFG.replace("classes=8", "classes=8\nrandom=1"), steps=3)
     assert network.input_size == (64, 64)
+
+
+def test_a_batch_of_another_size_leaves_the_network_as_it_is() -> None:
+    """The walk takes the batch's size, also when it fails; ``loss_inputs`` still checks the network's own."""
+    network = build_network(STILL_CFG).train()
+    options, x = network.options, torch.rand(1, 3, 96, 128)
+    maps = LossMaps(network)(x)
+    assert maps[0].shape == (1, 39, 12, 16) and network.options is options
+    with pytest.raises(InputError, match=r"expected an input of shape \(B, 3, 64, 64\), got \(1, 3, 96, 128\)"):
+        loss_inputs(network, x)
+    with pytest.raises(InputError, match=r"expected an input of shape \(B, 3, 96, 128\), got \(1, 1, 96, 128\)"):
+        LossMaps(network)(x[:, :1])
+    assert network.options is options
 
 
 @pytest.mark.skipif(not computes_bfloat16(torch.device("cpu")), reason="this processor has no bfloat16 arithmetic")
