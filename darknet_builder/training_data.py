@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from darknet_builder.augmentation import Sample
+from darknet_builder.augmentation import AugmentRule, Sample
+from darknet_builder.classifier_data import ClassifierRule
 from darknet_builder.datasets import ImageSet
 from darknet_builder.errors import CfgError, DarknetError, DataError
 from darknet_builder.images import load_opencv, read_image
@@ -217,6 +218,15 @@ def multi_scale_factor(network: Network) -> float:
     rules = [getattr(head, "augment", None) for head in network.heads]
     factor = max((rule.random for rule in rules if isinstance(rule, AugmentOptions)), default=0.0)
     return _DEFAULT_RANDOM if factor == 1 else factor
+
+
+def sample_rule(network: Network) -> SampleRule:
+    """Return what happens to a network's training images: a detector's rule, or a classifier's.
+
+    Raises:
+        InputError: for a cfg with a rule that the network cannot have.
+    """
+    return AugmentRule.of(network) if network.heads else ClassifierRule.of(network)
 
 
 def _check_division(network: Network, world_size: int) -> None:
