@@ -17,13 +17,13 @@ from darknet_builder.network import Network
 _APPLIED_BEFORE_END = 1000
 
 
-class WeightAverage:
-    """The average of the weights, biases and scales of all convolutions.
+class WeightEma:
+    """The exponential moving average (EMA) of the weights, biases and scales of all convolutions.
 
     Args:
-        network: whose weights are averaged.
-        alpha: how much of the old average stays at each step; 0 for no average at all.
-        total: steps in all.
+        network: the weights to average.
+        alpha: decay, the share of the old average that stays at each step; 0 for no average at all.
+        total: number of steps of the training.
     """
 
     def __init__(self, network: Network, alpha: float, total: int) -> None:
@@ -35,7 +35,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, finished: int) -> bool:
-        """After a step; True when the average has just taken the weights' place."""
+        """Average the weights after a step; return whether the average has just replaced them."""
         if not self.alpha or not self.start <= finished <= self.end:
             return False
         for name, tensor in self._tensors.items():
@@ -51,9 +51,9 @@ class WeightAverage:
         return False
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return the averages by parameter name; empty before the first and after the last."""
         return dict(self.values)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """From a checkpoint."""
+        """Take the averages over from a checkpoint."""
         self.values = {name: tensor.to(self._tensors[name].device) for name, tensor in state.items()}

@@ -12,9 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import torch
+from torch import Tensor
 
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.files import atomic_path
@@ -31,7 +32,56 @@ _NAME = re.compile(r"checkpoint_(\d{7,})\.pt")
 _FREE_OPTIONS = ("max_batches",)
 """Options of [net] that may change when a training goes on."""
 
-State = dict[str, Any]
+
+class RandomState(TypedDict):
+    """The states of torch's random generators.
+
+    Attributes:
+        cpu: that of the CPU.
+        cuda: that of the GPU; None for a training on the CPU.
+    """
+
+    cpu: Tensor
+    cuda: Tensor | None
+
+
+class _OptionalState(TypedDict, total=False):
+    """What not every checkpoint has: see ``State``."""
+
+    format: int
+    model: dict[str, str]
+    validated: int
+
+
+class State(_OptionalState):
+    """The contents of a checkpoint file. Tensors, numbers, text, lists and dictionaries only.
+
+    Attributes:
+        format: version of this list; written by ``save_checkpoint``.
+        cfg: sections of the cfg in order, each ``[name, options]``; see ``plain_blocks``.
+        model: names of the classes, dialect and header of the weights; see ``model_metadata``.
+        facts: settings that must be the same when the training is resumed: ``seed``, ``precision``,
+            ``number_of_training_images``, ``rates``, ``norms`` (``learning`` or ``frozen``).
+        finished: number of finished steps.
+        validated: the step after which the last validation was made. Earlier versions, without this key,
+            saved after the validation.
+        best: the highest score so far; None before the first validation.
+        network: the network's ``state_dict()``.
+        optimizer: that of the optimiser.
+        scheduler: that of the learning rate's scheduler.
+        average: moving averages of the weights by parameter name; see ``WeightEma``.
+        random: states of the random generators.
+    """
+
+    cfg: list[list[Any]]
+    facts: dict[str, Any]
+    finished: int
+    best: float | None
+    network: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    average: dict[str, Any]
+    random: RandomState
 
 
 def checkpoint_path(folder: str | Path, finished: int) -> Path:
@@ -77,7 +127,7 @@ def load_checkpoint(path: str | Path) -> State:
         WeightsError: for a file that is none or cannot be read.
     """
     try:
-        # Into memory first: a file that was cut makes torch seek before its beginning, which looks like a faulty disk.
+        # Into memory first: torch.load on a truncated file seeks to a negative offset, a misleading OSError.
         state = torch.load(io.BytesIO(Path(path).read_bytes()), map_location="cpu", weights_only=True)
     except OSError as error:
         raise WeightsError(f"cannot be read: {error.strerror or error}", path=path) from None
@@ -89,7 +139,7 @@ def load_checkpoint(path: str | Path) -> State:
                            hint="load a .weights file as weights")
     if state.get("format") != FORMAT:
         raise WeightsError(f"has the format {state.get('format')}, this version reads {FORMAT}", path=path)
-    return state
+    return cast("State", state)
 
 
 # ---- whether it belongs to this training --------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Ctrl-C as a wish to end well."""
+"""Stop gracefully on the first Ctrl-C, at once on the second."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from types import FrameType
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C was pressed; a second press ends at once."""
+def graceful_interrupts() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether Ctrl-C was pressed; a second press raises KeyboardInterrupt.
+
+    Outside the main thread, which alone receives signals, it returns False for ever.
+    """
     pressed = False
 
     def on_press(number: int, frame: FrameType | None) -> None:
@@ -20,7 +23,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         pressed = True
     try:
         before = signal.signal(signal.SIGINT, on_press)
-    except ValueError:  # not the main thread, which alone gets signals
+    except ValueError:  # not the main thread
         yield lambda: False
         return
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,14 +146,16 @@ class Network(nn.Module):
         """
         return self.outputs_of(x, range(len(self.layers)))
 
-    def outputs_of(self, x: Tensor, indices: Sequence[int]) -> list[Tensor]:
+    def outputs_of(self, x: Tensor, indices: Sequence[int], *,
+                   size: tuple[int, int] | None = None) -> list[Tensor]:
         """The outputs of some layers, for no more work than they need.
 
         Args:
             x: as for ``forward``.
             indices: Darknet's own; ``NETWORK_INPUT`` is ``x`` itself.
+            size: (width, height) of ``x`` in pixels where it is not the network's own.
         """
-        self.check_input(x)
+        self.check_input(x, size)
         outputs = self._run(x, self._plan(tuple(indices)))
         return [outputs[index] for index in indices]
 
@@ -222,13 +224,20 @@ class Network(nn.Module):
             alive -= sum((self.input_shape if old == NETWORK_INPUT else layers[old].out_shape).size for old in released)
         return peak
 
-    def check_input(self, x: Tensor) -> None:
-        """Hold a tensor against ``input_shape``.
+    def check_input(self, x: Tensor, size: tuple[int, int] | None = None) -> None:
+        """Compare a tensor with ``input_shape``.
+
+        Args:
+            x: a batch of inputs.
+            size: expected (width, height) in pixels; the network's own by default.
 
         Raises:
             InputError: naming both shapes.
         """
-        expected = self.input_shape.batched(x.shape[0] if x.dim() else 1)
+        shape = self.input_shape
+        if size is not None:
+            shape = replace(self.options, width=size[0], height=size[1]).input_shape
+        expected = shape.batched(x.shape[0] if x.dim() else 1)
         if tuple(x.shape) != expected:
             wanted = ", ".join(["B", *map(str, expected[1:])])
             raise InputError(f"expected an input of shape ({wanted}), got {tuple(x.shape)}; "

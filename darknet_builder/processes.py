@@ -1,6 +1,6 @@
-"""Several processes that work together, as ``torchrun`` starts them; on torch.distributed throughout.
+"""Several processes on one task, as ``torchrun`` starts them, on top of torch.distributed.
 
-They train one network, each on its part of every batch; or each works through its share of a long list.
+They train one network, each on its part of every batch, or each works through its shard of a list.
 """
 
 from __future__ import annotations
@@ -21,84 +21,90 @@ from torch.nn.parallel import DistributedDataParallel
 from darknet_builder.devices import find_device
 
 _PATIENCE = timedelta(days=1)
-"""How long a process waits for the others: one may be at the validation, or have the larger images."""
+"""How long a process waits for the others: the main one may be validating, or have larger images."""
 _T = TypeVar("_T")
 _NOTHING = object()
 
 
 @dataclass(frozen=True)
-class Crew:
-    """The processes of one task; one alone needs no communication.
+class ProcessGroup:
+    """The processes that work on one task; a single process needs no communication.
 
     Attributes:
-        rank: of this process; 0 leads: it writes what belongs to all, and validates.
-        world: how many there are.
-        device: where this process works.
+        rank: number of this process. Rank 0 is the main one: it validates and writes all shared
+            files.
+        world_size: number of processes.
+        device: torch device of this process.
     """
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
     device: str = "cpu"
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes."""
+    def is_main(self) -> bool:
+        """Whether this process writes the shared files."""
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model with gradients that are means over the processes."""
-        if self.world == 1 or not any(parameter.requires_grad for parameter in model.parameters()):
+        """Return the model in DistributedDataParallel, which averages gradients over the processes."""
+        if self.world_size == 1 or not any(parameter.requires_grad for parameter in model.parameters()):
             return model
         for parameter in model.parameters():
             _stride_gradient_as(parameter)
         return DistributedDataParallel(model)
 
     def accumulate(self, model: nn.Module, *, last: bool) -> AbstractContextManager[None]:
-        """While only a part of a batch is learnt: gradients are exchanged with the last one."""
+        """Hold the exchange of gradients back until the last part of a batch."""
         if last or not isinstance(model, DistributedDataParallel):
             return nullcontext()
         return cast("AbstractContextManager[None]", model.no_sync())
 
-    def total(self, values: Tensor) -> Tensor:
-        """Sum over the processes."""
-        if self.world > 1:
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum a tensor over the processes (all-reduce)."""
+        if self.world_size > 1:
             values = values.to(self.device, copy=True)
             distributed.all_reduce(values)
         return values
 
     def any(self, flag: bool) -> bool:
-        """Whether it is so for any process."""
-        return flag if self.world == 1 else bool(self.total(torch.tensor(float(flag), device=self.device)) > 0)
+        """Whether ``flag`` is true in any process."""
+        if self.world_size == 1:
+            return flag
+        return bool(self.sum(torch.tensor(float(flag), device=self.device)) > 0)
 
-    def wait(self) -> None:
-        """Until all are here."""
-        if self.world > 1:
+    def barrier(self) -> None:
+        """Wait until every process has come here."""
+        if self.world_size > 1:
             distributed.barrier()
 
     # ---- objects ------------------------------------------------------------------------------------
 
-    def share(self, whole: Sequence[_T]) -> Sequence[_T]:
-        """This process's part of a list: every ``world``-th item, from number ``rank`` on."""
-        return whole if self.world == 1 else whole[self.rank::self.world]
+    def shard(self, whole: Sequence[_T]) -> Sequence[_T]:
+        """Return this process's part of a list: every ``world_size``-th item, from number ``rank`` on."""
+        return whole if self.world_size == 1 else whole[self.rank::self.world_size]
 
     def gather(self, part: Sequence[_T]) -> list[_T]:
-        """What became of the shares of a list, one result an item: all in the list's order for the leader.
+        """Collect the results for the shards of a list, one an item, in the list's order.
 
-        The other processes get nothing. All must call it.
+        All processes must call it; only the main one gets the list, the others an empty one.
         """
-        if self.world == 1:
+        if self.world_size == 1:
             return list(part)
-        parts: list[Any] | None = [None] * self.world if self.leads else None
-        # Pickled objects go between the processors' memories, whatever the tensors go by.
+        parts: list[Any] | None = [None] * self.world_size if self.is_main else None
+        # Pickled objects go through main memory, so gloo is needed even where tensors go by nccl.
         distributed.gather_object(list(part), parts, group=distributed.new_group(backend="gloo", timeout=_PATIENCE))
         turns = zip_longest(*(parts or ()), fillvalue=_NOTHING)
         return [cast("_T", item) for item in chain.from_iterable(turns) if item is not _NOTHING]
 
-    def hand_out(self, make: Callable[[], _T]) -> _T:
-        """What the leader makes, to every process: the others need not have the file that it comes from."""
-        if self.world == 1:
+    def broadcast(self, make: Callable[[], _T]) -> _T:
+        """Call ``make`` in the main process and return its result in every process.
+
+        The others need not have the file that it reads.
+        """
+        if self.world_size == 1:
             return make()
-        made: list[Any] = [make() if self.leads else None]
+        made: list[Any] = [make() if self.is_main else None]
         distributed.broadcast_object_list(made, group=distributed.new_group(backend="gloo", timeout=_PATIENCE))
         return cast("_T", made[0])
 
@@ -118,29 +124,32 @@ def _stride_gradient_as(parameter: nn.Parameter) -> None:
 
 
 @contextmanager
-def crew_of(device: str) -> Iterator[Crew]:
-    """The crew that ``torchrun`` has started, by its environment; this process alone without one.
+def init_processes(device: str) -> Iterator[ProcessGroup]:
+    """Join the processes that ``torchrun`` has started, as its environment variables describe them.
+
+    Without ``torchrun`` the group is this process alone.
 
     Args:
-        device: ``cuda`` becomes the GPU of the process's number on its machine.
+        device: torch device; ``cuda`` becomes the GPU with this process's number on its machine.
 
     Raises:
         InputError: for a device that is not there.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
         find_device(device)
-        yield Crew(device=device)
+        yield ProcessGroup(device=device)
         return
-    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
-    find_device(own)
-    if own.startswith("cuda"):
-        torch.cuda.set_device(own)
-    options: dict[str, Any] = {"backend": "nccl" if own.startswith("cuda") else "gloo", "timeout": _PATIENCE}
-    distributed.init_process_group(**options)
+    local = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
+    find_device(local)
+    if local.startswith("cuda"):
+        torch.cuda.set_device(local)
+    backend = "nccl" if local.startswith("cuda") else "gloo"
+    distributed.init_process_group(backend=backend, timeout=_PATIENCE)
     try:
-        yield Crew(distributed.get_rank(), world, own)
+        yield ProcessGroup(distributed.get_rank(), world_size, local)
     finally:
-        # What still holds the group, in circles, would let its threads end after Python has: that aborts the process.
+        # Reference cycles may still hold the group. Its threads would then outlive the interpreter,
+        # which aborts the process.
         gc.collect()
         distributed.destroy_process_group()

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from darknet_builder.augmentation import Sample
+from darknet_builder.augmentation import AugmentRule, Sample
+from darknet_builder.classifier_data import ClassifierRule
 from darknet_builder.datasets import ImageSet
 from darknet_builder.errors import CfgError, DarknetError, DataError
 from darknet_builder.images import load_opencv, read_image
@@ -79,13 +80,13 @@ class ListedImages:
 
 
 @dataclass(frozen=True)
-class Draw:
-    """One sample of a step.
+class SamplePlan:
+    """From what one sample of a step is made.
 
     Attributes:
-        indices: of the images it shows; several for mixup and mosaic.
-        position: of the sample in the whole training, which seeds what happens to it.
-        net_size: (width, height) in pixels.
+        indices: numbers of its images in the data set; several for mixup and mosaic.
+        position: number of the sample in the whole training, which seeds its augmentation.
+        net_size: (width, height) of the sample in pixels.
     """
 
     indices: tuple[int, ...]
@@ -126,15 +127,15 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Share:
-    """Which part of every batch this process takes: number ``rank`` of ``world``."""
+class Shard:
+    """The part of every batch that this process takes: number ``rank`` of ``world_size``."""
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
 
-class StepPlan(Sampler[list[Draw]]):
-    """The draws of every part of every step, from some step on.
+class StepPlan(Sampler[list[SamplePlan]]):
+    """The samples of every part of every step, from some step on.
 
     Darknet draws images with replacement; here every image comes once before any comes again.
 
@@ -145,41 +146,45 @@ class StepPlan(Sampler[list[Draw]]):
         seed: decides everything.
         first: steps that lie behind.
         last: steps in all.
-        share: of each part of a batch.
+        shard: the part of each part of a batch that this process takes; all of it by default.
 
     Raises:
         DataError: for an empty data set.
-        CfgError: located, where batch, subdivisions and share do not divide.
+        CfgError: located, where batch, subdivisions and shard do not divide.
     """
 
     def __init__(self, num_images: int, network: Network, rule: SampleRule, *, seed: int, first: int, last: int,
-                 share: Share | None = None) -> None:
+                 shard: Shard | None = None) -> None:
         if num_images < 1:
             raise DataError("the training list has no images")
         self.num_images, self.rule, self.seed = num_images, rule, seed
-        self.first, self.last, self.share = first, last, share or Share()
+        self.first, self.last, self.shard = first, last, shard or Shard()
         self.batch, self.parts = network.options.batch, network.options.subdivisions
         self.size, self.random = network.input_size, multi_scale_factor(network)
         self.step_of_size = network.options.augmentation.resize_step or _SIZE_STEP
-        _check_division(network, self.share.world)
+        _check_division(network, self.shard.world_size)
 
     def __len__(self) -> int:
         return max(self.last - self.first, 0) * self.parts
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SamplePlan]]:
         for step in range(self.first, self.last):
-            draws = self.draws(step)
+            samples = self.samples(step)
             length = self.batch // self.parts
             for start in range(0, self.batch, length):
-                yield draws[start:start + length][self.share.rank::self.share.world]
+                yield samples[start:start + length][self.shard.rank::self.shard.world_size]
 
-    def draws(self, step: int) -> list[Draw]:
-        """All samples of a step, counted from 0."""
+    def samples(self, step: int) -> list[SamplePlan]:
+        """Plan all samples of a step; steps are counted from 0."""
         random = np.random.default_rng((self.seed, _STEP, step))
         count, size = self.rule.images_in(random), self.size_at(step)
         others = random.integers(self.num_images, size=(self.batch, count - 1))
-        return [Draw((self._image_at(step * self.batch + place), *map(int, others[place])), step * self.batch + place,
-                     size) for place in range(self.batch)]
+        plans = []
+        for number in range(self.batch):
+            position = step * self.batch + number
+            indices = (self._image_at(position), *map(int, others[number]))
+            plans.append(SamplePlan(indices, position, size))
+        return plans
 
     def size_at(self, step: int) -> tuple[int, int]:
         """(width, height) of the input: other ones every 10 steps where a head says ``random=`` (detector.c:196)."""
@@ -213,35 +218,47 @@ def multi_scale_factor(network: Network) -> float:
     return _DEFAULT_RANDOM if factor == 1 else factor
 
 
-def _check_division(network: Network, world: int) -> None:
+def sample_rule(network: Network) -> SampleRule:
+    """Return what happens to a network's training images: a detector's rule, or a classifier's.
+
+    Raises:
+        InputError: for a cfg with a rule that the network cannot have.
+    """
+    return AugmentRule.of(network) if network.heads else ClassifierRule.of(network)
+
+
+def _check_division(network: Network, world_size: int) -> None:
     options, net = network.options, network.blocks[0]
     if options.batch % options.subdivisions:
         raise net.error(f"batch={options.batch} is no multiple of subdivisions={options.subdivisions}: "
                         "a batch is cut into so many equal parts", "subdivisions")
     length = options.batch // options.subdivisions
-    if length % world:
+    if length % world_size:
         raise CfgError(f"the {length} images of each part (batch / subdivisions) cannot be "
-                       f"shared evenly by {world} processes",
+                       f"shared evenly by {world_size} processes",
                        **net.place("batch"), hint="start another number of them, or change subdivisions=")
 
 
 class TrainingSamples(Dataset[tuple[Sample, int]]):
-    """Draw -> augmented sample; what the workers run."""
+    """Sample plan -> augmented sample and the number of its first image; run by the workers."""
 
     def __init__(self, images: LabelledImages, rule: SampleRule, seed: int) -> None:
         self.images, self.rule, self.seed = images, rule, seed
 
-    def __getitems__(self, draws: Sequence[Draw]) -> list[tuple[Sample, int]] | DarknetError:
-        """What the loader asks for; a mistake goes its way as a value, or the loader would wrap it in its traceback."""
+    def __getitems__(self, plans: Sequence[SamplePlan]) -> list[tuple[Sample, int]] | DarknetError:
+        """Make the samples of one batch for the DataLoader.
+
+        An error is returned, not raised: the DataLoader would wrap it in the worker's traceback.
+        """
         try:
-            return [self[draw] for draw in draws]
+            return [self[planned] for planned in plans]
         except DarknetError as error:
             return error
 
-    def __getitem__(self, draw: Draw) -> tuple[Sample, int]:
-        random = np.random.default_rng((self.seed, _SAMPLE, draw.position))
-        sources = [self.images.sample(index) for index in draw.indices]
-        return self.rule.make(random, sources, draw.net_size), draw.indices[0]
+    def __getitem__(self, planned: SamplePlan) -> tuple[Sample, int]:
+        random = np.random.default_rng((self.seed, _SAMPLE, planned.position))
+        sources = [self.images.sample(index) for index in planned.indices]
+        return self.rule.make(random, sources, planned.net_size), planned.indices[0]
 
 
 def collate(samples: Sequence[tuple[Sample, int]] | DarknetError) -> Batch | DarknetError:

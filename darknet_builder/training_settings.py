@@ -12,7 +12,8 @@ from darknet_builder.devices import require_bfloat16
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.network import Network
 from darknet_builder.parameter_groups import RatePattern
-from darknet_builder.run_log import CHART_NAME, LOG_NAME
+from darknet_builder.run_log import LOG_NAME
+from darknet_builder.training_chart import CHART_NAME
 
 PRECISIONS = ("fp32", "bf16")
 LEAST = {"seed": 0, "workers": 0, "save_every": 1, "keep": 1, "eval_every": 0}

@@ -235,7 +235,7 @@ def test_batches(folder: Path) -> None:
     images = load_classed_images(folder / "train.txt", KINDS)
     rule = sample_rule(network)
     plan = StepPlan(len(images), network, rule, seed=3, first=0, last=2)
-    batches = [collate([TrainingSamples(images, rule, 3)[draw] for draw in plan.draws(1)]) for _ in range(2)]
+    batches = [collate([TrainingSamples(images, rule, 3)[draw] for draw in plan.samples(1)]) for _ in range(2)]
     assert batches[0].images.shape == (16, 24, 24, 3) and batches[0].shares is not None
     assert batches[0].shares.shape == (16, 2) and bool((batches[0].shares.sum(1) == 1).all())
     assert bool((batches[0].images == batches[1].images).all())

@@ -17,7 +17,7 @@ import torch
 
 from darknet_builder import cli
 from darknet_builder.checkpoints import list_checkpoints, load_checkpoint
-from darknet_builder.processes import Crew, crew_of
+from darknet_builder.processes import ProcessGroup, init_processes
 from darknet_builder.run_log import read_log
 from darknet_builder.scenes import write_scenes
 from tests.training_folder import TINY_CFG, make_folder, train
@@ -207,17 +207,17 @@ def run_one(script: str, *words: str) -> tuple[int, str, str]:
 def test_shares_come_back_in_order() -> None:
     """Strided shares, of which the first may be one longer, in the order of the list."""
     whole = list(range(7))
-    shares = [Crew(rank, 3).share(whole) for rank in range(3)]
+    shares = [ProcessGroup(rank, 3).shard(whole) for rank in range(3)]
     assert shares == [[0, 3, 6], [1, 4], [2, 5]]
-    assert Crew().gather(whole) == whole and Crew().hand_out(lambda: 5) == 5
+    assert ProcessGroup().gather(whole) == whole and ProcessGroup().broadcast(lambda: 5) == 5
 
 
 def test_one_alone() -> None:
     """Nothing is communicated."""
-    with crew_of("cpu") as crew:
-        assert crew == Crew() and crew.leads
-        assert crew.any(True) and not crew.any(False)
-        assert crew.total(torch.tensor([2.0])).tolist() == [2]
-        crew.wait()
+    with init_processes("cpu") as group:
+        assert group == ProcessGroup() and group.is_main
+        assert group.any(True) and not group.any(False)
+        assert group.sum(torch.tensor([2.0])).tolist() == [2]
+        group.barrier()
         model = torch.nn.Linear(1, 1)
-        assert crew.wrap(model) is model
+        assert group.wrap(model) is model

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from darknet_builder import run_log, training
+from darknet_builder import run_log, training_files
 from darknet_builder.errors import DarknetError, DataError, WeightsError
 from darknet_builder.network import build_network
-from darknet_builder.run_log import RunLog, StepReport, read_log
+from darknet_builder.run_log import RunLog, read_log
+from darknet_builder.step_totals import StepReport
 from darknet_builder.training import Trainer
 from darknet_builder.training_settings import TrainSettings
 from tests.test_training import STILL_CFG, Scenes
@@ -129,7 +130,7 @@ def test_no_room_for_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     def refuse(*args: Any) -> None:
         raise WeightsError("t_last.weights: cannot be written: No space left on device")
-    monkeypatch.setattr(training, "save_weights", refuse)
+    monkeypatch.setattr(training_files, "save_weights", refuse)
     with pytest.raises(WeightsError) as error:
         trainer.run()
     assert str(error.value) == f"t_last.weights: cannot be written: {HINT}"

@@ -12,16 +12,20 @@ import torch
 
 from darknet_builder import devices
 from darknet_builder.augmentation import Sample
-from darknet_builder.averaging import WeightAverage
+from darknet_builder.averaging import WeightEma
 from darknet_builder.devices import computes_bfloat16
 from darknet_builder.errors import DataError, ImageError, InputError
-from darknet_builder.losses import Targets, loss_inputs, network_loss
+from darknet_builder.losses import LossMaps, Targets, loss_inputs, network_loss
 from darknet_builder.network import Network, build_network
 from darknet_builder.parameter_groups import RatePattern
-from darknet_builder.run_log import duration, read_log
+from darknet_builder.processes import ProcessGroup
+from darknet_builder.run_log import read_log
 from darknet_builder.scenes import draw_scene
-from darknet_builder.training import Score, Trainer
+from darknet_builder.score import Score
+from darknet_builder.training import Trainer
+from darknet_builder.training_line import duration
 from darknet_builder.training_settings import TrainSettings
+from darknet_builder.training_validation import Validation
 from tests.training_folder import TINY_CFG
 
 STILL_CFG = TINY_CFG.replace("jitter=.1", "jitter=0").replace("saturation=1.5\nexposure=1.5\nhue=.1", "flip=0").replace(
@@ -91,6 +95,19 @@ def test_multi_scale_runs(tmp_path: Path) -> None:
     """Other sizes than the network's own, which it has again at the end."""
     network, _ = _train(tmp_path, STILL_CFG.replace("classes=8", "classes=8\nrandom=1"), steps=3)
     assert network.input_size == (64, 64)
+
+
+def test_a_batch_of_another_size_leaves_the_network_as_it_is() -> None:
+    """The walk takes the batch's size, also when it fails; ``loss_inputs`` still checks the network's own."""
+    network = build_network(STILL_CFG).train()
+    options, x = network.options, torch.rand(1, 3, 96, 128)
+    maps = LossMaps(network)(x)
+    assert maps[0].shape == (1, 39, 12, 16) and network.options is options
+    with pytest.raises(InputError, match=r"expected an input of shape \(B, 3, 64, 64\), got \(1, 3, 96, 128\)"):
+        loss_inputs(network, x)
+    with pytest.raises(InputError, match=r"expected an input of shape \(B, 3, 96, 128\), got \(1, 1, 96, 128\)"):
+        LossMaps(network)(x[:, :1])
+    assert network.options is options
 
 
 @pytest.mark.skipif(not computes_bfloat16(torch.device("cpu")), reason="this processor has no bfloat16 arithmetic")
@@ -199,16 +216,46 @@ def test_numbered_weights(tmp_path: Path) -> None:
     assert not (tmp_path / "t_2000.weights").exists()
 
 
+@pytest.mark.parametrize("every, due", [
+    (None, [100, 200, 250]), (0, [250]), (60, [60, 120, 180, 240, 250]),
+])
+def test_when_validation_is_due(every: int | None, due: list[int]) -> None:
+    """By default every four epochs, but not below 100 steps nor before the rate has risen; always at the end."""
+    network = build_network(STILL_CFG)
+    validation = Validation(network, lambda _: Score(.5), num_images=6, every=every)
+    assert [step for step in range(1, 251) if validation.is_due(step, 250)] == due
+    validation.score(due[0])
+    assert not validation.is_due(due[0], 250) and validation.best == .5 and network.training
+    assert not Validation(network, None, num_images=6, every=every).is_due(250, 250)
+
+
+def test_no_validation_while_the_rate_rises() -> None:
+    """As in Darknet, unless ``every`` says otherwise."""
+    network = build_network(STILL_CFG.replace("burn_in=4", "burn_in=150"))
+    for every, due in ((None, [200, 250]), (100, [100, 200, 250])):
+        validation = Validation(network, lambda _: Score(.5), num_images=6, every=every)
+        assert [step for step in range(1, 251) if validation.is_due(step, 250)] == due
+
+
+def test_the_old_spelling_of_the_process_group(tmp_path: Path) -> None:
+    """``crew`` still works, and says what to write instead."""
+    group = ProcessGroup()
+    with pytest.warns(DeprecationWarning, match="use group="):
+        trainer = Trainer(build_network(STILL_CFG), Scenes(), TrainSettings(tmp_path), out=io.StringIO(), crew=group)
+    with pytest.warns(DeprecationWarning, match="use group"):
+        assert trainer.crew is trainer.group is group
+
+
 def test_average_of_weights() -> None:
     """From half of max_batches on; it takes the weights' place 1000 steps before the end, once."""
     network = build_network(STILL_CFG)
     weight = network.get_parameter("layers.0.conv.weight")
-    average = WeightAverage(network, .75, 4000)
+    average = WeightEma(network, .75, 4000)
     with torch.no_grad():
         for value, step in ((8., 1999), (4., 2000), (8., 2001)):
             weight.fill_(value)
             assert not average.update(step)
-        copy = WeightAverage(network, .75, 4000)
+        copy = WeightEma(network, .75, 4000)
         copy.load_state_dict(average.state_dict())
         weight.fill_(100.)
         assert copy.update(3000) and not copy.update(3001)

@@ -9,23 +9,23 @@ import torch
 from darknet_builder.augmentation import AugmentRule
 from darknet_builder.errors import CfgError, DataError
 from darknet_builder.network import build_network
-from darknet_builder.training_data import Batch, Share, StepPlan, multi_scale_factor
+from darknet_builder.training_data import Batch, Shard, StepPlan, multi_scale_factor
 from tests.training_folder import TINY_CFG
 
 RULE = AugmentRule()
 
 
 def _plan(text: str = TINY_CFG, images: int = 10, first: int = 0, last: int = 20, rule: AugmentRule = RULE,
-          share: Share | None = None, seed: int = 0) -> StepPlan:
-    return StepPlan(images, build_network(text), rule, seed=seed, first=first, last=last, share=share)
+          shard: Shard | None = None, seed: int = 0) -> StepPlan:
+    return StepPlan(images, build_network(text), rule, seed=seed, first=first, last=last, shard=shard)
 
 
 def test_every_image_once_an_epoch() -> None:
     """10 images, 4 a step: 5 steps are two epochs, in different orders."""
-    places = [draw.indices[0] for step in range(5) for draw in _plan().draws(step)]
+    places = [planned.indices[0] for step in range(5) for planned in _plan().samples(step)]
     assert sorted(places[:10]) == sorted(places[10:]) == list(range(10))
     assert places[:10] != places[10:]
-    assert places != [draw.indices[0] for step in range(5) for draw in _plan(seed=1).draws(step)]
+    assert places != [planned.indices[0] for step in range(5) for planned in _plan(seed=1).samples(step)]
 
 
 def test_going_on_gives_the_rest() -> None:
@@ -38,14 +38,14 @@ def test_parts_and_shares() -> None:
     """A batch of 4 in 2 parts; two processes have one image each of every part."""
     whole = list(_plan())
     assert [len(part) for part in whole] == [2] * 40
-    shares = [list(_plan(share=Share(rank, 2))) for rank in range(2)]
+    shares = [list(_plan(shard=Shard(rank, 2))) for rank in range(2)]
     assert [[*first, *second] for first, second in zip(*shares, strict=True)] == whole
 
 
 def test_several_images_a_sample() -> None:
     """A mosaic's samples name four images, all of one batch or none."""
     plan = _plan(rule=AugmentRule(mosaic=True))
-    counts = [{len(draw.indices) for draw in plan.draws(step)} for step in range(20)]
+    counts = [{len(planned.indices) for planned in plan.samples(step)} for step in range(20)]
     assert all(len(count) == 1 for count in counts) and {1} in counts and {4} in counts
 
 
@@ -71,7 +71,7 @@ def test_mistakes() -> None:
     with pytest.raises(CfgError, match="batch=4 is no multiple of subdivisions=3"):
         _plan(TINY_CFG.replace("subdivisions=2", "subdivisions=3"))
     with pytest.raises(CfgError, match="the 2 images of each part .* cannot be shared evenly by 3 processes"):
-        _plan(share=Share(0, 3))
+        _plan(shard=Shard(0, 3))
 
 
 def test_inputs_of_a_batch() -> None:
@@ -87,5 +87,5 @@ def test_inputs_of_a_batch() -> None:
 
 def test_order_of_a_large_set_is_even() -> None:
     """Any image is as likely early as late."""
-    first = [_plan(images=1000, seed=seed).draws(0)[0].indices[0] for seed in range(200)]
+    first = [_plan(images=1000, seed=seed).samples(0)[0].indices[0] for seed in range(200)]
     assert 350 < np.mean(first) < 650

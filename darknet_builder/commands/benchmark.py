@@ -25,7 +25,6 @@ from darknet_builder.benchmark import (
 from darknet_builder.benchmark_pipeline import PipelineRate, measure_pipeline
 from darknet_builder.benchmark_report import pipeline_table, save_chart, table, training_table
 from darknet_builder.benchmark_training import TrainingRate, measure_training
-from darknet_builder.commands.train import load_training
 from darknet_builder.datasets import DataFile
 from darknet_builder.detector import Detector
 from darknet_builder.devices import computes_bfloat16, find_device
@@ -37,6 +36,7 @@ from darknet_builder.output import STDOUT, check_folder, write_json
 from darknet_builder.parser import noted_dialect, parse_cfg
 from darknet_builder.sources import find_sources, is_video
 from darknet_builder.training_data import ListedImages
+from darknet_builder.training_lists import load_training
 from darknet_builder.training_settings import PRECISIONS as PRECISIONS_OF_TRAINING
 from darknet_builder.weights import load_weights
 

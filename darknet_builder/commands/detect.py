@@ -27,7 +27,7 @@ from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.model_arguments import check_weights
 from darknet_builder.output import STDOUT, check_folder, check_page, write_json
 from darknet_builder.pipeline import Outcome, Unreadable, frames_ahead, stream
-from darknet_builder.processes import Crew, crew_of
+from darknet_builder.processes import ProcessGroup, init_processes
 from darknet_builder.progress import Progress
 from darknet_builder.resources import default_model
 from darknet_builder.sources import find_sources, is_video
@@ -95,15 +95,15 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     sources = find_sources(args.source)
     check_page(args.report, [*sources, args.cfg, args.weights, args.names])
     targets = outputs.plan(sources)
-    with crew_of(args.device) as crew:
-        detector = make_detector(args, crew.device)
+    with init_processes(args.device) as group:
+        detector = make_detector(args, group.device)
         outputs.make_folders()
-        share = crew.share(targets)
-        quiet = args.quiet or args.json == STDOUT or not crew.leads
+        share = group.shard(targets)
+        quiet = args.quiet or args.json == STDOUT or not group.is_main
         with Progress(len(share), "image", quiet=quiet, out=out) as progress:
             if isinstance(detector.runner, OptimizedNetwork) and detector.runner.decided:
                 progress.say(f"the network runs on {detector.runner.describe()}")
-            return _Job(detector, outputs, progress, args, crew, out).run(share)
+            return _Job(detector, outputs, progress, args, group, out).run(share)
 
 
 def make_detector(args: argparse.Namespace, device: str) -> Detector:
@@ -146,7 +146,7 @@ class _Job:
     outputs: Outputs
     progress: Progress
     args: argparse.Namespace
-    crew: Crew
+    group: ProcessGroup
     out: TextIO
     tallies: list[_Tally] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
@@ -161,15 +161,15 @@ class _Job:
                 else:
                     self._detect_images({target.source: target for target in group})
         except BaseException:
-            if self.crew.world == 1:  # several would wait for each other
+            if self.group.world_size == 1:  # several would wait for each other
                 self._finish()
             raise
         return self._finish()
 
     def _finish(self) -> int:
         """Bring all shares together, write what belongs to all, and say the summary."""
-        tallies = self.crew.gather(self.tallies)
-        if self.crew.leads:
+        tallies = self.group.gather(self.tallies)
+        if self.group.is_main:
             records = [record for tally in tallies for record in tally.records]
             self.outputs.save_records(records, self.detector.names)
             write_json(self.outputs.json, self._document(records, tallies), self.out)
@@ -178,7 +178,7 @@ class _Job:
                 for tally in tallies:
                     report.extend(tally.report)
                 report.save(self.outputs.report)
-            for tally in tallies if self.crew.world > 1 else ():
+            for tally in tallies if self.group.world_size > 1 else ():
                 if tally.line:
                     self.progress.say(tally.line)
             self.progress.say(self.summary(tallies))
@@ -193,7 +193,7 @@ class _Job:
     def _tell(self, line: str) -> None:
         """What is in a source: at once, or in the right order when several processes are done."""
         self.tallies[-1].line = line
-        if self.crew.world == 1:
+        if self.group.world_size == 1:
             self.progress.say(line)
 
     def _skip(self, error: ImageError) -> None:

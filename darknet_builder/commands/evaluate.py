@@ -32,7 +32,7 @@ from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.model_arguments import add_model, check_weights, take_model
 from darknet_builder.network import build_network
 from darknet_builder.output import STDOUT, check_folder, write_json
-from darknet_builder.processes import Crew, crew_of
+from darknet_builder.processes import ProcessGroup, init_processes
 from darknet_builder.progress import Progress
 from darknet_builder.resources import find_by_name
 from darknet_builder.summary import align_columns
@@ -105,23 +105,23 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     if args.names is not None:
         read_names(args.names)  # or it says what is wrong with them
         data = data.having("names", str(find_by_name(args.names, ".names").absolute()))
-    with crew_of(args.device) as crew:
-        return _evaluate(args, data, crew, out)
+    with init_processes(args.device) as group:
+        return _evaluate(args, data, group, out)
 
 
-def _evaluate(args: argparse.Namespace, data: DataFile, crew: Crew, out: TextIO) -> int:
+def _evaluate(args: argparse.Namespace, data: DataFile, group: ProcessGroup, out: TextIO) -> int:
     network = build_network(args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False)
-    detector = Detector(network, threshold=args.threshold, nms=args.nms, resize=args.resize, device=crew.device,
+    detector = Detector(network, threshold=args.threshold, nms=args.nms, resize=args.resize, device=group.device,
                         batch=args.batch)
     task = _Task.plan(args, data, detector)
     if args.weights is not None:
         load_weights(network, args.weights)
     runner = network.optimized(args.precision, args.backend, args.batch)
-    quiet = args.quiet or args.json == STDOUT or not crew.leads
-    with Progress(len(crew.share(task.images)), "images", quiet=quiet, out=out) as progress:
+    quiet = args.quiet or args.json == STDOUT or not group.is_main
+    with Progress(len(group.shard(task.images)), "images", quiet=quiet, out=out) as progress:
         if runner.decided:
             progress.say(f"the network runs on {runner.describe()}")
-        report = task.run(runner, progress, crew)
+        report = task.run(runner, progress, group)
         if report is None:
             return 0
         write_json(args.json, report.to_dict(args), out)
@@ -237,24 +237,24 @@ class _Task:
         images = data.load(args.split, **load)
         return cls(args, detector, names, images, data.load("difficult", **load) if data.has("difficult") else None)
 
-    def run(self, runner: OptimizedNetwork, progress: Progress, crew: Crew) -> _Report | None:
+    def run(self, runner: OptimizedNetwork, progress: Progress, group: ProcessGroup) -> _Report | None:
         """Find boxes in this process's share of the images; the leader counts, the others have no report."""
         args, detector = self.args, self.detector
-        if share := crew.share(self.images):
+        if share := group.shard(self.images):
             # Engines compute their first images otherwise than the later ones, in the last digits.
             runner.warm_up(min(detector.batch, len(share)))
-        coco = crew.leads and not args.no_coco and _has_pycocotools(progress)
+        coco = group.is_main and not args.no_coco and _has_pycocotools(progress)
         found: list[ImageBoxes] = []
         started = time.perf_counter()
-        difficult = None if self.difficult is None else crew.share(self.difficult)
+        difficult = None if self.difficult is None else group.shard(self.difficult)
         for boxes in find_boxes(detector.network, share, difficult=difficult, nms=detector.nms,
                                 threshold=detector.threshold, resize=detector.resize, batch=detector.batch,
                                 runner=runner):
             found.append(boxes)
             progress.advance()
-        found = crew.gather(found)
+        found = group.gather(found)
         seconds = time.perf_counter() - started
-        if not crew.leads:
+        if not group.is_main:
             return None
         result = mean_average_precision(found, self.names, iou=args.iou, points=args.points,
                                         confidence=args.confidence)

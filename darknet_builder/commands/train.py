@@ -6,35 +6,27 @@ import argparse
 import io
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-import numpy as np
 import torch
 
 from darknet_builder.arguments import add_device, add_dialect, add_precision, add_seed, add_skip_bad_labels
-from darknet_builder.augmentation import Sample
-from darknet_builder.average_precision import mean_average_precision
 from darknet_builder.cfg_files import read_cfg
-from darknet_builder.classification import accuracies
-from darknet_builder.classifier_data import ClassedImages, class_labels, load_classed_images
-from darknet_builder.datasets import DataFile, ImageSet
-from darknet_builder.errors import CfgWarning, DataError, InputError
-from darknet_builder.evaluation import find_boxes
-from darknet_builder.drawing import class_color
-from darknet_builder.images import load_opencv, write_image
+from darknet_builder.datasets import DataFile
+from darknet_builder.errors import CfgWarning, InputError
+from darknet_builder.images import write_image
 from darknet_builder.initialization import InitRule, initialize
 from darknet_builder.model_arguments import add_model, check_weights, take_model
 from darknet_builder.network import Network, build_network
 from darknet_builder.parameter_groups import RatePattern
-from darknet_builder.processes import Crew, crew_of
-from darknet_builder.run_log import short_name
+from darknet_builder.processes import ProcessGroup, init_processes
+from darknet_builder.sample_sheet import NUM_SAMPLES, sample_sheet
 from darknet_builder.schedules import check_burn_in
-from darknet_builder.task import class_names, count_classes, default_resize
-from darknet_builder.training import Outcome, Score, Trainer, sample_rule
-from darknet_builder.training_data import LabelledImages, ListedImages, StepPlan, TrainingSamples
-from darknet_builder.training_settings import LEAST, PRECISIONS, TrainSettings, check_trainable
+from darknet_builder.score import short_name
+from darknet_builder.training import Outcome, Trainer
+from darknet_builder.training_lists import TrainingLists, load_training_lists
+from darknet_builder.training_settings import LEAST, PRECISIONS, TrainSettings
 from darknet_builder.weights import load_weights
 
 HELP = "train a detector or a classifier on a Darknet data set"
@@ -66,8 +58,6 @@ examples:
 """
 OPTIONS = {"rule": "--init"}
 """The option for a library argument of another name."""
-_EVALUATION_BATCH = 8
-_SAMPLE_COLUMNS, _SAMPLE_ROWS = 4, 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,29 +104,29 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     check_weights(args.cfg, args.weights, required=False)
     torch.manual_seed(args.seed)
     network = _make_network(args)
-    data = DataFile.read(args.data)
-    images, validate, known = _load_data(args, data, network)
+    lists = load_training_lists(DataFile.read(args.data), network, skip_bad_labels=args.skip_bad_labels)
     if args.show_samples:
-        write_image(args.show_samples, sample_sheet(network, images, args.seed))
-        out.write(f"{args.show_samples}: {_SAMPLE_COLUMNS * _SAMPLE_ROWS} samples\n")
+        write_image(args.show_samples, sample_sheet(network, lists.images, args.seed))
+        out.write(f"{args.show_samples}: {NUM_SAMPLES} samples\n")
         return 0
     if not args.output:
         raise InputError("where to? give --output DIR")
-    with crew_of(args.device) as crew:
-        return _train(args, network, images, validate, known, crew, out)
+    with init_processes(args.device) as group:
+        return _train(args, network, lists, group, out)
 
 
-def _train(args: argparse.Namespace, network: Network, images: LabelledImages,
-           validate: Validator | ClassValidator | None, known: str, crew: Crew, out: TextIO) -> int:
-    """What the crew does together."""
-    trainer = Trainer(network, images, _settings(args, crew.device), out=out, validate=validate, crew=crew)
-    if crew.leads:
-        out.write(known + "\n")
+def _train(args: argparse.Namespace, network: Network, lists: TrainingLists, group: ProcessGroup,
+           out: TextIO) -> int:
+    """Train in every process of the group; only the main one writes."""
+    trainer = Trainer(network, lists.images, _settings(args, group.device), out=out,
+                      validate=lists.validator, group=group)
+    if group.is_main:
+        out.write(lists.description + "\n")
         if burn_in := check_burn_in(network.blocks[0], network.options.schedule):
             warnings.warn(burn_in, CfgWarning, stacklevel=1)
     outcome = trainer.run()
-    score = short_name(validate.metric) if validate is not None else ""
-    return _report(outcome, score, args, out if crew.leads else io.StringIO())
+    score = short_name(lists.validator.metric) if lists.validator is not None else ""
+    return _report(outcome, score, args, out if group.is_main else io.StringIO())
 
 
 def _settings(args: argparse.Namespace, device: str) -> TrainSettings:
@@ -179,113 +169,3 @@ def _make_network(args: argparse.Namespace) -> Network:
     if weights is not None:
         load_weights(network, weights, until=args.until)
     return network
-
-
-def _load_data(args: argparse.Namespace, data: DataFile, network: Network
-               ) -> tuple[LabelledImages, Validator | ClassValidator | None, str]:
-    """What to learn from, what to judge by, and a line that says so."""
-    check_trainable(network)
-    if not network.heads:
-        return _load_classes(data, network)
-    network.names = tuple(data.names or ())  # for the checkpoints
-    images = load_training(data, network, skip_bad=args.skip_bad_labels)
-    known = f"{len(images)} images with {images.num_boxes} boxes to learn from"
-    if not data.has("valid"):
-        return ListedImages(images), None, f"{known}, no valid= list, so no mAP"
-    validation = data.load("valid", skip_bad_labels=args.skip_bad_labels)
-    return ListedImages(images), Validator(validation, data.names), f"{known}, {len(validation)} to validate on"
-
-
-def _load_classes(data: DataFile, network: Network) -> tuple[ClassedImages, ClassValidator | None, str]:
-    """The lists of a classifier, checked against the network.
-
-    Raises:
-        DataError: when its classes are not the network's.
-    """
-    labels, classes = class_labels(data), count_classes(network)
-    if len(labels) != classes:
-        raise data.error(f"there are {len(labels)} labels, but the network gives {classes} scores (filters= of its "
-                         "last layer)", "classes")
-    network.names = tuple(data.names or labels)
-    images = load_classed_images(data.file("train"), labels)
-    known = f"{len(images)} images of {len(labels)} classes to learn from"
-    if not data.has("valid"):
-        return images, None, f"{known}, no valid= list, so no top-1"
-    validation = load_classed_images(data.file("valid"), labels)
-    return images, ClassValidator(validation, data.top), f"{known}, {len(validation)} to validate on"
-
-
-def load_training(data: DataFile, network: Network, *, skip_bad: bool) -> ImageSet:
-    """The training list, checked against the network.
-
-    Raises:
-        DataError: when its classes are not the network's, or no image has a box.
-    """
-    classes = {head.classes for head in network.heads}
-    if classes and classes != {data.classes}:
-        raise data.error(f"but the network has {', '.join(map(str, sorted(classes)))} classes (classes= in its heads); "
-                         "darknet-builder adapt-cfg makes a cfg for another number", "classes")
-    images = data.load("train", skip_bad_labels=skip_bad)
-    if not images.num_boxes:
-        raise DataError(f"{images.path}: none of its {len(images)} images has a box: there is nothing to learn")
-    return images
-
-
-class Validator:
-    """mAP on a list, as ``darknet detector map`` computes it."""
-
-    metric = "map"
-
-    def __init__(self, images: ImageSet, names: Sequence[str] | None) -> None:
-        self.images, self.names = images, names
-
-    def __call__(self, network: Network) -> Score:
-        """Score a network in eval mode."""
-        found = list(find_boxes(network, self.images, resize=default_resize(network), batch=_EVALUATION_BATCH))
-        result = mean_average_precision(found, class_names(network, self.names))
-        return Score(result.mean_average_precision, self.metric)
-
-
-class ClassValidator:
-    """How often the right class of a list is the likeliest, as ``darknet classifier valid`` counts it."""
-
-    metric = "top1"
-
-    def __init__(self, images: ClassedImages, top: int) -> None:
-        self.images, self.top = images, top
-
-    def __call__(self, network: Network) -> Score:
-        """Score a network in eval mode."""
-        top = min(self.top, len(self.images.labels))
-        paths, class_ids = zip(*((image.path, image.class_id) for image in self.images.images), strict=True)
-        first, among = accuracies(network, paths, class_ids, top=top, batch=_EVALUATION_BATCH)
-        return Score(first, self.metric, {} if top == 1 else {f"top{top}": among})
-
-
-# ---- a look at the samples ----------------------------------------------------------------------------
-
-
-def sample_sheet(network: Network, images: LabelledImages, seed: int) -> np.ndarray:
-    """The first samples that a training would see, with their boxes or classes: (H, W, 3) uint8."""
-    rule = sample_rule(network)
-    count = _SAMPLE_COLUMNS * _SAMPLE_ROWS
-    plan = StepPlan(len(images), network, rule, seed=seed, first=0, last=count)
-    samples = TrainingSamples(images, rule, seed)
-    # The first sample of different steps, so that batches with and without mosaic are to be seen.
-    tiles = [_with_boxes(samples[plan.draws(step)[0]][0], plan.size) for step in range(count)]
-    rows = [np.hstack(tiles[start:start + _SAMPLE_COLUMNS]) for start in range(0, count, _SAMPLE_COLUMNS)]
-    return np.vstack(rows)
-
-
-def _with_boxes(sample: Sample, size: tuple[int, int]) -> np.ndarray:
-    """A sample at the network's own size, whatever multi-scale made of it."""
-    cv2 = load_opencv()
-    image = np.ascontiguousarray(cv2.resize(sample.image, size))
-    if sample.shares is not None:
-        text = ", ".join(f"{class_id}: {share:.2f}" for class_id, share in enumerate(sample.shares) if share > .01)
-        cv2.putText(image, text, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, .35, (255, 255, 255), 1, cv2.LINE_AA)
-    for x, y, width, height, class_id in sample.boxes.tolist():
-        corners = [(round((x + side * width / 2) * size[0]), round((y + side * height / 2) * size[1]))
-                   for side in (-1, 1)]
-        cv2.rectangle(image, *corners, class_color(int(class_id)), 1, cv2.LINE_AA)
-    return image

@@ -57,14 +57,19 @@ class GaussianYolo(AnchorHead):
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
         """Raw map -> N = A * H * W candidates; the mean uncertainty lowers the scores (gaussian_yolo_layer.c:819)."""
         places = self.split(self(raw)).permute(0, 1, 3, 4, 2)  # (B, A, H, W, 9 + C)
-        boxes = anchor_boxes(places[..., 0:8:2], self.masked_anchors, net_size)
-        share = YOLO_POINTS[self.yolo_point]
-        if share:
-            boxes = torch.cat((boxes[..., :2] + share * boxes[..., 2:], boxes[..., 2:]), -1)
+        boxes = self.boxes_of(places, net_size)
         maps = places.flatten(1, 3)  # (B, N, 9 + C)
         objectness = maps[..., 8]
         certainty = 1 - maps[..., 1:8:2].mean(-1)
         return Candidates(boxes, objectness, (objectness * certainty).unsqueeze(-1) * maps[..., self.box_values:])
+
+    def boxes_of(self, places: Tensor, net_size: tuple[int, int]) -> Tensor:
+        """Decode the means; x and y are those of the point that ``yolo_point`` names."""
+        boxes = anchor_boxes(places[..., 0:8:2], self.masked_anchors, net_size)
+        share = YOLO_POINTS[self.yolo_point]
+        if share:
+            boxes = torch.cat((boxes[..., :2] + share * boxes[..., 2:], boxes[..., 2:]), -1)
+        return boxes
 
     def extra_repr(self) -> str:
         """See ``Layer.extra_repr``."""

@@ -144,6 +144,18 @@ class AnchorHead(Head):
         """(B, A * V, H, W) -> (B, A, V, H, W)."""
         return x.unflatten(1, (len(self.mask), -1))
 
+    def boxes_of(self, places: Tensor, net_size: tuple[int, int]) -> Tensor:
+        """Compute the boxes of an activated map.
+
+        Args:
+            places: (B, A, H, W, values + C), what ``forward`` gives, split.
+            net_size: (width, height) of the network's input in pixels.
+
+        Returns:
+            (B, A * H * W, 4): x, y, w, h relative to the image.
+        """
+        raise NotImplementedError
+
     def metadata(self) -> dict[str, object]:
         """With its anchors."""
         return super().metadata() | {"anchors": self.masked_anchors, "anchor_unit": self.anchor_unit,

@@ -64,9 +64,13 @@ class Yolo(AnchorHead):
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
         """Raw map -> N = A * H * W candidates (yolo_layer.c:131)."""
         maps = self.split(self(raw)).permute(0, 1, 3, 4, 2)  # (B, A, H, W, 5 + C)
-        boxes = anchor_boxes(maps[..., :4], self.masked_anchors, net_size, squared=self.new_coords)
+        boxes = self.boxes_of(maps, net_size)
         objectness = maps[..., 4:5].flatten(1, 3)  # (B, N, 1)
         return Candidates(boxes, objectness.squeeze(-1), objectness * maps[..., BOX_VALUES:].flatten(1, 3))
+
+    def boxes_of(self, places: Tensor, net_size: tuple[int, int]) -> Tensor:
+        """Scale each anchor by e^v, or by (2 v)^2 with ``new_coords`` (yolo_layer.c:131)."""
+        return anchor_boxes(places[..., :4], self.masked_anchors, net_size, squared=self.new_coords)
 
     @np.errstate(all="ignore")  # the logistic of -100 divides by infinity, as it should
     def find_likely(self, raw: Tensor, net_size: tuple[int, int], threshold: float) -> Likely:

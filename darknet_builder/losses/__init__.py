@@ -28,7 +28,7 @@ from darknet_builder.losses.base import HeadLoss, LossContext, Targets, find_los
 from darknet_builder.network import Network
 
 __all__ = ["HeadLoss", "LossContext", "LossMaps", "LossReport", "Targets", "find_loss", "loss_for", "loss_inputs",
-           "network_loss", "reached_layers"]
+           "loss_sources", "network_loss", "reached_layers"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,16 @@ def loss_inputs(network: Network, x: Tensor) -> list[Tensor]:
     Raises:
         InputError: when the network has nothing to learn from.
     """
-    return network.outputs_of(x, [point.source for point in _points(network)])
+    return network.outputs_of(x, loss_sources(network))
+
+
+def loss_sources(network: Network) -> list[int]:
+    """Return the layers whose outputs are the maps of ``network_loss``, one for each loss.
+
+    Raises:
+        InputError: when the network has nothing to learn from.
+    """
+    return [point.source for point in _points(network)]
 
 
 def reached_layers(network: Network) -> set[int]:
@@ -112,15 +121,22 @@ def reached_layers(network: Network) -> set[int]:
 
 
 class LossMaps(nn.Module):
-    """``loss_inputs`` as a module, for wrappers that only know ``forward`` (``DistributedDataParallel``)."""
+    """``loss_inputs`` as a module, for wrappers that only know ``forward`` (``DistributedDataParallel``).
+
+    It takes images of any width and height: in multi-scale training they change from batch to batch.
+
+    Raises:
+        InputError: when the network has nothing to learn from.
+    """
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
+        self.sources = loss_sources(network)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, C, H, W) -> one map a loss."""
-        return loss_inputs(self.network, x)
+        """(B, C, H, W) -> one map for each loss."""
+        return self.network.outputs_of(x, self.sources, size=(x.shape[3], x.shape[2]))
 
 
 def network_loss(network: Network, maps: Sequence[Tensor], targets: Targets, *, seen: int,

@@ -35,10 +35,9 @@ class AnchorDeltas(ABC):
         self.head, self.options, self.context = head, head.loss, context
         self.raw_shape = raw.shape
         self.height, self.width = raw.shape[2:]
-        activated = head(working(raw))
-        # (B, A, V, H, W) -> (B, A, H, W, V) -> (N, V)
-        self.values = head.split(activated).permute(0, 1, 3, 4, 2).reshape(-1, head.box_values + head.classes)
-        self.boxes = head.decode(working(raw), context.net_size).boxes_cxcywh.flatten(0, 1)
+        places = head.split(head(working(raw))).permute(0, 1, 3, 4, 2)  # (B, A, H, W, V)
+        self.values = places.reshape(-1, head.box_values + head.classes)  # (N, V)
+        self.boxes = head.boxes_of(places, context.net_size).flatten(0, 1)  # (N, 4)
         self.delta = torch.zeros_like(self.values)
         self.truths = targets.boxes_for(raw, head.classes, head.loss.max_boxes)
         self.overlaps = torch.zeros(0, device=raw.device)
@@ -147,7 +146,7 @@ class AnchorDeltas(ABC):
     def _averaged(self) -> Tensor:
         """(N,) bool: where ``_average_box_deltas`` applies."""
 
-    # ---- what differs in small ----------------------------------------------------------------------
+    # ---- hooks that subclasses override------------------------------------------------------------------
 
     _knows_focal_loss = True
 
