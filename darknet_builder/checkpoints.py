@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from darknet_builder.errors import InputError, WeightsError
-from darknet_builder.files import atomic_path
+from darknet_builder.files import atomic_path, writing
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.model_files import Facts
 from darknet_builder.network import Network
@@ -54,12 +54,9 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
     # Into memory first: torch reports a full disk as a RuntimeError without its cause.
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **state}, buffer)
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
-    except OSError as error:
-        raise WeightsError(f"{path}: the checkpoint cannot be written: {error.strerror}; those written before are "
-                           f"whole: {MAKE_ROOM}") from None
+    cure = f"those written before are whole: {MAKE_ROOM}"
+    with writing(path, WeightsError, cure=cure), atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def prune_checkpoints(folder: str | Path, keep: int) -> None:

@@ -13,9 +13,8 @@ from darknet_builder.datasets import label_places
 from darknet_builder.detections import Detections, Record, coco_document, csv_text
 from darknet_builder.drawing import draw_detections
 from darknet_builder.errors import InputError
-from darknet_builder.files import write_text
+from darknet_builder.files import refuse_overwriting, write_text, writing
 from darknet_builder.images import write_image
-from darknet_builder.output import refuse_overwriting
 from darknet_builder.sources import is_video
 
 _JPEG = (".jpg", ".jpeg", ".jpe")
@@ -125,7 +124,5 @@ class Outputs:
             self._write("detections.csv", csv_text(records))
 
     def _write(self, name: str, text: str) -> None:
-        try:
+        with writing(self.folder / name):
             write_text(self.folder / name, text)
-        except OSError as error:
-            raise InputError(f"{self.folder / name}: cannot be written: {error.strerror}") from None

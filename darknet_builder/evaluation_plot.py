@@ -11,8 +11,7 @@ import numpy as np
 from darknet_builder.average_precision import MapResult
 from darknet_builder.errors import InputError
 from darknet_builder.extras import load_extra
-from darknet_builder.files import atomic_path
-from darknet_builder.output import check_folder
+from darknet_builder.files import atomic_path, check_folder, writing
 
 EXTRA = "evaluate"
 _MOST_NAMED = 15
@@ -53,11 +52,8 @@ def plot_curves(result: MapResult, path: str | Path, title: str = "") -> None:
     _draw(axes, result)
     if result.present:
         axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
-    try:
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+    with writing(path), atomic_path(path) as temporary:
+        figure.savefig(temporary)
 
 
 def _draw(axes: Any, result: MapResult) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from darknet_builder.errors import CfgError, CfgWarning, did_you_mean, nearest
+from darknet_builder.files import is_web_page
 from darknet_builder.resources import find_by_name, hint_at_bundled
 
 _Number = TypeVar("_Number", int, float)
@@ -23,8 +24,6 @@ _BLANKS = re.compile(r"\s+")
 _INTEGER = re.compile(r"[+-]?\d+")
 _REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _NOTE = re.compile(r"# dialect: (\w+)\n")
-_WEB_PAGE = ("<!doctype", "<html")
-_TAG = max(map(len, _WEB_PAGE))
 NET_SECTIONS = ("net", "network")
 TEXT_SOURCE = "<text>"
 
@@ -243,7 +242,7 @@ def parse_cfg(path_or_text: str | Path, *, problems: list[CfgError] | None = Non
         CfgError: with file and line, for everything that is not Darknet's grammar.
     """
     source, text = _read(path_or_text)
-    if text.lstrip()[:_TAG].lower().startswith(_WEB_PAGE):
+    if is_web_page(text):
         raise CfgError(f"{source}: is a web page, not a cfg; open its address in a browser and take the file itself")
     blocks: list[Block] = []
     for number, raw in enumerate(text.split("\n"), start=1):

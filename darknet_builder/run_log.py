@@ -7,8 +7,8 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -16,7 +16,8 @@ from typing import Any, Protocol, TextIO
 from darknet_builder.checkpoints import MAKE_ROOM
 from darknet_builder.errors import DataError, MissingExtraError
 from darknet_builder.extras import load_extra
-from darknet_builder.files import atomic_path, write_text
+from darknet_builder.files import atomic_path, write_text, writing
+from darknet_builder.text import duration
 
 LOG_NAME = "log.jsonl"
 CHART_NAME = "chart.png"
@@ -167,14 +168,9 @@ class RunLog:
         with self._needed():
             self._file.write(json.dumps(record) + "\n")
 
-    @contextmanager
-    def _needed(self) -> Iterator[None]:
-        """What a training cannot go on without."""
-        try:
-            yield
-        except OSError as error:
-            raise DataError(f"{self.folder / LOG_NAME}: cannot be written: {error.strerror or error}; {MAKE_ROOM}"
-                            ) from None
+    def _needed(self) -> AbstractContextManager[None]:
+        """Raise a DataError where the log, without which a training cannot continue, cannot be written."""
+        return writing(self.folder / LOG_NAME, DataError, cure=MAKE_ROOM)
 
     def _keep_until(self, finished: int) -> None:
         """Lines after the checkpoint will be written again; the average goes on from the last one kept."""
@@ -275,12 +271,3 @@ def draw_chart(records: Sequence[Mapping[str, Any]], path: str | Path, total: in
 def short_name(metric: str) -> str:
     """``mAP``, ``top-1``."""
     return METRICS[metric].partition("@")[0]
-
-
-def duration(seconds: float) -> str:
-    """``2h 05m``, ``3m 20s`` or ``12s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h {minutes:02d}m"
-    return f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"

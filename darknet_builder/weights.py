@@ -18,7 +18,7 @@ from torch import Tensor
 
 from darknet_builder.dialects import Dialect
 from darknet_builder.errors import InputError, WeightsError
-from darknet_builder.files import atomic_path
+from darknet_builder.files import atomic_path, is_web_page, writing
 from darknet_builder.layers.base import Layer, WeightsHeader
 from darknet_builder.layers.heads import AnchorHead
 from darknet_builder.layers.region import Region
@@ -35,7 +35,6 @@ _CHUNK = 2 ** 18
 _LITTLE = sys.byteorder == "little"
 _SCALES = ("scale", "mean", "var")
 _LFS_MARK = b"version https://git-lfs"
-_HTML_MARKS = (b"<!doctype", b"<html", b"<?xml", b"<head")
 
 
 @dataclass(frozen=True)
@@ -147,15 +146,12 @@ def save_weights(network: Network, path: str | Path, *, until: int | None = None
         InputError: for an ``until`` that is no layer.
     """
     entries = weight_entries(network, until=until)
-    try:
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            header = network.header
-            file.write(_pack_header(header, _short_seen(network.dialect, header.major, header.minor)))
-            for entry in entries:
-                values = entry.tensor.detach().to("cpu", torch.float32).contiguous().numpy()
-                file.write(values.astype(_FLOAT, copy=False).tobytes())
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be written: {error.strerror}") from None
+    with writing(path, WeightsError), atomic_path(path) as temporary, open(temporary, "wb") as file:
+        header = network.header
+        file.write(_pack_header(header, _short_seen(network.dialect, header.major, header.minor)))
+        for entry in entries:
+            values = entry.tensor.detach().to("cpu", torch.float32).contiguous().numpy()
+            file.write(values.astype(_FLOAT, copy=False).tobytes())
 
 
 def weight_entries(network: Network, header: WeightsHeader | None = None, until: int | None = None, *,
@@ -234,7 +230,7 @@ def _check_kind(source: str, head: bytes, size: int) -> None:
     start = head.lstrip().lower()
     if head.startswith(_LFS_MARK[:len(head)]) and head:
         raise WeightsError(f"{source}: is a Git LFS pointer, not the weights; run 'git lfs pull' where it came from")
-    if start.startswith(_HTML_MARKS):
+    if is_web_page(head):
         raise WeightsError(f"{source}: is a web page, not the weights; open its address in a browser and look")
     if start.startswith(b"[net"):
         raise WeightsError(f"{source}: is a cfg, not weights; were cfg and weights exchanged?")

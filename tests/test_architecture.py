@@ -15,7 +15,8 @@ from darknet_builder.layers.base import Head, Layer, register, registered_sectio
 PACKAGE = Path(darknet_builder.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 RANKS = [
-    {"__init__", "audit", "errors", "files", "interruption", "pages.*", "shapes"},
+    {"__init__", "audit", "errors", "interruption", "pages.*", "shapes", "text"},
+    {"files"},
     {"devices", "extras", "output", "resources"},
     {"activations", "boxes", "detections", "dialects", "model_files", "parser"},
     {"arguments", "cfg_files", "images", "layers.base", "options", "trees"},

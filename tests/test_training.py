@@ -18,7 +18,7 @@ from darknet_builder.errors import DataError, ImageError, InputError
 from darknet_builder.losses import Targets, loss_inputs, network_loss
 from darknet_builder.network import Network, build_network
 from darknet_builder.parameter_groups import RatePattern
-from darknet_builder.run_log import duration, read_log
+from darknet_builder.run_log import read_log
 from darknet_builder.scenes import draw_scene
 from darknet_builder.training import Score, Trainer
 from darknet_builder.training_settings import TrainSettings
@@ -241,8 +241,3 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="file: the folder cannot be made"):
         _train(tmp_path / "file", STILL_CFG)
-
-
-def test_duration() -> None:
-    """As a person says it."""
-    assert [duration(seconds) for seconds in (12, 200, 7500)] == ["12s", "3m 20s", "2h 05m"]

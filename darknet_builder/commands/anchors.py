@@ -22,7 +22,7 @@ from darknet_builder.layers.heads import AnchorHead
 from darknet_builder.layers.region import Region
 from darknet_builder.model_arguments import add_model, take_model
 from darknet_builder.network import Network, build_network
-from darknet_builder.output import STDOUT, check_folder, write_json
+from darknet_builder.output import STDOUT, check_answer, write_json
 
 HELP = "anchors that fit a data set's boxes, by k-means on IoU"
 EXAMPLES = """\
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write them."""
-    check_folder(args.json)
+    check_answer(args.json)
     take_model(args, required=False)
     images = DataFile.read(args.data).load(args.split, skip_bad_labels=args.skip_bad_labels)
     if args.cfg:

@@ -33,7 +33,7 @@ from darknet_builder.engines import BACKENDS, TorchEngine, installed_backends
 from darknet_builder.errors import InputError
 from darknet_builder.memory import least_values, live_bytes_of, peak_bytes_of
 from darknet_builder.network import Network, build_network
-from darknet_builder.output import STDOUT, check_folder, write_json
+from darknet_builder.output import STDOUT, check_answer, write_json
 from darknet_builder.parser import noted_dialect, parse_cfg
 from darknet_builder.sources import find_sources, is_video
 from darknet_builder.training_data import ListedImages
@@ -130,7 +130,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.training and (args.images or args.chart or args.memory or args.contenders or args.peer_python):
         raise InputError("--training is timed alone: without --images, --contenders, --peer-python, --memory and "
                          "--chart")
-    check_folder(args.json)
+    check_answer(args.json)
 
 
 def _network(args: argparse.Namespace, cfg: str, size: int | None) -> Network:

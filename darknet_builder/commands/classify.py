@@ -26,7 +26,7 @@ from darknet_builder.errors import ImageError
 from darknet_builder.images import IMAGE_SUFFIXES, load_opencv
 from darknet_builder.inference import OptimizedNetwork, add_speed_options
 from darknet_builder.model_arguments import check_weights
-from darknet_builder.output import STDOUT, check_folder, write_json
+from darknet_builder.output import STDOUT, check_answer, write_json
 from darknet_builder.progress import Progress
 from darknet_builder.sources import find_sources
 
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     """Classify every source; returns 0, or 1 where some could not be read."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it would tell of a broken file is said here
     load_opencv()
-    check_folder(args.json)
+    check_answer(args.json)
     check_weights(args.cfg, args.weights)
     sources = [path for path in find_sources(args.source)
                if path.suffix.lower() in IMAGE_SUFFIXES or str(path) in args.source]

@@ -25,7 +25,7 @@ from darknet_builder.errors import ImageError, InputError
 from darknet_builder.images import RESIZE_MODES, Video, load_opencv, open_video, write_video
 from darknet_builder.inference import OptimizedNetwork, add_speed_options
 from darknet_builder.model_arguments import check_weights
-from darknet_builder.output import STDOUT, check_folder, check_page, write_json
+from darknet_builder.output import STDOUT, check_answer, check_page, write_json
 from darknet_builder.pipeline import Outcome, Unreadable, frames_ahead, stream
 from darknet_builder.processes import Crew, crew_of
 from darknet_builder.progress import Progress
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     load_opencv()
-    check_folder(args.json)
+    check_answer(args.json)
     outputs = Outputs(Path(args.output), not args.no_images, args.save_txt, args.save_json, args.save_csv,
                       Path(args.report) if args.report else None, args.json)
     sources = find_sources(args.source)

@@ -17,7 +17,7 @@ from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.layers.base import Layer
 from darknet_builder.model_arguments import add_model, take_model
 from darknet_builder.network import Network, build_network
-from darknet_builder.output import STDOUT, check_folder, write_answer
+from darknet_builder.output import STDOUT, check_answer, write_answer
 from darknet_builder.parser import Block, format_cfg
 from darknet_builder.summary import LayerSummary, align_columns, summarize
 
@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write the listing."""
-    check_folder(args.json)
+    check_answer(args.json)
     take_model(args)
     cfg = args.cfg
     if args.of and args.what in ("summary", "blocks"):

@@ -24,7 +24,7 @@ from darknet_builder.inference import OptimizedNetwork, add_speed_options
 from darknet_builder.layers.region import Region
 from darknet_builder.model_arguments import add_model, check_weights, take_model
 from darknet_builder.network import build_network
-from darknet_builder.output import STDOUT, check_folder, write_json
+from darknet_builder.output import STDOUT, check_answer, write_json
 from darknet_builder.processes import Crew, crew_of
 from darknet_builder.progress import Progress
 from darknet_builder.resources import find_by_name
@@ -133,7 +133,7 @@ def _check_options(args: argparse.Namespace) -> None:
         raise InputError(f"--limit {args.limit}: expected 1 or more images")
     if args.plot is not None:
         check_plot(args.plot)
-    check_folder(args.json)
+    check_answer(args.json)
 
 
 # ---- the work -----------------------------------------------------------------------------------------
