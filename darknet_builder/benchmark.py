@@ -21,11 +21,13 @@ from torch import Tensor
 from darknet_builder.devices import computes_bfloat16, synchronize
 from darknet_builder.engines import COMPILED_FROM_CALL, PRECISIONS, make_engine, onnx_bytes
 from darknet_builder.errors import DarknetError, InputError
-from darknet_builder.images import load_opencv, read_image, to_input
+from darknet_builder.image_files import read_image
 from darknet_builder.memory import peak_bytes_of
 from darknet_builder.network import Network
+from darknet_builder.opencv import load_opencv
 from darknet_builder.parser import format_cfg
 from darknet_builder.postprocess import find_objects, nms_rule
+from darknet_builder.resize import to_input
 from darknet_builder.weights import save_weights
 
 PLAIN = "plain"

@@ -15,7 +15,7 @@ from darknet_builder.classifiers import check_fit, count_classes, find_tree, fit
 from darknet_builder.detections import read_names
 from darknet_builder.devices import find_device
 from darknet_builder.errors import DataError, InputError
-from darknet_builder.images import read_image
+from darknet_builder.image_files import read_image
 from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.model_files import is_model_file, refuse_second_weights
 from darknet_builder.network import Network, build_network

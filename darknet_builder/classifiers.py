@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from darknet_builder.errors import ImageError, InputError, did_you_mean
-from darknet_builder.images import RESIZE_MODES, check_image, to_input
+from darknet_builder.image_files import check_image
 from darknet_builder.layers.softmax import Softmax
 from darknet_builder.network import Network
+from darknet_builder.resize import RESIZE_MODES, to_input
 from darknet_builder.trees import Tree
 
 FITS = ("crop", *RESIZE_MODES)

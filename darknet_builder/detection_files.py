@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from darknet_builder.datasets import label_places
 from darknet_builder.detections import Detections, Record, coco_document, csv_text
 from darknet_builder.drawing import draw_detections
 from darknet_builder.errors import InputError
 from darknet_builder.files import refuse_overwriting, write_text, writing
-from darknet_builder.images import write_image
+from darknet_builder.image_files import write_image
+from darknet_builder.labels import label_places
 from darknet_builder.sources import is_video
 
 _JPEG = (".jpg", ".jpeg", ".jpe")

@@ -11,7 +11,8 @@ import numpy as np
 from darknet_builder.detections import Record
 from darknet_builder.drawing import class_color
 from darknet_builder.files import write_text, writing
-from darknet_builder.images import check_image, load_opencv
+from darknet_builder.image_files import check_image
+from darknet_builder.opencv import load_opencv
 from darknet_builder.pages import fill, html_text, read_part, theme_css
 
 FRAME_STEP = 25

@@ -29,7 +29,6 @@ from darknet_builder.export_check import (
 from darknet_builder.extras import load_extra
 from darknet_builder.files import atomic_path
 from darknet_builder.folding import fold_batch_norm
-from darknet_builder.images import check_resize
 from darknet_builder.layers.memory import Recurrent
 from darknet_builder.model_files import Facts, write_model_file
 from darknet_builder.network import Network
@@ -45,6 +44,7 @@ from darknet_builder.onnx_graph import (
     to_model,
 )
 from darknet_builder.parser import format_cfg
+from darknet_builder.resize import check_resize
 from darknet_builder.torch_files import read_program, read_script, write_program, write_script
 from darknet_builder.tracing import LEVELS, Sizes, Traceable, describe, num_classes, own_resize, plan_sizes
 from darknet_builder.trials import Reference, trial_inputs

@@ -18,7 +18,8 @@ import numpy as np
 
 from darknet_builder.errors import DataError
 from darknet_builder.files import write_text, writing
-from darknet_builder.images import load_opencv, write_image
+from darknet_builder.image_files import write_image
+from darknet_builder.opencv import load_opencv
 
 SCENE_NAMES = ("circle", "square", "triangle", "star", "cross", "ring", "heart", "arrow")
 SCENE_SIZE = 224

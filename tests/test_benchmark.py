@@ -16,7 +16,7 @@ from darknet_builder.cli import main
 from darknet_builder.commands.benchmark import default_contenders
 from darknet_builder.devices import computes_bfloat16
 from darknet_builder.errors import InputError
-from darknet_builder.images import write_image
+from darknet_builder.image_files import write_image
 from tests.test_inference import SMALL, difference, make
 from tests.training_folder import make_folder
 

@@ -31,9 +31,9 @@ from darknet_builder.export_check import (
     open_session,
     suppress,
 )
-from darknet_builder.images import to_input
 from darknet_builder.network import Network, build_network
 from darknet_builder.onnx_graph import Suppression
+from darknet_builder.resize import to_input
 from darknet_builder.tracing import Traceable
 from scripts.export_table import RUNNERS, measure
 from tests.toy_detector import BLUE, NAMES, RED, squares, toy_network

@@ -16,8 +16,9 @@ from darknet_builder.arguments import (
     add_seed,
     add_skip_bad_labels,
 )
-from darknet_builder.datasets import DataFile, ImageSet
+from darknet_builder.data_file import DataFile
 from darknet_builder.errors import InputError
+from darknet_builder.image_set import ImageSet
 from darknet_builder.layers.heads import AnchorHead
 from darknet_builder.layers.region import Region
 from darknet_builder.model_arguments import add_model, take_model

@@ -26,7 +26,7 @@ from darknet_builder.benchmark_pipeline import PipelineRate, measure_pipeline
 from darknet_builder.benchmark_report import pipeline_table, save_chart, table, training_table
 from darknet_builder.benchmark_training import TrainingRate, measure_training
 from darknet_builder.commands.train import load_training
-from darknet_builder.datasets import DataFile
+from darknet_builder.data_file import DataFile
 from darknet_builder.detector import Detector
 from darknet_builder.devices import computes_bfloat16, find_device
 from darknet_builder.engines import BACKENDS, TorchEngine, installed_backends

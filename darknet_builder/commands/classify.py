@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -23,9 +22,10 @@ from darknet_builder.arguments import (
 from darknet_builder.classification import Classifier, ClassScore
 from darknet_builder.classifiers import FITS
 from darknet_builder.errors import ImageError
-from darknet_builder.images import IMAGE_SUFFIXES, load_opencv
+from darknet_builder.image_files import IMAGE_SUFFIXES
 from darknet_builder.inference import OptimizedNetwork, add_speed_options
 from darknet_builder.model_arguments import check_weights
+from darknet_builder.opencv import load_opencv
 from darknet_builder.output import STDOUT, check_answer, write_json
 from darknet_builder.progress import Progress
 from darknet_builder.sources import find_sources
@@ -67,7 +67,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Classify every source; returns 0, or 1 where some could not be read."""
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it would tell of a broken file is said here
     load_opencv()
     check_answer(args.json)
     check_weights(args.cfg, args.weights)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -22,15 +21,17 @@ from darknet_builder.detections import Record
 from darknet_builder.detector import Detector
 from darknet_builder.drawing import draw_detections
 from darknet_builder.errors import ImageError, InputError
-from darknet_builder.images import RESIZE_MODES, Video, load_opencv, open_video, write_video
 from darknet_builder.inference import OptimizedNetwork, add_speed_options
 from darknet_builder.model_arguments import check_weights
+from darknet_builder.opencv import load_opencv
 from darknet_builder.output import STDOUT, check_answer, check_page, write_json
 from darknet_builder.pipeline import Outcome, Unreadable, frames_ahead, stream
 from darknet_builder.processes import Crew, crew_of
 from darknet_builder.progress import Progress
+from darknet_builder.resize import RESIZE_MODES
 from darknet_builder.resources import default_model
 from darknet_builder.sources import find_sources, is_video
+from darknet_builder.video import Video, open_video, write_video
 
 HELP = "find objects in images, folders, globs and videos; draw them, save them as JSON, labels or CSV"
 EXAMPLES = """\
@@ -85,9 +86,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Detect in every source; returns 0, or 1 where some could not be read."""
-    # Before OpenCV is loaded: what it would tell of a broken file is said here, in one line.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     load_opencv()
     check_answer(args.json)
     outputs = Outputs(Path(args.output), not args.no_images, args.save_txt, args.save_json, args.save_csv,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +11,14 @@ from typing import Any, TextIO
 
 from darknet_builder.arguments import add_batch, add_device, add_dialect, add_input_size, add_json, add_skip_bad_labels
 from darknet_builder.average_precision import POINTS, ImageBoxes, MapResult, mean_average_precision
-from darknet_builder.datasets import DataFile, ImageSet
+from darknet_builder.data_file import DataFile
 from darknet_builder.detections import read_names
 from darknet_builder.detector import Detector
 from darknet_builder.errors import InputError, MissingExtraError
 from darknet_builder.evaluation import MAP_NMS, MAP_THRESHOLD, find_boxes
 from darknet_builder.evaluation_coco import CocoResult, coco_average_precision, load_pycocotools
 from darknet_builder.evaluation_plot import check_plot, plot_curves
-from darknet_builder.images import RESIZE_MODES
+from darknet_builder.image_set import ImageSet
 from darknet_builder.inference import OptimizedNetwork, add_speed_options
 from darknet_builder.layers.region import Region
 from darknet_builder.model_arguments import add_model, check_weights, take_model
@@ -27,6 +26,7 @@ from darknet_builder.network import build_network
 from darknet_builder.output import STDOUT, check_answer, write_json
 from darknet_builder.processes import Crew, crew_of
 from darknet_builder.progress import Progress
+from darknet_builder.resize import RESIZE_MODES
 from darknet_builder.resources import find_by_name
 from darknet_builder.summary import align_columns
 from darknet_builder.weights import load_weights
@@ -89,7 +89,6 @@ def _add_model(model: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Evaluate."""
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it would tell of a broken file is said here
     _check_options(args)
     take_model(args)
     check_weights(args.cfg, args.weights)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,16 +17,18 @@ from darknet_builder.augmentation import Sample
 from darknet_builder.average_precision import mean_average_precision
 from darknet_builder.cfg_files import read_cfg
 from darknet_builder.classification import accuracies
-from darknet_builder.classifiers import count_classes
 from darknet_builder.classifier_data import ClassedImages, class_labels, load_classed_images
-from darknet_builder.datasets import DataFile, ImageSet
+from darknet_builder.classifiers import count_classes
+from darknet_builder.data_file import DataFile
+from darknet_builder.drawing import class_color
 from darknet_builder.errors import CfgWarning, DataError, InputError
 from darknet_builder.evaluation import find_boxes
-from darknet_builder.drawing import class_color
-from darknet_builder.images import load_opencv, write_image
+from darknet_builder.image_files import write_image
+from darknet_builder.image_set import ImageSet
 from darknet_builder.initialization import InitRule, initialize
 from darknet_builder.model_arguments import add_model, check_weights, take_model
 from darknet_builder.network import Network, build_network
+from darknet_builder.opencv import load_opencv
 from darknet_builder.parameter_groups import RatePattern
 from darknet_builder.processes import Crew, crew_of
 from darknet_builder.run_log import short_name
@@ -103,7 +104,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Train; returns 0, or 130 after Ctrl-C."""
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     for name in ("workers", "save_every", "keep", "eval_every"):
         _check_least(name, getattr(args, name), LEAST[name])
     if args.threads is not None:
