@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from darknet_builder.dialects import DIALECTS
+from darknet_builder.errors import InputError
 from darknet_builder.output import STDOUT
 
 CFG_HELP = "the network: a .cfg, or the name of one that comes with the project (yolov4-tiny)"
@@ -73,3 +75,12 @@ def _json_file(text: str) -> str:
     if text != STDOUT and Path(text).suffix.lower() != ".json":
         raise argparse.ArgumentTypeError(f"{text} does not end in .json; name such a file, or write --json last")
     return text
+
+
+@contextmanager
+def naming(option: str) -> Iterator[None]:
+    """Put an option's name before the text of an InputError that begins with the option's value."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{option} {error}") from None

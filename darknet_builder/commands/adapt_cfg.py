@@ -8,10 +8,10 @@ from typing import TextIO
 
 import numpy as np
 
+from darknet_builder.anchors import fit_network
 from darknet_builder.arguments import MODEL_HELP, add_dialect, add_json, add_seed
 from darknet_builder.cfg_editing import Adaptation, adapt_cfg
 from darknet_builder.cfg_files import read_cfg
-from darknet_builder.commands.anchors import fit_network
 from darknet_builder.data_file import DataFile
 from darknet_builder.errors import CfgError, InputError
 from darknet_builder.files import write_text, writing

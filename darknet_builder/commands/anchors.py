@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TextIO
 
-import numpy as np
-
-from darknet_builder.anchors import Anchors, find_anchors
+from darknet_builder.anchors import box_sizes, find_anchors, fit_network
 from darknet_builder.arguments import (
     MODEL_HELP,
     add_dialect,
@@ -18,11 +16,8 @@ from darknet_builder.arguments import (
 )
 from darknet_builder.data_file import DataFile
 from darknet_builder.errors import InputError
-from darknet_builder.image_set import ImageSet
-from darknet_builder.layers.heads import AnchorHead
-from darknet_builder.layers.region import Region
 from darknet_builder.model_arguments import add_model, take_model
-from darknet_builder.network import Network, build_network
+from darknet_builder.network import build_network
 from darknet_builder.output import STDOUT, check_answer, write_json
 
 HELP = "anchors that fit a data set's boxes, by k-means on IoU"
@@ -67,28 +62,3 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     write_json(args.json, {"anchors": anchors.sizes.round(decimals).tolist(), "average_iou": anchors.average_iou,
                            "boxes": images.num_boxes, "images": len(images)}, out)
     return 0
-
-
-def fit_network(network: Network, images: ImageSet, *, num: int | None = None, seed: int = 0) -> tuple[Anchors, int]:
-    """Anchors in a network's own unit, and how many decimals they are written with.
-
-    Raises:
-        InputError: for a network whose heads have no anchors.
-        DataError: when there are too few boxes.
-    """
-    heads = [head for head in network.heads if isinstance(head, AnchorHead | Region)]
-    if not heads:
-        raise InputError(f"{network.blocks[0].where()}: its heads have no anchors")
-    head = heads[-1]
-    region = isinstance(head, Region)
-    unit = (head.in_shape.width, head.in_shape.height) if region else network.input_size
-    sizes = box_sizes(images) * unit
-    return find_anchors(sizes, num or len(head.anchors), seed=seed), 2 if region else 0
-
-
-def box_sizes(images: ImageSet) -> np.ndarray:
-    """(N, 2) width and height of all boxes, relative to their images.
-
-    As in Darknet; letterboxed training sees narrower ones.
-    """
-    return np.concatenate([image.boxes[:, 2:4] for image in images]).astype(np.float64)

@@ -17,7 +17,8 @@ from darknet_builder.detector import Detector
 from darknet_builder.errors import InputError, MissingExtraError
 from darknet_builder.evaluation import MAP_NMS, MAP_THRESHOLD, find_boxes
 from darknet_builder.evaluation_coco import CocoResult, coco_average_precision, load_pycocotools
-from darknet_builder.evaluation_plot import check_plot, plot_curves
+from darknet_builder.evaluation_plot import plot_curves
+from darknet_builder.figures import check_plot
 from darknet_builder.image_set import ImageSet
 from darknet_builder.inference import OptimizedNetwork, add_speed_options
 from darknet_builder.layers.region import Region
