@@ -91,6 +91,11 @@ class Outputs:
                                f"it holds the labels of {target.source}; give another --output")
         return targets
 
+    def places(self, images: int) -> list[str]:
+        """Return where the files are, for the summary of a number of images."""
+        saved = [f"saved in {self.folder}"] if self.any and images else []
+        return [*saved, *([f"report: {self.report}"] if self.report else [])]
+
     def make_folders(self) -> None:
         """Make them.
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from darknet_builder import opencv
+from darknet_builder import detection_job, opencv
 from darknet_builder.cli import main
 from darknet_builder.commands import detect
 from darknet_builder.detections import Detections
@@ -147,7 +147,7 @@ def test_a_video(run: Run) -> None:
 def test_a_video_is_drawn_while_the_network_works(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames are decoded in one other thread, drawn and encoded in a second, each in their order."""
     threads: dict[str, set[threading.Thread]] = {"decode": set(), "draw": set()}
-    frames, draw = Video.frames, detect.draw_detections
+    frames, draw = Video.frames, detection_job.draw_detections
 
     def decode(self: Video) -> Iterator[np.ndarray]:
         for frame in frames(self):
@@ -159,7 +159,7 @@ def test_a_video_is_drawn_while_the_network_works(run: Run, monkeypatch: pytest.
         return draw(image, found)
 
     monkeypatch.setattr(Video, "frames", decode)
-    monkeypatch.setattr(detect, "draw_detections", watch)
+    monkeypatch.setattr(detection_job, "draw_detections", watch)
     assert run("clip.mp4")[0] == 0
     assert [len(some) for some in threads.values()] == [1, 1]
     assert len({threading.current_thread(), *threads["decode"], *threads["draw"]}) == 3
