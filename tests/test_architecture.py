@@ -26,19 +26,20 @@ RANKS = [
     {"layers.conv_recurrent", "layers.recurrent"},
     {"layers.__init__", "factory"},
     {"network"},
-    {"augmentation", "average_precision", "classifiers", "data_file", "downloads", "drawing",
-     "export_check", "folding", "histograms", "initialization", "listings", "losses.*", "onnx_graph", "parameter_groups", "postprocess",
-     "scenes", "schedules", "sources", "summary", "torch_files", "weights"},
-    {"averaging", "checkpoints", "classifier_data", "darknet_files", "datasets", "diagram", "evaluation_coco", "processes",
-     "tracing", "training_data"},
-    {"evaluation_report", "oddities", "run_log", "trials"},
-    {"step_totals", "training_settings"},
-    {"fused"},
+    {"augmentation", "average_precision", "classifiers", "data_file", "downloads", "drawing", "export_check",
+     "folding", "histograms", "initialization", "listings", "losses.*", "onnx_graph", "parameter_groups",
+     "postprocess", "scenes", "schedules", "sources", "summary", "torch_files", "weights"},
+    {"averaging", "checkpoints", "classifier_data", "darknet_files", "datasets", "diagram", "evaluation_coco",
+     "processes", "tracing", "training_data"},
+    {"evaluation_report", "export_settings", "oddities", "run_log", "trials"},
+    {"export_job", "step_totals", "training_settings"},
+    {"export_onnx", "fused"},
     {"engines"},
     {"memory"},
     {"benchmark", "inference"},
     {"*"},
-    {"benchmark_pipeline", "benchmark_training", "evaluation_run"},
+    {"benchmark_pipeline", "benchmark_training", "detection_result", "evaluation_run"},
+    {"detection_job"},
     {"commands.*"},
     {"cli"},
 ]
@@ -86,6 +87,12 @@ def test_imports_go_down(path: Path) -> None:
             continue
         target = other if (PACKAGE / f"{other.replace('.', '/')}.py").is_file() else f"{other}.__init__"
         assert rank_of(target) < rank_of(name), f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("commands/*.py")), ids=module_name)
+def test_commands_do_not_import_each_other(path: Path) -> None:
+    """What two of them need is in the library."""
+    assert not [name for name in imported_modules(path) if name.startswith("commands.")]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)

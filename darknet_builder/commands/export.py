@@ -12,7 +12,8 @@ from darknet_builder.arguments import add_dialect, add_input_size, add_json
 from darknet_builder.classifiers import FITS
 from darknet_builder.detections import read_names
 from darknet_builder.errors import InputError
-from darknet_builder.export import FORMATS, GRAPHS, ExportReport, ExportSettings, export_network, format_of
+from darknet_builder.export import export_network
+from darknet_builder.export_settings import FORMATS, GRAPHS, ExportReport, ExportSettings, format_of
 from darknet_builder.files import check_folder, refuse_overwriting
 from darknet_builder.model_arguments import add_model, load_model, take_model
 from darknet_builder.onnx_graph import LOWEST_OPSET, Suppression
