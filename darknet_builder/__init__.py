@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from darknet_builder.average_precision import mean_average_precision as mean_average_precision
     from darknet_builder.classification import Classifier as Classifier
     from darknet_builder.classification import ClassScore as ClassScore
-    from darknet_builder.datasets import DataFile as DataFile
-    from darknet_builder.datasets import ImageSet as ImageSet
+    from darknet_builder.data_file import DataFile as DataFile
     from darknet_builder.detections import Detections as Detections
     from darknet_builder.detector import Detector as Detector
     from darknet_builder.errors import DarknetError as DarknetError
     from darknet_builder.evaluation import find_boxes as find_boxes
+    from darknet_builder.image_set import ImageSet as ImageSet
     from darknet_builder.network import Network as Network
     from darknet_builder.network import build_network as build_network
     from darknet_builder.parser import Block as Block
@@ -34,11 +34,11 @@ _HOMES = {
     "Block": "parser",
     "ClassScore": "classification",
     "Classifier": "classification",
-    "DataFile": "datasets",
+    "DataFile": "data_file",
     "DarknetError": "errors",
     "Detections": "detections",
     "Detector": "detector",
-    "ImageSet": "datasets",
+    "ImageSet": "image_set",
     "MapResult": "average_precision",
     "Network": "network",
     "Summary": "summary",

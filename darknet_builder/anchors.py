@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from darknet_builder.errors import DataError
+from darknet_builder.errors import DataError, InputError
+from darknet_builder.image_set import ImageSet
+from darknet_builder.network import Network
 
 _BEGINNINGS = 10
 _MOST_ROUNDS = 1000
@@ -50,6 +52,39 @@ def find_anchors(sizes: np.ndarray, count: int, *, seed: int = 0) -> Anchors:
     tries = [_cluster(sizes.astype(np.float64), different[random.choice(len(different), count, replace=False)])
              for _ in range(_BEGINNINGS)]
     return max(tries, key=lambda anchors: anchors.average_iou)
+
+
+def fit_network(network: Network, images: ImageSet, *, num: int | None = None, seed: int = 0) -> tuple[Anchors, int]:
+    """Fit anchors to the boxes of a data set, in the network's own unit.
+
+    Args:
+        network: with anchors: its last head decides over the unit, pixels of the input or cells ([region]).
+        images: with their labels.
+        num: how many anchors; as many as the head has by default.
+        seed: of k-means, 0 or more.
+
+    Returns:
+        The anchors, and with how many decimals a cfg gives them.
+
+    Raises:
+        InputError: for a network whose heads have no anchors.
+        DataError: when there are too few boxes.
+    """
+    heads = [head for head in network.heads if head.num_anchors]
+    if not heads:
+        raise InputError(f"{network.blocks[0].where()}: its heads have no anchors")
+    head = heads[-1]
+    unit = (head.in_shape.width, head.in_shape.height) if head.anchor_unit == "cell" else network.input_size
+    sizes = box_sizes(images) * unit
+    return find_anchors(sizes, num or len(head.anchors), seed=seed), head.anchor_decimals
+
+
+def box_sizes(images: ImageSet) -> np.ndarray:
+    """Return (N, 2) width and height of all boxes, relative to their images.
+
+    As in Darknet; letterboxed training sees narrower ones.
+    """
+    return np.concatenate([image.boxes[:, 2:4] for image in images]).astype(np.float64)
 
 
 def overlaps(sizes: np.ndarray, anchors: np.ndarray) -> np.ndarray:

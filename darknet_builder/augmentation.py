@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from darknet_builder.errors import InputError
-from darknet_builder.images import load_opencv
 from darknet_builder.layers.base import AugmentOptions
 from darknet_builder.network import Network
+from darknet_builder.opencv import load_opencv
 
 _MOSAIC_MARGIN = .2
 """The four images of a mosaic meet at least this far from the edges."""

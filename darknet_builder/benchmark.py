@@ -19,13 +19,15 @@ import torch
 from torch import Tensor
 
 from darknet_builder.devices import computes_bfloat16, synchronize
-from darknet_builder.engines import COMPILED_FROM_CALL, PRECISIONS, make_engine, onnx_bytes
+from darknet_builder.engines import COMPILED_FROM_CALL, PRECISIONS, installed_backends, make_engine, onnx_bytes
 from darknet_builder.errors import DarknetError, InputError
-from darknet_builder.images import load_opencv, read_image, to_input
+from darknet_builder.image_files import read_image
 from darknet_builder.memory import peak_bytes_of
 from darknet_builder.network import Network
+from darknet_builder.opencv import load_opencv
 from darknet_builder.parser import format_cfg
 from darknet_builder.postprocess import find_objects, nms_rule
+from darknet_builder.resize import to_input
 from darknet_builder.task import default_resize
 from darknet_builder.weights import save_weights
 
@@ -124,6 +126,21 @@ def computed_precisions(device: torch.device) -> list[str]:
     """Those of ``PRECISIONS`` that the device has arithmetic for."""
     computed = {"float32": True, "bfloat16": computes_bfloat16(device), "float16": device.type != "cpu"}
     return [name for name in PRECISIONS if computed[name]]
+
+
+def default_contenders(network: Network) -> list[str]:
+    """Return all contenders that are installed, at the precisions that the network's device computes.
+
+    ``compile`` is left out: it takes minutes to start.
+    """
+    names = [name for name in installed_backends() if name != "compile"]
+    if network.device.type != "cpu":
+        names = ["torch"]
+    precisions = computed_precisions(network.device)
+    found = [f"{name}:{precision}" for name in names for precision in precisions
+             if precision == "float32" or name != "onnxruntime"]
+    others = [f"{PLAIN}:float32", *(f"{CHANNELS_LAST}:{precision}" for precision in precisions)]
+    return [*found, *others, *([f"{OPENCV}:float32"] if network.device.type == "cpu" else [])]
 
 
 def compare(network: Network, name: str, *, contenders: Sequence[str], batch: int = 1, rounds: int = 20,

@@ -15,7 +15,7 @@ import torch
 from darknet_builder.detector import Detector
 from darknet_builder.devices import synchronize
 from darknet_builder.drawing import draw_detections
-from darknet_builder.images import write_image
+from darknet_builder.image_files import write_image
 from darknet_builder.pipeline import Outcome, stream
 
 

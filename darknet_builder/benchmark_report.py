@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darknet_builder.benchmark import Comparison
-from darknet_builder.extras import load_extra
-from darknet_builder.files import atomic_path
+from darknet_builder.figures import load_figures, save_figure
 
 if TYPE_CHECKING:
     from darknet_builder.benchmark_pipeline import PipelineRate
@@ -67,8 +66,9 @@ def save_chart(comparisons: Sequence[Comparison], path: str | Path) -> None:
 
     Raises:
         MissingExtraError: without matplotlib.
+        InputError: when the file cannot be written.
     """
-    figures = load_extra("matplotlib.figure", "evaluate")
+    figures = load_figures()
     count = sum(len(comparison.timings) for comparison in comparisons)
     figure = figures.Figure(figsize=(_WIDTH, 1.2 * len(comparisons) + _BAR_HEIGHT * count), layout="constrained")
     panels = figure.subplots(len(comparisons), 1, squeeze=False)[:, 0]
@@ -79,5 +79,4 @@ def save_chart(comparisons: Sequence[Comparison], path: str | Path) -> None:
         panel.bar_label(bars, [f"{row['median_ms']:.1f}" for row in rows], padding=3)
         panel.set_title(f"{comparison.network} {comparison.size[0]} x {comparison.size[1]}, batch {comparison.batch}")
         panel.set_xlabel("ms a batch: median, interquartile range")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary)
+    save_figure(figure, path)

@@ -9,14 +9,55 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from darknet_builder.network import Network
+import torch
+
+from darknet_builder.devices import computes_bfloat16
+from darknet_builder.network import Network, build_network
+from darknet_builder.parser import noted_dialect, parse_cfg
 from darknet_builder.run_log import LOG_NAME, read_log
 from darknet_builder.training import Trainer
 from darknet_builder.training_data import LabelledImages
-from darknet_builder.training_settings import TrainSettings
+from darknet_builder.training_settings import PRECISIONS, TrainSettings
+from darknet_builder.weights import load_weights
 
 WARM_STEPS = 5
 """Not counted: the first steps find images that were made while the training began."""
+
+
+@dataclass(frozen=True)
+class TrainingCase:
+    """A network to time the training of.
+
+    Attributes:
+        cfg: path or name of the cfg.
+        size: width and height of the input in pixels; None for the cfg's own.
+        dialect: whose Darknet; None for what the cfg notes.
+        weights: path of weights to begin from; None for random ones.
+    """
+
+    cfg: str
+    size: int | None = None
+    dialect: str | None = None
+    weights: str | None = None
+
+    def network(self, batch: int, steps: int) -> Network:
+        """Build the network for a number of steps, with its batch in one part and without multi-scale training."""
+        blocks = parse_cfg(self.cfg)
+        for index, block in enumerate(blocks):
+            if "random" in block:  # multi-scale training would have sizes of its own
+                blocks[index] = block.with_option("random", "0")
+        for key, value in (("batch", batch), ("subdivisions", 1), ("max_batches", steps)):
+            blocks[0] = blocks[0].with_option(key, str(value))
+        network = build_network(blocks, width=self.size, height=self.size,
+                                dialect=self.dialect or noted_dialect(self.cfg))
+        if self.weights:
+            load_weights(network, self.weights)
+        return network
+
+
+def trained_precisions(device: torch.device) -> list[str]:
+    """Return those of ``PRECISIONS`` that training on a device is timed at."""
+    return [name for name in PRECISIONS if name == "fp32" or computes_bfloat16(device)]
 
 
 @dataclass

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from darknet_builder.errors import InputError, WeightsError
-from darknet_builder.files import atomic_path
+from darknet_builder.files import atomic_path, writing
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.model_files import ModelMetadata
 from darknet_builder.network import Network
@@ -105,12 +105,9 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
     # Into memory first: torch reports a full disk as a RuntimeError without its cause.
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **state}, buffer)
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
-    except OSError as error:
-        raise WeightsError(f"the checkpoint cannot be written: {error.strerror}; those written before are whole",
-                           path=path, hint=MAKE_ROOM, argument="resume") from None
+    cure = f"those written before are whole; {MAKE_ROOM}"
+    with writing(path, WeightsError, cure=cure, argument="resume"), atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def prune_checkpoints(folder: str | Path, keep: int) -> None:

@@ -14,11 +14,12 @@ from torch import Tensor
 from darknet_builder.classifiers import fit_image
 from darknet_builder.devices import find_device
 from darknet_builder.errors import InputError
-from darknet_builder.images import FITS, check_resize, read_image
+from darknet_builder.image_files import read_image
 from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.model_files import is_model_file, refuse_second_weights
 from darknet_builder.network import Network, build_network
 from darknet_builder.parser import Block
+from darknet_builder.resize import FITS, check_resize
 from darknet_builder.task import class_names, count_classes, default_resize, find_tree
 from darknet_builder.weights import load_weights
 

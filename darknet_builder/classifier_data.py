@@ -14,11 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from darknet_builder.augmentation import MOSAIC_IMAGES, Sample, distort, draw_images_in, rand_scale
-from darknet_builder.datasets import DataFile, list_images, no_boxes
+from darknet_builder.data_file import DataFile
 from darknet_builder.detections import read_names
 from darknet_builder.errors import DataError, InputError
-from darknet_builder.images import load_opencv, read_image
+from darknet_builder.image_files import read_image
+from darknet_builder.image_list import list_images
+from darknet_builder.labels import no_boxes
 from darknet_builder.network import Network
+from darknet_builder.opencv import load_opencv
 from darknet_builder.task import find_tree
 
 _CUT = (.3, .8)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from darknet_builder.errors import ImageError
-from darknet_builder.images import FITS, check_image, check_resize, to_input
+from darknet_builder.image_files import check_image
+from darknet_builder.resize import FITS, check_resize, to_input
 
 _THINNEST = 100
 """Times that an image may be longer than wide, or wider than long, to have its middle taken."""

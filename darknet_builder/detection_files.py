@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from darknet_builder.datasets import label_places
 from darknet_builder.detections import Detections, Record, coco_document, csv_text
 from darknet_builder.drawing import draw_detections
 from darknet_builder.errors import InputError
-from darknet_builder.files import write_text
-from darknet_builder.images import write_image
-from darknet_builder.output import refuse_overwriting
+from darknet_builder.files import refuse_overwriting, write_text, writing
+from darknet_builder.image_files import write_image
+from darknet_builder.labels import label_places
 from darknet_builder.sources import is_video
 
 _JPEG = (".jpg", ".jpeg", ".jpe")
@@ -92,6 +91,11 @@ class Outputs:
                                f"it holds the labels of {target.source}; give another --output")
         return targets
 
+    def places(self, images: int) -> list[str]:
+        """Return where the files are, for the summary of a number of images."""
+        saved = [f"saved in {self.folder}"] if self.any and images else []
+        return [*saved, *([f"report: {self.report}"] if self.report else [])]
+
     def make_folders(self) -> None:
         """Make them.
 
@@ -125,7 +129,5 @@ class Outputs:
             self._write("detections.csv", csv_text(records))
 
     def _write(self, name: str, text: str) -> None:
-        try:
+        with writing(self.folder / name):
             write_text(self.folder / name, text)
-        except OSError as error:
-            raise InputError(f"{self.folder / name}: cannot be written: {error.strerror}") from None

@@ -10,9 +10,9 @@ import numpy as np
 
 from darknet_builder.detections import Record
 from darknet_builder.drawing import class_color
-from darknet_builder.errors import InputError
-from darknet_builder.files import write_text
-from darknet_builder.images import check_image, load_opencv
+from darknet_builder.files import write_text, writing
+from darknet_builder.image_files import check_image
+from darknet_builder.opencv import load_opencv
 from darknet_builder.pages import fill, html_text, read_part, theme_css
 
 FRAME_STEP = 25
@@ -74,10 +74,8 @@ class DetectionReport:
         Raises:
             InputError: when it cannot be written.
         """
-        try:
+        with writing(path):
             write_text(path, self.html())
-        except OSError as error:
-            raise InputError(f"cannot be written: {error.strerror or error}", path=path) from None
 
     def _colors(self) -> str:
         rules = []

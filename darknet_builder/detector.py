@@ -14,12 +14,13 @@ from darknet_builder.boxes import cxcywh_to_xyxy
 from darknet_builder.detections import Detections
 from darknet_builder.devices import find_device
 from darknet_builder.errors import InputError
-from darknet_builder.images import Placement, check_image, check_resize, read_image, to_input
+from darknet_builder.image_files import check_image, read_image
 from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.model_files import is_model_file, refuse_second_weights
 from darknet_builder.network import Network, build_network
 from darknet_builder.parser import Block
 from darknet_builder.postprocess import Found, find_objects, nms_rule
+from darknet_builder.resize import Placement, check_resize, to_input
 from darknet_builder.task import class_names, default_resize
 from darknet_builder.weights import load_weights
 

@@ -8,7 +8,8 @@ from types import ModuleType
 import numpy as np
 
 from darknet_builder.detections import Detections
-from darknet_builder.images import check_image, load_opencv
+from darknet_builder.image_files import check_image
+from darknet_builder.opencv import load_opencv
 
 Color = tuple[int, int, int]
 _Rect = tuple[int, int, int, int]

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from darknet_builder.average_precision import ImageBoxes
 from darknet_builder.boxes import nms_by_class
-from darknet_builder.datasets import LabelledImage
 from darknet_builder.errors import DataError
-from darknet_builder.images import Placement, read_ahead, read_image, to_input
+from darknet_builder.image_files import read_image
+from darknet_builder.image_set import LabelledImage
 from darknet_builder.network import Network
 from darknet_builder.postprocess import NmsRule, Shortlist, find_likely, nms_rule, shortlist
+from darknet_builder.prefetch import read_ahead
+from darknet_builder.resize import Placement, to_input
 
 MAP_THRESHOLD = .005
 """The score from which on ``detector map`` keeps boxes."""

@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from darknet_builder.average_precision import MapResult
-from darknet_builder.errors import InputError
-from darknet_builder.extras import load_extra
-from darknet_builder.files import atomic_path
-from darknet_builder.output import check_folder
+from darknet_builder.figures import load_figures, save_figure
 
-EXTRA = "evaluate"
 _MOST_NAMED = 15
 """Classes that get a colour and a line in the legend; where there are more, all are grey."""
 _SIZE_INCHES, _DOTS_PER_INCH = (8.0, 6.0), 120
 _RECALLS = np.linspace(0, 1, 201)
-
-
-def check_plot(path: str | Path) -> None:
-    """Find out before the work whether the picture can be drawn after it.
-
-    Raises:
-        MissingExtraError: without matplotlib.
-        InputError: for a suffix that it cannot write, or a folder that is not there.
-    """
-    known = _load_matplotlib().Figure().canvas.get_supported_filetypes()
-    if Path(path).suffix.lower().lstrip(".") not in known:
-        raise InputError(f"cannot be drawn with this suffix; expected .png, or one of "
-                         f"{', '.join(f'.{suffix}' for suffix in sorted(known))}", path=path)
-    check_folder(path)
-
-
-def _load_matplotlib() -> ModuleType:
-    """``matplotlib.figure``, which draws without a screen."""
-    return load_extra("matplotlib.figure", EXTRA)
 
 
 def plot_curves(result: MapResult, path: str | Path, title: str = "") -> None:
@@ -47,17 +23,13 @@ def plot_curves(result: MapResult, path: str | Path, title: str = "") -> None:
         MissingExtraError: without matplotlib.
         InputError: when the file cannot be written; ``check_plot`` says most of it earlier.
     """
-    figure = _load_matplotlib().Figure(figsize=_SIZE_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
+    figure = load_figures().Figure(figsize=_SIZE_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
     axes.grid(alpha=.3)
     _draw(axes, result)
     if result.present:
         axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
-    try:
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary)
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", path=path) from None
+    save_figure(figure, path)
 
 
 def _draw(axes: Any, result: MapResult) -> None:

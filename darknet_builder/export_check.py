@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -130,26 +131,72 @@ def compare_values(what: str, wanted: Sequence[Tensor], found: Sequence[np.ndarr
     own: float | None = None
     precise: Precise | None = None
     for place, (name, tensor, other) in enumerate(zip(names, wanted, found, strict=True)):
-        ours, theirs = tensor.detach().double(), torch.as_tensor(other).detach().double()
-        if ours.shape != theirs.shape:
-            raise ExportError(f"{what}: {name} has the shape {tuple(theirs.shape)} in the file and "
-                              f"{tuple(ours.shape)} in PyTorch")
-        if not ours.numel():
+        pair = _Pair.of(f"{what}: {name}", tensor, other)
+        if not pair.ours.numel():
             continue
-        apart = torch.where(ours == theirs, 0.0, (ours - theirs).abs())
+        difference, largest = max(difference, pair.difference), max(largest, pair.largest)
+        if pair.is_close():
+            continue
+        if decide is None:
+            raise ExportError(pair.text())
+        precise = precise or decide()
+        rounded = [pair.ours, *(answer[place].double() for answer in precise.rounded)]
+        own = max(own or 0.0, _own_rounding(pair.text(), rounded, pair.theirs, precise.exact[place], of_own))
+    return Comparison(what, difference, largest, own=own)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One output of both programs in float64.
+
+    Attributes:
+        label: the input and the output, for people.
+        ours: PyTorch's, of any shape.
+        theirs: the file's, of the same shape.
+    """
+
+    label: str
+    ours: Tensor
+    theirs: Tensor
+
+    @classmethod
+    def of(cls, label: str, ours: Tensor, theirs: np.ndarray | Tensor) -> _Pair:
+        """Convert both to float64.
+
+        Raises:
+            ExportError: when their shapes differ.
+        """
+        pair = cls(label, ours.detach().double(), torch.as_tensor(theirs).detach().double())
+        if pair.ours.shape != pair.theirs.shape:
+            raise ExportError(f"{label} has the shape {tuple(pair.theirs.shape)} in the file and "
+                              f"{tuple(pair.ours.shape)} in PyTorch")
+        return pair
+
+    @cached_property
+    def apart(self) -> Tensor:
+        """The distance of each value; 0 where both are the same infinity."""
+        return torch.where(self.ours == self.theirs, 0.0, (self.ours - self.theirs).abs())
+
+    @property
+    def difference(self) -> float:
+        """The largest distance."""
+        return float(self.apart.max())
+
+    @property
+    def largest(self) -> float:
+        """The largest absolute value of PyTorch's."""
+        return float(self.ours.abs().max())
+
+    def is_close(self) -> bool:
+        """Return whether float32 sums in another order explain every distance."""
+        ours = self.ours
         size = ours[ours.isfinite()].square().mean().sqrt().nan_to_num()  # 0 where nothing is finite
         bound = ABSOLUTE + RELATIVE * torch.where(ours.isfinite(), ours.abs(), 0.0) + OF_NORM * size
-        difference, largest = max(difference, float(apart.max())), max(largest, float(ours.abs().max()))
-        if bool((apart <= bound).all()):
-            continue
-        text = (f"{what}: {name} differs from PyTorch's by {float(apart.max()):.3g} "
-                f"(values up to {float(ours.abs().max()):.3g})")
-        if decide is None:
-            raise ExportError(text)
-        precise = precise or decide()
-        rounded = [ours, *(answer[place].double() for answer in precise.rounded)]
-        own = max(own or 0.0, _own_rounding(text, rounded, theirs, precise.exact[place], of_own))
-    return Comparison(what, difference, largest, own=own)
+        return bool((self.apart <= bound).all())
+
+    def text(self) -> str:
+        """Return the difference as an error says it."""
+        return f"{self.label} differs from PyTorch's by {self.difference:.3g} (values up to {self.largest:.3g})"
 
 
 def _own_rounding(text: str, rounded: Sequence[Tensor], theirs: Tensor, exact: Tensor, of_own: float) -> float:

@@ -1,13 +1,19 @@
-"""How the values of a layer's weights are distributed."""
+"""Statistics of a network's weights: numbers and bins of each layer, and histograms of any parameters."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from darknet_builder.errors import InputError, did_you_mean
+from darknet_builder.figures import load_figures, save_figure
 from darknet_builder.layers.base import NORM_KINDS, Layer, tensor_kind
 from darknet_builder.network import Network
 
@@ -15,6 +21,9 @@ BINS = 33
 """Odd, so that weights around zero fall into one bin in the middle."""
 _REACH = 4
 """Standard deviations on each side of the mean: a few far values would press all others into one bin."""
+_MOST_PLOTS = 64
+_PLOT_COLUMNS = 4
+_PLOT_BINS = 60
 _BESIDE = ("bias", *NORM_KINDS)
 """What batch norm and biases are called in a weights file: shown as numbers, left out of the histogram."""
 
@@ -101,3 +110,63 @@ def _tensor_statistics(name: str, tensor: Tensor) -> TensorStatistics:
 def _finite(tensor: Tensor) -> Tensor:
     values = tensor.detach().flatten().to("cpu", torch.float32)
     return values[torch.isfinite(values)]
+
+
+# ---- pictures -----------------------------------------------------------------------------------
+
+
+def choose_parameters(network: Network, pattern: str) -> dict[str, Tensor]:
+    """Return the parameters, by name, whose names match a pattern; as many as ``plot_histograms`` takes.
+
+    Args:
+        network: any.
+        pattern: a glob for whole names, such as ``layers.0.*``.
+
+    Raises:
+        InputError: when it matches no parameter or more than 64.
+    """
+    named = dict(network.named_parameters())
+    chosen = {name: tensor.detach() for name, tensor in named.items() if fnmatchcase(name, pattern)}
+    if not chosen:
+        example = f"a name reads {next(iter(named), '(none)')}"
+        raise InputError("fits no parameter", argument="pattern", value=pattern,
+                         hint=f"{did_you_mean(pattern, named)}; {example}")
+    if len(chosen) > _MOST_PLOTS:
+        raise InputError(f"fits {len(chosen)} parameters, more than the {_MOST_PLOTS} of one picture",
+                         argument="pattern", value=pattern, hint="name fewer, such as 'layers.1?.*'")
+    return chosen
+
+
+def plot_histograms(states: Mapping[str, Mapping[str, Tensor]], path: str | Path) -> None:
+    """Draw a histogram of each parameter, with one line for each state of the network.
+
+    Args:
+        states: label of the state -> name -> values; every state has the same names.
+        path: of the picture, whose suffix is the format.
+
+    Raises:
+        MissingExtraError: without matplotlib.
+        InputError: when the file cannot be written.
+    """
+    names = list(next(iter(states.values())))
+    columns = min(len(names), _PLOT_COLUMNS)
+    rows = -(-len(names) // _PLOT_COLUMNS)
+    figure = load_figures().Figure(figsize=(4 * columns, 2.6 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for place, name in zip(axes, names, strict=False):
+        _plot_parameter(place, name, {state: values[name] for state, values in states.items()})
+    for place in axes[len(names):]:
+        place.set_axis_off()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(states))
+    save_figure(figure, path, dpi=80)
+
+
+def _plot_parameter(axes: Any, name: str, values: Mapping[str, Tensor]) -> None:
+    low = min(float(tensor.min()) for tensor in values.values())
+    high = max(float(tensor.max()) for tensor in values.values())
+    bounds = (low, high) if low < high else None
+    for state, tensor in values.items():
+        axes.hist(tensor.flatten().numpy(), bins=_PLOT_BINS, range=bounds, histtype="step", density=True, label=state)
+    deviations = " / ".join(f"{float(tensor.std(correction=0)):.3g}" for tensor in values.values())
+    axes.set_title(f"{name}, std {deviations}", fontsize=8)
+    axes.tick_params(labelsize=7)

@@ -17,7 +17,7 @@ from darknet_builder.audit import find_unregistered
 from darknet_builder.layers.base import Layer
 from darknet_builder.network import Network, build_network
 from darknet_builder.parser import Block
-from darknet_builder.summary import align_columns
+from darknet_builder.text import align_columns
 
 _SEED = 0
 _RATE = .1

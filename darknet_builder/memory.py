@@ -7,19 +7,61 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
+import torch
 from torch.profiler import ProfilerActivity, profile
 
+from darknet_builder.engines import TorchEngine
 from darknet_builder.layers.base import NETWORK_INPUT
 from darknet_builder.network import Network
 
+_MIB = 2 ** 20
+_WARM_CALLS = 4
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
 """What proc(5) takes to begin a new peak of the resident size."""
 _SILENT = "99"
 """The profiler's library otherwise writes to the screen; it reads its level when it is first used."""
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Memory of one image's forward pass on the torch engine in float32, in bytes.
+
+    Attributes:
+        size: (width, height) of the input in pixels.
+        least: of the outputs that must be alive at once in any implementation (``least_values``).
+        alive: of PyTorch's tensors that are alive at once.
+        growth: of the process's resident memory; None if the system does not tell.
+    """
+
+    size: tuple[int, int]
+    least: int
+    alive: int
+    growth: int | None
+
+    def line(self, name: str) -> str:
+        """Return one line of text; ``name`` is the network's."""
+        width, height = self.size
+        text = (f"{name} at {width} x {height}: {self.least / _MIB:.1f} MiB of outputs are the least that the graph "
+                f"allows; {self.alive / _MIB:.1f} MiB are alive at once ({self.alive / self.least:.2f} times)")
+        if self.growth is None:
+            return text + "; this system does not tell by how much the process grows"
+        return text + f"; the process grows by {self.growth / _MIB:.1f} MiB ({self.growth / self.least:.2f} times)"
+
+
+def measure_memory(network: Network) -> MemoryUse:
+    """Measure one forward pass of random numbers through a network in eval mode."""
+    engine, x = TorchEngine(network, "float32"), torch.rand(network.input_shape.batched(1), device=network.device)
+    with torch.inference_mode():
+        for _ in range(_WARM_CALLS):
+            engine(x)
+        growth = peak_bytes_of(lambda: engine(x))
+        alive = live_bytes_of(lambda: engine(x))
+    return MemoryUse(network.input_size, 4 * least_values(network), alive, growth)
 
 
 def least_values(network: Network) -> int:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from darknet_builder.errors import InputError, WeightsError, did_you_mean
 from darknet_builder.extras import load_extra
-from darknet_builder.files import atomic_path
+from darknet_builder.files import atomic_path, writing
 
 SAFETENSORS, STATE_DICT = ".safetensors", ".pt"
 _KEY = "darknet_builder"
@@ -88,15 +88,12 @@ def write_model_file(path: str | Path, module: nn.Module, metadata: ModelMetadat
         WeightsError: when it cannot be written.
         MissingExtraError: without the package safetensors, where it is needed.
     """
-    try:
-        with atomic_path(path) as temporary:
-            if Path(path).suffix.lower() == SAFETENSORS:
-                tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _unshared(module).items()}
-                load_extra("safetensors.torch", "export").save_file(tensors, temporary, metadata=metadata.as_text())
-            else:
-                torch.save(_with_metadata(module, metadata), temporary)
-    except OSError as error:
-        raise WeightsError(f"cannot be written: {error.strerror or error}", path=path) from None
+    with writing(path, WeightsError), atomic_path(path) as temporary:
+        if Path(path).suffix.lower() == SAFETENSORS:
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _unshared(module).items()}
+            load_extra("safetensors.torch", "export").save_file(tensors, temporary, metadata=metadata.as_text())
+        else:
+            torch.save(_with_metadata(module, metadata), temporary)
 
 
 def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]:

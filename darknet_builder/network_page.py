@@ -8,7 +8,7 @@ from typing import Any
 
 from darknet_builder.diagram import KINDS, Diagram
 from darknet_builder.errors import InputError
-from darknet_builder.files import write_text
+from darknet_builder.files import write_text, writing
 from darknet_builder.network import Network
 from darknet_builder.pages import fill, html_text, read_part, script_data, theme_css
 from darknet_builder.parser import Block
@@ -33,10 +33,8 @@ def save_network_picture(network: Network, path: str | Path, *, title: str | Non
     if suffix not in SUFFIXES:
         raise InputError("expected a name that ends in .html (a page) or .svg (a picture)", path=path)
     diagram = Diagram.of(network, title, weights=weights)
-    try:
+    with writing(path):
         write_text(path, diagram.svg() if suffix == ".svg" else make_page(network, diagram))
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", path=path) from None
 
 
 def make_page(network: Network, diagram: Diagram) -> str:

@@ -10,6 +10,7 @@ from darknet_builder.network import Network
 from darknet_builder.options import NetOptions
 from darknet_builder.parser import Block
 from darknet_builder.schedules import check_burn_in
+from darknet_builder.text import plural
 
 _STRIDE = 32
 _SHARES = ("ignore_thresh", "truth_thresh", "jitter")
@@ -100,8 +101,8 @@ def _unused_anchors(heads: Sequence[tuple[Block, Head]]) -> Iterator[CfgWarning]
         if unused:
             block = users[0][0]
             shown = ", ".join(f"{index} ({anchors[index][0]:g},{anchors[index][1]:g})" for index in unused)
-            plural = "anchors" if len(unused) > 1 else "anchor"
-            yield block.warning(f"{plural} {shown} of {len(anchors)}: in no mask", "mask")
+            noun = plural(len(unused), "anchor")
+            yield block.warning(f"{noun} {shown} of {len(anchors)}: in no mask", "mask")
 
 
 def _dead_layers(network: Network) -> Iterator[CfgWarning]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from darknet_builder.errors import InputError
-from darknet_builder.files import write_text
+from darknet_builder.files import check_folder, refuse_overwriting, write_text, writing
 
 _COLORS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m"}
 _NO_COLOR = "\x1b[0m"
@@ -17,29 +17,14 @@ STDOUT = "-"
 """The file name that means the command's own output."""
 
 
-def check_folder(path: str | Path | None) -> None:
-    """See that a file could be written there.
+def check_answer(path: str | Path | None) -> None:
+    """Check that ``write_answer`` could write there; None passes, and so does ``STDOUT``.
 
     Raises:
-        InputError: where there is no such folder.
+        InputError: naming the missing folder.
     """
-    if path is not None and path != STDOUT and not Path(path).absolute().parent.is_dir():
-        raise InputError(f"{path}: there is no folder {Path(path).absolute().parent}")
-
-
-def refuse_overwriting(path: Path, kept: Iterable[str | Path | None], advice: str) -> None:
-    """See that a file to be written replaces none of those that matter.
-
-    Args:
-        path: what is to be written.
-        kept: what matters; None for what was not given.
-        advice: what the user should do instead.
-
-    Raises:
-        InputError: naming the file.
-    """
-    if path.exists() and path.resolve() in {Path(one).resolve() for one in kept if one is not None}:
-        raise InputError(f"{path}: would be overwritten; {advice}")
+    if path != STDOUT:
+        check_folder(path)
 
 
 def check_page(path: str | None, kept: Iterable[str | Path | None]) -> None:
@@ -73,10 +58,8 @@ def write_answer(path: str | Path, text: str, out: TextIO) -> None:
     if path == STDOUT:
         out.write(text)
         return
-    try:
+    with writing(path):
         write_text(path, text)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def in_color(word: str, stream: TextIO) -> str:

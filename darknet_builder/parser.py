@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 from darknet_builder.diagnostics import Collector, Diagnostics
 from darknet_builder.errors import CfgError, CfgWarning, did_you_mean, nearest
+from darknet_builder.files import is_web_page
 from darknet_builder.resources import find_by_name, hint_at_bundled
 
 _Number = TypeVar("_Number", int, float)
@@ -25,8 +26,6 @@ _BLANKS = re.compile(r"\s+")
 _INTEGER = re.compile(r"[+-]?\d+")
 _REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _NOTE = re.compile(r"# dialect: (\w+)\n")
-_WEB_PAGE = ("<!doctype", "<html")
-_TAG = max(map(len, _WEB_PAGE))
 NET_SECTIONS = ("net", "network")
 TEXT_SOURCE = "<text>"
 
@@ -261,7 +260,7 @@ class CfgText:
             CfgError: for a file that cannot be read, or is not a cfg at all.
         """
         document = cls(*_read(path_or_text))
-        if document.text.lstrip()[:_TAG].lower().startswith(_WEB_PAGE):
+        if is_web_page(document.text):
             raise CfgError("is a web page, not a cfg", path=document.source,
                            hint="open its address in a browser and take the file itself")
         return document

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from darknet_builder.detections import Detections
 from darknet_builder.errors import ImageError
-from darknet_builder.images import Placement, read_ahead
+from darknet_builder.prefetch import read_ahead
+from darknet_builder.resize import Placement
 
 if TYPE_CHECKING:
     from darknet_builder.detector import Detector, Image

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from darknet_builder.boxes import GREEDY_BETA, Candidates, Likely, best_of_groups
 from darknet_builder.errors import InputError
-from darknet_builder.images import Placement
 from darknet_builder.network import Network
+from darknet_builder.resize import Placement
 
 
 @dataclass(frozen=True)

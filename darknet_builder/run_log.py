@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from darknet_builder.checkpoints import MAKE_ROOM
 from darknet_builder.errors import DataError, MissingExtraError
-from darknet_builder.files import write_text
+from darknet_builder.files import write_text, writing
 from darknet_builder.score import METRICS
 from darknet_builder.step_totals import StepReport
 from darknet_builder.training_chart import CHART_NAME, draw_chart
@@ -126,14 +126,9 @@ class RunLog:
         if self._curves is not None:
             self._curves.add(values, iteration)
 
-    @contextmanager
-    def _needed(self) -> Iterator[None]:
-        """Turn a failed write of the log, without which a training cannot go on, into a DataError."""
-        try:
-            yield
-        except OSError as error:
-            raise DataError(f"cannot be written: {error.strerror or error}", path=self.folder / LOG_NAME,
-                            hint=MAKE_ROOM, argument="resume") from None
+    def _needed(self) -> AbstractContextManager[None]:
+        """Raise a DataError where the log, without which a training cannot continue, cannot be written."""
+        return writing(self.folder / LOG_NAME, DataError, cure=MAKE_ROOM, argument="resume")
 
     def _keep_until(self, finished: int) -> None:
         """Drop the lines after the checkpoint, which will be written again; take average and best score over."""

@@ -6,8 +6,8 @@ import numpy as np
 
 from darknet_builder.augmentation import Sample
 from darknet_builder.drawing import class_color
-from darknet_builder.images import load_opencv
 from darknet_builder.network import Network
+from darknet_builder.opencv import load_opencv
 from darknet_builder.training_data import LabelledImages, StepPlan, TrainingSamples, sample_rule
 
 COLUMNS, ROWS = 4, 3

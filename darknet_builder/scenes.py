@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from darknet_builder.errors import DataError
-from darknet_builder.files import write_text
-from darknet_builder.images import load_opencv, write_image
+from darknet_builder.files import write_text, writing
+from darknet_builder.image_files import write_image
+from darknet_builder.opencv import load_opencv
 
 SCENE_NAMES = ("circle", "square", "triangle", "star", "cross", "ring", "heart", "arrow")
 SCENE_SIZE = 224
@@ -262,28 +263,26 @@ def write_scenes(folder: str | Path, counts: dict[str, int], *, seed: int = 0, s
         DataError: when something cannot be written.
     """
     target = Path(folder)
-    try:
-        for split, count in counts.items():
-            _write_split(target, split, range(seed, seed + count), size)
-        write_text(target / "scenes.names", "".join(f"{name}\n" for name in SCENE_NAMES))
-        lists = "".join(f"{split} = {split}.txt\n" for split in counts)
-        data = target / "scenes.data"
-        write_text(data, f"classes = {len(SCENE_NAMES)}\n{lists}names = scenes.names\nbackup = backup\n")
-    except OSError as error:
-        raise DataError(f"cannot be written: {error.strerror}", path=error.filename or folder) from None
+    for split, count in counts.items():
+        _write_split(target, split, range(seed, seed + count), size)
+    _write_text(target / "scenes.names", "".join(f"{name}\n" for name in SCENE_NAMES))
+    lists = "".join(f"{split} = {split}.txt\n" for split in counts)
+    data = target / "scenes.data"
+    _write_text(data, f"classes = {len(SCENE_NAMES)}\n{lists}names = scenes.names\nbackup = backup\n")
     return data
 
 
 def _write_split(folder: Path, split: str, seeds: range, size: int) -> None:
     for kind in ("images", "labels"):
-        (folder / kind / split).mkdir(parents=True, exist_ok=True)
+        with writing(folder / kind / split, DataError):
+            (folder / kind / split).mkdir(parents=True, exist_ok=True)
     write = partial(_write_scene, folder, split, size)
     if len(seeds) < _MANY:
         paths = [write(seed) for seed in seeds]
     else:
         with ProcessPoolExecutor() as pool:
             paths = list(pool.map(write, seeds, chunksize=_MANY // 10))
-    write_text(folder / f"{split}.txt", "".join(f"{path}\n" for path in paths))
+    _write_text(folder / f"{split}.txt", "".join(f"{path}\n" for path in paths))
 
 
 def _write_scene(folder: Path, split: str, size: int, seed: int) -> str:
@@ -291,5 +290,10 @@ def _write_scene(folder: Path, split: str, size: int, seed: int) -> str:
     scene = draw_scene(seed, split=split, size=size)
     path = f"images/{split}/{seed:06d}.jpg"
     write_image(folder / path, scene.image)
-    write_text(folder / "labels" / split / f"{seed:06d}.txt", scene.label_text())
+    _write_text(folder / "labels" / split / f"{seed:06d}.txt", scene.label_text())
     return path
+
+
+def _write_text(path: Path, text: str) -> None:
+    with writing(path, DataError):
+        write_text(path, text)

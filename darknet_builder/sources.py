@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from darknet_builder.errors import InputError
-from darknet_builder.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from darknet_builder.image_files import IMAGE_SUFFIXES
+from darknet_builder.video import VIDEO_SUFFIXES
 
 
 def find_sources(words: Iterable[str]) -> list[Path]:

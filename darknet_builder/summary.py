@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from darknet_builder.layers.base import NETWORK_INPUT, find_layer_class
 from darknet_builder.network import Network
 from darknet_builder.shapes import Shape
+from darknet_builder.text import align_columns
 
 _HEADINGS = ("layer", "type", "filters", "size / stride", "input", "output", "parameters", "BFLOPs")
 _LEFT = ("type", "size / stride")
-_GAP = "  "
 
 
 @dataclass(frozen=True)
@@ -121,18 +121,6 @@ def summarize(network: Network) -> Summary:
             sources=layer.sources, inputs=tuple(shapes[source] for source in layer.sources), output=layer.out_shape,
             parameters=layer.num_stored(), trainable=sum(parameter.numel() for parameter in own), flops=layer.flops()))
     return Summary(network.input_shape, tuple(rows))
-
-
-def align_columns(rows: Sequence[Sequence[str]], left: Collection[str]) -> list[str]:
-    """Lines of text with their cells under each other; columns whose heading is in ``left`` begin at the left.
-
-    Args:
-        rows: of equal length, the headings first.
-        left: headings of the columns of words; all others are numbers, and end at the right.
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [_GAP.join(cell.ljust(width) if heading in left else cell.rjust(width)
-                      for cell, width, heading in zip(row, widths, rows[0], strict=True)).rstrip() for row in rows]
 
 
 def _shape_data(shape: Shape) -> list[int]:

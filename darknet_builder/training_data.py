@@ -19,11 +19,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from darknet_builder.augmentation import AugmentRule, Sample
 from darknet_builder.classifier_data import ClassifierRule
-from darknet_builder.datasets import ImageSet
 from darknet_builder.errors import CfgError, DarknetError, DataError
-from darknet_builder.images import load_opencv, read_image
+from darknet_builder.image_files import read_image
+from darknet_builder.image_set import ImageSet
 from darknet_builder.losses.base import Targets
 from darknet_builder.network import Network
+from darknet_builder.opencv import load_opencv
 
 _ORDER, _STEP, _SAMPLE, _SIZE = range(4)
 """What a random stream is for; each has its own."""

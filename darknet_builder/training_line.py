@@ -8,6 +8,7 @@ from typing import TextIO
 
 from darknet_builder.score import short_name
 from darknet_builder.step_totals import StepReport
+from darknet_builder.text import duration
 
 _QUIET_PERIOD = 10.0
 """Seconds between progress lines when the output is not a terminal."""
@@ -88,12 +89,3 @@ class ProgressLine:
         best = "" if self.best is None else f", best so far {self.best:.3f}"
         return (f"{report.iteration}/{self.total}: loss {report.loss:.4g}, average {average:.4g},{parts}, "
                 f"rate {report.rate:.3g}, {self.images_per_second:.0f} images/s, {duration(left)} left{best}")
-
-
-def duration(seconds: float) -> str:
-    """Format a time for people: ``2h 05m``, ``3m 20s`` or ``12s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h {minutes:02d}m"
-    return f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from darknet_builder.classifier_data import class_labels, load_classed_images
-from darknet_builder.datasets import DataFile, ImageSet
+from darknet_builder.data_file import DataFile
 from darknet_builder.errors import DataError
+from darknet_builder.image_set import ImageSet
 from darknet_builder.network import Network
 from darknet_builder.task import count_classes
 from darknet_builder.training_data import LabelledImages, ListedImages

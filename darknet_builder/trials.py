@@ -12,7 +12,7 @@ from torch import Tensor
 from darknet_builder.classifiers import fit_image
 from darknet_builder.errors import InputError
 from darknet_builder.export_check import Precise
-from darknet_builder.images import read_image
+from darknet_builder.image_files import read_image
 from darknet_builder.network import Network
 from darknet_builder.scenes import draw_scene
 from darknet_builder.tracing import Sizes, Traceable

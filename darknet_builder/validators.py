@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from darknet_builder.average_precision import mean_average_precision
 from darknet_builder.classification import accuracies
 from darknet_builder.classifier_data import ClassedImages
-from darknet_builder.datasets import ImageSet
 from darknet_builder.evaluation import find_boxes
+from darknet_builder.image_set import ImageSet
 from darknet_builder.network import Network
 from darknet_builder.score import Score
 from darknet_builder.task import class_names, default_resize

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from darknet_builder.dialects import Dialect
 from darknet_builder.errors import InputError, WeightsError
-from darknet_builder.files import atomic_path
+from darknet_builder.files import atomic_path, is_web_page, writing
 from darknet_builder.layers.base import NORM_KINDS, Layer, WeightsHeader, tensor_kind
 from darknet_builder.model_files import is_model_file, load_tensors, read_model_file
 from darknet_builder.network import Network
@@ -32,7 +32,6 @@ _CHUNK = 2 ** 18
 """Floats that are checked at a time: few enough for the processor's cache."""
 _LITTLE = sys.byteorder == "little"
 _LFS_MARK = b"version https://git-lfs"
-_HTML_MARKS = (b"<!doctype", b"<html", b"<?xml", b"<head")
 
 
 @dataclass(frozen=True)
@@ -145,15 +144,12 @@ def save_weights(network: Network, path: str | Path, *, until: int | None = None
         InputError: for an ``until`` that is no layer.
     """
     entries = weight_entries(network, until=until)
-    try:
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            header = network.header
-            file.write(_pack_header(header, _short_seen(network.dialect, header.major, header.minor)))
-            for entry in entries:
-                values = entry.tensor.detach().to("cpu", torch.float32).contiguous().numpy()
-                file.write(values.astype(_FLOAT, copy=False).tobytes())
-    except OSError as error:
-        raise WeightsError(f"cannot be written: {error.strerror}", path=path) from None
+    with writing(path, WeightsError), atomic_path(path) as temporary, open(temporary, "wb") as file:
+        header = network.header
+        file.write(_pack_header(header, _short_seen(network.dialect, header.major, header.minor)))
+        for entry in entries:
+            values = entry.tensor.detach().to("cpu", torch.float32).contiguous().numpy()
+            file.write(values.astype(_FLOAT, copy=False).tobytes())
 
 
 def weight_entries(network: Network, header: WeightsHeader | None = None, until: int | None = None, *,
@@ -234,7 +230,7 @@ def _check_kind(source: str, head: bytes, size: int) -> None:
     if head.startswith(_LFS_MARK[:len(head)]) and head:
         raise WeightsError("is a Git LFS pointer, not the weights", path=source,
                            hint="run 'git lfs pull' where it came from")
-    if start.startswith(_HTML_MARKS):
+    if is_web_page(head):
         raise WeightsError("is a web page, not the weights", path=source,
                            hint="open its address in a browser and look")
     if start.startswith(b"[net"):

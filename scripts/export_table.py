@@ -27,7 +27,6 @@ import numpy as np
 import torch
 
 from darknet_builder.errors import CfgWarning, DarknetError, ExportError, InputError, MissingExtraError
-from darknet_builder.export import ExportSettings, trace_onnx
 from darknet_builder.export_check import (
     OF_OWN,
     Comparison,
@@ -40,6 +39,8 @@ from darknet_builder.export_check import (
     own_rounding,
     suppress,
 )
+from darknet_builder.export_onnx import trace_onnx
+from darknet_builder.export_settings import ExportSettings
 from darknet_builder.extras import load_extra
 from darknet_builder.files import write_text
 from darknet_builder.network import Network, build_network

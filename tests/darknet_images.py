@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from darknet_builder.images import read_image
+from darknet_builder.image_files import read_image
 
 _DIFFERENCES = Path(__file__).parent / "golden" / "jpeg.npz"
 PHOTOGRAPHS = ("dog", "eagle", "giraffe", "horses", "person", "scream")

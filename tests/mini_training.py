@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from darknet_builder.average_precision import mean_average_precision
-from darknet_builder.datasets import DataFile
+from darknet_builder.data_file import DataFile
 from darknet_builder.evaluation import find_boxes
 from darknet_builder.losses import Targets, loss_inputs, network_loss
 from darknet_builder.network import Network, build_network

@@ -41,6 +41,7 @@ RANKS = [
     {"training_checkpoints"},
     {"fused", "memory"},
     {"engines"},
+    {"memory"},
     {"benchmark", "inference"},
     {"*"},
     {"benchmark_pipeline", "benchmark_training", "validators"},
@@ -106,6 +107,12 @@ def test_imports_go_down(path: Path) -> None:
             continue
         target = other if (PACKAGE / f"{other.replace('.', '/')}.py").is_file() else f"{other}.__init__"
         assert rank_of(target) < rank_of(name), f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("commands/*.py")), ids=module_name)
+def test_commands_do_not_import_each_other(path: Path) -> None:
+    """What two of them need is in the library."""
+    assert not [name for name in imported_modules(path) if name.startswith("commands.")]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)

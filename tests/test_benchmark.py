@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from darknet_builder.benchmark import Comparison, Timing, compare, make_runner, opencv_peer
+from darknet_builder.benchmark import (
+    Comparison,
+    Timing,
+    compare,
+    default_contenders,
+    make_runner,
+    opencv_peer,
+)
 from darknet_builder.benchmark_report import table
 from darknet_builder.cli import main
-from darknet_builder.commands.benchmark import default_contenders
 from darknet_builder.devices import computes_bfloat16
 from darknet_builder.errors import InputError
-from darknet_builder.images import write_image
+from darknet_builder.image_files import write_image
 from tests.test_inference import SMALL, difference, make
 from tests.training_folder import make_folder
 

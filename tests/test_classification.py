@@ -20,9 +20,9 @@ from darknet_builder.classification import ClassScore
 from darknet_builder.classifiers import fit_image
 from darknet_builder.cli import main
 from darknet_builder.errors import DarknetError, ImageError
-from darknet_builder.images import to_input
 from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.network import Network
+from darknet_builder.resize import to_input
 from darknet_builder.weights import load_weights, save_weights
 from tests.conftest import read_fixture
 

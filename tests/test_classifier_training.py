@@ -12,9 +12,10 @@ from darknet_builder import build_network, cli
 from darknet_builder.augmentation import Sample
 from darknet_builder.classification import Classifier
 from darknet_builder.classifier_data import ClassifierRule, class_labels, load_classed_images
-from darknet_builder.datasets import DataFile, no_boxes
+from darknet_builder.data_file import DataFile
 from darknet_builder.errors import DataError, InputError
-from darknet_builder.images import write_image
+from darknet_builder.image_files import write_image
+from darknet_builder.labels import no_boxes
 from darknet_builder.scenes import SCENE_NAMES, draw_scene
 from darknet_builder.training import sample_rule
 from darknet_builder.training_data import StepPlan, TrainingSamples, collate

@@ -10,7 +10,8 @@ import torch
 
 from darknet_builder import export
 from darknet_builder.errors import CfgWarning, ExportError, WeightsError
-from darknet_builder.export import ExportSettings, export_network
+from darknet_builder.export import export_network
+from darknet_builder.export_settings import ExportSettings
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.network import Network, build_network
 from darknet_builder.parser import parse_cfg

@@ -7,15 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darknet_builder.datasets import (
-    DataFile,
-    find_labels,
-    label_places,
-    load_images,
-    read_image_list,
-    read_labels,
-)
+from darknet_builder.data_file import DataFile
 from darknet_builder.errors import DataError, DataWarning
+from darknet_builder.image_list import read_image_list
+from darknet_builder.image_set import load_images
+from darknet_builder.labels import find_labels, label_places, read_labels
 
 
 @pytest.fixture

@@ -17,12 +17,13 @@ import cv2
 import numpy as np
 import pytest
 
-from darknet_builder import images
+from darknet_builder import detection_job, opencv
 from darknet_builder.cli import main
 from darknet_builder.commands import detect
 from darknet_builder.detections import Detections
 from darknet_builder.detector import Detector
-from darknet_builder.images import open_video, read_image, write_image, write_video
+from darknet_builder.image_files import read_image, write_image
+from darknet_builder.video import Video, open_video, write_video
 from tests.toy_detector import BLUE, RED, squares, toy_files
 
 ROOT = Path(__file__).parent.parent
@@ -146,9 +147,9 @@ def test_a_video(run: Run) -> None:
 def test_a_video_is_drawn_while_the_network_works(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames are decoded in one other thread, drawn and encoded in a second, each in their order."""
     threads: dict[str, set[threading.Thread]] = {"decode": set(), "draw": set()}
-    frames, draw = images.Video.frames, detect.draw_detections
+    frames, draw = Video.frames, detection_job.draw_detections
 
-    def decode(self: images.Video) -> Iterator[np.ndarray]:
+    def decode(self: Video) -> Iterator[np.ndarray]:
         for frame in frames(self):
             threads["decode"].add(threading.current_thread())
             yield frame
@@ -157,8 +158,8 @@ def test_a_video_is_drawn_while_the_network_works(run: Run, monkeypatch: pytest.
         threads["draw"].add(threading.current_thread())
         return draw(image, found)
 
-    monkeypatch.setattr(images.Video, "frames", decode)
-    monkeypatch.setattr(detect, "draw_detections", watch)
+    monkeypatch.setattr(Video, "frames", decode)
+    monkeypatch.setattr(detection_job, "draw_detections", watch)
     assert run("clip.mp4")[0] == 0
     assert [len(some) for some in threads.values()] == [1, 1]
     assert len({threading.current_thread(), *threads["decode"], *threads["draw"]}) == 3
@@ -252,7 +253,7 @@ def test_unreadable_files_are_told_when_quiet(run: Run) -> None:
 
 def test_a_video_without_frames(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is none."""
-    monkeypatch.setattr(images.Video, "frames", lambda self: iter(()))
+    monkeypatch.setattr(Video, "frames", lambda self: iter(()))
     status, _, err = run("clip.mp4")
     assert (status, err) == (1, ["skipped: clip.mp4: has no frame that can be read"])
     assert tree("output") == []
@@ -341,7 +342,7 @@ def test_a_machine_without_opencv(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     """One line, before anything else."""
     def fail(name: str) -> None:
         raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
-    monkeypatch.setattr(images, "import_module", fail)
+    monkeypatch.setattr(opencv, "import_module", fail)
     status, out, err = run("shots")
     assert (status, out, len(err)) == (2, [], 1)
     assert err[0].startswith(PREFIX + "OpenCV cannot be loaded: libGL.so.1: ")

@@ -16,10 +16,11 @@ import torch
 from darknet_builder import build_network, evaluation
 from darknet_builder.average_precision import ImageBoxes, mean_average_precision
 from darknet_builder.boxes import iou
-from darknet_builder.datasets import ImageSet, LabelledImage, load_images, read_labels
 from darknet_builder.detections import read_names
 from darknet_builder.errors import DataError, ImageError
 from darknet_builder.evaluation import darknet_order, find_boxes, image_boxes
+from darknet_builder.image_set import ImageSet, LabelledImage, load_images
+from darknet_builder.labels import read_labels
 from darknet_builder.network import Network
 from darknet_builder.postprocess import NmsRule, Shortlist
 from darknet_builder.weights import load_weights

@@ -9,7 +9,8 @@ import pytest
 
 from darknet_builder.average_precision import ImageBoxes, mean_average_precision
 from darknet_builder.errors import InputError
-from darknet_builder.evaluation_plot import check_plot, plot_curves
+from darknet_builder.evaluation_plot import plot_curves
+from darknet_builder.figures import check_plot
 
 pytest.importorskip("matplotlib", reason="the extra 'evaluate' is not installed")
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 import darknet_builder
-from darknet_builder import export, onnx_graph, torch_files
+from darknet_builder import export, export_job, export_onnx, onnx_graph, torch_files
 from darknet_builder.detector import Detector
 from darknet_builder.errors import DarknetError, DataError, ExportError, InputError, MissingExtraError, WeightsError
-from darknet_builder.export import ExportSettings, export_network
+from darknet_builder.export import export_network
 from darknet_builder.export_check import (
     Comparison,
     Kept,
@@ -31,9 +31,10 @@ from darknet_builder.export_check import (
     open_session,
     suppress,
 )
-from darknet_builder.images import to_input
+from darknet_builder.export_settings import ExportSettings
 from darknet_builder.network import Network, build_network
 from darknet_builder.onnx_graph import Suppression
+from darknet_builder.resize import to_input
 from darknet_builder.tracing import Traceable
 from scripts.export_table import RUNNERS, measure
 from tests.toy_detector import BLUE, NAMES, RED, squares, toy_network
@@ -430,7 +431,7 @@ def test_a_comparison_has_something_to_compare() -> None:
 
 
 def test_a_difference_is_an_error_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = export.to_model
+    real = export_onnx.to_model
 
     def spoilt(*args: Any, **keywords: Any) -> Any:
         model = real(*args, **keywords)
@@ -439,7 +440,7 @@ def test_a_difference_is_an_error_and_leaves_no_file(tmp_path: Path, monkeypatch
         model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, model.graph.initializer[0].name))
         return model
 
-    monkeypatch.setattr(export, "to_model", spoilt)
+    monkeypatch.setattr(export_onnx, "to_model", spoilt)
     for level, message in (("raw", r"^random input: raw_4 differs from PyTorch's by [\d.e-]+ \(values up to [\d.]+\); "
                             r"from float64 it is [\d.e-]+ off in the mean, PyTorch's float32 [\d.e-]+$"),
                            ("decoded", "^random input: boxes differs from PyTorch's by "),
@@ -454,7 +455,7 @@ def test_a_graph_that_is_not_valid_leaves_no_file(tmp_path: Path, monkeypatch: p
     def broken(model: Any, metadata: Any) -> None:
         model.graph.node[0].input[0] = "nothing"
 
-    monkeypatch.setattr(export, "set_metadata", broken)
+    monkeypatch.setattr(export_onnx, "set_metadata", broken)
     with pytest.raises(ExportError, match="^the exported graph is not valid ONNX: "):
         export_network(loaded("route"), tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -465,7 +466,8 @@ def test_other_formats_leave_no_file_either(suffix: str, tmp_path: Path, monkeyp
     def different(*args: object) -> None:
         raise ExportError("differs")
 
-    monkeypatch.setattr(export, "compare_values", different)
+    for module in (export, export_job):
+        monkeypatch.setattr(module, "compare_values", different)
     with pytest.raises(ExportError, match="^differs$"):
         export_network(loaded("route"), tmp_path / f"a{suffix}")
     assert list(tmp_path.iterdir()) == []
@@ -531,7 +533,7 @@ def test_a_network_that_magnifies_rounding(level: str, tmp_path: Path, monkeypat
     assert all(comparison.own > comparison.difference / 10 for comparison in report.comparisons
                if comparison.own is not None)
     assert level == "nms" or any(comparison.own is not None for comparison in report.comparisons)
-    real = export.to_model
+    real = export_onnx.to_model
 
     def spoilt(*args: Any, **keywords: Any) -> Any:
         model = real(*args, **keywords)
@@ -540,7 +542,7 @@ def test_a_network_that_magnifies_rounding(level: str, tmp_path: Path, monkeypat
             (weight * 1.002).astype(np.float32), model.graph.initializer[0].name))
         return model
 
-    monkeypatch.setattr(export, "to_model", spoilt)
+    monkeypatch.setattr(export_onnx, "to_model", spoilt)
     with pytest.raises(ExportError, match="from float64 it is "):
         export_network(magnifying(), tmp_path / "b.onnx", settings=ExportSettings(level=level))
     assert not (tmp_path / "b.onnx").exists()

@@ -12,7 +12,7 @@ import onnx
 import pytest
 import torch
 
-from darknet_builder import export
+from darknet_builder import export_job
 from darknet_builder.cli import main
 from darknet_builder.errors import ExportError
 from darknet_builder.network import build_network
@@ -152,7 +152,7 @@ def test_a_difference_has_its_own_exit_status(toy: list[str], capsys: pytest.Cap
     def different(*args: object) -> None:
         raise ExportError("drawn scene: output differs from PyTorch's by 7")
 
-    monkeypatch.setattr(export, "compare_values", different)
+    monkeypatch.setattr(export_job, "compare_values", different)
     assert main(["export", *toy]) == 1
     assert capsys.readouterr().err == "darknet-builder: error: drawn scene: output differs from PyTorch's by 7\n"
     assert not Path("toy.onnx").exists()

@@ -13,11 +13,13 @@ import torch
 from darknet_builder.boxes import Candidates
 from darknet_builder.detections import Detections
 from darknet_builder.detector import Detector
-from darknet_builder.export import ExportSettings, export_network
-from darknet_builder.images import Placement, read_image, to_input
+from darknet_builder.export import export_network
+from darknet_builder.export_settings import ExportSettings
+from darknet_builder.image_files import read_image
 from darknet_builder.network import build_network
 from darknet_builder.onnx_graph import Suppression
 from darknet_builder.postprocess import nms_rule, postprocess
+from darknet_builder.resize import Placement, to_input
 from darknet_builder.weights import load_weights
 from tests.test_export import PROGRAMS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import struct
 import threading
 import time
@@ -15,20 +16,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from darknet_builder import images
+from darknet_builder import opencv
 from darknet_builder.errors import DarknetError, ImageError, InputError, MissingExtraError
-from darknet_builder.images import (
-    Placement,
-    check_image,
-    load_opencv,
-    open_video,
-    read_ahead,
-    read_image,
-    resize_bilinear,
-    to_input,
-    write_image,
-    write_video,
-)
+from darknet_builder.image_files import check_image, read_image, write_image
+from darknet_builder.opencv import load_opencv
+from darknet_builder.prefetch import read_ahead
+from darknet_builder.resize import RESIZE_MODES, Placement, resize_bilinear, to_input
+from darknet_builder.video import open_video, write_video
 from tests.conftest import GOLDEN
 
 RNG = np.random.default_rng(7)
@@ -106,7 +100,7 @@ def test_an_image_of_the_right_size_is_only_scaled() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (2, 3)])
-@pytest.mark.parametrize("mode", images.RESIZE_MODES)
+@pytest.mark.parametrize("mode", RESIZE_MODES)
 def test_tiny_and_extreme_images(shape: tuple[int, int], mode: str) -> None:
     """One pixel is enough."""
     ours, _ = to_input(np.full((*shape, 3), 51, np.uint8), (32, 32), mode)
@@ -175,7 +169,7 @@ def test_pixels_that_nobody_reads_cost_nothing() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads as Linux tells them")
-@pytest.mark.parametrize("mode", images.RESIZE_MODES)
+@pytest.mark.parametrize("mode", RESIZE_MODES)
 def test_a_thread_that_resizes_starts_no_others(mode: str) -> None:
     """A pool of readers would multiply them."""
     counts = []
@@ -445,7 +439,7 @@ def test_a_missing_opencv_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """What to install."""
     def fail(name: str) -> None:
         raise ModuleNotFoundError(f"No module named '{name}'", name=name)
-    monkeypatch.setattr(images, "import_module", fail)
+    monkeypatch.setattr(opencv, "import_module", fail)
     with pytest.raises(MissingExtraError) as raised:
         load_opencv()
     assert str(raised.value) == ("OpenCV is not installed (No module named 'cv2'): pip install opencv-python, or "
@@ -456,7 +450,7 @@ def test_a_missing_library_of_the_system_is_told(monkeypatch: pytest.MonkeyPatch
     """What a bare Debian says when it imports opencv-python 5."""
     def fail(name: str) -> None:
         raise ImportError("libxcb.so.1: cannot open shared object file: No such file or directory")
-    monkeypatch.setattr(images, "import_module", fail)
+    monkeypatch.setattr(opencv, "import_module", fail)
     with pytest.raises(MissingExtraError) as raised:
         read_image("photo.jpg")
     assert str(raised.value) == (
@@ -465,10 +459,18 @@ def test_a_missing_library_of_the_system_is_told(monkeypatch: pytest.MonkeyPatch
         "build that needs none (pip uninstall opencv-python, then pip install opencv-python-headless)")
 
 
+def test_opencv_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it would write of a broken file is in our error; a level that the user sets stays."""
+    monkeypatch.delenv("OPENCV_LOG_LEVEL", raising=False)
+    monkeypatch.setenv("OPENCV_FFMPEG_LOGLEVEL", "48")
+    load_opencv()
+    assert os.environ["OPENCV_LOG_LEVEL"] == "SILENT" and os.environ["OPENCV_FFMPEG_LOGLEVEL"] == "48"
+
+
 def test_opencv_is_imported_in_one_place() -> None:
     """So that its absence is told in one way; ``peer_worker.py`` has an interpreter and an OpenCV of its own."""
-    package = Path(images.__file__).parent
+    package = Path(opencv.__file__).parent
     importing = [path.name for path in package.rglob("*.py")
                  if any(line.lstrip().startswith(("import cv2", "from cv2")) for line in path.read_text().splitlines())
                  or '"cv2"' in path.read_text()]
-    assert sorted(importing) == ["images.py", "peer_worker.py"]
+    assert sorted(importing) == ["opencv.py", "peer_worker.py"]

@@ -21,7 +21,7 @@ from darknet_builder.devices import computes_bfloat16
 from darknet_builder.engines import COMPILED_FROM_CALL, Engine, TorchEngine, installed_backends, make_engine
 from darknet_builder.errors import CfgWarning, DarknetError, InputError, MissingExtraError
 from darknet_builder.fused import METHODS, FusedNetwork, available_methods
-from darknet_builder.images import write_image
+from darknet_builder.image_files import write_image
 from darknet_builder.inference import OptimizedNetwork, is_depthwise, measure_engines
 from darknet_builder.memory import least_values
 from darknet_builder.network import Network

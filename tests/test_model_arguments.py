@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from darknet_builder.cli import main
-from darknet_builder.images import write_image
+from darknet_builder.image_files import write_image
 from darknet_builder.network import build_network
 from darknet_builder.scenes import write_scenes
 from darknet_builder.weights import load_weights, save_weights

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from darknet_builder.detector import Detector
 from darknet_builder.errors import InputError, WeightsError
-from darknet_builder.export import ExportSettings, export_network
+from darknet_builder.export import export_network
+from darknet_builder.export_settings import ExportSettings
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.model_files import ModelMetadata, is_model_file, read_model_file, write_model_file
 from darknet_builder.network import Network, build_network

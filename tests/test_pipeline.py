@@ -13,7 +13,7 @@ import torch
 from darknet_builder import Detector, engines
 from darknet_builder.errors import InputError
 from darknet_builder.fused import FusedNetwork, available_methods
-from darknet_builder.images import write_image
+from darknet_builder.image_files import write_image
 from darknet_builder.pipeline import Outcome, Unreadable, frames_ahead, stream
 from tests.test_inference import SMALL, make
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from darknet_builder import cli
-from darknet_builder.images import read_image
+from darknet_builder.image_files import read_image
 from tests.training_folder import TINY_CFG
 
 pytest.importorskip("matplotlib")

@@ -14,9 +14,9 @@ import torch
 from darknet_builder import boxes
 from darknet_builder.boxes import Candidates, nms_by_class, survivors
 from darknet_builder.errors import InputError
-from darknet_builder.images import Placement
 from darknet_builder.network import build_network
 from darknet_builder.postprocess import NmsRule, find_objects, nms_rule, postprocess, shortlist
+from darknet_builder.resize import Placement
 from tests.conftest import GOLDEN
 from tests.toy_detector import CFG
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from darknet_builder import scenes
-from darknet_builder.datasets import DataFile
+from darknet_builder.data_file import DataFile
 from darknet_builder.errors import DataError
-from darknet_builder.images import read_image
+from darknet_builder.image_files import read_image
 from darknet_builder.scenes import MOST_OBJECTS, SCENE_NAMES, Scene, draw_scene, write_scenes
 
 SCENES = [draw_scene(seed) for seed in range(60)]

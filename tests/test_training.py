@@ -23,7 +23,7 @@ from darknet_builder.run_log import read_log
 from darknet_builder.scenes import draw_scene
 from darknet_builder.score import Score
 from darknet_builder.training import Trainer
-from darknet_builder.training_line import duration
+from darknet_builder.text import duration
 from darknet_builder.training_settings import TrainSettings
 from darknet_builder.training_validation import Validation
 from tests.training_folder import TINY_CFG
@@ -288,8 +288,3 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="file: the folder cannot be made"):
         _train(tmp_path / "file", STILL_CFG)
-
-
-def test_duration() -> None:
-    """As a person says it."""
-    assert [duration(seconds) for seconds in (12, 200, 7500)] == ["12s", "3m 20s", "2h 05m"]

@@ -14,11 +14,11 @@ from torch import Tensor
 from darknet_builder import build_network
 from darknet_builder.boxes import Candidates
 from darknet_builder.errors import CfgError
-from darknet_builder.images import Placement
 from darknet_builder.layers.detection import Detection
 from darknet_builder.layers.region import Region
 from darknet_builder.network import Network
 from darknet_builder.postprocess import postprocess, shortlist
+from darknet_builder.resize import Placement
 from darknet_builder.shapes import flat
 from darknet_builder.trees import Tree
 

@@ -8,16 +8,16 @@ from typing import TextIO
 
 import numpy as np
 
+from darknet_builder.anchors import fit_network
 from darknet_builder.arguments import MODEL_HELP, add_dialect, add_json, add_seed
-from darknet_builder.cfg_files import read_cfg
 from darknet_builder.cfg_editing import Adaptation, adapt_cfg
-from darknet_builder.commands.anchors import fit_network
-from darknet_builder.datasets import DataFile
+from darknet_builder.cfg_files import read_cfg
+from darknet_builder.data_file import DataFile
 from darknet_builder.errors import CfgError, InputError
-from darknet_builder.files import write_text
+from darknet_builder.files import write_text, writing
 from darknet_builder.model_arguments import add_model, take_model
 from darknet_builder.network import build_network
-from darknet_builder.output import STDOUT, check_folder, write_json
+from darknet_builder.output import STDOUT, check_answer, write_json
 from darknet_builder.parser import Block, note_dialect, noted_dialect, parse_cfg
 
 HELP = "change a cfg for another data set: classes, filters, anchors, masks, steps; comments stay"
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write the new cfg, and what was changed."""
-    check_folder(args.json)
+    check_answer(args.json)
     take_model(args)
     if Path(args.output).exists() and not args.overwrite:
         raise InputError(f"{args.output}: is there already; name another file, or give --overwrite")
@@ -60,10 +60,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     adaptation = Adaptation(classes, _anchors(args, data), args.max_batches)
     edited = adapt_cfg(text, blocks, adaptation, args.dialect or noted_dialect(text))
     build_network(edited.text(), dialect=args.dialect, initialize=False)
-    try:
+    with writing(args.output):
         write_text(args.output, edited.text())
-    except OSError as error:
-        raise InputError(f"{args.output}: cannot be written: {error.strerror}") from None
     if args.json != STDOUT:
         out.write("".join(f"{change}\n" for change in edited.changes) + f"{args.output}: written\n")
     write_json(args.json, {"cfg": args.output, "changes": list(edited.changes)}, out)

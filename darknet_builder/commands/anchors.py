@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TextIO
 
-import numpy as np
-
-from darknet_builder.anchors import Anchors, find_anchors
+from darknet_builder.anchors import box_sizes, find_anchors, fit_network
 from darknet_builder.arguments import (
     MODEL_HELP,
     add_dialect,
@@ -16,11 +14,11 @@ from darknet_builder.arguments import (
     add_seed,
     add_skip_bad_labels,
 )
-from darknet_builder.datasets import DataFile, ImageSet
+from darknet_builder.data_file import DataFile
 from darknet_builder.errors import InputError
 from darknet_builder.model_arguments import add_model, take_model
-from darknet_builder.network import Network, build_network
-from darknet_builder.output import STDOUT, check_folder, write_json
+from darknet_builder.network import build_network
+from darknet_builder.output import STDOUT, check_answer, write_json
 
 HELP = "anchors that fit a data set's boxes, by k-means on IoU"
 EXAMPLES = """\
@@ -47,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write them."""
-    check_folder(args.json)
+    check_answer(args.json)
     take_model(args, required=False)
     images = DataFile.read(args.data).load(args.split, skip_bad_labels=args.skip_bad_labels)
     if args.cfg:
@@ -64,27 +62,3 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     write_json(args.json, {"anchors": anchors.sizes.round(decimals).tolist(), "average_iou": anchors.average_iou,
                            "boxes": images.num_boxes, "images": len(images)}, out)
     return 0
-
-
-def fit_network(network: Network, images: ImageSet, *, num: int | None = None, seed: int = 0) -> tuple[Anchors, int]:
-    """Anchors in a network's own unit, and how many decimals they are written with.
-
-    Raises:
-        InputError: for a network whose heads have no anchors.
-        DataError: when there are too few boxes.
-    """
-    heads = [head for head in network.heads if head.num_anchors]
-    if not heads:
-        raise InputError(f"{network.blocks[0].where()}: its heads have no anchors")
-    head = heads[-1]
-    unit = (head.in_shape.width, head.in_shape.height) if head.anchor_unit == "cell" else network.input_size
-    sizes = box_sizes(images) * unit
-    return find_anchors(sizes, num or len(head.anchors), seed=seed), head.anchor_decimals
-
-
-def box_sizes(images: ImageSet) -> np.ndarray:
-    """(N, 2) width and height of all boxes, relative to their images.
-
-    As in Darknet; letterboxed training sees narrower ones.
-    """
-    return np.concatenate([image.boxes[:, 2:4] for image in images]).astype(np.float64)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -12,32 +13,32 @@ import torch
 
 from darknet_builder.arguments import CFG_HELP, add_device, add_dialect, add_json
 from darknet_builder.benchmark import (
-    CHANNELS_LAST,
-    OPENCV,
-    PLAIN,
     Comparison,
     as_document,
     compare,
     compare_end_to_end,
-    computed_precisions,
+    default_contenders,
     matrix_rates,
 )
 from darknet_builder.benchmark_pipeline import PipelineRate, measure_pipeline
 from darknet_builder.benchmark_report import pipeline_table, save_chart, table, training_table
-from darknet_builder.benchmark_training import TrainingRate, measure_training
-from darknet_builder.datasets import DataFile
+from darknet_builder.benchmark_training import (
+    TrainingCase,
+    TrainingRate,
+    measure_training,
+    trained_precisions,
+)
+from darknet_builder.data_file import DataFile
 from darknet_builder.detector import Detector
-from darknet_builder.devices import computes_bfloat16, find_device
-from darknet_builder.engines import BACKENDS, TorchEngine, installed_backends
+from darknet_builder.devices import find_device
+from darknet_builder.engines import BACKENDS
 from darknet_builder.errors import InputError
-from darknet_builder.memory import least_values, live_bytes_of, peak_bytes_of
+from darknet_builder.memory import measure_memory
 from darknet_builder.network import Network, build_network
-from darknet_builder.output import STDOUT, check_folder, write_json
-from darknet_builder.parser import noted_dialect, parse_cfg
+from darknet_builder.output import STDOUT, check_answer, write_json
 from darknet_builder.sources import find_sources, is_video
 from darknet_builder.training_data import ListedImages
 from darknet_builder.training_lists import load_training
-from darknet_builder.training_settings import PRECISIONS as PRECISIONS_OF_TRAINING
 from darknet_builder.weights import load_weights
 
 HELP = "time a network on every engine that is installed, side by side, alone and from file to boxes"
@@ -56,8 +57,6 @@ examples:
   darknet-builder benchmark yolov3-tiny.cfg --training my.data --batches 8
   darknet-builder benchmark yolov3.cfg --sizes 608 --memory
 """
-_MIB = 2 ** 20
-_MEMORY_CALLS = 4
 _TRAINING_ROUNDS = 2
 
 
@@ -130,7 +129,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.training and (args.images or args.chart or args.memory or args.contenders or args.peer_python):
         raise InputError("--training is timed alone: without --images, --contenders, --peer-python, --memory and "
                          "--chart")
-    check_folder(args.json)
+    check_answer(args.json)
 
 
 def _network(args: argparse.Namespace, cfg: str, size: int | None) -> Network:
@@ -143,7 +142,7 @@ def _network(args: argparse.Namespace, cfg: str, size: int | None) -> Network:
 def _compare(args: argparse.Namespace, name: str, network: Network, out: TextIO) -> Iterator[Comparison]:
     contenders = args.contenders or default_contenders(network)
     if args.memory:
-        out.write(memory_line(name, network) + "\n\n")
+        out.write(measure_memory(network).line(name) + "\n\n")
     for batch in args.batches:
         yield compare(network, name, contenders=contenders, batch=batch, rounds=args.rounds,
                       peer_python=args.peer_python)
@@ -176,51 +175,14 @@ def _run_pipeline(args: argparse.Namespace, name: str, network: Network, out: Te
 def _train(args: argparse.Namespace, cfg: str, size: int | None, device: torch.device,
            out: TextIO) -> list[TrainingRate]:
     """The table of one network; the cfg's batch, or those that were asked for, in one part."""
-    data = DataFile.read(args.training)
-    precisions = [name for name in PRECISIONS_OF_TRAINING if name == "fp32" or computes_bfloat16(device)]
+    case = TrainingCase(cfg, size, args.dialect, args.weights)
+    data, network = DataFile.read(args.training), case.network(args.batches[0], steps=1)
+    images = ListedImages(load_training(data, network, skip_bad=False))
     rates = []
     for batch in args.batches:
-        def make_network(steps: int, batch: int = batch) -> Network:
-            # Multi-scale training would have sizes of its own.
-            blocks = [block.with_option("random", "0") if "random" in block else block for block in parse_cfg(cfg)]
-            for key, value in (("batch", batch), ("subdivisions", 1), ("max_batches", steps)):
-                blocks[0] = blocks[0].with_option(key, str(value))
-            network = build_network(blocks, width=size, height=size, dialect=args.dialect or noted_dialect(cfg))
-            if args.weights:
-                load_weights(network, args.weights)
-            return network
-        images = ListedImages(load_training(data, make_network(1), skip_bad=False))
-        rates += measure_training(make_network, Path(cfg).stem, images, precisions=precisions, rounds=_TRAINING_ROUNDS,
-                                  steps=args.rounds, workers=args.workers, device=args.device)
+        rates += measure_training(partial(case.network, batch), Path(cfg).stem, images,
+                                  precisions=trained_precisions(device), rounds=_TRAINING_ROUNDS, steps=args.rounds,
+                                  workers=args.workers, device=args.device)
     out.write(training_table(rates) + "\n")
     out.flush()
     return rates
-
-
-def default_contenders(network: Network) -> Sequence[str]:
-    """What is installed, at the precisions that this machine computes; ``compile`` takes minutes and is not asked."""
-    names = [name for name in installed_backends() if name != "compile"]
-    if network.device.type != "cpu":
-        names = ["torch"]
-    precisions = computed_precisions(network.device)
-    found = [f"{name}:{precision}" for name in names for precision in precisions
-             if precision == "float32" or name != "onnxruntime"]
-    others = [f"{PLAIN}:float32", *(f"{CHANNELS_LAST}:{precision}" for precision in precisions)]
-    return [*found, *others, *([f"{OPENCV}:float32"] if network.device.type == "cpu" else [])]
-
-
-def memory_line(name: str, network: Network) -> str:
-    """The least memory of one image's forward pass, what is alive in one at most, and what the process grows by."""
-    least = 4 * least_values(network)
-    engine, x = TorchEngine(network, "float32"), torch.rand(network.input_shape.batched(1), device=network.device)
-    with torch.inference_mode():
-        for _ in range(_MEMORY_CALLS):
-            engine(x)
-        measured = peak_bytes_of(lambda: engine(x))
-        alive = live_bytes_of(lambda: engine(x))
-    width, height = network.input_size
-    text = (f"{name} at {width} x {height}: {least / _MIB:.1f} MiB of outputs are the least that the graph allows; "
-            f"{alive / _MIB:.1f} MiB are alive at once ({alive / least:.2f} times)")
-    if measured is None:
-        return text + "; this system does not tell by how much the process grows"
-    return text + f"; the process grows by {measured / _MIB:.1f} MiB ({measured / least:.2f} times)"

@@ -8,7 +8,8 @@ from typing import TextIO
 from darknet_builder.arguments import WEIGHTS_HELP, add_dialect, add_json
 from darknet_builder.checking import check
 from darknet_builder.model_arguments import add_model, take_model
-from darknet_builder.output import STDOUT, check_folder, in_color, write_json
+from darknet_builder.output import STDOUT, check_answer, in_color, write_json
+from darknet_builder.text import plural
 
 HELP = "say everything that is wrong or odd with a cfg and its weights"
 EXAMPLES = """\
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write one line a finding, and how many there are."""
-    check_folder(args.json)
+    check_answer(args.json)
     take_model(args)
     findings = check(args.cfg, args.weights, dialect=args.dialect)
     errors = sum(finding.level == "error" for finding in findings)
@@ -37,9 +38,6 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     if args.json != STDOUT:
         for finding in findings:
             out.write(f"{in_color(finding.level, out)}: {finding.text}\n")
-        out.write(f"{args.cfg}: {_count(errors, 'error')}, {_count(len(findings) - errors, 'warning')}\n")
+        warnings = len(findings) - errors
+        out.write(f"{args.cfg}: {errors} {plural(errors, 'error')}, {warnings} {plural(warnings, 'warning')}\n")
     return 1 if errors else 0
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -23,11 +22,13 @@ from darknet_builder.arguments import (
 )
 from darknet_builder.classification import Classifier, ClassScore
 from darknet_builder.errors import ImageError
-from darknet_builder.images import FITS, IMAGE_SUFFIXES, load_opencv
+from darknet_builder.image_files import IMAGE_SUFFIXES
 from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.model_arguments import check_weights
-from darknet_builder.output import STDOUT, check_folder, write_json
+from darknet_builder.opencv import load_opencv
+from darknet_builder.output import STDOUT, check_answer, write_json
 from darknet_builder.progress import Progress
+from darknet_builder.resize import FITS
 from darknet_builder.sources import find_sources
 
 HELP = "name what is in images: the likeliest classes of a classifier"
@@ -67,9 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Classify every source; returns 0, or 1 where some could not be read."""
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it would tell of a broken file is said here
     load_opencv()
-    check_folder(args.json)
+    check_answer(args.json)
     check_weights(args.cfg, args.weights)
     sources = [path for path in find_sources(args.source)
                if path.suffix.lower() in IMAGE_SUFFIXES or str(path) in args.source]

@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import os
-import time
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
-from itertools import count, groupby
 from pathlib import Path
-from typing import Any, TextIO, cast
-
-import numpy as np
+from typing import TextIO
 
 from darknet_builder.arguments import add_batch, add_device, add_dialect, add_input_size, add_json, add_speed_options
-from darknet_builder.detection_files import Outputs, Target
-from darknet_builder.detection_report import DetectionReport
-from darknet_builder.detections import Record
+from darknet_builder.detection_files import Outputs
+from darknet_builder.detection_job import DetectionJob
 from darknet_builder.detector import Detector
-from darknet_builder.drawing import draw_detections
-from darknet_builder.errors import ImageError, InputError
-from darknet_builder.images import RESIZE_MODES, Video, load_opencv, open_video, write_video
+from darknet_builder.errors import InputError
 from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.model_arguments import check_weights
-from darknet_builder.output import STDOUT, check_folder, check_page, write_json
-from darknet_builder.pipeline import Outcome, Unreadable, frames_ahead, stream
-from darknet_builder.processes import ProcessGroup, init_processes
+from darknet_builder.opencv import load_opencv
+from darknet_builder.output import STDOUT, check_answer, check_page
+from darknet_builder.processes import init_processes
 from darknet_builder.progress import Progress
+from darknet_builder.resize import RESIZE_MODES
 from darknet_builder.resources import default_model
-from darknet_builder.sources import find_sources, is_video
+from darknet_builder.sources import find_sources
 
 HELP = "find objects in images, folders, globs and videos; draw them, save them as JSON, labels or CSV"
 EXAMPLES = """\
@@ -85,11 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Detect in every source; returns 0, or 1 where some could not be read."""
-    # Before OpenCV is loaded: what it would tell of a broken file is said here, in one line.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     load_opencv()
-    check_folder(args.json)
+    check_answer(args.json)
     outputs = Outputs(Path(args.output), not args.no_images, args.save_txt, args.save_json, args.save_csv,
                       Path(args.report) if args.report else None, args.json)
     sources = find_sources(args.source)
@@ -103,7 +89,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         with Progress(len(share), "image", quiet=quiet, out=out) as progress:
             if isinstance(detector.runner, OptimizedNetwork) and detector.runner.decided:
                 progress.say(f"the network runs on {detector.runner.describe()}")
-            return _Job(detector, outputs, progress, args, group, out).run(share)
+            options = {name: getattr(args, name) for name in ("cfg", "weights", "threshold", "nms")}
+            return DetectionJob(detector, outputs, progress, group, out, options).run(share)
 
 
 def make_detector(args: argparse.Namespace, device: str) -> Detector:
@@ -121,185 +108,3 @@ def make_detector(args: argparse.Namespace, device: str) -> Detector:
     return Detector(cfg, weights, names, threshold=args.threshold, nms=args.nms, resize=args.resize, width=args.width,
                     height=args.height, dialect=args.dialect, device=device, batch=args.batch,
                     precision=args.precision, backend=args.backend)
-
-
-# ---- the work -----------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Tally:
-    """What one source came to."""
-
-    line: str = ""
-    images: int = 0
-    failures: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    records: list[Record] = field(default_factory=list)
-    report: DetectionReport = field(default_factory=DetectionReport)
-
-
-@dataclass
-class _Job:
-    """One run of the command, or one process's share of it."""
-
-    detector: Detector
-    outputs: Outputs
-    progress: Progress
-    args: argparse.Namespace
-    group: ProcessGroup
-    out: TextIO
-    tallies: list[_Tally] = field(default_factory=list)
-    started: float = field(default_factory=time.perf_counter)
-
-    def run(self, targets: Sequence[Target]) -> int:
-        """Do all of it; one process alone also writes down what is done when Ctrl-C or an error ends it."""
-        try:
-            for videos, group in groupby(targets, lambda target: is_video(target.source)):
-                if videos:
-                    for target in group:
-                        self._detect_video(target)
-                else:
-                    self._detect_images({target.source: target for target in group})
-        except BaseException:
-            if self.group.world_size == 1:  # several would wait for each other
-                self._finish()
-            raise
-        return self._finish()
-
-    def _finish(self) -> int:
-        """Bring all shares together, write what belongs to all, and say the summary."""
-        tallies = self.group.gather(self.tallies)
-        if self.group.is_main:
-            records = [record for tally in tallies for record in tally.records]
-            self.outputs.save_records(records, self.detector.names)
-            write_json(self.outputs.json, self._document(records, tallies), self.out)
-            if self.outputs.report:
-                report = DetectionReport(threshold=self.args.threshold)
-                for tally in tallies:
-                    report.extend(tally.report)
-                report.save(self.outputs.report)
-            for tally in tallies if self.group.world_size > 1 else ():
-                if tally.line:
-                    self.progress.say(tally.line)
-            self.progress.say(self.summary(tallies))
-        return 1 if any(tally.failures for tally in tallies) else 0
-
-    def _document(self, records: Sequence[Record], tallies: Sequence[_Tally]) -> dict[str, Any]:
-        """What ``--json`` says: boxes as the detector gives them, not cut off at the image's edges."""
-        options = {name: getattr(self.args, name) for name in ("cfg", "weights", "threshold", "nms")}
-        return {**options, "not_readable": sum(tally.failures for tally in tallies),
-                "images": [record.to_dict() for record in records]}
-
-    def _tell(self, line: str) -> None:
-        """What is in a source: at once, or in the right order when several processes are done."""
-        self.tallies[-1].line = line
-        if self.group.world_size == 1:
-            self.progress.say(line)
-
-    def _skip(self, error: ImageError) -> None:
-        """A file that cannot be read is told, counted and passed by."""
-        self.tallies[-1].failures = 1
-        self.progress.complain(f"skipped: {error}")
-        self.progress.advance()
-
-    def _detect_images(self, targets: Mapping[Path, Target]) -> None:
-        def save(outcome: Outcome) -> None:
-            self.outputs.save(targets[cast(Path, outcome.source)], outcome.image, outcome.detections)
-
-        with closing(stream(self.detector, targets, save)) as outcomes:
-            for outcome in outcomes:
-                self.tallies.append(_Tally())
-                if isinstance(outcome, Unreadable):
-                    self._skip(outcome.error)
-                    continue
-                self._record(Record(str(outcome.source), outcome.detections), outcome.image)
-                self._tell(f"{outcome.source}: {_list(outcome.detections.counts()) or 'nothing'}")
-
-    def _record(self, record: Record, image: np.ndarray) -> None:
-        tally = self.tallies[-1]
-        tally.images += 1
-        tally.counts.update(record.detections.labels)
-        if self.outputs.keeps_records:
-            tally.records.append(record)
-        if self.outputs.report:
-            tally.report.add(record, image)
-        self.progress.advance()
-
-    def _detect_video(self, target: Target) -> None:
-        tally = _Tally()
-        self.tallies.append(tally)
-        try:
-            interrupted = self._save_video(target)
-        except ImageError as error:
-            self._skip(error)
-            return
-        found = _list(dict(tally.counts.most_common()))
-        self._tell(f"{target.source}: {_plural(tally.images, 'frame')}: {found or 'nothing'}")
-        if interrupted:
-            raise KeyboardInterrupt
-
-    def _save_video(self, target: Target) -> bool:
-        """Returns whether Ctrl-C ended it: then what there is of the annotated video is closed in good order."""
-        interrupted = False
-        with open_video(target.source) as video:
-            self.progress.grow(max(0, video.num_frames - 1))
-            picture = self.outputs.folder / target.picture
-            with write_video(picture, video.fps) if self.outputs.pictures else nullcontext() as append:
-                try:
-                    self._detect_frames(target, video, append)
-                except KeyboardInterrupt:
-                    interrupted = True
-                if not self.tallies[-1].images:
-                    raise KeyboardInterrupt if interrupted else ImageError(
-                        f"{target.source}: has no frame that can be read")
-        return interrupted
-
-    def _detect_frames(self, target: Target, video: Video, append: Callable[[np.ndarray], None] | None) -> None:
-        numbers = count()
-
-        def save(outcome: Outcome) -> None:
-            if append is not None:
-                append(draw_detections(outcome.image, outcome.detections))
-            self.outputs.save_labels(f"{target.stem}_{next(numbers):06d}", outcome.detections)
-
-        with closing(self._find_in_frames(video, save)) as outcomes:
-            for number, outcome in enumerate(outcomes):
-                self._record(Record(str(target.source), outcome.detections, number), outcome.image)
-
-    def _find_in_frames(self, video: Video, save: Callable[[Outcome], None]) -> Generator[Outcome, None, None]:
-        """Overlapped, or one by one where the network remembers the frame before."""
-        detector = self.detector
-        with closing(frames_ahead(video.frames(), detector.batch)) as frames:
-            if detector.has_memory:
-                for number, frame in enumerate(frames):
-                    outcome = Outcome(frame, frame, detector(frame, keep_state=number > 0))
-                    save(outcome)
-                    yield outcome
-                return
-            with closing(stream(detector, frames, save, expected=video.num_frames)) as outcomes:
-                yield from cast(Iterator[Outcome], outcomes)  # a frame is no file that could be unreadable
-
-    def summary(self, tallies: Sequence[_Tally]) -> str:
-        """``6 images, 14 objects: 9 horse, 5 dog; 12.3 images/s; 1 not readable; saved in output``."""
-        seconds = max(time.perf_counter() - self.started, 1e-9)
-        images, failures = sum(tally.images for tally in tallies), sum(tally.failures for tally in tallies)
-        counts = sum((tally.counts for tally in tallies), Counter[str]())
-        objects = counts.total()
-        parts = [f"{_plural(images, 'image')}, {_plural(objects, 'object')}"
-                 + (f": {_list(dict(counts.most_common()))}" if objects else ""),
-                 f"{images / seconds:.1f} images/s"]
-        if failures:
-            parts.append(f"{failures} not readable")
-        if self.outputs.any and images:
-            parts.append(f"saved in {self.outputs.folder}")
-        if self.outputs.report:
-            parts.append(f"report: {self.outputs.report}")
-        return "; ".join(parts)
-
-
-def _list(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"

@@ -11,11 +11,13 @@ from typing import TextIO
 from darknet_builder.arguments import add_dialect, add_input_size, add_json
 from darknet_builder.detections import read_names
 from darknet_builder.errors import InputError
-from darknet_builder.export import FORMATS, GRAPHS, ExportReport, ExportSettings, export_network, format_of
-from darknet_builder.images import FITS
+from darknet_builder.export import export_network
+from darknet_builder.export_settings import FORMATS, GRAPHS, ExportReport, ExportSettings, format_of
+from darknet_builder.files import check_folder, refuse_overwriting
 from darknet_builder.model_arguments import add_model, load_model, take_model
 from darknet_builder.onnx_graph import LOWEST_OPSET, Suppression
-from darknet_builder.output import STDOUT, check_folder, refuse_overwriting, write_json
+from darknet_builder.output import STDOUT, check_answer, write_json
+from darknet_builder.resize import FITS
 from darknet_builder.resources import find_by_name
 from darknet_builder.tracing import LEVELS
 
@@ -69,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write the file, and what came of holding it against PyTorch."""
-    check_folder(args.json)
+    check_answer(args.json)
     take_model(args)
     target = _target(args)
     _refuse_what_does_not_apply(args, format_of(target, args.format))

@@ -14,7 +14,8 @@ from darknet_builder.arguments import add_json
 from darknet_builder.downloads import Download, Progress, download
 from darknet_builder.errors import InputError
 from darknet_builder.official_weights import OfficialFile, find_official, official_files
-from darknet_builder.output import STDOUT, check_folder, write_json
+from darknet_builder.output import STDOUT, check_answer, write_json
+from darknet_builder.text import align_columns, plural
 
 HELP = "fetch official weights, checked"
 EXAMPLES = """\
@@ -33,6 +34,7 @@ examples:
 OPTIONS = {"name": "--list shows all"}
 """What helps where a library argument is wrong."""
 _COLUMNS = ("name", "kind", "bytes", "checksum", "from", "cfg")
+_WORDS = ("name", "kind", "checksum", "from", "cfg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write the list, or fetch and say what is where."""
-    check_folder(args.json)
+    check_answer(args.json)
     entries = [find_official(name) for name in dict.fromkeys(args.names)]
     if args.list:
         shown = entries or list(official_files().values())
@@ -96,12 +98,9 @@ def _line(result: Download) -> str:
 # ---- the list -----------------------------------------------------------------------------------------------------
 
 def _table(entries: list[OfficialFile]) -> str:
-    rows = [_COLUMNS, *map(_row, entries)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.rjust(width) if name == "bytes" else cell.ljust(width)
-                       for name, cell, width in zip(_COLUMNS, row, widths, strict=True)).rstrip() for row in rows]
+    lines = align_columns([_COLUMNS, *map(_row, entries)], left=_WORDS)
     notes = [f"{entry.name}: {note}" for entry in entries for note in _notes(entry)]
-    return "\n".join([*lines, f"{len(entries)} file{'s' * (len(entries) != 1)}", *notes]) + "\n"
+    return "\n".join([*lines, f"{len(entries)} {plural(len(entries), 'file')}", *notes]) + "\n"
 
 
 def _row(entry: OfficialFile) -> tuple[str, ...]:

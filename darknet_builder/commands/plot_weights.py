@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from fnmatch import fnmatchcase
-from typing import Any, TextIO
+from typing import TextIO
 
 import torch
 from torch import Tensor
 
 from darknet_builder.arguments import add_dialect, add_seed
-from darknet_builder.errors import InputError, did_you_mean
-from darknet_builder.evaluation_plot import EXTRA, check_plot
-from darknet_builder.extras import load_extra
-from darknet_builder.files import atomic_path
+from darknet_builder.errors import InputError
+from darknet_builder.figures import check_plot
+from darknet_builder.histograms import choose_parameters, plot_histograms
 from darknet_builder.initialization import InitRule, initialize
 from darknet_builder.model_arguments import add_model, take_model
 from darknet_builder.model_files import is_model_file
@@ -30,12 +28,9 @@ examples:
   darknet-builder plot-weights cfg/shapes.cfg --state darknet --state weights/shapes.weights --output weights.png
   darknet-builder plot-weights my.cfg --state darknet --state kaiming --names 'layers.0.*' --output init.png
 """
-OPTIONS = {"rule": "--state"}
+OPTIONS = {"rule": "--state", "pattern": "--names"}
 """The option for a library argument of another name."""
 _FILES = ".weights, .safetensors or .pt"
-_MOST_PLOTS = 64
-_COLUMNS = 4
-_BINS = 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,61 +49,23 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     """Draw the picture."""
     take_model(args)
     check_plot(args.output)
-    figures = load_extra("matplotlib.figure", EXTRA)
     own = args.cfg if is_model_file(args.cfg) else "darknet"
     states = {state: _values(args, state) for state in args.state or [own]}
-    names = list(next(iter(states.values())))
-    rows = -(-len(names) // _COLUMNS)
-    figure = figures.Figure(figsize=(4 * min(len(names), _COLUMNS), 2.6 * rows), layout="constrained")
-    axes = figure.subplots(rows, min(len(names), _COLUMNS), squeeze=False).flatten()
-    for place, name in zip(axes, names, strict=False):
-        _plot(place, name, {state: values[name] for state, values in states.items()})
-    for place in axes[len(names):]:
-        place.set_axis_off()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(states))
-    try:
-        with atomic_path(args.output) as temporary:
-            figure.savefig(temporary, dpi=80)
-    except OSError as error:
-        raise InputError(f"{args.output}: cannot be written: {error.strerror}") from None
-    out.write(f"{args.output}: {len(names)} histograms of {len(states)} states\n")
+    plot_histograms(states, args.output)
+    count = len(next(iter(states.values())))
+    out.write(f"{args.output}: {count} histograms of {len(states)} states\n")
     return 0
 
 
-def _plot(place: Any, name: str, values: dict[str, Tensor]) -> None:
-    """One parameter, one line a state."""
-    low = min(float(tensor.min()) for tensor in values.values())
-    high = max(float(tensor.max()) for tensor in values.values())
-    for state, tensor in values.items():
-        place.hist(tensor.flatten().numpy(), bins=_BINS, range=(low, high) if low < high else None, histtype="step",
-                   density=True, label=state)
-    deviations = " / ".join(f"{float(tensor.std(correction=0)):.3g}" for tensor in values.values())
-    place.set_title(f"{name}, std {deviations}", fontsize=8)
-    place.tick_params(labelsize=7)
-
-
 def _values(args: argparse.Namespace, state: str) -> dict[str, Tensor]:
-    """The chosen parameters of a network in some state.
-
-    Raises:
-        InputError: for a pattern that fits nothing, or too much.
-        WeightsError: for a file that does not fit the network.
-    """
+    """The chosen parameters of a network in some state."""
     torch.manual_seed(args.seed)
     network = build_network(args.cfg, dialect=args.dialect)
     if state.endswith(".weights") or is_model_file(state):
         load_weights(network, state)
     else:
         initialize(network, [_parse_rule(state)])
-    named = dict(network.named_parameters())
-    chosen = {name: tensor.detach() for name, tensor in named.items() if fnmatchcase(name, args.names)}
-    if not chosen:
-        raise InputError(f"--names {args.names}: fits no parameter{did_you_mean(args.names, named)}; a name reads "
-                         f"{next(iter(named), '(none)')}")
-    if len(chosen) > _MOST_PLOTS:
-        raise InputError(f"--names {args.names}: fits {len(chosen)} parameters, more than the {_MOST_PLOTS} of one "
-                         "picture; name fewer, such as 'layers.1?.*'")
-    return chosen
+    return choose_parameters(network, args.names)
 
 
 def _parse_rule(state: str) -> InitRule:

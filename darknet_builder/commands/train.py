@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import warnings
 from pathlib import Path
 from typing import TextIO
@@ -13,9 +12,9 @@ import torch
 
 from darknet_builder.arguments import add_device, add_dialect, add_precision, add_seed, add_skip_bad_labels
 from darknet_builder.cfg_files import read_cfg
-from darknet_builder.datasets import DataFile
+from darknet_builder.data_file import DataFile
 from darknet_builder.errors import CfgWarning, InputError
-from darknet_builder.images import write_image
+from darknet_builder.image_files import write_image
 from darknet_builder.initialization import InitRule, initialize
 from darknet_builder.model_arguments import add_model, check_weights, take_model
 from darknet_builder.network import Network, build_network
@@ -95,7 +94,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Train; returns 0, or 130 after Ctrl-C."""
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     for name in ("workers", "save_every", "keep", "eval_every"):
         _check_least(name, getattr(args, name), LEAST[name])
     if args.threads is not None:
