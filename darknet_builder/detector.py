@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import cxcywh_to_xyxy
+from darknet_builder.boxes import ScoredBoxes, cxcywh_to_xyxy
 from darknet_builder.detections import Detections, read_names
 from darknet_builder.devices import find_device
 from darknet_builder.errors import DataError, InputError
@@ -19,7 +19,7 @@ from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.model_files import is_model_file, refuse_second_weights
 from darknet_builder.network import Network, build_network
 from darknet_builder.parser import Block
-from darknet_builder.postprocess import Found, find_objects, nms_rule
+from darknet_builder.postprocess import find_objects, nms_rule
 from darknet_builder.weights import load_weights
 
 Image = str | Path | np.ndarray
@@ -156,7 +156,7 @@ class Detector:
 
     @torch.inference_mode()
     def raw_maps(self, x: Tensor) -> list[Tensor]:
-        """What the network says of a batch: (B, C, H, W) in [0, 1] -> the raw map of every head."""
+        """Run the network on a batch: (B, C, H, W) in [0, 1] -> the raw map of every head."""
         return cast(list[Tensor], self.runner(x.to(self.device)))
 
     @torch.inference_mode()
@@ -166,15 +166,9 @@ class Detector:
                              rule=self._rule)
         return [self._to_detections(*pair) for pair in zip(found, placements, strict=True)]
 
-    def find(self, x: Tensor, placements: Sequence[Placement]) -> list[Found]:
-        """What is in a batch that is resized already: (B, C, H, W) in [0, 1] as ``images.to_input`` gives."""
-        with torch.inference_mode():
-            return find_objects(self.network, self.raw_maps(x), placements, threshold=self.threshold, nms=self.nms,
-                                rule=self._rule)
-
-    def _to_detections(self, found: Found, placement: Placement) -> Detections:
-        boxes = cxcywh_to_xyxy(found.boxes_cxcywh.numpy()) * np.array(placement.image_size * 2, np.float32)
-        return Detections(boxes, found.scores.numpy(), found.class_ids.numpy(), self.names, placement.image_size)
+    def _to_detections(self, found: ScoredBoxes, placement: Placement) -> Detections:
+        boxes_xyxy = cxcywh_to_xyxy(found.boxes_cxcywh) * np.array(placement.image_size * 2, np.float32)  # pixels
+        return Detections(boxes_xyxy, found.scores, found.class_ids, self.names, placement.image_size)
 
 
 def _fraction(name: str, value: float) -> float:

@@ -277,16 +277,23 @@ class Placement:
         """(x, y) in pixels of the input at which the image begins."""
         return (self.net_size[0] - self.inner_size[0]) // 2, (self.net_size[1] - self.inner_size[1]) // 2
 
-    def undo(self, boxes_cxcywh: Tensor) -> Tensor:
-        """(..., 4) relative to the network's input -> relative to the image (yolo_layer.c:939).
+    def undo(self, boxes_cxcywh: np.ndarray) -> np.ndarray:
+        """Boxes relative to the network's input -> relative to the image (yolo_layer.c:939).
 
         Darknet takes half the margin as it is, although the image was pasted at a whole pixel.
+
+        Args:
+            boxes_cxcywh: (..., 4) float32; a tensor of the CPU counts as such an array.
+
+        Returns:
+            (..., 4) float32; the given array itself where the image fills the input.
         """
+        boxes_cxcywh = np.asarray(boxes_cxcywh)
         if self.inner_size == self.net_size:
             return boxes_cxcywh
-        net, inner = boxes_cxcywh.new_tensor(self.net_size), boxes_cxcywh.new_tensor(self.inner_size)
+        net, inner = np.array(self.net_size, np.float32), np.array(self.inner_size, np.float32)  # (2,) each
         centre = (boxes_cxcywh[..., :2] - (net - inner) / 2 / net) / (inner / net)
-        return torch.cat((centre, boxes_cxcywh[..., 2:] / (inner / net)), -1)
+        return np.concatenate((centre, boxes_cxcywh[..., 2:] / (inner / net)), -1)
 
 
 def to_input(image: np.ndarray, net_size: tuple[int, int], resize: str = "stretch",
