@@ -1,4 +1,4 @@
-"""How fast a network learns: whole steps, the making of their images included, at each precision by turns."""
+"""How fast a network learns: whole steps, the making of their images included, at each precision, interleaved."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TrainingRate:
         network: its name.
         size: (width, height).
         batch: images a step.
-        precision: ``fp32`` or ``bf16``.
+        precision: ``float32`` or ``bfloat16``.
         seconds: of each step.
         waited: seconds of each step that went by before its images were there.
     """
@@ -60,8 +60,8 @@ def measure_training(make_network: Callable[[int], Network], name: str, images: 
         name: for people.
         images: to learn from.
         precisions: of ``training_settings.PRECISIONS``.
-        rounds: turns of each.
-        steps: counted ones in a turn.
+        rounds: trainings at each precision.
+        steps: counted ones in a training.
         workers: processes that make images, as for ``TrainSettings``.
         device: where.
 

@@ -32,6 +32,7 @@ from darknet_builder.checkpoints import (
     save_checkpoint,
 )
 from darknet_builder.classifier_data import ClassifierRule
+from darknet_builder.engine_names import short_precision
 from darknet_builder.errors import DarknetError, InputError, WeightsError
 from darknet_builder.interruption import interruptible
 from darknet_builder.layers.base import WeightsHeader
@@ -223,7 +224,7 @@ class Trainer:
         size = (x.shape[3], x.shape[2])
         # Multi-scale: the network checks its input against its own size, which is this batch's now.
         self.network.options = replace(self.net_options, width=size[0], height=size[1])
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             maps = self.model(x)
         report = network_loss(self.network, [raw.float() for raw in maps], batch.targets(self.device), seen=seen,
                               net_size=size)
@@ -342,7 +343,7 @@ class Trainer:
 
     def _facts(self) -> dict[str, Any]:
         rates = [f"{rate.pattern}={rate.factor}" for rate in self.settings.rates]
-        return {"seed": self.settings.seed, "precision": self.settings.precision,
+        return {"seed": self.settings.seed, "precision": short_precision(self.settings.precision),
                 "number_of_training_images": len(self.images), "rates": rates,
                 "norms": "frozen" if self.settings.freeze_norms else _LEARNING}
 

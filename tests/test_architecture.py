@@ -16,7 +16,7 @@ PACKAGE = Path(darknet_builder.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 RANKS = [
     {"__init__", "audit", "errors", "files", "interruption", "pages.*", "shapes"},
-    {"devices", "extras", "output", "resources"},
+    {"devices", "engine_names", "extras", "output", "resources"},
     {"activations", "boxes", "detections", "dialects", "model_files", "parser"},
     {"arguments", "cfg_files", "images", "layers.base", "options", "trees"},
     {"layers.heads", "layers.memory", "layers.parts"},
@@ -32,8 +32,11 @@ RANKS = [
     {"oddities", "run_log", "trials"},
     {"step_totals", "training_settings"},
     {"fused", "memory"},
-    {"engines"},
+    {"engine_base", "engines"},
+    {"compile_engine", "onnxruntime_engine", "openvino_engine", "torch_engine"},
+    {"engine_choice"},
     {"benchmark", "inference"},
+    {"loading"},
     {"*"},
     {"benchmark_pipeline", "benchmark_training"},
     {"commands.*"},

@@ -1,4 +1,4 @@
-"""``darknet-builder benchmark``: engines, precisions and peers side by side on this machine."""
+"""``darknet-builder benchmark``: engines, precisions and reference programs side by side on this machine."""
 
 from __future__ import annotations
 
@@ -29,22 +29,23 @@ from darknet_builder.commands.train import load_training
 from darknet_builder.datasets import DataFile
 from darknet_builder.detector import Detector
 from darknet_builder.devices import computes_bfloat16, find_device
-from darknet_builder.engines import BACKENDS, TorchEngine, installed_backends
+from darknet_builder.engine_names import BACKEND_NAMES, installed_backends, precision_name
 from darknet_builder.errors import InputError
+from darknet_builder.loading import load_network
 from darknet_builder.memory import least_values, live_bytes_of, peak_bytes_of
-from darknet_builder.network import Network, build_network
+from darknet_builder.network import Network
 from darknet_builder.output import STDOUT, check_folder, write_json
 from darknet_builder.parser import noted_dialect, parse_cfg
 from darknet_builder.sources import find_sources, is_video
+from darknet_builder.torch_engine import TorchEngine
 from darknet_builder.training_data import ListedImages
 from darknet_builder.training_settings import PRECISIONS as PRECISIONS_OF_TRAINING
-from darknet_builder.weights import load_weights
 
 HELP = "time a network on every engine that is installed, side by side, alone and from file to boxes"
 EXAMPLES = """\
-A contender is BACKEND:PRECISION: torch, compile, onnxruntime or openvino, with float32 or bfloat16; without the fast
+A candidate is BACKEND:PRECISION: torch, compile, onnxruntime or openvino, with float32 or bfloat16; without the fast
 path plain:float32, the network as it is, and channels-last, with either; and opencv:float32, the OpenCV that is
-installed. They take turns, so that whatever else the machine does strikes all of them alike; leave it alone
+installed. Their calls are interleaved, so that whatever else the machine does affects all of them alike; leave it alone
 nevertheless. Without --weights the weights are random, which takes as long.
 
 examples:
@@ -69,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sizes", type=int, nargs="+", metavar="PIXELS", help="square inputs (default: the cfg's)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1], metavar="N", help="(default: 1)")
     parser.add_argument("--contenders", nargs="+", metavar="NAME", help="(default: all that are installed)")
-    parser.add_argument("--peer-python", metavar="PATH", help="an interpreter whose OpenCV takes its turns as well")
+    parser.add_argument("--peer-python", metavar="PATH", help="an interpreter whose OpenCV is measured as well")
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="calls of each (default: %(default)s)")
     parser.add_argument("--threads", type=int, metavar="N", help="of every engine (default: torch's own choice)")
     parser.add_argument("--images", nargs="+", metavar="SOURCE", help="files or folders: end to end as well")
@@ -102,7 +103,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         if args.training:
             trainings += _train(args, cfg, size, device, out)
             continue
-        network = _network(args, cfg, size).to(device)
+        network = load_network(cfg, args.weights, width=size, height=size, dialect=args.dialect, device=device,
+                               initialize=True)
         for comparison in _compare(args, Path(cfg).stem, network, out):
             out.write(table(comparison, rates) + "\n")
             out.flush()
@@ -133,23 +135,16 @@ def _check(args: argparse.Namespace) -> None:
     check_folder(args.json)
 
 
-def _network(args: argparse.Namespace, cfg: str, size: int | None) -> Network:
-    network = build_network(cfg, width=size, height=size, dialect=args.dialect, initialize=not args.weights)
-    if args.weights:
-        load_weights(network, args.weights)
-    return network.eval()
-
-
 def _compare(args: argparse.Namespace, name: str, network: Network, out: TextIO) -> Iterator[Comparison]:
-    contenders = args.contenders or default_contenders(network)
+    candidates = args.contenders or default_candidates(network)
     if args.memory:
         out.write(memory_line(name, network) + "\n\n")
     for batch in args.batches:
-        yield compare(network, name, contenders=contenders, batch=batch, rounds=args.rounds,
-                      peer_python=args.peer_python)
+        yield compare(network, name, candidates=candidates, batch=batch, rounds=args.rounds,
+                      reference_python=args.peer_python)
     if args.images:
         yield compare_end_to_end(network, f"{name}, file to boxes at threshold {args.threshold:g}", _photographs(args),
-                                 contenders=contenders, threshold=args.threshold)
+                                 candidates=candidates, threshold=args.threshold)
 
 
 def _photographs(args: argparse.Namespace) -> list[Path]:
@@ -161,14 +156,14 @@ def _photographs(args: argparse.Namespace) -> list[Path]:
 
 def _run_pipeline(args: argparse.Namespace, name: str, network: Network, out: TextIO) -> list[PipelineRate]:
     rates, photographs = [], _photographs(args)
-    for contender in args.contenders or default_contenders(network):
-        backend, _, precision = contender.partition(":")
-        if backend not in BACKENDS:
+    for candidate in args.contenders or default_candidates(network):
+        backend, _, precision = candidate.partition(":")
+        if backend not in BACKEND_NAMES:
             continue  # the detector does not run on it
         for batch in args.batches:
             detector = Detector(network, threshold=args.threshold, batch=batch, backend=backend,
-                                precision=precision or "float32")
-            rates.append(measure_pipeline(detector, name, contender, photographs))
+                                precision=precision_name(precision or "float32"))
+            rates.append(measure_pipeline(detector, name, candidate, photographs))
     out.write(pipeline_table(rates) + "\n")
     return rates
 
@@ -177,7 +172,7 @@ def _train(args: argparse.Namespace, cfg: str, size: int | None, device: torch.d
            out: TextIO) -> list[TrainingRate]:
     """The table of one network; the cfg's batch, or those that were asked for, in one part."""
     data = DataFile.read(args.training)
-    precisions = [name for name in PRECISIONS_OF_TRAINING if name == "fp32" or computes_bfloat16(device)]
+    precisions = [name for name in PRECISIONS_OF_TRAINING if name == "float32" or computes_bfloat16(device)]
     rates = []
     for batch in args.batches:
         def make_network(steps: int, batch: int = batch) -> Network:
@@ -185,10 +180,8 @@ def _train(args: argparse.Namespace, cfg: str, size: int | None, device: torch.d
             blocks = [block.with_option("random", "0") if "random" in block else block for block in parse_cfg(cfg)]
             for key, value in (("batch", batch), ("subdivisions", 1), ("max_batches", steps)):
                 blocks[0] = blocks[0].with_option(key, str(value))
-            network = build_network(blocks, width=size, height=size, dialect=args.dialect or noted_dialect(cfg))
-            if args.weights:
-                load_weights(network, args.weights)
-            return network
+            return load_network(blocks, args.weights, width=size, height=size,
+                                dialect=args.dialect or noted_dialect(cfg), initialize=True)
         images = ListedImages(load_training(data, make_network(1), skip_bad=False))
         rates += measure_training(make_network, Path(cfg).stem, images, precisions=precisions, rounds=_TRAINING_ROUNDS,
                                   steps=args.rounds, workers=args.workers, device=args.device)
@@ -197,7 +190,7 @@ def _train(args: argparse.Namespace, cfg: str, size: int | None, device: torch.d
     return rates
 
 
-def default_contenders(network: Network) -> Sequence[str]:
+def default_candidates(network: Network) -> Sequence[str]:
     """What is installed, at the precisions that this machine computes; ``compile`` takes minutes and is not asked."""
     names = [name for name in installed_backends() if name != "compile"]
     if network.device.type != "cpu":

@@ -23,8 +23,8 @@ from darknet_builder.detector import Detector
 from darknet_builder.drawing import draw_detections
 from darknet_builder.errors import ImageError, InputError
 from darknet_builder.images import RESIZE_MODES, Video, load_opencv, open_video, write_video
-from darknet_builder.inference import OptimizedNetwork, add_speed_options
-from darknet_builder.model_arguments import check_weights
+from darknet_builder.inference import add_speed_options
+from darknet_builder.model_arguments import check_weights, describe_choice
 from darknet_builder.output import STDOUT, check_folder, check_page, write_json
 from darknet_builder.pipeline import Outcome, Unreadable, frames_ahead, stream
 from darknet_builder.processes import Crew, crew_of
@@ -101,8 +101,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         share = crew.share(targets)
         quiet = args.quiet or args.json == STDOUT or not crew.leads
         with Progress(len(share), "image", quiet=quiet, out=out) as progress:
-            if isinstance(detector.runner, OptimizedNetwork) and detector.runner.decided:
-                progress.say(f"the network runs on {detector.runner.describe()}")
+            if line := describe_choice(args, detector.runner):
+                progress.say(line)
             return _Job(detector, outputs, progress, args, crew, out).run(share)
 
 

@@ -22,14 +22,13 @@ from darknet_builder.evaluation_plot import check_plot, plot_curves
 from darknet_builder.images import RESIZE_MODES
 from darknet_builder.inference import OptimizedNetwork, add_speed_options
 from darknet_builder.layers.region import Region
-from darknet_builder.model_arguments import add_model, check_weights, take_model
-from darknet_builder.network import build_network
+from darknet_builder.loading import build_unloaded, load_into
+from darknet_builder.model_arguments import add_model, check_weights, describe_choice, take_model
 from darknet_builder.output import STDOUT, check_folder, write_json
 from darknet_builder.processes import Crew, crew_of
 from darknet_builder.progress import Progress
 from darknet_builder.resources import find_by_name
 from darknet_builder.summary import align_columns
-from darknet_builder.weights import load_weights
 
 HELP = "measure a detector on labelled images: mAP as Darknet computes it, and COCO's AP"
 EXAMPLES = """\
@@ -102,17 +101,16 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _evaluate(args: argparse.Namespace, data: DataFile, crew: Crew, out: TextIO) -> int:
-    network = build_network(args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False)
+    network = build_unloaded(args.cfg, args.weights, width=args.width, height=args.height, dialect=args.dialect)
     detector = Detector(network, threshold=args.threshold, nms=args.nms, resize=args.resize, device=crew.device,
                         batch=args.batch)
     task = _Task.plan(args, data, detector)
-    if args.weights is not None:
-        load_weights(network, args.weights)
+    load_into(network, args.cfg, args.weights)  # not before the labels are known to fit
     runner = network.optimized(args.precision, args.backend, args.batch)
     quiet = args.quiet or args.json == STDOUT or not crew.leads
     with Progress(len(crew.share(task.images)), "images", quiet=quiet, out=out) as progress:
-        if runner.decided:
-            progress.say(f"the network runs on {runner.describe()}")
+        if line := describe_choice(args, runner):
+            progress.say(line)
         report = task.run(runner, progress, crew)
         if report is None:
             return 0
