@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from darknet_builder.dialects import DIALECTS
-from darknet_builder.engine_choices import BACKEND_CHOICES, PRECISION_CHOICES, WORTHWHILE
+from darknet_builder.engine_names import BACKEND_CHOICES, PRECISION_CHOICES, WORTHWHILE, precision_name
 from darknet_builder.output import STDOUT
 
 CFG_HELP = "the network: a .cfg, or the name of one that comes with the project (yolov4-tiny)"
 MODEL_HELP = f"{CFG_HELP}, or a .safetensors or .pt file, which holds its weights too"
 WEIGHTS_HELP = "its .weights, .safetensors or .pt file"
 _LARGEST_SEED = 2 ** 32 - 1
-_PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
 
 
 def add_dialect(parser: argparse._ActionsContainer) -> None:
@@ -40,10 +39,9 @@ def add_batch(parser: argparse._ActionsContainer) -> None:
 
 
 def add_precision(parser: argparse._ActionsContainer, choices: Sequence[str], default: str, text: str = "") -> None:
-    """``--precision``: training has PyTorch's short words, detection the long ones, and each takes the other's too."""
-    words = _PRECISIONS | {long: short for short, long in _PRECISIONS.items()}
-    parser.add_argument("--precision", choices=choices, default=default, help=f"{text}(default: %(default)s)",
-                        type=lambda word: word if word in choices else words.get(word, word))
+    """``--precision``, in torch's words; the short ones (``fp32``, ``bf16``) are accepted as well."""
+    parser.add_argument("--precision", choices=choices, default=default, type=precision_name,
+                        help=f"{text}(default: %(default)s)")
 
 
 def add_speed_options(parser: argparse._ActionsContainer) -> None:

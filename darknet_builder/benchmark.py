@@ -1,4 +1,4 @@
-"""Engines side by side: taking turns in one run, so that a busy moment of the machine strikes them all."""
+"""Engines side by side: their calls are interleaved, so that a busy moment of the machine affects them all."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ import torch
 from torch import Tensor
 
 from darknet_builder.devices import computes_bfloat16, synchronize
-from darknet_builder.engines import COMPILED_FROM_CALL, PRECISIONS, installed_backends, make_engine, onnx_bytes
+from darknet_builder.engine_base import COMPILED_FROM_CALL, PRECISIONS
+from darknet_builder.engine_choice import make_engine
+from darknet_builder.engine_names import installed_backends, precision_name
 from darknet_builder.errors import DarknetError, InputError
 from darknet_builder.image_files import read_image
 from darknet_builder.memory import peak_bytes_of
 from darknet_builder.network import Network
+from darknet_builder.onnxruntime_engine import onnx_bytes
 from darknet_builder.opencv import load_opencv
 from darknet_builder.parser import format_cfg
 from darknet_builder.postprocess import find_objects, nms_rule
@@ -37,13 +40,13 @@ CHANNELS_LAST = "channels-last"
 """The same with weights and input in the order that convolutions prefer: what a user of PyTorch can do in one line."""
 OPENCV = "opencv"
 """``cv2.dnn`` of this interpreter, which reads the ONNX file."""
-_WORKER = Path(__file__).with_name("peer_worker.py")
+_REFERENCE_PROGRAM = Path(__file__).with_name("peer_worker.py")
 _MATRIX_SIDE, _MATRIX_ROUNDS = 2048, 7
 
 
 @dataclass
 class Timing:
-    """How long one contender took.
+    """How long one candidate took.
 
     Attributes:
         name: ``backend:precision``.
@@ -74,6 +77,21 @@ class Timing:
 
 
 @dataclass
+class _Candidate:
+    """One program to be measured.
+
+    Attributes:
+        timing: where its seconds go.
+        call: run one batch; returns the seconds.
+        in_this_process: whether its memory is that of this process, so that it can be measured.
+    """
+
+    timing: Timing
+    call: Callable[[], float]
+    in_this_process: bool = True
+
+
+@dataclass
 class Comparison:
     """One network at one size and batch.
 
@@ -82,7 +100,7 @@ class Comparison:
         size: (width, height).
         batch: images a call.
         bflops: billions of operations of one image.
-        timings: one a contender; the failed ones are in ``failures``.
+        timings: one for each candidate; the failed ones are in ``failures``.
         failures: name -> why.
     """
 
@@ -94,7 +112,7 @@ class Comparison:
     failures: dict[str, str] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One a contender, the fastest first: names and numbers in milliseconds and GFLOP/s."""
+        """One for each candidate, the fastest first: names and numbers in milliseconds and GFLOP/s."""
         best = min((timing.median for timing in self.timings), default=1.0)
         return [{
             "network": self.network, "width": self.size[0], "height": self.size[1], "batch": self.batch,
@@ -128,8 +146,8 @@ def computed_precisions(device: torch.device) -> list[str]:
     return [name for name in PRECISIONS if computed[name]]
 
 
-def default_contenders(network: Network) -> list[str]:
-    """Return all contenders that are installed, at the precisions that the network's device computes.
+def default_candidates(network: Network) -> list[str]:
+    """Return all candidates that are installed, at the precisions that the network's device computes.
 
     ``compile`` is left out: it takes minutes to start.
     """
@@ -143,60 +161,60 @@ def default_contenders(network: Network) -> list[str]:
     return [*found, *others, *([f"{OPENCV}:float32"] if network.device.type == "cpu" else [])]
 
 
-def compare(network: Network, name: str, *, contenders: Sequence[str], batch: int = 1, rounds: int = 20,
-            peer_python: str | None = None) -> Comparison:
-    """The network alone on every contender.
+def compare(network: Network, name: str, *, candidates: Sequence[str], batch: int = 1, rounds: int = 20,
+            reference_python: str | None = None) -> Comparison:
+    """Measure the network alone on every candidate.
 
     Args:
         network: loaded, in eval mode, at the size to be measured.
         name: for people.
-        contenders: ``backend:precision``, or one of ``PLAIN``, ``CHANNELS_LAST`` and ``OPENCV`` as the backend.
+        candidates: ``backend:precision``, or one of ``PLAIN``, ``CHANNELS_LAST`` and ``OPENCV`` as the backend.
         batch: images a call.
-        rounds: calls of each, by turns.
-        peer_python: an interpreter with OpenCV, which then takes its turns as well.
+        rounds: calls of each, interleaved.
+        reference_python: an interpreter with OpenCV, whose ``cv2.dnn`` is then measured as well.
     """
     result = Comparison(name, network.input_size, batch, network.bflops)
     x = torch.rand(network.input_shape.batched(batch), device=network.device)
     with ExitStack() as stack, torch.inference_mode():
-        calls = _make_calls(network, contenders, x, result)
-        if peer_python:
+        measured = _make_candidates(network, candidates, x, result)
+        if reference_python:
             try:
-                label, call = stack.enter_context(opencv_peer(network, peer_python, batch))
-                calls[label] = call
-                result.timings.append(Timing(label, "Darknet importer, other interpreter"))
+                label, call = stack.enter_context(opencv_reference(network, reference_python, batch))
+                timing = Timing(label, "Darknet importer, other interpreter")
+                measured.append(_Candidate(timing, call, in_this_process=False))
             except DarknetError as error:
                 result.failures["opencv"] = str(error)
-        _take_turns(calls, result, rounds)
+        result.timings = [candidate.timing for candidate in measured]
+        _measure_interleaved(measured, rounds)
     return result
 
 
-def _make_calls(network: Network, contenders: Sequence[str], x: Tensor,
-                result: Comparison) -> dict[str, Callable[[], float]]:
-    calls: dict[str, Callable[[], float]] = {}
-    for contender in contenders:
+def _make_candidates(network: Network, names: Sequence[str], x: Tensor, result: Comparison) -> list[_Candidate]:
+    """Make those that can run the network; the others go into ``result.failures``."""
+    made = []
+    for name in dict.fromkeys(names):
         try:
-            runner, detail = make_runner(network, contender)
-            calls[contender] = _timed(runner, x)
-            result.timings.append(Timing(contender, detail))
+            runner, detail = make_runner(network, name)
+            made.append(_Candidate(Timing(name, detail), _timed(runner, x)))
         except DarknetError as error:
-            result.failures[contender] = str(error)
-    return calls
+            result.failures[name] = str(error)
+    return made
 
 
-def make_runner(network: Network, contender: str) -> tuple[Callable[[Tensor], Any], str]:
-    """What answers to a batch, and how it does it.
+def make_runner(network: Network, candidate: str) -> tuple[Callable[[Tensor], Any], str]:
+    """Make the function that runs a batch on a candidate, and say how it does it.
 
     Args:
         network: loaded, in eval mode.
-        contender: see ``compare``.
+        candidate: see ``compare``.
 
     Raises:
         DarknetError: where it cannot run this network, or is not installed.
     """
-    backend, _, precision = contender.partition(":")
-    precision = precision or "float32"
+    backend, _, precision = candidate.partition(":")
+    precision = precision_name(precision or "float32")
     if backend in (PLAIN, OPENCV) and precision != "float32":
-        raise InputError(f"{contender}: {backend} runs in float32")
+        raise InputError(f"{candidate}: {backend} runs in float32")
     if backend == PLAIN:
         return network.outputs, "network(x)"
     if backend == CHANNELS_LAST:
@@ -250,26 +268,25 @@ def _timed(runner: Callable[[Tensor], object], x: Tensor) -> Callable[[], float]
     return call
 
 
-def _take_turns(calls: dict[str, Callable[[], float]], result: Comparison, rounds: int) -> None:
-    """Warm up, then one counted call of each a round, beginning with another one each time; memory last."""
-    by_name = {timing.name: timing for timing in result.timings}
-    names = list(calls)
-    for name in names:
+def _measure_interleaved(candidates: Sequence[_Candidate], rounds: int) -> None:
+    """Warm up, then time one call of each per round in rotating order; measure memory last."""
+    for candidate in candidates:
         for _ in range(COMPILED_FROM_CALL + 2):
-            calls[name]()
+            candidate.call()
     for number in range(rounds):
-        start = number % max(len(names), 1)
-        for name in names[start:] + names[:start]:
-            calls[name]()  # not counted: the threads of the contender before may still wait actively for more
-            by_name[name].seconds.append(calls[name]())
-    for name in names:
-        if not name.startswith("opencv-"):  # a peer has a process of its own
-            by_name[name].peak_bytes = peak_bytes_of(calls[name])
+        start = number % max(len(candidates), 1)
+        for candidate in [*candidates[start:], *candidates[:start]]:
+            candidate.call()  # not counted: the threads of the candidate before may still wait actively for more
+            candidate.timing.seconds.append(candidate.call())
+    for candidate in candidates:
+        if candidate.in_this_process:
+            candidate.timing.peak_bytes = peak_bytes_of(candidate.call)
 
 
 @contextmanager
-def opencv_peer(network: Network, peer_python: str, batch: int) -> Iterator[tuple[str, Callable[[], float]]]:
-    """OpenCV's dnn in another interpreter, fed with the network's own cfg and weights -> (its name, a timed call).
+def opencv_reference(network: Network, reference_python: str, batch: int
+                     ) -> Iterator[tuple[str, Callable[[], float]]]:
+    """Run OpenCV's dnn in another interpreter with the network's own cfg and weights -> (its name, a timed call).
 
     Raises:
         InputError: with the last line that it said, where it cannot be started or cannot read the network.
@@ -280,10 +297,10 @@ def opencv_peer(network: Network, peer_python: str, batch: int) -> Iterator[tupl
         save_weights(network, weights)
         with open(complaints, "w", encoding="utf-8") as stderr:
             try:
-                process = subprocess.Popen([peer_python, str(_WORKER)], stdin=subprocess.PIPE, text=True,
+                process = subprocess.Popen([reference_python, str(_REFERENCE_PROGRAM)], stdin=subprocess.PIPE, text=True,
                                            stdout=subprocess.PIPE, stderr=stderr)
             except OSError as error:
-                raise InputError(f"{error.strerror}", argument="peer_python", value=peer_python) from None
+                raise InputError(f"{error.strerror}", argument="reference_python", value=reference_python) from None
         with process:
             def ask(request: dict[str, Any]) -> dict[str, Any]:
                 assert process.stdin is not None and process.stdout is not None
@@ -295,7 +312,7 @@ def opencv_peer(network: Network, peer_python: str, batch: int) -> Iterator[tupl
                 line = process.stdout.readline()
                 if not line:
                     said = complaints.read_text(encoding="utf-8").strip().splitlines() or ["nothing"]
-                    raise InputError(f"ended, saying: {said[-1]}", argument="peer_python", value=peer_python)
+                    raise InputError(f"ended, saying: {said[-1]}", argument="reference_python", value=reference_python)
                 answer: dict[str, Any] = json.loads(line)
                 return answer
             try:
@@ -306,7 +323,7 @@ def opencv_peer(network: Network, peer_python: str, batch: int) -> Iterator[tupl
                 process.kill()
 
 
-def compare_end_to_end(network: Network, name: str, images: Sequence[str | Path], *, contenders: Sequence[str],
+def compare_end_to_end(network: Network, name: str, images: Sequence[str | Path], *, candidates: Sequence[str],
                        rounds: int = 5, threshold: float = .25, nms: float = .45) -> Comparison:
     """From the file to the boxes, one image a call: decoding, resizing, network and post-processing apart.
 
@@ -314,7 +331,7 @@ def compare_end_to_end(network: Network, name: str, images: Sequence[str | Path]
         network: a detector, loaded, in eval mode.
         name: for people.
         images: files; each round takes all of them.
-        contenders: as for ``compare``.
+        candidates: as for ``compare``.
         rounds: how often.
         threshold: of post-processing.
         nms: likewise.
@@ -322,12 +339,12 @@ def compare_end_to_end(network: Network, name: str, images: Sequence[str | Path]
     result = Comparison(name, network.input_size, 1, network.bflops)
     rule, resize = nms_rule(network), default_resize(network)
     runners = {}
-    for contender in contenders:
+    for candidate in dict.fromkeys(candidates):
         try:
-            runners[contender], detail = make_runner(network, contender)
-            result.timings.append(Timing(contender, detail))
+            runners[candidate], detail = make_runner(network, candidate)
+            result.timings.append(Timing(candidate, detail))
         except DarknetError as error:
-            result.failures[contender] = str(error)
+            result.failures[candidate] = str(error)
     stages: dict[str, dict[str, list[float]]] = {timing.name: {} for timing in result.timings}
     with torch.inference_mode():
         for number in range(-COMPILED_FROM_CALL, rounds * len(images)):

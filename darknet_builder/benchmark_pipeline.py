@@ -50,19 +50,19 @@ class PipelineRate:
         return self.images / statistics.median(self.pipeline_seconds)
 
 
-def measure_pipeline(detector: Detector, name: str, contender: str, paths: Sequence[str | Path], *,
+def measure_pipeline(detector: Detector, name: str, candidate: str, paths: Sequence[str | Path], *,
                      rounds: int = 3) -> PipelineRate:
-    """The folder and the network alone by turns, the pictures in a folder that is then removed.
+    """Time the folder and the network alone, interleaved, the pictures in a folder that is then removed.
 
     Args:
         detector: its batch counts.
         name: of the network, for people.
-        contender: for people.
+        candidate: ``backend:precision``, for people.
         paths: photographs that can be read.
         rounds: how often.
     """
-    rate = PipelineRate(name, contender, detector.batch, len(paths))
-    inputs = torch.stack([detector.prepare(path)[1] for path in paths[:detector.batch]])
+    rate = PipelineRate(name, candidate, detector.batch, len(paths))
+    inputs = torch.stack([detector.prepare(path).x for path in paths[:detector.batch]])
     detector.warm_up(len(inputs))
     for _ in range(rounds):
         rate.network_seconds.append(_network_alone(detector, inputs, len(paths)))

@@ -1,4 +1,4 @@
-"""How fast a network learns: whole steps, the making of their images included, at each precision by turns."""
+"""How fast a network learns: whole steps, the making of their images included, at each precision, interleaved."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
+from darknet_builder.cfg_files import read_cfg
 from darknet_builder.devices import computes_bfloat16
-from darknet_builder.network import Network, build_network
-from darknet_builder.parser import noted_dialect, parse_cfg
+from darknet_builder.loading import load_network
+from darknet_builder.network import Network
 from darknet_builder.run_log import LOG_NAME, read_log
 from darknet_builder.training import Trainer
 from darknet_builder.training_data import LabelledImages
 from darknet_builder.training_settings import PRECISIONS, TrainSettings
-from darknet_builder.weights import load_weights
 
 WARM_STEPS = 5
 """Not counted: the first steps find images that were made while the training began."""
@@ -42,22 +42,20 @@ class TrainingCase:
 
     def network(self, batch: int, steps: int) -> Network:
         """Build the network for a number of steps, with its batch in one part and without multi-scale training."""
-        blocks = parse_cfg(self.cfg)
+        source = read_cfg(self.cfg)
+        blocks = source.blocks
         for index, block in enumerate(blocks):
             if "random" in block:  # multi-scale training would have sizes of its own
                 blocks[index] = block.with_option("random", "0")
         for key, value in (("batch", batch), ("subdivisions", 1), ("max_batches", steps)):
             blocks[0] = blocks[0].with_option(key, str(value))
-        network = build_network(blocks, width=self.size, height=self.size,
-                                dialect=self.dialect or noted_dialect(self.cfg))
-        if self.weights:
-            load_weights(network, self.weights)
-        return network
+        return load_network(blocks, self.weights, width=self.size, height=self.size,
+                            dialect=self.dialect or source.dialect, initialize=True)
 
 
 def trained_precisions(device: torch.device) -> list[str]:
     """Return those of ``PRECISIONS`` that training on a device is timed at."""
-    return [name for name in PRECISIONS if name == "fp32" or computes_bfloat16(device)]
+    return [name for name in PRECISIONS if name == "float32" or computes_bfloat16(device)]
 
 
 @dataclass
@@ -68,7 +66,7 @@ class TrainingRate:
         network: its name.
         size: (width, height).
         batch: images a step.
-        precision: ``fp32`` or ``bf16``.
+        precision: ``float32`` or ``bfloat16``.
         seconds: of each step.
         waited: seconds of each step that went by before its images were there.
     """
@@ -101,8 +99,8 @@ def measure_training(make_network: Callable[[int], Network], name: str, images: 
         name: for people.
         images: to learn from.
         precisions: of ``training_settings.PRECISIONS``.
-        rounds: turns of each.
-        steps: counted ones in a turn.
+        rounds: trainings at each precision.
+        steps: counted ones in a training.
         workers: processes that make images, as for ``TrainSettings``.
         device: where.
 

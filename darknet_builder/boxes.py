@@ -1,10 +1,13 @@
 """Pure functions on boxes: formats, overlap, and Darknet's kinds of non-maximum suppression.
 
-A box is four numbers: ``cxcywh`` (centre, size) or ``xyxy`` (two corners), in any unit that is the same for both
-axes' own direction. Sources are AlexeyAB/darknet's box.c.
+A box is four numbers: ``cxcywh`` (centre, size) or ``xyxy`` (two corners), in pixels or as a fraction of the image, as
+long as x and width (y and height) share the unit. Sources are AlexeyAB/darknet's box.c.
 
-What is said to take an array takes a tensor or a NumPy array, and gives the same: losses need PyTorch's gradients,
-while among the few boxes of an image NumPy's calls cost a fraction of PyTorch's.
+Functions annotated with ``Array`` accept a tensor or a NumPy array and return the same kind: losses need PyTorch's
+gradients, while for the few boxes of an image NumPy's calls cost a fraction of PyTorch's.
+
+Results pass through two types before they are ``Detections``: ``Candidates``, the tensors of a head before any
+threshold, and ``ScoredBoxes``, the NumPy rows above it.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ Array = TypeVar("Array", Tensor, np.ndarray)
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a head says of every place, before any threshold.
+    """The decoded output of a head at every place, before any threshold.
+
+    B images, N places, C classes.
 
     Attributes:
         boxes_cxcywh: (B, N, 4) relative to the network's input, in [0, 1] where the object is inside.
@@ -45,37 +50,48 @@ class Candidates:
     objectness: Tensor
     scores: Tensor
 
-    def above(self, threshold: float) -> Likely:
-        """What is larger than a threshold, in its objectness and in a class's score."""
-        image, place = (self.objectness > threshold).nonzero(as_tuple=True)
-        scores = on_cpu(self.scores[image, place])
-        row, class_ids = np.nonzero(scores > threshold)
-        return Likely(on_cpu(image)[row], row, on_cpu(self.boxes_cxcywh[image, place])[row],
-                      on_cpu(self.objectness[image, place])[row], class_ids, scores[row, class_ids],
-                      self.scores.shape[2])
+    def above(self, threshold: float) -> ScoredBoxes:
+        """Return the boxes and classes whose objectness and score are both larger than a threshold."""
+        image_ids, places = (self.objectness > threshold).nonzero(as_tuple=True)  # (K,) each
+        scores = on_cpu(self.scores[image_ids, places])  # (K, C)
+        box_ids, class_ids = np.nonzero(scores > threshold)  # (M,) each
+        return ScoredBoxes(on_cpu(image_ids)[box_ids], box_ids,
+                           on_cpu(self.boxes_cxcywh[image_ids, places])[box_ids],
+                           on_cpu(self.objectness[image_ids, places])[box_ids],
+                           class_ids, scores[box_ids, class_ids], self.scores.shape[2])
 
 
 @dataclass(frozen=True)
-class Likely:
-    """What may be an object in a batch, before any box suppresses another: a box and one class of it.
+class ScoredBoxes:
+    """Rows above a threshold in a batch: one box and one of its classes each. A box of two classes has two rows.
 
     Attributes:
-        image: (M,) int64, which of the batch.
-        place: (M,) int64, not falling: what has the same number is the same box, of other classes.
-        boxes_cxcywh: (M, 4) float32 relative to the network's input; of an untrained network they may be without end.
+        image_ids: (M,) int64, index of the image in the batch.
+        box_ids: (M,) int64, non-decreasing. Rows with equal values are one box, listed once for each class.
+        boxes_cxcywh: (M, 4) float32. A head gives them relative to the network's input; they may be infinite for an
+            untrained network. ``postprocess`` gives them relative to the image, where they may cross its edges.
         objectness: (M,) float32, above the threshold.
-        class_ids: (M,) int64, rising within a place.
-        scores: (M,) float32, above the threshold.
-        classes: how many the head knows.
+        class_ids: (M,) int64. A head gives them increasing within a box.
+        scores: (M,) float32, above the threshold: the probability of the class times the objectness.
+        num_classes: classes that the head reports.
     """
 
-    image: np.ndarray
-    place: np.ndarray
+    image_ids: np.ndarray
+    box_ids: np.ndarray
     boxes_cxcywh: np.ndarray
     objectness: np.ndarray
     class_ids: np.ndarray
     scores: np.ndarray
-    classes: int
+    num_classes: int
+
+    def __len__(self) -> int:
+        """Return the number of rows, M."""
+        return len(self.scores)
+
+    def take(self, rows: np.ndarray) -> ScoredBoxes:
+        """Return some rows: (K,) indices, or (M,) bool."""
+        return ScoredBoxes(self.image_ids[rows], self.box_ids[rows], self.boxes_cxcywh[rows], self.objectness[rows],
+                           self.class_ids[rows], self.scores[rows], self.num_classes)
 
 
 def on_cpu(values: Tensor) -> np.ndarray:

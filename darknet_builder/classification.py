@@ -15,13 +15,10 @@ from darknet_builder.classifiers import fit_image
 from darknet_builder.devices import find_device
 from darknet_builder.errors import InputError
 from darknet_builder.image_files import read_image
-from darknet_builder.inference import OptimizedNetwork
-from darknet_builder.model_files import is_model_file, refuse_second_weights
-from darknet_builder.network import Network, build_network
-from darknet_builder.parser import Block
+from darknet_builder.loading import ModelSource, build_unloaded, choose_runner, load_into
+from darknet_builder.network import Network
 from darknet_builder.resize import FITS, check_resize
 from darknet_builder.task import class_names, count_classes, default_resize, find_tree
-from darknet_builder.weights import load_weights
 
 Image = str | Path | np.ndarray
 """A file, or an array (H, W, 3) of uint8 with blue, green, red, as ``cv2.imread`` gives."""
@@ -76,7 +73,7 @@ class Classifier:
             is out of range or a network that is no classifier; ``DataError`` for names that do not fit.
     """
 
-    def __init__(self, cfg: str | Path | Sequence[Block] | Network, weights: str | Path | None = None,
+    def __init__(self, cfg: ModelSource, weights: str | Path | None = None,
                  names: str | Path | Sequence[str] | None = None, *, top: int = 5, fit: str | None = None,
                  width: int | None = None, height: int | None = None, dialect: str | None = None,
                  device: str | torch.device | None = None, batch: int = 1, precision: str = "float32",
@@ -85,29 +82,14 @@ class Classifier:
             if value < 1:
                 raise InputError("expected 1 or more", argument=name, value=value)
         target = find_device(device)
-        if isinstance(cfg, Network):
-            if weights is not None or width is not None or height is not None:
-                raise InputError("a Network is built and loaded already: it takes no weights, width or height here")
-            self.network = cfg
-        else:
-            refuse_second_weights(cfg, weights)
-            self.network = build_network(cfg, width=width, height=height, dialect=dialect, initialize=False)
+        self.network = build_unloaded(cfg, weights, width=width, height=height, dialect=dialect)
         classes = count_classes(self.network)
         self.top, self.batch = min(top, classes), batch
         self.fit = check_resize(fit or default_resize(self.network), FITS, "fit")
         self.tree = find_tree(self.network)
         self.names = class_names(self.network, names)
-        if not isinstance(cfg, Network):
-            if weights is not None:
-                load_weights(self.network, weights)
-            elif not is_model_file(cfg):
-                raise InputError("weights: expected the path of a .weights file")
-        self.network.eval()
-        if target is not None:
-            self.network.to(target)
-        self.runner: Network | OptimizedNetwork = self.network
-        if backend is not None or precision != "float32" or not isinstance(cfg, Network):
-            self.runner = self.network.optimized(precision, backend or "torch", batch)
+        load_into(self.network, cfg, weights, device=target)
+        self.runner = choose_runner(self.network, cfg, precision, backend, batch)
 
     @overload  # a str is a Sequence of str as well, but the first signature is tried first
     def __call__(self, images: Image) -> list[ClassScore]: ...  # type: ignore[overload-overlap]

@@ -4,31 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast, overload
+from typing import NamedTuple, cast, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import cxcywh_to_xyxy
+from darknet_builder.boxes import ScoredBoxes, cxcywh_to_xyxy
 from darknet_builder.detections import Detections
 from darknet_builder.devices import find_device
 from darknet_builder.errors import InputError
 from darknet_builder.image_files import check_image, read_image
 from darknet_builder.inference import OptimizedNetwork
-from darknet_builder.model_files import is_model_file, refuse_second_weights
-from darknet_builder.network import Network, build_network
-from darknet_builder.parser import Block
-from darknet_builder.postprocess import Found, find_objects, nms_rule
+from darknet_builder.loading import ModelSource, build_unloaded, choose_runner, load_into
+from darknet_builder.postprocess import find_objects, nms_rule
 from darknet_builder.resize import Placement, check_resize, to_input
 from darknet_builder.task import class_names, default_resize
-from darknet_builder.weights import load_weights
 
 Image = str | Path | np.ndarray
 """A file, or an array (H, W, 3) of uint8 with **blue, green, red**, as ``cv2.imread`` gives."""
 
-_COMPILING = ("graph", "inductor")
-"""What engines that compile call themselves."""
+
+class Prepared(NamedTuple):
+    """An image that is read and resized.
+
+    Attributes:
+        image: (H, W, 3) uint8, blue, green, red.
+        x: (C, height, width) float32 in [0, 1], the size of the network's input.
+        placement: where the image lies in ``x``.
+    """
+
+    image: np.ndarray
+    x: Tensor
+    placement: Placement
 
 
 class Detector:
@@ -61,7 +69,7 @@ class Detector:
             is out of range or a network that finds no boxes; ``DataError`` for names that do not fit.
     """
 
-    def __init__(self, cfg: str | Path | Sequence[Block] | Network, weights: str | Path | None = None,
+    def __init__(self, cfg: ModelSource, weights: str | Path | None = None,
                  names: str | Path | Sequence[str] | None = None, *, threshold: float = .25, nms: float = .45,
                  resize: str | None = None, width: int | None = None, height: int | None = None,
                  dialect: str | None = None, device: str | torch.device | None = None, batch: int = 1,
@@ -72,28 +80,13 @@ class Detector:
             raise InputError("expected 1 or more images", argument="batch", value=batch)
         self.batch = batch
         target = find_device(device)
-        if isinstance(cfg, Network):
-            if weights is not None or width is not None or height is not None:
-                raise InputError("a Network is built and loaded already: it takes no weights, width or height here")
-            self.network = cfg
-        else:
-            refuse_second_weights(cfg, weights)
-            self.network = build_network(cfg, width=width, height=height, dialect=dialect, initialize=False)
+        self.network = build_unloaded(cfg, weights, width=width, height=height, dialect=dialect)
         self._rule = nms_rule(self.network)
         self.names = class_names(self.network, names)
         self.resize = default_resize(self.network) if resize is None else check_resize(resize)
-        if not isinstance(cfg, Network):
-            if weights is not None:
-                load_weights(self.network, weights)
-            elif not is_model_file(cfg):
-                raise InputError("weights: expected the path of a .weights file")
-        self.network.eval()
-        if target is not None:
-            self.network.to(target)
+        load_into(self.network, cfg, weights, device=target)
+        self.runner = choose_runner(self.network, cfg, precision, backend, batch)
         self._warm: set[int] = set()
-        self.runner: Network | OptimizedNetwork = self.network
-        if backend is not None or precision != "float32" or not isinstance(cfg, Network):
-            self.runner = self.network.optimized(precision, backend or "torch", batch)
 
     @property
     def device(self) -> torch.device:
@@ -133,44 +126,46 @@ class Detector:
         return found
 
     def _detect(self, images: Sequence[Image], keep_state: bool) -> list[Detections]:
-        inputs, placements = zip(*(self.prepare(image)[1:] for image in images), strict=True)
+        prepared = [self.prepare(image) for image in images]
         if not keep_state:
             self.network.reset_state()
-        return self.interpret(self.raw_maps(torch.stack(inputs)), placements)
+        raw_maps = self.raw_maps(torch.stack([item.x for item in prepared]))
+        return self.interpret(raw_maps, [item.placement for item in prepared])
 
     # ---- the stages, for those who overlap them --------------------------------------------------------
 
-    def prepare(self, image: Image) -> tuple[np.ndarray, Tensor, Placement]:
-        """Read and resize: the image itself, (C, H, W) in [0, 1], and where it lies there.
+    def prepare(self, image: Image) -> Prepared:
+        """Read an image and resize it to the network's input.
 
         Raises:
             ImageError: for a file that cannot be read.
             InputError: for what is no image.
         """
         array = read_image(image) if isinstance(image, str | Path) else image
-        return array, *to_input(array, self.network.input_size, self.resize, self.network.options.channels)
+        x, placement = to_input(array, self.network.input_size, self.resize, self.network.options.channels)
+        return Prepared(array, x, placement)
 
     def warm_up(self, batch: int) -> None:
-        """Compile for a batch, where that is done and has not been done, instead of in one of the first calls."""
-        if isinstance(self.runner, OptimizedNetwork) and self.runner.detail in _COMPILING and batch not in self._warm:
+        """Compile for a batch size now instead of in its first calls, once, where the engine compiles."""
+        if isinstance(self.runner, OptimizedNetwork) and self.runner.compiles and batch not in self._warm:
             self.runner.warm_up(batch)
             self._warm.add(batch)
 
     @torch.inference_mode()
     def raw_maps(self, x: Tensor) -> list[Tensor]:
-        """What the network says of a batch: (B, C, H, W) in [0, 1] -> the raw map of every head."""
+        """Run the network on a batch: (B, C, H, W) in [0, 1] -> the raw map of every head."""
         return cast(list[Tensor], self.runner(x.to(self.device)))
 
     @torch.inference_mode()
     def interpret(self, raw_maps: Sequence[Tensor], placements: Sequence[Placement]) -> list[Detections]:
-        """Raw maps -> the objects of each image."""
+        """Turn raw maps into the objects of each image."""
         found = find_objects(self.network, raw_maps, placements, threshold=self.threshold, nms=self.nms,
                              rule=self._rule)
         return [self._to_detections(*pair) for pair in zip(found, placements, strict=True)]
 
-    def _to_detections(self, found: Found, placement: Placement) -> Detections:
-        boxes = cxcywh_to_xyxy(found.boxes_cxcywh.numpy()) * np.array(placement.image_size * 2, np.float32)
-        return Detections(boxes, found.scores.numpy(), found.class_ids.numpy(), self.names, placement.image_size)
+    def _to_detections(self, found: ScoredBoxes, placement: Placement) -> Detections:
+        boxes_xyxy = cxcywh_to_xyxy(found.boxes_cxcywh) * np.array(placement.image_size * 2, np.float32)  # pixels
+        return Detections(boxes_xyxy, found.scores, found.class_ids, self.names, placement.image_size)
 
 
 def _fraction(name: str, value: float) -> float:

@@ -48,7 +48,7 @@ def require_bfloat16(device: torch.device, asked: str, instead: str) -> None:
 
     Args:
         device: where it is to run.
-        asked: the setting that asks for it, ``precision='bf16'``.
+        asked: the setting that asks for it, ``precision='bfloat16'``.
         instead: what to set.
 
     Raises:

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from darknet_builder.average_precision import ImageBoxes
-from darknet_builder.boxes import nms_by_class
+from darknet_builder.boxes import ScoredBoxes, best_of_groups
 from darknet_builder.errors import DataError
 from darknet_builder.image_files import read_image
 from darknet_builder.image_set import LabelledImage
 from darknet_builder.network import Network
-from darknet_builder.postprocess import NmsRule, Shortlist, find_likely, nms_rule, shortlist
+from darknet_builder.postprocess import NmsRule, by_image, decode_above, nms_rule
 from darknet_builder.prefetch import read_ahead
 from darknet_builder.resize import Placement, to_input
 
@@ -72,30 +72,40 @@ def _prepare(network: Network, resize: str, image: LabelledImage) -> tuple[Tenso
 
 @torch.inference_mode()
 def _run(network: Network, runner: Runner, x: Tensor, placements: Sequence[Placement],
-         threshold: float) -> list[Shortlist]:
+         threshold: float) -> list[ScoredBoxes]:
     network.reset_state()
     raw_maps = cast(list[Tensor], runner(x.to(network.device)))
-    return shortlist(find_likely(network, raw_maps, threshold), placements)
+    return by_image(decode_above(network, raw_maps, threshold), placements)
 
 
-def image_boxes(entry: Shortlist, truths: np.ndarray, image_size: tuple[int, int], *, nms: float = MAP_NMS,
+def image_boxes(entry: ScoredBoxes, truths: np.ndarray, image_size: tuple[int, int], *, nms: float = MAP_NMS,
                 rule: NmsRule, difficult: np.ndarray | None = None) -> ImageBoxes:
     """Suppress boxes, and put the others in Darknet's order.
 
     Args:
-        entry: what reached the threshold in one image.
+        entry: the rows of one image above the threshold, none suppressed, boxes relative to the image.
         truths: (T, 5) float32, what is there.
         image_size: (width, height) in pixels.
         nms: a box falls when it overlaps a better one of its class by more than this.
         rule: how overlap is measured.
         difficult: (D, 5) float32, objects that need not be found.
     """
-    kept = nms_by_class(entry.boxes_cxcywh, entry.scores, nms, kind=rule.kind, beta=rule.beta)
-    order = torch.from_numpy(darknet_order(entry.scores.float().numpy()))
-    row, class_id = kept[order].nonzero(as_tuple=True)
-    row = order[row]
-    return ImageBoxes(entry.boxes_cxcywh[row].float().numpy(), kept[row, class_id].float().numpy(),
-                      class_id.numpy().astype(np.int32), truths, image_size, difficult)
+    keep = best_of_groups(entry.boxes_cxcywh, entry.scores, entry.class_ids, nms, kind=rule.kind, beta=rule.beta)
+    rows = np.flatnonzero(keep)
+    # Within a box the classes stay in their order: the sort is stable.
+    rows = rows[np.argsort(_darknet_ranks(entry)[rows], kind="stable")]
+    return ImageBoxes(entry.boxes_cxcywh[rows], entry.scores[rows], entry.class_ids[rows].astype(np.int32), truths,
+                      image_size, difficult)
+
+
+def _darknet_ranks(entry: ScoredBoxes) -> np.ndarray:
+    """Return (M,): the place of each row's box in Darknet's list."""
+    boxes = (np.diff(entry.box_ids, prepend=-1) != 0).cumsum() - 1  # (M,) from 0 to K - 1
+    scores = np.zeros((boxes.max(initial=-1) + 1, entry.num_classes), np.float32)  # (K, C)
+    scores[boxes, entry.class_ids] = entry.scores
+    ranks = np.empty(len(scores), np.int64)
+    ranks[darknet_order(scores)] = np.arange(len(scores))
+    return ranks[boxes]
 
 
 def darknet_order(scores: np.ndarray) -> np.ndarray:

@@ -16,7 +16,6 @@ from darknet_builder.layers.base import CommonOptions, Graph, Layer, find_layer_
 from darknet_builder.options import NetOptions
 from darknet_builder.parser import TEXT_SOURCE, Block
 
-
 LayerBuilder = Callable[[Block, Block, Graph], Layer]
 """Like ``build_layer``."""
 

@@ -6,6 +6,11 @@ Three ways to run it, from the fastest to the one that always works:
   weights are packed once, activations and additions become part of the convolutions, Python dispatches no operator.
 * ``packed``: oneDNN's own convolutions with packed weights and fused activations, one by one.
 * ``plain``: PyTorch's public functions on channels-last tensors.
+
+``graph`` and ``packed`` rest on private parts of PyTorch: ``torch.ops.mkldnn._convolution_pointwise`` and
+``_reorder_convolution_weight``, which its own compiler uses, and ``torch._C._jit_set_llga_enabled``. A new version of
+PyTorch may drop or change them. ``available_methods`` looks for each by name and falls back to the next method; a
+change of their arguments shows in the tests, which compare every method with the network itself.
 """
 
 from __future__ import annotations
@@ -80,7 +85,7 @@ class FusedNetwork(nn.Module):
         self.sources = [layers[swapped.get(index, index)].sources for index in self.indices]
         self.released = Plan.of(self.indices, self.sources, self.output_indices).released
         self.dtypes = [torch.float32 if index in self.output_indices else dtype for index in self.indices]
-        functions = (_ready(layers[index], own, method) for index, own in zip(self.indices, self.dtypes, strict=True))
+        functions = (_for_inference(layers[index], own, method) for index, own in zip(self.indices, self.dtypes, strict=True))
         self.functions = nn.ModuleList(
             _PoolsOfRoute(function, layers[swapped[index]]) if index in swapped else function
             for index, function in zip(self.indices, functions, strict=True))
@@ -92,7 +97,7 @@ class FusedNetwork(nn.Module):
         del x
         for index, function, sources, dtype, released in zip(
                 self.indices, self.functions, self.sources, self.dtypes, self.released, strict=True):
-            outputs[index] = function(*[_as(outputs[source], dtype) for source in sources])
+            outputs[index] = function(*[_in_dtype(outputs[source], dtype) for source in sources])
             for old in released:
                 del outputs[old]
         return tuple(outputs[index] for index in self.output_indices)
@@ -101,14 +106,14 @@ class FusedNetwork(nn.Module):
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last and x.dim() == 4 else x
 
 
-def _as(x: Tensor, dtype: torch.dtype) -> Tensor:
+def _in_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
     # Not even a call of to() where there is nothing to do: a trace would keep it, and it would stand between two
     # operators that could be one.
     return x if x.dtype == dtype else x.to(dtype)
 
 
-def _ready(layer: Layer, dtype: torch.dtype, method: str) -> nn.Module:
-    """What stands in for a layer."""
+def _for_inference(layer: Layer, dtype: torch.dtype, method: str) -> nn.Module:
+    """Return the module that computes the same as a layer, in the form that runs fastest."""
     if layer.shares_buffer:  # dropout
         return nn.Identity()
     if isinstance(layer, Convolutional) and not layer.xnor:

@@ -6,9 +6,10 @@ import argparse
 
 from darknet_builder.arguments import MODEL_HELP, WEIGHTS_HELP
 from darknet_builder.errors import InputError
+from darknet_builder.inference import OptimizedNetwork
+from darknet_builder.loading import load_network
 from darknet_builder.model_files import is_model_file, refuse_second_weights
-from darknet_builder.network import Network, build_network
-from darknet_builder.weights import load_weights
+from darknet_builder.network import Network
 
 
 def add_model(parser: argparse._ActionsContainer, cfg: str = MODEL_HELP, weights: str | None = WEIGHTS_HELP) -> None:
@@ -72,7 +73,17 @@ def load_model(args: argparse.Namespace, *, required: bool = True) -> Network:
         DarknetError: the kinds that ``check_weights``, ``build_network`` and ``load_weights`` raise.
     """
     check_weights(args.cfg, args.weights, required=required)
-    network = build_network(args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False)
-    if args.weights is not None:
-        load_weights(network, args.weights)
-    return network
+    return load_network(args.cfg, args.weights, width=args.width, height=args.height, dialect=args.dialect,
+                        required=required)
+
+
+def describe_choice(args: argparse.Namespace, runner: Network | OptimizedNetwork) -> str | None:
+    """Return the line that says what the network runs on, where ``--backend`` and ``--precision`` do not say it.
+
+    Args:
+        args: with the options of ``add_speed_options``.
+        runner: made as they ask.
+    """
+    if not isinstance(runner, OptimizedNetwork) or (runner.backend, runner.precision) == (args.backend, args.precision):
+        return None
+    return f"the network runs on {runner.describe()}"

@@ -165,7 +165,7 @@ class Network(nn.Module):
         Args:
             precision: ``float32``, ``bfloat16``, ``float16`` (GPUs alone), or ``auto``: bfloat16 where this machine
                 has it and it is measured to be 1.2 times faster or more. Networks of depthwise convolutions stay in
-                float32 even where bfloat16 is asked for (see ``inference.is_depthwise``).
+                float32 even where bfloat16 is asked for (see ``engine_choice.is_depthwise``).
             backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino``, or ``auto``: what is measured to be fastest.
             batch: how many images a call will have: ``auto`` measures with so many.
 

@@ -1,5 +1,5 @@
-"""Many images through a detector, its stages overlapped: while the network works on one batch, the next is read and
-resized and the last is interpreted, drawn and written."""
+"""Detect in many images with overlapped stages: while the network works on one batch, threads read and resize the next
+and interpret, draw and write the last."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING
@@ -19,23 +19,19 @@ from torch import Tensor
 from darknet_builder.detections import Detections
 from darknet_builder.errors import ImageError
 from darknet_builder.prefetch import read_ahead
-from darknet_builder.resize import Placement
 
 if TYPE_CHECKING:
-    from darknet_builder.detector import Detector, Image
-
-    _Group = list[tuple[Image, "Prepared | ImageError"]]
+    from darknet_builder.detector import Detector, Image, Prepared
 
 _BATCHES_AHEAD = 2
-"""How many batches may be with the finisher while the network is at the next."""
+"""Maximum number of finished batches queued for the writer thread."""
 _WORTH_COMPILING = 10
-"""From how many batches on compiling comes first: it costs the time of two more than at the third one."""
-Prepared = tuple[np.ndarray, Tensor, Placement]
+"""Compile up front when at least this many batches are expected; for fewer it costs more than it saves."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """An image and what is in it."""
+    """An image and the objects in it."""
 
     source: Image
     image: np.ndarray
@@ -44,10 +40,22 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A file that is no image, and why."""
+    """A file that cannot be read as an image, and why."""
 
     source: Image
     error: ImageError
+
+
+@dataclass
+class _Group:
+    """Up to a batch of images that could be read, and those between them that could not, in order."""
+
+    items: list[tuple[Image, Prepared | ImageError]] = field(default_factory=list)
+
+    @property
+    def readable(self) -> list[Prepared]:
+        """Those that could be read."""
+        return [prepared for _, prepared in self.items if not isinstance(prepared, ImageError)]
 
 
 def stream(detector: Detector, sources: Iterable[Image], finish: Callable[[Outcome], None] | None = None, *,
@@ -55,10 +63,10 @@ def stream(detector: Detector, sources: Iterable[Image], finish: Callable[[Outco
     """Detect in many images, ``detector.batch`` at a time.
 
     Args:
-        detector: without memory of frames.
+        detector: of a network that is not recurrent.
         sources: files or arrays, as the detector takes them; read only as far ahead as is needed.
-        finish: called in another thread with each image that could be read, in order: draw and write there.
-        expected: how many sources there may be, where ``len(sources)`` cannot tell.
+        finish: called in the writer thread with each image that could be read, in order: draw and write there.
+        expected: number of sources, where ``len(sources)`` cannot tell; 0 if unknown.
 
     Yields:
         The outcome of every source, in order, after ``finish`` is done with it.
@@ -67,19 +75,19 @@ def stream(detector: Detector, sources: Iterable[Image], finish: Callable[[Outco
         InputError: for what is no image; whatever ``finish`` raises.
     """
     many = (len(sources) if isinstance(sources, Sized) else expected) >= _WORTH_COMPILING * detector.batch
-    with closing(_prepared(detector, sources)) as groups, ThreadPoolExecutor(1) as finisher:
+    with closing(_prepared(detector, sources)) as groups, ThreadPoolExecutor(1) as writer:
         waiting: deque[Future[list[Outcome | Unreadable]]] = deque()
         try:
             for group in groups:
                 if many:
                     detector.warm_up(detector.batch)  # once, while the readers go on
-                waiting.append(_start(detector, group, finisher, finish))
+                waiting.append(_run_network(detector, group, writer, finish))
                 while len(waiting) > _BATCHES_AHEAD:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
         except KeyboardInterrupt:
-            while waiting:  # what the network has done already is worth having
+            while waiting:  # batches that the network has already done are worth having
                 yield from waiting.popleft().result()
             raise
         finally:
@@ -97,17 +105,15 @@ def frames_ahead(frames: Iterator[np.ndarray], batch: int) -> Generator[np.ndarr
 
 
 def _prepared(detector: Detector, sources: Iterable[Image]) -> Generator[_Group, None, None]:
-    """Groups of up to a batch of images that could be read; those that could not stand between them."""
-    group: _Group = []
-    readable = 0
+    """Read ahead, and yield groups with a whole batch of readable images; the last one may have fewer."""
+    group = _Group()
     with closing(read_ahead(partial(_prepare, detector), sources, batch=detector.batch)) as ahead:
         for source, prepared in ahead:
-            group.append((source, prepared))
-            readable += not isinstance(prepared, ImageError)
-            if readable == detector.batch:
+            group.items.append((source, prepared))
+            if len(group.readable) == detector.batch:
                 yield group
-                group, readable = [], 0
-    if group:
+                group = _Group()
+    if group.items:
         yield group
 
 
@@ -118,25 +124,26 @@ def _prepare(detector: Detector, source: Image) -> tuple[Image, Prepared | Image
         return source, error
 
 
-def _start(detector: Detector, group: _Group, finisher: ThreadPoolExecutor,
-           finish: Callable[[Outcome], None] | None) -> Future[list[Outcome | Unreadable]]:
-    """Run the network here; leave the rest to the finisher."""
+def _run_network(detector: Detector, group: _Group, writer: ThreadPoolExecutor,
+                 finish: Callable[[Outcome], None] | None) -> Future[list[Outcome | Unreadable]]:
+    """Run the network in this thread; leave the rest to the writer thread."""
     detector.network.reset_state()  # photographs do not follow from each other
-    inputs = [prepared[1] for _, prepared in group if not isinstance(prepared, ImageError)]
+    inputs = [prepared.x for prepared in group.readable]
     raw_maps = detector.raw_maps(torch.stack(inputs)) if inputs else []
-    return finisher.submit(_finish, detector, group, raw_maps, finish)
+    return writer.submit(_write, detector, group, raw_maps, finish)
 
 
-def _finish(detector: Detector, group: _Group, raw_maps: list[Tensor],
-            finish: Callable[[Outcome], None] | None) -> list[Outcome | Unreadable]:
-    placements = [prepared[2] for _, prepared in group if not isinstance(prepared, ImageError)]
+def _write(detector: Detector, group: _Group, raw_maps: list[Tensor],
+           finish: Callable[[Outcome], None] | None) -> list[Outcome | Unreadable]:
+    """Interpret the raw maps of a group and hand each image to ``finish``."""
+    placements = [prepared.placement for prepared in group.readable]
     found = iter(detector.interpret(raw_maps, placements) if placements else [])
     outcomes: list[Outcome | Unreadable] = []
-    for source, prepared in group:
+    for source, prepared in group.items:
         if isinstance(prepared, ImageError):
             outcomes.append(Unreadable(source, prepared))
             continue
-        outcome = Outcome(source, prepared[0], next(found))
+        outcome = Outcome(source, prepared.image, next(found))
         if finish is not None:
             finish(outcome)
         outcomes.append(outcome)

@@ -1,4 +1,8 @@
-"""What heads say -> the objects in each image: threshold, back to the image, non-maximum suppression."""
+"""From the raw maps of the heads to the boxes of each image: threshold, back to the image, non-maximum suppression.
+
+Results are NumPy arrays from the threshold on. In comments, M is the number of rows (a box and one of its classes) of a
+whole batch.
+"""
 
 from __future__ import annotations
 
@@ -6,45 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from darknet_builder.boxes import GREEDY_BETA, Candidates, Likely, best_of_groups
+from darknet_builder.boxes import GREEDY_BETA, Candidates, ScoredBoxes, best_of_groups
 from darknet_builder.errors import InputError
 from darknet_builder.network import Network
 from darknet_builder.resize import Placement
-
-
-@dataclass(frozen=True)
-class Found:
-    """The objects in one image, best first; a box that counts for two classes stands here twice.
-
-    Attributes:
-        boxes_cxcywh: (M, 4) relative to the image; they may reach beyond its edges.
-        scores: (M,) the probability of the class times the objectness.
-        class_ids: (M,) int64.
-        objectness: (M,).
-    """
-
-    boxes_cxcywh: Tensor
-    scores: Tensor
-    class_ids: Tensor
-    objectness: Tensor
-
-
-@dataclass(frozen=True)
-class Shortlist:
-    """What may be an object in one image, before any box suppresses another.
-
-    Attributes:
-        boxes_cxcywh: (K, 4) relative to the image.
-        objectness: (K,).
-        scores: (K, C), zero where a class does not reach the threshold; one or more are above it in each row.
-    """
-
-    boxes_cxcywh: Tensor
-    objectness: Tensor
-    scores: Tensor
 
 
 @dataclass(frozen=True)
@@ -56,7 +27,7 @@ class NmsRule:
 
 
 def nms_rule(network: Network) -> NmsRule:
-    """What the last head asks for, which holds for all heads (test_detector in detector.c).
+    """Return the rule of the last head, which holds for all heads (test_detector in detector.c).
 
     Raises:
         InputError: for a network without a head.
@@ -68,28 +39,31 @@ def nms_rule(network: Network) -> NmsRule:
     return NmsRule(heads[-1].nms_kind, heads[-1].beta_nms)
 
 
-def find_likely(network: Network, raw_maps: Sequence[Tensor], threshold: float) -> list[Likely]:
-    """The raw maps that ``network(x)`` returned -> what reaches the threshold at each head."""
-    return [head.find_likely(raw, network.input_size, threshold)
+def decode_above(network: Network, raw_maps: Sequence[Tensor], threshold: float) -> list[ScoredBoxes]:
+    """Decode the raw maps that ``network(x)`` returned: what is above the threshold at each head."""
+    return [head.decode_above(raw, network.input_size, threshold)
             for head, raw in zip(network.heads, raw_maps, strict=True)]
 
 
 def find_objects(network: Network, raw_maps: Sequence[Tensor], placements: Sequence[Placement], *, threshold: float,
-                 nms: float, rule: NmsRule | None = None) -> list[Found]:
-    """The raw maps of a batch -> the objects of each image, on the CPU; see ``postprocess``."""
-    return _suppress(find_likely(network, raw_maps, threshold), placements, nms, rule or NmsRule())
+                 nms: float, rule: NmsRule | None = None) -> list[ScoredBoxes]:
+    """Turn the raw maps of a batch into the objects of each image; see ``postprocess``."""
+    return _suppress(decode_above(network, raw_maps, threshold), placements, nms, rule or NmsRule())
 
 
 def postprocess(candidates: Sequence[Candidates], placements: Sequence[Placement], *, threshold: float, nms: float,
-                rule: NmsRule | None = None) -> list[Found]:
-    """The candidates of every head for a batch -> the objects of each image, on the CPU.
+                rule: NmsRule | None = None) -> list[ScoredBoxes]:
+    """Turn the candidates of every head for a batch into the objects of each image.
 
     Args:
-        candidates: one a head; all of the same batch and number of classes.
+        candidates: one for each head; all of the same batch and number of classes.
         placements: where each image of the batch lies in the network's input.
         threshold: objectness and score must both be larger (yolo_layer.c:1087).
-        nms: a box falls when its overlap with a better one of its class is larger; 1 lets all stand.
+        nms: IoU above which a box is suppressed by a better one of its class, 0 to 1; 1 disables suppression.
         rule: the kind of overlap.
+
+    Returns:
+        For each image its rows, the best score first, boxes relative to the image.
 
     Raises:
         InputError: for heads with different numbers of classes.
@@ -97,53 +71,57 @@ def postprocess(candidates: Sequence[Candidates], placements: Sequence[Placement
     return _suppress([head.above(threshold) for head in candidates], placements, nms, rule or NmsRule())
 
 
-def shortlist(likely: Sequence[Likely], placements: Sequence[Placement]) -> list[Shortlist]:
-    """What reaches the threshold at each head -> the same image by image, on the CPU.
+def by_image(heads: Sequence[ScoredBoxes], placements: Sequence[Placement]) -> list[ScoredBoxes]:
+    """Sort the rows of all heads by image, in the order of heads and places; none suppresses another yet.
 
     Raises:
         InputError: for heads with different numbers of classes.
     """
-    every = _in_images(likely, placements)
-    begins = np.diff(every.place, prepend=-1) != 0
-    entries = []
-    for index in range(len(placements)):
-        own = np.flatnonzero(every.image == index)
-        first = own[begins[own]]
-        scores = np.zeros((len(first), every.classes), np.float32)
-        scores[begins[own].cumsum() - 1, every.class_ids[own]] = every.scores[own]
-        entries.append(Shortlist(*map(torch.from_numpy, (every.boxes_cxcywh[first], every.objectness[first], scores))))
-    return entries
+    rows = _in_images(heads, placements)
+    return [rows.take(rows.image_ids == index) for index in range(len(placements))]
 
 
-def _in_images(likely: Sequence[Likely], placements: Sequence[Placement]) -> Likely:
-    """All heads together, their boxes relative to the images; without boxes that have no end."""
-    if len({head.classes for head in likely}) > 1:
-        raise InputError("the heads have different numbers of classes: "
-                         f"{', '.join(str(head.classes) for head in likely)}")
-    # Equal places of two heads are two places.
-    places = [head.place * len(likely) + number for number, head in enumerate(likely)]
-    image, place, boxes, objectness, class_ids, scores = parts = [np.concatenate(part) for part in (
-        [head.image for head in likely], places, [head.boxes_cxcywh for head in likely],
-        [head.objectness for head in likely], [head.class_ids for head in likely], [head.scores for head in likely])]
-    finite = np.isfinite(boxes).all(1) & np.isfinite(scores)
+def _in_images(heads: Sequence[ScoredBoxes], placements: Sequence[Placement]) -> ScoredBoxes:
+    """Concatenate all heads, drop boxes that are not finite, and map the others back to image coordinates."""
+    rows = _concatenate(heads)
+    finite = np.isfinite(rows.boxes_cxcywh).all(1) & np.isfinite(rows.scores)  # (M,)
     if not finite.all():
-        image, place, boxes, objectness, class_ids, scores = (part[finite] for part in parts)
+        rows = rows.take(finite)
     for index, placement in enumerate(placements):
         if placement.inner_size != placement.net_size:
-            own = image == index
-            boxes[own] = placement.undo(torch.from_numpy(boxes[own])).numpy()
-    return Likely(image, place, boxes, objectness, class_ids, scores, likely[0].classes)
+            own = rows.image_ids == index  # (M,) bool
+            rows.boxes_cxcywh[own] = placement.undo(rows.boxes_cxcywh[own])
+    return rows
 
 
-def _suppress(likely: Sequence[Likely], placements: Sequence[Placement], nms: float, rule: NmsRule) -> list[Found]:
-    """After the way back to the image, because the distance between centres knows the aspect ratio."""
-    every = _in_images(likely, placements)
-    keep = best_of_groups(every.boxes_cxcywh, every.scores, every.image * every.classes + every.class_ids, nms,
-                          kind=rule.kind, beta=rule.beta)
+def _concatenate(heads: Sequence[ScoredBoxes]) -> ScoredBoxes:
+    """Join the rows of all heads; box ids stay unique because each head's begin after those of the head before."""
+    classes = [head.num_classes for head in heads]
+    if len(set(classes)) > 1:
+        raise InputError(f"the heads have different numbers of classes: {', '.join(map(str, classes))}")
+    box_ids, first = [], 0
+    for head in heads:
+        box_ids.append(head.box_ids + first)
+        first += int(head.box_ids.max(initial=-1)) + 1
+    return ScoredBoxes(
+        np.concatenate([head.image_ids for head in heads]),  # (M,)
+        np.concatenate(box_ids),  # (M,)
+        np.concatenate([head.boxes_cxcywh for head in heads]),  # (M, 4)
+        np.concatenate([head.objectness for head in heads]),  # (M,)
+        np.concatenate([head.class_ids for head in heads]),  # (M,)
+        np.concatenate([head.scores for head in heads]),  # (M,)
+        classes[0])
+
+
+def _suppress(heads: Sequence[ScoredBoxes], placements: Sequence[Placement], nms: float,
+              rule: NmsRule) -> list[ScoredBoxes]:
+    """Suppress after mapping back to the image: the distance between centres depends on the aspect ratio."""
+    rows = _in_images(heads, placements)
+    groups = rows.image_ids * rows.num_classes + rows.class_ids  # (M,): only rows of one image and class compete
+    keep = best_of_groups(rows.boxes_cxcywh, rows.scores, groups, nms, kind=rule.kind, beta=rule.beta)
     found = []
     for index in range(len(placements)):
-        rows = np.flatnonzero(keep & (every.image == index))
-        rows = rows[np.argsort(-every.scores[rows], kind="stable")]
-        found.append(Found(*(torch.from_numpy(part[rows]) for part in (
-            every.boxes_cxcywh, every.scores, every.class_ids, every.objectness))))
+        own = np.flatnonzero(keep & (rows.image_ids == index))
+        best_first = np.argsort(-rows.scores[own], kind="stable")
+        found.append(rows.take(own[best_first]))
     return found

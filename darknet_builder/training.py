@@ -222,7 +222,7 @@ class Trainer:
         """Run forward and backward passes of one part of a batch."""
         x = batch.inputs(self.net_options.channels, self.device)
         size = (x.shape[3], x.shape[2])  # with multi-scale not always the network's own
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             maps = self.model(x)
         report = network_loss(self.network, [raw.float() for raw in maps], batch.targets(self.device), seen=seen,
                               net_size=size)

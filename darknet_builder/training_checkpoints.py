@@ -22,6 +22,7 @@ from darknet_builder.checkpoints import (
     prune_checkpoints,
     save_checkpoint,
 )
+from darknet_builder.engine_names import short_precision
 from darknet_builder.network import Network
 from darknet_builder.training_files import training_header
 from darknet_builder.training_settings import TrainSettings
@@ -113,6 +114,6 @@ class Checkpointer:
 
     def _run_metadata(self) -> dict[str, Any]:
         rates = [f"{rate.pattern}={rate.factor}" for rate in self._settings.rates]
-        return {"seed": self._settings.seed, "precision": self._settings.precision,
+        return {"seed": self._settings.seed, "precision": short_precision(self._settings.precision),
                 "number_of_training_images": self._num_images, "rates": rates,
                 "norms": "frozen" if self._settings.freeze_norms else _LEARNING}

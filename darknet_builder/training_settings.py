@@ -9,13 +9,14 @@ import torch
 
 from darknet_builder.checkpoints import BEST
 from darknet_builder.devices import require_bfloat16
+from darknet_builder.engine_names import precision_name
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.network import Network
 from darknet_builder.parameter_groups import RatePattern
 from darknet_builder.run_log import LOG_NAME
 from darknet_builder.training_chart import CHART_NAME
 
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("float32", "bfloat16")
 LEAST = {"seed": 0, "workers": 0, "save_every": 1, "keep": 1, "eval_every": 0}
 """The least that numbers among the settings may be."""
 _TRACES = (LOG_NAME, CHART_NAME, "checkpoint_*.pt", BEST, "*_last.weights", "*_best.weights", "*_final.weights",
@@ -34,7 +35,8 @@ class TrainSettings:
         name: what ``.weights`` files begin with.
         seed: of the order and the augmentation of images.
         device: where it runs.
-        precision: ``fp32``, or ``bf16`` for the network's own arithmetic (losses and weights stay float32).
+        precision: ``float32``, or ``bfloat16`` for the network's own arithmetic (losses and weights stay float32);
+            ``fp32`` and ``bf16`` are other names of these.
         workers: processes that prepare images; 0 for none.
         eval_every: steps between validations; 0 for none but the last, None for Darknet's way.
         save_every: steps between checkpoints.
@@ -49,7 +51,7 @@ class TrainSettings:
     name: str = "network"
     seed: int = 0
     device: str = "cpu"
-    precision: str = "fp32"
+    precision: str = "float32"
     workers: int = 0
     eval_every: int | None = None
     save_every: int = 100
@@ -58,6 +60,10 @@ class TrainSettings:
     resume: bool = False
     overwrite: bool = False
     freeze_norms: bool = False
+
+    def __post_init__(self) -> None:
+        """Put torch's name of the precision in place of its short one."""
+        object.__setattr__(self, "precision", precision_name(self.precision))
 
 
 def check_settings(network: Network, settings: TrainSettings) -> None:
@@ -69,8 +75,8 @@ def check_settings(network: Network, settings: TrainSettings) -> None:
     if settings.precision not in PRECISIONS:
         raise InputError(f"expected {' or '.join(PRECISIONS)}",
                          argument="precision", value=repr(settings.precision))
-    if settings.precision == "bf16":
-        require_bfloat16(torch.device(settings.device), "precision='bf16'", "precision='fp32'")
+    if settings.precision == "bfloat16":
+        require_bfloat16(torch.device(settings.device), "precision='bfloat16'", "precision='float32'")
     for name, least in LEAST.items():
         number = getattr(settings, name)
         if number is not None and number < least:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
-from importlib import import_module
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,7 @@ RANKS = [
     {"engines"},
     {"memory"},
     {"benchmark", "inference"},
+    {"loading"},
     {"*"},
     {"benchmark_pipeline", "benchmark_training", "validators"},
     {"training_lists"},

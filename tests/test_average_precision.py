@@ -21,9 +21,10 @@ from darknet_builder.average_precision import (
 from darknet_builder.boxes import iou
 from darknet_builder.errors import InputError
 from darknet_builder.evaluation import image_boxes
-from darknet_builder.postprocess import NmsRule, Shortlist
+from darknet_builder.postprocess import NmsRule
 from tests.darknet_images import PHOTOGRAPHS
 from tests.map_fixtures import CASES, MODELS, as_recorded, key
+from tests.scored_boxes import scored_boxes
 
 SIZE = (640, 480)
 
@@ -63,7 +64,7 @@ def _suppressed(file: Any, model: str, name: str) -> ImageBoxes:
     boxes, places = file[f"{model}/{name}/boxes"], file[f"{model}/{name}/places"]
     scores = np.zeros((len(boxes), 80), np.float32)
     scores[places[:, 0], places[:, 1]] = file[f"{model}/{name}/scores"]
-    entry = Shortlist(torch.from_numpy(boxes), torch.ones(len(boxes)), torch.from_numpy(scores))
+    entry = scored_boxes(boxes, scores)
     return image_boxes(entry, file[f"truths/{name}"], SIZE, rule=NmsRule("greedynms"))
 
 

@@ -10,16 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from darknet_builder.benchmark import (
-    Comparison,
-    Timing,
-    compare,
-    default_contenders,
-    make_runner,
-    opencv_peer,
-)
+from darknet_builder.benchmark import Comparison, Timing, compare, make_runner, opencv_reference
 from darknet_builder.benchmark_report import table
 from darknet_builder.cli import main
+from darknet_builder.commands.benchmark import default_candidates
 from darknet_builder.devices import computes_bfloat16
 from darknet_builder.errors import InputError
 from darknet_builder.image_files import write_image
@@ -39,10 +33,10 @@ def test_arithmetic() -> None:
     assert rows[1]["iqr_ms"] == pytest.approx(250) and rows[0]["peak_mib"] == 2
 
 
-def test_turns() -> None:
-    """Every contender gets every round; what cannot be run is named."""
-    contenders = ["torch:float32", "plain:float32", "plain:bfloat16", "channels-last:float32", "channels-last:int3"]
-    result = compare(make(CFG), "net", contenders=contenders, rounds=3)
+def test_interleaved() -> None:
+    """Every candidate gets every round; what cannot be run is named."""
+    candidates = ["torch:float32", "plain:float32", "plain:bfloat16", "channels-last:float32", "channels-last:int3"]
+    result = compare(make(CFG), "net", candidates=candidates, rounds=3)
     assert {timing.name: len(timing.seconds) for timing in result.timings} == {
         "torch:float32": 3, "plain:float32": 3, "channels-last:float32": 3}
     assert result.failures == {
@@ -53,18 +47,18 @@ def test_turns() -> None:
 
 
 def test_who_takes_part() -> None:
-    """OpenCV reads the ONNX file; the contenders' answers are the network's, those of bfloat16 roughly."""
+    """OpenCV reads the ONNX file; the candidates' answers are the network's, those of bfloat16 roughly."""
     network = make(CFG)
-    contenders = default_contenders(network)
-    assert {"torch:float32", "plain:float32", "channels-last:float32", "opencv:float32"} <= set(contenders)
+    candidates = default_candidates(network)
+    assert {"torch:float32", "plain:float32", "channels-last:float32", "opencv:float32"} <= set(candidates)
     x = torch.rand(network.input_shape.batched(2))
-    wanted = network.outputs(x)[0].detach()
-    for contender in contenders:
-        if contender.startswith(("channels-last", "opencv")):
+    wanted = network.answers(x)[0].detach()
+    for candidate in candidates:
+        if candidate.startswith(("channels-last", "opencv")):
             with torch.no_grad():
-                found = make_runner(network, contender)[0](x)
-            bound = 1e-5 if contender.endswith("float32") else .05
-            assert difference([torch.as_tensor(answer).float() for answer in found], [wanted]) < bound, contender
+                found = make_runner(network, candidate)[0](x)
+            bound = 1e-5 if candidate.endswith("float32") else .05
+            assert difference([torch.as_tensor(answer).float() for answer in found], [wanted]) < bound, candidate
 
 
 def test_pipeline_and_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,9 +78,9 @@ def test_pipeline_and_training(tmp_path: Path, capsys: pytest.CaptureFixture[str
     data = make_folder(tmp_path)
     assert main(["benchmark", str(tmp_path / "tiny.cfg"), "--training", str(data), "--batches", "2", "--rounds", "3",
                  "--workers", "0", "--json", str(answer)]) == 0
-    assert "| tiny | 64 x 64 | 2 | fp32 |" in capsys.readouterr().out
+    assert "| tiny | 64 x 64 | 2 | float32 |" in capsys.readouterr().out
     trainings = json.loads(answer.read_text())["trainings"]
-    assert [training["precision"] for training in trainings] == ["fp32", "bf16"][:len(trainings)]
+    assert [training["precision"] for training in trainings] == ["float32", "bfloat16"][:len(trainings)]
     assert all(len(training["seconds"]) == 6 for training in trainings)
     assert 0 <= trainings[0]["waited"][0] < trainings[0]["seconds"][0]
 
@@ -109,20 +103,20 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert list(document["rows"][-1]["stages_ms"]) == ["decode", "resize", "network", "post-process"]
 
 
-def test_a_peer_that_cannot_be_started() -> None:
+def test_a_reference_program_that_cannot_be_started() -> None:
     """One line, with what it said."""
-    with pytest.raises(InputError, match="^peer_python=/no/python: No such file or directory$"):
-        with opencv_peer(make(CFG), "/no/python", 1):
+    with pytest.raises(InputError, match="^--peer-python /no/python: No such file or directory$"):
+        with opencv_reference(make(CFG), "/no/python", 1):
             pass
 
 
-def test_a_peer_that_ends(tmp_path: Path) -> None:
+def test_a_reference_program_that_ends(tmp_path: Path) -> None:
     """Its last word is told."""
     python = tmp_path / "python"
     python.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('no cv2 here')\n")
     python.chmod(0o755)
     with pytest.raises(InputError, match="ended, saying: no cv2 here$"):
-        with opencv_peer(make(CFG), str(python), 1):
+        with opencv_reference(make(CFG), str(python), 1):
             pass
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from darknet_builder.official_weights import official_files
 from darknet_builder.layers.base import Layer
 from darknet_builder.network import Network, build_network
+from darknet_builder.official_weights import official_files
 from darknet_builder.parser import Block, parse_cfg
 from darknet_builder.weights import load_weights
 from tests.conftest import GOLDEN, read_fixture

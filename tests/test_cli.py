@@ -178,7 +178,7 @@ def test_words_for_precisions(words: list[str]) -> None:
     """PyTorch's short ones and the long ones, for training and for detection."""
     parser = _make_parser(["detect", "train"])
     assert parser.parse_args(["detect", "x.jpg", *words]).precision == "bfloat16"
-    assert parser.parse_args(["train", "--data", "x", "--cfg", "y", *words]).precision == "bf16"
+    assert parser.parse_args(["train", "--data", "x", "--cfg", "y", *words]).precision == "bfloat16"
 
 
 def test_what_comes_with_the_project_goes_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str],

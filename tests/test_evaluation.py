@@ -22,10 +22,11 @@ from darknet_builder.evaluation import darknet_order, find_boxes, image_boxes
 from darknet_builder.image_set import ImageSet, LabelledImage, load_images
 from darknet_builder.labels import read_labels
 from darknet_builder.network import Network
-from darknet_builder.postprocess import NmsRule, Shortlist
+from darknet_builder.postprocess import NmsRule
 from darknet_builder.weights import load_weights
 from tests.darknet_images import PHOTOGRAPHS, darknet_image
 from tests.map_fixtures import CASES, MODELS, as_recorded, key
+from tests.scored_boxes import scored_boxes
 
 # ---- the pack -----------------------------------------------------------------------------------------
 
@@ -136,7 +137,7 @@ def test_order_as_do_nms_sort_leaves_it(seed: int) -> None:
     random = np.random.default_rng(seed)
     boxes = (random.choice([.3, .5, .7], (14, 4)) + random.normal(0, .02, (14, 4))).astype(np.float32)
     scores = (random.permutation(70).reshape(14, 5) / 70 * (random.random((14, 5)) < .5)).astype(np.float32)
-    entry = Shortlist(torch.from_numpy(boxes), torch.ones(14), torch.from_numpy(scores))
+    entry = scored_boxes(boxes, scores)
     found = image_boxes(entry, np.zeros((0, 5), np.float32), (10, 10), nms=.45, rule=NmsRule())
     order, kept = plain_nms_sort(boxes, scores, .45)
     rows = [(row, class_id) for row in order for class_id in range(5) if kept[row, class_id] > 0]

@@ -65,7 +65,7 @@ def check(where: str, wanted: Detections, objects: Any) -> None:
     size = np.array(wanted.image_size * 2)
     assert objects.class_ids.tolist() == wanted.class_ids.tolist(), where
     np.testing.assert_allclose(objects.scores, wanted.scores, atol=2e-5, err_msg=where)
-    np.testing.assert_allclose(objects.boxes_cxcywh.numpy() * size, wanted.boxes_cxcywh * size, atol=.02, err_msg=where)
+    np.testing.assert_allclose(objects.boxes_cxcywh * size, wanted.boxes_cxcywh * size, atol=.02, err_msg=where)
 
 
 @pytest.mark.slow
@@ -86,5 +86,5 @@ def test_suppression_inside_the_graph(shared: Path, tmp_path: Path) -> None:
             boxes, scores, class_ids, _ = run(tmp_path / "a.onnx", x[None].numpy(), list(report.outputs))
             order = np.argsort(-scores.ravel(), kind="stable")
             assert class_ids.ravel()[order].tolist() == wanted.class_ids.tolist(), (program, photograph)
-            placed = placement.undo(torch.from_numpy(boxes.reshape(-1, 4)[order])).numpy()
+            placed = placement.undo(boxes.reshape(-1, 4)[order])
             np.testing.assert_allclose(placed, wanted.boxes_cxcywh, atol=1e-5)

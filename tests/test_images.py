@@ -220,15 +220,16 @@ def test_what_surrounds_a_letterboxed_image_is_grey() -> None:
 def test_undo_takes_half_the_margin_as_it_is() -> None:
     """yolo_layer.c:939: 47 rows of margin are 23.5 above, not 23."""
     placement = Placement.plan((61, 47), (64, 96), "letterbox")
-    inside = torch.tensor([[.5, 23.5 / 96, 1, 49 / 96], [.25, (23.5 + 49) / 96, .5, 49 / 96 / 2]])
-    expected = torch.tensor([[.5, 0, 1, 1], [.25, 1, .5, .5]])
-    assert torch.allclose(placement.undo(inside), expected, atol=1e-6)
+    inside = np.array([[.5, 23.5 / 96, 1, 49 / 96], [.25, (23.5 + 49) / 96, .5, 49 / 96 / 2]], np.float32)
+    found = placement.undo(inside)
+    assert np.allclose(found, [[.5, 0, 1, 1], [.25, 1, .5, .5]], atol=1e-6) and found.dtype == np.float32
+    assert np.array_equal(placement.undo(torch.from_numpy(inside)), found)  # type: ignore[arg-type]
 
 
 def test_undo_of_a_stretched_image_changes_nothing() -> None:
     """Relative is relative."""
-    boxes = torch.rand(5, 4)
-    assert torch.equal(Placement.plan((61, 47), (64, 96), "stretch").undo(boxes), boxes)
+    boxes = np.random.default_rng(0).random((5, 4), np.float32)
+    assert np.array_equal(Placement.plan((61, 47), (64, 96), "stretch").undo(boxes), boxes)
 
 
 def test_unknown_way_of_resizing() -> None:

@@ -7,25 +7,29 @@ import shutil
 import subprocess
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from darknet_builder import Detector, build_network, devices, engines, inference
+from darknet_builder import Detector, build_network, devices, engine_choice, onnxruntime_engine, torch_engine
 from darknet_builder.boxes import pairwise_iou
 from darknet_builder.cli import main
 from darknet_builder.detections import Detections
 from darknet_builder.devices import computes_bfloat16
-from darknet_builder.engines import COMPILED_FROM_CALL, Engine, TorchEngine, installed_backends, make_engine
+from darknet_builder.engine_base import COMPILED_FROM_CALL, Engine
+from darknet_builder.engine_choice import BackendChoice, is_depthwise, make_engine, measure_engines
+from darknet_builder.engine_names import installed_backends
 from darknet_builder.errors import CfgWarning, DarknetError, InputError, MissingExtraError
 from darknet_builder.fused import METHODS, FusedNetwork, available_methods
 from darknet_builder.image_files import write_image
-from darknet_builder.inference import OptimizedNetwork, is_depthwise, measure_engines
+from darknet_builder.inference import OptimizedNetwork
 from darknet_builder.memory import least_values
 from darknet_builder.network import Network
 from darknet_builder.resources import default_model
+from darknet_builder.torch_engine import TorchEngine
 from darknet_builder.weights import save_weights
 from tests.toy_detector import squares, toy_files
 from tests.unit_networks import UNIT_CFGS
@@ -113,7 +117,7 @@ def test_every_engine_on_every_layer(name: str, monkeypatch: pytest.MonkeyPatch)
     def record(network: Network, backend: str, precision: str) -> Engine:
         made[backend] = make_engine(network, backend, precision)
         return made[backend]
-    monkeypatch.setattr(inference, "make_engine", record)
+    monkeypatch.setattr(engine_choice, "make_engine", record)
     assert network.optimized("float32", "auto").backend in made
     if network.is_recurrent:
         assert list(made) == ["torch"]
@@ -146,7 +150,7 @@ def test_auto_goes_on_where_an_engine_fails(broken: bytes | Exception, said: str
         if isinstance(broken, Exception):
             raise broken
         return broken
-    monkeypatch.setattr(engines, "onnx_bytes", convert)
+    monkeypatch.setattr(onnxruntime_engine, "onnx_bytes", convert)
     network = make(SMALL.format(activation="leaky"))
     with pytest.raises(DarknetError, match=said):
         network.optimized(backend="onnxruntime")
@@ -270,7 +274,7 @@ def test_openvino_leaves_signals_alone() -> None:
 import faulthandler, gc, signal, sys
 faulthandler.enable()
 from darknet_builder import build_network
-from darknet_builder.engines import make_engine
+from darknet_builder.engine_choice import make_engine
 network = build_network(sys.argv[1]).eval()
 first, second = (make_engine(network, "openvino", "float32") for _ in range(2))
 del first
@@ -291,9 +295,9 @@ def test_every_counted_call_follows_one_of_the_same_engine(monkeypatch: pytest.M
 
     def engine(name: str) -> Engine:
         return lambda x: calls.append((name, next(clock)))  # type: ignore[return-value, func-returns-value]
-    monkeypatch.setattr(inference.time, "perf_counter", lambda: float(next(clock)))
-    ways = {("a", "float32"): engine("a"), ("b", "float32"): engine("b")}
-    assert measure_engines(ways, torch.zeros(1)) == dict.fromkeys(ways, 2.0)
+    monkeypatch.setattr(engine_choice.time, "perf_counter", lambda: float(next(clock)))
+    made = {BackendChoice("a", "float32"): engine("a"), BackendChoice("b", "float32"): engine("b")}
+    assert measure_engines(made, torch.zeros(1)) == dict.fromkeys(made, 2.0)
     turns = [name for name, _ in calls[2 * COMPILED_FROM_CALL:]]
     assert turns == ["a", "a", "b", "b"] * (len(turns) // 4) and turns
 
@@ -302,10 +306,10 @@ def test_auto_measures_with_the_batch_that_is_used(monkeypatch: pytest.MonkeyPat
     """The fastest engine for one image need not be that for eight."""
     shapes = []
 
-    def measure(engines: dict[tuple[str, str], Engine], x: torch.Tensor) -> dict[tuple[str, str], float]:
+    def measure(engines: dict[BackendChoice, Engine], x: torch.Tensor) -> dict[BackendChoice, float]:
         shapes.append(tuple(x.shape))
         return dict.fromkeys(engines, 1.0)
-    monkeypatch.setattr(inference, "measure_engines", measure)
+    monkeypatch.setattr(engine_choice, "measure_engines", measure)
     Detector(*default_model(), backend="auto", batch=3)
     assert shapes == [(3, 3, 192, 192)]
 
@@ -319,21 +323,21 @@ def test_what_auto_chooses(seconds: dict[str, float], chosen: tuple[str, str], m
     """The fastest; bfloat16 where it gains a fifth. It measures with the batch that will be used."""
     batches = []
 
-    def measure(engines: dict[tuple[str, str], Engine], x: torch.Tensor) -> dict[tuple[str, str], float]:
+    def measure(engines: dict[BackendChoice, Engine], x: torch.Tensor) -> dict[BackendChoice, float]:
         batches.append(len(x))
-        assert [":".join(way) for way in engines] == ["torch:float32", "onnxruntime:float32", "torch:bfloat16"]
-        return {way: seconds[":".join(way)] for way in engines}
+        assert [":".join(choice) for choice in engines] == ["torch:float32", "onnxruntime:float32", "torch:bfloat16"]
+        return {choice: seconds[":".join(choice)] for choice in engines}
 
     def make_one(network: Network, backend: str, precision: str) -> Engine:
         if (backend, precision) == ("onnxruntime", "bfloat16"):
             raise InputError("no such convolutions")
         return TorchEngine(network, "float32")
-    monkeypatch.setattr(inference, "make_engine", make_one)
-    monkeypatch.setattr(inference, "measure_engines", measure)
-    monkeypatch.setattr(inference, "computes_bfloat16", lambda device: True)
-    monkeypatch.setattr(inference, "installed_backends", lambda names: ["torch", "onnxruntime"])
+    monkeypatch.setattr(engine_choice, "make_engine", make_one)
+    monkeypatch.setattr(engine_choice, "measure_engines", measure)
+    monkeypatch.setattr(engine_choice, "computes_bfloat16", lambda device: True)
+    monkeypatch.setattr(engine_choice, "installed_backends", lambda names: ["torch", "onnxruntime"])
     optimized = make(SMALL.format(activation="leaky")).optimized("auto", "auto", batch=3)
-    assert (optimized.backend, optimized.precision) == chosen and optimized.decided and batches == [3]
+    assert (optimized.backend, optimized.precision) == chosen and batches == [3]
     assert optimized.timings == seconds
 
 
@@ -343,7 +347,7 @@ def test_what_auto_chooses(seconds: dict[str, float], chosen: tuple[str, str], m
 def test_a_large_batch_goes_through_in_parts(limit: int, batch: int, parts: list[int],
                                              monkeypatch: pytest.MonkeyPatch) -> None:
     """So many that the largest map, of 24 x 24 x 32 values, stays in the cache; the answers are whole."""
-    monkeypatch.setattr(engines, "_CACHED_BYTES", limit * 4 * 24 * 24 * 32)
+    monkeypatch.setattr(torch_engine, "_CACHED_BYTES", limit * 4 * 24 * 24 * 32)
     network = make(SMALL.format(activation="leaky"))
     engine, seen = TorchEngine(network, "float32"), []
     run = engine._run
@@ -436,7 +440,7 @@ def test_bfloat16_where_it_was_asked_for() -> None:
 
 def test_bfloat16_on_a_processor_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would seem to hang: refused; auto keeps to float32."""
-    for module in (devices, inference):
+    for module in (devices, engine_choice):
         monkeypatch.setattr(module, "computes_bfloat16", lambda device: False)
     network = make(SMALL.format(activation="leaky"))
     with pytest.raises(InputError, match=r"^precision='bfloat16': this processor has no bfloat16 arithmetic \(AVX512 "
@@ -564,7 +568,7 @@ def test_compile_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_compile_where_the_compiler_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line."""
     def fail(*args: object) -> None:
-        raise engines.import_module("torch._dynamo.exc").TorchDynamoException("g++ ended with 1\nand a long list")
+        raise import_module("torch._dynamo.exc").TorchDynamoException("g++ ended with 1\nand a long list")
     monkeypatch.setattr(torch, "compile", lambda module, **options: fail)
     optimized = make(SMALL.format(activation="leaky")).optimized(backend="compile")
     with pytest.raises(InputError, match=r"^backend='compile' cannot run this network: g\+\+ ended with 1$"):

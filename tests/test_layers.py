@@ -170,7 +170,7 @@ def test_new_coords_are_squares() -> None:
 
 @pytest.mark.parametrize("new_coords", [False, True])
 @pytest.mark.parametrize("threshold", [.005, .25, .7])
-def test_likely_places_are_those_of_decode(new_coords: bool, threshold: float) -> None:
+def test_decode_above_gives_what_decode_gives(new_coords: bool, threshold: float) -> None:
     """Decoding only what reaches the threshold gives what decoding everything gives, in the same order."""
     head = Yolo(Shape(14, 3, 5), AnchorOptions([(10, 20), (30, 40), (5, 6)], [2, 0], 2, scale_x_y=1.1),
                 new_coords=new_coords)
@@ -178,20 +178,20 @@ def test_likely_places_are_those_of_decode(new_coords: bool, threshold: float) -
     raw = (raw / 3).sigmoid() if new_coords else raw
     raw[1, 2, 1, 1] = float("inf")  # a width without end
     for order in (torch.contiguous_format, torch.channels_last):
-        found = head.find_likely(raw.contiguous(memory_format=order), (40, 24), threshold)
+        found = head.decode_above(raw.contiguous(memory_format=order), (40, 24), threshold)
         wanted = head.decode(raw, (40, 24)).above(threshold)
-        assert 0 < len(wanted.image) <= 180
-        assert found.classes == wanted.classes == 2
-        for name in ("image", "class_ids"):
+        assert 0 < len(wanted) <= 180
+        assert found.num_classes == wanted.num_classes == 2
+        for name in ("image_ids", "class_ids"):
             assert np.array_equal(getattr(found, name), getattr(wanted, name)), name
-        assert np.array_equal(np.diff(found.place) > 0, np.diff(wanted.place) > 0)
+        assert np.array_equal(np.diff(found.box_ids) > 0, np.diff(wanted.box_ids) > 0)
         for name in ("boxes_cxcywh", "objectness", "scores"):
             assert getattr(found, name).dtype == np.float32
             assert np.allclose(getattr(found, name), getattr(wanted, name), rtol=1e-6, atol=1e-7), name
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1e-6, .005, .25, .9, .99999, 1.0])
-def test_no_likely_place_is_missed_at_the_edge(threshold: float) -> None:
+def test_no_place_is_missed_at_the_threshold(threshold: float) -> None:
     """Raw objectness a hair around the threshold, in steps of single precision: the score itself decides."""
     head = Yolo(Shape(6, 1, 400), AnchorOptions([(10, 20)], [0], 1))
     edge = np.float32(np.clip(np.log(threshold / (1 - threshold)) if 0 < threshold < 1 else 0, -80, 80))
@@ -200,9 +200,9 @@ def test_no_likely_place_is_missed_at_the_edge(threshold: float) -> None:
     raw[0, 4, 0] = torch.from_numpy(edge + np.arange(-200, 200, dtype=np.float32) * np.spacing(edge))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = head.find_likely(raw, (400, 1), threshold)
+        found = head.decode_above(raw, (400, 1), threshold)
     logistic = 1 / (1 + np.exp(-raw[0, 4, 0].numpy()))
-    assert found.place.size == np.count_nonzero(logistic > np.float32(threshold))
+    assert len(found) == np.count_nonzero(logistic > np.float32(threshold))
     assert (found.scores > threshold).all()
 
 
@@ -214,7 +214,7 @@ def test_raw_numbers_without_end() -> None:
     raw[0, 5, 0] = torch.tensor([1000, 1000, 1000, -1000])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = head.find_likely(raw, (4, 1), 0.0)
+        found = head.decode_above(raw, (4, 1), 0.0)
     assert (found.scores.tolist(), found.objectness.tolist()) == ([1.0], [1.0])
 
 

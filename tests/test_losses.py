@@ -29,7 +29,7 @@ from darknet_builder.losses.steps import rounds
 from darknet_builder.network import build_network
 from darknet_builder.shapes import Shape, flat
 from darknet_builder.trees import Tree
-from tests.scalar_losses import AnchorReference, dx_box_iou, detection_delta, region_delta
+from tests.scalar_losses import AnchorReference, detection_delta, dx_box_iou, region_delta
 
 NET_SIZE = (96, 64)
 GRID = Shape(0, 4, 6)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from darknet_builder import Detector, engines
+from darknet_builder import Detector, torch_engine
 from darknet_builder.errors import InputError
 from darknet_builder.fused import FusedNetwork, available_methods
 from darknet_builder.image_files import write_image
@@ -101,7 +101,7 @@ def test_it_reads_no_further_than_needed(detector: Detector) -> None:
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What happens: the size of each batch that is run, and of each that is compiled for."""
     events: list[str] = []
-    run, compile_graph = Detector.raw_maps, engines._compile_graph
+    run, compile_graph = Detector.raw_maps, torch_engine._compile_graph
 
     def watch_run(self: Detector, x: torch.Tensor) -> list[torch.Tensor]:
         events.append(f"run {len(x)}")
@@ -112,7 +112,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return compile_graph(fused, x)
 
     monkeypatch.setattr(Detector, "raw_maps", watch_run)
-    monkeypatch.setattr(engines, "_compile_graph", watch_compile)
+    monkeypatch.setattr(torch_engine, "_compile_graph", watch_compile)
     return events
 
 

@@ -15,7 +15,7 @@ from darknet_builder import boxes
 from darknet_builder.boxes import Candidates, nms_by_class, survivors
 from darknet_builder.errors import InputError
 from darknet_builder.network import build_network
-from darknet_builder.postprocess import NmsRule, find_objects, nms_rule, postprocess, shortlist
+from darknet_builder.postprocess import NmsRule, by_image, find_objects, nms_rule, postprocess
 from darknet_builder.resize import Placement
 from tests.conftest import GOLDEN
 from tests.toy_detector import CFG
@@ -185,7 +185,7 @@ def test_suppression_comes_after_the_way_back() -> None:
 
 
 def test_nothing_found() -> None:
-    """Empty tensors of the right shapes."""
+    """Empty arrays of the right shapes."""
     found, = postprocess([head((.5, .5, .1, .1, .1, .1))], [SQUARE], threshold=.25, nms=.45)
     assert (found.boxes_cxcywh.shape, found.scores.shape, found.class_ids.shape) == ((0, 4), (0,), (0,))
 
@@ -211,14 +211,17 @@ def test_equal_scores_stand_in_the_order_of_heads_and_places() -> None:
     assert found.boxes_cxcywh[:, 0].tolist() == pytest.approx([.6, .1, .1, .3, .6])
 
 
-def test_a_shortlist_has_a_row_for_each_place() -> None:
-    """Whatever its head and image; a class below the threshold is zero there."""
+def test_before_suppression_an_image_has_all_rows_above_the_threshold() -> None:
+    """Head after head and place after place; the ids tell which rows are one box."""
     one, two = head((.1, .1, .1, .1, .5, .5, .1), (.2, .2, .1, .1, .5, .1, .1), batch=2), head(
         (.6, .6, .1, .1, .5, .5, .7), (.7, .7, .1, .1, .5, .1, .6), batch=2)
-    for entry in shortlist([one.above(.25), two.above(.25)], [SQUARE, SQUARE]):
-        assert entry.boxes_cxcywh[:, 0].tolist() == pytest.approx([.1, .6, .7])
-        assert entry.scores.tolist() == [pytest.approx(row) for row in ([.5, 0], [.5, .7], [0, .6])]
-        assert entry.objectness.tolist() == [.5] * 3
+    for index, entry in enumerate(by_image([one.above(.25), two.above(.25)], [SQUARE, SQUARE])):
+        assert entry.image_ids.tolist() == [index] * 4 and entry.num_classes == 2
+        assert (np.diff(entry.box_ids) != 0).tolist() == [True, False, True] and (np.diff(entry.box_ids) >= 0).all()
+        assert entry.boxes_cxcywh[:, 0].tolist() == pytest.approx([.1, .6, .6, .7])
+        assert entry.class_ids.tolist() == [0, 0, 1, 1]
+        assert entry.scores.tolist() == pytest.approx([.5, .5, .7, .6])
+        assert entry.objectness.tolist() == [.5] * 4
 
 
 @pytest.mark.parametrize("mode", ["stretch", "letterbox"])
@@ -234,8 +237,8 @@ def test_a_batch_of_maps_is_what_its_images_are(mode: str) -> None:
                             threshold=.05, nms=.3)
         assert len(found.scores) > 3
         for name in ("boxes_cxcywh", "scores", "class_ids", "objectness"):
-            assert torch.equal(getattr(found, name), getattr(alone, name))
-            assert torch.allclose(getattr(found, name), getattr(slow, name), rtol=1e-5)
+            assert np.array_equal(getattr(found, name), getattr(alone, name))
+            assert np.allclose(getattr(found, name), getattr(slow, name), rtol=1e-5)
 
 
 # ---- which rule holds ---------------------------------------------------------------------------------

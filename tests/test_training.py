@@ -23,7 +23,6 @@ from darknet_builder.run_log import read_log
 from darknet_builder.scenes import draw_scene
 from darknet_builder.score import Score
 from darknet_builder.training import Trainer
-from darknet_builder.text import duration
 from darknet_builder.training_settings import TrainSettings
 from darknet_builder.training_validation import Validation
 from tests.training_folder import TINY_CFG
@@ -263,7 +262,7 @@ def test_average_of_weights() -> None:
 
 
 @pytest.mark.parametrize("settings, message", [
-    ({"precision": "fp8"}, "precision='fp8': expected fp32 or bf16"),
+    ({"precision": "fp8"}, "precision='fp8': expected float32 or bfloat16"),
     ({"workers": -1}, "workers=-1: expected 0 or more"),
     ({"seed": -1}, "seed=-1: expected 0 or more"),
     ({"eval_every": -5}, "eval_every=-5: expected 0 or more"),
@@ -279,7 +278,8 @@ def test_settings_that_make_no_sense(tmp_path: Path, settings: dict[str, object]
 def test_bf16_on_a_processor_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would seem to hang."""
     monkeypatch.setattr(devices, "computes_bfloat16", lambda device: False)
-    with pytest.raises(InputError, match="^precision='bf16': this processor has no bfloat16 .*; use precision='fp32'$"):
+    with pytest.raises(InputError, match="^precision='bfloat16': this processor has no bfloat16 .*; use "
+                                         "precision='float32'$"):
         _train(tmp_path, STILL_CFG, precision="bf16")
 
 

@@ -17,10 +17,11 @@ from darknet_builder.errors import CfgError
 from darknet_builder.layers.detection import Detection
 from darknet_builder.layers.region import Region
 from darknet_builder.network import Network
-from darknet_builder.postprocess import postprocess, shortlist
+from darknet_builder.postprocess import by_image, postprocess
 from darknet_builder.resize import Placement
 from darknet_builder.shapes import flat
 from darknet_builder.trees import Tree
+from tests.scored_boxes import score_table
 
 TREE = "animal -1\nplant -1\ndog 0\ncat 0\ntree 1\nflower 1\npuppy 2\nhound 2\n"
 PARENTS = (-1, -1, 0, 0, 1, 1, 2, 2)
@@ -136,8 +137,8 @@ def test_what_a_region_head_reports(tmp_path: Path, dialect: str, options: str, 
         values = raw.reshape(ANCHORS, 5 + CLASSES, -1)
         wanted = [reported(values[anchor, 5:, place].tolist(), sigmoid(float(values[anchor, 4, place])), threshold,
                            kind) for anchor in range(ANCHORS) for place in range(6)]
-        entry = shortlist([head.find_likely(raw, SIZE, threshold)], [WHOLE])[0]
-        found = entry.scores.tolist()
+        entry = by_image([head.decode_above(raw, SIZE, threshold)], [WHOLE])[0]
+        found = score_table(entry).tolist()
         kept = [row for row in wanted if any(row)]
         assert len(found) == len(kept)
         assert np.allclose(found, kept, atol=1e-6)

@@ -1,4 +1,4 @@
-"""``darknet-builder benchmark``: engines, precisions and peers side by side on this machine."""
+"""``darknet-builder benchmark``: engines, precisions and reference programs side by side on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from darknet_builder.benchmark import (
     as_document,
     compare,
     compare_end_to_end,
-    default_contenders,
+    default_candidates,
     matrix_rates,
 )
 from darknet_builder.benchmark_pipeline import PipelineRate, measure_pipeline
@@ -31,21 +31,21 @@ from darknet_builder.benchmark_training import (
 from darknet_builder.data_file import DataFile
 from darknet_builder.detector import Detector
 from darknet_builder.devices import find_device
-from darknet_builder.engines import BACKENDS
+from darknet_builder.engine_names import BACKEND_NAMES, precision_name
 from darknet_builder.errors import InputError
+from darknet_builder.loading import load_network
 from darknet_builder.memory import measure_memory
-from darknet_builder.network import Network, build_network
+from darknet_builder.network import Network
 from darknet_builder.output import STDOUT, check_answer, write_json
 from darknet_builder.sources import find_sources, is_video
 from darknet_builder.training_data import ListedImages
 from darknet_builder.training_lists import load_training
-from darknet_builder.weights import load_weights
 
 HELP = "time a network on every engine that is installed, side by side, alone and from file to boxes"
 EXAMPLES = """\
-A contender is BACKEND:PRECISION: torch, compile, onnxruntime or openvino, with float32 or bfloat16; without the fast
+A candidate is BACKEND:PRECISION: torch, compile, onnxruntime or openvino, with float32 or bfloat16; without the fast
 path plain:float32, the network as it is, and channels-last, with either; and opencv:float32, the OpenCV that is
-installed. They take turns, so that whatever else the machine does strikes all of them alike; leave it alone
+installed. Their calls are interleaved, so that whatever else the machine does affects all of them alike; leave it alone
 nevertheless. Without --weights the weights are random, which takes as long.
 
 examples:
@@ -57,6 +57,8 @@ examples:
   darknet-builder benchmark yolov3-tiny.cfg --training my.data --batches 8
   darknet-builder benchmark yolov3.cfg --sizes 608 --memory
 """
+OPTIONS = {"reference_python": "--peer-python"}
+"""The option for a library argument of another name."""
 _TRAINING_ROUNDS = 2
 
 
@@ -68,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sizes", type=int, nargs="+", metavar="PIXELS", help="square inputs (default: the cfg's)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1], metavar="N", help="(default: 1)")
     parser.add_argument("--contenders", nargs="+", metavar="NAME", help="(default: all that are installed)")
-    parser.add_argument("--peer-python", metavar="PATH", help="an interpreter whose OpenCV takes its turns as well")
+    parser.add_argument("--peer-python", metavar="PATH", help="an interpreter whose OpenCV is measured as well")
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="calls of each (default: %(default)s)")
     parser.add_argument("--threads", type=int, metavar="N", help="of every engine (default: torch's own choice)")
     parser.add_argument("--images", nargs="+", metavar="SOURCE", help="files or folders: end to end as well")
@@ -101,7 +103,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         if args.training:
             trainings += _train(args, cfg, size, device, out)
             continue
-        network = _network(args, cfg, size).to(device)
+        network = load_network(cfg, args.weights, width=size, height=size, dialect=args.dialect, device=device,
+                               initialize=True)
         for comparison in _compare(args, Path(cfg).stem, network, out):
             out.write(table(comparison, rates) + "\n")
             out.flush()
@@ -132,23 +135,16 @@ def _check(args: argparse.Namespace) -> None:
     check_answer(args.json)
 
 
-def _network(args: argparse.Namespace, cfg: str, size: int | None) -> Network:
-    network = build_network(cfg, width=size, height=size, dialect=args.dialect, initialize=not args.weights)
-    if args.weights:
-        load_weights(network, args.weights)
-    return network.eval()
-
-
 def _compare(args: argparse.Namespace, name: str, network: Network, out: TextIO) -> Iterator[Comparison]:
-    contenders = args.contenders or default_contenders(network)
+    candidates = args.contenders or default_candidates(network)
     if args.memory:
         out.write(measure_memory(network).line(name) + "\n\n")
     for batch in args.batches:
-        yield compare(network, name, contenders=contenders, batch=batch, rounds=args.rounds,
-                      peer_python=args.peer_python)
+        yield compare(network, name, candidates=candidates, batch=batch, rounds=args.rounds,
+                      reference_python=args.peer_python)
     if args.images:
         yield compare_end_to_end(network, f"{name}, file to boxes at threshold {args.threshold:g}", _photographs(args),
-                                 contenders=contenders, threshold=args.threshold)
+                                 candidates=candidates, threshold=args.threshold)
 
 
 def _photographs(args: argparse.Namespace) -> list[Path]:
@@ -160,14 +156,14 @@ def _photographs(args: argparse.Namespace) -> list[Path]:
 
 def _run_pipeline(args: argparse.Namespace, name: str, network: Network, out: TextIO) -> list[PipelineRate]:
     rates, photographs = [], _photographs(args)
-    for contender in args.contenders or default_contenders(network):
-        backend, _, precision = contender.partition(":")
-        if backend not in BACKENDS:
+    for candidate in args.contenders or default_candidates(network):
+        backend, _, precision = candidate.partition(":")
+        if backend not in BACKEND_NAMES:
             continue  # the detector does not run on it
         for batch in args.batches:
             detector = Detector(network, threshold=args.threshold, batch=batch, backend=backend,
-                                precision=precision or "float32")
-            rates.append(measure_pipeline(detector, name, contender, photographs))
+                                precision=precision_name(precision or "float32"))
+            rates.append(measure_pipeline(detector, name, candidate, photographs))
     out.write(pipeline_table(rates) + "\n")
     return rates
 

@@ -23,8 +23,7 @@ from darknet_builder.arguments import (
 from darknet_builder.classification import Classifier, ClassScore
 from darknet_builder.errors import ImageError
 from darknet_builder.image_files import IMAGE_SUFFIXES
-from darknet_builder.inference import OptimizedNetwork
-from darknet_builder.model_arguments import check_weights
+from darknet_builder.model_arguments import check_weights, describe_choice
 from darknet_builder.opencv import load_opencv
 from darknet_builder.output import STDOUT, check_answer, write_json
 from darknet_builder.progress import Progress
@@ -77,8 +76,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
                             height=args.height, dialect=args.dialect, device=args.device, batch=args.batch,
                             precision=args.precision, backend=args.backend)
     with Progress(len(sources), "image", quiet=args.quiet or args.json == STDOUT, out=out) as progress:
-        if isinstance(classifier.runner, OptimizedNetwork) and classifier.runner.decided:
-            progress.say(f"the network runs on {classifier.runner.describe()}")
+        if line := describe_choice(args, classifier.runner):
+            progress.say(line)
         found, failures = _classify(classifier, sources, progress)
     write_json(args.json, {
         "cfg": args.cfg, "weights": args.weights, "fit": classifier.fit, "not_readable": failures,

@@ -11,8 +11,7 @@ from darknet_builder.detection_files import Outputs
 from darknet_builder.detection_job import DetectionJob
 from darknet_builder.detector import Detector
 from darknet_builder.errors import InputError
-from darknet_builder.inference import OptimizedNetwork
-from darknet_builder.model_arguments import check_weights
+from darknet_builder.model_arguments import check_weights, describe_choice
 from darknet_builder.opencv import load_opencv
 from darknet_builder.output import STDOUT, check_answer, check_page
 from darknet_builder.processes import init_processes
@@ -87,8 +86,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         share = group.shard(targets)
         quiet = args.quiet or args.json == STDOUT or not group.is_main
         with Progress(len(share), "image", quiet=quiet, out=out) as progress:
-            if isinstance(detector.runner, OptimizedNetwork) and detector.runner.decided:
-                progress.say(f"the network runs on {detector.runner.describe()}")
+            if line := describe_choice(args, detector.runner):
+                progress.say(line)
             options = {name: getattr(args, name) for name in ("cfg", "weights", "threshold", "nms")}
             return DetectionJob(detector, outputs, progress, group, out, options).run(share)
 

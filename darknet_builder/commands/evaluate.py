@@ -25,14 +25,13 @@ from darknet_builder.evaluation_coco import load_pycocotools
 from darknet_builder.evaluation_plot import plot_curves
 from darknet_builder.evaluation_run import Evaluation, Metrics
 from darknet_builder.figures import check_plot
-from darknet_builder.model_arguments import add_model, check_weights, take_model
-from darknet_builder.network import build_network
+from darknet_builder.loading import build_unloaded, load_into
+from darknet_builder.model_arguments import add_model, check_weights, describe_choice, take_model
 from darknet_builder.output import STDOUT, check_answer, write_json
 from darknet_builder.processes import ProcessGroup, init_processes
 from darknet_builder.progress import Progress
 from darknet_builder.resize import RESIZE_MODES
 from darknet_builder.resources import find_by_name
-from darknet_builder.weights import load_weights
 
 HELP = "measure a detector on labelled images: mAP as Darknet computes it, and COCO's AP"
 EXAMPLES = """\
@@ -102,17 +101,16 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _evaluate(args: argparse.Namespace, data: DataFile, group: ProcessGroup, out: TextIO) -> int:
-    network = build_network(args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False)
+    network = build_unloaded(args.cfg, args.weights, width=args.width, height=args.height, dialect=args.dialect)
     detector = Detector(network, threshold=args.threshold, nms=args.nms, resize=args.resize, device=group.device,
                         batch=args.batch)
     evaluation = Evaluation.plan(data, detector, args.split, skip_bad_labels=args.skip_bad_labels, limit=args.limit)
-    if args.weights is not None:
-        load_weights(network, args.weights)
+    load_into(network, args.cfg, args.weights)  # not before the labels are known to fit
     runner = network.optimized(args.precision, args.backend, args.batch)
     quiet = args.quiet or args.json == STDOUT or not group.is_main
     with Progress(len(group.shard(evaluation.images)), "images", quiet=quiet, out=out) as progress:
-        if runner.decided:
-            progress.say(f"the network runs on {runner.describe()}")
+        if line := describe_choice(args, runner):
+            progress.say(line)
         evaluation.warm_up(runner, group)
         coco = group.is_main and not args.no_coco and _has_pycocotools(progress)
         metrics = Metrics(args.iou, args.points, args.confidence, coco)

@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_skip_bad_labels(rules)
     machine = parser.add_argument_group("machine")
     add_device(machine)
-    add_precision(machine, PRECISIONS, "fp32")
+    add_precision(machine, PRECISIONS, "float32")
     machine.add_argument("--workers", type=int, default=1, metavar="N",
                          help="processes that prepare images; 0: none (default: %(default)s)")
     machine.add_argument("--threads", type=int, metavar="N", help="of torch (default: as many as there are cores)")

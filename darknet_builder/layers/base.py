@@ -17,7 +17,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from darknet_builder.activations import make_activation
-from darknet_builder.boxes import Candidates, Likely
+from darknet_builder.boxes import Candidates, ScoredBoxes
 from darknet_builder.dialects import DIALECTS, Dialect
 from darknet_builder.errors import InputError
 from darknet_builder.layers.registry import find_layer_class, register, registered_sections
@@ -271,8 +271,8 @@ class Head(Layer):
         """
         raise NotImplementedError
 
-    def find_likely(self, raw: Tensor, net_size: tuple[int, int], threshold: float) -> Likely:
-        """``decode(raw, net_size).above(threshold)``; a head of many places only decodes those that are likely."""
+    def decode_above(self, raw: Tensor, net_size: tuple[int, int], threshold: float) -> ScoredBoxes:
+        """Return ``decode(raw, net_size).above(threshold)``; a head of many places decodes only those above it."""
         return self.decode(raw, net_size).above(threshold)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import Array, Candidates, Likely, on_cpu
+from darknet_builder.boxes import Array, Candidates, ScoredBoxes, on_cpu
 from darknet_builder.layers.base import Graph, register
 from darknet_builder.layers.heads import BOX_VALUES, AnchorHead, AnchorOptions, anchor_boxes, boxes_at
 from darknet_builder.layers.representation import format_options
@@ -73,8 +73,8 @@ class Yolo(AnchorHead):
         return anchor_boxes(places[..., :4], self.masked_anchors, net_size, squared=self.new_coords)
 
     @np.errstate(all="ignore")  # the logistic of -100 divides by infinity, as it should
-    def find_likely(self, raw: Tensor, net_size: tuple[int, int], threshold: float) -> Likely:
-        """Raw objectness is compared first: of thousands of places a handful is left to be decoded."""
+    def decode_above(self, raw: Tensor, net_size: tuple[int, int], threshold: float) -> ScoredBoxes:
+        """Compare raw objectness first: of thousands of places a handful is left to be decoded."""
         maps = self.split(raw.detach())  # (B, A, 5 + C, H, W)
         (image, anchor, row, column), values = _places_above(maps, self._raw_below(threshold))  # (K,) each, (K, 5 + C)
         objectness = self._logistic(values[:, BOX_VALUES - 1:BOX_VALUES])
@@ -87,8 +87,8 @@ class Yolo(AnchorHead):
         anchors = np.array(self.masked_anchors, np.float32)[anchor[place]]
         boxes = boxes_at(boxes, columns, rows, anchors, (maps.shape[4], maps.shape[3]), net_size,
                          squared=self.new_coords)
-        return Likely(image[place], place, boxes, objectness[place, 0], class_ids, scores[place, class_ids],
-                      self.classes)
+        return ScoredBoxes(image[place], place, boxes, objectness[place, 0], class_ids, scores[place, class_ids],
+                           self.classes)
 
     def _raw_below(self, objectness: float) -> float:
         """A raw number below all that come to more than an objectness, rounding included.
