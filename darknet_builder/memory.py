@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from darknet_builder.engines import TorchEngine
+from darknet_builder.torch_engine import TorchEngine
 from darknet_builder.layers.base import NETWORK_INPUT
 from darknet_builder.network import Network
 
