@@ -22,7 +22,6 @@ from darknet_builder.engine_names import (
     installed_backends,
 )
 from darknet_builder.errors import DarknetError, InputError, did_you_mean
-from darknet_builder.layers.convolutional import Convolutional
 from darknet_builder.network import Network
 from darknet_builder.onnxruntime_engine import OnnxRuntimeEngine
 from darknet_builder.openvino_engine import OpenVinoEngine
@@ -117,8 +116,7 @@ def is_depthwise(network: Network) -> bool:
     Its long chains of short sums lose detections to eight binary digits, and gain little speed for it: there are no
     large matrix products in them. ``docs/performance.md`` has the numbers.
     """
-    return any(isinstance(layer, Convolutional) and layer.groups == layer.in_shape.channels > 1
-               for layer in network.layers)
+    return any(layer.is_depthwise for layer in network.sequence())
 
 
 def _fastest(timings: dict[BackendChoice, float]) -> BackendChoice:

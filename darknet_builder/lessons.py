@@ -262,6 +262,7 @@ def measure(variant: Variant) -> Measured:
 
 
 def _compare(title: str, variants: Sequence[Variant], remark: str) -> Lesson:
+    """Measure every variant of a lesson."""
     return Lesson(title, tuple(variant.name for variant in variants), tuple(map(measure, variants)), remark)
 
 
@@ -309,6 +310,7 @@ def _step(variant: Variant, *, beside: bool) -> tuple[Reach, str]:
 
 
 def _layers_of(network: nn.Module) -> list[Layer]:
+    """Return the layers of a Network, for type checkers."""
     assert isinstance(network, Network)
     return network.sequence()
 

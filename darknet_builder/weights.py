@@ -187,6 +187,7 @@ def _short_seen(dialect: Dialect, major: int, minor: int) -> bool:
 
 
 def _pack_header(header: WeightsHeader, short: bool) -> bytes:
+    """Return the bytes of a header; ``short`` says whether ``seen`` has 32 bits."""
     seen = _SHORT_SEEN if short else _LONG_SEEN
     return _VERSION.pack(header.major, header.minor, header.revision) + seen.pack(header.seen)
 
@@ -246,6 +247,11 @@ def _check_kind(source: str, head: bytes, size: int) -> None:
 
 
 def _check_length(network: Network, source: str, available: int, entries: list[Entry], until: int | None) -> None:
+    """Compare the number of floats of a file with what the network takes.
+
+    Raises:
+        WeightsError: naming the place where the file ends too early, or the likely cause of a surplus.
+    """
     needed = entries[-1].stop if entries else 0
     if available < needed:
         raise WeightsError(_too_short(network, available, entries), path=source)
