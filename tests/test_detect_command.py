@@ -276,11 +276,11 @@ PREFIX = "darknet-builder: error: "
     (["lab/images/red.png", "--output", "lab", "--save-txt"],
      "lab/labels/red.txt: would be overwritten; it holds the labels of lab/images/red.png; give another --output"),
     (["shots", "--output", "clip.mp4"], "--output clip.mp4: File exists"),
-    (["shots", "--threshold", "2"], "threshold=2.0: expected a number from 0 to 1"),
-    (["shots", "--batch", "0"], "batch=0: expected 1 or more images"),
+    (["shots", "--threshold", "2"], "--threshold 2.0: expected a number from 0 to 1"),
+    (["shots", "--batch", "0"], "--batch 0: expected 1 or more images"),
     (["shots", "--names", "shots/notes.txt"],
      "shots/notes.txt: has 1 names, but the network has 2 classes (classes= in the cfg)"),
-    (["shots", "--width", "0"], "width=0: expected 1 or more pixels"),
+    (["shots", "--width", "0"], "--width 0: expected 1 or more pixels"),
 ])
 def test_mistakes(run: Run, words: list[str], text: str, model: list[str]) -> None:
     """One line, status 2, nothing written."""

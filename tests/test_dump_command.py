@@ -220,7 +220,7 @@ def test_json_without_rows(dump: Any) -> None:
      "--of layer.4: the network has no such module; did you mean 'layers.4'?"),
     ([CFG, "--of", "layers.4"],
      "--of layers.4: goes with --what modules, children, parameters or buffers, not with summary"),
-    ([CFG, "--width", "0"], "width=0: expected 1 or more pixels"),
+    ([CFG, "--width", "0"], "--width 0: expected 1 or more pixels"),
 ])
 def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
     assert main(["dump", *words]) == 2

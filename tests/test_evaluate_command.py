@@ -260,9 +260,9 @@ def test_maps_that_are_wrong(hierarchy: Path, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(("more", "expected"), [
     (["--iou", "1"], "--iou 1: expected a number from 0 to below 1"),
     (["--confidence", "-1"], "--confidence -1: expected a number from 0 to below 1"),
-    (["--threshold", "2"], "threshold=2.0: expected a number from 0 to 1"),
+    (["--threshold", "2"], "--threshold 2.0: expected a number from 0 to 1"),
     (["--limit", "0"], "--limit 0: expected 1 or more images"),
-    (["--batch", "0"], "batch=0: expected 1 or more images"),
+    (["--batch", "0"], "--batch 0: expected 1 or more images"),
     (["--split", "test"], "{0}/my.data: needs test=, which is missing (it has classes, valid, names)"),
     (["--json", "{0}/no/x.json"], "{0}/no/x.json: there is no folder {0}/no"),
     (["--names", "{0}/no.names"], "{0}/no.names: no such names file; those that come with the project are "),

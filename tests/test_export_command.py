@@ -120,7 +120,7 @@ def test_json(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (["toy.cfg", "toy.weights", "--output", "none/a.onnx"], "none/a.onnx: there is no folder "),
     (["toy.cfg", "toy.weights", "--output", "a.bin"], "a.bin: which format? expected one of the suffixes .onnx, "),
     (["toy.cfg", "toy.weights", "--image", "none.png"], "none.png: No such file or directory"),
-    (["toy.cfg", "toy.weights", "--threshold", "7"], "threshold=7.0: expected a number from 0 to 1"),
+    (["toy.cfg", "toy.weights", "--threshold", "7"], "--threshold 7.0: expected a number from 0 to 1"),
     (["toy.cfg", "toy.weights", "--format", "safetensors", "--opset", "18"],
      "--opset does not go with the format safetensors, which holds a whole network"),
     (["toy.cfg", "toy.weights", "--format", "pt", "--dynamic-batch"], "--dynamic-batch does not go with the format pt"),

@@ -143,8 +143,9 @@ def _error(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_used_folder_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Until one says what is meant."""
     words = ["--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(folder / "tiny.cfg"), "--output"]
-    assert "holds a training already (log.jsonl); resume it, overwrite it, or name another folder (--resume, --overwrite)" in _error(
-        capsys, *words, str(folder / "whole"))
+    error = _error(capsys, *words, str(folder / "whole"))
+    assert "holds a training already (log.jsonl); resume it, overwrite it, or name another folder" in error
+    assert error.endswith(" (--resume, --overwrite)\n")
     output = folder / "twice"
     for options in ([], ["--overwrite"]):
         assert cli.main(["train", *words, str(output), "--max-batches", "4", *options]) == 0
@@ -176,7 +177,7 @@ def test_other_seed_cannot_go_on(folder: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("change, message", [
     (("subdivisions=2", "subdivisions=3"), "subdivisions=3: batch=4 is no multiple of subdivisions=3"),
     (("classes=8", "classes=3"), "needs filters=24"),
-    (("max_batches=20", "max_batches=0"), "needs max_batches=, the number of steps, or --max-batches"),
+    (("max_batches=20", "max_batches=0"), "needs max_batches=, the number of steps (--max-batches)"),
 ])
 def test_cfgs_that_cannot_be_trained(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                      change: tuple[str, str], message: str) -> None:
