@@ -16,8 +16,9 @@ from sphinx.application import Sphinx
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that tests, which know the ranks, can be imported
 
-from darknet_builder import __version__, cli  # noqa: E402
-from darknet_builder.commands import command_names  # noqa: E402
+from darknet_builder import __version__  # noqa: E402
+from darknet_builder.cli import program as cli  # noqa: E402
+from darknet_builder.cli.commands import command_names  # noqa: E402
 from tests.test_architecture import RANKS, SOURCES, module_name, rank_of  # noqa: E402
 
 project = "darknet_builder"

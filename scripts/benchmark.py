@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from darknet_builder.cli import main
+from darknet_builder.cli.program import main
 
 if __name__ == "__main__":
     sys.exit(main(["benchmark", *sys.argv[1:]]))

@@ -26,8 +26,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from darknet_builder.errors import CfgWarning, DarknetError, ExportError, InputError, MissingExtraError
-from darknet_builder.export_check import (
+from darknet_builder.errors import (
+    CfgWarning,
+    DarknetError,
+    ExportError,
+    InputError,
+    MissingExtraError,
+)
+from darknet_builder.export.onnx import trace_onnx
+from darknet_builder.export.onnx_graph import OVERLAP, SCORE, Suppression, append_suppression
+from darknet_builder.export.reference import Reference
+from darknet_builder.export.settings import ExportSettings
+from darknet_builder.export.tolerance import (
     OF_OWN,
     Comparison,
     Kept,
@@ -39,15 +49,11 @@ from darknet_builder.export_check import (
     own_rounding,
     suppress,
 )
-from darknet_builder.export_onnx import trace_onnx
-from darknet_builder.export_settings import ExportSettings
-from darknet_builder.extras import load_extra
-from darknet_builder.files import write_text
-from darknet_builder.network import Network, build_network
-from darknet_builder.onnx_graph import OVERLAP, SCORE, Suppression, append_suppression
-from darknet_builder.tracing import LEVELS, Traceable, why_not
-from darknet_builder.trials import Reference
-from darknet_builder.weights import load_weights
+from darknet_builder.export.traceable import LEVELS, Traceable, why_not
+from darknet_builder.network.network import Network, build_network
+from darknet_builder.support.extras import load_extra
+from darknet_builder.support.files import write_text
+from darknet_builder.weights.loader import load_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "export.md"

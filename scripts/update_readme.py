@@ -10,10 +10,10 @@ import re
 import sys
 from pathlib import Path
 
-from darknet_builder.dialects import DIALECTS
-from darknet_builder.factory import build_layers as _registers_every_section  # noqa: F401
-from darknet_builder.files import write_text
+from darknet_builder.cfg.dialects import DIALECTS
 from darknet_builder.layers.base import registered_sections
+from darknet_builder.network.factory import build_layers as _registers_every_section  # noqa: F401
+from darknet_builder.support.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"

@@ -7,9 +7,9 @@ import os
 import sys
 from pathlib import Path
 
-from darknet_builder.dialects import DIALECTS
+from darknet_builder.cfg.dialects import DIALECTS
 from darknet_builder.errors import DarknetError
-from darknet_builder.lessons import why_modulelist
+from darknet_builder.lessons.plain_list import why_modulelist
 
 LESSON_CFG = Path(__file__).resolve().parent.parent / "cfg" / "lesson.cfg"
 

@@ -16,21 +16,21 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from darknet_builder.activations import make_activation
-from darknet_builder.boxes import Candidates, ScoredBoxes
-from darknet_builder.dialects import DIALECTS, Dialect
+from darknet_builder.boxes.overlap import Candidates, ScoredBoxes
+from darknet_builder.cfg.dialects import DIALECTS, Dialect
+from darknet_builder.cfg.parser import Block
 from darknet_builder.errors import InputError
+from darknet_builder.layers.activations import make_activation
 from darknet_builder.layers.registry import find_layer_class, register, registered_sections
 from darknet_builder.layers.representation import format_options, unless
+from darknet_builder.layers.tree import Tree
 from darknet_builder.layers.weight_layout import (
     NORM_KINDS,
     WeightLayout,
     WeightsHeader,
     tensor_kind,
 )
-from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
-from darknet_builder.trees import Tree
 
 __all__ = [
     "NETWORK_INPUT",

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from darknet_builder.activations import make_activation
-from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
+from darknet_builder.cfg.parser import Block
+from darknet_builder.layers.activations import make_activation
+from darknet_builder.layers.base import (
+    Graph,
+    Layer,
+    WeightLayout,
+    WeightsHeader,
+    read_activation,
+    register,
+)
 from darknet_builder.layers.parts import Linear, batch_norm_1d, norm_layout
 from darknet_builder.layers.representation import format_options
-from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape, flat
 
 

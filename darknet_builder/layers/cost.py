@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from darknet_builder.cfg.parser import Block
 from darknet_builder.layers.base import Graph, Layer, register
 from darknet_builder.layers.representation import format_options, unless
-from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape, flat
 
 COST_TYPES = ("sse", "masked", "smooth", "L1", "seg", "wgan")

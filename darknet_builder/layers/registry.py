@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from darknet_builder.dialects import DIALECTS, Dialect
+from darknet_builder.cfg.dialects import DIALECTS, Dialect
+from darknet_builder.cfg.parser import NET_SECTIONS, Block
 from darknet_builder.errors import did_you_mean
-from darknet_builder.parser import NET_SECTIONS, Block
 
 if TYPE_CHECKING:
     from darknet_builder.layers.base import Layer

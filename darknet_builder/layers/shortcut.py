@@ -6,11 +6,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from darknet_builder.activations import make_activation
+from darknet_builder.cfg.parser import Block
 from darknet_builder.errors import ShapeError
-from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
+from darknet_builder.layers.activations import make_activation
+from darknet_builder.layers.base import (
+    Graph,
+    Layer,
+    WeightLayout,
+    WeightsHeader,
+    read_activation,
+    register,
+)
 from darknet_builder.layers.representation import format_options, unless
-from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
 _WEIGHTS_TYPES = ("none", "per_feature", "per_layer", "per_channel")

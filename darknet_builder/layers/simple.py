@@ -5,11 +5,18 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from darknet_builder.activations import make_activation
-from darknet_builder.layers.base import Graph, Layer, WeightLayout, WeightsHeader, read_activation, register
+from darknet_builder.cfg.parser import Block
+from darknet_builder.layers.activations import make_activation
+from darknet_builder.layers.base import (
+    Graph,
+    Layer,
+    WeightLayout,
+    WeightsHeader,
+    read_activation,
+    register,
+)
 from darknet_builder.layers.parts import batch_norm_2d, norm_layout
 from darknet_builder.layers.representation import format_options
-from darknet_builder.parser import Block
 from darknet_builder.shapes import Shape
 
 

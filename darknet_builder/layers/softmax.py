@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from darknet_builder.cfg.parser import Block
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, register
 from darknet_builder.layers.representation import format_options, unless
-from darknet_builder.parser import Block
+from darknet_builder.layers.tree import Tree, read_tree
 from darknet_builder.shapes import Shape, flat
-from darknet_builder.trees import Tree, read_tree
 
 
 @register("softmax", "soft")

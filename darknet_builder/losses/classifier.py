@@ -8,7 +8,14 @@ from torch import Tensor
 from darknet_builder.errors import InputError
 from darknet_builder.layers.cost import Cost
 from darknet_builder.layers.softmax import Softmax
-from darknet_builder.losses.base import HeadLoss, LossContext, Targets, loss_for, working, written_loss
+from darknet_builder.losses.base import (
+    HeadLoss,
+    LossContext,
+    Targets,
+    loss_for,
+    working,
+    written_loss,
+)
 
 
 @loss_for("softmax")

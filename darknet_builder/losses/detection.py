@@ -5,9 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import iou
-from darknet_builder.layers.detection import Detection
-from darknet_builder.losses.base import HeadLoss, LossContext, Targets, loss_for, working, written_loss
+from darknet_builder.boxes.overlap import iou
+from darknet_builder.layers.heads.detection import Detection
+from darknet_builder.losses.base import (
+    HeadLoss,
+    LossContext,
+    Targets,
+    loss_for,
+    working,
+    written_loss,
+)
 from darknet_builder.losses.steps import cells_of, rounds
 
 _SMALLEST = 0.005

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import giou, iou
-from darknet_builder.layers.gaussian_yolo import YOLO_POINTS, GaussianYolo
+from darknet_builder.boxes.overlap import giou, iou
+from darknet_builder.layers.heads.gaussian_yolo import YOLO_POINTS, GaussianYolo
 from darknet_builder.losses.anchored import AnchorDeltas
 from darknet_builder.losses.base import HeadLoss, LossContext, Targets, loss_for
 from darknet_builder.losses.box_gradient import overlap_gradient

@@ -5,12 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import iou
-from darknet_builder.layers.heads import BOX_VALUES
-from darknet_builder.layers.region import Region
-from darknet_builder.losses.base import HeadLoss, LossContext, Targets, loss_for, working, written_loss
+from darknet_builder.boxes.overlap import iou
+from darknet_builder.layers.heads.anchor_head import BOX_VALUES
+from darknet_builder.layers.heads.region import Region
+from darknet_builder.layers.tree import Tree
+from darknet_builder.losses.base import (
+    HeadLoss,
+    LossContext,
+    Targets,
+    loss_for,
+    working,
+    written_loss,
+)
 from darknet_builder.losses.steps import best_overlaps, cells_of, focal_deltas, rounds
-from darknet_builder.trees import Tree
 
 _PRIOR_IMAGES = 12800
 """For so many images every anchor is drawn to its prior (region_layer.c:283)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes import pairwise_iou
+from darknet_builder.boxes.overlap import pairwise_iou
 
 _FOCAL_ALPHA = 0.5
 _TINY = 1e-15

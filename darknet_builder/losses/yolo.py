@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darknet_builder.layers.yolo import Yolo
+from darknet_builder.layers.heads.yolo import Yolo
 from darknet_builder.losses.anchored import AnchorDeltas
 from darknet_builder.losses.base import HeadLoss, LossContext, Targets, loss_for
 from darknet_builder.losses.box_gradient import overlap_gradient

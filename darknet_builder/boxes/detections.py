@@ -1,0 +1,318 @@
+"""What a detector found: a frozen, validated, indexable result in image pixels, and the files it can become."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_builder.errors import DataError, InputError
+from darknet_builder.support.bundled import bundled_names, find_by_name, hint_at_bundled
+from darknet_builder.support.extras import load_extra
+
+Index = int | np.integer[Any]
+Selection = slice | Sequence[int] | Sequence[bool] | npt.NDArray[Any]
+_CORNERS = ("x1", "y1", "x2", "y2")
+CSV_COLUMNS = ("file", "frame", "image_width", "image_height", "class_id", "name", "score", *_CORNERS)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Detections:
+    """The objects in one image.
+
+    ``len``, iteration and ``==`` work as on a list; an index, a slice, a boolean mask or a list of indices gives a
+    part of them: ``detections[0]``, ``detections[:3]``, ``detections[detections.scores > .5]``.
+
+    Attributes:
+        boxes_xyxy: (N, 4) float32, left, top, right, bottom in pixels of the image. As in Darknet they may reach
+            beyond its edges; ``clipped()`` cuts them off there.
+        scores: (N,) float32, the probability of the class times that of an object. A detector gives the best first.
+        class_ids: (N,) int64, indices into ``names``.
+        names: of all classes that the network knows.
+        image_size: (width, height) in pixels.
+
+    Raises:
+        InputError: for shapes, lengths or values that do not fit together.
+    """
+
+    boxes_xyxy: np.ndarray
+    scores: np.ndarray
+    class_ids: np.ndarray
+    names: tuple[str, ...]
+    image_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        class_ids = np.asarray(self.class_ids)
+        if class_ids.size and not np.issubdtype(class_ids.dtype, np.integer):
+            raise InputError(f"class_ids: expected integers, got {class_ids.dtype}")
+        self._freeze("boxes_xyxy", np.array(self.boxes_xyxy, np.float32))
+        self._freeze("scores", np.array(self.scores, np.float32))
+        self._freeze("class_ids", class_ids.astype(np.int64))
+        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "image_size", (int(self.image_size[0]), int(self.image_size[1])))
+        self._check()
+
+    def _freeze(self, name: str, values: np.ndarray) -> None:
+        values.setflags(write=False)
+        object.__setattr__(self, name, values)
+
+    def _check(self) -> None:
+        if self.boxes_xyxy.ndim != 2 or self.boxes_xyxy.shape[1] != 4:
+            raise InputError(f"boxes_xyxy: expected the shape (N, 4), got {self.boxes_xyxy.shape}")
+        for name, values in (("scores", self.scores), ("class_ids", self.class_ids)):
+            if values.shape != (len(self.boxes_xyxy),):
+                raise InputError(f"{name}: expected the shape ({len(self.boxes_xyxy)},), one a box, got {values.shape}")
+        if not np.isfinite(self.boxes_xyxy).all() or not np.isfinite(self.scores).all():
+            raise InputError("boxes_xyxy and scores: expected finite numbers")
+        if (self.boxes_xyxy[:, 2:] < self.boxes_xyxy[:, :2]).any():
+            raise InputError("boxes_xyxy: expected left <= right and top <= bottom")
+        if ((self.class_ids < 0) | (self.class_ids >= len(self.names))).any():
+            raise InputError(f"class_ids: expected 0 to {len(self.names) - 1} for {len(self.names)} names, "
+                             f"got {sorted(set(self.class_ids.tolist()))}")
+        if min(self.image_size) < 1:
+            raise InputError(f"image_size: expected (width, height) of 1 or more pixels, got {self.image_size}")
+
+    # ---- parts of it --------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @overload
+    def __getitem__(self, key: Index) -> Detection: ...
+
+    @overload
+    def __getitem__(self, key: Selection) -> Detections: ...
+
+    def __getitem__(self, key: Index | Selection) -> Detections:
+        """One object as a ``Detection``, or several as ``Detections`` in the order asked for.
+
+        Raises:
+            IndexError: for an object that is not there, or a mask of another length.
+        """
+        if isinstance(key, slice):
+            return self._take(key)
+        if isinstance(key, int | np.integer) and not isinstance(key, bool):
+            return self._one(int(key))
+        rows = np.asarray(key)
+        if rows.ndim == 1 and not rows.size:
+            rows = rows.astype(rows.dtype if rows.dtype == bool else np.int64)  # an empty list is float to NumPy
+        if rows.ndim != 1 or rows.dtype != bool and not np.issubdtype(rows.dtype, np.integer):
+            raise IndexError(f"expected an index, a slice, {len(self)} booleans or a list of indices, got {key!r}")
+        return self._take(rows)
+
+    def _one(self, row: int) -> Detection:
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"there is no object {row}: there are {len(self)}")
+        rows = slice(row % len(self), row % len(self) + 1)
+        return Detection(self.boxes_xyxy[rows], self.scores[rows], self.class_ids[rows], self.names, self.image_size)
+
+    def _take(self, rows: slice | np.ndarray) -> Detections:
+        return Detections(self.boxes_xyxy[rows], self.scores[rows], self.class_ids[rows], self.names, self.image_size)
+
+    def __iter__(self) -> Iterator[Detection]:
+        return (self[row] for row in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        """Equal values in equal order, to the last bit."""
+        if not isinstance(other, Detections):
+            return NotImplemented
+        return (self.names, self.image_size) == (other.names, other.image_size) and all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("boxes_xyxy", "scores", "class_ids"))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    # ---- other views of it --------------------------------------------------------------------------
+
+    @property
+    def labels(self) -> list[str]:
+        """The class name of each object."""
+        return [self.names[class_id] for class_id in self.class_ids.tolist()]
+
+    @property
+    def boxes_cxcywh(self) -> np.ndarray:
+        """(N, 4) float32, centre and size relative to the image, as in Darknet's label files."""
+        low, high = self.boxes_xyxy[:, :2], self.boxes_xyxy[:, 2:]
+        return np.concatenate(((low + high) / 2, high - low), 1) / np.array(self.image_size * 2, np.float32)
+
+    def clipped(self) -> Detections:
+        """The same objects, every box cut off at the image's edges; what lies wholly outside is left out."""
+        boxes = self.boxes_xyxy.clip(0, np.array(self.image_size * 2, np.float32))
+        whole = Detections(boxes, self.scores, self.class_ids, self.names, self.image_size)
+        return whole[np.asarray((boxes[:, 2:] > boxes[:, :2]).all(1))]
+
+    def rows(self) -> Iterator[tuple[int, str, float, list[float]]]:
+        """(class_id, name, score, [left, top, right, bottom]) of each object, as plain Python values."""
+        return zip(self.class_ids.tolist(), self.labels, self.scores.tolist(), self.boxes_xyxy.tolist(), strict=True)
+
+    def counts(self) -> dict[str, int]:
+        """How many objects of each class there are, the most frequent first."""
+        return dict(Counter(self.labels).most_common())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, strings and numbers, fit for JSON."""
+        return {"image_size": list(self.image_size),
+                "detections": [{"class_id": class_id, "name": name, "score": score, "box_xyxy": box}
+                               for class_id, name, score, box in self.rows()]}
+
+    # ---- what other programs take ---------------------------------------------------------------------
+
+    def to_coco(self, image_id: int = 1, *, first_id: int = 1) -> list[dict[str, Any]]:
+        """COCO's annotations of one image, with ``score``: what ``loadRes`` of pycocotools takes.
+
+        Boxes are [left, top, width, height] in pixels, cut off at the image's edges (print_cocos in detector.c).
+        ``category_id`` is Darknet's class index, so it begins at 0. ``coco_document`` makes a whole file of them.
+
+        Args:
+            image_id: of the image, among ``images``.
+            first_id: of the first annotation; the others follow.
+        """
+        annotations: list[dict[str, Any]] = []
+        for number, (class_id, _, score, (left, top, right, bottom)) in enumerate(self.clipped().rows(), first_id):
+            box = (left, top, right - left, bottom - top)
+            annotations.append({
+                "id": number, "image_id": image_id, "category_id": class_id,
+                "bbox": [round(value, 2) for value in box], "area": round(box[2] * box[3], 2),
+                "iscrowd": 0, "score": round(score, 5)})
+        return annotations
+
+    def to_yolo(self) -> str:
+        """Darknet's label file: ``class x y w h`` a line, relative to the image and cut off at its edges."""
+        inside = self.clipped()
+        return "".join(f"{class_id} " + " ".join(f"{value:.6f}" for value in box) + "\n"
+                       for class_id, box in zip(inside.class_ids.tolist(), inside.boxes_cxcywh.tolist(), strict=True))
+
+    def to_supervision(self) -> Any:
+        """``supervision.Detections`` with the boxes as they are, and the names as ``data["class_name"]``.
+
+        Raises:
+            MissingExtraError: without supervision.
+        """
+        supervision = load_extra("supervision", "supervision")
+        return supervision.Detections(
+            xyxy=self.boxes_xyxy.copy(), confidence=self.scores.copy(), class_id=self.class_ids.copy(),
+            data={"class_name": np.array(self.labels, np.str_)})
+
+    def to_pandas(self) -> Any:
+        """``pandas.DataFrame`` with a row an object: class_id, name, score and, in pixels, x1, y1, x2, y2.
+
+        Raises:
+            MissingExtraError: without pandas.
+        """
+        pandas = load_extra("pandas", "pandas")
+        columns: dict[str, Any] = {"class_id": self.class_ids, "name": np.array(self.labels, object),
+                                   "score": self.scores, **dict(zip(_CORNERS, self.boxes_xyxy.T, strict=True))}
+        return pandas.DataFrame(columns)
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{count} {name}" for name, count in self.counts().items()) or "nothing"
+        return f"{type(self).__name__}({found} in {self.image_size[0]}x{self.image_size[1]})"
+
+
+class Detection(Detections):
+    """One object: ``Detections`` of length 1, which can be asked in the singular."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self) != 1:
+            raise InputError(f"expected one object, got {len(self)}")
+
+    @property
+    def box_xyxy(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom in pixels."""
+        left, top, right, bottom = self.boxes_xyxy[0].tolist()
+        return left, top, right, bottom
+
+    @property
+    def score(self) -> float:
+        """The probability of the class times that of an object."""
+        return float(self.scores[0])
+
+    @property
+    def class_id(self) -> int:
+        """Index into ``names``."""
+        return int(self.class_ids[0])
+
+    @property
+    def name(self) -> str:
+        """Of the class."""
+        return self.names[self.class_id]
+
+
+def read_names(path: str | Path) -> list[str]:
+    """A ``.names`` file: one class name a line, blank lines at the end left out.
+
+    Args:
+        path: of the file, or the name of one that comes with the project (``coco``).
+
+    Raises:
+        DataError: when it cannot be read, is not text or has no name.
+    """
+    file = find_by_name(path, ".names")
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        hint = hint_at_bundled(file, ".names") or (
+            f"; those that come with the project are {', '.join(bundled_names('.names'))}")
+        raise DataError("no such names file", path=path, hint=hint) from None
+    except OSError as error:
+        raise DataError(f"{error.strerror or error}", path=path) from None
+    except UnicodeDecodeError:
+        raise DataError("is not UTF-8 text", path=path, hint="expected one class name a line") from None
+    names = [line.strip() for line in text.rstrip().splitlines()]
+    if not names:
+        raise DataError("has no names", path=path, hint="expected one class name a line")
+    return names
+
+
+# ---- files of results ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Record:
+    """The objects of one image file, or of one frame of a video, counted from 0."""
+
+    file: str
+    detections: Detections
+    frame: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fit for JSON."""
+        frame = {} if self.frame is None else {"frame": self.frame}
+        return {"file": self.file, **frame, **self.detections.to_dict()}
+
+
+def coco_document(records: Iterable[Record], names: Sequence[str]) -> dict[str, Any]:
+    """COCO's annotation format: ``images``, ``annotations`` with ``score``, ``categories``.
+
+    Boxes and categories are as in ``Detections.to_coco``; the ids of images and annotations begin at 1. The image of a
+    video's frame says which by ``frame``.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, record in enumerate(records, 1):
+        width, height = record.detections.image_size
+        frame = {} if record.frame is None else {"frame": record.frame}
+        images.append({"id": image_id, "file_name": record.file, "width": width, "height": height, **frame})
+        annotations += record.detections.to_coco(image_id, first_id=len(annotations) + 1)
+    return {"images": images, "annotations": annotations,
+            "categories": [{"id": index, "name": name} for index, name in enumerate(names)]}
+
+
+def csv_text(records: Iterable[Record]) -> str:
+    """One line an object, under a header; boxes in pixels, cut off at the image's edges."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for record in records:
+        frame = "" if record.frame is None else record.frame
+        for class_id, name, score, box in record.detections.clipped().rows():
+            writer.writerow([record.file, frame, *record.detections.image_size, class_id, name, f"{score:.5f}",
+                             *(f"{value:.2f}" for value in box)])
+    return text.getvalue()

@@ -1,0 +1,98 @@
+"""``darknet-builder adapt-cfg``: a cfg for another data set."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from darknet_builder.cfg.parser import Block, note_dialect, noted_dialect, parse_cfg
+from darknet_builder.cfg.source import read_cfg
+from darknet_builder.cli.arguments import MODEL_HELP, add_dialect, add_json, add_seed
+from darknet_builder.cli.model import add_model, take_model
+from darknet_builder.cli.output import STDOUT, check_answer, write_json
+from darknet_builder.data.anchors import fit_network
+from darknet_builder.data.data_file import DataFile
+from darknet_builder.errors import CfgError, InputError
+from darknet_builder.inspection.adapt import Adaptation, adapt_cfg
+from darknet_builder.network.network import build_network
+from darknet_builder.support.files import write_text, writing
+
+HELP = "change a cfg for another data set: classes, filters, anchors, masks, steps; comments stay"
+EXAMPLES = """\
+max_batches becomes 2000 a class, 6000 or more, and the rate falls at 80% and 90% of it; --max-batches says otherwise.
+A burn_in of more than a tenth of it becomes a tenth.
+
+examples:
+  darknet-builder adapt-cfg cfg/yolov4-tiny.cfg --classes 3 --output my.cfg
+  darknet-builder adapt-cfg cfg/yolov4-tiny.cfg --data my.data --anchors fit --output my.cfg
+  darknet-builder adapt-cfg cfg/yolov3.cfg --classes 2 --anchors 10,14,23,27,37,58,81,82,135,169,344,319 --output my.cfg
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    add_model(parser, f"to begin from: {MODEL_HELP}", weights=None)
+    parser.add_argument("--classes", type=int, metavar="N", help="how many (default: what --data says)")
+    parser.add_argument("--data", metavar="FILE", help="the .data file they come from")
+    parser.add_argument("--anchors", metavar="fit|W,H,W,H,...", help="fitted to --data, or given (default: they stay)")
+    parser.add_argument("--max-batches", type=int, metavar="N", help="steps of the training")
+    parser.add_argument("--output", required=True, metavar="FILE", help="where to")
+    parser.add_argument("--overwrite", action="store_true", help="even where a file is")
+    add_seed(parser, "--anchors fit")
+    add_dialect(parser)
+    add_json(parser, "the changes")
+
+
+def run(args: argparse.Namespace, out: TextIO) -> int:
+    """Write the new cfg, and what was changed."""
+    check_answer(args.json)
+    take_model(args)
+    if Path(args.output).exists() and not args.overwrite:
+        raise InputError(f"{args.output}: is there already; name another file, or give --overwrite")
+    data = DataFile.read(args.data) if args.data else None
+    classes = args.classes if args.classes is not None else data.classes if data else None
+    if classes is None:
+        raise InputError("for how many classes? give --classes N or --data FILE")
+    text, blocks = _read(args.cfg)
+    adaptation = Adaptation(classes, _anchors(args, data), args.max_batches)
+    edited = adapt_cfg(text, blocks, adaptation, args.dialect or noted_dialect(text))
+    build_network(edited.text(), dialect=args.dialect, initialize=False)
+    with writing(args.output):
+        write_text(args.output, edited.text())
+    if args.json != STDOUT:
+        out.write("".join(f"{change}\n" for change in edited.changes) + f"{args.output}: written\n")
+    write_json(args.json, {"cfg": args.output, "changes": list(edited.changes)}, out)
+    return 0
+
+
+def _read(cfg: str) -> tuple[str, list[Block]]:
+    """The text and what ``parse_cfg`` makes of it, so that its line numbers fit; of a model file, what it holds."""
+    source = read_cfg(cfg)
+    if source.tensors is not None:
+        text = note_dialect(source.metadata.dialect) + source.metadata.cfg
+        return text, parse_cfg(text)
+    path = Path(source.blocks[0].source)
+    try:
+        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"), source.blocks
+    except UnicodeDecodeError:
+        raise CfgError(f"{path}: is not UTF-8 text; its comments would be damaged: save it as UTF-8 first") from None
+
+
+def _anchors(args: argparse.Namespace, data: DataFile | None) -> np.ndarray | None:
+    if args.anchors is None:
+        return None
+    if args.anchors == "fit":
+        if data is None:
+            raise InputError("--anchors fit: to which boxes? give --data FILE")
+        network = build_network(args.cfg, dialect=args.dialect, initialize=False)
+        return fit_network(network, data.load("train"), seed=args.seed)[0].sizes
+    try:
+        sizes = np.array([float(number) for number in args.anchors.split(",")]).reshape(-1, 2)
+    except ValueError:
+        raise InputError(f"--anchors {args.anchors}: expected fit, or pairs of numbers W,H,W,H,...") from None
+    if not (np.isfinite(sizes).all() and (sizes > 0).all()):
+        raise InputError(f"--anchors {args.anchors}: expected numbers above 0")
+    return sizes

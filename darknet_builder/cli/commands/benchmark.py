@@ -1,0 +1,184 @@
+"""``darknet-builder benchmark``: engines, precisions and reference programs side by side on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+
+import torch
+
+from darknet_builder.benchmark.comparison import (
+    Comparison,
+    as_document,
+    compare,
+    compare_end_to_end,
+    default_candidates,
+    matrix_rates,
+)
+from darknet_builder.benchmark.memory import measure_memory
+from darknet_builder.benchmark.pipeline import PipelineRate, measure_pipeline
+from darknet_builder.benchmark.report import pipeline_table, save_chart, table, training_table
+from darknet_builder.benchmark.training import (
+    TrainingCase,
+    TrainingRate,
+    measure_training,
+    trained_precisions,
+)
+from darknet_builder.cli.arguments import CFG_HELP, add_device, add_dialect, add_json
+from darknet_builder.cli.output import STDOUT, check_answer, write_json
+from darknet_builder.data.data_file import DataFile
+from darknet_builder.engines.names import BACKEND_NAMES, precision_name
+from darknet_builder.errors import InputError
+from darknet_builder.images.sources import find_sources, is_video
+from darknet_builder.network.network import Network
+from darknet_builder.prediction.detector import Detector
+from darknet_builder.prediction.loading import load_network
+from darknet_builder.support.devices import find_device
+from darknet_builder.training.batches import ListedImages
+from darknet_builder.training.datasets import load_training
+
+HELP = "time a network on every engine that is installed, side by side, alone and from file to boxes"
+EXAMPLES = """\
+A candidate is BACKEND:PRECISION: torch, compile, onnxruntime or openvino, with float32 or bfloat16; without the fast
+path plain:float32, the network as it is, and channels-last, with either; and opencv:float32, the OpenCV that is
+installed. Their calls are interleaved, so that whatever else the machine does affects all of them alike; leave it alone
+nevertheless. Without --weights the weights are random, which takes as long.
+
+examples:
+  darknet-builder benchmark yolov3-tiny.cfg yolov4-tiny.cfg --sizes 416 --batches 1 8
+  darknet-builder benchmark yolov4.cfg --contenders torch:float32 openvino:float32 --json b.json --chart b.png
+  darknet-builder benchmark yolov3.cfg --peer-python other-env/bin/python   # an OpenCV that reads Darknet's files
+  darknet-builder benchmark my.cfg --weights my.weights --images photos/    # from the file to the boxes
+  darknet-builder benchmark my.cfg --weights my.weights --images photos/ --pipeline --batches 4
+  darknet-builder benchmark yolov3-tiny.cfg --training my.data --batches 8
+  darknet-builder benchmark yolov3.cfg --sizes 608 --memory
+"""
+OPTIONS = {"reference_python": "--peer-python"}
+"""The option for a library argument of another name."""
+_TRAINING_ROUNDS = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("cfg", nargs="+", metavar="CFG", help=CFG_HELP)
+    parser.add_argument("--weights", metavar="FILE", help="of the only network (default: random)")
+    add_dialect(parser)
+    parser.add_argument("--sizes", type=int, nargs="+", metavar="PIXELS", help="square inputs (default: the cfg's)")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1], metavar="N", help="(default: 1)")
+    parser.add_argument("--contenders", nargs="+", metavar="NAME", help="(default: all that are installed)")
+    parser.add_argument("--peer-python", metavar="PATH", help="an interpreter whose OpenCV is measured as well")
+    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="calls of each (default: %(default)s)")
+    parser.add_argument("--threads", type=int, metavar="N", help="of every engine (default: torch's own choice)")
+    parser.add_argument("--images", nargs="+", metavar="SOURCE", help="files or folders: end to end as well")
+    parser.add_argument("--threshold", type=float, default=.25, metavar="P",
+                        help="of post-processing, with --images (default: %(default)s)")
+    parser.add_argument("--memory", action="store_true", help="the least that the graph allows, and what is taken")
+    parser.add_argument("--pipeline", action="store_true",
+                        help="with --images: from the files to drawn pictures, against the network's own rate")
+    parser.add_argument("--training", metavar="DATA", help="a .data file: time training on it, and nothing else")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="of --training (default: %(default)s)")
+    add_device(parser)
+    add_json(parser, "everything, each round included,")
+    parser.add_argument("--chart", metavar="FILE", help="bars, as PNG, SVG or PDF (needs the extra 'evaluate')")
+
+
+def run(args: argparse.Namespace, out: TextIO) -> int:
+    """Measure; returns 0."""
+    _check(args)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = find_device(args.device) or torch.device("cpu")
+    answer, out = out, io.StringIO() if args.json == STDOUT else out
+    rates = matrix_rates(device)
+    out.write(f"{torch.get_num_threads()} threads; a large matrix product: "
+              + ", ".join(f"{rate:.0f} GFLOP/s in {name}" for name, rate in rates.items()) + "\n\n")
+    comparisons: list[Comparison] = []
+    pipelines: list[PipelineRate] = []
+    trainings: list[TrainingRate] = []
+    for cfg, size in [(cfg, size) for cfg in args.cfg for size in args.sizes or [None]]:
+        if args.training:
+            trainings += _train(args, cfg, size, device, out)
+            continue
+        network = load_network(cfg, args.weights, width=size, height=size, dialect=args.dialect, device=device,
+                               initialize=True)
+        for comparison in _compare(args, Path(cfg).stem, network, out):
+            out.write(table(comparison, rates) + "\n")
+            out.flush()
+            comparisons.append(comparison)
+        if args.pipeline:
+            pipelines += _run_pipeline(args, Path(cfg).stem, network, out)
+    write_json(args.json, as_document(comparisons, rates, pipelines, trainings), answer)
+    if args.chart:
+        save_chart(comparisons, args.chart)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """What can be said before anything is measured.
+
+    Raises:
+        InputError: for options that do not go together or are out of range.
+    """
+    if args.weights and len(args.cfg) > 1:
+        raise InputError(f"--weights {args.weights}: belongs to one network, {len(args.cfg)} were given")
+    if min([args.rounds, *args.batches, args.threads or 1]) < 1:
+        raise InputError("--rounds, --batches and --threads: expected 1 or more")
+    if args.pipeline and not args.images:
+        raise InputError("--pipeline: through which photographs? give --images")
+    if args.training and (args.images or args.chart or args.memory or args.contenders or args.peer_python):
+        raise InputError("--training is timed alone: without --images, --contenders, --peer-python, --memory and "
+                         "--chart")
+    check_answer(args.json)
+
+
+def _compare(args: argparse.Namespace, name: str, network: Network, out: TextIO) -> Iterator[Comparison]:
+    candidates = args.contenders or default_candidates(network)
+    if args.memory:
+        out.write(measure_memory(network).line(name) + "\n\n")
+    for batch in args.batches:
+        yield compare(network, name, candidates=candidates, batch=batch, rounds=args.rounds,
+                      reference_python=args.peer_python)
+    if args.images:
+        yield compare_end_to_end(network, f"{name}, file to boxes at threshold {args.threshold:g}", _photographs(args),
+                                 candidates=candidates, threshold=args.threshold)
+
+
+def _photographs(args: argparse.Namespace) -> list[Path]:
+    return [Path(path) for path in find_sources(args.images) if not is_video(path)]
+
+
+# ---- the whole pipeline, and training -------------------------------------------------------------------
+
+
+def _run_pipeline(args: argparse.Namespace, name: str, network: Network, out: TextIO) -> list[PipelineRate]:
+    rates, photographs = [], _photographs(args)
+    for candidate in args.contenders or default_candidates(network):
+        backend, _, precision = candidate.partition(":")
+        if backend not in BACKEND_NAMES:
+            continue  # the detector does not run on it
+        for batch in args.batches:
+            detector = Detector(network, threshold=args.threshold, batch=batch, backend=backend,
+                                precision=precision_name(precision or "float32"))
+            rates.append(measure_pipeline(detector, name, candidate, photographs))
+    out.write(pipeline_table(rates) + "\n")
+    return rates
+
+
+def _train(args: argparse.Namespace, cfg: str, size: int | None, device: torch.device,
+           out: TextIO) -> list[TrainingRate]:
+    """The table of one network; the cfg's batch, or those that were asked for, in one part."""
+    case = TrainingCase(cfg, size, args.dialect, args.weights)
+    data, network = DataFile.read(args.training), case.network(args.batches[0], steps=1)
+    images = ListedImages(load_training(data, network, skip_bad=False))
+    rates = []
+    for batch in args.batches:
+        rates += measure_training(partial(case.network, batch), Path(cfg).stem, images,
+                                  precisions=trained_precisions(device), rounds=_TRAINING_ROUNDS, steps=args.rounds,
+                                  workers=args.workers, device=args.device)
+    out.write(training_table(rates) + "\n")
+    out.flush()
+    return rates

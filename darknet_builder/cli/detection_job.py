@@ -1,0 +1,177 @@
+"""One run of a detector over images and videos that writes files and lines while it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+from itertools import count, groupby
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import numpy as np
+
+from darknet_builder.boxes.detections import Record
+from darknet_builder.boxes.drawing import draw_detections
+from darknet_builder.cli.detection_outputs import Outputs, Target
+from darknet_builder.cli.detection_result import DetectionResult, SourceResult, list_counts
+from darknet_builder.cli.output import write_json
+from darknet_builder.cli.progress import Progress
+from darknet_builder.errors import ImageError
+from darknet_builder.images.sources import is_video
+from darknet_builder.images.video import Video, open_video, write_video
+from darknet_builder.prediction.detector import Detector
+from darknet_builder.prediction.pipeline import Outcome, Unreadable, frames_ahead, stream
+from darknet_builder.support.distributed import ProcessGroup
+from darknet_builder.support.text import plural
+
+
+@dataclass
+class DetectionJob:
+    """One run of the detector over sources, or one process's share of it.
+
+    Attributes:
+        detector: whose threshold is the report's as well.
+        outputs: the files to write.
+        progress: for lines and complaints.
+        group: the processes that share the work.
+        out: for the JSON document if it goes to ``STDOUT``.
+        options: repeated at the beginning of the JSON document.
+        results: one for each source so far, in this process.
+        started: in seconds of ``time.perf_counter``.
+    """
+
+    detector: Detector
+    outputs: Outputs
+    progress: Progress
+    group: ProcessGroup
+    out: TextIO
+    options: Mapping[str, Any]
+    results: list[SourceResult] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
+
+    def run(self, targets: Sequence[Target]) -> int:
+        """Detect in all sources; a single process also writes what it has when Ctrl-C or an error ends it.
+
+        Args:
+            targets: this process's share.
+
+        Returns:
+            The exit status: 1 if a source could not be read, else 0.
+        """
+        try:
+            for videos, group in groupby(targets, lambda target: is_video(target.source)):
+                if videos:
+                    for target in group:
+                        self._detect_video(target)
+                else:
+                    self._detect_images({target.source: target for target in group})
+        except BaseException:
+            if self.group.world_size == 1:  # several would wait for each other
+                self._finish()
+            raise
+        return self._finish()
+
+    def _finish(self) -> int:
+        """Gather the results of all processes, write the files that hold all of them, and show the summary."""
+        whole = DetectionResult(self.group.gather(self.results), time.perf_counter() - self.started)
+        if self.group.is_main:
+            self.outputs.save_records(whole.records, self.detector.names)
+            write_json(self.outputs.json, {**self.options, **whole.to_dict()}, self.out)
+            if self.outputs.report:
+                whole.report(self.detector.threshold).save(self.outputs.report)
+            for source in whole.sources if self.group.world_size > 1 else ():
+                if source.line:
+                    self.progress.say(source.line)
+            self.progress.say("; ".join([whole.summary(), *self.outputs.places(whole.images)]))
+        return 1 if whole.failures else 0
+
+    def _tell(self, line: str) -> None:
+        """Show the line of a source: at once, or in the right order after several processes are done."""
+        self.results[-1].line = line
+        if self.group.world_size == 1:
+            self.progress.say(line)
+
+    def _skip(self, error: ImageError) -> None:
+        """Report and count a file that cannot be read, and continue."""
+        self.results[-1].failures = 1
+        self.progress.complain(f"skipped: {error}")
+        self.progress.advance()
+
+    def _detect_images(self, targets: Mapping[Path, Target]) -> None:
+        def save(outcome: Outcome) -> None:
+            self.outputs.save(targets[cast(Path, outcome.source)], outcome.image, outcome.detections)
+
+        with closing(stream(self.detector, targets, save)) as outcomes:
+            for outcome in outcomes:
+                self.results.append(SourceResult())
+                if isinstance(outcome, Unreadable):
+                    self._skip(outcome.error)
+                    continue
+                self._record(Record(str(outcome.source), outcome.detections), outcome.image)
+                self._tell(f"{outcome.source}: {list_counts(outcome.detections.counts()) or 'nothing'}")
+
+    def _record(self, record: Record, image: np.ndarray) -> None:
+        result = self.results[-1]
+        result.images += 1
+        result.counts.update(record.detections.labels)
+        if self.outputs.keeps_records:
+            result.records.append(record)
+        if self.outputs.report:
+            result.report.add(record, image)
+        self.progress.advance()
+
+    def _detect_video(self, target: Target) -> None:
+        result = SourceResult()
+        self.results.append(result)
+        try:
+            interrupted = self._save_video(target)
+        except ImageError as error:
+            self._skip(error)
+            return
+        found = list_counts(dict(result.counts.most_common()))
+        self._tell(f"{target.source}: {result.images} {plural(result.images, 'frame')}: {found or 'nothing'}")
+        if interrupted:
+            raise KeyboardInterrupt
+
+    def _save_video(self, target: Target) -> bool:
+        """Returns whether Ctrl-C ended it: then what there is of the annotated video is closed in good order."""
+        interrupted = False
+        with open_video(target.source) as video:
+            self.progress.grow(max(0, video.num_frames - 1))
+            picture = self.outputs.folder / target.picture
+            with write_video(picture, video.fps) if self.outputs.pictures else nullcontext() as append:
+                try:
+                    self._detect_frames(target, video, append)
+                except KeyboardInterrupt:
+                    interrupted = True
+                if not self.results[-1].images:
+                    raise KeyboardInterrupt if interrupted else ImageError(
+                        f"{target.source}: has no frame that can be read")
+        return interrupted
+
+    def _detect_frames(self, target: Target, video: Video, append: Callable[[np.ndarray], None] | None) -> None:
+        numbers = count()
+
+        def save(outcome: Outcome) -> None:
+            if append is not None:
+                append(draw_detections(outcome.image, outcome.detections))
+            self.outputs.save_labels(f"{target.stem}_{next(numbers):06d}", outcome.detections)
+
+        with closing(self._find_in_frames(video, save)) as outcomes:
+            for number, outcome in enumerate(outcomes):
+                self._record(Record(str(target.source), outcome.detections, number), outcome.image)
+
+    def _find_in_frames(self, video: Video, save: Callable[[Outcome], None]) -> Generator[Outcome, None, None]:
+        """Overlapped, or one by one where the network remembers the frame before."""
+        detector = self.detector
+        with closing(frames_ahead(video.frames(), detector.batch)) as frames:
+            if detector.has_memory:
+                for number, frame in enumerate(frames):
+                    outcome = Outcome(frame, frame, detector(frame, keep_state=number > 0))
+                    save(outcome)
+                    yield outcome
+                return
+            with closing(stream(detector, frames, save, expected=video.num_frames)) as outcomes:
+                yield from cast(Iterator[Outcome], outcomes)  # a frame is no file that could be unreadable

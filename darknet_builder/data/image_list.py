@@ -1,0 +1,42 @@
+"""Lists of images: text files with one path a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from darknet_builder.data.lines import either, numbered_lines
+from darknet_builder.errors import DataError
+
+
+def read_image_list(path: str | Path) -> list[Path]:
+    """The images that a list names, one a line, looked for beside the list and in the working directory.
+
+    Raises:
+        DataError: for a list that cannot be read or is empty; located, with a count, when images are missing.
+    """
+    return [image for _, _, image in list_images(path)]
+
+
+def list_images(path: str | Path) -> list[tuple[int, str, Path]]:
+    """The images that a list names, with number and text of their lines.
+
+    Raises:
+        DataError: as for ``read_image_list``.
+    """
+    folder = Path(path).parent
+    images: list[tuple[int, str, Path]] = []
+    missing: list[tuple[int, str]] = []
+    for number, line in numbered_lines(path, "a list of images"):
+        found = next((place for place in (folder / line, Path(line)) if place.is_file()), None)
+        if found is None:
+            missing.append((number, line))
+        else:
+            images.append((number, line, found))
+    if missing:
+        number, line = missing[0]
+        others = f"; {len(missing)} of its {len(missing) + len(images)} images are missing" if missing[1:] else ""
+        raise DataError(f"{line}: no such image; looked for {either([folder / line, Path(line)])}"
+                        f"{others}", path=path, line=number)
+    if not images:
+        raise DataError("names no images", path=path, hint="expected one path a line")
+    return images

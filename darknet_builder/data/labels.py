@@ -1,0 +1,85 @@
+"""Darknet's label files: one box a line, ``class x y width height``, relative to the image.
+
+The labels of ``images/a.jpg`` are in ``labels/a.txt`` or ``images/a.txt``. Darknet ends a label file in silence at the
+first line that it cannot read, and trains on boxes of classes that do not exist; here each is a ``DataError`` with
+file and line.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from darknet_builder.boxes.overlap import LABEL_VALUES
+from darknet_builder.data.lines import numbered_lines
+from darknet_builder.errors import DataError
+
+_IMAGE_FOLDERS = ("images", "JPEGImages")
+_LABEL_FOLDER = "labels"
+_COORDINATES = ("x", "y", "width", "height")
+
+
+def label_places(image: Path) -> list[Path]:
+    """Where an image's labels may be: in ``labels`` instead of ``images`` or ``JPEGImages``, or beside it.
+
+    Darknet knows some folders by name (replace_image_to_label in utils.c), and looks beside the image for all others.
+    """
+    parts = image.parts[:-1]
+    folders = [Path(*parts[:index], _LABEL_FOLDER, *parts[index + 1:])
+               for index in reversed(range(len(parts))) if parts[index] in _IMAGE_FOLDERS]
+    return [folder / f"{image.stem}.txt" for folder in (*folders, image.parent)]
+
+
+def find_labels(image: Path) -> Path | None:
+    """The label file of an image, or None."""
+    return next((place for place in label_places(image) if place.is_file()), None)
+
+
+def read_labels(path: str | Path, classes: int, *, skip_bad: bool = False) -> tuple[np.ndarray, int]:
+    """A label file -> (T, 5) float32, rows x, y, w, h, class, and how many bad lines were left out.
+
+    Args:
+        path: an empty file has no boxes.
+        classes: how many there are.
+        skip_bad: leave bad lines out instead of raising.
+
+    Raises:
+        DataError: with file and line, for anything but ``class x y width height`` with a class that exists, a centre
+            within the image and a size above 0 and up to 1.
+    """
+    rows: list[list[float]] = []
+    skipped = 0
+    for number, line in numbered_lines(path, "a label file"):
+        try:
+            rows.append(_parse_label(line, classes))
+        except DataError as error:
+            if not skip_bad:
+                raise DataError(f"{line!r}: {error}", path=path, line=number) from None
+            skipped += 1
+    return (np.array(rows, np.float32) if rows else no_boxes()), skipped
+
+
+def _parse_label(line: str, classes: int) -> list[float]:
+    words = line.split()
+    if len(words) != LABEL_VALUES:
+        raise DataError(f"expected 5 numbers, class x y width height, got {len(words)}")
+    if not words[0].isdecimal():
+        raise DataError(f"class {words[0]}: expected a whole number, 0 or more")
+    if int(words[0]) >= classes:
+        raise DataError(f"class {words[0]}: there are {classes} classes, 0 to {classes - 1}")
+    try:
+        values = [float(word) for word in words[1:]]
+    except ValueError:
+        raise DataError("expected 5 numbers, class x y width height") from None
+    for name, value in zip(_COORDINATES, values, strict=True):
+        least_is_in = name in _COORDINATES[:2]
+        if not 0 <= value <= 1 or value == 0 and not least_is_in:  # NaN is in no range
+            expected = "0 to 1" if least_is_in else "more than 0 and at most 1"
+            raise DataError(f"{name} {value:g}: expected {expected}, relative to the image")
+    return [*values, int(words[0])]
+
+
+def no_boxes() -> np.ndarray:
+    """(0, 5) float32: nothing is in the image."""
+    return np.zeros((0, LABEL_VALUES), np.float32)

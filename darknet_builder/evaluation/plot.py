@@ -1,0 +1,44 @@
+"""Precision-recall curves as a picture, drawn by matplotlib (the extra ``evaluate``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darknet_builder.evaluation.darknet_map import MapResult
+from darknet_builder.support.figures import load_figures, save_figure
+
+_MOST_NAMED = 15
+"""Classes that get a colour and a line in the legend; where there are more, all are grey."""
+_SIZE_INCHES, _DOTS_PER_INCH = (8.0, 6.0), 120
+_RECALLS = np.linspace(0, 1, 201)
+
+
+def plot_curves(result: MapResult, path: str | Path, title: str = "") -> None:
+    """Draw the curve of each class of which there are truths, and their mean; the format follows the file's suffix.
+
+    Raises:
+        MissingExtraError: without matplotlib.
+        InputError: when the file cannot be written; ``check_plot`` says most of it earlier.
+    """
+    figure = load_figures().Figure(figsize=_SIZE_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
+    axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
+    axes.grid(alpha=.3)
+    _draw(axes, result)
+    if result.present:
+        axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+    save_figure(figure, path)
+
+
+def _draw(axes: Any, result: MapResult) -> None:
+    shown = sorted(result.present, key=lambda row: -row.average_precision)
+    named = len(shown) <= _MOST_NAMED
+    for row in shown:
+        style = {"label": f"{row.name}  {row.average_precision:.3f}"} if named else {"color": "grey", "alpha": .3}
+        axes.step(_RECALLS, row.curve.precision_at(_RECALLS), linewidth=1, where="post", **style)
+    if shown:
+        mean = np.mean([row.curve.precision_at(_RECALLS) for row in shown], axis=0)
+        axes.plot(_RECALLS, mean, color="black", linewidth=2.5,
+                  label=f"mean of {len(shown)} classes  {result.mean_over_present:.3f}")

@@ -1,0 +1,147 @@
+"""Evaluate a detector on a list of a ``.data`` file, alone or as one of several processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from darknet_builder.data.data_file import DataFile
+from darknet_builder.data.image_set import ImageSet
+from darknet_builder.engines.optimized import OptimizedNetwork
+from darknet_builder.evaluation.coco import coco_average_precision
+from darknet_builder.evaluation.darknet_map import ImageBoxes, mean_average_precision
+from darknet_builder.evaluation.predictions import find_boxes
+from darknet_builder.evaluation.report import EvaluationReport
+from darknet_builder.network.network import Network
+from darknet_builder.network.task import class_names
+from darknet_builder.prediction.detector import Detector
+from darknet_builder.support.distributed import ProcessGroup
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Which numbers are computed.
+
+    Attributes:
+        iou: least overlap of a box with its object, 0 to below 1.
+        points: number of recalls at which a precision-recall curve is read; 0 for the area under it.
+        confidence: boxes above it count for precision, recall and F1.
+        coco: whether COCO's numbers are computed as well, which needs pycocotools.
+    """
+
+    iou: float = .5
+    points: int = 0
+    confidence: float = .25
+    coco: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A detector and the labelled images it is evaluated on; made by ``plan``, which checks that they fit.
+
+    Attributes:
+        detector: at its thresholds.
+        names: of the classes that the detector reports.
+        images: to find objects in.
+        difficult: the same images, labelled with objects that need not be found; None without ``difficult=``.
+    """
+
+    detector: Detector
+    names: tuple[str, ...]
+    images: ImageSet
+    difficult: ImageSet | None
+
+    @classmethod
+    def plan(cls, data: DataFile, detector: Detector, split: str = "valid", *, skip_bad_labels: bool = False,
+             limit: int | None = None) -> Evaluation:
+        """Read the labels, and check that classes and names agree.
+
+        Args:
+            data: names the lists.
+            detector: its network's weights may still be missing.
+            split: key of the list in ``data``.
+            skip_bad_labels: leave bad lines of label files out and count them.
+            limit: number of images, from the first on; None for all.
+
+        Raises:
+            DataError: located, for whatever is missing or wrong.
+        """
+        names = agreed_names(data, detector.network)
+
+        def load(key: str) -> ImageSet:
+            return data.load(key, classes=len(names), skip_bad_labels=skip_bad_labels, limit=limit)
+        return cls(detector, names, load(split), load("difficult") if data.has("difficult") else None)
+
+    def run(self, runner: OptimizedNetwork, metrics: Metrics, group: ProcessGroup,
+            advance: Callable[[], None]) -> EvaluationReport | None:
+        """Find the boxes of this process's share of the images, and report on those of all processes.
+
+        Args:
+            runner: of the detector's network.
+            metrics: the numbers to compute.
+            group: the processes that share the work.
+            advance: called after each image.
+
+        Returns:
+            The report; None in all processes but the main one.
+        """
+        started = time.perf_counter()
+        found = group.gather(self._find(runner, group, advance))
+        seconds = time.perf_counter() - started
+        if not group.is_main:
+            return None
+        result = mean_average_precision(found, self.names, iou=metrics.iou, points=metrics.points,
+                                        confidence=metrics.confidence)
+        coco = coco_average_precision(found, self.names) if metrics.coco else None
+        return EvaluationReport(self.images, result, coco, seconds)
+
+    def warm_up(self, runner: OptimizedNetwork, group: ProcessGroup) -> None:
+        """Run an engine's first images, which it computes otherwise than the later ones in the last digits."""
+        if share := group.shard(self.images):
+            runner.warm_up(min(self.detector.batch, len(share)))
+
+    def _find(self, runner: OptimizedNetwork, group: ProcessGroup, advance: Callable[[], None]) -> list[ImageBoxes]:
+        detector, found = self.detector, []
+        difficult = None if self.difficult is None else group.shard(self.difficult)
+        for boxes in find_boxes(detector.network, group.shard(self.images), difficult=difficult, nms=detector.nms,
+                                threshold=detector.threshold, resize=detector.resize, batch=detector.batch,
+                                runner=runner):
+            found.append(boxes)
+            advance()
+        return found
+
+
+def agreed_names(data: DataFile, network: Network) -> tuple[str, ...]:
+    """Return a name for each class that the network reports.
+
+    With ``map=`` in the ``.data`` file, the head's ``report_map`` is set to it.
+
+    Args:
+        data: with ``classes=`` or ``names=``.
+        network: a detector.
+
+    Raises:
+        DataError: located, where data, names and network disagree.
+    """
+    head, names, class_map = network.heads[-1], data.names, data.class_map
+    if class_map is not None:
+        _report_by_map(data, network, class_map)
+        if names is not None and len(names) == head.classes:
+            names = tuple(names[number] for number in class_map)
+        elif names is not None and len(names) != len(class_map):
+            raise data.error(f"{len(names)} names, but the network has {head.classes} classes, of which map= names "
+                             f"{len(class_map)}", "names")
+    elif data.classes != head.classes:
+        key, count = ("classes", "") if "classes" in data.options else ("names", f"{data.classes} names, ")
+        raise data.error(f"{count}but the network has {head.classes} classes (classes= in the cfg)", key)
+    return names or class_names(network)
+
+
+def _report_by_map(data: DataFile, network: Network, class_map: Sequence[int]) -> None:
+    for head in network.heads:
+        if head.tree is None:
+            raise data.error("goes with a network whose [region] has tree=, which this one is not", "map")
+        if max(class_map) >= head.classes:
+            raise data.error(f"names class {max(class_map)}, but the network has {head.classes}", "map")
+        head.report_map = list(class_map)

@@ -1,0 +1,60 @@
+"""Score a network on a validation list, as Darknet's own commands do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from darknet_builder.data.classifier_augmentation import ClassedImages
+from darknet_builder.data.image_set import ImageSet
+from darknet_builder.evaluation.darknet_map import mean_average_precision
+from darknet_builder.evaluation.predictions import find_boxes
+from darknet_builder.evaluation.score import Score
+from darknet_builder.network.network import Network
+from darknet_builder.network.task import class_names, default_resize
+from darknet_builder.prediction.classifier import accuracies
+
+_BATCH = 8
+"""Images a call of the network."""
+
+
+class Validator:
+    """Mean average precision on a list, as ``darknet detector map`` computes it.
+
+    Args:
+        images: the validation list with its boxes.
+        names: names of the classes; ``class 0`` and so on by default.
+    """
+
+    metric = "map"
+
+    def __init__(self, images: ImageSet, names: Sequence[str] | None) -> None:
+        self.images, self.names = images, names
+
+    def __call__(self, network: Network) -> Score:
+        """Score a network in eval mode."""
+        resize = default_resize(network)
+        found = list(find_boxes(network, self.images, resize=resize, batch=_BATCH))
+        result = mean_average_precision(found, class_names(network, self.names))
+        return Score(result.mean_average_precision, self.metric)
+
+
+class ClassValidator:
+    """Accuracy of a classifier on a list, as ``darknet classifier valid`` counts it.
+
+    Args:
+        images: the validation list with its classes.
+        top: the log also has how often the right class is among this number of best ones.
+    """
+
+    metric = "top1"
+
+    def __init__(self, images: ClassedImages, top: int) -> None:
+        self.images, self.top = images, top
+
+    def __call__(self, network: Network) -> Score:
+        """Score a network in eval mode."""
+        top = min(self.top, len(self.images.labels))
+        paths = [image.path for image in self.images.images]
+        class_ids = [image.class_id for image in self.images.images]
+        first, among = accuracies(network, paths, class_ids, top=top, batch=_BATCH)
+        return Score(first, self.metric, {} if top == 1 else {f"top{top}": among})

@@ -1,0 +1,140 @@
+"""Changing a ``.cfg`` as text: only the values that must change, with every comment and blank where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from darknet_builder.cfg.parser import Block
+from darknet_builder.errors import InputError
+from darknet_builder.layers.base import Head
+from darknet_builder.network.network import build_network
+
+_STEPS_PER_CLASS, _LEAST_STEPS = 2000, 6000
+"""AlexeyAB's advice: 2000 steps a class, but not less than 6000, and the rate falls at 80% and 90% of them."""
+_FALLS = (.8, .9)
+_BURN_IN_PART = 10
+"""A burn-in longer than this part of the steps is cut to it: it would leave the falls nothing to fall from."""
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What a cfg is to become.
+
+    Attributes:
+        classes: of every head.
+        anchors: (K, 2) width and height in pixels of the network's input ([region]: in cells), or None to keep them.
+        max_batches: steps of the training; None for 2000 a class, 6000 or more.
+    """
+
+    classes: int
+    anchors: np.ndarray | None = None
+    max_batches: int | None = None
+
+
+class CfgText:
+    """The lines of a cfg, with values that can be set."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = text.split("\n")
+        self._new: list[tuple[int, str]] = []
+        self.changes: list[str] = []
+
+    def set(self, block: Block, key: str, value: str) -> None:
+        """Give an option of a section another value; where it is not there, it is added below the section's name."""
+        if block.get(key) == value.replace(" ", ""):
+            return
+        if key not in block:
+            self._new.append((block.line, f"{key}={value}"))
+            self.changes.append(f"line {block.line}: [{block.name}] {key}={value} added")
+            return
+        line = block.line_of(key)
+        head, _, tail = self._lines[line - 1].partition("=")
+        comment = tail[tail.index("#"):] if "#" in tail else ""
+        blank = " " if tail.startswith(" ") else ""
+        self._lines[line - 1] = f"{head}={blank}{value}{' ' + comment if comment else ''}"
+        self.changes.append(f"line {line}: [{block.name}] {key}={value}, was {block[key].split('#')[0]}")
+
+    def text(self) -> str:
+        """The whole cfg."""
+        lines = list(self._lines)
+        for line, option in sorted(self._new, key=lambda new: -new[0]):
+            lines.insert(line, option)
+        return "\n".join(lines)
+
+
+def adapt_cfg(text: str, blocks: Sequence[Block], adaptation: Adaptation, dialect: str | None = None) -> CfgText:
+    """Make a cfg fit another data set: classes, filters before the heads, anchors, masks, max_batches and steps.
+
+    Args:
+        text: of the cfg.
+        blocks: parsed from it.
+        adaptation: what it is to become.
+        dialect: whose rules hold.
+
+    Raises:
+        CfgError: located, for a cfg that cannot be built as it is.
+        InputError: for one without heads that can be adapted, or a number of anchors that its heads cannot share.
+    """
+    if adaptation.classes < 1:
+        raise InputError("expected 1 or more", argument="classes", value=adaptation.classes)
+    network = build_network(blocks, dialect=dialect, initialize=False)
+    heads = [(index, layer) for index, layer in enumerate(network.sequence())
+             if isinstance(layer, Head) and layer.num_anchors]
+    if not heads:
+        raise InputError("no [yolo], [Gaussian_yolo] or [region] head to adapt", **blocks[0].place())
+    edited = CfgText(text)
+    masks = _masks(heads, adaptation)
+    for (index, head), mask in zip(heads, masks, strict=True):
+        _adapt_head(edited, blocks, index, head, mask, adaptation)
+    _adapt_schedule(edited, blocks[0], adaptation)
+    return edited
+
+
+def _masks(heads: Sequence[tuple[int, Head]], adaptation: Adaptation) -> list[list[int] | None]:
+    """Which anchors each head gets; None where they stay as they are. The finest grid gets the smallest."""
+    anchors = adaptation.anchors
+    if anchors is None or all(len(head.anchors) == len(anchors) for _, head in heads):
+        return [None] * len(heads)
+    if len(anchors) % len(heads):
+        raise InputError(f"{len(anchors)} anchors cannot be shared evenly by {len(heads)} heads")
+    share = len(anchors) // len(heads)
+    finest_first = sorted(range(len(heads)), key=lambda place: -heads[place][1].in_shape.width)
+    masks: list[list[int] | None] = [None] * len(heads)
+    for turn, place in enumerate(finest_first):
+        masks[place] = list(range(turn * share, (turn + 1) * share))
+    return masks
+
+
+def _adapt_head(edited: CfgText, blocks: Sequence[Block], index: int, head: Head, mask: list[int] | None,
+                adaptation: Adaptation) -> None:
+    block, source = blocks[index + 1], blocks[head.sources[0] + 1]
+    count = head.num_anchors if mask is None else len(mask)
+    if "filters" not in source:
+        raise source.error("the layer before a head is no [convolutional]: its filters cannot be adapted")
+    edited.set(source, "filters", str(count * (adaptation.classes + head.box_values)))
+    edited.set(block, "classes", str(adaptation.classes))
+    if adaptation.anchors is not None:
+        decimals = head.anchor_decimals
+        edited.set(block, "anchors", ", ".join(f"{width:.{decimals}f},{height:.{decimals}f}"
+                                               for width, height in adaptation.anchors))
+    if mask is not None and adaptation.anchors is not None:
+        edited.set(block, "num", str(len(adaptation.anchors)))
+        if head.mask is not None:
+            edited.set(block, "mask", ",".join(map(str, mask)))
+    if "counters_per_class" in block:
+        raise block.error("counts the boxes of the old classes", "counters_per_class",
+                          hint="remove it, or count yours")
+
+
+def _adapt_schedule(edited: CfgText, net: Block, adaptation: Adaptation) -> None:
+    total = adaptation.max_batches or max(_LEAST_STEPS, _STEPS_PER_CLASS * adaptation.classes)
+    edited.set(net, "max_batches", str(total))
+    if net.get("policy") == "steps":
+        count = len(net.get("steps", "").split(","))
+        falls = _FALLS if count == len(_FALLS) else [.8 + .2 * place / (count + 1) for place in range(count)]
+        edited.set(net, "steps", ",".join(str(round(total * share)) for share in falls))
+    if net.get_int("burn_in", 0) * _BURN_IN_PART > total:
+        edited.set(net, "burn_in", str(max(1, total // _BURN_IN_PART)))

@@ -1,0 +1,116 @@
+"""Listings: rows to filter by name, to count and to write as text or as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from darknet_builder.cfg.parser import Block, format_cfg
+from darknet_builder.errors import InputError, did_you_mean
+from darknet_builder.support.text import align_columns, plural
+
+Totals = dict[str, int | float]
+_WORDS = ("name", "type", "shape", "dtype", "saved", "output", "details")
+_WILDCARDS = "*?["
+
+
+@dataclass(frozen=True)
+class Row:
+    """One entry of a listing.
+
+    Attributes:
+        names: compared with the pattern of a filter; the dotted name first, then the type, if there is one.
+        data: the entry as plain data, for JSON.
+        thing: the module, tensor, ``LayerSummary`` or ``Block`` itself.
+    """
+
+    names: tuple[str, ...]
+    data: dict[str, Any]
+    thing: Any
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All entries of one kind.
+
+    Attributes:
+        noun: of one entry: ``layer``, ``module``, ``child``, ``parameter``, ``buffer`` or ``block``.
+        rows: all of them.
+        total: adds up some rows: at least ``entries`` (``layers`` of a summary) and the values they hold.
+        text: writes some rows as a table with a line of totals.
+    """
+
+    noun: str
+    rows: tuple[Row, ...]
+    total: Callable[[Sequence[Row]], Totals]
+    text: Callable[[Sequence[Row]], str]
+
+    def matching(self, pattern: str | None) -> list[Row]:
+        """Return the rows of which a name matches.
+
+        Args:
+            pattern: with ``*``, ``?`` or ``[ ]`` a glob for a whole name; without them, whole parts of a dotted name,
+                so that ``layers.8`` matches ``layers.8.conv`` but not ``layers.81``. None matches everything.
+
+        Raises:
+            InputError: when nothing matches.
+        """
+        if pattern is None:
+            return list(self.rows)
+        shown = [row for row in self.rows if any(_fits(name, pattern) for name in row.names)]
+        if not shown:
+            names = [name for row in self.rows for name in row.names]
+            known = dict.fromkeys(part for name in names for part in [name, *name.split(".")])
+            example = f" (a name reads {self.rows[-1].names[0]})" if self.rows else ""
+            raise InputError(f"fits none of the {len(self.rows)} {plural(2, self.noun)}{example}",
+                             argument="pattern", value=pattern, hint=did_you_mean(pattern, known))
+        return shown
+
+    def to_dict(self, shown: Sequence[Row]) -> dict[str, Any]:
+        """Return some rows as plain data, with their totals and those of all rows."""
+        return {"totals": self.total(shown), "totals_unfiltered": self.total(self.rows),
+                "rows": [row.data for row in shown]}
+
+
+def list_blocks(blocks: Sequence[Block]) -> Listing:
+    """List the sections of a cfg, [net] first, without building anything."""
+    rows = []
+    for index, block in enumerate(blocks, start=-1):
+        name = f"layers.{index}" if index >= 0 else "net"
+        rows.append(Row((name, block.name), _block_data(index, block), block))
+
+    def text(shown: Sequence[Row]) -> str:
+        sections = [f"# {row.names[0]}, line {row.thing.line}\n{format_cfg([row.thing])}\n" for row in shown]
+        return "".join(sections) + f"# {write_counts(_block_totals(shown), _block_totals(rows), 'block', 'option')}\n"
+    return Listing("block", tuple(rows), _block_totals, text)
+
+
+def write_table(columns: Sequence[str], cells: Sequence[Sequence[str]], total: str) -> str:
+    """Return aligned columns and a line of totals; without the columns if there are no cells."""
+    lines = align_columns([columns, *cells], left=_WORDS) if cells else []
+    return "\n".join([*lines, total]) + "\n"
+
+
+def write_counts(shown: Totals, every: Totals, noun: str, value: str) -> str:
+    """``3 of 41 parameters, 216 of 28,868 values``; without the second numbers if all rows are shown."""
+    pairs = [(shown["entries"], every["entries"], noun), (shown["values"], every["values"], value)]
+    if shown["entries"] == every["entries"]:
+        return ", ".join(f"{part:,} {plural(part, name)}" for part, _, name in pairs)
+    return ", ".join(f"{part:,} of {whole:,} {plural(whole, name)}" for part, whole, name in pairs)
+
+
+def _fits(name: str, pattern: str) -> bool:
+    if any(character in pattern for character in _WILDCARDS):
+        return fnmatchcase(name, pattern)
+    return f".{pattern.strip('.')}." in f".{name}."
+
+
+def _block_data(index: int, block: Block) -> dict[str, Any]:
+    layer = index if index >= 0 else None
+    return {"layer": layer, "name": block.name, "line": block.line, "options": dict(block)}
+
+
+def _block_totals(rows: Sequence[Row]) -> Totals:
+    return {"entries": len(rows), "values": sum(len(row.thing) for row in rows)}

@@ -1,0 +1,21 @@
+"""Photographs in, results out: loading, ``Detector``, ``Classifier``, post-processing, the pipeline.
+
+How good the results are is measured in ``evaluation``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from darknet_builder.support.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from darknet_builder.prediction.classifier import ClassScore as ClassScore
+    from darknet_builder.prediction.classifier import Classifier as Classifier
+    from darknet_builder.prediction.detector import Detector as Detector
+    from darknet_builder.prediction.loading import load_network as load_network
+    from darknet_builder.prediction.pipeline import stream as stream
+    from darknet_builder.prediction.postprocessing import nms_rule as nms_rule
+    from darknet_builder.prediction.postprocessing import postprocess as postprocess
+else:
+    __getattr__, __all__ = lazy_names(__name__)

@@ -1,0 +1,85 @@
+"""Old addresses of modules, which keep working with a warning.
+
+The modules once stood side by side in ``darknet_builder``. Scripts that import one of the documented
+ones, such as ``darknet_builder.drawing``, get its names from where they are now.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+_PACKAGE = "darknet_builder"
+MOVED = {
+    "anchors": ("data.anchors",),
+    "augmentation": ("data.detector_augmentation", "data.sample"),
+    "average_precision": ("evaluation.darknet_map",),
+    "averaging": ("training.ema",),
+    "cfg_editing": ("inspection.adapt",),
+    "checkpoints": ("training.checkpoints",),
+    "classifier_data": ("data.class_lists", "data.classifier_augmentation"),
+    "darknet_files": ("export.darknet",),
+    "datasets": ("data.data_file", "data.image_set", "data.labels"),
+    "detection_report": ("pages.detections_page",),
+    "detections": ("boxes.detections", "boxes.records", "cfg.names"),
+    "dialects": ("cfg.dialects",),
+    "drawing": ("boxes.drawing",),
+    "evaluation_coco": ("evaluation.coco",),
+    "evaluation_plot": ("evaluation.plot",),
+    "folding": ("network.folding",),
+    "inference": ("engines.optimized",),
+    "initialization": ("training.initialization",),
+    "model_files": ("cfg.model_files",),
+    "network_page": ("pages.network_page",),
+    "options": ("cfg.net_options",),
+    "parameter_groups": ("training.optimizer",),
+    "parser": ("cfg.parser", "cfg.block"),
+    "postprocess": ("prediction.postprocessing",),
+    "scenes": ("data.scenes",),
+    "schedules": ("training.schedules",),
+    "summary": ("inspection.summary",),
+    "training_data": ("training.batches",),
+    "training_settings": ("training.settings",),
+}
+"""Old module -> the modules that hold its names now, the main one first."""
+
+
+class MovedModules(MetaPathFinder, Loader):
+    """Import a module of ``MOVED`` as a stand-in that looks each name up at its new address."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """See ``MetaPathFinder``: only the names of ``MOVED`` are known here."""
+        package, _, name = fullname.partition(".")
+        return ModuleSpec(fullname, self) if package == _PACKAGE and name in MOVED else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Warn, and give the module its ``__getattr__``."""
+        homes = [f"{_PACKAGE}.{name}" for name in MOVED[module.__name__.partition(".")[2]]]
+        public = f"from {_PACKAGE} import ... has the public names"
+        warnings.warn(
+            f"{module.__name__} is now {' and '.join(homes)}; {public}",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+
+        def get_name(name: str) -> Any:
+            for home in homes:
+                if hasattr(import_module(home), name):
+                    return getattr(import_module(home), name)
+            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+
+        module.__getattr__ = get_name  # type: ignore[method-assign]
+
+
+def install() -> None:
+    """Make the old addresses importable, once a process."""
+    if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
+        sys.meta_path.append(MovedModules())

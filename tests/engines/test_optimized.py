@@ -1,0 +1,588 @@
+"""The fast path: every way of running a network is held to the network itself."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from darknet_builder import Detector, build_network
+from darknet_builder.benchmark.memory import least_values
+from darknet_builder.boxes.detections import Detections
+from darknet_builder.boxes.overlap import pairwise_iou
+from darknet_builder.cli.program import main
+from darknet_builder.engines import choice as engine_choice
+from darknet_builder.engines import onnxruntime_engine, torch_engine
+from darknet_builder.engines.base import COMPILED_FROM_CALL, Engine
+from darknet_builder.engines.choice import BackendChoice, is_depthwise, make_engine, measure_engines
+from darknet_builder.engines.fused import METHODS, FusedNetwork, available_methods
+from darknet_builder.engines.names import installed_backends
+from darknet_builder.engines.optimized import OptimizedNetwork
+from darknet_builder.engines.torch_engine import TorchEngine
+from darknet_builder.errors import CfgWarning, DarknetError, InputError, MissingExtraError
+from darknet_builder.images.files import write_image
+from darknet_builder.network.network import Network
+from darknet_builder.support import devices
+from darknet_builder.support.bundled import default_model
+from darknet_builder.support.devices import computes_bfloat16
+from darknet_builder.weights.loader import save_weights
+from tests.helpers.toy_detector import squares, toy_files
+from tests.helpers.unit_networks import UNIT_CFGS
+
+SMALL = """[net]
+width=32
+height=24
+channels=3
+""" + """[convolutional]
+batch_normalize=1
+filters=16
+size=3
+pad=1
+activation={activation}
+""" * 3 + """[shortcut]
+from=-2
+activation=linear
+[convolutional]
+filters=24
+size=1
+activation=linear
+[yolo]
+mask=0,1,2
+anchors=4,4, 8,8, 16,16
+num=3
+classes=3
+"""
+REAL = ("yolo-fastest-1.1", "yolov3-tiny", "yolov4-tiny", "yolov7-tiny", "MobileNetV2-YOLOv3-Nano-coco",
+        "yolov2-tiny-voc")
+MODELS = ("yolo-fastest-1.1", "yolo-fastest-1.1-xl", "yolo-fastest-1.0-xl", "MobileNetV2-YOLOv3-Nano-coco",
+          "MobileNetV2-YOLOv3-Nano-voc")
+needs_bfloat16 = pytest.mark.skipif(not computes_bfloat16(torch.device("cpu")),
+                                    reason="this processor has no bfloat16 arithmetic")
+BACKENDS = [name for name in installed_backends() if name != "compile"]
+
+
+def make(cfg: str | Path, seed: int = 0, **size: int) -> Network:
+    """A network in eval mode whose batch norms are no identities."""
+    torch.manual_seed(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CfgWarning)
+        network = build_network(cfg, **size).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.uniform_(-.1, .1)
+            module.running_var.uniform_(.5, 1.5)
+            torch.nn.init.uniform_(module.weight, .5, 1.5)
+            torch.nn.init.uniform_(module.bias, -.1, .1)
+    return network
+
+
+def difference(answers: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+    """The largest of all, relative to the largest value of its map."""
+    assert [(part.shape, part.dtype) for part in answers] == [(part.shape, torch.float32) for part in expected]
+    return max(float((ours - theirs.detach()).abs().max() / theirs.detach().abs().max())
+               for ours, theirs in zip(answers, expected, strict=True))
+
+
+@torch.inference_mode()
+def worst(network: Network, engine: TorchEngine, batch: int = 2) -> float:
+    """The difference of an engine's answers from the network's, before and after it has compiled."""
+    differences = []
+    for _ in range(COMPILED_FROM_CALL + 1):
+        x = torch.rand(network.input_shape.batched(batch))
+        differences.append(difference(engine(x), network.outputs(x)))
+    return max(differences)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
+@pytest.mark.parametrize("name", UNIT_CFGS)
+def test_every_layer_in_float32(name: str, method: str) -> None:
+    """Raw maps within 1e-5, compiled or not, for every option of the unit networks."""
+    network = make(UNIT_CFGS[name])
+    if network.is_recurrent:
+        pytest.skip("a network with memory runs itself")
+    assert worst(network, TorchEngine(network, "float32", method)) < 1e-5
+
+
+@pytest.mark.parametrize("name", UNIT_CFGS)
+def test_every_engine_on_every_layer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``auto`` chooses among the engines that can run a network; each of them is right."""
+    network, made = make(UNIT_CFGS[name]), dict[str, Engine]()
+
+    def record(network: Network, backend: str, precision: str) -> Engine:
+        made[backend] = make_engine(network, backend, precision)
+        return made[backend]
+    monkeypatch.setattr(engine_choice, "make_engine", record)
+    assert network.optimized("float32", "auto").backend in made
+    if network.is_recurrent:
+        assert list(made) == ["torch"]
+        return
+    assert set(BACKENDS) - set(made) == ({"openvino"} & set(BACKENDS) if name == "avgpool" else set())
+    x = torch.rand(network.input_shape.batched(3))
+    with torch.inference_mode():
+        for engine in made.values():
+            assert difference(engine(x), network.outputs(x)) < 1e-5
+
+
+@pytest.mark.skipif("openvino" not in BACKENDS, reason="openvino is not installed")
+def test_a_network_that_openvino_cannot_run() -> None:
+    """One line, with the engine and its own reason."""
+    with pytest.raises(InputError, match="^backend='openvino' cannot run this network: .*aten::avg_pool2d do not "
+                                         "support divisor_override input.$"):
+        make_engine(make(UNIT_CFGS["avgpool"]), "openvino", "float32")
+
+
+@pytest.mark.skipif("onnxruntime" not in BACKENDS, reason="onnxruntime is not installed")
+@pytest.mark.parametrize(("broken", "said"), [
+    (b"no model", "cannot run this network: .*protobuf parsing failed"),
+    (InputError("PyTorch 9 cannot trace this network: why"), "this network: PyTorch 9 cannot trace .*: why$"),
+    (MissingExtraError("onnxscript is not installed"), "^onnxscript is not installed$"),
+])
+def test_auto_goes_on_where_an_engine_fails(broken: bytes | Exception, said: str,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for by name it is one line; for ``auto`` the others are left."""
+    def convert(network: Network) -> bytes:
+        if isinstance(broken, Exception):
+            raise broken
+        return broken
+    monkeypatch.setattr(onnxruntime_engine, "onnx_bytes", convert)
+    network = make(SMALL.format(activation="leaky"))
+    with pytest.raises(DarknetError, match=said):
+        network.optimized(backend="onnxruntime")
+    assert network.optimized(backend="auto").backend in set(BACKENDS) - {"onnxruntime"}
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
+@pytest.mark.parametrize("activation", ["leaky", "mish", "swish", "relu6", "logistic", "hard_mish", "tanh"])
+def test_activations(activation: str, method: str) -> None:
+    """Fused or not."""
+    network = make(SMALL.format(activation=activation))
+    assert worst(network, TorchEngine(network, "float32", method)) < 1e-5
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
+@pytest.mark.parametrize("activation", ["leaky", "mish", "swish", "relu6", "logistic", "hard_mish", "tanh"])
+def test_activations_in_bfloat16(activation: str, method: str) -> None:
+    """Within a few of its own steps."""
+    network = make(SMALL.format(activation=activation))
+    assert worst(network, TorchEngine(network, "bfloat16", method)) < .03
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", REAL)
+def test_real_networks(name: str, backend: str, shared: Path) -> None:
+    """Raw maps within 1e-4 on every engine that is installed."""
+    network = make(shared / "cfgs" / "alexeyab" / f"{name}.cfg", width=160, height=128)
+    optimized = network.optimized("float32", backend)
+    assert (optimized.backend, optimized.precision) == (backend, "float32")
+    x = torch.rand(1, 3, 128, 160)
+    with torch.inference_mode():
+        for _ in range(COMPILED_FROM_CALL):
+            answers = optimized(x)
+            assert isinstance(answers, list)
+            assert difference(answers, network.outputs(x)) < 1e-4
+
+
+def test_mish_beyond_float_range() -> None:
+    """Nothing overflows where e^x would."""
+    network = make(SMALL.format(activation="mish"))
+    engine = TorchEngine(network, "float32")
+    x = torch.rand(1, 3, 24, 32) * 1e4
+    with torch.inference_mode():
+        for _ in range(COMPILED_FROM_CALL):
+            assert difference(engine(x), network.outputs(x)) < 1e-5
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
+@pytest.mark.parametrize("order", ["contiguous", "channels_last", "sliced"])
+def test_orders_of_the_input(order: str, method: str) -> None:
+    """However the image lies in memory, and one after the other."""
+    network = make(SMALL.format(activation="leaky"))
+    engine = TorchEngine(network, "float32", method)
+    with torch.inference_mode():
+        for turn in (order, "contiguous"):
+            for _ in range(COMPILED_FROM_CALL + 1):
+                x = torch.rand(2, 3, 24, 64)[..., ::2] if turn == "sliced" else torch.rand(2, 3, 24, 32)
+                if turn == "channels_last":
+                    x = x.contiguous(memory_format=torch.channels_last)
+                assert difference(engine(x), network.outputs(x)) < 1e-5
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
+@pytest.mark.parametrize("swapped", [True, False])
+def test_pools_before_the_route(swapped: bool, method: str) -> None:
+    """A strided pool of a route that only it reads is done on the route's inputs."""
+    convolution = "[convolutional]\nfilters=4\nsize=3\npad=1\nactivation=leaky\n"
+    pool = "[maxpool]\nsize=2\nstride=2\n"
+    cfg = f"[net]\nwidth=16\nheight=8\nchannels=3\n{convolution * 2}[route]\nlayers=-1,-2\n{pool}"
+    if not swapped:
+        cfg += "[upsample]\nstride=2\n[route]\nlayers=-1,-3\n"
+    network = make(cfg)
+    assert (2 in FusedNetwork(network).indices) != swapped
+    assert worst(network, TorchEngine(network, "float32", method)) < 1e-5
+
+
+def test_it_is_a_copy() -> None:
+    """What happens to the network later does not reach it; the network itself is left as it was."""
+    network = make(SMALL.format(activation="leaky"))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    x = torch.rand(1, 3, 24, 32)
+    optimized = network.optimized().warm_up()
+    first = optimized.outputs(x)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    torch.nn.init.zeros_(next(network.parameters()))
+    assert difference(optimized.outputs(x), first) == 0
+
+
+def test_other_batches() -> None:
+    """Each size of batch is right, also when more of them come than stay compiled."""
+    network = make(SMALL.format(activation="leaky"))
+    optimized = network.optimized()
+    for batch in (1, 2, 3, 4, 5, 6, 1):
+        for _ in range(COMPILED_FROM_CALL):
+            x = torch.rand(batch, 3, 24, 32)
+            assert difference(optimized.outputs(x), network.outputs(x)) < 1e-5
+
+
+def test_the_switch_of_torchscript_is_put_back() -> None:
+    """Other people's scripts are compiled as they were before."""
+    before = torch.jit.onednn_fusion_enabled()
+    make(SMALL.format(activation="leaky")).optimized().warm_up()
+    assert torch.jit.onednn_fusion_enabled() == before
+
+
+def test_auto_says_what_it_chose() -> None:
+    """The fastest of what is installed, and the times."""
+    optimized = make(SMALL.format(activation="leaky")).optimized("auto", "auto")
+    assert optimized.backend in BACKENDS and optimized.precision in ("float32", "bfloat16")
+    if len(optimized.timings) > 1:
+        assert f"{optimized.backend}:{optimized.precision}" in optimized.timings
+        assert "auto measured torch:float32 " in optimized.describe()
+
+
+@pytest.mark.skipif("openvino" not in installed_backends(), reason="openvino is not installed")
+def test_openvino_leaves_signals_alone() -> None:
+    """Engines that end in any order: the next signal (Ctrl-C, a child that ends) must not kill the process."""
+    script = """
+import faulthandler, gc, signal, sys
+faulthandler.enable()
+from darknet_builder import build_network
+from darknet_builder.engine_choice import make_engine
+network = build_network(sys.argv[1]).eval()
+first, second = (make_engine(network, "openvino", "float32") for _ in range(2))
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGTERM, lambda *_: None)
+signal.raise_signal(signal.SIGTERM)
+"""
+    command = [sys.executable, "-c", script, SMALL.format(activation="leaky")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_counted_call_follows_one_of_the_same_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an engine's waiting threads take from the next call, they take from one that is not counted."""
+    calls, clock = [], iter(range(1000))
+
+    def engine(name: str) -> Engine:
+        return lambda x: calls.append((name, next(clock)))  # type: ignore[return-value, func-returns-value]
+    monkeypatch.setattr(engine_choice.time, "perf_counter", lambda: float(next(clock)))
+    made = {BackendChoice("a", "float32"): engine("a"), BackendChoice("b", "float32"): engine("b")}
+    assert measure_engines(made, torch.zeros(1)) == dict.fromkeys(made, 2.0)
+    turns = [name for name, _ in calls[2 * COMPILED_FROM_CALL:]]
+    assert turns == ["a", "a", "b", "b"] * (len(turns) // 4) and turns
+
+
+def test_auto_measures_with_the_batch_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fastest engine for one image need not be that for eight."""
+    shapes = []
+
+    def measure(engines: dict[BackendChoice, Engine], x: torch.Tensor) -> dict[BackendChoice, float]:
+        shapes.append(tuple(x.shape))
+        return dict.fromkeys(engines, 1.0)
+    monkeypatch.setattr(engine_choice, "measure_engines", measure)
+    Detector(*default_model(), backend="auto", batch=3)
+    assert shapes == [(3, 3, 192, 192)]
+
+
+@pytest.mark.parametrize(("seconds", "chosen"), [
+    ({"torch:float32": 3, "torch:bfloat16": 2, "onnxruntime:float32": 4}, ("torch", "bfloat16")),
+    ({"torch:float32": 3, "torch:bfloat16": 2.9, "onnxruntime:float32": 4}, ("torch", "float32")),
+    ({"torch:float32": 3, "torch:bfloat16": 2, "onnxruntime:float32": 1}, ("onnxruntime", "float32")),
+])
+def test_what_auto_chooses(seconds: dict[str, float], chosen: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fastest; bfloat16 where it gains a fifth. It measures with the batch that will be used."""
+    batches = []
+
+    def measure(engines: dict[BackendChoice, Engine], x: torch.Tensor) -> dict[BackendChoice, float]:
+        batches.append(len(x))
+        assert [":".join(choice) for choice in engines] == ["torch:float32", "onnxruntime:float32", "torch:bfloat16"]
+        return {choice: seconds[":".join(choice)] for choice in engines}
+
+    def make_one(network: Network, backend: str, precision: str) -> Engine:
+        if (backend, precision) == ("onnxruntime", "bfloat16"):
+            raise InputError("no such convolutions")
+        return TorchEngine(network, "float32")
+    monkeypatch.setattr(engine_choice, "make_engine", make_one)
+    monkeypatch.setattr(engine_choice, "measure_engines", measure)
+    monkeypatch.setattr(engine_choice, "computes_bfloat16", lambda device: True)
+    monkeypatch.setattr(engine_choice, "installed_backends", lambda names: ["torch", "onnxruntime"])
+    optimized = make(SMALL.format(activation="leaky")).optimized("auto", "auto", batch=3)
+    assert (optimized.backend, optimized.precision) == chosen and batches == [3]
+    assert optimized.timings == seconds
+
+
+@pytest.mark.parametrize(("limit", "batch", "parts"), [
+    (8, 8, [8]), (4, 8, [4, 4]), (3, 8, [2] * 4), (6, 7, [4, 3]), (0, 2, [1, 1]), (2, 7, [1] * 7),
+])
+def test_a_large_batch_goes_through_in_parts(limit: int, batch: int, parts: list[int],
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many that the largest map, of 24 x 24 x 32 values, stays in the cache; the answers are whole."""
+    monkeypatch.setattr(torch_engine, "_CACHED_BYTES", limit * 4 * 24 * 24 * 32)
+    network = make(SMALL.format(activation="leaky"))
+    engine, seen = TorchEngine(network, "float32"), []
+    run = engine._run
+    monkeypatch.setattr(engine, "_run", lambda x: seen.append(len(x)) or run(x))
+    x = torch.rand(network.input_shape.batched(batch))
+    with torch.inference_mode():
+        assert difference(engine(x), network.outputs(x)) < 1e-5
+    assert seen == parts
+
+
+@pytest.mark.parametrize(("options", "line"), [
+    ([], ""),
+    (["--backend", "torch", "--precision", "float32"], ""),
+    (["--backend", "auto"], r"the network runs on \w+ \(.+\) in float32"),
+    (["--precision", "auto"], r"the network runs on torch \(\w+\) in (float32|bfloat16)"),
+    (["--backend", "auto", "--quiet"], ""),
+])
+def test_detect_says_what_was_chosen(options: list[str], line: str, tmp_path: Path,
+                                     capsys: pytest.CaptureFixture[str]) -> None:
+    """Once a run, where something was left open; not where it was asked for, nor when quiet."""
+    cfg, weights, _ = toy_files(tmp_path)
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / name, squares())
+    assert main(["detect", str(tmp_path), "--cfg", cfg, "--weights", weights, "--no-images", *options]) == 0
+    said = [text for text in capsys.readouterr().out.splitlines() if "runs on" in text]
+    assert len(said) == bool(line)
+    assert not line or re.match(line, said[0])
+
+
+def test_detect_says_where_float32_was_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """bfloat16 was asked for, and a depthwise network does not take it."""
+    cfg, weights, image = tmp_path / "net.cfg", tmp_path / "net.weights", tmp_path / "a.png"
+    cfg.write_text(SMALL.format(activation="leaky").replace("filters=16", "filters=16\ngroups=16").replace(
+        "groups=16", "groups=1", 1))
+    save_weights(make(cfg), weights)
+    write_image(image, squares())
+    assert main(["detect", str(image), "--cfg", str(cfg), "--weights", str(weights), "--no-images", "--precision",
+                 "bf16"]) == 0
+    assert re.match(r"the network runs on torch \(\w+\) in float32, as all networks with depthwise convolutions\n",
+                    capsys.readouterr().out)
+
+
+def test_a_network_with_memory_runs_itself() -> None:
+    """Frame by frame, and forgets when it is told to."""
+    network = make(UNIT_CFGS["conv-lstm"])
+    optimized = network.optimized()
+    x = torch.rand(network.input_shape.batched(1))
+    first, second = optimized.outputs(x)[0], optimized.outputs(x)[0]
+    optimized.reset_state()
+    assert not torch.equal(first, second) and torch.equal(first, optimized.outputs(x)[0])
+    with pytest.raises(InputError, match="^backend='torch', precision='bfloat16': a network with recurrent layers runs "
+                                         "with backend='torch' and precision='float32' alone$"):
+        network.optimized("bfloat16")
+
+
+def test_mistakes() -> None:
+    """One line each."""
+    network = make(SMALL.format(activation="leaky"))
+    with pytest.raises(InputError, match=r"^backend='onnxrutime' is unknown; expected one of auto, torch, compile, "
+                                         r"onnxruntime, openvino; did you mean 'onnxruntime'\?$"):
+        network.optimized(backend="onnxrutime")
+    with pytest.raises(InputError, match=r"^precision='half' is unknown; expected one of auto, float32, bfloat16"):
+        network.optimized("half")
+    with pytest.raises(InputError, match=r"^expected an input of shape \(B, 3, 24, 32\), got \(1, 3, 8, 8\)"):
+        network.optimized()(torch.rand(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize(("backend", "extra"), [("onnxruntime", "export"), ("openvino", "openvino")])
+def test_an_engine_that_is_not_installed(backend: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to install."""
+    monkeypatch.setitem(sys.modules, backend, None)
+    with pytest.raises(MissingExtraError, match=rf"^{backend} is not installed: "
+                                                rf"pip install 'darknet-builder\[{extra}\]'$"):
+        make_engine(make(SMALL.format(activation="leaky")), backend, "float32")
+
+
+def test_depthwise_networks_keep_float32() -> None:
+    """They would lose detections for little speed."""
+    depthwise = ("[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=4\n"
+                 "[convolutional]\nfilters=4\ngroups=4\n")
+    network = make(depthwise)
+    assert is_depthwise(network) and network.optimized("bfloat16").precision == "float32"
+
+
+@needs_bfloat16
+def test_bfloat16_where_it_was_asked_for() -> None:
+    """Without depthwise convolutions."""
+    assert make(SMALL.format(activation="leaky")).optimized("bfloat16").precision == "bfloat16"
+
+
+def test_bfloat16_on_a_processor_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would seem to hang: refused; auto keeps to float32."""
+    for module in (devices, engine_choice):
+        monkeypatch.setattr(module, "computes_bfloat16", lambda device: False)
+    network = make(SMALL.format(activation="leaky"))
+    with pytest.raises(InputError, match=r"^precision='bfloat16': this processor has no bfloat16 arithmetic \(AVX512 "
+                                         r"or AMX on x86\), .*; use precision='float32' or 'auto'$"):
+        network.optimized("bfloat16")
+    assert network.optimized("auto").precision == "float32"
+
+
+def test_float16_is_for_gpus() -> None:
+    """PyTorch has it on CPUs, slowly."""
+    with pytest.raises(InputError, match="^precision='float16' is for GPUs: processors compute faster in bfloat16 or "
+                                         "float32$"):
+        make(SMALL.format(activation="leaky")).optimized("float16")
+
+
+def boxes_cxcywh(objects: Detections) -> torch.Tensor:
+    """(N, 4) of centre and size in pixels."""
+    low, high = torch.tensor(objects.boxes_xyxy).split(2, -1)
+    return torch.cat(((low + high) / 2, high - low), -1)
+
+
+def check_same_objects(found: Detections, expected: Detections, place: float, score: float) -> None:
+    """The same objects, matched by overlap, as the order of nearly equal scores may change.
+
+    Args:
+        found: of the engine.
+        expected: of the network itself.
+        place: by how much coordinates may differ, relative to the image.
+        score: by how much scores may differ.
+    """
+    assert sorted(found.labels) == sorted(expected.labels)
+    if not len(expected):
+        return
+    ours, theirs = (boxes_cxcywh(objects) for objects in (found, expected))
+    same_class = torch.from_numpy(expected.class_ids[:, None] == found.class_ids)
+    partners = (pairwise_iou(theirs, ours) * same_class).argmax(1).numpy()
+    assert sorted(partners) == list(range(len(expected)))
+    assert (found.class_ids[partners] == expected.class_ids).all()
+    size = np.array(expected.image_size * 2)
+    assert found.boxes_xyxy[partners] / size == pytest.approx(expected.boxes_xyxy / size, abs=place)
+    assert found.scores[partners] == pytest.approx(expected.scores, abs=score)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", MODELS)
+def test_trained_models_in_float32(name: str, backend: str, shared: Path) -> None:
+    """Raw maps within 1e-4 and the same objects as the network itself finds, on every engine."""
+    model = shared / "models" / name
+    names = shared / "models" / ("voc.names" if name.endswith("voc") else "coco.names")
+    # Depthwise networks run in float32 whatever is asked for.
+    fast = Detector(model.with_name(f"{name}.cfg"), model.with_name(f"{name}.weights"), names, precision="bfloat16",
+                    backend=backend)
+    assert isinstance(fast.runner, OptimizedNetwork) and fast.runner.precision == "float32"
+    slow = Detector(fast.network, names=names)
+    assert slow.runner is slow.network
+    for image in sorted((shared / "images").glob("*.jpg")):
+        x = slow.prepare(image)[1][None]
+        assert difference(fast.raw_maps(x), slow.raw_maps(x)) < 1e-4
+        check_same_objects(fast(image), slow(image), 1e-4, 1e-4)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "onnxruntime"])
+def test_a_trained_model_in_bfloat16(backend: str) -> None:
+    """A dense network finds the same objects in bfloat16: the one that comes with the project."""
+    fast = Detector(*default_model(), precision="bfloat16", backend=backend)
+    assert isinstance(fast.runner, OptimizedNetwork) and fast.runner.precision == "bfloat16"
+    slow = Detector(fast.network, names=fast.names)
+    scenes = sorted((Path(__file__).parents[2] / "docs" / "images" / "scenes").glob("*.jpg"))
+    assert len(scenes) > 3
+    for image in scenes:
+        found, expected = fast(image), slow(image)
+        assert sorted(found.labels) == sorted(expected.labels)
+        fast.nms = slow.nms = 1  # keeps all
+        check_among_candidates(found, slow(image), .01, .03)
+        check_among_candidates(expected, fast(image), .01, .03)
+        fast.nms = slow.nms = .45
+
+
+def check_among_candidates(found: Detections, candidates: Detections, place: float, score: float) -> None:
+    """Each object is one of those that NMS chose from: of two with nearly equal scores it may keep the other."""
+    size = np.array(found.image_size * 2)
+    for box, class_id, value in zip(found.boxes_xyxy, found.class_ids, found.scores, strict=True):
+        near = (np.abs(candidates.boxes_xyxy - box) / size).max(1) < place
+        assert (near & (candidates.class_ids == class_id) & (np.abs(candidates.scores - value) < score)).any()
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "onnxruntime"])
+@pytest.mark.parametrize("name", ["yolov3-tiny", "yolov4-tiny"])
+def test_real_networks_in_bfloat16(name: str, backend: str, shared: Path) -> None:
+    """Raw maps of dense networks within a few of its steps of 1/256."""
+    network = make(shared / "cfgs" / "alexeyab" / f"{name}.cfg", width=160, height=128)
+    optimized = network.optimized("bfloat16", backend)
+    assert optimized.precision == "bfloat16"
+    x = torch.rand(2, 3, 128, 160)
+    for _ in range(COMPILED_FROM_CALL):
+        assert 0 < difference(optimized.outputs(x), network.outputs(x)) < .05
+
+
+# ---- torch.compile ------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=needs_bfloat16)])
+def test_compile(precision: str) -> None:
+    """The answers of the network; bfloat16 within a few of its steps."""
+    network = make(SMALL.format(activation="mish"))
+    optimized = network.optimized(precision, "compile")
+    x = torch.rand(2, 3, 24, 32)
+    with torch.inference_mode():
+        assert difference(optimized.outputs(x), network.outputs(x)) < (1e-5 if precision == "float32" else .03)
+    assert optimized.describe() == f"compile (inductor) in {precision}"
+
+
+def test_compile_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to install, and what needs nothing; a compiler that ``CXX`` names and that is not there is none."""
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match=r"^backend='compile' needs a C\+\+ compiler \(Debian, Ubuntu: apt-get install "
+                                         r"g\+\+\); backend='torch' needs none$"):
+        make(SMALL.format(activation="leaky")).optimized(backend="compile")
+
+
+def test_compile_where_the_compiler_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line."""
+    def fail(*args: object) -> None:
+        raise import_module("torch._dynamo.exc").TorchDynamoException("g++ ended with 1\nand a long list")
+    monkeypatch.setattr(torch, "compile", lambda module, **options: fail)
+    optimized = make(SMALL.format(activation="leaky")).optimized(backend="compile")
+    with pytest.raises(InputError, match=r"^backend='compile' cannot run this network: g\+\+ ended with 1$"):
+        optimized.outputs(torch.rand(1, 3, 24, 32))
+
+
+def test_the_least_memory() -> None:
+    """A chain needs what goes in and what comes out; a sum and a route nothing of their own."""
+    head = "[net]\nwidth=8\nheight=8\nchannels=1\n"
+    convolution = "[convolutional]\nfilters={}\nsize=1\nactivation=linear\n"
+    chain = head + convolution.format(2) + convolution.format(4) + convolution.format(3)
+    assert least_values(make(chain)) == 64 * (4 + 3)
+    assert least_values(make(chain + "[route]\nlayers=-1,-2\n")) == 64 * 7
+    assert least_values(make(chain + convolution.format(3) + "[shortcut]\nfrom=-2\n")) == 64 * 7

@@ -1,0 +1,223 @@
+"""Two processes do as one does: they train the same network, and share out long lists."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from darknet_builder.cli import program as cli
+from darknet_builder.data.scenes import write_scenes
+from darknet_builder.support.distributed import ProcessGroup, init_processes
+from darknet_builder.training.checkpoints.checkpoint_file import list_checkpoints, load_checkpoint
+from darknet_builder.training.log.run_log import read_log
+from tests.helpers.training_folder import TINY_CFG, make_folder, train
+
+ROOT = Path(__file__).parents[2]
+MODEL = ["--cfg", str(ROOT / "cfg" / "shapes.cfg"), "--weights", str(ROOT / "weights" / "shapes.weights")]
+TRAINING = ["--max-batches", "12", "--save-every", "2"]
+
+
+def start_two(script: str, *words: str) -> subprocess.Popen[str]:
+    """A script under ``torchrun``, twice, over loopback."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+               str(ROOT / "scripts" / script), *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def run_two(script: str, *words: str) -> tuple[int, str, str]:
+    """The same to its end: exit status, stdout, stderr."""
+    process = start_two(script, *words)
+    out, err = process.communicate(timeout=600)
+    return process.returncode, out, err
+
+
+# ---- training -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set, a cfg without dropout, which would draw other places, and with depthwise kernels; weights whose batch
+    norms have seen images; and one process's training with frozen batch norms, which would see other parts of a batch.
+    """
+    folder = tmp_path_factory.mktemp("processes")
+    make_folder(folder)
+    text = TINY_CFG.replace("[dropout]\nprobability=.3\n", "").replace("filters=16\n", "filters=16\ngroups=8\n")
+    (folder / "tiny.cfg").write_text(text)
+    status, _, err = train(folder, "--max-batches", "12", "--output", str(folder / "before"))
+    assert status == 0, err
+    status, _, err = train(folder, *TRAINING, *frozen(folder), "--output", str(folder / "one"))
+    assert status == 0, err
+    return folder
+
+
+def frozen(folder: Path) -> list[str]:
+    """Going on from weights whose batch norms have seen images, and whose statistics stay as they are."""
+    return ["--freeze-norms", "--weights", str(folder / "before" / "tiny_final.weights")]
+
+
+def words_for(folder: Path, name: str) -> list[str]:
+    """The options of a training of two processes."""
+    return ["--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(folder / "tiny.cfg"), "--workers", "0",
+            "--output", str(folder / name), *TRAINING, *frozen(folder)]
+
+
+def assert_same_training(folder: Path, name: str, one_name: str = "one", steps: int = 12) -> None:
+    """Equal losses and weights, but for the order in which floats are added.
+
+    Sums of float32 round to some 1e-7 of themselves (2e-7 was the most that a run showed), and 12 steps hand that on.
+    Nothing else may differ: no batch norm sees a batch, and what is a mean over the positives is that of all processes.
+    """
+    two, one = ([record for record in read_log(folder / run / "log.jsonl") if "loss" in record]
+                for run in (name, one_name))
+    assert [record["iteration"] for record in two] == [record["iteration"] for record in one] == [*range(1, steps + 1)]
+    for ours, theirs in zip(two, one, strict=True):
+        for key in ("loss", "average", "iou", "objectness", "classes", "box", "count", "rate"):
+            assert ours[key] == pytest.approx(theirs[key], rel=1e-6), (ours["iteration"], key)
+    first, second = (load_checkpoint(list_checkpoints(folder / run)[-1])["network"] for run in (one_name, name))
+    for key, tensor in first.items():
+        assert torch.allclose(tensor, second[key], rtol=1e-5, atol=1e-7), key
+
+
+def wait_for_step(process: subprocess.Popen[str], output: Path, step: int) -> None:
+    """Until a checkpoint of this step or a later one is there."""
+    deadline = time.monotonic() + 300
+    while not any(int(path.stem.split("_")[1]) >= step for path in list_checkpoints(output)):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(.005)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_numbers_of_one(folder: Path) -> None:
+    """From beginning to end; one of them writes."""
+    status, out, err = run_two("train.py", *words_for(folder, "two"))
+    assert status == 0, err
+    assert out.count("12 steps done") == 1
+    assert "Grad strides" not in err
+    assert_same_training(folder, "two")
+
+
+@pytest.mark.slow
+def test_a_head_that_does_not_learn(folder: Path) -> None:
+    """``onlyforward=1`` for a head and for a layer: behind them no gradient comes, and nobody waits for it."""
+    text = (folder / "tiny.cfg").read_text()
+    last = text[text.index("[convolutional]\nfilters=39"):]
+    branch = "[route]\nlayers=-3\n\n[convolutional]\nfilters=8\nsize=1\nonlyforward=1\n\n"
+    (folder / "heads.cfg").write_text(text + "\n[route]\nlayers=-3\n\n" + last + "onlyforward=1\n\n" + branch + last)
+    words = [*words_for(folder, "heads-two"), "--max-batches", "4"]
+    words[words.index("--cfg") + 1] = str(folder / "heads.cfg")
+    del words[words.index("--weights"):words.index("--weights") + 2]
+    status, _, err = run_two("train.py", *words)
+    assert status == 0, err
+    words[words.index("--output") + 1] = str(folder / "heads-one")
+    assert run_one("train.py", *words)[0] == 0
+    assert_same_training(folder, "heads-two", "heads-one", steps=4)
+
+
+@pytest.mark.slow
+def test_two_processes_killed_and_resumed(folder: Path) -> None:
+    """SIGKILL for one ends both; --resume goes on to the same numbers."""
+    process = start_two("train.py", *words_for(folder, "killed"))
+    wait_for_step(process, folder / "killed", 0)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout
+    wait_for_step(process, folder / "killed", 4)
+    os.kill(int(children.split()[-1]), signal.SIGKILL)
+    process.communicate(timeout=300)
+    assert process.returncode != 0 and not (folder / "killed" / "tiny_final.weights").exists()
+    status, out, err = run_two("train.py", *words_for(folder, "killed"), "--resume")
+    assert status == 0, err
+    assert out.count("going on after step") == 1 and "going on after step 0" not in out
+    assert_same_training(folder, "killed")
+
+
+# ---- lists --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_as_one(tmp_path: Path) -> None:
+    """An odd number of images: the same JSON and the same table, written once."""
+    data = str(write_scenes(tmp_path / "scenes", {"valid": 7}))
+    answers = []
+    for name, run in (("one", run_one), ("two", run_two)):
+        status, out, err = run("evaluate.py", "--data", data, *MODEL, "--json", str(tmp_path / f"{name}.json"))
+        assert status == 0, err
+        table = out.split(" images/s")[0].rpartition("; ")[0]
+        answers.append((json.loads((tmp_path / f"{name}.json").read_text()), table))
+    assert answers[0] == answers[1]
+    assert answers[0][0]["darknet"]["mean_average_precision"] > .3
+
+
+@pytest.mark.slow
+def test_two_processes_detect_as_one(tmp_path: Path) -> None:
+    """The same files, objects and lines in the list's order, nothing twice; what cannot be read is told once.
+
+    Scores and corners may differ in the last digits: an engine computes its first images otherwise than the later ones.
+    """
+    source = tmp_path / "shots"
+    shutil.copytree(ROOT / "docs" / "images" / "scenes", source)
+    (source / "scene-3.jpg").write_text("no picture")
+    lines, tables, pages = [], [], []
+    for name, run in (("one", run_one), ("two", run_two)):
+        folder = tmp_path / name
+        status, out, err = run("detect.py", str(source), *MODEL, "--output", str(folder), "--save-json", "--save-csv",
+                               "--save-txt", "--report", str(folder / "page.html"))
+        assert status == 1 and err.count("skipped: ") == 1
+        lines.append([line.split("; ")[0] for line in out.splitlines()])
+        tables.append(read_csv(folder / "detections.csv"))
+        pages.append((folder / "page.html").read_text().count("<figure "))
+        document = json.loads((folder / "detections.json").read_text())
+        assert [image["file_name"] for image in document["images"]] == sorted(image["file_name"]
+                                                                              for image in document["images"])
+        assert len(document["images"]) == 6 and len(document["annotations"]) == len(tables[-1][0])
+    assert lines[0] == lines[1] and len(lines[0]) == 7 and "scene-0.jpg: " in lines[0][0]
+    assert tables[0][0] == tables[1][0]
+    assert tables[0][1] == pytest.approx(tables[1][1], abs=.02) and len(tables[0][1]) > 10
+    assert pages == [6, 6]
+    one, two = (sorted(str(path.relative_to(tmp_path / name)) for path in (tmp_path / name).rglob("*")
+                       if path.is_file()) for name in ("one", "two"))
+    assert one == two and len(one) == 6 + 6 + 3
+
+
+def read_csv(path: Path) -> tuple[list[tuple[str, ...]], list[float]]:
+    """(file, frame, size and class of every object, in order; their scores and corners)."""
+    rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
+    return [tuple(row[:6]) for row in rows], [float(value) for row in rows for value in row[6:]]
+
+
+def run_one(script: str, *words: str) -> tuple[int, str, str]:
+    """The same by this process alone."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", out)
+        patch.setattr("sys.stderr", err)
+        status = cli.main([script.removesuffix(".py"), *words])
+    return status, out.getvalue(), err.getvalue()
+
+
+def test_shares_come_back_in_order() -> None:
+    """Strided shares, of which the first may be one longer, in the order of the list."""
+    whole = list(range(7))
+    shares = [ProcessGroup(rank, 3).shard(whole) for rank in range(3)]
+    assert shares == [[0, 3, 6], [1, 4], [2, 5]]
+    assert ProcessGroup().gather(whole) == whole and ProcessGroup().broadcast(lambda: 5) == 5
+
+
+def test_one_alone() -> None:
+    """Nothing is communicated."""
+    with init_processes("cpu") as group:
+        assert group == ProcessGroup() and group.is_main
+        assert group.any(True) and not group.any(False)
+        assert group.sum(torch.tensor([2.0])).tolist() == [2]
+        group.barrier()
+        model = torch.nn.Linear(1, 1)
+        assert group.wrap(model) is model

@@ -1,0 +1,161 @@
+"""Errors and warnings: their parts, the one text that is made of them, and the options that a command adds."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from darknet_builder.cfg.diagnostics import Collector
+from darknet_builder.cfg.parser import parse_cfg
+from darknet_builder.cfg.source import read_cfg
+from darknet_builder.data import DataFile, read_labels
+from darknet_builder.errors import (
+    CfgError,
+    CfgWarning,
+    DarknetError,
+    DataError,
+    DataWarning,
+    InputError,
+    WeightsError,
+)
+from darknet_builder.network.network import build_network
+from darknet_builder.weights.loader import load_weights
+
+NET = "[net]\nwidth=8\nheight=8\nchannels=3\n"
+
+
+@pytest.mark.parametrize(("parts", "text"), [
+    ({}, "m"),
+    ({"path": "a"}, "a: m"),
+    ({"path": Path("a"), "line": 3}, "a:3: m"),
+    ({"path": "a", "line": 3, "section": "net"}, "a:3: [net]: m"),
+    ({"path": "a", "line": 3, "section": "net", "key": "k"}, "a:3: [net]: m"),
+    ({"path": "a", "line": 3, "section": "net", "key": "k", "value": "v", "hint": "h"}, "a:3: [net] k=v: m; h"),
+    ({"path": "a", "line": 3, "key": "k", "value": "v", "hint": "; h"}, "a:3: k=v: m; h"),
+    ({"argument": "batch", "value": 0}, "batch=0: m"),
+    ({"argument": "resume", "hint": "h"}, "m; h"),
+])
+def test_the_text_is_made_of_the_parts(parts: dict[str, Any], text: str) -> None:
+    """What is unknown leaves no trace."""
+    error = CfgError("m", **parts)
+    assert str(error) == error.describe() == text
+    assert error.message == "m" and error.key == parts.get("key") and error.line == parts.get("line")
+
+
+@pytest.mark.parametrize(("error", "text"), [
+    (InputError("m", argument="batch", value=0), "--batch 0: m"),
+    (InputError("m", argument="other", value=0), "other=0: m"),
+    (InputError("m", argument="batch", hint="h"), "m; h (--batch)"),
+    (InputError("m", argument=("batch", "other", "size")), "m (--batch, --size)"),
+    (InputError("m", path="a", hint="h"), "a: m; h"),
+])
+def test_a_command_adds_its_options(error: DarknetError, text: str) -> None:
+    """In place of the argument's name, or behind it all; an argument that is not an option stays."""
+    assert error.describe({"batch": "--batch", "size": "--size"}.get) == text
+
+
+@pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_errors_travel_between_processes(again: Any) -> None:
+    """With text and parts."""
+    error = again(DataError("m", path="a", line=3, hint="h"))
+    assert (str(error), error.path, error.line, error.hint, error.message) == ("a:3: m; h", "a", 3, "h", "m")
+
+
+def _of(error: Any) -> tuple[object, ...]:
+    return error.path, error.line, error.section, error.key, error.hint
+
+
+@pytest.mark.parametrize(("text", "parts"), [
+    ("[net]\nwidth 8\n", ("<text>", 2, "net", None, "expected key=value")),
+    (NET + "[maxpol]\n", ("<text>", 5, "maxpol", None, "did you mean 'maxpool'?")),
+    (NET + "[convolutional]\nsize=x\n", ("<text>", 6, "convolutional", "size", None)),
+    (NET + "[convolutional]\nactivation=leakey\n",
+     ("<text>", 6, "convolutional", "activation", "did you mean 'leaky'?")),
+    (NET + "[route]\nlayer=0\n", ("<text>", 5, "route", "layers", "is 'layer' meant for it?")),
+    (NET + "[convolutional]\nfilters=3\n[yolo]\nmask=0\nanchors=1,2\nnum=1\nclasses=1\n",
+     ("<text>", 6, "convolutional", "filters", None)),
+])
+def test_cfg_errors_know_where(text: str, parts: tuple[object, ...]) -> None:
+    """File, line, section, key and cure; a size that does not fit is blamed on the option before it."""
+    with pytest.raises(CfgError) as caught:
+        build_network(text)
+    assert _of(caught.value) == parts
+
+
+def test_cfg_warnings_know_where() -> None:
+    """An option of no section."""
+    with pytest.warns(CfgWarning) as caught:
+        build_network(NET + "[convolutional]\nactivaton=linear\n")
+    assert _of(caught[0].message) == ("<text>", 6, "convolutional", "activaton", "did you mean 'activation'?")
+
+
+def test_data_errors_and_warnings_know_where(tmp_path: Path) -> None:
+    """The ``.data`` file and a label file."""
+    data, labels = tmp_path / "a.data", tmp_path / "a.txt"
+    data.write_text("clases=2\ntop=none\n")
+    labels.write_text("0 .5 .5 .1 .1\n7 .5 .5 .1 .1\n")
+    with pytest.raises(DataError) as caught:
+        assert DataFile.read(data).top
+    assert _of(caught.value) == (str(data), 2, None, "top", None)
+    with pytest.warns(DataWarning) as warned:
+        assert not DataFile.read(data).has("classes")
+    assert _of(warned[0].message) == (str(data), 1, None, "clases", "did you mean 'classes'?")
+    with pytest.raises(DataError) as caught:
+        read_labels(labels, 2)
+    assert _of(caught.value) == (str(labels), 2, None, None, None)
+
+
+def test_weights_errors_know_the_file(tmp_path: Path) -> None:
+    """And what to do."""
+    weights = tmp_path / "a.weights"
+    weights.write_bytes(b"[net]")
+    with pytest.raises(WeightsError) as caught:
+        load_weights(build_network(NET + "[convolutional]\n"), weights)
+    assert _of(caught.value) == (str(weights), None, None, None, "were cfg and weights exchanged?")
+
+
+def test_a_cfg_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text and note together."""
+    cfg = tmp_path / "a.cfg"
+    cfg.write_text("# dialect: pjreddie\n" + NET)
+    reads: list[Path] = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path) or read_bytes(path))
+    source = read_cfg(cfg)
+    assert source.dialect == "pjreddie" and source.blocks[0].line == 2
+    assert reads == [cfg]
+
+
+def test_mistakes_are_collected() -> None:
+    """All lines, each once; the deprecated spelling does the same."""
+    text = "[net]\nwidth 8\nheight 8\n"
+    collector = Collector()
+    assert [block.name for block in parse_cfg(text, diagnostics=collector)] == ["net"]
+    assert [error.line for error in collector.errors] == [2, 3]
+    collector.report(collector.errors[0])
+    assert len(collector.errors) == 2
+    problems: list[CfgError] = []
+    with pytest.warns(DeprecationWarning, match="problems= is deprecated"):
+        parse_cfg(text, problems=problems)
+    assert [str(error) for error in problems] == [str(error) for error in collector.errors]
+
+
+def test_a_section_is_read_past_its_mistakes() -> None:
+    """Every option that ends the reading is reported; afterwards the section raises again."""
+    block, = parse_cfg("[net]\na=1\nb=1\nc=3\nd=x\n")
+    collector = Collector()
+
+    def read(section: Any) -> int:
+        section.refuse("a", "b")
+        return int(section.get_int("c"))
+
+    assert collector.read_past(block, read) == 3
+    assert [error.key for error in collector.errors] == ["a", "b"]
+    with pytest.raises(CfgError):
+        block.get_int("d", 0)
+    assert collector.read_past(block, lambda section: section.get_int("e")) is None
+    assert [error.key for error in collector.errors] == ["a", "b", "e"]
