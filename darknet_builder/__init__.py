@@ -14,15 +14,15 @@ from darknet_builder.support.version import VERSION as __version__
 install()
 
 if TYPE_CHECKING:
+    from darknet_builder.boxes.candidates import Candidates as Candidates
     from darknet_builder.boxes.detections import Detection as Detection
     from darknet_builder.boxes.detections import Detections as Detections
-    from darknet_builder.boxes.detections import read_names as read_names
     from darknet_builder.boxes.drawing import draw_detections as draw_detections
-    from darknet_builder.boxes.overlap import Candidates as Candidates
+    from darknet_builder.cfg.block import Block as Block
     from darknet_builder.cfg.dialects import DIALECTS as DIALECTS
     from darknet_builder.cfg.dialects import Dialect as Dialect
+    from darknet_builder.cfg.names import read_names as read_names
     from darknet_builder.cfg.net_options import Schedule as Schedule
-    from darknet_builder.cfg.parser import Block as Block
     from darknet_builder.cfg.parser import format_cfg as format_cfg
     from darknet_builder.cfg.parser import parse_cfg as parse_cfg
     from darknet_builder.data.data_file import DataFile as DataFile
@@ -66,8 +66,8 @@ if TYPE_CHECKING:
     from darknet_builder.losses.base import Targets as Targets
     from darknet_builder.losses.whole_network import loss_inputs as loss_inputs
     from darknet_builder.losses.whole_network import network_loss as network_loss
+    from darknet_builder.network.build import build_network as build_network
     from darknet_builder.network.network import Network as Network
-    from darknet_builder.network.network import build_network as build_network
     from darknet_builder.pages.network_page import save_network_picture as save_network_picture
     from darknet_builder.prediction.classifier import ClassScore as ClassScore
     from darknet_builder.prediction.classifier import Classifier as Classifier
@@ -84,8 +84,8 @@ if TYPE_CHECKING:
     from darknet_builder.training.schedules import rate_at as rate_at
     from darknet_builder.training.settings import TrainSettings as TrainSettings
     from darknet_builder.training.trainer import Trainer as Trainer
+    from darknet_builder.weights.entries import weight_entries as weight_entries
     from darknet_builder.weights.loader import load_weights as load_weights
     from darknet_builder.weights.loader import save_weights as save_weights
-    from darknet_builder.weights.loader import weight_entries as weight_entries
 else:
     __getattr__, __all__ = lazy_names(__name__)

@@ -33,24 +33,16 @@ from darknet_builder.errors import (
     InputError,
     MissingExtraError,
 )
+from darknet_builder.export.nms_check import Kept, clear_thresholds, compare_kept, suppress
 from darknet_builder.export.onnx import trace_onnx
 from darknet_builder.export.onnx_graph import OVERLAP, SCORE, Suppression, append_suppression
+from darknet_builder.export.onnx_runtime import check_file, open_session
 from darknet_builder.export.reference import Reference
 from darknet_builder.export.settings import ExportSettings
-from darknet_builder.export.tolerance import (
-    OF_OWN,
-    Comparison,
-    Kept,
-    check_file,
-    clear_thresholds,
-    compare_kept,
-    compare_values,
-    open_session,
-    own_rounding,
-    suppress,
-)
+from darknet_builder.export.tolerance import OF_OWN, Comparison, compare_values, own_rounding
 from darknet_builder.export.traceable import LEVELS, Traceable, why_not
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
 from darknet_builder.support.extras import load_extra
 from darknet_builder.support.files import write_text
 from darknet_builder.weights.loader import load_weights

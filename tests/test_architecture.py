@@ -1,10 +1,11 @@
-"""House rules that a machine can hold: imports go down, nothing prints, every layer keeps the contract."""
+"""House rules that a machine can hold: imports go one way, rooms stay small, nothing prints."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import re
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -16,104 +17,160 @@ from darknet_builder.layers.base import Head, Layer, register, registered_sectio
 
 PACKAGE = Path(darknet_builder.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-RANKS = [
-    {"__init__", "audit", "engine_choices", "errors", "files", "interruption", "pages.*", "shapes"},
-    {"devices", "diagnostics", "extras", "output", "resources"},
-    {"activations", "boxes", "detections", "dialects", "model_files", "parser"},
-    {"layers.registry", "layers.representation", "layers.weight_layout"},
-    {"arguments", "cfg_files", "images", "options", "trees"},
-    {"classifiers", "layers.base"},
-    {"layers.heads", "layers.memory", "layers.parts"},
-    {"layers.*"},
-    {"layers.conv_recurrent", "layers.recurrent"},
-    {"layers.__init__", "factory"},
-    {"network"},
-    {"augmentation", "average_precision", "datasets", "downloads", "drawing", "export_check",
-     "folding", "histograms", "initialization", "losses.*", "onnx_graph", "parameter_groups", "postprocess", "scenes",
-     "schedules", "score", "sources", "summary", "task", "torch_files", "weights"},
-    {"averaging", "checkpoints", "classifier_data", "darknet_files", "diagram", "processes", "tracing",
-     "training_chart", "training_curves"},
-    {"oddities", "step_totals", "training_data", "training_validation", "trials"},
-    {"sample_sheet", "training_line"},
-    {"run_log"},
-    {"training_settings"},
-    {"training_files"},
-    {"training_checkpoints"},
-    {"fused", "memory"},
-    {"engines"},
-    {"memory"},
-    {"benchmark", "inference"},
-    {"loading"},
-    {"*"},
-    {"benchmark_pipeline", "benchmark_training", "validators"},
-    {"training_lists"},
-    {"commands.*"},
-    {"cli"},
-]
-"""From the bottom up; a file imports lower ranks only. ``*`` is whatever no other rank names."""
-FREE = ("layers", "losses", "folding", "fused")
-"""What may name sections: those who make them, those who teach them, and those whose trade is convolutions."""
+ORDER = (
+    "errors shapes", "support", "cfg images", "boxes", "layers", "network", "weights losses data",
+    "inspection lessons export", "pages engines", "prediction", "evaluation", "training",
+    "benchmark compat", "cli",
+)  # fmt: skip
+"""Rooms from the bottom up. A file imports its own room and rooms further left."""
+UPWARD = {("network.network", "engines.optimized")}
+"""The one import that may go up: ``Network.optimized`` makes a fast path, as ``Module.compile``
+does in PyTorch."""
+FAMILIES = {"layers", "cli.commands"}
+"""Rooms of equal siblings, which may have more files than others."""
+ROOM_SIZES = range(3, 13)
+FREE = ("layers", "losses", "network.folding", "engines.fused")
+"""What may name sections: those who make them, those who teach them, and those whose trade is
+convolutions."""
 PLAIN_WORDS = {
-    ("activations", "logistic"): "an activation",
-    ("classifiers", "crop"): "a way to fit an image",
-    ("diagram", "route"): "a kind of line",
-    ("images", "crop"): "a way to fit an image",
-    ("pages.__init__", "route"): "the colour of a kind of line",
+    ("images.resize", "crop"): "a way to fit an image",
+    ("images.crop", "crop"): "a way to fit an image",
+    ("pages.diagram", "route"): "a kind of line",
+    ("pages.templates", "route"): "the colour of a kind of line",
 }
 """(module, word): words that happen to be a section's name too, and what they mean there."""
-UPWARD = {("network", "inference")}
-"""The one import that may go up: ``Network.optimized`` makes a fast path, as ``Module.compile`` does in PyTorch."""
 
 
 def module_name(path: Path) -> str:
-    """``darknet_builder/layers/yolo.py`` -> ``layers.yolo``."""
+    """``darknet_builder/layers/base.py`` -> ``layers.base``."""
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
-def rank_of(name: str) -> int:
-    """The index of the rank that names a module, or its folder, or everything."""
-    folder = f"{name.split('.')[0]}.*" if "." in name else "*"
-    for wanted in (name, folder, "*"):
-        for index, names in enumerate(RANKS):
-            if wanted in names:
-                return index
-    raise AssertionError(name)
+def room_of(module: str) -> str:
+    """``layers.heads.yolo`` -> ``layers``."""
+    return module.split(".")[0]
 
 
-def imported_modules(path: Path) -> set[str]:
-    """The package's modules that a file imports when it runs (not those for type checkers alone)."""
-    tree = ast.parse(path.read_text())
+def rank_of(module: str) -> int:
+    """The place of a module's room in ``ORDER``."""
+    return next(rank for rank, rooms in enumerate(ORDER) if room_of(module) in rooms.split())
+
+
+def is_free(module: str) -> bool:
+    """Whether a module may name sections."""
+    return module in FREE or room_of(module) in FREE
+
+
+def runtime_nodes(tree: ast.Module) -> Iterator[ast.AST]:
+    """Every node but those for type checkers alone."""
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
             node.body = []
+    yield from ast.walk(tree)
+
+
+def as_module(dotted: str) -> str:
+    """``darknet_builder.boxes`` -> ``boxes.__init__``; ``darknet_builder.errors`` -> ``errors``."""
+    name = dotted.removeprefix("darknet_builder").lstrip(".")
+    is_folder = (PACKAGE / name.replace(".", "/")).is_dir()
+    return f"{name}.__init__".lstrip(".") if is_folder else name
+
+
+def imported_modules(source: str) -> set[str]:
+    """The package's modules that a file imports, inside functions and by a string as well."""
     names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "darknet_builder":
-            base = node.module.split(".")[1:]
+    for node in runtime_nodes(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and room_of(node.module or "") == "darknet_builder":
             for alias in node.names:
-                whole = ".".join([*base, alias.name])
-                names.add(whole if (PACKAGE / f"{whole.replace('.', '/')}.py").is_file() else ".".join(base))
-    return {name for name in names if name}
+                whole = f"{node.module}.{alias.name}"
+                path = PACKAGE.parent / whole.replace(".", "/")
+                is_module = path.with_suffix(".py").is_file() or path.is_dir()
+                names.add(as_module(whole if is_module else node.module or ""))
+        elif isinstance(node, ast.Import):
+            names |= {as_module(alias.name) for alias in node.names if alias.name.startswith("darknet_builder.")}
+        elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
+            literal = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+            names |= {as_module(str(text)) for text in literal if str(text).startswith("darknet_builder")}
+    return names - {"__init__"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
-def test_imports_go_down(path: Path) -> None:
-    """Within a folder of one rank (losses, commands), a file may use its package's base."""
+def test_imports_go_one_way(path: Path) -> None:
+    """To the own room and to rooms further left; one import is permitted by name."""
     name = module_name(path)
-    for other in imported_modules(path):
-        if (name, other) in UPWARD:
-            continue
-        folder = name.split(".")[0] if "." in name else ""
-        if folder in ("losses", "commands") and other.split(".")[0] == folder:
-            continue
-        target = other if (PACKAGE / f"{other.replace('.', '/')}.py").is_file() else f"{other}.__init__"
-        assert rank_of(target) < rank_of(name), f"{name} imports {other}"
+    if name == "__init__":
+        return
+    for other in imported_modules(path.read_text()):
+        allowed = room_of(other) == room_of(name) or (name, other) in UPWARD
+        assert allowed or rank_of(other) < rank_of(name), f"{name} imports {other}"
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("commands/*.py")), ids=module_name)
+def test_imports_in_functions_and_by_name_are_seen() -> None:
+    """The ways to hide an import from a quick look."""
+    source = """
+import importlib
+from importlib import import_module
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from darknet_builder.cli import main
+def late():
+    from darknet_builder.engines.optimized import optimize
+    import_module("darknet_builder.weights.loader")
+    importlib.import_module("darknet_builder.boxes")
+"""
+    assert imported_modules(source) == {"engines.optimized", "weights.loader", "boxes.__init__"}
+
+
+def test_no_circle() -> None:
+    """A file can be read before those that import it."""
+    arrows = {module_name(path): imported_modules(path.read_text()) for path in SOURCES}
+    for source, target in UPWARD:
+        assert target in arrows[source], "the permitted import is not used any more"
+        arrows[source].discard(target)
+    rest = {name: set(others) for name, others in arrows.items()}
+    while rest:
+        leaves = {name for name, others in rest.items() if not others & rest.keys()}
+        assert leaves, f"a circle among {sorted(rest)}"
+        rest = {name: others for name, others in rest.items() if name not in leaves}
+
+
+def rooms() -> dict[str, list[str]]:
+    """The files of each room, but for its ``__init__``."""
+    found: dict[str, list[str]] = {}
+    for path in SOURCES:
+        room, _, stem = module_name(path).rpartition(".")
+        if stem != "__init__":
+            found.setdefault(room, []).append(stem)
+    return found
+
+
+@pytest.mark.parametrize("room", sorted(set(rooms()) - {""}))
+def test_a_room_has_3_to_12_files(room: str) -> None:
+    """So that it can be kept in the head; sections and commands may be more."""
+    assert room in FAMILIES or len(rooms()[room]) in ROOM_SIZES, rooms()[room]
+
+
+def test_the_top_level_is_the_architecture() -> None:
+    """Rooms, and the two files that all rooms use."""
+    assert sorted(rooms()[""]) == ["errors", "shapes"]
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert folders <= set(" ".join(ORDER).split())
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("cli/commands/*.py")), ids=module_name)
 def test_commands_do_not_import_each_other(path: Path) -> None:
     """What two of them need is in the library."""
-    assert not [name for name in imported_modules(path) if name.startswith("commands.")]
+    others = {f"cli.commands.{stem}" for stem in rooms()["cli.commands"]}
+    assert not imported_modules(path.read_text()) & others
+
+
+@pytest.mark.parametrize("room", sorted(set(rooms()) - {""}))
+def test_a_face_name_hides_no_module(room: str) -> None:
+    """``from room import name`` gives the public name, not a module of that name."""
+    face = import_module(f"darknet_builder.{room}")
+    names = getattr(face, "__all__", [])
+    assert not set(names) & set(rooms()[room])
+    assert all(hasattr(face, name) for name in names)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
@@ -123,15 +180,13 @@ def test_the_package_never_prints(path: Path) -> None:
     assert not [node.lineno for node in calls if getattr(node.func, "id", "") == "print"]
 
 
-COMMAND_LINE = {"arguments", "cli", "detection_files", "model_arguments", "output", "progress"}
-"""Modules that may name options of the command line, as all of ``commands`` may."""
 OPTION = re.compile(r'(?<![{;"])--[A-Za-z]')
 """An option such as --init; the properties of a style sheet (``{--color: ...}``) are none."""
 
 
 def below_the_command_line(path: Path) -> bool:
     """Whether a module is used by programs, not only by commands."""
-    return module_name(path) not in COMMAND_LINE and not module_name(path).startswith("commands.")
+    return room_of(module_name(path)) != "cli"
 
 
 @pytest.mark.parametrize("path", [path for path in SOURCES if below_the_command_line(path)], ids=module_name)
@@ -205,7 +260,7 @@ def words_compared(path: Path) -> set[str]:
 def test_no_other_module_names_a_section(path: Path) -> None:
     """What depends on a section is an attribute of its class; the list of exceptions has nothing that is not needed."""
     name = module_name(path)
-    if name.split(".")[0] in FREE:
+    if is_free(name):
         return
     found = words_compared(path) & set(registered_sections())
     assert found == {word for module, word in PLAIN_WORDS if module == name}
@@ -226,7 +281,7 @@ def layer_classes_imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
 def test_no_other_module_imports_the_class_of_a_section(path: Path) -> None:
     """They ask ``Layer`` and ``Head``."""
-    if module_name(path).split(".")[0] not in FREE:
+    if not is_free(module_name(path)):
         assert not layer_classes_imported(path)
 
 
@@ -235,7 +290,7 @@ def test_what_the_search_for_sections_finds(tmp_path: Path) -> None:
     path = tmp_path / "asks.py"
     path.write_text("""
 from darknet_builder.layers.base import Head, Layer
-from darknet_builder.layers.yolo import Yolo
+from darknet_builder.layers.heads.yolo import Yolo
 KINDS = ("route", "sam")
 FILES = {"softmax": 1}
 def ask(layer, block, sections):

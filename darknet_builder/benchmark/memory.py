@@ -15,14 +15,22 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from darknet_builder.engines.torch_engine import TorchEngine
-from darknet_builder.layers.base import NETWORK_INPUT
+from darknet_builder.inspection.memory import least_values
 from darknet_builder.network.network import Network
 
 _MIB = 2 ** 20
+
+
 _WARM_CALLS = 4
+
+
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
 _RESET_PEAK = "5"
 """What proc(5) takes to begin a new peak of the resident size."""
+
+
 _SILENT = "99"
 """The profiler's library otherwise writes to the screen; it reads its level when it is first used."""
 
@@ -62,30 +70,6 @@ def measure_memory(network: Network) -> MemoryUse:
         growth = peak_bytes_of(lambda: engine(x))
         alive = live_bytes_of(lambda: engine(x))
     return MemoryUse(network.input_size, 4 * least_values(network), alive, growth)
-
-
-def least_values(network: Network) -> int:
-    """The most values of one image that must be alive at once, whatever the implementation, in the layers' order.
-
-    A layer that computes needs its inputs and its output together. A route is its inputs side by side, and a sum can
-    replace an input that nobody reads later, so neither takes anything.
-    """
-    layers, plan = network.sequence(), network.output_plan
-    owners: dict[int, set[int]] = {NETWORK_INPUT: {NETWORK_INPUT}}
-    sizes = {NETWORK_INPUT: network.input_shape.size}
-    peak = 0
-    for index, released in zip(plan.steps, plan.released, strict=True):
-        layer = layers[index]
-        sources = layer.sources
-        if layer.is_view or (layer.can_overwrite and sources[0] in released):
-            read = sources if layer.is_view else sources[:1]
-            owners[index] = set().union(*(owners[source] for source in read))
-        else:
-            owners[index], sizes[index] = {index}, layer.out_shape.size
-        peak = max(peak, sum(sizes[owner] for owner in set().union(*owners.values())))
-        for old in released:
-            del owners[old]
-    return peak
 
 
 def live_bytes_of(work: Callable[[], object]) -> int:

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 from darknet_builder.support.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from darknet_builder.boxes.candidates import Candidates as Candidates
+    from darknet_builder.boxes.candidates import ScoredBoxes as ScoredBoxes
     from darknet_builder.boxes.detections import Detection as Detection
     from darknet_builder.boxes.detections import Detections as Detections
-    from darknet_builder.boxes.detections import Record as Record
-    from darknet_builder.boxes.detections import coco_document as coco_document
-    from darknet_builder.boxes.detections import csv_text as csv_text
     from darknet_builder.boxes.drawing import class_color as class_color
     from darknet_builder.boxes.drawing import draw_detections as draw_detections
-    from darknet_builder.boxes.overlap import Candidates as Candidates
-    from darknet_builder.boxes.overlap import NMS_KINDS as NMS_KINDS
-    from darknet_builder.boxes.overlap import ScoredBoxes as ScoredBoxes
-    from darknet_builder.boxes.overlap import best_of_groups as best_of_groups
+    from darknet_builder.boxes.formats import cxcywh_to_xyxy as cxcywh_to_xyxy
+    from darknet_builder.boxes.nms import NMS_KINDS as NMS_KINDS
+    from darknet_builder.boxes.nms import best_of_groups as best_of_groups
+    from darknet_builder.boxes.nms import nms_by_class as nms_by_class
     from darknet_builder.boxes.overlap import ciou as ciou
-    from darknet_builder.boxes.overlap import cxcywh_to_xyxy as cxcywh_to_xyxy
     from darknet_builder.boxes.overlap import diou as diou
     from darknet_builder.boxes.overlap import giou as giou
     from darknet_builder.boxes.overlap import iou as iou
-    from darknet_builder.boxes.overlap import nms_by_class as nms_by_class
     from darknet_builder.boxes.overlap import pairwise_iou as pairwise_iou
+    from darknet_builder.boxes.records import Record as Record
+    from darknet_builder.boxes.records import coco_document as coco_document
+    from darknet_builder.boxes.records import csv_text as csv_text
 else:
     __getattr__, __all__ = lazy_names(__name__)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from darknet_builder.errors import DataError, InputError
-from darknet_builder.support.bundled import bundled_names, find_by_name, hint_at_bundled
+from darknet_builder.errors import InputError
 from darknet_builder.support.extras import load_extra
 
 Index = int | np.integer[Any]
+
+
 Selection = slice | Sequence[int] | Sequence[bool] | npt.NDArray[Any]
-_CORNERS = ("x1", "y1", "x2", "y2")
-CSV_COLUMNS = ("file", "frame", "image_width", "image_height", "class_id", "name", "score", *_CORNERS)
+
+
+CORNERS = ("x1", "y1", "x2", "y2")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -207,7 +206,7 @@ class Detections:
         """
         pandas = load_extra("pandas", "pandas")
         columns: dict[str, Any] = {"class_id": self.class_ids, "name": np.array(self.labels, object),
-                                   "score": self.scores, **dict(zip(_CORNERS, self.boxes_xyxy.T, strict=True))}
+                                   "score": self.scores, **dict(zip(CORNERS, self.boxes_xyxy.T, strict=True))}
         return pandas.DataFrame(columns)
 
     def __repr__(self) -> str:
@@ -243,76 +242,3 @@ class Detection(Detections):
     def name(self) -> str:
         """Of the class."""
         return self.names[self.class_id]
-
-
-def read_names(path: str | Path) -> list[str]:
-    """A ``.names`` file: one class name a line, blank lines at the end left out.
-
-    Args:
-        path: of the file, or the name of one that comes with the project (``coco``).
-
-    Raises:
-        DataError: when it cannot be read, is not text or has no name.
-    """
-    file = find_by_name(path, ".names")
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        hint = hint_at_bundled(file, ".names") or (
-            f"; those that come with the project are {', '.join(bundled_names('.names'))}")
-        raise DataError("no such names file", path=path, hint=hint) from None
-    except OSError as error:
-        raise DataError(f"{error.strerror or error}", path=path) from None
-    except UnicodeDecodeError:
-        raise DataError("is not UTF-8 text", path=path, hint="expected one class name a line") from None
-    names = [line.strip() for line in text.rstrip().splitlines()]
-    if not names:
-        raise DataError("has no names", path=path, hint="expected one class name a line")
-    return names
-
-
-# ---- files of results ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Record:
-    """The objects of one image file, or of one frame of a video, counted from 0."""
-
-    file: str
-    detections: Detections
-    frame: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Fit for JSON."""
-        frame = {} if self.frame is None else {"frame": self.frame}
-        return {"file": self.file, **frame, **self.detections.to_dict()}
-
-
-def coco_document(records: Iterable[Record], names: Sequence[str]) -> dict[str, Any]:
-    """COCO's annotation format: ``images``, ``annotations`` with ``score``, ``categories``.
-
-    Boxes and categories are as in ``Detections.to_coco``; the ids of images and annotations begin at 1. The image of a
-    video's frame says which by ``frame``.
-    """
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for image_id, record in enumerate(records, 1):
-        width, height = record.detections.image_size
-        frame = {} if record.frame is None else {"frame": record.frame}
-        images.append({"id": image_id, "file_name": record.file, "width": width, "height": height, **frame})
-        annotations += record.detections.to_coco(image_id, first_id=len(annotations) + 1)
-    return {"images": images, "annotations": annotations,
-            "categories": [{"id": index, "name": name} for index, name in enumerate(names)]}
-
-
-def csv_text(records: Iterable[Record]) -> str:
-    """One line an object, under a header; boxes in pixels, cut off at the image's edges."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for record in records:
-        frame = "" if record.frame is None else record.frame
-        for class_id, name, score, box in record.detections.clipped().rows():
-            writer.writerow([record.file, frame, *record.detections.image_size, class_id, name, f"{score:.5f}",
-                             *(f"{value:.2f}" for value in box)])
-    return text.getvalue()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from darknet_builder.errors import CfgError, DarknetError
 
 if TYPE_CHECKING:
-    from darknet_builder.cfg.parser import Block
+    from darknet_builder.cfg.block import Block
 
 _Result = TypeVar("_Result")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from darknet_builder.cfg.parser import Block
+from darknet_builder.cfg.block import Block
+from darknet_builder.errors import CfgWarning
 from darknet_builder.shapes import Shape, flat
 
 POLICIES = ("constant", "step", "steps", "exp", "poly", "random", "sigmoid", "sgdr")
@@ -158,3 +159,19 @@ def _ignore_unused(block: Block) -> None:
                  "attention", "adversarial_lr", "weights_reject_freq", "equidistant_point",
                  "badlabels_rejection_percentage", "num_sigmas_reject_badlabels", "max_epochs", "seen", "center",
                  "ratio", "random", "clip")
+
+
+def check_burn_in(net: Block, schedule: Schedule) -> CfgWarning | None:
+    """A located warning where the burn-in is too long for the training; None where all is well.
+
+    Args:
+        net: the section [net].
+        schedule: what it says.
+    """
+    falls = [step for step in schedule.steps if step > 0] if schedule.policy == "steps" else []
+    first_fall = min(falls, default=schedule.burn_in + 1)
+    for key, reached, end in (("max_batches", schedule.burn_in <= schedule.max_batches, schedule.max_batches),
+                              ("steps", schedule.burn_in < first_fall, first_fall)):
+        if schedule.max_batches and schedule.burn_in and not reached:
+            return net.warning(f"does not end before {key}={end}: the rate never reaches learning_rate=", "burn_in")
+    return None

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from darknet_builder.cfg.block import Block
 from darknet_builder.cfg.diagnostics import Diagnostics
 from darknet_builder.cfg.model_files import ModelMetadata, is_model_file, read_model_file
-from darknet_builder.cfg.parser import Block, CfgText
+from darknet_builder.cfg.parser import CfgText
 from darknet_builder.errors import InputError
 
 

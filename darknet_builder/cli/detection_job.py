@@ -12,8 +12,8 @@ from typing import Any, TextIO, cast
 
 import numpy as np
 
-from darknet_builder.boxes.detections import Record
 from darknet_builder.boxes.drawing import draw_detections
+from darknet_builder.boxes.records import Record
 from darknet_builder.cli.detection_outputs import Outputs, Target
 from darknet_builder.cli.detection_result import DetectionResult, SourceResult, list_counts
 from darknet_builder.cli.output import write_json

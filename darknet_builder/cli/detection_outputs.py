@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from darknet_builder.boxes.detections import Detections, Record, coco_document, csv_text
+from darknet_builder.boxes.detections import Detections
 from darknet_builder.boxes.drawing import draw_detections
+from darknet_builder.boxes.records import Record, coco_document, csv_text
 from darknet_builder.data.labels import label_places
 from darknet_builder.errors import InputError
 from darknet_builder.images.files import write_image

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from darknet_builder.boxes.detections import Record
+from darknet_builder.boxes.records import Record
 from darknet_builder.pages.detections_page import DetectionReport
 from darknet_builder.support.text import plural
 

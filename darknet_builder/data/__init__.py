@@ -12,20 +12,18 @@ from darknet_builder.support.lazy import lazy_names
 if TYPE_CHECKING:
     from darknet_builder.data.anchors import Anchors as Anchors
     from darknet_builder.data.anchors import find_anchors as find_anchors
-    from darknet_builder.data.classifier_augmentation import ClassedImage as ClassedImage
-    from darknet_builder.data.classifier_augmentation import ClassedImages as ClassedImages
+    from darknet_builder.data.class_lists import ClassedImage as ClassedImage
+    from darknet_builder.data.class_lists import ClassedImages as ClassedImages
+    from darknet_builder.data.class_lists import class_labels as class_labels
+    from darknet_builder.data.class_lists import load_classed_images as load_classed_images
     from darknet_builder.data.classifier_augmentation import ClassifierRule as ClassifierRule
-    from darknet_builder.data.classifier_augmentation import class_labels as class_labels
-    from darknet_builder.data.classifier_augmentation import (
-        load_classed_images as load_classed_images,
-    )
     from darknet_builder.data.data_file import DataFile as DataFile
     from darknet_builder.data.detector_augmentation import AugmentRule as AugmentRule
-    from darknet_builder.data.detector_augmentation import Sample as Sample
     from darknet_builder.data.detector_augmentation import make_sample as make_sample
     from darknet_builder.data.image_set import ImageSet as ImageSet
     from darknet_builder.data.image_set import LabelledImage as LabelledImage
     from darknet_builder.data.image_set import load_images as load_images
+    from darknet_builder.data.sample import Sample as Sample
     from darknet_builder.data.scenes import Scene as Scene
     from darknet_builder.data.scenes import draw_scene as draw_scene
     from darknet_builder.data.scenes import write_scenes as write_scenes

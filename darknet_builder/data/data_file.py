@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from darknet_builder.boxes.detections import read_names
+from darknet_builder.cfg.names import read_names
 from darknet_builder.data.image_set import ImageSet, load_images
 from darknet_builder.data.lines import either, numbered_lines
 from darknet_builder.errors import DataError, DataWarning, did_you_mean, nearest

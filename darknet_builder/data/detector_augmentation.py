@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from darknet_builder.data.sample import MOSAIC_IMAGES, Sample, distort, draw_images_in
 from darknet_builder.errors import InputError
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.layers.base import AugmentOptions
@@ -19,8 +20,8 @@ from darknet_builder.network.network import Network
 
 _MOSAIC_MARGIN = .2
 """The four images of a mosaic meet at least this far from the edges."""
-MOSAIC_IMAGES = 4
-_HUE_RANGE = 179
+
+
 _BACKGROUND_KERNEL = 17
 
 
@@ -76,26 +77,6 @@ class AugmentRule:
     def make(self, random: np.random.Generator, sources: Sequence[Sample], net_size: tuple[int, int]) -> Sample:
         """One training sample: ``make_sample``."""
         return make_sample(random, self, sources, net_size)
-
-
-def draw_images_in(random: np.random.Generator, most: int) -> int:
-    """Half of the batches show ``most`` images in each sample, the others one."""
-    return most if most > 1 and random.random() < .5 else 1
-
-
-@dataclass(frozen=True)
-class Sample:
-    """An image and what is in it.
-
-    Attributes:
-        image: (H, W, 3) uint8, blue, green, red.
-        boxes: (T, 5) float32, rows x, y, w, h (centre and size, relative to the image), class.
-        shares: (C,) float32, how much of each class it is; None for detectors.
-    """
-
-    image: np.ndarray
-    boxes: np.ndarray
-    shares: np.ndarray | None = None
 
 
 def make_sample(random: np.random.Generator, rule: AugmentRule, sources: Sequence[Sample],
@@ -203,28 +184,6 @@ def _within(low: np.ndarray, high: np.ndarray, classes: np.ndarray, least: np.nd
     large = ((high - low) * net_size >= 1).all(1)
     rows = np.concatenate(((low + high) / 2, high - low, classes), 1)
     return rows[large].astype(np.float32)
-
-
-# ---- colours, noise, blur -----------------------------------------------------------------------------
-
-
-def distort(random: np.random.Generator, image: np.ndarray, hue: float, saturation: float, exposure: float
-            ) -> np.ndarray:
-    """Hue is moved, saturation and value are multiplied, all on 8 bits; by up to what is given."""
-    cv2 = load_opencv()
-    shift = random.uniform(-hue, hue)
-    factors = rand_scale(random, saturation), rand_scale(random, exposure)
-    if (shift, *factors) == (0, 1, 1):
-        return image
-    planes = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(np.float32)
-    planes = planes * np.array([1, *factors], np.float32) + np.array([_HUE_RANGE * shift, 0, 0], np.float32)
-    return np.asarray(cv2.cvtColor(planes.round().clip(0, 255).astype(np.uint8), cv2.COLOR_HSV2BGR))
-
-
-def rand_scale(random: np.random.Generator, most: float) -> float:
-    """Between 1 and ``most``, or one over that (utils.c:892)."""
-    scale = random.uniform(1, most) if most != 1 else 1.0
-    return float(scale if random.random() < .5 else 1 / scale)
 
 
 def _disturb(random: np.random.Generator, rule: AugmentRule, image: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from darknet_builder.boxes.overlap import LABEL_VALUES
+from darknet_builder.boxes.formats import LABEL_VALUES
 from darknet_builder.data.lines import numbered_lines
 from darknet_builder.errors import DataError
 

@@ -30,7 +30,8 @@ from darknet_builder.layers.convolutional import Convolutional
 from darknet_builder.layers.pooling import Maxpool
 from darknet_builder.layers.route import Route
 from darknet_builder.network.folding import fold_batch_norm
-from darknet_builder.network.network import Network, Plan
+from darknet_builder.network.network import Network
+from darknet_builder.network.plan import Plan
 
 METHODS = ("graph", "packed", "plain")
 _MISH_CHUNK = 65536

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from darknet_builder.support.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from darknet_builder.evaluation.accuracy import accuracies as accuracies
     from darknet_builder.evaluation.coco import CocoResult as CocoResult
     from darknet_builder.evaluation.coco import coco_average_precision as coco_average_precision
     from darknet_builder.evaluation.darknet_map import ClassResult as ClassResult

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes.overlap import ScoredBoxes, best_of_groups
+from darknet_builder.boxes.candidates import ScoredBoxes
+from darknet_builder.boxes.nms import best_of_groups
 from darknet_builder.data.image_set import LabelledImage
 from darknet_builder.errors import DataError
 from darknet_builder.evaluation.darknet_map import ImageBoxes

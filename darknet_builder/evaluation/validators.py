@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from darknet_builder.data.classifier_augmentation import ClassedImages
+from darknet_builder.data.class_lists import ClassedImages
 from darknet_builder.data.image_set import ImageSet
+from darknet_builder.evaluation.accuracy import accuracies
 from darknet_builder.evaluation.darknet_map import mean_average_precision
 from darknet_builder.evaluation.predictions import find_boxes
 from darknet_builder.evaluation.score import Score
 from darknet_builder.network.network import Network
 from darknet_builder.network.task import class_names, default_resize
-from darknet_builder.prediction.classifier import accuracies
 
 _BATCH = 8
 """Images a call of the network."""

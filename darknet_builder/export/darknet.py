@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from darknet_builder.cfg.parser import Block, format_cfg, note_dialect
+from darknet_builder.cfg.block import Block
+from darknet_builder.cfg.named_files import find_file
+from darknet_builder.cfg.parser import format_cfg, note_dialect
 from darknet_builder.errors import CfgWarning, WeightsError
 from darknet_builder.layers.base import registered_sections
-from darknet_builder.layers.tree import find_file
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
 from darknet_builder.support.files import atomic_path, write_text
 from darknet_builder.weights.loader import load_weights, save_weights
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from darknet_builder.errors import ExportError
 from darknet_builder.export.job import ExportJob, at_rest
+from darknet_builder.export.nms_check import clear_thresholds, compare_kept, suppress
 from darknet_builder.export.onnx_graph import (
     MAX_BOXES,
     OVERLAP,
@@ -25,16 +26,9 @@ from darknet_builder.export.onnx_graph import (
     set_metadata,
     to_model,
 )
+from darknet_builder.export.onnx_runtime import check_file, open_session
 from darknet_builder.export.settings import ExportReport, ExportSettings, check_settings
-from darknet_builder.export.tolerance import (
-    Comparison,
-    check_file,
-    clear_thresholds,
-    compare_kept,
-    compare_values,
-    open_session,
-    suppress,
-)
+from darknet_builder.export.tolerance import Comparison, compare_values
 from darknet_builder.network.network import Network
 from darknet_builder.support.extras import load_extra
 from darknet_builder.support.files import atomic_path

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from darknet_builder.cfg.parser import Block
+from darknet_builder.cfg.block import Block
 from darknet_builder.errors import InputError
 from darknet_builder.layers.base import Head
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 
 _STEPS_PER_CLASS, _LEAST_STEPS = 2000, 6000
 """AlexeyAB's advice: 2000 steps a class, but not less than 6000, and the rate falls at 80% and 90% of them."""

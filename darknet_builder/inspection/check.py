@@ -8,17 +8,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from darknet_builder.cfg.block import NET_SECTIONS, Block
 from darknet_builder.cfg.diagnostics import Collector
 from darknet_builder.cfg.dialects import get_dialect
 from darknet_builder.cfg.model_files import load_tensors, refuse_second_weights
 from darknet_builder.cfg.net_options import NetOptions
-from darknet_builder.cfg.parser import NET_SECTIONS, Block
 from darknet_builder.cfg.source import read_cfg
 from darknet_builder.errors import CfgWarning, DarknetError, Located, ShapeError, nearest
 from darknet_builder.inspection.lint import odd_layers, odd_options
 from darknet_builder.layers.base import Graph, Layer
+from darknet_builder.network.build import build_network
 from darknet_builder.network.factory import build_layers, locate, read_layer
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.network import Network
 from darknet_builder.shapes import Shape
 from darknet_builder.weights.loader import load_weights, look_at_weights
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from darknet_builder.cfg.net_options import NetOptions
-from darknet_builder.cfg.parser import Block
+from darknet_builder.cfg.block import Block
+from darknet_builder.cfg.net_options import NetOptions, check_burn_in
 from darknet_builder.errors import CfgWarning
 from darknet_builder.layers.base import Head, Layer, registered_sections
 from darknet_builder.network.network import Network
 from darknet_builder.support.text import plural
-from darknet_builder.training.schedules import check_burn_in
 
 _STRIDE = 32
 _SHARES = ("ignore_thresh", "truth_thresh", "jitter")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from darknet_builder.cfg.parser import Block, format_cfg
+from darknet_builder.cfg.block import Block
+from darknet_builder.cfg.parser import format_cfg
 from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.support.text import align_columns, plural
 

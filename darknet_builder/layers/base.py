@@ -16,9 +16,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from darknet_builder.boxes.overlap import Candidates, ScoredBoxes
+from darknet_builder.boxes.candidates import Candidates, ScoredBoxes
+from darknet_builder.cfg.block import Block
 from darknet_builder.cfg.dialects import DIALECTS, Dialect
-from darknet_builder.cfg.parser import Block
 from darknet_builder.errors import InputError
 from darknet_builder.layers.activations import make_activation
 from darknet_builder.layers.registry import find_layer_class, register, registered_sections

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from darknet_builder.cfg.parser import Block
+from darknet_builder.cfg.block import Block
 from darknet_builder.layers.activations import make_activation
 from darknet_builder.layers.base import (
     Graph,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from darknet_builder.cfg.parser import Block
+from darknet_builder.cfg.block import Block
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.activations import make_activation
 from darknet_builder.layers.base import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from darknet_builder.cfg.parser import Block
+from darknet_builder.cfg.block import Block
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, register
 from darknet_builder.layers.representation import format_options

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from darknet_builder.cfg.block import NET_SECTIONS, Block
 from darknet_builder.cfg.dialects import DIALECTS, Dialect
-from darknet_builder.cfg.parser import NET_SECTIONS, Block
 from darknet_builder.errors import did_you_mean
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darknet_builder.cfg.parser import Block
+from darknet_builder.cfg.block import Block
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import Graph, Layer, register
 from darknet_builder.layers.representation import format_options, unless

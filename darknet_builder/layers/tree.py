@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from darknet_builder.cfg.parser import Block
+from darknet_builder.cfg.block import Block
+from darknet_builder.cfg.named_files import find_file
 
 _LIKELY = 0.5
 """A keeps the last class of the file that is more likely than this (region_layer.c:398)."""
@@ -119,20 +119,6 @@ class Tree:
             if best not in self._children:
                 return best
             group = self._children[best]
-
-
-def find_file(block: Block, key: str, folder: str) -> Path:
-    """The file that an option names: beside the cfg, or under the working directory.
-
-    Raises:
-        CfgError: located, when it is in neither place.
-    """
-    name = block.get_str(key)
-    places = [Path(folder) / name, Path(folder).parent / name, Path(name)]
-    for place in places:
-        if place.is_file():
-            return place
-    raise block.error(f"no such file; looked for {' and '.join(dict.fromkeys(map(str, places)))}", key)
 
 
 def read_tree(block: Block, folder: str, key: str = "tree") -> Tree | None:

@@ -8,7 +8,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes.overlap import GREEDY_BETA, ciou, diou, giou, iou, pairwise_iou
+from darknet_builder.boxes.nms import GREEDY_BETA
+from darknet_builder.boxes.overlap import ciou, diou, giou, iou, pairwise_iou
 from darknet_builder.layers.heads.anchor_head import AnchorHead
 from darknet_builder.losses.base import HeadLoss, LossContext, Targets, working, written_loss
 from darknet_builder.losses.steps import best_overlaps, cells_of, focal_deltas, rounds

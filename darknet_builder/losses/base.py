@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes.overlap import LABEL_VALUES
+from darknet_builder.boxes.formats import LABEL_VALUES
 from darknet_builder.errors import InputError
 from darknet_builder.layers.base import Layer
 

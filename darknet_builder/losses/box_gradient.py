@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes.overlap import CIOU_EPSILON, cxcywh_to_xyxy, slant
+from darknet_builder.boxes.formats import cxcywh_to_xyxy
+from darknet_builder.boxes.overlap import CIOU_EPSILON, slant
 
 
 def overlap_gradient(kind: str, predicted_cxcywh: Tensor, truth_cxcywh: Tensor) -> Tensor:

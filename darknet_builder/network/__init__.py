@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from darknet_builder.support.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from darknet_builder.network.build import build_network as build_network
     from darknet_builder.network.factory import build_layers as build_layers
     from darknet_builder.network.folding import fold_batch_norm as fold_batch_norm
     from darknet_builder.network.network import Network as Network
-    from darknet_builder.network.network import Plan as Plan
-    from darknet_builder.network.network import build_network as build_network
+    from darknet_builder.network.plan import Plan as Plan
     from darknet_builder.network.task import class_names as class_names
     from darknet_builder.network.task import count_classes as count_classes
     from darknet_builder.network.task import default_resize as default_resize

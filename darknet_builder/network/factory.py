@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from darknet_builder import layers as _layers  # noqa: F401  (importing it registers every section)
+from darknet_builder.cfg.block import TEXT_SOURCE, Block
 from darknet_builder.cfg.dialects import Dialect
 from darknet_builder.cfg.net_options import NetOptions
-from darknet_builder.cfg.parser import TEXT_SOURCE, Block
 from darknet_builder.errors import CfgError, ShapeError
 from darknet_builder.layers.base import CommonOptions, Graph, Layer, find_layer_class
 

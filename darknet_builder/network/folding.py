@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from darknet_builder.cfg.parser import Block
+from darknet_builder.cfg.block import Block
 from darknet_builder.layers.connected import Connected
 from darknet_builder.layers.convolutional import Convolutional
 from darknet_builder.layers.pjreddie_only import Deconvolutional

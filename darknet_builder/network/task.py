@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from darknet_builder.boxes.detections import read_names
+from darknet_builder.cfg.names import read_names
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.layers.tree import Tree
 from darknet_builder.network.network import Network

@@ -8,8 +8,8 @@ from types import ModuleType
 
 import numpy as np
 
-from darknet_builder.boxes.detections import Record
 from darknet_builder.boxes.drawing import class_color
+from darknet_builder.boxes.records import Record
 from darknet_builder.images.files import check_image
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.pages.templates import fill, html_text, read_part, theme_css

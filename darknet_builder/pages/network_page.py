@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from darknet_builder.cfg.parser import Block
+from darknet_builder.cfg.block import Block
 from darknet_builder.errors import InputError
 from darknet_builder.network.network import Network
 from darknet_builder.pages.diagram import KINDS, Diagram

@@ -15,7 +15,6 @@ from darknet_builder.errors import InputError
 from darknet_builder.images.crop import fit_image
 from darknet_builder.images.files import read_image
 from darknet_builder.images.resize import FITS, check_resize
-from darknet_builder.network.network import Network
 from darknet_builder.network.task import class_names, count_classes, default_resize, find_tree
 from darknet_builder.prediction.loading import ModelSource, build_unloaded, choose_runner, load_into
 from darknet_builder.support.devices import find_device
@@ -151,24 +150,3 @@ class Classifier:
             return ClassScore(class_id, self.names[class_id], score)
         parent = self.tree.parents[class_id]
         return ClassScore(class_id, self.names[class_id], score, self.names[parent] if parent >= 0 else "Root")
-
-
-def accuracies(network: Network, images: Sequence[Image], class_ids: Sequence[int], *, top: int = 5,
-               batch: int = 1) -> tuple[float, float]:
-    """How often the right class is the likeliest, and how often it is among the ``top`` likeliest, as shares.
-
-    Args:
-        network: a classifier, in eval mode, where it is to run.
-        images: fitted as ``Classifier`` fits them.
-        class_ids: of the images, in their order.
-        top: at most the number of classes.
-        batch: how many images go through the network at once.
-
-    Raises:
-        ImageError: for a file that cannot be read.
-    """
-    answers = Classifier(network, top=top, batch=batch)(list(images))
-    ranks = [[score.class_id for score in scores] for scores in answers]
-    first = sum(ids[0] == wanted for ids, wanted in zip(ranks, class_ids, strict=True))
-    among = sum(wanted in ids for ids, wanted in zip(ranks, class_ids, strict=True))
-    return first / len(ranks), among / len(ranks)

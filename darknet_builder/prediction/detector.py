@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from darknet_builder.boxes.candidates import ScoredBoxes
 from darknet_builder.boxes.detections import Detections
-from darknet_builder.boxes.overlap import ScoredBoxes, cxcywh_to_xyxy
+from darknet_builder.boxes.formats import cxcywh_to_xyxy
 from darknet_builder.engines.optimized import OptimizedNetwork
 from darknet_builder.errors import InputError
 from darknet_builder.images.files import check_image, read_image

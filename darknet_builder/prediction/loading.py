@@ -11,11 +11,12 @@ from pathlib import Path
 
 import torch
 
+from darknet_builder.cfg.block import Block
 from darknet_builder.cfg.model_files import is_model_file, refuse_second_weights
-from darknet_builder.cfg.parser import Block
 from darknet_builder.engines.optimized import OptimizedNetwork
 from darknet_builder.errors import InputError
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
 from darknet_builder.weights.loader import load_weights
 
 ModelSource = str | Path | Sequence[Block] | Network

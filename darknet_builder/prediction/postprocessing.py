@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from darknet_builder.boxes.overlap import GREEDY_BETA, Candidates, ScoredBoxes, best_of_groups
+from darknet_builder.boxes.candidates import Candidates, ScoredBoxes
+from darknet_builder.boxes.nms import GREEDY_BETA, best_of_groups
 from darknet_builder.errors import InputError
 from darknet_builder.images.resize import Placement
 from darknet_builder.network.network import Network

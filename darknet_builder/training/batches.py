@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from darknet_builder.data.classifier_augmentation import ClassifierRule
-from darknet_builder.data.detector_augmentation import AugmentRule, Sample
+from darknet_builder.data.detector_augmentation import AugmentRule
 from darknet_builder.data.image_set import ImageSet
+from darknet_builder.data.sample import Sample
 from darknet_builder.errors import CfgError, DarknetError, DataError
 from darknet_builder.images.files import read_image
 from darknet_builder.images.opencv import load_opencv

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from darknet_builder.data.classifier_augmentation import class_labels, load_classed_images
+from darknet_builder.data.class_lists import class_labels, load_classed_images
 from darknet_builder.data.data_file import DataFile
 from darknet_builder.data.image_set import ImageSet
 from darknet_builder.errors import DataError

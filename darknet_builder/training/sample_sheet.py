@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from darknet_builder.boxes.drawing import class_color
-from darknet_builder.data.detector_augmentation import Sample
+from darknet_builder.data.sample import Sample
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.network.network import Network
 from darknet_builder.training.batches import LabelledImages, StepPlan, TrainingSamples, sample_rule

@@ -19,8 +19,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
 from darknet_builder.cfg.net_options import Schedule
-from darknet_builder.cfg.parser import Block
-from darknet_builder.errors import CfgWarning, InputError
+from darknet_builder.errors import InputError
 
 RATE_SCALE = "rate_scale"
 """The key of an optimiser's group by which its rate is multiplied; 1 where it is missing."""
@@ -42,22 +41,6 @@ def rate_at(schedule: Schedule, number: int, *, seed: int = 0) -> float:
     if schedule.policy == "random":
         return schedule.learning_rate * math.pow(_draw(seed, number), schedule.power)
     return _POLICIES[schedule.policy](schedule, number)
-
-
-def check_burn_in(net: Block, schedule: Schedule) -> CfgWarning | None:
-    """A located warning where the burn-in is too long for the training; None where all is well.
-
-    Args:
-        net: the section [net].
-        schedule: what it says.
-    """
-    falls = [step for step in schedule.steps if step > 0] if schedule.policy == "steps" else []
-    first_fall = min(falls, default=schedule.burn_in + 1)
-    for key, reached, end in (("max_batches", schedule.burn_in <= schedule.max_batches, schedule.max_batches),
-                              ("steps", schedule.burn_in < first_fall, first_fall)):
-        if schedule.max_batches and schedule.burn_in and not reached:
-            return net.warning(f"does not end before {key}={end}: the rate never reaches learning_rate=", "burn_in")
-    return None
 
 
 def _constant(schedule: Schedule, number: int) -> float:

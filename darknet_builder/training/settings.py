@@ -8,22 +8,16 @@ from pathlib import Path
 import torch
 
 from darknet_builder.engines.names import precision_name
-from darknet_builder.errors import DataError, InputError
+from darknet_builder.errors import InputError
 from darknet_builder.network.network import Network
 from darknet_builder.support.devices import require_bfloat16
-from darknet_builder.training.checkpoints.checkpoint_file import BEST
-from darknet_builder.training.log.chart import CHART_NAME
-from darknet_builder.training.log.run_log import LOG_NAME
 from darknet_builder.training.optimizer import RatePattern
 
 PRECISIONS = ("float32", "bfloat16")
+
+
 LEAST = {"seed": 0, "workers": 0, "save_every": 1, "keep": 1, "eval_every": 0}
 """The least that numbers among the settings may be."""
-_TRACES = (LOG_NAME, CHART_NAME, "checkpoint_*.pt", BEST, "*_last.weights", "*_best.weights", "*_final.weights",
-           "*_[0-9]*000.weights", "tensorboard/events.*")
-"""What a training leaves in its folder."""
-_HALF_WRITTEN = (".checkpoint_*.pt", ".best-*.pt", ".*.weights", ".log-*", ".chart-*")
-"""What a training that was killed while it wrote may have left."""
 
 
 @dataclass(frozen=True)
@@ -99,26 +93,3 @@ def check_trainable(network: Network) -> None:
         raise InputError("the network has no detection head ([yolo], [Gaussian_yolo], "
                          "[region] or [detection]), and neither [softmax] nor [cost]: there is nothing to train for",
                          **network.blocks[0].place())
-
-
-def prepare_output(settings: TrainSettings) -> None:
-    """Make the folder, and see that no other training's files are mixed with this one's.
-
-    Raises:
-        DataError: when it cannot be made.
-        InputError: when it holds a training and neither ``resume`` nor ``overwrite`` is set.
-    """
-    folder = settings.output
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"the folder cannot be made: {error.strerror}", path=folder) from None
-    old = [path for pattern in _TRACES for path in folder.glob(pattern)]
-    if old and settings.overwrite:
-        for path in old:
-            path.unlink()
-    elif old and not settings.resume:
-        raise InputError(f"holds a training already ({old[0].name})", path=folder, argument=("resume", "overwrite"),
-                         hint="resume it, overwrite it, or name another folder")
-    for path in (path for pattern in _HALF_WRITTEN for path in folder.glob(pattern)):
-        path.unlink()

@@ -11,11 +11,11 @@ from darknet_builder.support.lazy import lazy_names
 
 if TYPE_CHECKING:
     from darknet_builder.weights.downloads import download as download
-    from darknet_builder.weights.loader import Entry as Entry
+    from darknet_builder.weights.entries import Entry as Entry
+    from darknet_builder.weights.entries import weight_entries as weight_entries
     from darknet_builder.weights.loader import LoadReport as LoadReport
     from darknet_builder.weights.loader import load_weights as load_weights
     from darknet_builder.weights.loader import save_weights as save_weights
-    from darknet_builder.weights.loader import weight_entries as weight_entries
     from darknet_builder.weights.official import OfficialFile as OfficialFile
     from darknet_builder.weights.official import find_official as find_official
     from darknet_builder.weights.official import official_files as official_files

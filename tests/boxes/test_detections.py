@@ -12,15 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darknet_builder.boxes.detections import (
-    CSV_COLUMNS,
-    Detection,
-    Detections,
-    Record,
-    coco_document,
-    csv_text,
-    read_names,
-)
+from darknet_builder.boxes.detections import Detection, Detections
+from darknet_builder.boxes.records import CSV_COLUMNS, Record, coco_document, csv_text
+from darknet_builder.cfg.names import read_names
 from darknet_builder.errors import DataError, InputError
 
 NAMES = ("cat", "dog", "a \"quoted\", name")

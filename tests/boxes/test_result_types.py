@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from darknet_builder.boxes.detections import Detections, Record, coco_document
+from darknet_builder.boxes.detections import Detections
 from darknet_builder.boxes.drawing import draw_detections
+from darknet_builder.boxes.records import Record, coco_document
 from darknet_builder.errors import MissingExtraError
 from darknet_builder.support.extras import load_extra
 

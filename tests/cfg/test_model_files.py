@@ -19,7 +19,8 @@ from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.export.export import export_network
 from darknet_builder.export.settings import ExportSettings
 from darknet_builder.layers.base import WeightsHeader
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
 from darknet_builder.prediction.detector import Detector
 from darknet_builder.weights.loader import load_weights
 from tests.helpers.toy_detector import NAMES, RED, squares, toy_files

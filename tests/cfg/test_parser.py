@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from darknet_builder.cfg.parser import Block, format_cfg, parse_cfg
+from darknet_builder.cfg.block import Block
+from darknet_builder.cfg.parser import format_cfg, parse_cfg
 from darknet_builder.errors import CfgError, CfgWarning
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 
 INVALID = Path(__file__).parents[1] / "data" / "cfg" / "invalid"
 SMALL = """\

@@ -15,7 +15,7 @@ import torch
 from darknet_builder.cli.program import main
 from darknet_builder.errors import ExportError
 from darknet_builder.export import job as export_job
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from darknet_builder.weights.loader import load_weights
 from tests.helpers.toy_detector import RED, squares, toy_files
 

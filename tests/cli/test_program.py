@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from darknet_builder import __version__
-from darknet_builder.boxes.detections import read_names
+from darknet_builder.cfg.names import read_names
 from darknet_builder.cli.commands import command_names
 from darknet_builder.cli.output import in_color
 from darknet_builder.cli.program import _make_parser, _parse, main

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from darknet_builder.cli import program as cli
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from darknet_builder.training.checkpoints.checkpoint_file import list_checkpoints, load_checkpoint
 from darknet_builder.training.log.run_log import read_log
 from darknet_builder.weights.loader import load_weights

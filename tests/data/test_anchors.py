@@ -12,7 +12,7 @@ from darknet_builder.cli import program as cli
 from darknet_builder.data.anchors import find_anchors, overlaps
 from darknet_builder.errors import DarknetError, DataError
 from darknet_builder.inspection.adapt import Adaptation, adapt_cfg
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from tests.helpers.training_folder import TINY_CFG, make_folder
 
 TWO_HEADS = """\

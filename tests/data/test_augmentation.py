@@ -9,14 +9,14 @@ import pytest
 
 from darknet_builder.data.detector_augmentation import (
     AugmentRule,
-    Sample,
     _augment,
     _Crop,
     _move_boxes,
     make_sample,
 )
+from darknet_builder.data.sample import Sample
 from darknet_builder.errors import InputError
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from tests.helpers.training_folder import TINY_CFG
 
 NET = (96, 80)

@@ -10,14 +10,11 @@ import pytest
 
 from darknet_builder import build_network
 from darknet_builder.cli import program as cli
-from darknet_builder.data.classifier_augmentation import (
-    ClassifierRule,
-    class_labels,
-    load_classed_images,
-)
+from darknet_builder.data.class_lists import class_labels, load_classed_images
+from darknet_builder.data.classifier_augmentation import ClassifierRule
 from darknet_builder.data.data_file import DataFile
-from darknet_builder.data.detector_augmentation import Sample
 from darknet_builder.data.labels import no_boxes
+from darknet_builder.data.sample import Sample
 from darknet_builder.data.scenes import SCENE_NAMES, draw_scene
 from darknet_builder.errors import DataError, InputError
 from darknet_builder.images.files import write_image

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from darknet_builder import Detector, build_network
-from darknet_builder.benchmark.memory import least_values
 from darknet_builder.boxes.detections import Detections
 from darknet_builder.boxes.overlap import pairwise_iou
 from darknet_builder.cli.program import main
@@ -29,6 +28,7 @@ from darknet_builder.engines.optimized import OptimizedNetwork
 from darknet_builder.engines.torch_engine import TorchEngine
 from darknet_builder.errors import CfgWarning, DarknetError, InputError, MissingExtraError
 from darknet_builder.images.files import write_image
+from darknet_builder.inspection.memory import least_values
 from darknet_builder.network.network import Network
 from darknet_builder.support import devices
 from darknet_builder.support.bundled import default_model

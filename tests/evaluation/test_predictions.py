@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from darknet_builder import build_network
-from darknet_builder.boxes.detections import read_names
 from darknet_builder.boxes.overlap import iou
+from darknet_builder.cfg.names import read_names
 from darknet_builder.data.image_set import ImageSet, LabelledImage, load_images
 from darknet_builder.data.labels import read_labels
 from darknet_builder.errors import DataError, ImageError

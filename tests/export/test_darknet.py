@@ -14,7 +14,8 @@ from darknet_builder.export import export
 from darknet_builder.export.export import export_network
 from darknet_builder.export.settings import ExportSettings
 from darknet_builder.layers.base import WeightsHeader
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
 from darknet_builder.weights.loader import load_weights
 from tests.helpers.unit_networks import UNIT_CFGS
 

@@ -39,21 +39,15 @@ from darknet_builder.export import (
     torch_programs as torch_files,
 )
 from darknet_builder.export.export import export_network
+from darknet_builder.export.nms_check import Kept, clear_thresholds, compare_kept, suppress
 from darknet_builder.export.onnx_graph import Suppression
+from darknet_builder.export.onnx_runtime import open_session
 from darknet_builder.export.settings import ExportSettings
-from darknet_builder.export.tolerance import (
-    Comparison,
-    Kept,
-    Precise,
-    clear_thresholds,
-    compare_kept,
-    compare_values,
-    open_session,
-    suppress,
-)
+from darknet_builder.export.tolerance import Comparison, Precise, compare_values
 from darknet_builder.export.traceable import Traceable
 from darknet_builder.images.resize import to_input
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
 from darknet_builder.prediction.detector import Detector
 from scripts.export_table import RUNNERS, measure
 from tests.helpers.toy_detector import BLUE, NAMES, RED, squares, toy_network

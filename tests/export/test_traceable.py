@@ -12,7 +12,7 @@ from darknet_builder.export.traceable import Sizes, Traceable, describe, plan_si
 from darknet_builder.layers.heads.anchor_head import anchor_boxes
 from darknet_builder.layers.shortcut import StridedShortcut
 from darknet_builder.layers.tree import Tree
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from darknet_builder.shapes import Shape
 from tests.helpers.unit_networks import UNIT_CFGS
 

@@ -22,7 +22,8 @@ from darknet_builder.data.data_file import DataFile
 from darknet_builder.evaluation.darknet_map import mean_average_precision
 from darknet_builder.evaluation.predictions import find_boxes
 from darknet_builder.losses.whole_network import Targets, loss_inputs, network_loss
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
 from darknet_builder.training.optimizer import make_optimizer
 from darknet_builder.training.schedules import make_scheduler
 from darknet_builder.weights.loader import load_weights

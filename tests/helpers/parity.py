@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from darknet_builder.layers.convolutional import Convolutional
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
 from darknet_builder.weights.loader import load_weights, save_weights
 
 HEADS = ("yolo", "region", "gaussian_yolo", "detection", "softmax")

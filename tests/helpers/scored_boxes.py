@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from darknet_builder.boxes.overlap import ScoredBoxes
+from darknet_builder.boxes.candidates import ScoredBoxes
 
 
 def scored_boxes(boxes_cxcywh: np.ndarray, scores: np.ndarray) -> ScoredBoxes:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from darknet_builder.layers.convolutional import Convolutional
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
 from darknet_builder.weights.loader import save_weights
 
 RED, BLUE = (0, 0, 255), (255, 0, 0)

@@ -15,7 +15,8 @@ from torch import Tensor
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.layers.convolutional import Convolutional
 from darknet_builder.losses.whole_network import LossReport, Targets, loss_inputs, network_loss
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
 from darknet_builder.training.optimizer import clip_weights, freeze, make_optimizer
 from darknet_builder.training.schedules import make_scheduler
 from tests.conftest import read_fixture

@@ -14,7 +14,7 @@ from darknet_builder.cli.program import main
 from darknet_builder.errors import CfgWarning
 from darknet_builder.export.export import export_network
 from darknet_builder.inspection.check import check
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from darknet_builder.training.schedules import rate_at
 
 BROKEN = """\

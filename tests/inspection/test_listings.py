@@ -8,7 +8,8 @@ from darknet_builder.cfg.parser import parse_cfg
 from darknet_builder.errors import InputError
 from darknet_builder.inspection.listings import list_blocks
 from darknet_builder.inspection.network_listings import list_network
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
 
 CFG = """[net]
 width=8

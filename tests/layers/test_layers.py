@@ -20,7 +20,7 @@ from darknet_builder.layers.heads.region import Region
 from darknet_builder.layers.heads.yolo import Yolo, _places_above, _places_above_elsewhere
 from darknet_builder.layers.pooling import LocalAvgpool, Maxpool
 from darknet_builder.layers.recurrent.image import ConvLstm, Crnn
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from darknet_builder.shapes import Shape, flat
 
 NET = "[net]\nwidth=8\nheight=6\nchannels=4\n"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from darknet_builder import build_network
-from darknet_builder.boxes.overlap import Candidates
+from darknet_builder.boxes.candidates import Candidates
 from darknet_builder.errors import CfgError
 from darknet_builder.images.resize import Placement
 from darknet_builder.layers.heads.detection import Detection

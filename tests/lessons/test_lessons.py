@@ -12,14 +12,11 @@ import torch
 from torch import nn
 
 from darknet_builder import build_network
+from darknet_builder.lessons.measurement import Lesson, Reach, Variant, measure
 from darknet_builder.lessons.plain_list import (
-    Lesson,
     PlainListNetwork,
-    Reach,
-    Variant,
     containers_of_parameters,
     kinds_of_tensors,
-    measure,
     why_modulelist,
 )
 from tests.helpers.unit_networks import UNIT_CFGS

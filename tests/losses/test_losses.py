@@ -34,7 +34,7 @@ from darknet_builder.losses.whole_network import (
     loss_inputs,
     network_loss,
 )
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from darknet_builder.shapes import Shape, flat
 from tests.helpers.scalar_losses import AnchorReference, detection_delta, dx_box_iou, region_delta
 

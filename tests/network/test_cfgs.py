@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from darknet_builder.cfg.parser import Block, parse_cfg
+from darknet_builder.cfg.block import Block
+from darknet_builder.cfg.parser import parse_cfg
 from darknet_builder.layers.base import Layer
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
 from darknet_builder.weights.loader import load_weights
 from darknet_builder.weights.official import official_files
 from tests.conftest import GOLDEN, read_fixture

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from darknet_builder.layers.convolutional import Convolutional
+from darknet_builder.network.build import build_network
 from darknet_builder.network.folding import fold_batch_norm
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.network import Network
 from darknet_builder.weights.loader import load_weights
 from tests.conftest import GOLDEN, read_fixture
 from tests.helpers.unit_networks import UNIT_CFGS

@@ -13,7 +13,7 @@ import torch
 from darknet_builder.cfg.parser import parse_cfg
 from darknet_builder.errors import CfgError, InputError
 from darknet_builder.layers.base import Layer
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 
 CHAIN = "[net]\nwidth=8\nheight=6\nchannels=3\n" + "[convolutional]\nfilters=5\nactivation=leaky\n" * 4
 CLASSIFIER = f"{CHAIN}[avgpool]\n[softmax]\n[cost]\ntype=sse\n"

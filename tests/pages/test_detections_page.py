@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from darknet_builder import build_network
-from darknet_builder.boxes.detections import Detections, Record
+from darknet_builder.boxes.detections import Detections
 from darknet_builder.boxes.drawing import class_color
+from darknet_builder.boxes.records import Record
 from darknet_builder.cli.program import main
 from darknet_builder.errors import InputError
 from darknet_builder.pages.detections_page import FRAME_STEP, DetectionReport

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 import darknet_builder
+from darknet_builder.boxes.candidates import Candidates
 from darknet_builder.boxes.detections import Detections
-from darknet_builder.boxes.overlap import Candidates
 from darknet_builder.errors import CfgWarning, DarknetError, DataError, ImageError, InputError
 from darknet_builder.export.export import export_network
 from darknet_builder.layers.heads.region import Region
 from darknet_builder.layers.tree import Tree
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from darknet_builder.prediction.detector import Detector
 from darknet_builder.shapes import Shape
 from tests.helpers.darknet_images import PHOTOGRAPHS, darknet_image

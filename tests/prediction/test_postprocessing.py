@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from darknet_builder.boxes import overlap as boxes
-from darknet_builder.boxes.overlap import Candidates, nms_by_class, survivors
+from darknet_builder.boxes.candidates import Candidates
+from darknet_builder.boxes.nms import nms_by_class, survivors
 from darknet_builder.errors import InputError
 from darknet_builder.images.resize import Placement
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from darknet_builder.prediction.postprocessing import (
     NmsRule,
     by_image,

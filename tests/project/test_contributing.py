@@ -12,7 +12,7 @@ import torch
 
 from darknet_builder.errors import CfgError, CfgWarning
 from darknet_builder.layers import registry
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from darknet_builder.weights.loader import load_weights, save_weights
 
 TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()

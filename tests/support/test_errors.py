@@ -22,7 +22,7 @@ from darknet_builder.errors import (
     InputError,
     WeightsError,
 )
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from darknet_builder.weights.loader import load_weights
 
 NET = "[net]\nwidth=8\nheight=8\nchannels=3\n"

@@ -8,7 +8,7 @@ import torch
 
 from darknet_builder.data.detector_augmentation import AugmentRule
 from darknet_builder.errors import CfgError, DataError
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from darknet_builder.training.batches import Batch, Shard, StepPlan, multi_scale_factor
 from tests.helpers.training_folder import TINY_CFG
 

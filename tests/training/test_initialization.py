@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from darknet_builder.errors import InputError
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from darknet_builder.training.initialization import InitRule, initialize
 
 CFG = """[net]\nwidth=16\nheight=16\nchannels=3\n[convolutional]\nbatch_normalize=1\nfilters=64\nsize=3\nstride=2\npad=1

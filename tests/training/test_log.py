@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from darknet_builder.errors import DarknetError, DataError, WeightsError
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from darknet_builder.training.checkpoints import output_files as training_files
 from darknet_builder.training.log import run_log
 from darknet_builder.training.log.run_log import RunLog, read_log

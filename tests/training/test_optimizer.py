@@ -10,7 +10,8 @@ from torch.optim import SGD, Adam
 
 from darknet_builder.errors import InputError
 from darknet_builder.losses.whole_network import Targets, loss_inputs, network_loss
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
 from darknet_builder.training.optimizer import (
     RatePattern,
     clip_weights,

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from darknet_builder.data.detector_augmentation import Sample
+from darknet_builder.data.sample import Sample
 from darknet_builder.data.scenes import draw_scene
 from darknet_builder.errors import DataError, ImageError, InputError
 from darknet_builder.evaluation.score import Score
 from darknet_builder.losses.whole_network import LossMaps, Targets, loss_inputs, network_loss
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
 from darknet_builder.support import devices
 from darknet_builder.support.devices import computes_bfloat16
 from darknet_builder.support.distributed import ProcessGroup

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from darknet_builder.errors import InputError
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from darknet_builder.weights.downloads import CHECKSUMS
 from darknet_builder.weights.official import find_official, official_files
 

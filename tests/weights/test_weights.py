@@ -13,8 +13,10 @@ import torch
 
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.layers.base import WeightsHeader
-from darknet_builder.network.network import Network, build_network
-from darknet_builder.weights.loader import load_weights, save_weights, weight_entries
+from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
+from darknet_builder.weights.entries import weight_entries
+from darknet_builder.weights.loader import load_weights, save_weights
 
 DETECTOR = """\
 [net]

@@ -8,7 +8,8 @@ from typing import TextIO
 
 import numpy as np
 
-from darknet_builder.cfg.parser import Block, note_dialect, noted_dialect, parse_cfg
+from darknet_builder.cfg.block import Block
+from darknet_builder.cfg.parser import note_dialect, noted_dialect, parse_cfg
 from darknet_builder.cfg.source import read_cfg
 from darknet_builder.cli.arguments import MODEL_HELP, add_dialect, add_json, add_seed
 from darknet_builder.cli.model import add_model, take_model
@@ -17,7 +18,7 @@ from darknet_builder.data.anchors import fit_network
 from darknet_builder.data.data_file import DataFile
 from darknet_builder.errors import CfgError, InputError
 from darknet_builder.inspection.adapt import Adaptation, adapt_cfg
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from darknet_builder.support.files import write_text, writing
 
 HELP = "change a cfg for another data set: classes, filters, anchors, masks, steps; comments stay"

@@ -18,7 +18,7 @@ from darknet_builder.cli.output import STDOUT, check_answer, write_json
 from darknet_builder.data.anchors import box_sizes, find_anchors, fit_network
 from darknet_builder.data.data_file import DataFile
 from darknet_builder.errors import InputError
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 
 HELP = "anchors that fit a data set's boxes, by k-means on IoU"
 EXAMPLES = """\

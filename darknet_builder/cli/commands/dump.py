@@ -13,7 +13,7 @@ from darknet_builder.cli.output import STDOUT, check_answer, write_answer
 from darknet_builder.errors import InputError
 from darknet_builder.inspection.listings import Listing, list_blocks
 from darknet_builder.inspection.network_listings import PARTS, list_network
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 
 HELP = "show a network's modules, children, parameters, buffers, summary or blocks"
 EXAMPLES = """\

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TextIO
 
-from darknet_builder.boxes.detections import read_names
+from darknet_builder.cfg.names import read_names
 from darknet_builder.cli.arguments import (
     add_batch,
     add_device,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from darknet_builder.boxes.detections import read_names
+from darknet_builder.cfg.names import read_names
 from darknet_builder.cli.arguments import add_dialect, add_input_size, add_json
 from darknet_builder.cli.model import add_model, load_model, take_model
 from darknet_builder.cli.output import STDOUT, check_answer, write_json

@@ -13,7 +13,7 @@ from darknet_builder.cli.arguments import add_dialect, add_seed
 from darknet_builder.cli.model import add_model, take_model
 from darknet_builder.errors import InputError
 from darknet_builder.inspection.statistics import choose_parameters, plot_histograms
-from darknet_builder.network.network import build_network
+from darknet_builder.network.build import build_network
 from darknet_builder.support.figures import check_plot
 from darknet_builder.training.initialization import InitRule, initialize
 from darknet_builder.weights.loader import load_weights

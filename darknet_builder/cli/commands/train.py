@@ -10,6 +10,7 @@ from typing import TextIO
 
 import torch
 
+from darknet_builder.cfg.net_options import check_burn_in
 from darknet_builder.cfg.source import read_cfg
 from darknet_builder.cli.arguments import (
     add_device,
@@ -23,13 +24,13 @@ from darknet_builder.data.data_file import DataFile
 from darknet_builder.errors import CfgWarning, InputError
 from darknet_builder.evaluation.score import short_name
 from darknet_builder.images.files import write_image
-from darknet_builder.network.network import Network, build_network
+from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
 from darknet_builder.support.distributed import ProcessGroup, init_processes
 from darknet_builder.training.datasets import TrainingLists, load_training_lists
 from darknet_builder.training.initialization import InitRule, initialize
 from darknet_builder.training.optimizer import RatePattern
 from darknet_builder.training.sample_sheet import NUM_SAMPLES, sample_sheet
-from darknet_builder.training.schedules import check_burn_in
 from darknet_builder.training.settings import LEAST, PRECISIONS, TrainSettings
 from darknet_builder.training.trainer import Outcome, Trainer
 from darknet_builder.weights.loader import load_weights

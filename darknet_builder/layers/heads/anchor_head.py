@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes.overlap import GREEDY_BETA, NMS_KINDS, Array, join, library_of
-from darknet_builder.cfg.parser import Block
+from darknet_builder.boxes.formats import Array, join, library_of
+from darknet_builder.boxes.nms import GREEDY_BETA, NMS_KINDS
+from darknet_builder.cfg.block import Block
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import AugmentOptions, Head
 from darknet_builder.layers.representation import format_options, unless

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes.overlap import Candidates
-from darknet_builder.cfg.parser import Block
+from darknet_builder.boxes.candidates import Candidates
+from darknet_builder.cfg.block import Block
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import AugmentOptions, Graph, Head, register
 from darknet_builder.layers.heads.anchor_head import BOX_VALUES

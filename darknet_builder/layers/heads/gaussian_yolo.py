@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes.overlap import Candidates
-from darknet_builder.cfg.parser import Block
+from darknet_builder.boxes.candidates import Candidates
+from darknet_builder.cfg.block import Block
 from darknet_builder.layers.base import Graph, register
 from darknet_builder.layers.heads.anchor_head import AnchorHead, AnchorOptions, anchor_boxes
 from darknet_builder.layers.representation import format_options, unless

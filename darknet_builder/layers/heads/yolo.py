@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from darknet_builder.boxes.overlap import Array, Candidates, ScoredBoxes, on_cpu
-from darknet_builder.cfg.parser import Block
+from darknet_builder.boxes.candidates import Candidates, ScoredBoxes
+from darknet_builder.boxes.formats import Array, on_cpu
+from darknet_builder.cfg.block import Block
 from darknet_builder.layers.base import Graph, register
 from darknet_builder.layers.heads.anchor_head import (
     BOX_VALUES,

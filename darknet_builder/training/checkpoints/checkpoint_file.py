@@ -17,8 +17,8 @@ from typing import Any, TypedDict, cast
 import torch
 from torch import Tensor
 
+from darknet_builder.cfg.block import Block
 from darknet_builder.cfg.model_files import ModelMetadata
-from darknet_builder.cfg.parser import Block
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.network.network import Network

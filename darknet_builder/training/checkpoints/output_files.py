@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from darknet_builder.errors import WeightsError
+from darknet_builder.errors import DataError, InputError, WeightsError
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.network.network import Network
-from darknet_builder.training.checkpoints.checkpoint_file import MAKE_ROOM
-from darknet_builder.training.settings import TrainSettings, prepare_output
+from darknet_builder.training.checkpoints.checkpoint_file import BEST, MAKE_ROOM
+from darknet_builder.training.log.chart import CHART_NAME
+from darknet_builder.training.log.run_log import LOG_NAME
+from darknet_builder.training.settings import TrainSettings
 from darknet_builder.weights.loader import save_weights
 
 _WEIGHTS_PERIOD = 1000
+
+
 _LONG_TRAINING = 10000
 """Trainings of this number of steps and more keep numbered weights at this period only (detector.c:372)."""
 
@@ -69,3 +73,35 @@ class OutputFiles:
 def training_header(network: Network, finished: int) -> WeightsHeader:
     """Return the header of version 0.2 whose ``seen`` is what Darknet would have counted: steps times batch."""
     return WeightsHeader(0, 2, network.header.revision, finished * network.options.batch)
+
+
+_TRACES = (LOG_NAME, CHART_NAME, "checkpoint_*.pt", BEST, "*_last.weights", "*_best.weights", "*_final.weights",
+           "*_[0-9]*000.weights", "tensorboard/events.*")
+"""What a training leaves in its folder."""
+
+
+_HALF_WRITTEN = (".checkpoint_*.pt", ".best-*.pt", ".*.weights", ".log-*", ".chart-*")
+"""What a training that was killed while it wrote may have left."""
+
+
+def prepare_output(settings: TrainSettings) -> None:
+    """Make the folder, and see that no other training's files are mixed with this one's.
+
+    Raises:
+        DataError: when it cannot be made.
+        InputError: when it holds a training and neither ``resume`` nor ``overwrite`` is set.
+    """
+    folder = settings.output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"the folder cannot be made: {error.strerror}", path=folder) from None
+    old = [path for pattern in _TRACES for path in folder.glob(pattern)]
+    if old and settings.overwrite:
+        for path in old:
+            path.unlink()
+    elif old and not settings.resume:
+        raise InputError(f"holds a training already ({old[0].name})", path=folder, argument=("resume", "overwrite"),
+                         hint="resume it, overwrite it, or name another folder")
+    for path in (path for pattern in _HALF_WRITTEN for path in folder.glob(pattern)):
+        path.unlink()
