@@ -14,12 +14,12 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # so that tests, which know the ranks, can be imported
+sys.path.insert(0, str(ROOT))  # for tests.helpers.rooms, the order of the rooms
 
 from darknet_builder import __version__  # noqa: E402
 from darknet_builder.cli import program as cli  # noqa: E402
 from darknet_builder.cli.commands import command_names  # noqa: E402
-from tests.test_architecture import RANKS, SOURCES, module_name, rank_of  # noqa: E402
+from tests.helpers.rooms import SOURCES, module_name, rank_of, room_of  # noqa: E402
 
 project = "darknet_builder"
 version = release = __version__
@@ -52,17 +52,18 @@ def help_text(name: str) -> str:
 
 
 def module_table() -> str:
-    """Every module by rank, with the first line of its docstring."""
-    rows = sorted((rank_of(name), name) for name in map(module_name, SOURCES))
-    lines = ["| rank | module | what it does |", "|---|---|---|"]
-    lines += [f"| {rank} | `{name}` | {first_line(name)} |" for rank, name in rows]
-    return "\n".join(lines) + f"\n\n{len(RANKS)} ranks, {len(rows)} modules.\n"
+    """Every module by room, with the first line of its docstring."""
+    rows = sorted((rank_of(name), name) for name in map(module_name, SOURCES) if name != "__init__")
+    lines = ["| room | module | what it does |", "|---|---|---|"]
+    lines += [f"| {room_of(name)} | `{name}` | {first_line(name)} |" for _, name in rows]
+    return "\n".join(lines) + f"\n\n{len(rows)} modules.\n"
 
 
 def first_line(name: str) -> str:
     """Of a module's docstring; ``code`` in Markdown's way."""
     docstring = import_module(f"darknet_builder.{name}".removesuffix(".__init__")).__doc__ or ""
-    return re.sub(r"``(.+?)``", r"`\1`", docstring.strip().split("\n\n")[0].replace("\n", " ")).replace("|", r"\|")
+    line = docstring.strip().split("\n\n")[0].replace("\n", " ")
+    return re.sub(r"``(.+?)``", r"`\1`", line).replace("|", r"\|")
 
 
 GENERATED: dict[str, Callable[[], str]] = {

@@ -13,10 +13,27 @@ import pytest
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "shared"
 GOLDEN = HERE / "golden"
-SLOW_MODULES = frozenset((
-    "test_benchmark", "test_detection_report", "test_docs", "test_export", "test_export_command", "test_export_models",
-    "test_export_table", "test_inference", "test_lessons", "test_model_files", "test_network_page", "test_processes",
-    "test_readme", "test_train_command", "test_training", "test_training_parity"))
+SLOW_MODULES = frozenset(
+    (
+        "test_benchmark",
+        "test_detections_page",
+        "test_distributed",
+        "test_docs",
+        "test_export",
+        "test_export_command",
+        "test_export_models",
+        "test_export_table",
+        "test_lessons",
+        "test_long_chains",
+        "test_model_files",
+        "test_network_page",
+        "test_optimized",
+        "test_readme",
+        "test_train_command",
+        "test_trainer",
+        "test_training_parity",
+    )
+)
 """Tests that run whole commands, trainings, exporters and browsers: not of the unit part."""
 
 

@@ -11,18 +11,10 @@ from pathlib import Path
 
 import pytest
 
-import darknet_builder
 from darknet_builder import layers as _layers  # noqa: F401  (registers every section)
 from darknet_builder.layers.base import Head, Layer, register, registered_sections
+from tests.helpers.rooms import ORDER, PACKAGE, SOURCES, module_name, rank_of, room_of, rooms
 
-PACKAGE = Path(darknet_builder.__file__).parent
-SOURCES = sorted(PACKAGE.rglob("*.py"))
-ORDER = (
-    "errors shapes", "support", "cfg images", "boxes", "layers", "network", "weights losses data",
-    "inspection lessons export", "pages engines", "prediction", "evaluation", "training",
-    "benchmark compat", "cli",
-)  # fmt: skip
-"""Rooms from the bottom up. A file imports its own room and rooms further left."""
 UPWARD = {("network.network", "engines.optimized")}
 """The one import that may go up: ``Network.optimized`` makes a fast path, as ``Module.compile``
 does in PyTorch."""
@@ -39,21 +31,6 @@ PLAIN_WORDS = {
     ("pages.templates", "route"): "the colour of a kind of line",
 }
 """(module, word): words that happen to be a section's name too, and what they mean there."""
-
-
-def module_name(path: Path) -> str:
-    """``darknet_builder/layers/base.py`` -> ``layers.base``."""
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-
-
-def room_of(module: str) -> str:
-    """``layers.heads.yolo`` -> ``layers``."""
-    return module.split(".")[0]
-
-
-def rank_of(module: str) -> int:
-    """The place of a module's room in ``ORDER``."""
-    return next(rank for rank, rooms in enumerate(ORDER) if room_of(module) in rooms.split())
 
 
 def is_free(module: str) -> bool:
@@ -132,16 +109,6 @@ def test_no_circle() -> None:
         leaves = {name for name, others in rest.items() if not others & rest.keys()}
         assert leaves, f"a circle among {sorted(rest)}"
         rest = {name: others for name, others in rest.items() if name not in leaves}
-
-
-def rooms() -> dict[str, list[str]]:
-    """The files of each room, but for its ``__init__``."""
-    found: dict[str, list[str]] = {}
-    for path in SOURCES:
-        room, _, stem = module_name(path).rpartition(".")
-        if stem != "__init__":
-            found.setdefault(room, []).append(stem)
-    return found
 
 
 @pytest.mark.parametrize("room", sorted(set(rooms()) - {""}))

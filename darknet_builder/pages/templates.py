@@ -27,7 +27,7 @@ _DARK = "@media screen and (prefers-color-scheme: dark)"
 
 def read_part(name: str) -> str:
     """The text of a template, a style sheet or a script."""
-    return (files(__name__) / name).read_text(encoding="utf-8")
+    return (files("darknet_builder.pages") / name).read_text(encoding="utf-8")
 
 
 def fill(name: str, **values: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from darknet_builder.errors import did_you_mean
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parent.parent
 DEFAULT_MODEL = "shapes"
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.weights.downloads import CHECKSUMS, Expected
 
-_TABLE = "official_weights.tsv"
+_TABLE = "official.tsv"
 _HEADER_BYTES = (20, 16)
 _FLOAT_BYTES = 4
 
@@ -74,7 +74,7 @@ class OfficialFile:
 @cache
 def official_files() -> Mapping[str, OfficialFile]:
     """Everything in the table, by name."""
-    text = resources.files("darknet_builder").joinpath(_TABLE).read_text(encoding="utf-8")
+    text = resources.files("darknet_builder.weights").joinpath(_TABLE).read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     files = (_read_row(row) for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
     return {file.name: file for file in files}

@@ -1,6 +1,6 @@
 """The whole training that was recorded from Darknet beside the data set of blood cells, made again.
 
-    python -m tests.mini_training [--nudges N] [--steps N] [--folder DIR]
+    python -m tests.helpers.mini_training [--nudges N] [--steps N] [--folder DIR]
 
 says for each run how long its costs, averaged over 25 steps, stay within 5% of Darknet's, and its mAP; and the same for
 every two of our own runs, which differ by changes of the pixels as small as float32 rounds.
