@@ -12,7 +12,7 @@ from functools import partial
 from importlib import import_module
 from typing import NoReturn, TextIO
 
-from darknet_builder import __version__
+from darknet_builder.support.version import VERSION
 from darknet_builder.cli.commands import command_names
 from darknet_builder.cli.output import in_color
 from darknet_builder.errors import DarknetError, Spell, did_you_mean
@@ -118,7 +118,7 @@ def _commands_of(parser: argparse.ArgumentParser) -> dict[str, _Parser]:
 def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
     """Only the chosen command's module is imported: ``--help`` of one does not wait for the others."""
     parser = _Parser(prog=PROGRAM, description="Build, run, train and convert Darknet networks (.cfg and .weights).")
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name in names:
         module = import_module(f"darknet_builder.cli.commands.{name.replace('-', '_')}")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from darknet_builder import __version__
+from darknet_builder.support.version import VERSION
 from darknet_builder.errors import InputError, MissingExtraError
 from darknet_builder.support.extras import load_extra
 
@@ -81,7 +81,7 @@ def to_model(module: nn.Module, example: Tensor, input_name: str, output_names: 
     _remove_traces(model)
     _fuse_padding(model)
     _name_dimensions(model)
-    model.producer_name, model.producer_version, model.graph.name = PRODUCER, __version__, "network"
+    model.producer_name, model.producer_version, model.graph.name = PRODUCER, VERSION, "network"
     return model
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darknet_builder import __version__
+from darknet_builder.support.version import VERSION
 from darknet_builder.errors import DownloadError, InputError
 
 CHECKSUMS = ("sha256", "sha1", "md5")
@@ -235,7 +235,7 @@ def _request(expected: Expected, url: str, part: _Part, progress: Progress | Non
 
 def _open(url: str, start: int, version: str) -> http.client.HTTPResponse:
     """The answer to a request from byte ``start`` on; to one for everything where the server knows no such part."""
-    headers = {"User-Agent": f"darknet-builder/{__version__}", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": f"darknet-builder/{VERSION}", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
         if version:
