@@ -1,6 +1,8 @@
-"""Darknet networks in PyTorch: from a ``.cfg`` and a ``.weights`` file to numbers equal to Darknet's.
+"""Darknet networks in PyTorch: from a ``.cfg`` and a ``.weights`` file to numbers equal to
+Darknet's.
 
-Every public name is listed here and imported when it is first used, so that ``parse_cfg`` needs no torch.
+Every public name is listed here and imported when it is first used, so that ``parse_cfg`` needs no
+torch.
 """
 
 from __future__ import annotations
@@ -73,8 +75,8 @@ if TYPE_CHECKING:
     from darknet_builder.network.build import build_network as build_network
     from darknet_builder.network.network import Network as Network
     from darknet_builder.pages.network_page import save_network_picture as save_network_picture
-    from darknet_builder.prediction.classifier import ClassScore as ClassScore
     from darknet_builder.prediction.classifier import Classifier as Classifier
+    from darknet_builder.prediction.classifier import ClassScore as ClassScore
     from darknet_builder.prediction.detector import Detector as Detector
     from darknet_builder.prediction.postprocessing import nms_rule as nms_rule
     from darknet_builder.prediction.postprocessing import postprocess as postprocess

@@ -17,8 +17,8 @@
     ├── CfgWarning              a .cfg that works, but hardly as it was meant
     └── DataWarning             a .data file that works, but hardly as it was meant
 
-Each is raised with its parts (``path``, ``line``, ``section``, ``key``, ``hint``, ``argument``); ``Located`` makes the
-text from them, once.
+Each is raised with its parts (``path``, ``line``, ``section``, ``key``, ``hint``, ``argument``);
+``Located`` makes the text from them, once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import ClassVar
 
 Spell = Callable[[str], "str | None"]
-"""The name of a library argument -> the option by which the user gave it; None if there is no such option."""
+"""The name of a library argument -> the option by which the user gave it; None if there is no such
+option."""
 
 
 class Located(Exception):
@@ -41,17 +42,28 @@ class Located(Exception):
         line: in that file, counted from 1.
         section: of a cfg, without its brackets.
         key: the option that is wrong or missing.
-        value: what ``key`` says there, or, without a key, what ``argument`` was given as; None to leave it out.
+        value: what ``key`` says there, or, without a key, what ``argument`` was given as; None to
+            leave it out.
         hint: what to do about it. A ``"; "`` before it, as ``did_you_mean`` gives it, is taken off.
-        argument: the library argument that is wrong, or, without ``value``, the ones that would help.
+        argument: the library argument that is wrong, or, without ``value``, the ones that would
+            help.
 
     Attributes:
         message, path, line, section, key, value, hint, argument: as above; None where unknown.
     """
 
-    def __init__(self, message: str, *, path: str | Path | None = None, line: int | None = None,
-                 section: str | None = None, key: str | None = None, value: object = None,
-                 hint: str | None = None, argument: str | tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | Path | None = None,
+        line: int | None = None,
+        section: str | None = None,
+        key: str | None = None,
+        value: object = None,
+        hint: str | None = None,
+        argument: str | tuple[str, ...] | None = None,
+    ) -> None:
         self.message = message
         self.path = None if path is None else str(path)
         self.line = line
@@ -112,7 +124,9 @@ class ShapeError(DarknetError):
         hint: what to do about it.
     """
 
-    def __init__(self, message: str, *, source_key: str | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, source_key: str | None = None, hint: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.source_key = source_key
 
@@ -138,7 +152,9 @@ class MissingExtraError(DarknetError):
 
 
 class DownloadError(DarknetError):
-    """A file that could not be fetched through no fault of the user's; trying again later may help."""
+    """A file that could not be fetched through no fault of the user's; trying again later may
+    help.
+    """
 
     exit_status = 1
 
@@ -169,5 +185,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     matches = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
     if not matches:
         lowered = {candidate.lower(): candidate for candidate in candidates}
-        matches = [lowered[match] for match in difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)]
+        matches = [
+            lowered[match]
+            for match in difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+        ]
     return matches[0] if matches else None

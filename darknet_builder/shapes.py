@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Shape:
-    """The output of one layer for one image: (channels, height, width), or a flat vector of ``channels`` values.
+    """The output of one layer for one image: (channels, height, width), or a flat vector of
+    ``channels`` values.
 
     A flat shape belongs to a tensor (B, N), any other to a tensor (B, C, H, W).
     """
@@ -24,11 +25,15 @@ class Shape:
 
     def batched(self, batch: int) -> tuple[int, ...]:
         """The shape of a tensor that holds ``batch`` of these."""
-        return (batch, self.channels) if self.flat else (batch, self.channels, self.height, self.width)
+        return (
+            (batch, self.channels) if self.flat else (batch, self.channels, self.height, self.width)
+        )
 
     def __str__(self) -> str:
         """Darknet's own order: ``416 x 416 x 3``."""
-        return f"{self.channels}" if self.flat else f"{self.width} x {self.height} x {self.channels}"
+        return (
+            f"{self.channels}" if self.flat else f"{self.width} x {self.height} x {self.channels}"
+        )
 
 
 def flat(size: int) -> Shape:
@@ -37,7 +42,9 @@ def flat(size: int) -> Shape:
 
 
 def convolution_output(size: int, kernel: int, stride: int, padding: int) -> int:
-    """Length after a convolution with ``padding`` on both sides (convolutional_layer.c:78). May be <= 0."""
+    """Length after a convolution with ``padding`` on both sides (convolutional_layer.c:78). May be
+    <= 0.
+    """
     return (size + 2 * padding - kernel) // stride + 1
 
 

@@ -1,4 +1,5 @@
-"""How Sphinx makes the site of these pages: ``make docs``. What the program says itself is filled in here."""
+"""How Sphinx makes the site of these pages: ``make docs``. What the program says itself is filled
+in here."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True  # "Attributes:" of a dataclass are a list, not a second description of each
+napoleon_use_ivar = (
+    True  # "Attributes:" of a dataclass are a list, not a second description of each
+)
 python_maximum_signature_line_length = 88  # beyond that, one argument a line
 
 html_theme = "furo"
@@ -36,7 +39,8 @@ html_title = f"darknet_builder {version}"
 html_copy_source = False
 
 
-# ---- what the program says itself ---------------------------------------------------------------------------------
+# ---- what the program says itself ----------------------------------------------------------------
+
 
 def command_pages() -> str:
     """``--help`` of every command, word for word."""

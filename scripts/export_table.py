@@ -1,8 +1,11 @@
-"""Measure what three programs make of every recorded network's ONNX file, and write the table of docs/export.md.
+"""Measure what three programs make of every recorded network's ONNX file, and write the table of
+docs/export.md.
 
-    python scripts/export_table.py [--pack DIR] [--only WORD ...] [--results FILE] [--measure-only | --write-only]
+    python scripts/export_table.py [--pack DIR] [--only WORD ...] [--results FILE] [--measure-only |
+    --write-only]
 
-What was measured once is kept in the file of results, so that a run that was stopped goes on where it ended.
+What was measured once is kept in the file of results, so that a run that was stopped goes on where
+it ended.
 """
 
 from __future__ import annotations
@@ -61,7 +64,7 @@ class CannotRunError(Exception):
     """A program that does not run a file; the text says why."""
 
 
-# ---- the three programs -----------------------------------------------------------------------------------
+# ---- the three programs --------------------------------------------------------------------------
 
 
 def run_onnxruntime(path: Path, x: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
@@ -79,13 +82,17 @@ def run_opencv(path: Path, x: np.ndarray, outputs: Sequence[str]) -> list[np.nda
     try:
         network = cv2.dnn.readNetFromONNX(str(path))
         network.setInput(x)
-        return [np.zeros(0) if output is None else output for output in network.forward(list(outputs))]
+        return [
+            np.zeros(0) if output is None else output for output in network.forward(list(outputs))
+        ]
     except cv2.error as error:
         raise CannotRunError(" ".join(str(error).split())) from None
 
 
 def run_openvino(path: Path, x: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
-    """OpenVINO, on the CPU and in float32: left to itself, it takes bfloat16 where the processor has it."""
+    """OpenVINO, on the CPU and in float32: left to itself, it takes bfloat16 where the processor
+    has it.
+    """
     openvino = load_extra("openvino", "openvino")
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     try:
@@ -96,25 +103,37 @@ def run_openvino(path: Path, x: np.ndarray, outputs: Sequence[str]) -> list[np.n
         raise CannotRunError(" ".join(str(error).split())) from None
 
 
-RUNNERS: dict[str, Runner] = {"onnxruntime": run_onnxruntime, "OpenCV 5": run_opencv, "OpenVINO": run_openvino}
+RUNNERS: dict[str, Runner] = {
+    "onnxruntime": run_onnxruntime,
+    "OpenCV 5": run_opencv,
+    "OpenVINO": run_openvino,
+}
 _OTHERS_OF_OWN = 10.0
 """Instead of ``OF_OWN``: faster ways to compute a convolution, such as Winograd's, round more."""
 _USUAL = 5e-5
 """A share of the largest value up to which a difference needs no explanation."""
 _ROUNDINGS = 4
-"""How often PyTorch's own float32 is measured again, where float64 decides: it depends on chance."""
+"""How often PyTorch's own float32 is measured again, where float64 decides: it depends on
+chance."""
 _NO_AREA = float(np.finfo(np.float32).eps)
 _SUPPRESSED = ("boxes", "scores", "class_ids", "image_ids")
 
 
-# ---- measuring ----------------------------------------------------------------------------------------------
+# ---- measuring -----------------------------------------------------------------------------------
 
 
-def measure(network: Network, x: torch.Tensor, runners: Mapping[str, Runner], folder: Path,
-            levels: Sequence[str] = LEVELS) -> dict[str, dict[str, str]]:
-    """By level and program: the largest difference from PyTorch as a share of the largest value, or why there is none.
+def measure(
+    network: Network,
+    x: torch.Tensor,
+    runners: Mapping[str, Runner],
+    folder: Path,
+    levels: Sequence[str] = LEVELS,
+) -> dict[str, dict[str, str]]:
+    """By level and program: the largest difference from PyTorch as a share of the largest value, or
+    why there is none.
 
-    The files are those that ``export`` writes; level nms is the graph of level decoded with suppression behind it.
+    The files are those that ``export`` writes; level nms is the graph of level decoded with
+    suppression behind it.
 
     Args:
         network: loaded.
@@ -137,9 +156,16 @@ def measure(network: Network, x: torch.Tensor, runners: Mapping[str, Runner], fo
     return {level: cells[level] for level in levels}
 
 
-def _measure_values(network: Network, x: torch.Tensor, level: str, runners: Mapping[str, Runner], folder: Path,
-                    ) -> tuple[dict[str, str], dict[str, list[np.ndarray]], Any, Sequence[torch.Tensor]]:
-    """The cells of a level without suppression; what each program gave, the graph, and what PyTorch gives."""
+def _measure_values(
+    network: Network,
+    x: torch.Tensor,
+    level: str,
+    runners: Mapping[str, Runner],
+    folder: Path,
+) -> tuple[dict[str, str], dict[str, list[np.ndarray]], Any, Sequence[torch.Tensor]]:
+    """The cells of a level without suppression; what each program gave, the graph, and what PyTorch
+    gives.
+    """
     module = Traceable(network, level).eval()
     reference, names = Reference(module), module.output_names
     wanted = reference(x)
@@ -149,7 +175,12 @@ def _measure_values(network: Network, x: torch.Tensor, level: str, runners: Mapp
         model = trace_onnx(network, ExportSettings(level=level, any_batch=True))
         path = _write(model, folder / f"{level}.onnx")
     except (InputError, ExportError) as error:
-        return dict.fromkeys(runners, str(error).removeprefix("not exportable, because ")), {}, None, wanted
+        return (
+            dict.fromkeys(runners, str(error).removeprefix("not exportable, because ")),
+            {},
+            None,
+            wanted,
+        )
     for program, run in runners.items():
         try:
             outputs[program] = run(path, x.numpy(), names)
@@ -164,34 +195,52 @@ def _measure_values(network: Network, x: torch.Tensor, level: str, runners: Mapp
     return cells, outputs, model, wanted
 
 
-def _measure_decoded(network: Network, x: torch.Tensor, runners: Mapping[str, Runner], folder: Path,
-                     ) -> dict[str, dict[str, str]]:
-    decoded, outputs, model, (boxes, scores, objectness) = _measure_values(network, x, "decoded", runners, folder)
+def _measure_decoded(
+    network: Network,
+    x: torch.Tensor,
+    runners: Mapping[str, Runner],
+    folder: Path,
+) -> dict[str, dict[str, str]]:
+    decoded, outputs, model, (boxes, scores, objectness) = _measure_values(
+        network, x, "decoded", runners, folder
+    )
     if model is None:
         return {"decoded": decoded, "nms": decoded}
     path, cells = folder / "nms.onnx", {}
     append_suppression(model, Suppression(max_boxes=boxes.shape[1]))
 
-    def compare(program: str, boxes: torch.Tensor, scores: torch.Tensor, objectness: torch.Tensor) -> Comparison:
+    def compare(
+        program: str, boxes: torch.Tensor, scores: torch.Tensor, objectness: torch.Tensor
+    ) -> Comparison:
         threshold, overlap = clear_thresholds(boxes, scores, objectness)
         for constant in model.graph.initializer:
             if constant.name in (SCORE, OVERLAP):
                 value = np.array([threshold if constant.name == SCORE else overlap], np.float32)
-                constant.CopyFrom(load_extra("onnx", "export").numpy_helper.from_array(value, constant.name))
+                constant.CopyFrom(
+                    load_extra("onnx", "export").numpy_helper.from_array(value, constant.name)
+                )
         found = runners[program](_write(model, path), x.numpy(), _SUPPRESSED)
-        wanted, by_name = suppress(boxes, scores, objectness, threshold, overlap), dict(
-            zip(_SUPPRESSED, found, strict=True))
-        return compare_kept(program, *(_with_area(wanted, by_name) if program == "OpenCV 5" else (wanted, by_name)))
+        wanted, by_name = (
+            suppress(boxes, scores, objectness, threshold, overlap),
+            dict(zip(_SUPPRESSED, found, strict=True)),
+        )
+        return compare_kept(
+            program, *(_with_area(wanted, by_name) if program == "OpenCV 5" else (wanted, by_name))
+        )
 
     for program in runners:
         try:
             cells[program] = _number(compare(program, boxes, scores, objectness))
         except (CannotRunError, DarknetError) as error:
             cells[program] = str(error)
-            # As in export: where rounding decides over a box, what is left of the program's own candidates is held.
+            # As in export: where rounding decides over a box, what is left of the program's own
+            # candidates is held.
             if isinstance(error, ExportError) and _NUMBER.fullmatch(decoded[program]):
                 with suppress_error(ExportError):
-                    compare(program, *(torch.as_tensor(np.asarray(values)) for values in outputs[program]))
+                    compare(
+                        program,
+                        *(torch.as_tensor(np.asarray(values)) for values in outputs[program]),
+                    )
                     cells[program] = decoded[program]
         if _NUMBER.fullmatch(cells[program]) and float(cells[program].split()[0]) > _USUAL:
             # What is left after suppression are candidates: their rounding explains theirs.
@@ -201,7 +250,8 @@ def _measure_decoded(network: Network, x: torch.Tensor, runners: Mapping[str, Ru
 
 
 def _with_area(wanted: Kept, found: Mapping[str, np.ndarray]) -> tuple[Kept, dict[str, np.ndarray]]:
-    """Without the smallest boxes: OpenCV takes two of no more than ``_NO_AREA`` together for the same.
+    """Without the smallest boxes: OpenCV takes two of no more than ``_NO_AREA`` together for the
+    same.
 
     Raises:
         CannotRunError: when nothing is left to compare.
@@ -211,7 +261,8 @@ def _with_area(wanted: Kept, found: Mapping[str, np.ndarray]) -> tuple[Kept, dic
     if not ours.any():
         raise CannotRunError("no box is large enough to be compared")
     return Kept(wanted.rows[ours], wanted.groups[ours]), {
-        name: values.reshape(len(theirs), -1)[theirs] for name, values in found.items()}
+        name: values.reshape(len(theirs), -1)[theirs] for name, values in found.items()
+    }
 
 
 def _write(model: Any, path: Path) -> Path:
@@ -240,10 +291,17 @@ class Recorded:
         """With the weights, at the size and on the image that Darknet was recorded with."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CfgWarning)
-            network = build_network(self.cfg, width=self.meta["width"] or None, height=self.meta["height"] or None,
-                                    dialect=self.dialect, initialize=False).eval()
+            network = build_network(
+                self.cfg,
+                width=self.meta["width"] or None,
+                height=self.meta["height"] or None,
+                dialect=self.dialect,
+                initialize=False,
+            ).eval()
         weights = folder / "network.weights"
-        generator.write_weights(weights, [segment[1:] for segment in self.meta["segments"]], self.meta["seed"])
+        generator.write_weights(
+            weights, [segment[1:] for segment in self.meta["segments"]], self.meta["seed"]
+        )
         load_weights(network, weights)
         weights.unlink()
         shape = network.input_shape.batched(1)
@@ -272,15 +330,20 @@ def measure_all(networks: Iterable[Recorded], generator: Any, results: Path) -> 
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             network, x = recorded.load(generator, Path(folder))
-            rows[recorded.name] = rows.get(recorded.name, {}) | measure(network, x, RUNNERS, Path(folder), missing)
+            rows[recorded.name] = rows.get(recorded.name, {}) | measure(
+                network, x, RUNNERS, Path(folder), missing
+            )
         del network, x
         gc.collect()  # the exporter leaves graphs in circles behind, with all the weights
         write_text(results, json.dumps(rows, indent=1) + "\n")
-        print(f"{recorded.name}: {time.perf_counter() - started:.0f} s: {rows[recorded.name]}", flush=True)
+        print(
+            f"{recorded.name}: {time.perf_counter() - started:.0f} s: {rows[recorded.name]}",
+            flush=True,
+        )
     return rows
 
 
-# ---- the table ----------------------------------------------------------------------------------------------
+# ---- the table -----------------------------------------------------------------------------------
 
 
 def table(rows: Mapping[str, Mapping[str, Mapping[str, str]]]) -> str:
@@ -312,11 +375,20 @@ def insert(page: str, rows: Mapping[str, Any], recorded: int) -> str:
         rows: what was measured, at every level.
         recorded: how many networks there are to be measured.
     """
-    versions = ", ".join([f"PyTorch {torch.__version__.split('+')[0]}",
-                          f"onnx {load_extra('onnx', 'export').__version__}", *map(_version, RUNNERS)])
-    block = (f"<!-- table -->\n{len(rows)} of {recorded} networks, measured with {versions}.\n\n{table(rows)}\n"
-             "<!-- end of table -->")
-    new, count = re.subn(r"<!-- table -->\n.*?<!-- end of table -->", lambda match: block, page, flags=re.DOTALL)
+    versions = ", ".join(
+        [
+            f"PyTorch {torch.__version__.split('+')[0]}",
+            f"onnx {load_extra('onnx', 'export').__version__}",
+            *map(_version, RUNNERS),
+        ]
+    )
+    block = (
+        f"<!-- table -->\n{len(rows)} of {recorded} networks, measured with"
+        f" {versions}.\n\n{table(rows)}\n<!-- end of table -->"
+    )
+    new, count = re.subn(
+        r"<!-- table -->\n.*?<!-- end of table -->", lambda match: block, page, flags=re.DOTALL
+    )
     if count != 1:
         raise SystemExit("docs/export.md has no place for the table")
     return new
@@ -334,20 +406,35 @@ def _version(program: str) -> str:
 def main() -> int:
     """Measure, then write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--pack", type=Path, default=ROOT.parent / "shared" / "parity", help="the parity pack")
-    parser.add_argument("--only", nargs="+", metavar="WORD", help="networks whose name holds one of these")
-    parser.add_argument("--results", type=Path, default=ROOT / "build" / "export_table.json",
-                        help="what is measured already (default: %(default)s)")
+    parser.add_argument(
+        "--pack", type=Path, default=ROOT.parent / "shared" / "parity", help="the parity pack"
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="WORD", help="networks whose name holds one of these"
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=ROOT / "build" / "export_table.json",
+        help="what is measured already (default: %(default)s)",
+    )
     parser.add_argument("--measure-only", action="store_true", help="leave the page as it is")
-    parser.add_argument("--write-only", action="store_true", help="the page from what is measured already")
+    parser.add_argument(
+        "--write-only", action="store_true", help="the page from what is measured already"
+    )
     args = parser.parse_args()
     if not args.pack.is_dir():
         parser.error(f"the parity pack is not there: {args.pack}")
     sys.path.insert(0, str(args.pack))
     args.results.parent.mkdir(parents=True, exist_ok=True)
-    networks = [network for network in recorded_networks(args.pack)
-                if not args.only or any(word in network.name for word in args.only)]
-    rows = measure_all([] if args.write_only else networks, import_module("generator"), args.results)
+    networks = [
+        network
+        for network in recorded_networks(args.pack)
+        if not args.only or any(word in network.name for word in args.only)
+    ]
+    rows = measure_all(
+        [] if args.write_only else networks, import_module("generator"), args.results
+    )
     if not args.measure_only:
         whole = {name: levels for name, levels in rows.items() if len(levels) == len(LEVELS)}
         write_text(PAGE, insert(PAGE.read_text(encoding="utf-8"), whole, len(networks)))

@@ -1,6 +1,7 @@
-"""Write the tables of README.md anew: sections from the registry, recorded networks from the parity pack.
+"""Write the tables of README.md anew: sections from the registry, recorded networks from the parity
+pack.
 
-    python scripts/update_readme.py [--pack DIR] [--check]
+python scripts/update_readme.py [--pack DIR] [--check]
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from darknet_builder.support.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-FOLDERS = {"networks": "AlexeyAB's networks", "networks-pjreddie": "pjreddie's networks",
-           "layers": "small networks, one for each group of options"}
+FOLDERS = {
+    "networks": "AlexeyAB's networks",
+    "networks-pjreddie": "pjreddie's networks",
+    "layers": "small networks, one for each group of options",
+}
 
 
 def section_table() -> str:
@@ -28,7 +32,9 @@ def section_table() -> str:
     for section in sorted(classes, key=str.lower):
         layer_class = classes[section]
         aliases = ", ".join(f"`[{name}]`" for name in layer_class.spellings[1:])
-        known = " | ".join("yes" if dialect in layer_class.dialects else "-" for dialect in DIALECTS)
+        known = " | ".join(
+            "yes" if dialect in layer_class.dialects else "-" for dialect in DIALECTS
+        )
         lines.append(f"| `[{section}]` | {aliases} | {known} |")
     return "\n".join(lines)
 
@@ -54,7 +60,9 @@ def main() -> int:
     """Write README.md, or with ``--check`` say whether it is up to date."""
     parser = argparse.ArgumentParser(description="Write the tables of README.md anew.")
     parser.add_argument("--pack", type=Path, default=ROOT.parent / "shared" / "parity")
-    parser.add_argument("--check", action="store_true", help="change nothing; exit status 1 if it is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit status 1 if it is out of date"
+    )
     args = parser.parse_args()
     text = README.read_text(encoding="utf-8")
     new = insert(text, "sections", section_table())

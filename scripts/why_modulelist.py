@@ -1,4 +1,6 @@
-"""Why layers live in an nn.ModuleList: the same network both ways, and what PyTorch reaches of it, side by side."""
+"""Why layers live in an nn.ModuleList: the same network both ways, and what PyTorch reaches of it,
+side by side.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,19 @@ LESSON_CFG = Path(__file__).resolve().parent.parent / "cfg" / "lesson.cfg"
 def main() -> int:
     """Print the three comparisons; 2 for a cfg that cannot be built."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cfg", nargs="?", default=LESSON_CFG, help="the network (default: cfg/lesson.cfg)")
+    parser.add_argument(
+        "cfg", nargs="?", default=LESSON_CFG, help="the network (default: cfg/lesson.cfg)"
+    )
     parser.add_argument("--width", type=int, help="of its input in pixels, instead of the cfg's")
     parser.add_argument("--height", type=int, help="likewise")
-    parser.add_argument("--dialect", choices=list(DIALECTS), default="alexeyab", help="default: alexeyab")
+    parser.add_argument(
+        "--dialect", choices=list(DIALECTS), default="alexeyab", help="default: alexeyab"
+    )
     args = parser.parse_args()
     try:
-        lessons = why_modulelist(args.cfg, width=args.width, height=args.height, dialect=args.dialect)
+        lessons = why_modulelist(
+            args.cfg, width=args.width, height=args.height, dialect=args.dialect
+        )
     except DarknetError as error:
         sys.stderr.write(f"{parser.prog}: error: {error}\n")
         return 2

@@ -39,10 +39,18 @@ SLOW_MODULES = frozenset(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--pack DIR`` and ``--pack-cfgs DIR``."""
-    parser.addoption("--pack", type=Path, default=SHARED / "parity",
-                     help="the parity pack: numbers recorded from Darknet (default: ../shared/parity)")
-    parser.addoption("--pack-cfgs", type=Path, default=None,
-                     help="the pack's cfgs, in alexeyab/ and pjreddie/ (default: cfgs beside the pack)")
+    parser.addoption(
+        "--pack",
+        type=Path,
+        default=SHARED / "parity",
+        help="the parity pack: numbers recorded from Darknet (default: ../shared/parity)",
+    )
+    parser.addoption(
+        "--pack-cfgs",
+        type=Path,
+        default=None,
+        help="the pack's cfgs, in alexeyab/ and pjreddie/ (default: cfgs beside the pack)",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,7 +87,9 @@ def golden() -> Path:
 def read_fixture(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """A fixture's ``meta`` and arrays."""
     with np.load(path) as file:
-        return json.loads(bytes(file["meta"])), {name: file[name] for name in file.files if name != "meta"}
+        return json.loads(bytes(file["meta"])), {
+            name: file[name] for name in file.files if name != "meta"
+        }
 
 
 sys.path.insert(0, str(GOLDEN))  # generator.py, which makes the fixtures' weights and inputs

@@ -64,10 +64,16 @@ def imported_modules(source: str) -> set[str]:
                 is_module = path.with_suffix(".py").is_file() or path.is_dir()
                 names.add(as_module(whole if is_module else node.module or ""))
         elif isinstance(node, ast.Import):
-            names |= {as_module(alias.name) for alias in node.names if alias.name.startswith("darknet_builder.")}
+            names |= {
+                as_module(alias.name)
+                for alias in node.names
+                if alias.name.startswith("darknet_builder.")
+            }
         elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
             literal = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
-            names |= {as_module(str(text)) for text in literal if str(text).startswith("darknet_builder")}
+            names |= {
+                as_module(str(text)) for text in literal if str(text).startswith("darknet_builder")
+            }
     return names - {"__init__"}
 
 
@@ -156,11 +162,17 @@ def below_the_command_line(path: Path) -> bool:
     return room_of(module_name(path)) != "cli"
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if below_the_command_line(path)], ids=module_name)
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if below_the_command_line(path)], ids=module_name
+)
 def test_the_library_does_not_speak_the_command_line(path: Path) -> None:
-    """Its texts name arguments; the command line names its own options (``DarknetError.describe``)."""
-    strings = [node for node in ast.walk(ast.parse(path.read_text()))
-               if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    """Its texts name arguments; the command line names its own options
+    (``DarknetError.describe``)."""
+    strings = [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
     assert [(node.lineno, node.value) for node in strings if OPTION.search(node.value)] == []
 
 
@@ -176,20 +188,29 @@ def test_sizes(path: Path) -> None:
             assert (node.end_lineno or 0) - node.lineno < 60, node.name
             assert node.returns is not None or node.name == "__init__", node.name
             if not node.name.startswith("_"):
-                assert ast.get_docstring(node) or _is_nested(tree, node), f"{node.name} has no docstring"
+                assert ast.get_docstring(node) or _is_nested(tree, node), (
+                    f"{node.name} has no docstring"
+                )
 
 
 def _is_nested(tree: ast.Module, function: ast.FunctionDef) -> bool:
     """Whether a function stands inside another one."""
-    return any(function in ast.walk(node) and node is not function
-               for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    return any(
+        function in ast.walk(node) and node is not function
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    )
 
 
 def test_most_functions_are_short() -> None:
     """Nine of ten under 25 lines."""
-    lengths = sorted((node.end_lineno or 0) - node.lineno + 1 for path in SOURCES
-                     for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef))
-    assert lengths[int(len(lengths) * .9)] < 25
+    lengths = sorted(
+        (node.end_lineno or 0) - node.lineno + 1
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    )
+    assert lengths[int(len(lengths) * 0.9)] < 25
 
 
 @pytest.mark.parametrize(("name", "layer_class"), registered_sections().items())
@@ -200,12 +221,15 @@ def test_layer_contract(name: str, layer_class: type[Layer]) -> None:
     assert layer_class.forward is not Layer.forward or hasattr(layer_class, "step")
     assert layer_class.dialects
     if issubclass(layer_class, Head):
-        assert layer_class.is_head and layer_class.has_loss and layer_class.decode is not Head.decode
+        assert (
+            layer_class.is_head and layer_class.has_loss and layer_class.decode is not Head.decode
+        )
     assert "Block" not in str(inspect.signature(layer_class.__init__))
 
 
 def words_compared(path: Path) -> set[str]:
-    """The strings of a file that something is compared with or looked up by, or that stand in a list to do so."""
+    """The strings of a file that something is compared with or looked up by, or that stand in a
+    list to do so."""
     nodes: list[ast.AST | None] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Compare):
@@ -218,14 +242,23 @@ def words_compared(path: Path) -> set[str]:
             nodes.append(node.slice)
         elif isinstance(node, ast.MatchValue):
             nodes.append(node.value)
-        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("get", "startswith", "endswith"):
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in (
+            "get",
+            "startswith",
+            "endswith",
+        ):
             nodes += node.args
-    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return {
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
 def test_no_other_module_names_a_section(path: Path) -> None:
-    """What depends on a section is an attribute of its class; the list of exceptions has nothing that is not needed."""
+    """What depends on a section is an attribute of its class; the list of exceptions has nothing
+    that is not needed."""
     name = module_name(path)
     if is_free(name):
         return
@@ -234,14 +267,22 @@ def test_no_other_module_names_a_section(path: Path) -> None:
 
 
 def layer_classes_imported(path: Path) -> set[str]:
-    """The kinds of layer that a file imports by name, but for the two that all others are made of."""
+    """The kinds of layer that a file imports by name, but for the two that all others are made
+    of."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("darknet_builder.layers"):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            "darknet_builder.layers"
+        ):
             module = import_module(node.module or "")
             things = {alias.name: getattr(module, alias.name, None) for alias in node.names}
-            found |= {name for name, thing in things.items()
-                      if isinstance(thing, type) and issubclass(thing, Layer) and thing not in (Layer, Head)}
+            found |= {
+                name
+                for name, thing in things.items()
+                if isinstance(thing, type)
+                and issubclass(thing, Layer)
+                and thing not in (Layer, Head)
+            }
     return found
 
 
@@ -267,13 +308,25 @@ def ask(layer, block, sections):
         case "gru":
             return block.get_int("dropout", 0), f"no [maxpool]", dict(crop=1)
 """)
-    assert words_compared(path) == {"route", "sam", "softmax", "yolo", "region", "cost", "crnn", "lstm", "conv", "gru"}
+    assert words_compared(path) == {
+        "route",
+        "sam",
+        "softmax",
+        "yolo",
+        "region",
+        "cost",
+        "crnn",
+        "lstm",
+        "conv",
+        "gru",
+    }
     assert layer_classes_imported(path) == {"Yolo"}
 
 
 def test_a_section_is_registered_once() -> None:
     """Two files cannot claim one name."""
     with pytest.raises(ValueError, match=r"^\[maxpool\] is registered twice: Maxpool, Other$"):
+
         @register("maxpool")
         class Other(Layer):
             """Never made."""

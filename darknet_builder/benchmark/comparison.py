@@ -1,4 +1,6 @@
-"""Engines side by side: their calls are interleaved, so that a busy moment of the machine affects them all."""
+"""Engines side by side: their calls are interleaved, so that a busy moment of the machine affects
+them all.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ from darknet_builder.weights.loader import save_weights
 PLAIN = "plain"
 """``network(x)`` as it is: what there is without the fast path."""
 CHANNELS_LAST = "channels-last"
-"""The same with weights and input in the order that convolutions prefer: what a user of PyTorch can do in one line."""
+"""The same with weights and input in the order that convolutions prefer: what a user of PyTorch can
+do in one line."""
 OPENCV = "opencv"
 """``cv2.dnn`` of this interpreter, which reads the ONNX file."""
 _REFERENCE_PROGRAM = Path(__file__).with_name("peer_worker.py")
@@ -112,17 +115,29 @@ class Comparison:
     failures: dict[str, str] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One for each candidate, the fastest first: names and numbers in milliseconds and GFLOP/s."""
+        """One for each candidate, the fastest first: names and numbers in milliseconds and
+        GFLOP/s.
+        """
         best = min((timing.median for timing in self.timings), default=1.0)
-        return [{
-            "network": self.network, "width": self.size[0], "height": self.size[1], "batch": self.batch,
-            "contender": timing.name, "detail": timing.detail,
-            "median_ms": 1e3 * timing.median, "min_ms": 1e3 * min(timing.seconds), "iqr_ms": 1e3 * timing.spread,
-            "ratio": timing.median / best, "gflops": self.bflops * self.batch / timing.median,
-            "peak_mib": None if timing.peak_bytes is None else timing.peak_bytes / 2 ** 20,
-            "stages_ms": {name: 1e3 * seconds for name, seconds in timing.stages.items()},
-            "rounds": len(timing.seconds),
-        } for timing in sorted(self.timings, key=lambda timing: timing.median)]
+        return [
+            {
+                "network": self.network,
+                "width": self.size[0],
+                "height": self.size[1],
+                "batch": self.batch,
+                "contender": timing.name,
+                "detail": timing.detail,
+                "median_ms": 1e3 * timing.median,
+                "min_ms": 1e3 * min(timing.seconds),
+                "iqr_ms": 1e3 * timing.spread,
+                "ratio": timing.median / best,
+                "gflops": self.bflops * self.batch / timing.median,
+                "peak_mib": None if timing.peak_bytes is None else timing.peak_bytes / 2**20,
+                "stages_ms": {name: 1e3 * seconds for name, seconds in timing.stages.items()},
+                "rounds": len(timing.seconds),
+            }
+            for timing in sorted(self.timings, key=lambda timing: timing.median)
+        ]
 
 
 def matrix_rates(device: torch.device) -> dict[str, float]:
@@ -136,18 +151,23 @@ def matrix_rates(device: torch.device) -> dict[str, float]:
             torch.mm(left, left)
             synchronize(device)
             seconds.append(time.perf_counter() - start)
-        rates[name] = 2 * _MATRIX_SIDE ** 3 / min(seconds) / 1e9
+        rates[name] = 2 * _MATRIX_SIDE**3 / min(seconds) / 1e9
     return rates
 
 
 def computed_precisions(device: torch.device) -> list[str]:
     """Those of ``PRECISIONS`` that the device has arithmetic for."""
-    computed = {"float32": True, "bfloat16": computes_bfloat16(device), "float16": device.type != "cpu"}
+    computed = {
+        "float32": True,
+        "bfloat16": computes_bfloat16(device),
+        "float16": device.type != "cpu",
+    }
     return [name for name in PRECISIONS if computed[name]]
 
 
 def default_candidates(network: Network) -> list[str]:
-    """Return all candidates that are installed, at the precisions that the network's device computes.
+    """Return all candidates that are installed, at the precisions that the network's device
+    computes.
 
     ``compile`` is left out: it takes minutes to start.
     """
@@ -155,20 +175,32 @@ def default_candidates(network: Network) -> list[str]:
     if network.device.type != "cpu":
         names = ["torch"]
     precisions = computed_precisions(network.device)
-    found = [f"{name}:{precision}" for name in names for precision in precisions
-             if precision == "float32" or name != "onnxruntime"]
+    found = [
+        f"{name}:{precision}"
+        for name in names
+        for precision in precisions
+        if precision == "float32" or name != "onnxruntime"
+    ]
     others = [f"{PLAIN}:float32", *(f"{CHANNELS_LAST}:{precision}" for precision in precisions)]
     return [*found, *others, *([f"{OPENCV}:float32"] if network.device.type == "cpu" else [])]
 
 
-def compare(network: Network, name: str, *, candidates: Sequence[str], batch: int = 1, rounds: int = 20,
-            reference_python: str | None = None) -> Comparison:
+def compare(
+    network: Network,
+    name: str,
+    *,
+    candidates: Sequence[str],
+    batch: int = 1,
+    rounds: int = 20,
+    reference_python: str | None = None,
+) -> Comparison:
     """Measure the network alone on every candidate.
 
     Args:
         network: loaded, in eval mode, at the size to be measured.
         name: for people.
-        candidates: ``backend:precision``, or one of ``PLAIN``, ``CHANNELS_LAST`` and ``OPENCV`` as the backend.
+        candidates: ``backend:precision``, or one of ``PLAIN``, ``CHANNELS_LAST`` and ``OPENCV`` as
+            the backend.
         batch: images a call.
         rounds: calls of each, interleaved.
         reference_python: an interpreter with OpenCV, whose ``cv2.dnn`` is then measured as well.
@@ -179,7 +211,9 @@ def compare(network: Network, name: str, *, candidates: Sequence[str], batch: in
         measured = _make_candidates(network, candidates, x, result)
         if reference_python:
             try:
-                label, call = stack.enter_context(opencv_reference(network, reference_python, batch))
+                label, call = stack.enter_context(
+                    opencv_reference(network, reference_python, batch)
+                )
                 timing = Timing(label, "Darknet importer, other interpreter")
                 measured.append(_Candidate(timing, call, in_this_process=False))
             except DarknetError as error:
@@ -189,7 +223,9 @@ def compare(network: Network, name: str, *, candidates: Sequence[str], batch: in
     return result
 
 
-def _make_candidates(network: Network, names: Sequence[str], x: Tensor, result: Comparison) -> list[_Candidate]:
+def _make_candidates(
+    network: Network, names: Sequence[str], x: Tensor, result: Comparison
+) -> list[_Candidate]:
     """Make those that can run the network; the others go into ``result.failures``."""
     made = []
     for name in dict.fromkeys(names):
@@ -256,6 +292,7 @@ def _opencv_runner(network: Network) -> tuple[Callable[[Tensor], Any], str]:
     def run(x: Tensor) -> Any:
         net.setInput(x.numpy())
         return net.forward(names)
+
     return run, f"OpenCV {cv2.__version__}, ONNX"
 
 
@@ -265,6 +302,7 @@ def _timed(runner: Callable[[Tensor], object], x: Tensor) -> Callable[[], float]
         runner(x)
         synchronize(x.device)
         return time.perf_counter() - start
+
     return call
 
 
@@ -284,24 +322,37 @@ def _measure_interleaved(candidates: Sequence[_Candidate], rounds: int) -> None:
 
 
 @contextmanager
-def opencv_reference(network: Network, reference_python: str, batch: int
-                     ) -> Iterator[tuple[str, Callable[[], float]]]:
-    """Run OpenCV's dnn in another interpreter with the network's own cfg and weights -> (its name, a timed call).
+def opencv_reference(
+    network: Network, reference_python: str, batch: int
+) -> Iterator[tuple[str, Callable[[], float]]]:
+    """Run OpenCV's dnn in another interpreter with the network's own cfg and weights -> (its name,
+    a timed call).
 
     Raises:
-        InputError: with the last line that it said, where it cannot be started or cannot read the network.
+        InputError: with the last line that it said, where it cannot be started or cannot read the
+            network.
     """
     with tempfile.TemporaryDirectory() as folder:
-        cfg, weights, complaints = (Path(folder) / name for name in ("net.cfg", "net.weights", "stderr.txt"))
+        cfg, weights, complaints = (
+            Path(folder) / name for name in ("net.cfg", "net.weights", "stderr.txt")
+        )
         cfg.write_text(format_cfg(network.blocks), encoding="utf-8")
         save_weights(network, weights)
         with open(complaints, "w", encoding="utf-8") as stderr:
             try:
-                process = subprocess.Popen([reference_python, str(_REFERENCE_PROGRAM)], stdin=subprocess.PIPE, text=True,
-                                           stdout=subprocess.PIPE, stderr=stderr)
+                process = subprocess.Popen(
+                    [reference_python, str(_REFERENCE_PROGRAM)],
+                    stdin=subprocess.PIPE,
+                    text=True,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                )
             except OSError as error:
-                raise InputError(f"{error.strerror}", argument="reference_python", value=reference_python) from None
+                raise InputError(
+                    f"{error.strerror}", argument="reference_python", value=reference_python
+                ) from None
         with process:
+
             def ask(request: dict[str, Any]) -> dict[str, Any]:
                 assert process.stdin is not None and process.stdout is not None
                 try:
@@ -311,21 +362,43 @@ def opencv_reference(network: Network, reference_python: str, batch: int
                     pass
                 line = process.stdout.readline()
                 if not line:
-                    said = complaints.read_text(encoding="utf-8").strip().splitlines() or ["nothing"]
-                    raise InputError(f"ended, saying: {said[-1]}", argument="reference_python", value=reference_python)
+                    said = complaints.read_text(encoding="utf-8").strip().splitlines() or [
+                        "nothing"
+                    ]
+                    raise InputError(
+                        f"ended, saying: {said[-1]}",
+                        argument="reference_python",
+                        value=reference_python,
+                    )
                 answer: dict[str, Any] = json.loads(line)
                 return answer
+
             try:
-                version = ask({"cfg": str(cfg), "weights": str(weights), "threads": torch.get_num_threads(),
-                               "shape": network.input_shape.batched(batch)})["version"]
+                version = ask(
+                    {
+                        "cfg": str(cfg),
+                        "weights": str(weights),
+                        "threads": torch.get_num_threads(),
+                        "shape": network.input_shape.batched(batch),
+                    }
+                )["version"]
                 yield f"opencv-{version}:float32", lambda: float(ask({})["seconds"])
             finally:
                 process.kill()
 
 
-def compare_end_to_end(network: Network, name: str, images: Sequence[str | Path], *, candidates: Sequence[str],
-                       rounds: int = 5, threshold: float = .25, nms: float = .45) -> Comparison:
-    """From the file to the boxes, one image a call: decoding, resizing, network and post-processing apart.
+def compare_end_to_end(
+    network: Network,
+    name: str,
+    images: Sequence[str | Path],
+    *,
+    candidates: Sequence[str],
+    rounds: int = 5,
+    threshold: float = 0.25,
+    nms: float = 0.45,
+) -> Comparison:
+    """From the file to the boxes, one image a call: decoding, resizing, network and post-processing
+    apart.
 
     Args:
         network: a detector, loaded, in eval mode.
@@ -351,17 +424,27 @@ def compare_end_to_end(network: Network, name: str, images: Sequence[str | Path]
             for timing in result.timings:
                 clock = _Clock()
                 image = clock.lap("decode", lambda: read_image(images[number % len(images)]))
-                x, placement = clock.lap("resize", lambda: to_input(image, network.input_size, resize,
-                                                                    network.options.channels))
-                raw: Any = clock.lap("network", lambda: runners[timing.name](x[None].to(network.device)))
-                clock.lap("post-process", lambda: find_objects(network, raw, [placement], threshold=threshold, nms=nms,
-                                                               rule=rule))
+                x, placement = clock.lap(
+                    "resize",
+                    lambda: to_input(image, network.input_size, resize, network.options.channels),
+                )
+                raw: Any = clock.lap(
+                    "network", lambda: runners[timing.name](x[None].to(network.device))
+                )
+                clock.lap(
+                    "post-process",
+                    lambda: find_objects(
+                        network, raw, [placement], threshold=threshold, nms=nms, rule=rule
+                    ),
+                )
                 if number >= 0:
                     timing.seconds.append(sum(clock.laps.values()))
                     for stage, seconds in clock.laps.items():
                         stages[timing.name].setdefault(stage, []).append(seconds)
     for timing in result.timings:
-        timing.stages = {stage: statistics.median(seconds) for stage, seconds in stages[timing.name].items()}
+        timing.stages = {
+            stage: statistics.median(seconds) for stage, seconds in stages[timing.name].items()
+        }
     return result
 
 
@@ -379,11 +462,21 @@ class _Clock:
         return answer
 
 
-def as_document(comparisons: Sequence[Comparison], rates: dict[str, float], pipelines: Sequence[Any] = (),
-                trainings: Sequence[Any] = ()) -> dict[str, Any]:
-    """Everything as JSON knows it, each round's seconds included; the last two are sequences of dataclasses."""
-    return {"threads": torch.get_num_threads(), "torch": torch.__version__, "matrix_gflops": rates,
-            "rows": [row for comparison in comparisons for row in comparison.rows()],
-            "comparisons": [asdict(comparison) for comparison in comparisons],
-            "pipelines": [asdict(pipeline) for pipeline in pipelines],
-            "trainings": [asdict(training) for training in trainings]}
+def as_document(
+    comparisons: Sequence[Comparison],
+    rates: dict[str, float],
+    pipelines: Sequence[Any] = (),
+    trainings: Sequence[Any] = (),
+) -> dict[str, Any]:
+    """Everything as JSON knows it, each round's seconds included; the last two are sequences of
+    dataclasses.
+    """
+    return {
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "matrix_gflops": rates,
+        "rows": [row for comparison in comparisons for row in comparison.rows()],
+        "comparisons": [asdict(comparison) for comparison in comparisons],
+        "pipelines": [asdict(pipeline) for pipeline in pipelines],
+        "trainings": [asdict(training) for training in trainings],
+    }

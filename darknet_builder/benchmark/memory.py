@@ -1,4 +1,6 @@
-"""Memory of one forward pass: the least that the graph allows, what is alive at once, what the process grows by."""
+"""Memory of one forward pass: the least that the graph allows, what is alive at once, what the
+process grows by.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from darknet_builder.engines.torch_engine import TorchEngine
 from darknet_builder.inspection.memory import least_values
 from darknet_builder.network.network import Network
 
-_MIB = 2 ** 20
+_MIB = 2**20
 
 
 _WARM_CALLS = 4
@@ -32,7 +34,8 @@ _RESET_PEAK = "5"
 
 
 _SILENT = "99"
-"""The profiler's library otherwise writes to the screen; it reads its level when it is first used."""
+"""The profiler's library otherwise writes to the screen; it reads its level when it is first
+used."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +57,26 @@ class MemoryUse:
     def line(self, name: str) -> str:
         """Return one line of text; ``name`` is the network's."""
         width, height = self.size
-        text = (f"{name} at {width} x {height}: {self.least / _MIB:.1f} MiB of outputs are the least that the graph "
-                f"allows; {self.alive / _MIB:.1f} MiB are alive at once ({self.alive / self.least:.2f} times)")
+        text = (
+            f"{name} at {width} x {height}: {self.least / _MIB:.1f} MiB of outputs are the least"
+            f" that the graph allows; {self.alive / _MIB:.1f} MiB are alive at once"
+            f" ({self.alive / self.least:.2f} times)"
+        )
         if self.growth is None:
             return text + "; this system does not tell by how much the process grows"
-        return text + f"; the process grows by {self.growth / _MIB:.1f} MiB ({self.growth / self.least:.2f} times)"
+        return (
+            text
+            + f"; the process grows by {self.growth / _MIB:.1f} MiB ({self.growth / self.least:.2f}"
+            " times)"
+        )
 
 
 def measure_memory(network: Network) -> MemoryUse:
     """Measure one forward pass of random numbers through a network in eval mode."""
-    engine, x = TorchEngine(network, "float32"), torch.rand(network.input_shape.batched(1), device=network.device)
+    engine, x = (
+        TorchEngine(network, "float32"),
+        torch.rand(network.input_shape.batched(1), device=network.device),
+    )
     with torch.inference_mode():
         for _ in range(_WARM_CALLS):
             engine(x)
@@ -73,9 +86,11 @@ def measure_memory(network: Network) -> MemoryUse:
 
 
 def live_bytes_of(work: Callable[[], object]) -> int:
-    """How many bytes of PyTorch's tensors are alive at once at most while some work runs, those before it not counted.
+    """How many bytes of PyTorch's tensors are alive at once at most while some work runs, those
+    before it not counted.
 
-    Unlike the resident memory it knows neither what the allocator keeps nor what a library takes for itself.
+    Unlike the resident memory it knows neither what the allocator keeps nor what a library takes
+    for itself.
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", _SILENT)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
@@ -83,14 +98,21 @@ def live_bytes_of(work: Callable[[], object]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(path))
-        events = [event for event in json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
-                  if event.get("name") == "[memory]"]
-    alive = accumulate(event["args"]["Bytes"] for event in sorted(events, key=lambda event: event["ts"]))
+        events = [
+            event
+            for event in json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+            if event.get("name") == "[memory]"
+        ]
+    alive = accumulate(
+        event["args"]["Bytes"] for event in sorted(events, key=lambda event: event["ts"])
+    )
     return max(alive, default=0)
 
 
 def peak_bytes_of(work: Callable[[], object]) -> int | None:
-    """By how much the process's resident memory rises at most while some work runs; None where Linux does not tell."""
+    """By how much the process's resident memory rises at most while some work runs; None where
+    Linux does not tell.
+    """
     try:
         _give_back()
         _CLEAR.write_text(_RESET_PEAK)
@@ -102,7 +124,9 @@ def peak_bytes_of(work: Callable[[], object]) -> int | None:
 
 
 def _give_back() -> None:
-    """Return what the allocator keeps of freed memory, which would be used again without any growth to be seen."""
+    """Return what the allocator keeps of freed memory, which would be used again without any growth
+    to be seen.
+    """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

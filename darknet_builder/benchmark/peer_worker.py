@@ -1,7 +1,7 @@
 """Runs a network in OpenCV's dnn, in an interpreter of its own: JSON lines in, JSON lines out.
 
-Needs cv2 and NumPy alone, so that it runs beside an OpenCV that cannot share an environment with this package's own
-(``opencv-python-headless<5`` is the last with a Darknet importer).
+Needs cv2 and NumPy alone, so that it runs beside an OpenCV that cannot share an environment with
+this package's own (``opencv-python-headless<5`` is the last with a Darknet importer).
 """
 
 from __future__ import annotations

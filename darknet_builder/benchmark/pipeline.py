@@ -1,4 +1,6 @@
-"""How much of the network's own rate is left when photographs are read, interpreted, drawn and written as well."""
+"""How much of the network's own rate is left when photographs are read, interpreted, drawn and
+written as well.
+"""
 
 from __future__ import annotations
 
@@ -50,9 +52,11 @@ class PipelineRate:
         return self.images / statistics.median(self.pipeline_seconds)
 
 
-def measure_pipeline(detector: Detector, name: str, candidate: str, paths: Sequence[str | Path], *,
-                     rounds: int = 3) -> PipelineRate:
-    """Time the folder and the network alone, interleaved, the pictures in a folder that is then removed.
+def measure_pipeline(
+    detector: Detector, name: str, candidate: str, paths: Sequence[str | Path], *, rounds: int = 3
+) -> PipelineRate:
+    """Time the folder and the network alone, interleaved, the pictures in a folder that is then
+    removed.
 
     Args:
         detector: its batch counts.
@@ -62,7 +66,7 @@ def measure_pipeline(detector: Detector, name: str, candidate: str, paths: Seque
         rounds: how often.
     """
     rate = PipelineRate(name, candidate, detector.batch, len(paths))
-    inputs = torch.stack([detector.prepare(path).x for path in paths[:detector.batch]])
+    inputs = torch.stack([detector.prepare(path).x for path in paths[: detector.batch]])
     detector.warm_up(len(inputs))
     for _ in range(rounds):
         rate.network_seconds.append(_network_alone(detector, inputs, len(paths)))
@@ -74,7 +78,7 @@ def _network_alone(detector: Detector, inputs: torch.Tensor, images: int) -> flo
     """Seconds for so many images, in batches of the same ones."""
     start = time.perf_counter()
     for first in range(0, images, len(inputs)):
-        detector.raw_maps(inputs[:images - first])
+        detector.raw_maps(inputs[: images - first])
     synchronize(detector.device)
     return time.perf_counter() - start
 
@@ -82,9 +86,11 @@ def _network_alone(detector: Detector, inputs: torch.Tensor, images: int) -> flo
 def _whole(detector: Detector, paths: Sequence[str | Path]) -> float:
     numbers = count()
     with tempfile.TemporaryDirectory() as folder:
+
         def finish(outcome: Outcome) -> None:
             picture = draw_detections(outcome.image, outcome.detections)
             write_image(Path(folder) / f"{next(numbers)}.jpg", picture)
+
         start = time.perf_counter()
         for _ in stream(detector, paths, finish):
             pass

@@ -1,4 +1,6 @@
-"""How fast a network learns: whole steps, the making of their images included, at each precision, interleaved."""
+"""How fast a network learns: whole steps, the making of their images included, at each precision,
+interleaved.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class TrainingCase:
     weights: str | None = None
 
     def network(self, batch: int, steps: int) -> Network:
-        """Build the network for a number of steps, with its batch in one part and without multi-scale training."""
+        """Build the network for a number of steps, with its batch in one part and without
+        multi-scale training.
+        """
         source = read_cfg(self.cfg)
         blocks = source.blocks
         for index, block in enumerate(blocks):
@@ -49,8 +53,14 @@ class TrainingCase:
                 blocks[index] = block.with_option("random", "0")
         for key, value in (("batch", batch), ("subdivisions", 1), ("max_batches", steps)):
             blocks[0] = blocks[0].with_option(key, str(value))
-        return load_network(blocks, self.weights, width=self.size, height=self.size,
-                            dialect=self.dialect or source.dialect, initialize=True)
+        return load_network(
+            blocks,
+            self.weights,
+            width=self.size,
+            height=self.size,
+            dialect=self.dialect or source.dialect,
+            initialize=True,
+        )
 
 
 def trained_precisions(device: torch.device) -> list[str]:
@@ -89,9 +99,17 @@ class TrainingRate:
         return sum(self.waited) / sum(self.seconds)
 
 
-def measure_training(make_network: Callable[[int], Network], name: str, images: LabelledImages, *,
-                     precisions: Sequence[str], rounds: int, steps: int, workers: int,
-                     device: str = "cpu") -> list[TrainingRate]:
+def measure_training(
+    make_network: Callable[[int], Network],
+    name: str,
+    images: LabelledImages,
+    *,
+    precisions: Sequence[str],
+    rounds: int,
+    steps: int,
+    workers: int,
+    device: str = "cpu",
+) -> list[TrainingRate]:
     """Train for a while, over and over from the same beginning; nothing is kept.
 
     Args:
@@ -111,12 +129,21 @@ def measure_training(make_network: Callable[[int], Network], name: str, images: 
     for _ in range(rounds):
         for precision in precisions:
             network = make_network(WARM_STEPS + steps)
-            rate = rates.setdefault(precision, TrainingRate(name, network.input_size, network.options.batch, precision))
+            rate = rates.setdefault(
+                precision, TrainingRate(name, network.input_size, network.options.batch, precision)
+            )
             with tempfile.TemporaryDirectory() as folder:
-                settings = TrainSettings(Path(folder) / "run", precision=precision, workers=workers, device=device,
-                                         save_every=WARM_STEPS + steps)
+                settings = TrainSettings(
+                    Path(folder) / "run",
+                    precision=precision,
+                    workers=workers,
+                    device=device,
+                    save_every=WARM_STEPS + steps,
+                )
                 Trainer(network, images, settings, out=io.StringIO()).run()
-                records = [record for record in read_log(settings.output / LOG_NAME) if "seconds" in record]
+                records = [
+                    record for record in read_log(settings.output / LOG_NAME) if "seconds" in record
+                ]
             rate.seconds += [record["seconds"] for record in records[WARM_STEPS:]]
             rate.waited += [record["waited"] for record in records[WARM_STEPS:]]
     return list(rates.values())

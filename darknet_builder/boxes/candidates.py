@@ -17,9 +17,11 @@ class Candidates:
     B images, N places, C classes.
 
     Attributes:
-        boxes_cxcywh: (B, N, 4) relative to the network's input, in [0, 1] where the object is inside.
+        boxes_cxcywh: (B, N, 4) relative to the network's input, in [0, 1] where the object is
+            inside.
         objectness: (B, N) in [0, 1].
-        scores: (B, N, C), the probability of each class times the objectness where the head has one.
+        scores: (B, N, C), the probability of each class times the objectness where the head has
+            one.
     """
 
     boxes_cxcywh: Tensor
@@ -27,28 +29,39 @@ class Candidates:
     scores: Tensor
 
     def above(self, threshold: float) -> ScoredBoxes:
-        """Return the boxes and classes whose objectness and score are both larger than a threshold."""
+        """Return the boxes and classes whose objectness and score are both larger than a
+        threshold.
+        """
         image_ids, places = (self.objectness > threshold).nonzero(as_tuple=True)  # (K,) each
         scores = on_cpu(self.scores[image_ids, places])  # (K, C)
         box_ids, class_ids = np.nonzero(scores > threshold)  # (M,) each
-        return ScoredBoxes(on_cpu(image_ids)[box_ids], box_ids,
-                           on_cpu(self.boxes_cxcywh[image_ids, places])[box_ids],
-                           on_cpu(self.objectness[image_ids, places])[box_ids],
-                           class_ids, scores[box_ids, class_ids], self.scores.shape[2])
+        return ScoredBoxes(
+            on_cpu(image_ids)[box_ids],
+            box_ids,
+            on_cpu(self.boxes_cxcywh[image_ids, places])[box_ids],
+            on_cpu(self.objectness[image_ids, places])[box_ids],
+            class_ids,
+            scores[box_ids, class_ids],
+            self.scores.shape[2],
+        )
 
 
 @dataclass(frozen=True)
 class ScoredBoxes:
-    """Rows above a threshold in a batch: one box and one of its classes each. A box of two classes has two rows.
+    """Rows above a threshold in a batch: one box and one of its classes each. A box of two classes
+    has two rows.
 
     Attributes:
         image_ids: (M,) int64, index of the image in the batch.
-        box_ids: (M,) int64, non-decreasing. Rows with equal values are one box, listed once for each class.
-        boxes_cxcywh: (M, 4) float32. A head gives them relative to the network's input; they may be infinite for an
-            untrained network. ``postprocess`` gives them relative to the image, where they may cross its edges.
+        box_ids: (M,) int64, non-decreasing. Rows with equal values are one box, listed once for
+            each class.
+        boxes_cxcywh: (M, 4) float32. A head gives them relative to the network's input; they may be
+            infinite for an untrained network. ``postprocess`` gives them relative to the image,
+            where they may cross its edges.
         objectness: (M,) float32, above the threshold.
         class_ids: (M,) int64. A head gives them increasing within a box.
-        scores: (M,) float32, above the threshold: the probability of the class times the objectness.
+        scores: (M,) float32, above the threshold: the probability of the class times the
+            objectness.
         num_classes: classes that the head reports.
     """
 
@@ -66,5 +79,12 @@ class ScoredBoxes:
 
     def take(self, rows: np.ndarray) -> ScoredBoxes:
         """Return some rows: (K,) indices, or (M,) bool."""
-        return ScoredBoxes(self.image_ids[rows], self.box_ids[rows], self.boxes_cxcywh[rows], self.objectness[rows],
-                           self.class_ids[rows], self.scores[rows], self.num_classes)
+        return ScoredBoxes(
+            self.image_ids[rows],
+            self.box_ids[rows],
+            self.boxes_cxcywh[rows],
+            self.objectness[rows],
+            self.class_ids[rows],
+            self.scores[rows],
+            self.num_classes,
+        )

@@ -1,4 +1,6 @@
-"""What a detector found: a frozen, validated, indexable result in image pixels, and the files it can become."""
+"""What a detector found: a frozen, validated, indexable result in image pixels, and the files it
+can become.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,15 @@ CORNERS = ("x1", "y1", "x2", "y2")
 class Detections:
     """The objects in one image.
 
-    ``len``, iteration and ``==`` work as on a list; an index, a slice, a boolean mask or a list of indices gives a
-    part of them: ``detections[0]``, ``detections[:3]``, ``detections[detections.scores > .5]``.
+    ``len``, iteration and ``==`` work as on a list; an index, a slice, a boolean mask or a list of
+    indices gives a part of them: ``detections[0]``, ``detections[:3]``,
+    ``detections[detections.scores > .5]``.
 
     Attributes:
-        boxes_xyxy: (N, 4) float32, left, top, right, bottom in pixels of the image. As in Darknet they may reach
-            beyond its edges; ``clipped()`` cuts them off there.
-        scores: (N,) float32, the probability of the class times that of an object. A detector gives the best first.
+        boxes_xyxy: (N, 4) float32, left, top, right, bottom in pixels of the image. As in Darknet
+            they may reach beyond its edges; ``clipped()`` cuts them off there.
+        scores: (N,) float32, the probability of the class times that of an object. A detector gives
+            the best first.
         class_ids: (N,) int64, indices into ``names``.
         names: of all classes that the network knows.
         image_size: (width, height) in pixels.
@@ -67,18 +71,25 @@ class Detections:
             raise InputError(f"boxes_xyxy: expected the shape (N, 4), got {self.boxes_xyxy.shape}")
         for name, values in (("scores", self.scores), ("class_ids", self.class_ids)):
             if values.shape != (len(self.boxes_xyxy),):
-                raise InputError(f"{name}: expected the shape ({len(self.boxes_xyxy)},), one a box, got {values.shape}")
+                raise InputError(
+                    f"{name}: expected the shape ({len(self.boxes_xyxy)},), one a box, got"
+                    f" {values.shape}"
+                )
         if not np.isfinite(self.boxes_xyxy).all() or not np.isfinite(self.scores).all():
             raise InputError("boxes_xyxy and scores: expected finite numbers")
         if (self.boxes_xyxy[:, 2:] < self.boxes_xyxy[:, :2]).any():
             raise InputError("boxes_xyxy: expected left <= right and top <= bottom")
         if ((self.class_ids < 0) | (self.class_ids >= len(self.names))).any():
-            raise InputError(f"class_ids: expected 0 to {len(self.names) - 1} for {len(self.names)} names, "
-                             f"got {sorted(set(self.class_ids.tolist()))}")
+            raise InputError(
+                f"class_ids: expected 0 to {len(self.names) - 1} for {len(self.names)} names, "
+                f"got {sorted(set(self.class_ids.tolist()))}"
+            )
         if min(self.image_size) < 1:
-            raise InputError(f"image_size: expected (width, height) of 1 or more pixels, got {self.image_size}")
+            raise InputError(
+                f"image_size: expected (width, height) of 1 or more pixels, got {self.image_size}"
+            )
 
-    # ---- parts of it --------------------------------------------------------------------------------
+    # ---- parts of it -----------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -101,19 +112,36 @@ class Detections:
             return self._one(int(key))
         rows = np.asarray(key)
         if rows.ndim == 1 and not rows.size:
-            rows = rows.astype(rows.dtype if rows.dtype == bool else np.int64)  # an empty list is float to NumPy
+            rows = rows.astype(
+                rows.dtype if rows.dtype == bool else np.int64
+            )  # an empty list is float to NumPy
         if rows.ndim != 1 or rows.dtype != bool and not np.issubdtype(rows.dtype, np.integer):
-            raise IndexError(f"expected an index, a slice, {len(self)} booleans or a list of indices, got {key!r}")
+            raise IndexError(
+                f"expected an index, a slice, {len(self)} booleans or a list of indices, got"
+                f" {key!r}"
+            )
         return self._take(rows)
 
     def _one(self, row: int) -> Detection:
         if not -len(self) <= row < len(self):
             raise IndexError(f"there is no object {row}: there are {len(self)}")
         rows = slice(row % len(self), row % len(self) + 1)
-        return Detection(self.boxes_xyxy[rows], self.scores[rows], self.class_ids[rows], self.names, self.image_size)
+        return Detection(
+            self.boxes_xyxy[rows],
+            self.scores[rows],
+            self.class_ids[rows],
+            self.names,
+            self.image_size,
+        )
 
     def _take(self, rows: slice | np.ndarray) -> Detections:
-        return Detections(self.boxes_xyxy[rows], self.scores[rows], self.class_ids[rows], self.names, self.image_size)
+        return Detections(
+            self.boxes_xyxy[rows],
+            self.scores[rows],
+            self.class_ids[rows],
+            self.names,
+            self.image_size,
+        )
 
     def __iter__(self) -> Iterator[Detection]:
         return (self[row] for row in range(len(self)))
@@ -123,11 +151,13 @@ class Detections:
         if not isinstance(other, Detections):
             return NotImplemented
         return (self.names, self.image_size) == (other.names, other.image_size) and all(
-            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("boxes_xyxy", "scores", "class_ids"))
+            np.array_equal(getattr(self, name), getattr(other, name))
+            for name in ("boxes_xyxy", "scores", "class_ids")
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
-    # ---- other views of it --------------------------------------------------------------------------
+    # ---- other views of it -----------------------------------------------------------------------
 
     @property
     def labels(self) -> list[str]:
@@ -138,17 +168,29 @@ class Detections:
     def boxes_cxcywh(self) -> np.ndarray:
         """(N, 4) float32, centre and size relative to the image, as in Darknet's label files."""
         low, high = self.boxes_xyxy[:, :2], self.boxes_xyxy[:, 2:]
-        return np.concatenate(((low + high) / 2, high - low), 1) / np.array(self.image_size * 2, np.float32)
+        return np.concatenate(((low + high) / 2, high - low), 1) / np.array(
+            self.image_size * 2, np.float32
+        )
 
     def clipped(self) -> Detections:
-        """The same objects, every box cut off at the image's edges; what lies wholly outside is left out."""
+        """The same objects, every box cut off at the image's edges; what lies wholly outside is
+        left out.
+        """
         boxes = self.boxes_xyxy.clip(0, np.array(self.image_size * 2, np.float32))
         whole = Detections(boxes, self.scores, self.class_ids, self.names, self.image_size)
         return whole[np.asarray((boxes[:, 2:] > boxes[:, :2]).all(1))]
 
     def rows(self) -> Iterator[tuple[int, str, float, list[float]]]:
-        """(class_id, name, score, [left, top, right, bottom]) of each object, as plain Python values."""
-        return zip(self.class_ids.tolist(), self.labels, self.scores.tolist(), self.boxes_xyxy.tolist(), strict=True)
+        """(class_id, name, score, [left, top, right, bottom]) of each object, as plain Python
+        values.
+        """
+        return zip(
+            self.class_ids.tolist(),
+            self.labels,
+            self.scores.tolist(),
+            self.boxes_xyxy.tolist(),
+            strict=True,
+        )
 
     def counts(self) -> dict[str, int]:
         """How many objects of each class there are, the most frequent first."""
@@ -156,57 +198,86 @@ class Detections:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, strings and numbers, fit for JSON."""
-        return {"image_size": list(self.image_size),
-                "detections": [{"class_id": class_id, "name": name, "score": score, "box_xyxy": box}
-                               for class_id, name, score, box in self.rows()]}
+        return {
+            "image_size": list(self.image_size),
+            "detections": [
+                {"class_id": class_id, "name": name, "score": score, "box_xyxy": box}
+                for class_id, name, score, box in self.rows()
+            ],
+        }
 
-    # ---- what other programs take ---------------------------------------------------------------------
+    # ---- what other programs take ----------------------------------------------------------------
 
     def to_coco(self, image_id: int = 1, *, first_id: int = 1) -> list[dict[str, Any]]:
         """COCO's annotations of one image, with ``score``: what ``loadRes`` of pycocotools takes.
 
-        Boxes are [left, top, width, height] in pixels, cut off at the image's edges (print_cocos in detector.c).
-        ``category_id`` is Darknet's class index, so it begins at 0. ``coco_document`` makes a whole file of them.
+        Boxes are [left, top, width, height] in pixels, cut off at the image's edges (print_cocos in
+        detector.c). ``category_id`` is Darknet's class index, so it begins at 0. ``coco_document``
+        makes a whole file of them.
 
         Args:
             image_id: of the image, among ``images``.
             first_id: of the first annotation; the others follow.
         """
         annotations: list[dict[str, Any]] = []
-        for number, (class_id, _, score, (left, top, right, bottom)) in enumerate(self.clipped().rows(), first_id):
+        for number, (class_id, _, score, (left, top, right, bottom)) in enumerate(
+            self.clipped().rows(), first_id
+        ):
             box = (left, top, right - left, bottom - top)
-            annotations.append({
-                "id": number, "image_id": image_id, "category_id": class_id,
-                "bbox": [round(value, 2) for value in box], "area": round(box[2] * box[3], 2),
-                "iscrowd": 0, "score": round(score, 5)})
+            annotations.append(
+                {
+                    "id": number,
+                    "image_id": image_id,
+                    "category_id": class_id,
+                    "bbox": [round(value, 2) for value in box],
+                    "area": round(box[2] * box[3], 2),
+                    "iscrowd": 0,
+                    "score": round(score, 5),
+                }
+            )
         return annotations
 
     def to_yolo(self) -> str:
-        """Darknet's label file: ``class x y w h`` a line, relative to the image and cut off at its edges."""
+        """Darknet's label file: ``class x y w h`` a line, relative to the image and cut off at its
+        edges.
+        """
         inside = self.clipped()
-        return "".join(f"{class_id} " + " ".join(f"{value:.6f}" for value in box) + "\n"
-                       for class_id, box in zip(inside.class_ids.tolist(), inside.boxes_cxcywh.tolist(), strict=True))
+        return "".join(
+            f"{class_id} " + " ".join(f"{value:.6f}" for value in box) + "\n"
+            for class_id, box in zip(
+                inside.class_ids.tolist(), inside.boxes_cxcywh.tolist(), strict=True
+            )
+        )
 
     def to_supervision(self) -> Any:
-        """``supervision.Detections`` with the boxes as they are, and the names as ``data["class_name"]``.
+        """``supervision.Detections`` with the boxes as they are, and the names as
+        ``data["class_name"]``.
 
         Raises:
             MissingExtraError: without supervision.
         """
         supervision = load_extra("supervision", "supervision")
         return supervision.Detections(
-            xyxy=self.boxes_xyxy.copy(), confidence=self.scores.copy(), class_id=self.class_ids.copy(),
-            data={"class_name": np.array(self.labels, np.str_)})
+            xyxy=self.boxes_xyxy.copy(),
+            confidence=self.scores.copy(),
+            class_id=self.class_ids.copy(),
+            data={"class_name": np.array(self.labels, np.str_)},
+        )
 
     def to_pandas(self) -> Any:
-        """``pandas.DataFrame`` with a row an object: class_id, name, score and, in pixels, x1, y1, x2, y2.
+        """``pandas.DataFrame`` with a row an object: class_id, name, score and, in pixels, x1, y1,
+        x2, y2.
 
         Raises:
             MissingExtraError: without pandas.
         """
         pandas = load_extra("pandas", "pandas")
-        columns: dict[str, Any] = {"class_id": self.class_ids, "name": np.array(self.labels, object),
-                                   "score": self.scores, **dict(zip(CORNERS, self.boxes_xyxy.T, strict=True))}
+        columns: dict[str, Any] = {
+            "class_id": self.class_ids,
+            "name": np.array(self.labels, object),
+            "score": self.scores,
+            **dict(zip(CORNERS, self.boxes_xyxy.T, strict=True)),
+        }
         return pandas.DataFrame(columns)
 
     def __repr__(self) -> str:

@@ -1,13 +1,15 @@
 """Pure functions on boxes: formats, overlap, and Darknet's kinds of non-maximum suppression.
 
-A box is four numbers: ``cxcywh`` (centre, size) or ``xyxy`` (two corners), in pixels or as a fraction of the image, as
-long as x and width (y and height) share the unit. Sources are AlexeyAB/darknet's box.c.
+A box is four numbers: ``cxcywh`` (centre, size) or ``xyxy`` (two corners), in pixels or as a
+fraction of the image, as long as x and width (y and height) share the unit. Sources are
+AlexeyAB/darknet's box.c.
 
-Functions annotated with ``Array`` accept a tensor or a NumPy array and return the same kind: losses need PyTorch's
-gradients, while for the few boxes of an image NumPy's calls cost a fraction of PyTorch's.
+Functions annotated with ``Array`` accept a tensor or a NumPy array and return the same kind: losses
+need PyTorch's gradients, while for the few boxes of an image NumPy's calls cost a fraction of
+PyTorch's.
 
-Results pass through two types before they are ``Detections``: ``Candidates``, the tensors of a head before any
-threshold, and ``ScoredBoxes``, the NumPy rows above it.
+Results pass through two types before they are ``Detections``: ``Candidates``, the tensors of a head
+before any threshold, and ``ScoredBoxes``, the NumPy rows above it.
 """
 
 from __future__ import annotations
@@ -26,12 +28,16 @@ CIOU_EPSILON = 1e-6
 
 
 def iou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
-    """Intersection over union: (..., 4), (..., 4) broadcast -> (...); 0 where the union is 0 (box.c:146)."""
+    """Intersection over union: (..., 4), (..., 4) broadcast -> (...); 0 where the union is 0
+    (box.c:146).
+    """
     return _iou(*intersection_and_union(measures(first_cxcywh), measures(second_cxcywh)))
 
 
 def giou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
-    """IoU - (C - U) / C, with C the area around both boxes: (..., 4), (..., 4) -> (...) (box.c:160)."""
+    """IoU - (C - U) / C, with C the area around both boxes: (..., 4), (..., 4) -> (...)
+    (box.c:160).
+    """
     first, second = measures(first_cxcywh), measures(second_cxcywh)
     intersection, union = intersection_and_union(first, second)
     width, height = _around(first, second)
@@ -41,7 +47,9 @@ def giou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
 
 
 def diou(first_cxcywh: Tensor, second_cxcywh: Tensor, beta: float) -> Tensor:
-    """IoU - (d^2 / c^2)^beta: d between centres, c the diagonal around both boxes (box.c:195, box.c:222)."""
+    """IoU - (d^2 / c^2)^beta: d between centres, c the diagonal around both boxes (box.c:195,
+    box.c:222).
+    """
     first, second = measures(first_cxcywh), measures(second_cxcywh)
     return less_distance(_iou(*intersection_and_union(first, second)), first, second, beta)
 
@@ -51,7 +59,7 @@ def ciou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
     first, second = measures(first_cxcywh), measures(second_cxcywh)
     overlap = _iou(*intersection_and_union(first, second))
     distance, diagonal = _squared_distances(first, second)
-    shape = 4 / math.pi ** 2 * (slant(second_cxcywh) - slant(first_cxcywh)).square()
+    shape = 4 / math.pi**2 * (slant(second_cxcywh) - slant(first_cxcywh)).square()
     alpha = shape / (1 - overlap + shape + CIOU_EPSILON)
     return torch.where(diagonal == 0, overlap, overlap - distance / diagonal - alpha * shape)
 
@@ -61,7 +69,8 @@ def slant(boxes_cxcywh: Tensor) -> Tensor:
     return (boxes_cxcywh[..., 2] / boxes_cxcywh[..., 3]).atan()
 
 
-# Axis by axis: an inner dimension of two would be the innermost loop of every operation on a matrix of pairs.
+# Axis by axis: an inner dimension of two would be the innermost loop of every operation on a matrix
+# of pairs.
 
 
 def measures(boxes_cxcywh: Array) -> tuple[Array, ...]:
@@ -86,28 +95,38 @@ def _not_below_zero(values: Array) -> Array:
 
 
 def _iou(intersection: Tensor, union: Tensor) -> Tensor:
-    return torch.where((union == 0) | (intersection == 0), torch.zeros_like(union), intersection / union)
+    return torch.where(
+        (union == 0) | (intersection == 0), torch.zeros_like(union), intersection / union
+    )
 
 
 def _around(first: Sequence[Array], second: Sequence[Array]) -> tuple[Array, Array]:
     """``measures`` -> width and height of the smallest box around both."""
     library = library_of(first[0])
-    return (library.maximum(first[2], second[2]) - library.minimum(first[0], second[0]),
-            library.maximum(first[3], second[3]) - library.minimum(first[1], second[1]))
+    return (
+        library.maximum(first[2], second[2]) - library.minimum(first[0], second[0]),
+        library.maximum(first[3], second[3]) - library.minimum(first[1], second[1]),
+    )
 
 
 def _squared_distances(first: Sequence[Array], second: Sequence[Array]) -> tuple[Array, Array]:
-    """``measures`` -> between the centres, and along the diagonal of the smallest box around both."""
+    """``measures`` -> between the centres, and along the diagonal of the smallest box around
+    both.
+    """
     width, height = _around(first, second)
     across, down = first[5] - second[5], first[6] - second[6]
     square = library_of(width).square
     return square(across) + square(down), square(width) + square(height)
 
 
-def less_distance(overlap: Array, first: Sequence[Array], second: Sequence[Array], beta: float) -> Array:
+def less_distance(
+    overlap: Array, first: Sequence[Array], second: Sequence[Array], beta: float
+) -> Array:
     """What ``diou`` makes of an overlap."""
     distance, diagonal = _squared_distances(first, second)
-    return library_of(overlap).where(diagonal == 0, overlap, overlap - (distance / diagonal) ** beta)
+    return library_of(overlap).where(
+        diagonal == 0, overlap, overlap - (distance / diagonal) ** beta
+    )
 
 
 def pairwise_iou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:

@@ -10,10 +10,19 @@ from typing import Any
 
 from darknet_builder.boxes.detections import CORNERS, Detections
 
-CSV_COLUMNS = ("file", "frame", "image_width", "image_height", "class_id", "name", "score", *CORNERS)
+CSV_COLUMNS = (
+    "file",
+    "frame",
+    "image_width",
+    "image_height",
+    "class_id",
+    "name",
+    "score",
+    *CORNERS,
+)
 
 
-# ---- files of results ---------------------------------------------------------------------------------
+# ---- files of results ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -33,18 +42,23 @@ class Record:
 def coco_document(records: Iterable[Record], names: Sequence[str]) -> dict[str, Any]:
     """COCO's annotation format: ``images``, ``annotations`` with ``score``, ``categories``.
 
-    Boxes and categories are as in ``Detections.to_coco``; the ids of images and annotations begin at 1. The image of a
-    video's frame says which by ``frame``.
+    Boxes and categories are as in ``Detections.to_coco``; the ids of images and annotations begin
+    at 1. The image of a video's frame says which by ``frame``.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image_id, record in enumerate(records, 1):
         width, height = record.detections.image_size
         frame = {} if record.frame is None else {"frame": record.frame}
-        images.append({"id": image_id, "file_name": record.file, "width": width, "height": height, **frame})
+        images.append(
+            {"id": image_id, "file_name": record.file, "width": width, "height": height, **frame}
+        )
         annotations += record.detections.to_coco(image_id, first_id=len(annotations) + 1)
-    return {"images": images, "annotations": annotations,
-            "categories": [{"id": index, "name": name} for index, name in enumerate(names)]}
+    return {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": index, "name": name} for index, name in enumerate(names)],
+    }
 
 
 def csv_text(records: Iterable[Record]) -> str:
@@ -55,6 +69,15 @@ def csv_text(records: Iterable[Record]) -> str:
     for record in records:
         frame = "" if record.frame is None else record.frame
         for class_id, name, score, box in record.detections.clipped().rows():
-            writer.writerow([record.file, frame, *record.detections.image_size, class_id, name, f"{score:.5f}",
-                             *(f"{value:.2f}" for value in box)])
+            writer.writerow(
+                [
+                    record.file,
+                    frame,
+                    *record.detections.image_size,
+                    class_id,
+                    name,
+                    f"{score:.5f}",
+                    *(f"{value:.2f}" for value in box),
+                ]
+            )
     return text.getvalue()

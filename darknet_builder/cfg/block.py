@@ -38,18 +38,26 @@ REQUIRED = _Required()
 class Block(Mapping[str, str]):
     """One section: its options as text, in file order, with located readers for their values.
 
-    ``dict(block)`` is the plain block dict. Every reader remembers the key it was asked for, so that
-    ``unread()`` can name the options that no one wanted.
+    ``dict(block)`` is the plain block dict. Every reader remembers the key it was asked for, so
+    that ``unread()`` can name the options that no one wanted.
 
     Attributes:
         name: the section's name as written, without the brackets.
         line: the line of ``[name]``, counted from 1.
         source: the file's path, or ``<text>``.
-        diagnostics: where readers report what is wrong. If that does not raise, they go on with the default.
+        diagnostics: where readers report what is wrong. If that does not raise, they go on with the
+            default.
     """
 
-    def __init__(self, name: str, options: Mapping[str, str] | None = None, *, line: int = 0,
-                 source: str = TEXT_SOURCE, lines: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        options: Mapping[str, str] | None = None,
+        *,
+        line: int = 0,
+        source: str = TEXT_SOURCE,
+        lines: Mapping[str, int] | None = None,
+    ) -> None:
         self.name = name
         self.line = line
         self.source = source
@@ -80,9 +88,11 @@ class Block(Mapping[str, str]):
 
     def with_option(self, key: str, value: str) -> Block:
         """The same section where one option says something else."""
-        return Block(self.name, {**self, key: value}, line=self.line, source=self.source, lines=self._lines)
+        return Block(
+            self.name, {**self, key: value}, line=self.line, source=self.source, lines=self._lines
+        )
 
-    # ---- where things stand -------------------------------------------------------------------------
+    # ---- where things stand ----------------------------------------------------------------------
 
     def line_of(self, key: str | None) -> int:
         """The line of an option, or of the section where the option is absent."""
@@ -94,16 +104,32 @@ class Block(Mapping[str, str]):
         return f"{self.source}:{self.line_of(key)}: [{self.name}]{option}"
 
     def place(self, key: str | None = None) -> dict[str, Any]:
-        """The same as keywords for an error or a warning: ``path``, ``line``, ``section``, ``key``, ``value``."""
+        """The same as keywords for an error or a warning: ``path``, ``line``, ``section``, ``key``,
+        ``value``.
+        """
         value = None if key is None else self._options.get(key)
-        return {"path": self.source, "line": self.line_of(key), "section": self.name, "key": key, "value": value}
+        return {
+            "path": self.source,
+            "line": self.line_of(key),
+            "section": self.name,
+            "key": key,
+            "value": value,
+        }
 
-    def error(self, message: str, key: str | None = None, *, hint: str | None = None,
-              argument: str | None = None) -> CfgError:
+    def error(
+        self,
+        message: str,
+        key: str | None = None,
+        *,
+        hint: str | None = None,
+        argument: str | None = None,
+    ) -> CfgError:
         """A located error, to be raised by the caller; the arguments are those of ``Located``."""
         return CfgError(message, **self.place(key), hint=hint, argument=argument)
 
-    def warning(self, message: str, key: str | None = None, *, hint: str | None = None) -> CfgWarning:
+    def warning(
+        self, message: str, key: str | None = None, *, hint: str | None = None
+    ) -> CfgWarning:
         """A located warning, to be given by the caller."""
         return CfgWarning(message, **self.place(key), hint=hint)
 
@@ -112,14 +138,18 @@ class Block(Mapping[str, str]):
         warnings.warn(self.warning(message, key), stacklevel=3)
 
     def changed(self, without: str | None = None, **options: str) -> Block:
-        """The same section without an option, or with others; what is asked of it counts as asked of this one."""
+        """The same section without an option, or with others; what is asked of it counts as asked
+        of this one.
+        """
         kept = {key: value for key, value in self._options.items() if key != without} | options
         other = Block(self.name, kept, line=self.line, source=self.source, lines=self._lines)
         other._asked, other.diagnostics = self._asked, self.diagnostics
         return other
 
     def unread(self) -> dict[str, str]:
-        """Options that no reader asked for: key -> ``"; did you mean 'known'?"`` or an empty string."""
+        """Options that no reader asked for: key -> ``"; did you mean 'known'?"`` or an empty
+        string.
+        """
         known = self._asked - set(self._options)
         return {key: did_you_mean(key, known) for key in self._options if key not in self._asked}
 
@@ -128,7 +158,7 @@ class Block(Mapping[str, str]):
         near = nearest(key, [option for option in self._options if option not in self._asked])
         return f"; is {near!r} meant for it?" if near else ""
 
-    # ---- typed readers ------------------------------------------------------------------------------
+    # ---- typed readers ---------------------------------------------------------------------------
 
     def get_str(self, key: str, default: str | None | _Required = REQUIRED) -> str:
         """The option's text; ``None`` as default gives an empty string."""
@@ -139,11 +169,15 @@ class Block(Mapping[str, str]):
             raise self.error(f"needs {key}=, which is missing", key, hint=self.misspelt(key))
         return default or ""
 
-    def get_int(self, key: str, default: int | _Required = REQUIRED, *, minimum: int | None = None) -> int:
+    def get_int(
+        self, key: str, default: int | _Required = REQUIRED, *, minimum: int | None = None
+    ) -> int:
         """A whole number by C's prefix rule: ``180 ###P6`` is 180."""
         return self._number(key, default, minimum, self._to_int)
 
-    def get_float(self, key: str, default: float | _Required = REQUIRED, *, minimum: float | None = None) -> float:
+    def get_float(
+        self, key: str, default: float | _Required = REQUIRED, *, minimum: float | None = None
+    ) -> float:
         """A number by C's prefix rule: ``0.7#x`` is 0.7."""
         return self._number(key, default, minimum, self._to_float)
 
@@ -163,7 +197,9 @@ class Block(Mapping[str, str]):
         """One of ``choices``."""
         text = self.get_str(key, default)
         if text not in choices:
-            error = self.error(f"expected one of {', '.join(choices)}", key, hint=did_you_mean(text, choices))
+            error = self.error(
+                f"expected one of {', '.join(choices)}", key, hint=did_you_mean(text, choices)
+            )
             return self._settle(error, default)
         return text
 
@@ -172,21 +208,34 @@ class Block(Mapping[str, str]):
         self._asked.update(keys)
 
     def refuse(self, *keys: str) -> None:
-        """Options that Darknet knows and that this project does not do: an error unless they are switched off."""
+        """Options that Darknet knows and that this project does not do: an error unless they are
+        switched off.
+        """
         for key in keys:
             if self.get_float(key, 0.0) != 0:
-                raise self.error(f"the option {key} is not supported", key, hint="remove it or set it to 0")
+                raise self.error(
+                    f"the option {key} is not supported", key, hint="remove it or set it to 0"
+                )
 
     def warn_of_training(self, *keys: str) -> None:
-        """Options that change Darknet's training alone and are left out here: a warning where they are switched on."""
+        """Options that change Darknet's training alone and are left out here: a warning where they
+        are switched on.
+        """
         for key in keys:
             if self.get_float(key, 0.0) != 0:
-                self.warn("is left out: Darknet uses it in training only, detection is not affected", key)
+                self.warn(
+                    "is left out: Darknet uses it in training only, detection is not affected", key
+                )
 
-    # ---- their parts --------------------------------------------------------------------------------
+    # ---- their parts -----------------------------------------------------------------------------
 
-    def _number(self, key: str, default: _Number | _Required, minimum: float | None,
-                convert: Callable[[str, str], _Number]) -> _Number:
+    def _number(
+        self,
+        key: str,
+        default: _Number | _Required,
+        minimum: float | None,
+        convert: Callable[[str, str], _Number],
+    ) -> _Number:
         text = self.get_str(key, REQUIRED if isinstance(default, _Required) else "")
         try:
             value = convert(key, text) if text else cast(_Number, default)
@@ -196,22 +245,31 @@ class Block(Mapping[str, str]):
             return self._settle(error, default)
         return value
 
-    def _numbers(self, key: str, default: Sequence[_Number] | _Required,
-                 convert: Callable[[str, str], _Number]) -> list[_Number]:
+    def _numbers(
+        self,
+        key: str,
+        default: Sequence[_Number] | _Required,
+        convert: Callable[[str, str], _Number],
+    ) -> list[_Number]:
         text = self.get_str(key, REQUIRED if isinstance(default, _Required) else "")
         if not text:
             return list(cast("Sequence[_Number]", default))
         items = text.split("#", 1)[0].split(",")
         try:
             if "" in items:
-                raise self.error(f"the list has a hole at place {items.index('') + 1}", key,
-                                 hint="write one number between two commas and none at the ends")
+                raise self.error(
+                    f"the list has a hole at place {items.index('') + 1}",
+                    key,
+                    hint="write one number between two commas and none at the ends",
+                )
             return [convert(key, item) for item in items]
         except CfgError as error:
             return list(self._settle(error, default))
 
     def _settle(self, error: CfgError, default: _Value | _Required) -> _Value:
-        """Report a mistake; the default stands in for the value, if there is one and the report does not raise."""
+        """Report a mistake; the default stands in for the value, if there is one and the report
+        does not raise.
+        """
         if isinstance(default, _Required):
             raise error
         self.diagnostics.report(error)
@@ -221,18 +279,23 @@ class Block(Mapping[str, str]):
         match = _INTEGER.match(text)
         if match is None:
             raise self.error(f"expected a whole number, got {text!r}", key)
-        self._check_tail(key, text, text[match.end():])
+        self._check_tail(key, text, text[match.end() :])
         return int(match.group())
 
     def _to_float(self, key: str, text: str) -> float:
         match = _REAL.match(text)
         if match is None:
             raise self.error(f"expected a number, got {text!r}", key)
-        self._check_tail(key, text, text[match.end():])
+        self._check_tail(key, text, text[match.end() :])
         return float(match.group())
 
     def _check_tail(self, key: str, text: str, tail: str) -> None:
-        # C's atoi stops at the first odd character. Real cfgs use that for comments (cspx-p7-mish.cfg:1548);
-        # anything else is more likely a slip, so it is said, not refused: Darknet trained such files.
+        # C's atoi stops at the first odd character. Real cfgs use that for comments
+        # (cspx-p7-mish.cfg:1548); anything else is more likely a slip, so it is said, not refused:
+        # Darknet trained such files.
         if tail and tail[0] not in "#;":
-            self.warn(f"{tail!r} after the number is ignored; Darknet reads {text[:len(text) - len(tail)]}", key)
+            self.warn(
+                f"{tail!r} after the number is ignored; Darknet reads"
+                f" {text[: len(text) - len(tail)]}",
+                key,
+            )

@@ -1,6 +1,7 @@
 """Where readers report what is wrong: the first mistake is raised, or all of them are collected.
 
-A reader of a cfg calls ``diagnostics.report(error)`` and goes on with a default, should that return.
+A reader of a cfg calls ``diagnostics.report(error)`` and goes on with a default, should that
+return.
 """
 
 from __future__ import annotations
@@ -46,15 +47,17 @@ class Collector(Diagnostics):
     def read_past(self, block: Block, reader: Callable[[Block], _Result]) -> _Result | None:
         """Read a section past its mistakes, each of which is reported.
 
-        An option that ends the reading is left out, and the section is read again: it hides no other option.
+        An option that ends the reading is left out, and the section is read again: it hides no
+        other option.
 
         Args:
             block: the section.
             reader: builds something from it; raises a located ``CfgError``.
 
         Returns:
-            What ``reader`` made, with defaults for what is wrong; None where no option of this section is to blame.
-            Such an error is reported only if it does not follow from a mistake before it.
+            What ``reader`` made, with defaults for what is wrong; None where no option of this
+            section is to blame. Such an error is reported only if it does not follow from a mistake
+            before it.
         """
         before = len(self._by_text)
         attempt = block

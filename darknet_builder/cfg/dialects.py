@@ -16,21 +16,28 @@ class Dialect:
 
     Attributes:
         name: ``alexeyab`` or ``pjreddie``.
-        resize: how ``detector test`` fits a photograph into the network (A detector.c, P detector.c:582).
-        region_by_cell: the region head's output is held cell by cell, with x and y raw (A region_layer.c:160).
+        resize: how ``detector test`` fits a photograph into the network (A detector.c, P
+            detector.c:582).
+        region_by_cell: the region head's output is held cell by cell, with x and y raw (A
+            region_layer.c:160).
         region_logistic_classes: class scores without softmax get a logistic (P region_layer.c:186).
-        region_objectness: detections of a region head carry its objectness; A says 1 (A region_layer.c:400).
+        region_objectness: detections of a region head carry its objectness; A says 1 (A
+            region_layer.c:400).
         strided_shortcut: a shortcut may join layers of other sizes by sampling (P blas.c:68).
         reorg_extra: [reorg] knows ``extra=`` (P parser.c:398).
         lstm_order: the gates in the file's order, for the state's weights and then the input's.
-        gru_input_first: the input's three layers stand before the state's in the file (A parser.c:2310).
+        gru_input_first: the input's three layers stand before the state's in the file (A
+            parser.c:2310).
         gru_tanh: [gru] knows ``tanh=`` (P parser.c:271); A's candidate is always logistic.
         rnn_hidden: [rnn] knows ``hidden=``; P's state is as long as its output (P parser.c:260).
-        crnn_keeps_size: [crnn] has a 3x3 kernel with padding, whatever the cfg says (P crnn_layer.c:30).
-        classify_resize: how ``classifier predict`` fits a photograph into the network (A classifier.c, P
-            examples/classifier.c): the middle of it, or all of it, letterboxed.
-        classify_leaves: of a hierarchy of classes, ``classifier predict`` names only those without children.
-        large_version_is_short: a header of version 1000 and more has a 32-bit ``seen`` (P parser.c:1236).
+        crnn_keeps_size: [crnn] has a 3x3 kernel with padding, whatever the cfg says (P
+            crnn_layer.c:30).
+        classify_resize: how ``classifier predict`` fits a photograph into the network (A
+            classifier.c, P examples/classifier.c): the middle of it, or all of it, letterboxed.
+        classify_leaves: of a hierarchy of classes, ``classifier predict`` names only those without
+            children.
+        large_version_is_short: a header of version 1000 and more has a 32-bit ``seen`` (P
+            parser.c:1236).
     """
 
     name: str
@@ -51,14 +58,40 @@ class Dialect:
 
 
 _ROWS = (
-    Dialect("alexeyab", resize="stretch", region_by_cell=True, region_logistic_classes=False, region_objectness=False,
-            strided_shortcut=False, reorg_extra=False, lstm_order="figo", gru_input_first=True,
-            gru_tanh=False, rnn_hidden=True, crnn_keeps_size=False,
-            classify_resize="crop", classify_leaves=False, large_version_is_short=False),
-    Dialect("pjreddie", resize="letterbox", region_by_cell=False, region_logistic_classes=True, region_objectness=True,
-            strided_shortcut=True, reorg_extra=True, lstm_order="ifog", gru_input_first=False,
-            gru_tanh=True, rnn_hidden=False, crnn_keeps_size=True,
-            classify_resize="letterbox", classify_leaves=True, large_version_is_short=True),
+    Dialect(
+        "alexeyab",
+        resize="stretch",
+        region_by_cell=True,
+        region_logistic_classes=False,
+        region_objectness=False,
+        strided_shortcut=False,
+        reorg_extra=False,
+        lstm_order="figo",
+        gru_input_first=True,
+        gru_tanh=False,
+        rnn_hidden=True,
+        crnn_keeps_size=False,
+        classify_resize="crop",
+        classify_leaves=False,
+        large_version_is_short=False,
+    ),
+    Dialect(
+        "pjreddie",
+        resize="letterbox",
+        region_by_cell=False,
+        region_logistic_classes=True,
+        region_objectness=True,
+        strided_shortcut=True,
+        reorg_extra=True,
+        lstm_order="ifog",
+        gru_input_first=False,
+        gru_tanh=True,
+        rnn_hidden=False,
+        crnn_keeps_size=True,
+        classify_resize="letterbox",
+        classify_leaves=True,
+        large_version_is_short=True,
+    ),
 )
 DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in _ROWS}
 
@@ -72,6 +105,8 @@ def get_dialect(name: str | None) -> Dialect:
     if name is None:
         return _ROWS[0]
     if name not in DIALECTS:
-        raise InputError(f"dialect {name!r} is unknown; expected one of "
-                         f"{', '.join(DIALECTS)}{did_you_mean(name, DIALECTS)}")
+        raise InputError(
+            f"dialect {name!r} is unknown; expected one of "
+            f"{', '.join(DIALECTS)}{did_you_mean(name, DIALECTS)}"
+        )
     return DIALECTS[name]

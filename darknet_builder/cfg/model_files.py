@@ -1,7 +1,9 @@
-"""One file that rebuilds a network: the tensors by PyTorch's own names, and the cfg text beside them.
+"""One file that rebuilds a network: the tensors by PyTorch's own names, and the cfg text beside
+them.
 
-``.safetensors`` keeps the text in its metadata, ``.pt`` in the metadata that every ``state_dict`` carries: such a file
-is an ordinary ``state_dict`` to anyone else. Neither can run code when it is opened.
+``.safetensors`` keeps the text in its metadata, ``.pt`` in the metadata that every ``state_dict``
+carries: such a file is an ordinary ``state_dict`` to anyone else. Neither can run code when it is
+opened.
 """
 
 from __future__ import annotations
@@ -24,7 +26,15 @@ from darknet_builder.support.files import atomic_path, writing
 SAFETENSORS, STATE_DICT = ".safetensors", ".pt"
 _KEY = "darknet_builder"
 """The key of our metadata among those that a ``.pt`` file's ``state_dict`` carries."""
-_DAMAGED = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError, TypeError)
+_DAMAGED = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+    KeyError,
+    ValueError,
+    TypeError,
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,8 @@ class ModelMetadata:
         names: of the classes, where they are known.
         dialect: whose rules hold.
         width, height: of the input in pixels; 0 means what the cfg says.
-        header: major, minor, revision and ``seen`` of the ``.weights`` file that the network came from.
+        header: major, minor, revision and ``seen`` of the ``.weights`` file that the network came
+            from.
     """
 
     cfg: str = ""
@@ -48,9 +59,14 @@ class ModelMetadata:
 
     def as_text(self) -> dict[str, str]:
         """Text by key, as safetensors wants it."""
-        return {"format": "pt", "cfg": self.cfg, "names": json.dumps(list(self.names), ensure_ascii=False),
-                "dialect": self.dialect, "size": f"{self.width} {self.height}",
-                "header": " ".join(map(str, self.header))}
+        return {
+            "format": "pt",
+            "cfg": self.cfg,
+            "names": json.dumps(list(self.names), ensure_ascii=False),
+            "dialect": self.dialect,
+            "size": f"{self.width} {self.height}",
+            "header": " ".join(map(str, self.header)),
+        }
 
     @classmethod
     def from_text(cls, text: Mapping[str, str]) -> ModelMetadata:
@@ -61,14 +77,23 @@ class ModelMetadata:
         """
         width, height = map(int, text.get("size", "0 0").split())
         major, minor, revision, seen = map(int, text.get("header", "0 2 5 0").split())
-        return cls(text.get("cfg", ""), tuple(json.loads(text.get("names", "[]"))), text.get("dialect", "alexeyab"),
-                   width, height, (major, minor, revision, seen))
+        return cls(
+            text.get("cfg", ""),
+            tuple(json.loads(text.get("names", "[]"))),
+            text.get("dialect", "alexeyab"),
+            width,
+            height,
+            (major, minor, revision, seen),
+        )
 
 
 def is_model_file(path: object) -> bool:
     """Whether this is the path of such a file, by its suffix."""
-    return isinstance(path, str | Path) and "\n" not in str(path) and (
-        Path(path).suffix.lower() in (SAFETENSORS, STATE_DICT))
+    return (
+        isinstance(path, str | Path)
+        and "\n" not in str(path)
+        and (Path(path).suffix.lower() in (SAFETENSORS, STATE_DICT))
+    )
 
 
 def refuse_second_weights(cfg: object, weights: str | Path | None) -> None:
@@ -90,8 +115,13 @@ def write_model_file(path: str | Path, module: nn.Module, metadata: ModelMetadat
     """
     with writing(path, WeightsError), atomic_path(path) as temporary:
         if Path(path).suffix.lower() == SAFETENSORS:
-            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _unshared(module).items()}
-            load_extra("safetensors.torch", "export").save_file(tensors, temporary, metadata=metadata.as_text())
+            tensors = {
+                name: tensor.detach().cpu().contiguous()
+                for name, tensor in _unshared(module).items()
+            }
+            load_extra("safetensors.torch", "export").save_file(
+                tensors, temporary, metadata=metadata.as_text()
+            )
         else:
             torch.save(_with_metadata(module, metadata), temporary)
 
@@ -106,7 +136,9 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]
     try:
         with open(path, "rb"):
             pass
-        return (_read_safetensors if Path(path).suffix.lower() == SAFETENSORS else _read_state_dict)(path)
+        return (
+            _read_safetensors if Path(path).suffix.lower() == SAFETENSORS else _read_state_dict
+        )(path)
     except FileNotFoundError:
         raise WeightsError("no such model file", path=path) from None
     except OSError as error:
@@ -114,11 +146,13 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]
 
 
 def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """Copy tensors into a module by name; nothing is written before all of them have been found to fit.
+    """Copy tensors into a module by name; nothing is written before all of them have been found to
+    fit.
 
     Args:
         module: whose parameters and buffers they are.
-        tensors: of any floating-point type. A tensor that the module has under two names may be there under one.
+        tensors: of any floating-point type. A tensor that the module has under two names may be
+            there under one.
         source: of the tensors, for errors.
 
     Raises:
@@ -127,24 +161,33 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str |
     own = module.state_dict(keep_vars=True)
     surplus = [name for name in tensors if name not in own]
     if surplus:
-        raise WeightsError(f"holds {surplus[0]}, which the network does not have"
-                           f"{did_you_mean(surplus[0], own)}", path=source, hint="it belongs to another cfg")
+        raise WeightsError(
+            f"holds {surplus[0]}, which the network does not have{did_you_mean(surplus[0], own)}",
+            path=source,
+            hint="it belongs to another cfg",
+        )
     found = {id(own[name]) for name in tensors}
     missing = [name for name, tensor in own.items() if id(tensor) not in found]
     if missing:
-        raise WeightsError(f"{len(missing)} of the network's {len(own)} tensors are not there, "
-                           f"the first is {missing[0]} {tuple(own[missing[0]].shape)}", path=source,
-                           hint="it belongs to another cfg")
+        raise WeightsError(
+            f"{len(missing)} of the network's {len(own)} tensors are not there, "
+            f"the first is {missing[0]} {tuple(own[missing[0]].shape)}",
+            path=source,
+            hint="it belongs to another cfg",
+        )
     for name, tensor in tensors.items():
         if tensor.shape != own[name].shape:
-            raise WeightsError(f"{name} is {tuple(tensor.shape)}, the network needs "
-                               f"{tuple(own[name].shape)}", path=source, hint="it belongs to another cfg")
+            raise WeightsError(
+                f"{name} is {tuple(tensor.shape)}, the network needs {tuple(own[name].shape)}",
+                path=source,
+                hint="it belongs to another cfg",
+            )
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
 
 
-# ---- safetensors ----------------------------------------------------------------------------------------
+# ---- safetensors ---------------------------------------------------------------------------------
 
 
 def _unshared(module: nn.Module) -> dict[str, Tensor]:
@@ -160,17 +203,22 @@ def _read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadat
     package = load_extra("safetensors", "export")
     try:
         with package.safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, ModelMetadata.from_text(file.metadata() or {})
+            return {name: file.get_tensor(name) for name in file.keys()}, ModelMetadata.from_text(
+                file.metadata() or {}
+            )
     except (package.SafetensorError, ValueError) as error:
-        raise WeightsError(f"is no safetensors file, or a damaged one: {error}", path=path) from None
+        raise WeightsError(
+            f"is no safetensors file, or a damaged one: {error}", path=path
+        ) from None
 
 
-# ---- state_dict -----------------------------------------------------------------------------------------
+# ---- state_dict ----------------------------------------------------------------------------------
 
 
 def _with_metadata(module: nn.Module, metadata: ModelMetadata) -> OrderedDict[str, Tensor]:
     state: OrderedDict[str, Tensor] = OrderedDict(
-        (name, tensor.detach().cpu()) for name, tensor in module.state_dict().items())
+        (name, tensor.detach().cpu()) for name, tensor in module.state_dict().items()
+    )
     state._metadata = OrderedDict({"": {"version": 1, _KEY: metadata.as_text()}})  # type: ignore[attr-defined]
     return state
 
@@ -179,17 +227,31 @@ def _read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED:
-        raise WeightsError("is no file of tensors that PyTorch reads safely, or a damaged one; export it "
-                           "again as a state_dict", path=path) from None
-    if isinstance(state, dict) and isinstance(state.get("network"), dict) and isinstance(state.get("cfg"), list):
+        raise WeightsError(
+            "is no file of tensors that PyTorch reads safely, or a damaged one; export it "
+            "again as a state_dict",
+            path=path,
+        ) from None
+    if (
+        isinstance(state, dict)
+        and isinstance(state.get("network"), dict)
+        and isinstance(state.get("cfg"), list)
+    ):
         metadata = ModelMetadata.from_text(state.get("model") or {})  # a checkpoint of a training
         return dict(state["network"]), replace(metadata, cfg=_cfg_text(state["cfg"]))
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(tensor, Tensor) for tensor in state.values()
+    ):
         raise WeightsError("is no state_dict: expected tensors by name", path=path)
     carried = getattr(state, "_metadata", {}).get("", {})
     return dict(state), ModelMetadata.from_text(carried.get(_KEY, {}))
 
 
 def _cfg_text(sections: list[Any]) -> str:
-    return "\n".join("\n".join([f"[{name}]", *(f"{key}={value}" for key, value in options.items())])
-                     for name, options in sections) + "\n"
+    return (
+        "\n".join(
+            "\n".join([f"[{name}]", *(f"{key}={value}" for key, value in options.items())])
+            for name, options in sections
+        )
+        + "\n"
+    )

@@ -18,4 +18,6 @@ def find_file(block: Block, key: str, folder: str) -> Path:
     for place in places:
         if place.is_file():
             return place
-    raise block.error(f"no such file; looked for {' and '.join(dict.fromkeys(map(str, places)))}", key)
+    raise block.error(
+        f"no such file; looked for {' and '.join(dict.fromkeys(map(str, places)))}", key
+    )

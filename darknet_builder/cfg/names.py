@@ -22,12 +22,15 @@ def read_names(path: str | Path) -> list[str]:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         hint = hint_at_bundled(file, ".names") or (
-            f"; those that come with the project are {', '.join(bundled_names('.names'))}")
+            f"; those that come with the project are {', '.join(bundled_names('.names'))}"
+        )
         raise DataError("no such names file", path=path, hint=hint) from None
     except OSError as error:
         raise DataError(f"{error.strerror or error}", path=path) from None
     except UnicodeDecodeError:
-        raise DataError("is not UTF-8 text", path=path, hint="expected one class name a line") from None
+        raise DataError(
+            "is not UTF-8 text", path=path, hint="expected one class name a line"
+        ) from None
     names = [line.strip() for line in text.rstrip().splitlines()]
     if not names:
         raise DataError("has no names", path=path, hint="expected one class name a line")

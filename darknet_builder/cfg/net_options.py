@@ -15,7 +15,7 @@ POLICIES = ("constant", "step", "steps", "exp", "poly", "random", "sigmoid", "sg
 class Schedule:
     """The learning rate and how it goes (network.c:131)."""
 
-    learning_rate: float = .001
+    learning_rate: float = 0.001
     learning_rate_min: float = 1e-5
     policy: str = "constant"
     burn_in: int = 0
@@ -37,14 +37,25 @@ class Schedule:
         steps = tuple(block.get_ints("steps", ()))
         scales = tuple(block.get_floats("scales", ()))
         if policy == "steps" and (not steps or len(scales) < len(steps)):
-            raise block.error(f"needs as many scales as steps: {len(steps)} steps and {len(scales)} scales are given",
-                              "policy")
+            raise block.error(
+                f"needs as many scales as steps: {len(steps)} steps and {len(scales)} scales are"
+                " given",
+                "policy",
+            )
         return cls(
-            learning_rate=block.get_float("learning_rate", .001), policy=policy, steps=steps, scales=scales,
-            learning_rate_min=block.get_float("learning_rate_min", 1e-5), burn_in=block.get_int("burn_in", 0),
-            power=block.get_float("power", 4.0), max_batches=max_batches, step=block.get_int("step", 1),
-            scale=block.get_float("scale", 1.0), gamma=block.get_float("gamma", 1.0),
-            sgdr_cycle=block.get_int("sgdr_cycle", max_batches), sgdr_mult=block.get_int("sgdr_mult", 2),
+            learning_rate=block.get_float("learning_rate", 0.001),
+            policy=policy,
+            steps=steps,
+            scales=scales,
+            learning_rate_min=block.get_float("learning_rate_min", 1e-5),
+            burn_in=block.get_int("burn_in", 0),
+            power=block.get_float("power", 4.0),
+            max_batches=max_batches,
+            step=block.get_int("step", 1),
+            scale=block.get_float("scale", 1.0),
+            gamma=block.get_float("gamma", 1.0),
+            sgdr_cycle=block.get_int("sgdr_cycle", max_batches),
+            sgdr_mult=block.get_int("sgdr_mult", 2),
         )
 
 
@@ -73,14 +84,22 @@ class Augmentation:
     def from_block(cls, block: Block, width: int) -> Augmentation:
         """Read it, with Darknet's defaults."""
         return cls(
-            angle=block.get_float("angle", 0.0), aspect=block.get_float("aspect", 1.0),
-            saturation=block.get_float("saturation", 1.0), exposure=block.get_float("exposure", 1.0),
-            hue=block.get_float("hue", 0.0), flip=block.get_flag("flip", True), blur=block.get_int("blur", 0),
-            gaussian_noise=block.get_int("gaussian_noise", 0), mixup=block.get_flag("mixup"),
-            cutmix=block.get_flag("cutmix"), mosaic=block.get_flag("mosaic"),
+            angle=block.get_float("angle", 0.0),
+            aspect=block.get_float("aspect", 1.0),
+            saturation=block.get_float("saturation", 1.0),
+            exposure=block.get_float("exposure", 1.0),
+            hue=block.get_float("hue", 0.0),
+            flip=block.get_flag("flip", True),
+            blur=block.get_int("blur", 0),
+            gaussian_noise=block.get_int("gaussian_noise", 0),
+            mixup=block.get_flag("mixup"),
+            cutmix=block.get_flag("cutmix"),
+            mosaic=block.get_flag("mosaic"),
             mosaic_bound=block.get_flag("mosaic_bound"),
-            min_crop=block.get_int("min_crop", width), max_crop=block.get_int("max_crop", 2 * width),
-            label_smooth_eps=block.get_float("label_smooth_eps", 0.0), resize_step=block.get_int("resize_step", 32),
+            min_crop=block.get_int("min_crop", width),
+            max_crop=block.get_int("max_crop", 2 * width),
+            label_smooth_eps=block.get_float("label_smooth_eps", 0.0),
+            resize_step=block.get_int("resize_step", 32),
         )
 
 
@@ -91,7 +110,8 @@ class NetOptions:
     Attributes:
         width, height, channels: of the input image; 0 where the input is a vector.
         inputs: length of the input vector, where there is no image.
-        batch: images of one optimisation step; ``subdivisions`` is into how many parts they are cut.
+        batch: images of one optimisation step; ``subdivisions`` is into how many parts they are
+            cut.
         time_steps: frames in a row, for recurrent layers.
         letter_box: whether images keep their aspect ratio.
         adam: Adam instead of SGD, with ``beta1``, ``beta2``, ``epsilon``.
@@ -124,7 +144,9 @@ class NetOptions:
         return flat(self.inputs)
 
     @classmethod
-    def from_block(cls, block: Block, *, width: int | None = None, height: int | None = None) -> NetOptions:
+    def from_block(
+        cls, block: Block, *, width: int | None = None, height: int | None = None
+    ) -> NetOptions:
         """Read [net]; sizes given here override the cfg's.
 
         Raises:
@@ -135,30 +157,65 @@ class NetOptions:
         inputs = block.get_int("inputs", width * height * sizes["channels"], minimum=0)
         if not inputs:
             hints = dict.fromkeys(block.misspelt(key) for key in sizes if not sizes[key])
-            raise block.error("needs width=, height= and channels= above 0, or inputs=", hint="".join(hints))
+            raise block.error(
+                "needs width=, height= and channels= above 0, or inputs=", hint="".join(hints)
+            )
         batch = block.get_int("batch", 1, minimum=1)
         adam = block.get_flag("adam")
         _ignore_unused(block)
         return cls(
-            width=width, height=height, channels=sizes["channels"], inputs=inputs, batch=batch,
+            width=width,
+            height=height,
+            channels=sizes["channels"],
+            inputs=inputs,
+            batch=batch,
             subdivisions=block.get_int("subdivisions", 1, minimum=1),
             time_steps=block.get_int("time_steps", 1, minimum=1),
-            momentum=block.get_float("momentum", .9), decay=block.get_float("decay", 1e-4),
-            letter_box=block.get_flag("letter_box"), adam=adam, beta1=block.get_float("B1", .9),
-            beta2=block.get_float("B2", .999), epsilon=block.get_float("eps", 1e-6),
-            ema_alpha=block.get_float("ema_alpha", 0.0), loss_scale=block.get_float("loss_scale", 1.0),
-            schedule=Schedule.from_block(block), augmentation=Augmentation.from_block(block, width),
+            momentum=block.get_float("momentum", 0.9),
+            decay=block.get_float("decay", 1e-4),
+            letter_box=block.get_flag("letter_box"),
+            adam=adam,
+            beta1=block.get_float("B1", 0.9),
+            beta2=block.get_float("B2", 0.999),
+            epsilon=block.get_float("eps", 1e-6),
+            ema_alpha=block.get_float("ema_alpha", 0.0),
+            loss_scale=block.get_float("loss_scale", 1.0),
+            schedule=Schedule.from_block(block),
+            augmentation=Augmentation.from_block(block, width),
         )
 
 
 def _ignore_unused(block: Block) -> None:
     """Options of Darknet's own memory, display, tracking and video that change no number here."""
-    block.ignore("track", "augment_speed", "sequential_subdivisions", "seq_scales", "try_fix_nan", "use_cuda_graph",
-                 "dynamic_minibatch", "optimized_memory", "workspace_size_limit_MB", "max_chart_loss",
-                 "show_receptive_field", "contrastive", "contrastive_jit_flip", "contrastive_color", "unsupervised",
-                 "attention", "adversarial_lr", "weights_reject_freq", "equidistant_point",
-                 "badlabels_rejection_percentage", "num_sigmas_reject_badlabels", "max_epochs", "seen", "center",
-                 "ratio", "random", "clip")
+    block.ignore(
+        "track",
+        "augment_speed",
+        "sequential_subdivisions",
+        "seq_scales",
+        "try_fix_nan",
+        "use_cuda_graph",
+        "dynamic_minibatch",
+        "optimized_memory",
+        "workspace_size_limit_MB",
+        "max_chart_loss",
+        "show_receptive_field",
+        "contrastive",
+        "contrastive_jit_flip",
+        "contrastive_color",
+        "unsupervised",
+        "attention",
+        "adversarial_lr",
+        "weights_reject_freq",
+        "equidistant_point",
+        "badlabels_rejection_percentage",
+        "num_sigmas_reject_badlabels",
+        "max_epochs",
+        "seen",
+        "center",
+        "ratio",
+        "random",
+        "clip",
+    )
 
 
 def check_burn_in(net: Block, schedule: Schedule) -> CfgWarning | None:
@@ -170,8 +227,12 @@ def check_burn_in(net: Block, schedule: Schedule) -> CfgWarning | None:
     """
     falls = [step for step in schedule.steps if step > 0] if schedule.policy == "steps" else []
     first_fall = min(falls, default=schedule.burn_in + 1)
-    for key, reached, end in (("max_batches", schedule.burn_in <= schedule.max_batches, schedule.max_batches),
-                              ("steps", schedule.burn_in < first_fall, first_fall)):
+    for key, reached, end in (
+        ("max_batches", schedule.burn_in <= schedule.max_batches, schedule.max_batches),
+        ("steps", schedule.burn_in < first_fall, first_fall),
+    ):
         if schedule.max_batches and schedule.burn_in and not reached:
-            return net.warning(f"does not end before {key}={end}: the rate never reaches learning_rate=", "burn_in")
+            return net.warning(
+                f"does not end before {key}={end}: the rate never reaches learning_rate=", "burn_in"
+            )
     return None

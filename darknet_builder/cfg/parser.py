@@ -1,8 +1,8 @@
 """``.cfg`` text -> a list of Blocks, and back.
 
-The grammar is Darknet's (parser.c:1800, option_list.c:57): blanks anywhere, comments on lines of their
-own, ``[section]``, ``key=value``. What Darknet takes in silence (a duplicate key, text after a number) is a
-``CfgWarning`` here; what it skips in silence is a ``CfgError`` with file and line.
+The grammar is Darknet's (parser.c:1800, option_list.c:57): blanks anywhere, comments on lines of
+their own, ``[section]``, ``key=value``. What Darknet takes in silence (a duplicate key, text after
+a number) is a ``CfgWarning`` here; what it skips in silence is a ``CfgError`` with file and line.
 """
 
 from __future__ import annotations
@@ -46,8 +46,11 @@ class CfgText:
         """
         document = cls(*_read(path_or_text))
         if is_web_page(document.text):
-            raise CfgError("is a web page, not a cfg", path=document.source,
-                           hint="open its address in a browser and take the file itself")
+            raise CfgError(
+                "is a web page, not a cfg",
+                path=document.source,
+                hint="open its address in a browser and take the file itself",
+            )
         return document
 
     @property
@@ -60,8 +63,8 @@ class CfgText:
         """The sections: the first Block is ``[net]``, the others are the layers in order.
 
         Args:
-            diagnostics: where mistakes go; the first one is raised by default. A wrong line is left out where they
-                are collected; there may be no [net], or nothing at all, then.
+            diagnostics: where mistakes go; the first one is raised by default. A wrong line is left
+                out where they are collected; there may be no [net], or nothing at all, then.
 
         Raises:
             CfgError: with file and line, for everything that is not Darknet's grammar.
@@ -83,13 +86,17 @@ class CfgText:
         return blocks
 
 
-def parse_cfg(path_or_text: str | Path, *, diagnostics: Diagnostics | None = None,
-              problems: list[CfgError] | None = None) -> list[Block]:
+def parse_cfg(
+    path_or_text: str | Path,
+    *,
+    diagnostics: Diagnostics | None = None,
+    problems: list[CfgError] | None = None,
+) -> list[Block]:
     """Read a ``.cfg``: the first Block is ``[net]``, the others are the layers in order.
 
     Args:
-        path_or_text: a path, the name of a cfg that comes with the project (``yolov4-tiny``), or the text itself (a
-            ``str`` that holds a line break or begins with ``[``).
+        path_or_text: a path, the name of a cfg that comes with the project (``yolov4-tiny``), or
+            the text itself (a ``str`` that holds a line break or begins with ``[``).
         diagnostics: as for ``CfgText.parse``.
         problems: deprecated; a list for the mistakes, as ``Collector`` has one.
 
@@ -98,7 +105,9 @@ def parse_cfg(path_or_text: str | Path, *, diagnostics: Diagnostics | None = Non
     """
     if problems is None:
         return CfgText.read(path_or_text).parse(diagnostics)
-    warnings.warn("problems= is deprecated; give diagnostics=Collector()", DeprecationWarning, stacklevel=2)
+    warnings.warn(
+        "problems= is deprecated; give diagnostics=Collector()", DeprecationWarning, stacklevel=2
+    )
     collector = Collector()
     blocks = CfgText.read(path_or_text).parse(collector)
     problems += [error for error in collector.errors if isinstance(error, CfgError)]
@@ -117,16 +126,22 @@ def note_dialect(name: str) -> str:
 
 def format_cfg(blocks: Sequence[Block]) -> str:
     """Text that ``parse_cfg`` reads back to equal blocks."""
-    sections = ("\n".join([f"[{block.name}]", *(f"{key}={value}" for key, value in block.items())])
-                for block in blocks)
+    sections = (
+        "\n".join([f"[{block.name}]", *(f"{key}={value}" for key, value in block.items())])
+        for block in blocks
+    )
     return "\n\n".join(sections) + "\n"
 
 
 def is_cfg_text(path_or_text: str | Path) -> bool:
-    """Whether a ``str`` is cfg text rather than a path: it is blank, holds a line break or begins with ``[``."""
+    """Whether a ``str`` is cfg text rather than a path: it is blank, holds a line break or begins
+    with ``[``.
+    """
     if not isinstance(path_or_text, str):
         return False
-    return "\n" in path_or_text or path_or_text.strip() == "" or path_or_text.lstrip().startswith("[")
+    return (
+        "\n" in path_or_text or path_or_text.strip() == "" or path_or_text.lstrip().startswith("[")
+    )
 
 
 def _read(path_or_text: str | Path) -> tuple[str, str]:
@@ -137,11 +152,15 @@ def _read(path_or_text: str | Path) -> tuple[str, str]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise CfgError("no such cfg file", path=source, hint=hint_at_bundled(path, ".cfg")) from None
+        raise CfgError(
+            "no such cfg file", path=source, hint=hint_at_bundled(path, ".cfg")
+        ) from None
     except OSError as error:
         raise CfgError(f"cannot be read: {error.strerror}", path=source) from None
     if b"\0" in data:
-        raise CfgError("is a binary file, not a cfg", path=source, hint="were cfg and weights exchanged?")
+        raise CfgError(
+            "is a binary file, not a cfg", path=source, hint="were cfg and weights exchanged?"
+        )
     try:
         return source, data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -158,24 +177,41 @@ def _take_line(blocks: list[Block], line: str, source: str, number: int) -> None
 def _open_section(line: str, source: str, number: int) -> Block:
     name = line[1:-1]
     if line[-1] != "]" or not name:
-        raise CfgError(f"{line!r} is no section", path=source, line=number,
-                       hint="expected [name] on a line of its own")
+        raise CfgError(
+            f"{line!r} is no section",
+            path=source,
+            line=number,
+            hint="expected [name] on a line of its own",
+        )
     return Block(name, line=number, source=source)
 
 
 def _add_option(blocks: list[Block], line: str, source: str, number: int) -> None:
     key, equals, value = line.partition("=")
     if not blocks:
-        raise CfgError(f"{line!r} stands before the first section", path=source, line=number,
-                       hint="begin the file with [net]")
+        raise CfgError(
+            f"{line!r} stands before the first section",
+            path=source,
+            line=number,
+            hint="begin the file with [net]",
+        )
     block = blocks[-1]
     if not (key and equals and value):
-        raise CfgError(f"{line!r} is no option", path=source, line=number, section=block.name,
-                       hint="expected key=value")
+        raise CfgError(
+            f"{line!r} is no option",
+            path=source,
+            line=number,
+            section=block.name,
+            hint="expected key=value",
+        )
     if key in block._options:
-        message = f"is ignored, because line {block._lines[key]} already says {key}={block._options[key]}"
-        warnings.warn(CfgWarning(message, path=source, line=number, section=block.name, key=key, value=value),
-                      stacklevel=3)
+        message = (
+            f"is ignored, because line {block._lines[key]} already says {key}={block._options[key]}"
+        )
+        warnings.warn(
+            CfgWarning(message, path=source, line=number, section=block.name, key=key, value=value),
+            stacklevel=3,
+        )
         return
     block._options[key] = value
     block._lines[key] = number

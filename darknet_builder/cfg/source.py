@@ -49,7 +49,8 @@ def read_cfg(cfg: str | Path, *, diagnostics: Diagnostics | None = None) -> CfgS
         return CfgSource(document.parse(diagnostics), document.dialect)
     tensors, metadata = read_model_file(cfg)
     if not metadata.cfg:
-        raise InputError("holds weights and no cfg",
-                         path=cfg, hint="give the cfg, and this file as its weights")
+        raise InputError(
+            "holds weights and no cfg", path=cfg, hint="give the cfg, and this file as its weights"
+        )
     blocks = CfgText(str(cfg), metadata.cfg).parse(diagnostics)
     return CfgSource(blocks, metadata.dialect, tensors, metadata)

@@ -18,71 +18,116 @@ from darknet_builder.engines.names import (
 CFG_HELP = "the network: a .cfg, or the name of one that comes with the project (yolov4-tiny)"
 MODEL_HELP = f"{CFG_HELP}, or a .safetensors or .pt file, which holds its weights too"
 WEIGHTS_HELP = "its .weights, .safetensors or .pt file"
-_LARGEST_SEED = 2 ** 32 - 1
+_LARGEST_SEED = 2**32 - 1
 
 
 def add_dialect(parser: argparse._ActionsContainer) -> None:
     """``--dialect``."""
-    parser.add_argument("--dialect", choices=tuple(DIALECTS),
-                        help="whose Darknet (default: what the file notes, or alexeyab)")
+    parser.add_argument(
+        "--dialect",
+        choices=tuple(DIALECTS),
+        help="whose Darknet (default: what the file notes, or alexeyab)",
+    )
 
 
 def add_input_size(parser: argparse._ActionsContainer) -> None:
     """``--width`` and ``--height``."""
-    parser.add_argument("--width", type=int, metavar="PIXELS", help="of the network's input (default: the cfg's)")
+    parser.add_argument(
+        "--width", type=int, metavar="PIXELS", help="of the network's input (default: the cfg's)"
+    )
     parser.add_argument("--height", type=int, metavar="PIXELS", help="likewise")
 
 
 def add_device(parser: argparse._ActionsContainer) -> None:
     """``--device``."""
-    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: %(default)s)")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        metavar="NAME",
+        help="cpu, cuda, cuda:1, ... (default: %(default)s)",
+    )
 
 
 def add_batch(parser: argparse._ActionsContainer) -> None:
     """``--batch``."""
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at once (default: %(default)s)")
+    parser.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="images at once (default: %(default)s)"
+    )
 
 
-def add_precision(parser: argparse._ActionsContainer, choices: Sequence[str], default: str, text: str = "") -> None:
-    """``--precision``, in torch's words; the short ones (``fp32``, ``bf16``) are accepted as well."""
-    parser.add_argument("--precision", choices=choices, default=default, type=precision_name,
-                        help=f"{text}(default: %(default)s)")
+def add_precision(
+    parser: argparse._ActionsContainer, choices: Sequence[str], default: str, text: str = ""
+) -> None:
+    """``--precision``, in torch's words; the short ones (``fp32``, ``bf16``) are accepted as
+    well.
+    """
+    parser.add_argument(
+        "--precision",
+        choices=choices,
+        default=default,
+        type=precision_name,
+        help=f"{text}(default: %(default)s)",
+    )
 
 
 def add_speed_options(parser: argparse._ActionsContainer) -> None:
     """``--precision`` and ``--backend``, which mean the same in every command."""
-    add_precision(parser, PRECISION_CHOICES, "float32",
-                  f"auto: bfloat16 where it is measured to be {WORTHWHILE} times faster; networks with depthwise "
-                  "convolutions stay in float32; float16 is for GPUs ")
-    parser.add_argument("--backend", choices=BACKEND_CHOICES, default="torch",
-                        help="auto: what is measured to be fastest of what is installed (default: %(default)s)")
+    add_precision(
+        parser,
+        PRECISION_CHOICES,
+        "float32",
+        f"auto: bfloat16 where it is measured to be {WORTHWHILE} times faster; networks with"
+        " depthwise convolutions stay in float32; float16 is for GPUs ",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=BACKEND_CHOICES,
+        default="torch",
+        help="auto: what is measured to be fastest of what is installed (default: %(default)s)",
+    )
 
 
 def add_skip_bad_labels(parser: argparse._ActionsContainer) -> None:
     """``--skip-bad-labels``."""
-    parser.add_argument("--skip-bad-labels", action="store_true", help="leave out what is wrong in label files")
+    parser.add_argument(
+        "--skip-bad-labels", action="store_true", help="leave out what is wrong in label files"
+    )
 
 
 def add_seed(parser: argparse._ActionsContainer, what: str) -> None:
     """``--seed``."""
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help=f"of {what} (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help=f"of {what} (default: %(default)s)"
+    )
 
 
 def _seed(text: str) -> int:
     """NumPy's generators know no number below 0, and torch's none of more than 64 bits."""
     if not (text.isdecimal() and int(text) <= _LARGEST_SEED):
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 0 to {_LARGEST_SEED}")
+        raise argparse.ArgumentTypeError(
+            f"{text}: expected a whole number from 0 to {_LARGEST_SEED}"
+        )
     return int(text)
 
 
 def add_json(parser: argparse._ActionsContainer, what: str) -> None:
     """``--json [FILE]``: None without the option, ``STDOUT`` without a file."""
-    parser.add_argument("--json", nargs="?", const=STDOUT, type=_json_file, metavar="FILE",
-                        help=f"{what} as JSON: in place of the text, or in FILE (.json)")
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        const=STDOUT,
+        type=_json_file,
+        metavar="FILE",
+        help=f"{what} as JSON: in place of the text, or in FILE (.json)",
+    )
 
 
 def _json_file(text: str) -> str:
-    """Another suffix is more likely the word after ``--json`` than a file to be written, or overwritten."""
+    """Another suffix is more likely the word after ``--json`` than a file to be written, or
+    overwritten.
+    """
     if text != STDOUT and Path(text).suffix.lower() != ".json":
-        raise argparse.ArgumentTypeError(f"{text} does not end in .json; name such a file, or write --json last")
+        raise argparse.ArgumentTypeError(
+            f"{text} does not end in .json; name such a file, or write --json last"
+        )
     return text

@@ -52,7 +52,8 @@ class DetectionJob:
     started: float = field(default_factory=time.perf_counter)
 
     def run(self, targets: Sequence[Target]) -> int:
-        """Detect in all sources; a single process also writes what it has when Ctrl-C or an error ends it.
+        """Detect in all sources; a single process also writes what it has when Ctrl-C or an error
+        ends it.
 
         Args:
             targets: this process's share.
@@ -74,7 +75,9 @@ class DetectionJob:
         return self._finish()
 
     def _finish(self) -> int:
-        """Gather the results of all processes, write the files that hold all of them, and show the summary."""
+        """Gather the results of all processes, write the files that hold all of them, and show the
+        summary.
+        """
         whole = DetectionResult(self.group.gather(self.results), time.perf_counter() - self.started)
         if self.group.is_main:
             self.outputs.save_records(whole.records, self.detector.names)
@@ -88,7 +91,9 @@ class DetectionJob:
         return 1 if whole.failures else 0
 
     def _tell(self, line: str) -> None:
-        """Show the line of a source: at once, or in the right order after several processes are done."""
+        """Show the line of a source: at once, or in the right order after several processes are
+        done.
+        """
         self.results[-1].line = line
         if self.group.world_size == 1:
             self.progress.say(line)
@@ -101,7 +106,9 @@ class DetectionJob:
 
     def _detect_images(self, targets: Mapping[Path, Target]) -> None:
         def save(outcome: Outcome) -> None:
-            self.outputs.save(targets[cast(Path, outcome.source)], outcome.image, outcome.detections)
+            self.outputs.save(
+                targets[cast(Path, outcome.source)], outcome.image, outcome.detections
+            )
 
         with closing(stream(self.detector, targets, save)) as outcomes:
             for outcome in outcomes:
@@ -110,7 +117,9 @@ class DetectionJob:
                     self._skip(outcome.error)
                     continue
                 self._record(Record(str(outcome.source), outcome.detections), outcome.image)
-                self._tell(f"{outcome.source}: {list_counts(outcome.detections.counts()) or 'nothing'}")
+                self._tell(
+                    f"{outcome.source}: {list_counts(outcome.detections.counts()) or 'nothing'}"
+                )
 
     def _record(self, record: Record, image: np.ndarray) -> None:
         result = self.results[-1]
@@ -131,27 +140,39 @@ class DetectionJob:
             self._skip(error)
             return
         found = list_counts(dict(result.counts.most_common()))
-        self._tell(f"{target.source}: {result.images} {plural(result.images, 'frame')}: {found or 'nothing'}")
+        self._tell(
+            f"{target.source}: {result.images} {plural(result.images, 'frame')}:"
+            f" {found or 'nothing'}"
+        )
         if interrupted:
             raise KeyboardInterrupt
 
     def _save_video(self, target: Target) -> bool:
-        """Returns whether Ctrl-C ended it: then what there is of the annotated video is closed in good order."""
+        """Returns whether Ctrl-C ended it: then what there is of the annotated video is closed in
+        good order.
+        """
         interrupted = False
         with open_video(target.source) as video:
             self.progress.grow(max(0, video.num_frames - 1))
             picture = self.outputs.folder / target.picture
-            with write_video(picture, video.fps) if self.outputs.pictures else nullcontext() as append:
+            with (
+                write_video(picture, video.fps) if self.outputs.pictures else nullcontext()
+            ) as append:
                 try:
                     self._detect_frames(target, video, append)
                 except KeyboardInterrupt:
                     interrupted = True
                 if not self.results[-1].images:
-                    raise KeyboardInterrupt if interrupted else ImageError(
-                        f"{target.source}: has no frame that can be read")
+                    raise (
+                        KeyboardInterrupt
+                        if interrupted
+                        else ImageError(f"{target.source}: has no frame that can be read")
+                    )
         return interrupted
 
-    def _detect_frames(self, target: Target, video: Video, append: Callable[[np.ndarray], None] | None) -> None:
+    def _detect_frames(
+        self, target: Target, video: Video, append: Callable[[np.ndarray], None] | None
+    ) -> None:
         numbers = count()
 
         def save(outcome: Outcome) -> None:
@@ -163,7 +184,9 @@ class DetectionJob:
             for number, outcome in enumerate(outcomes):
                 self._record(Record(str(target.source), outcome.detections, number), outcome.image)
 
-    def _find_in_frames(self, video: Video, save: Callable[[Outcome], None]) -> Generator[Outcome, None, None]:
+    def _find_in_frames(
+        self, video: Video, save: Callable[[Outcome], None]
+    ) -> Generator[Outcome, None, None]:
         """Overlapped, or one by one where the network remembers the frame before."""
         detector = self.detector
         with closing(frames_ahead(video.frames(), detector.batch)) as frames:
@@ -174,4 +197,6 @@ class DetectionJob:
                     yield outcome
                 return
             with closing(stream(detector, frames, save, expected=video.num_frames)) as outcomes:
-                yield from cast(Iterator[Outcome], outcomes)  # a frame is no file that could be unreadable
+                yield from cast(
+                    Iterator[Outcome], outcomes
+                )  # a frame is no file that could be unreadable

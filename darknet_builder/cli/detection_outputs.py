@@ -32,7 +32,9 @@ class Target:
     def picture(self) -> str:
         """The file name of its annotated picture or video."""
         suffix = self.source.suffix.lower()
-        return self.stem + (".mp4" if is_video(self.source) else suffix if suffix in _JPEG else ".png")
+        return self.stem + (
+            ".mp4" if is_video(self.source) else suffix if suffix in _JPEG else ".png"
+        )
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ class Outputs:
         """A name for each source that no other has.
 
         Raises:
-            InputError: where a picture would replace a source, or labels those that its source has already.
+            InputError: where a picture would replace a source, or labels those that its source has
+                already.
         """
         taken: set[str] = set()
         targets = []
@@ -85,11 +88,16 @@ class Outputs:
         originals = {source.resolve() for source in sources}
         for target in targets if self.pictures else ():
             if (self.folder / target.picture).resolve() in originals:
-                raise InputError(f"--output {self.folder}: {target.picture} there is a SOURCE and would be "
-                                 "overwritten; choose another folder")
+                raise InputError(
+                    f"--output {self.folder}: {target.picture} there is a SOURCE and would be "
+                    "overwritten; choose another folder"
+                )
         for target in targets if self.labels else ():
-            refuse_overwriting(self.folder / "labels" / f"{target.stem}.txt", label_places(target.source.resolve()),
-                               f"it holds the labels of {target.source}; give another --output")
+            refuse_overwriting(
+                self.folder / "labels" / f"{target.stem}.txt",
+                label_places(target.source.resolve()),
+                f"it holds the labels of {target.source}; give another --output",
+            )
         return targets
 
     def places(self, images: int) -> list[str]:
@@ -103,7 +111,9 @@ class Outputs:
         Raises:
             InputError: where that cannot be done.
         """
-        folders = [("--output", self.folder)] * self.any + [("--output", self.folder / "labels")] * self.labels
+        folders = [("--output", self.folder)] * self.any + [
+            ("--output", self.folder / "labels")
+        ] * self.labels
         folders += [("--report", self.report.parent)] if self.report else []
         for option, folder in folders:
             try:
@@ -125,7 +135,10 @@ class Outputs:
     def save_records(self, records: Sequence[Record], names: Sequence[str]) -> None:
         """The files that hold all objects."""
         if self.coco:
-            self._write("detections.json", json.dumps(coco_document(records, names), ensure_ascii=False) + "\n")
+            self._write(
+                "detections.json",
+                json.dumps(coco_document(records, names), ensure_ascii=False) + "\n",
+            )
         if self.table:
             self._write("detections.csv", csv_text(records))
 

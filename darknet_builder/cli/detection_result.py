@@ -62,7 +62,10 @@ class DetectionResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, for JSON; the boxes are not cut off at the image's edges."""
-        return {"not_readable": self.failures, "images": [record.to_dict() for record in self.records]}
+        return {
+            "not_readable": self.failures,
+            "images": [record.to_dict() for record in self.records],
+        }
 
     def report(self, threshold: float) -> DetectionReport:
         """Return the page of all sources; its slider begins at ``threshold``."""
@@ -77,8 +80,10 @@ class DetectionResult:
         counts = sum((source.counts for source in self.sources), Counter[str]())
         objects = counts.total()
         names = f": {list_counts(dict(counts.most_common()))}" if objects else ""
-        parts = [f"{images} {plural(images, 'image')}, {objects} {plural(objects, 'object')}{names}",
-                 f"{images / max(self.seconds, 1e-9):.1f} images/s"]
+        parts = [
+            f"{images} {plural(images, 'image')}, {objects} {plural(objects, 'object')}{names}",
+            f"{images / max(self.seconds, 1e-9):.1f} images/s",
+        ]
         if failures:
             parts.append(f"{failures} not readable")
         return "; ".join(parts)

@@ -12,7 +12,9 @@ from darknet_builder.network.network import Network
 from darknet_builder.prediction.loading import load_network
 
 
-def add_model(parser: argparse._ActionsContainer, cfg: str = MODEL_HELP, weights: str | None = WEIGHTS_HELP) -> None:
+def add_model(
+    parser: argparse._ActionsContainer, cfg: str = MODEL_HELP, weights: str | None = WEIGHTS_HELP
+) -> None:
     """``CFG`` and ``WEIGHTS``, and the same as options, for ``take_model``.
 
     Args:
@@ -39,8 +41,12 @@ def take_model(args: argparse.Namespace, *, required: bool = True) -> None:
             continue
         option = getattr(args, name)
         if option is not None:
-            cure = "; weights go with --weights" if name == "cfg" and hasattr(args, "weights") else ""
-            raise InputError(f"{what} given twice, {word} and --{name} {option}; leave one out{cure}")
+            cure = (
+                "; weights go with --weights" if name == "cfg" and hasattr(args, "weights") else ""
+            )
+            raise InputError(
+                f"{what} given twice, {word} and --{name} {option}; leave one out{cure}"
+            )
         setattr(args, name, word)
     if required and args.cfg is None:
         raise InputError("which network? give a .cfg, as the first word or with --cfg")
@@ -63,27 +69,39 @@ def check_weights(cfg: str, weights: str | None, *, required: bool = True) -> No
 
 
 def load_model(args: argparse.Namespace, *, required: bool = True) -> Network:
-    """The network with its weights, if there are any, at ``--width`` and ``--height``, by the rules of ``--dialect``.
+    """The network with its weights, if there are any, at ``--width`` and ``--height``, by the rules
+    of ``--dialect``.
 
     Args:
         args: after ``take_model``.
         required: whether it needs weights.
 
     Raises:
-        DarknetError: the kinds that ``check_weights``, ``build_network`` and ``load_weights`` raise.
+        DarknetError: the kinds that ``check_weights``, ``build_network`` and ``load_weights``
+            raise.
     """
     check_weights(args.cfg, args.weights, required=required)
-    return load_network(args.cfg, args.weights, width=args.width, height=args.height, dialect=args.dialect,
-                        required=required)
+    return load_network(
+        args.cfg,
+        args.weights,
+        width=args.width,
+        height=args.height,
+        dialect=args.dialect,
+        required=required,
+    )
 
 
 def describe_choice(args: argparse.Namespace, runner: Network | OptimizedNetwork) -> str | None:
-    """Return the line that says what the network runs on, where ``--backend`` and ``--precision`` do not say it.
+    """Return the line that says what the network runs on, where ``--backend`` and ``--precision``
+    do not say it.
 
     Args:
         args: with the options of ``add_speed_options``.
         runner: made as they ask.
     """
-    if not isinstance(runner, OptimizedNetwork) or (runner.backend, runner.precision) == (args.backend, args.precision):
+    if not isinstance(runner, OptimizedNetwork) or (runner.backend, runner.precision) == (
+        args.backend,
+        args.precision,
+    ):
         return None
     return f"the network runs on {runner.describe()}"

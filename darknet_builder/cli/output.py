@@ -1,4 +1,6 @@
-"""What a command leaves behind: files, checked before the work and written after it; words on a terminal."""
+"""What a command leaves behind: files, checked before the work and written after it; words on a
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ def check_page(path: str | None, kept: Iterable[str | Path | None]) -> None:
 
 
 def write_json(path: str | Path | None, data: Any, out: TextIO) -> None:
-    """Write a document for other programs: to a file, to ``out`` for ``STDOUT``, or nowhere for None.
+    """Write a document for other programs: to a file, to ``out`` for ``STDOUT``, or nowhere for
+    None.
 
     Raises:
         InputError: when the file cannot be written.
@@ -63,7 +66,14 @@ def write_answer(path: str | Path, text: str, out: TextIO) -> None:
 
 
 def in_color(word: str, stream: TextIO) -> str:
-    """``error`` in red, ``warning`` in yellow; as it is where ``stream`` is no terminal, or NO_COLOR asks for that."""
-    if word not in _COLORS or not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    """``error`` in red, ``warning`` in yellow; as it is where ``stream`` is no terminal, or
+    NO_COLOR asks for that.
+    """
+    if (
+        word not in _COLORS
+        or not stream.isatty()
+        or os.environ.get("NO_COLOR")
+        or os.environ.get("TERM") == "dumb"
+    ):
         return word
     return f"{_COLORS[word]}{word}{_NO_COLOR}"

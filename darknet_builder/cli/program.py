@@ -1,4 +1,6 @@
-"""The command line: finds the commands, shows a ``DarknetError`` as one line on stderr with exit status 2."""
+"""The command line: finds the commands, shows a ``DarknetError`` as one line on stderr with exit
+status 2.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,10 @@ from functools import partial
 from importlib import import_module
 from typing import NoReturn, TextIO
 
-from darknet_builder.support.version import VERSION
 from darknet_builder.cli.commands import command_names
 from darknet_builder.cli.output import in_color
 from darknet_builder.errors import DarknetError, Spell, did_you_mean
+from darknet_builder.support.version import VERSION
 
 PROGRAM = "darknet-builder"
 USER_MISTAKE = 2
@@ -37,23 +39,35 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line on stderr, with the nearest known option or choice, and exit status 2.
 
-        A mistyped option is said before what is missing: that is most likely the option that was meant.
+        A mistyped option is said before what is missing: that is most likely the option that was
+        meant.
         """
         unknown = self._unknown_options()
         if unknown and "arguments are required" in message:
             message = f"unrecognized arguments: {' '.join(unknown)}"
-        self.exit(USER_MISTAKE, f"{self.prog}: {in_color('error', sys.stderr)}: {message}{self._hint(message)} "
-                                f"(see {self.prog} --help)\n")
+        self.exit(
+            USER_MISTAKE,
+            f"{self.prog}: {in_color('error', sys.stderr)}: {message}{self._hint(message)} "
+            f"(see {self.prog} --help)\n",
+        )
 
     def _unknown_options(self) -> list[str]:
-        return [word for word in self.words if _OPTION.match(word)
-                and not any(known.startswith(word.partition("=")[0]) for known in self._option_string_actions)]
+        return [
+            word
+            for word in self.words
+            if _OPTION.match(word)
+            and not any(
+                known.startswith(word.partition("=")[0]) for known in self._option_string_actions
+            )
+        ]
 
     def _hint(self, message: str) -> str:
         wrong = [word for word in message.split() if word.startswith("-")]
         if message.startswith("unrecognized") and wrong:
             # Darknet's own have one dash
-            return did_you_mean(f"--{wrong[0].partition('=')[0].lstrip('-')}", self._option_string_actions)
+            return did_you_mean(
+                f"--{wrong[0].partition('=')[0].lstrip('-')}", self._option_string_actions
+            )
         choice = _CHOICE.search(message)
         return did_you_mean(choice[1], _WORD.findall(choice[2])) if choice else ""
 
@@ -65,12 +79,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after the program's name; the process's own by default.
 
     Returns:
-        The exit status: 0, 1 where some of the work could not be done, 2 for a user's mistake, 130 for Ctrl-C.
+        The exit status: 0, 1 where some of the work could not be done, 2 for a user's mistake, 130
+        for Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     names = command_names()
     if words and not words[0].startswith("-") and words[0] not in names:
-        _show("error", f"unknown command {words[0]!r}{did_you_mean(words[0], names)} (commands: {', '.join(names)})")
+        _show(
+            "error",
+            f"unknown command {words[0]!r}{did_you_mean(words[0], names)} (commands:"
+            f" {', '.join(names)})",
+        )
         return USER_MISTAKE
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
@@ -90,7 +109,8 @@ def _run(words: list[str], names: list[str]) -> int:
         sys.stderr.write(f"{PROGRAM}: interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (head, less) has had enough; keep the interpreter from complaining while it closes stdout.
+        # The reader (head, less) has had enough; keep the interpreter from complaining while it
+        # closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
@@ -112,21 +132,38 @@ def _parse(words: list[str], names: list[str]) -> argparse.Namespace:
 
 
 def _commands_of(parser: argparse.ArgumentParser) -> dict[str, _Parser]:
-    return next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    return next(
+        action.choices
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
 
 
 def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
-    """Only the chosen command's module is imported: ``--help`` of one does not wait for the others."""
-    parser = _Parser(prog=PROGRAM, description="Build, run, train and convert Darknet networks (.cfg and .weights).")
+    """Only the chosen command's module is imported: ``--help`` of one does not wait for the
+    others.
+    """
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Build, run, train and convert Darknet networks (.cfg and .weights).",
+    )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name in names:
         module = import_module(f"darknet_builder.cli.commands.{name.replace('-', '_')}")
-        command = subparsers.add_parser(name, help=module.HELP, description=module.HELP, epilog=module.EXAMPLES,
-                                        formatter_class=argparse.RawDescriptionHelpFormatter)
+        command = subparsers.add_parser(
+            name,
+            help=module.HELP,
+            description=module.HELP,
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         module.add_arguments(command)
-        command.set_defaults(run=module.run, make_whole_parser=lambda: _make_parser(command_names()),
-                             spell=partial(_spell, command, getattr(module, "OPTIONS", {})))
+        command.set_defaults(
+            run=module.run,
+            make_whole_parser=lambda: _make_parser(command_names()),
+            spell=partial(_spell, command, getattr(module, "OPTIONS", {})),
+        )
     return parser
 
 
@@ -142,8 +179,14 @@ def _spell(command: _Parser, own: Mapping[str, str], argument: str) -> str | Non
     return own.get(argument, option if option in command._option_string_actions else None)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
-                  file: TextIO | None = None, line: str | None = None) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """A warning as one line on stderr, without the source line that raised it."""
     _show("warning", message)
 

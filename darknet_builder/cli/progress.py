@@ -13,7 +13,8 @@ _BAR_MINIMUM = 2
 
 
 class Progress(AbstractContextManager["Progress"]):
-    """A bar on stderr where that is a terminal and tqdm is installed (the extra ``progress``), and the lines above it.
+    """A bar on stderr where that is a terminal and tqdm is installed (the extra ``progress``), and
+    the lines above it.
 
     Args:
         total: how many steps there are.
@@ -40,7 +41,9 @@ class Progress(AbstractContextManager["Progress"]):
     def advance(self, count: int = 1) -> None:
         """So many steps are done."""
         if self._bar is None and self._make_bar is not None and self._total >= _BAR_MINIMUM:
-            self._bar = self._make_bar(total=self._total, unit=f" {self._unit}", file=sys.stderr, leave=False)
+            self._bar = self._make_bar(
+                total=self._total, unit=f" {self._unit}", file=sys.stderr, leave=False
+            )
         if self._bar is not None:
             self._bar.update(count)
 

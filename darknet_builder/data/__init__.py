@@ -1,4 +1,5 @@
-"""Data sets: Darknet's ``.data`` files, lists and labels, drawn scenes, and what happens to a training image.
+"""Data sets: Darknet's ``.data`` files, lists and labels, drawn scenes, and what happens to a
+training image.
 
 Batches and their order belong in ``training``.
 """

@@ -1,6 +1,7 @@
 """Anchors that fit a data set: k-means with 1 - IoU for a distance (detector.c:1440, matrix.c:260).
 
-Darknet begins at random boxes and a random time; here several seeded beginnings are tried and the best one is kept.
+Darknet begins at random boxes and a random time; here several seeded beginnings are tried and the
+best one is kept.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class Anchors:
 
     Attributes:
         sizes: (K, 2) width and height, by rising area, in the unit of the boxes.
-        average_iou: mean over the boxes of the overlap with their best anchor, as Darknet reports it, 0 to 1.
+        average_iou: mean over the boxes of the overlap with their best anchor, as Darknet reports
+            it, 0 to 1.
     """
 
     sizes: np.ndarray
@@ -31,7 +33,9 @@ class Anchors:
 
     def text(self, decimals: int = 0) -> str:
         """As the option ``anchors=`` takes them."""
-        return ", ".join(f"{width:.{decimals}f},{height:.{decimals}f}" for width, height in self.sizes)
+        return ", ".join(
+            f"{width:.{decimals}f},{height:.{decimals}f}" for width, height in self.sizes
+        )
 
 
 def find_anchors(sizes: np.ndarray, count: int, *, seed: int = 0) -> Anchors:
@@ -47,18 +51,27 @@ def find_anchors(sizes: np.ndarray, count: int, *, seed: int = 0) -> Anchors:
     """
     different = np.unique(sizes, axis=0)
     if len(different) < count or count < 1:
-        raise DataError(f"{count} anchors need as many boxes of different sizes; there are {len(different)}")
+        raise DataError(
+            f"{count} anchors need as many boxes of different sizes; there are {len(different)}"
+        )
     random = np.random.default_rng(seed)
-    tries = [_cluster(sizes.astype(np.float64), different[random.choice(len(different), count, replace=False)])
-             for _ in range(_BEGINNINGS)]
+    tries = [
+        _cluster(
+            sizes.astype(np.float64), different[random.choice(len(different), count, replace=False)]
+        )
+        for _ in range(_BEGINNINGS)
+    ]
     return max(tries, key=lambda anchors: anchors.average_iou)
 
 
-def fit_network(network: Network, images: ImageSet, *, num: int | None = None, seed: int = 0) -> tuple[Anchors, int]:
+def fit_network(
+    network: Network, images: ImageSet, *, num: int | None = None, seed: int = 0
+) -> tuple[Anchors, int]:
     """Fit anchors to the boxes of a data set, in the network's own unit.
 
     Args:
-        network: with anchors: its last head decides over the unit, pixels of the input or cells ([region]).
+        network: with anchors: its last head decides over the unit, pixels of the input or cells
+            ([region]).
         images: with their labels.
         num: how many anchors; as many as the head has by default.
         seed: of k-means, 0 or more.
@@ -74,7 +87,11 @@ def fit_network(network: Network, images: ImageSet, *, num: int | None = None, s
     if not heads:
         raise InputError(f"{network.blocks[0].where()}: its heads have no anchors")
     head = heads[-1]
-    unit = (head.in_shape.width, head.in_shape.height) if head.anchor_unit == "cell" else network.input_size
+    unit = (
+        (head.in_shape.width, head.in_shape.height)
+        if head.anchor_unit == "cell"
+        else network.input_size
+    )
     sizes = box_sizes(images) * unit
     return find_anchors(sizes, num or len(head.anchors), seed=seed), head.anchor_decimals
 

@@ -16,7 +16,7 @@ from darknet_builder.data.sample import Sample
 from darknet_builder.errors import DataError
 from darknet_builder.images.files import read_image
 
-# ---- images and their classes -------------------------------------------------------------------------
+# ---- images and their classes --------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class ClassedImage:
 
 @dataclass(frozen=True)
 class ClassedImages:
-    """A list of images with their classes, checked; what a training takes (``training_data.LabelledImages``).
+    """A list of images with their classes, checked; what a training takes
+    (``training_data.LabelledImages``).
 
     Attributes:
         list_path: of the list.
@@ -65,8 +66,9 @@ def class_labels(data: DataFile) -> tuple[str, ...]:
     key = "labels" if data.has("labels") or not data.has("names") else "names"
     labels = tuple(read_names(data.file(key)))
     if data.has("classes") and data.classes != len(labels):
-        raise data.error(f"but {data.file(key)} has {len(labels)} labels", "classes",
-                         hint="the two must agree")
+        raise data.error(
+            f"but {data.file(key)} has {len(labels)} labels", "classes", hint="the two must agree"
+        )
     return labels
 
 
@@ -80,15 +82,23 @@ def load_classed_images(path: str | Path, labels: Sequence[str]) -> ClassedImage
         labels: of the classes.
 
     Raises:
-        DataError: located, for a list or an image that is missing, or a line with no label or several.
+        DataError: located, for a list or an image that is missing, or a line with no label or
+            several.
     """
     images = []
     for number, line, image in list_images(path):
         found = [index for index, label in enumerate(labels) if label in line]
         if len(found) != 1:
-            what = "none of the labels" if not found else "several labels (" + ", ".join(
-                labels[index] for index in found) + ")"
-            raise DataError(f"{line}: {what} in this path; an image is of the one class whose label "
-                            "stands in its path", path=path, line=number)
+            what = (
+                "none of the labels"
+                if not found
+                else "several labels (" + ", ".join(labels[index] for index in found) + ")"
+            )
+            raise DataError(
+                f"{line}: {what} in this path; an image is of the one class whose label "
+                "stands in its path",
+                path=path,
+                line=number,
+            )
         images.append(ClassedImage(image, found[0]))
     return ClassedImages(Path(path), tuple(images), tuple(labels))

@@ -1,4 +1,6 @@
-"""Darknet's ``.data`` file: ``classes=3``, ``valid=test.txt``, ``names=my.names``, one option a line."""
+"""Darknet's ``.data`` file: ``classes=3``, ``valid=test.txt``, ``names=my.names``, one option a
+line.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,24 @@ from darknet_builder.data.image_set import ImageSet, load_images
 from darknet_builder.data.lines import either, numbered_lines
 from darknet_builder.errors import DataError, DataWarning, did_you_mean, nearest
 
-_KEYS = ("backup", "classes", "difficult", "eval", "labels", "leaves", "map", "names", "results", "test", "top",
-         "train", "tree", "valid")
-"""What Darknet and this project read of a ``.data`` file; any other key may name a list of images."""
+_KEYS = (
+    "backup",
+    "classes",
+    "difficult",
+    "eval",
+    "labels",
+    "leaves",
+    "map",
+    "names",
+    "results",
+    "test",
+    "top",
+    "train",
+    "tree",
+    "valid",
+)
+"""What Darknet and this project read of a ``.data`` file; any other key may name a list of
+images."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +65,21 @@ class DataFile:
                 continue
             key, equals, value = (part.strip() for part in line.partition("="))
             if not (key and equals and value):
-                raise DataError(f"{line!r} is no option", path=path, line=number, hint="expected key = value")
+                raise DataError(
+                    f"{line!r} is no option", path=path, line=number, hint="expected key = value"
+                )
             if key in options:
-                raise DataError(f"{key} is given a second time; line {lines[key]} already says "
-                                f"{key}={options[key]}", path=path, line=number)
+                raise DataError(
+                    f"{key} is given a second time; line {lines[key]} already says "
+                    f"{key}={options[key]}",
+                    path=path,
+                    line=number,
+                )
             options[key], lines[key] = value, number
         if not options:
-            raise DataError("is empty", path=path, hint="expected lines such as classes=3 and valid=test.txt")
+            raise DataError(
+                "is empty", path=path, hint="expected lines such as classes=3 and valid=test.txt"
+            )
         return cls(Path(path), options, lines)
 
     def having(self, key: str, value: str) -> DataFile:
@@ -67,18 +92,31 @@ class DataFile:
         return DataError(message, **self._place(key), hint=hint)
 
     def _place(self, key: str) -> dict[str, Any]:
-        return {"path": self.path, "line": self.lines.get(key), "key": key, "value": self.options.get(key)}
+        return {
+            "path": self.path,
+            "line": self.lines.get(key),
+            "key": key,
+            "value": self.options.get(key),
+        }
 
     def has(self, key: str) -> bool:
         """Whether an option is there; where it seems to be misspelt, a ``DataWarning`` says so."""
         for wrong in () if key in self.options else self._misspelt(key):
-            warnings.warn(DataWarning("no such key, it changes nothing", **self._place(wrong),
-                                      hint=f"did you mean {key!r}?"), stacklevel=2)
+            warnings.warn(
+                DataWarning(
+                    "no such key, it changes nothing",
+                    **self._place(wrong),
+                    hint=f"did you mean {key!r}?",
+                ),
+                stacklevel=2,
+            )
         return key in self.options
 
     def _misspelt(self, key: str) -> list[str]:
         """Keys that no one knows, and that are most like a certain one."""
-        return [other for other in self.options if other not in _KEYS and nearest(other, _KEYS) == key]
+        return [
+            other for other in self.options if other not in _KEYS and nearest(other, _KEYS) == key
+        ]
 
     @property
     def classes(self) -> int:
@@ -96,8 +134,11 @@ class DataFile:
         if not text.isdecimal() or int(text) < 1:
             raise self.error("expected a whole number of 1 or more", "classes")
         if names is not None and len(names) != int(text):
-            raise self.error(f"but {self.file('names')} has {len(names)} names", "classes",
-                             hint="the two must agree")
+            raise self.error(
+                f"but {self.file('names')} has {len(names)} names",
+                "classes",
+                hint="the two must agree",
+            )
         return int(text)
 
     @property
@@ -107,7 +148,8 @@ class DataFile:
 
     @property
     def top(self) -> int:
-        """``top=``: among how many of a classifier's answers the right one is to be; 5 without it (classifier.c).
+        """``top=``: among how many of a classifier's answers the right one is to be; 5 without it
+        (classifier.c).
 
         Raises:
             DataError: located, when it is no number.
@@ -119,7 +161,8 @@ class DataFile:
 
     @property
     def class_map(self) -> list[int] | None:
-        """Which of the network's classes each class of the labels is; None without ``map=`` (validate_detector).
+        """Which of the network's classes each class of the labels is; None without ``map=``
+        (validate_detector).
 
         Raises:
             DataError: located, for a line that is no number.
@@ -144,7 +187,9 @@ class DataFile:
             raise self.error("no such key", wrong, hint=f"did you mean {key!r}?")
         if key not in self.options:
             hint = did_you_mean(key, self.options)
-            raise self.error(f"needs {key}=, which is missing{hint} (it has {', '.join(self.options)})", key)
+            raise self.error(
+                f"needs {key}=, which is missing{hint} (it has {', '.join(self.options)})", key
+            )
         name = self.options[key]
         places = [self.path.parent / name, self.path.parent.parent / name, Path(name)]
         for place in places:
@@ -152,17 +197,26 @@ class DataFile:
                 return place
         raise self.error(f"no such file; looked for {either(places)}", key)
 
-    def load(self, split: str, *, classes: int | None = None, skip_bad_labels: bool = False,
-             limit: int | None = None) -> ImageSet:
+    def load(
+        self,
+        split: str,
+        *,
+        classes: int | None = None,
+        skip_bad_labels: bool = False,
+        limit: int | None = None,
+    ) -> ImageSet:
         """The images that ``train=``, ``valid=`` or another key lists, with their labels.
 
         Args:
             split: the key.
-            classes: how many the labels may name, where ``map=`` makes that differ from ``classes=``.
+            classes: how many the labels may name, where ``map=`` makes that differ from
+                ``classes=``.
             skip_bad_labels: leave bad lines out and count them.
             limit: only the first so many images.
 
         Raises:
             DataError: located, for whatever is missing or wrong.
         """
-        return load_images(self.file(split), classes or self.classes, skip_bad_labels=skip_bad_labels, limit=limit)
+        return load_images(
+            self.file(split), classes or self.classes, skip_bad_labels=skip_bad_labels, limit=limit
+        )

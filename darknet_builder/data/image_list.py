@@ -9,10 +9,12 @@ from darknet_builder.errors import DataError
 
 
 def read_image_list(path: str | Path) -> list[Path]:
-    """The images that a list names, one a line, looked for beside the list and in the working directory.
+    """The images that a list names, one a line, looked for beside the list and in the working
+    directory.
 
     Raises:
-        DataError: for a list that cannot be read or is empty; located, with a count, when images are missing.
+        DataError: for a list that cannot be read or is empty; located, with a count, when images
+            are missing.
     """
     return [image for _, _, image in list_images(path)]
 
@@ -34,9 +36,16 @@ def list_images(path: str | Path) -> list[tuple[int, str, Path]]:
             images.append((number, line, found))
     if missing:
         number, line = missing[0]
-        others = f"; {len(missing)} of its {len(missing) + len(images)} images are missing" if missing[1:] else ""
-        raise DataError(f"{line}: no such image; looked for {either([folder / line, Path(line)])}"
-                        f"{others}", path=path, line=number)
+        others = (
+            f"; {len(missing)} of its {len(missing) + len(images)} images are missing"
+            if missing[1:]
+            else ""
+        )
+        raise DataError(
+            f"{line}: no such image; looked for {either([folder / line, Path(line)])}{others}",
+            path=path,
+            line=number,
+        )
     if not images:
         raise DataError("names no images", path=path, hint="expected one path a line")
     return images

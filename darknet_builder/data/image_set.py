@@ -70,11 +70,13 @@ class ImageSet(Sequence[LabelledImage]):
         return sum(image.label_path is None for image in self.images)
 
 
-def load_images(path: str | Path, classes: int, *, skip_bad_labels: bool = False,
-                limit: int | None = None) -> ImageSet:
+def load_images(
+    path: str | Path, classes: int, *, skip_bad_labels: bool = False, limit: int | None = None
+) -> ImageSet:
     """A list of images and their label files.
 
-    An image without a label file has no objects, as in Darknet; a list in which none has one is a mistake.
+    An image without a label file has no objects, as in Darknet; a list in which none has one is a
+    mistake.
 
     Args:
         path: of the list.
@@ -90,11 +92,17 @@ def load_images(path: str | Path, classes: int, *, skip_bad_labels: bool = False
     paths = read_image_list(path)[:limit]
     for image in paths:
         label_path = find_labels(image)
-        boxes, bad = (no_boxes(), 0) if label_path is None else read_labels(
-            label_path, classes, skip_bad=skip_bad_labels)
+        boxes, bad = (
+            (no_boxes(), 0)
+            if label_path is None
+            else read_labels(label_path, classes, skip_bad=skip_bad_labels)
+        )
         images.append(LabelledImage(image, boxes, label_path))
         skipped += bad
     if all(image.label_path is None for image in images):
-        raise DataError(f"none of its {len(images)} images has a label file; for the first one, looked for "
-                        f"{either(label_places(paths[0]))}", path=path)
+        raise DataError(
+            f"none of its {len(images)} images has a label file; for the first one, looked for "
+            f"{either(label_places(paths[0]))}",
+            path=path,
+        )
     return ImageSet(Path(path), tuple(images), classes, skipped)

@@ -1,8 +1,8 @@
 """Darknet's label files: one box a line, ``class x y width height``, relative to the image.
 
-The labels of ``images/a.jpg`` are in ``labels/a.txt`` or ``images/a.txt``. Darknet ends a label file in silence at the
-first line that it cannot read, and trains on boxes of classes that do not exist; here each is a ``DataError`` with
-file and line.
+The labels of ``images/a.jpg`` are in ``labels/a.txt`` or ``images/a.txt``. Darknet ends a label
+file in silence at the first line that it cannot read, and trains on boxes of classes that do not
+exist; here each is a ``DataError`` with file and line.
 """
 
 from __future__ import annotations
@@ -21,13 +21,18 @@ _COORDINATES = ("x", "y", "width", "height")
 
 
 def label_places(image: Path) -> list[Path]:
-    """Where an image's labels may be: in ``labels`` instead of ``images`` or ``JPEGImages``, or beside it.
+    """Where an image's labels may be: in ``labels`` instead of ``images`` or ``JPEGImages``, or
+    beside it.
 
-    Darknet knows some folders by name (replace_image_to_label in utils.c), and looks beside the image for all others.
+    Darknet knows some folders by name (replace_image_to_label in utils.c), and looks beside the
+    image for all others.
     """
     parts = image.parts[:-1]
-    folders = [Path(*parts[:index], _LABEL_FOLDER, *parts[index + 1:])
-               for index in reversed(range(len(parts))) if parts[index] in _IMAGE_FOLDERS]
+    folders = [
+        Path(*parts[:index], _LABEL_FOLDER, *parts[index + 1 :])
+        for index in reversed(range(len(parts)))
+        if parts[index] in _IMAGE_FOLDERS
+    ]
     return [folder / f"{image.stem}.txt" for folder in (*folders, image.parent)]
 
 
@@ -36,7 +41,9 @@ def find_labels(image: Path) -> Path | None:
     return next((place for place in label_places(image) if place.is_file()), None)
 
 
-def read_labels(path: str | Path, classes: int, *, skip_bad: bool = False) -> tuple[np.ndarray, int]:
+def read_labels(
+    path: str | Path, classes: int, *, skip_bad: bool = False
+) -> tuple[np.ndarray, int]:
     """A label file -> (T, 5) float32, rows x, y, w, h, class, and how many bad lines were left out.
 
     Args:
@@ -45,8 +52,8 @@ def read_labels(path: str | Path, classes: int, *, skip_bad: bool = False) -> tu
         skip_bad: leave bad lines out instead of raising.
 
     Raises:
-        DataError: with file and line, for anything but ``class x y width height`` with a class that exists, a centre
-            within the image and a size above 0 and up to 1.
+        DataError: with file and line, for anything but ``class x y width height`` with a class that
+            exists, a centre within the image and a size above 0 and up to 1.
     """
     rows: list[list[float]] = []
     skipped = 0

@@ -1,4 +1,6 @@
-"""A training image with its boxes or classes, and the steps that detectors and classifiers share."""
+"""A training image with its boxes or classes, and the steps that detectors and classifiers
+share.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ _HUE_RANGE = 179
 
 def draw_images_in(random: np.random.Generator, most: int) -> int:
     """Half of the batches show ``most`` images in each sample, the others one."""
-    return most if most > 1 and random.random() < .5 else 1
+    return most if most > 1 and random.random() < 0.5 else 1
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,12 @@ class Sample:
     shares: np.ndarray | None = None
 
 
-# ---- colours, noise, blur -----------------------------------------------------------------------------
+# ---- colours, noise, blur ------------------------------------------------------------------------
 
 
-def distort(random: np.random.Generator, image: np.ndarray, hue: float, saturation: float, exposure: float
-            ) -> np.ndarray:
+def distort(
+    random: np.random.Generator, image: np.ndarray, hue: float, saturation: float, exposure: float
+) -> np.ndarray:
     """Hue is moved, saturation and value are multiplied, all on 8 bits; by up to what is given."""
     cv2 = load_opencv()
     shift = random.uniform(-hue, hue)
@@ -46,11 +49,13 @@ def distort(random: np.random.Generator, image: np.ndarray, hue: float, saturati
     if (shift, *factors) == (0, 1, 1):
         return image
     planes = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(np.float32)
-    planes = planes * np.array([1, *factors], np.float32) + np.array([_HUE_RANGE * shift, 0, 0], np.float32)
+    planes = planes * np.array([1, *factors], np.float32) + np.array(
+        [_HUE_RANGE * shift, 0, 0], np.float32
+    )
     return np.asarray(cv2.cvtColor(planes.round().clip(0, 255).astype(np.uint8), cv2.COLOR_HSV2BGR))
 
 
 def rand_scale(random: np.random.Generator, most: float) -> float:
     """Between 1 and ``most``, or one over that (utils.c:892)."""
     scale = random.uniform(1, most) if most != 1 else 1.0
-    return float(scale if random.random() < .5 else 1 / scale)
+    return float(scale if random.random() < 0.5 else 1 / scale)

@@ -1,9 +1,11 @@
-"""Scenes that the package draws itself: the data set of its tests, and what the bundled model learnt from.
+"""Scenes that the package draws itself: the data set of its tests, and what the bundled model
+learnt from.
 
-A scene is a textured background with 1 to 10 objects of eight kinds: rotated, shaded, outlined, partly covering one
-another, then blurred and covered with noise. Everything follows from the seed. A box goes around what can be seen of
-an object, and an object is only placed where most of it and of each one under it stays to be seen: what a
-label says can be told from the picture, and nothing that can be told from the picture goes without a label.
+A scene is a textured background with 1 to 10 objects of eight kinds: rotated, shaded, outlined,
+partly covering one another, then blurred and covered with noise. Everything follows from the seed.
+A box goes around what can be seen of an object, and an object is only placed where most of it and
+of each one under it stays to be seen: what a label says can be told from the picture, and nothing
+that can be told from the picture goes without a label.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ SCENE_SIZE = 224
 MOST_OBJECTS = 10
 _SMALLEST, _LARGEST = 20.0, 54.0
 """Radii in pixels of a scene of ``SCENE_SIZE``."""
-_LEAST_VISIBLE = .7
+_LEAST_VISIBLE = 0.7
 _LEAST_CONTRAST = 100
 """Of some channel, in grey levels, between an object and what is under it."""
 _ATTEMPTS = 12
@@ -52,7 +54,10 @@ class Scene:
 
     def label_text(self) -> str:
         """Darknet's label file: ``class x y w h`` a line."""
-        return "".join(f"{int(row[4])} " + " ".join(f"{value:.6f}" for value in row[:4]) + "\n" for row in self.boxes)
+        return "".join(
+            f"{int(row[4])} " + " ".join(f"{value:.6f}" for value in row[:4]) + "\n"
+            for row in self.boxes
+        )
 
 
 def draw_scene(seed: int, *, split: str = "valid", size: int = SCENE_SIZE) -> Scene:
@@ -80,7 +85,7 @@ def draw_scene(seed: int, *, split: str = "valid", size: int = SCENE_SIZE) -> Sc
     return Scene(_photograph(random, canvas), _boxes(owners, classes))
 
 
-# ---- the kinds of objects: outlines in a circle of radius 1 -------------------------------------------
+# ---- the kinds of objects: outlines in a circle of radius 1 --------------------------------------
 
 
 def _polar(angles: np.ndarray, radii: np.ndarray | float) -> np.ndarray:
@@ -92,11 +97,11 @@ def _regular(corners: int) -> np.ndarray:
 
 
 def _star() -> np.ndarray:
-    return _polar(np.arange(10) * np.pi / 5, np.where(np.arange(10) % 2, .42, 1.0))
+    return _polar(np.arange(10) * np.pi / 5, np.where(np.arange(10) % 2, 0.42, 1.0))
 
 
 def _cross() -> np.ndarray:
-    arm = np.array([(.32, -.95), (.32, -.32), (.95, -.32)])
+    arm = np.array([(0.32, -0.95), (0.32, -0.32), (0.95, -0.32)])
     quarter = np.array([(0, -1), (1, 0)])
     turns = [np.linalg.matrix_power(quarter, turn) for turn in range(4)]
     return np.concatenate([arm @ turn.T for turn in turns])
@@ -109,19 +114,37 @@ def _heart() -> np.ndarray:
 
 
 def _arrow() -> np.ndarray:
-    return np.array([(1, 0), (.1, -.75), (.1, -.28), (-.95, -.28), (-.95, .28), (.1, .28), (.1, .75)])
+    return np.array(
+        [
+            (1, 0),
+            (0.1, -0.75),
+            (0.1, -0.28),
+            (-0.95, -0.28),
+            (-0.95, 0.28),
+            (0.1, 0.28),
+            (0.1, 0.75),
+        ]
+    )
 
 
 _OUTLINES: tuple[Callable[[], np.ndarray], ...] = (
-    lambda: _regular(40), lambda: _regular(4), lambda: _regular(3), _star, _cross, lambda: _regular(40), _heart, _arrow)
+    lambda: _regular(40),
+    lambda: _regular(4),
+    lambda: _regular(3),
+    _star,
+    _cross,
+    lambda: _regular(40),
+    _heart,
+    _arrow,
+)
 _RING = SCENE_NAMES.index("ring")
-_HOLE = .58
+_HOLE = 0.58
 """Inner radius of a ring."""
 
 
 def _outline(kind: int, random: np.random.Generator) -> list[np.ndarray]:
     """The closed curves of one object, turned and stretched: (P, 2) each, of radius about 1."""
-    stretch = np.array([1.0, random.uniform(.75, 1.0)])
+    stretch = np.array([1.0, random.uniform(0.75, 1.0)])
     angle, tilt = random.uniform(0, 2 * np.pi, 2)
     curve = _OUTLINES[kind]() @ _rotation(tilt) * stretch @ _rotation(angle)
     return [curve, curve * _HOLE] if kind == _RING else [curve]
@@ -131,24 +154,33 @@ def _rotation(angle: float) -> np.ndarray:
     return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
 
 
-# ---- putting an object into the scene -----------------------------------------------------------------
+# ---- putting an object into the scene ------------------------------------------------------------
 
 
-def _place(random: np.random.Generator, canvas: np.ndarray, owners: np.ndarray, areas: list[int],
-           curves: list[np.ndarray]) -> bool:
-    """Draw the object somewhere where enough of everything stays to be seen; False when no place was found."""
+def _place(
+    random: np.random.Generator,
+    canvas: np.ndarray,
+    owners: np.ndarray,
+    areas: list[int],
+    curves: list[np.ndarray],
+) -> bool:
+    """Draw the object somewhere where enough of everything stays to be seen; False when no place
+    was found.
+    """
     cv2 = load_opencv()
     size = len(owners)
     unit = size / SCENE_SIZE
     for _ in range(_ATTEMPTS):
         # Even on a logarithmic scale: small objects are as frequent as large ones.
         radius = unit * float(np.exp(random.uniform(np.log(_SMALLEST), np.log(_LARGEST))))
-        centre = random.uniform(radius * .6, size - radius * .6, 2)
-        points = [np.round((curve * radius + centre) * 2 ** _SHIFT).astype(np.int32) for curve in curves]
+        centre = random.uniform(radius * 0.6, size - radius * 0.6, 2)
+        points = [
+            np.round((curve * radius + centre) * 2**_SHIFT).astype(np.int32) for curve in curves
+        ]
         mask = np.zeros_like(owners)
         cv2.fillPoly(mask, points, 255, cv2.LINE_AA, _SHIFT)
         solid = mask > 127
-        whole = _whole_area(curves) * radius ** 2
+        whole = _whole_area(curves) * radius**2
         if int(solid.sum()) < _LEAST_VISIBLE * whole or not _leaves_enough(owners, solid, areas):
             continue
         _paint(random, canvas, mask, points, radius)
@@ -159,9 +191,20 @@ def _place(random: np.random.Generator, canvas: np.ndarray, owners: np.ndarray, 
 
 
 def _whole_area(curves: list[np.ndarray]) -> float:
-    """Of the object as if nothing covered it, in units of its radius squared (the shoelace formula)."""
-    areas = [abs(float((curve[:, 0] * np.roll(curve[:, 1], -1) - curve[:, 1] * np.roll(curve[:, 0], -1)).sum())) / 2
-             for curve in curves]
+    """Of the object as if nothing covered it, in units of its radius squared (the shoelace
+    formula).
+    """
+    areas = [
+        abs(
+            float(
+                (
+                    curve[:, 0] * np.roll(curve[:, 1], -1) - curve[:, 1] * np.roll(curve[:, 0], -1)
+                ).sum()
+            )
+        )
+        / 2
+        for curve in curves
+    ]
     return areas[0] - sum(areas[1:])
 
 
@@ -170,9 +213,16 @@ def _leaves_enough(owners: np.ndarray, solid: np.ndarray, areas: list[int]) -> b
     return all(visible[index] >= _LEAST_VISIBLE * area for index, area in enumerate(areas, start=1))
 
 
-def _paint(random: np.random.Generator, canvas: np.ndarray, mask: np.ndarray, points: list[np.ndarray],
-           radius: float) -> None:
-    """Fill with a shaded colour, sometimes with stripes or a rim, on the canvas (H, W, 3) float32."""
+def _paint(
+    random: np.random.Generator,
+    canvas: np.ndarray,
+    mask: np.ndarray,
+    points: list[np.ndarray],
+    radius: float,
+) -> None:
+    """Fill with a shaded colour, sometimes with stripes or a rim, on the canvas (H, W, 3)
+    float32.
+    """
     cv2 = load_opencv()
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
@@ -180,14 +230,16 @@ def _paint(random: np.random.Generator, canvas: np.ndarray, mask: np.ndarray, po
     y, x = np.mgrid[:height, :width].astype(np.float32) / np.float32(radius)
     direction = random.uniform(-1, 1, 2)
     shade = 35 * (direction[0] * (x - x.mean()) + direction[1] * (y - y.mean()))
-    if random.random() < .3:
-        shade = shade + random.uniform(15, 40) * np.sign(np.sin((x * direction[0] + y * direction[1]) * 9))
+    if random.random() < 0.3:
+        shade = shade + random.uniform(15, 40) * np.sign(
+            np.sin((x * direction[0] + y * direction[1]) * 9)
+        )
     share = (mask[window] / np.float32(255))[..., None]
     under = (canvas[window] * share).sum((0, 1)) / share.sum()
     fill = _other_colour(random, under) + shade[..., None]
-    if random.random() < .4:
+    if random.random() < 0.4:
         rim = np.zeros_like(mask)
-        cv2.polylines(rim, points, True, 255, max(1, round(radius * .12)), cv2.LINE_AA, _SHIFT)
+        cv2.polylines(rim, points, True, 255, max(1, round(radius * 0.12)), cv2.LINE_AA, _SHIFT)
         rim_share = (rim[window] / np.float32(255))[..., None]
         fill = fill * (1 - rim_share) + random.uniform(0, 255, 3) * rim_share
     canvas[window] = canvas[window] * (1 - share) + fill * share
@@ -201,7 +253,7 @@ def _other_colour(random: np.random.Generator, under: np.ndarray) -> np.ndarray:
             return colour
 
 
-# ---- the background, and the camera -------------------------------------------------------------------
+# ---- the background, and the camera --------------------------------------------------------------
 
 
 def _background(random: np.random.Generator, size: int) -> np.ndarray:
@@ -210,24 +262,36 @@ def _background(random: np.random.Generator, size: int) -> np.ndarray:
     canvas = np.empty((size, size, 3), np.float32)
     canvas[:] = random.uniform(30, 225, 3)
     for cells in random.choice([2, 4, 9, 20, 50], 2, replace=False):
-        noise = random.normal(0, random.uniform(5, 25), (int(cells), int(cells), 3)).astype(np.float32)
+        noise = random.normal(0, random.uniform(5, 25), (int(cells), int(cells), 3)).astype(
+            np.float32
+        )
         canvas += cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
-    if random.random() < .5:
+    if random.random() < 0.5:
         y, x = np.mgrid[:size, :size].astype(np.float32) / np.float32(size)
-        wave = np.sin((x * random.uniform(-1, 1) + y * random.uniform(-1, 1)) * random.uniform(20, 160))
-        canvas += (np.sign(wave) if random.random() < .5 else wave)[..., None] * random.uniform(-20, 20, 3)
+        wave = np.sin(
+            (x * random.uniform(-1, 1) + y * random.uniform(-1, 1)) * random.uniform(20, 160)
+        )
+        canvas += (np.sign(wave) if random.random() < 0.5 else wave)[..., None] * random.uniform(
+            -20, 20, 3
+        )
     for _ in range(int(random.integers(6))):
         ends = random.integers(0, size, 4).tolist()
-        cv2.line(canvas, ends[:2], ends[2:], random.uniform(0, 255, 3).tolist(), int(random.integers(1, 4)),
-                 cv2.LINE_AA)
+        cv2.line(
+            canvas,
+            ends[:2],
+            ends[2:],
+            random.uniform(0, 255, 3).tolist(),
+            int(random.integers(1, 4)),
+            cv2.LINE_AA,
+        )
     return canvas
 
 
 def _photograph(random: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
     """Blur and noise -> uint8."""
     cv2 = load_opencv()
-    if random.random() < .5:
-        canvas = cv2.GaussianBlur(canvas, (0, 0), random.uniform(.4, 1.4))
+    if random.random() < 0.5:
+        canvas = cv2.GaussianBlur(canvas, (0, 0), random.uniform(0.4, 1.4))
     grain = random.standard_normal(canvas.shape, np.float32) * np.float32(random.uniform(0, 10))
     return np.clip(canvas + grain, 0, 255).round().astype(np.uint8)
 
@@ -239,15 +303,22 @@ def _boxes(owners: np.ndarray, classes: list[int]) -> np.ndarray:
     for index, kind in enumerate(classes):
         y, x = np.nonzero(owners == index + 1)
         left, top, right, bottom = x.min(), y.min(), x.max() + 1, y.max() + 1
-        rows[index] = ((left + right) / 2 / size, (top + bottom) / 2 / size, (right - left) / size,
-                       (bottom - top) / size, kind)
+        rows[index] = (
+            (left + right) / 2 / size,
+            (top + bottom) / 2 / size,
+            (right - left) / size,
+            (bottom - top) / size,
+            kind,
+        )
     return rows
 
 
-# ---- a whole data set ---------------------------------------------------------------------------------
+# ---- a whole data set ----------------------------------------------------------------------------
 
 
-def write_scenes(folder: str | Path, counts: dict[str, int], *, seed: int = 0, size: int = SCENE_SIZE) -> Path:
+def write_scenes(
+    folder: str | Path, counts: dict[str, int], *, seed: int = 0, size: int = SCENE_SIZE
+) -> Path:
     """Draw a data set as Darknet reads it: images, label files, lists, names and a ``.data`` file.
 
     Args:
@@ -268,7 +339,9 @@ def write_scenes(folder: str | Path, counts: dict[str, int], *, seed: int = 0, s
     _write_text(target / "scenes.names", "".join(f"{name}\n" for name in SCENE_NAMES))
     lists = "".join(f"{split} = {split}.txt\n" for split in counts)
     data = target / "scenes.data"
-    _write_text(data, f"classes = {len(SCENE_NAMES)}\n{lists}names = scenes.names\nbackup = backup\n")
+    _write_text(
+        data, f"classes = {len(SCENE_NAMES)}\n{lists}names = scenes.names\nbackup = backup\n"
+    )
     return data
 
 

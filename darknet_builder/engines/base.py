@@ -16,7 +16,8 @@ from darknet_builder.network.network import Network
 
 PRECISIONS: dict[str, torch.dtype] = {name: getattr(torch, name) for name in PRECISION_NAMES}
 COMPILED_FROM_CALL = 3
-"""The call of an input layout that compiles. Compiling takes about a second: a single photograph should not wait."""
+"""The call of an input layout that compiles. Compiling takes about a second: a single photograph
+should not wait."""
 
 
 class Engine(Protocol):
@@ -26,7 +27,8 @@ class Engine(Protocol):
 
     Attributes:
         detail: how, for people: the engine's own name or version.
-        compiles: whether it compiles for each input layout during the first calls, so that warming up is worthwhile.
+        compiles: whether it compiles for each input layout during the first calls, so that warming
+            up is worthwhile.
     """
 
     detail: str
@@ -50,9 +52,15 @@ def one_line_errors(backend: str, errors: tuple[type[Exception], ...]) -> Iterat
 
 
 def _cause(error: Exception) -> str:
-    """Return the first line that names the unsupported operator; engines put their own source locations before it."""
+    """Return the first line that names the unsupported operator; engines put their own source
+    locations before it.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if re.search("not support|unsupported|no conversion rule", line, re.I)]
+    telling = [
+        line
+        for line in lines
+        if re.search("not support|unsupported|no conversion rule", line, re.I)
+    ]
     return (telling or lines or [type(error).__name__])[0]
 
 
@@ -64,8 +72,10 @@ def require_cpu(network: Network, backend: str) -> None:
     """
     device = network.device
     if device.type != "cpu":
-        raise InputError(f"backend={backend!r} runs on the CPU here, the network is on {device}; use backend='torch' "
-                         "or 'compile'")
+        raise InputError(
+            f"backend={backend!r} runs on the CPU here, the network is on {device}; use"
+            " backend='torch' or 'compile'"
+        )
 
 
 def for_convolutions(x: Tensor, dtype: torch.dtype) -> Tensor:

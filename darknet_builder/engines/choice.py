@@ -1,4 +1,6 @@
-"""The engines by name, and the choice between them: by name, or by measuring those that are installed."""
+"""The engines by name, and the choice between them: by name, or by measuring those that are
+installed.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ from darknet_builder.network.network import Network
 from darknet_builder.support.devices import computes_bfloat16, require_bfloat16, synchronize
 
 _ENGINES: tuple[Callable[[Network, str], Engine], ...] = (
-    TorchEngine, CompileEngine, OnnxRuntimeEngine, OpenVinoEngine)
+    TorchEngine,
+    CompileEngine,
+    OnnxRuntimeEngine,
+    OpenVinoEngine,
+)
 BACKENDS = dict(zip(BACKEND_NAMES, _ENGINES, strict=True))
 _AUTO_BACKENDS = ("torch", "onnxruntime", "openvino")
 """``compile`` is not among them: it takes minutes before its first answer."""
@@ -51,27 +57,36 @@ def make_engine(network: Network, backend: str, precision: str) -> Engine:
         precision: one of ``PRECISION_NAMES``.
 
     Raises:
-        InputError: where the backend cannot run the network, or not at this precision or on its device.
+        InputError: where the backend cannot run the network, or not at this precision or on its
+            device.
         MissingExtraError: where it is not installed.
     """
     if network.is_recurrent:
         if backend != "torch" or precision != "float32":
-            raise InputError(f"backend={backend!r}, precision={precision!r}: a network with recurrent layers runs with "
-                             "backend='torch' and precision='float32' alone")
+            raise InputError(
+                f"backend={backend!r}, precision={precision!r}: a network with recurrent layers"
+                " runs with backend='torch' and precision='float32' alone"
+            )
         return RecurrentEngine(network)
     if precision == "bfloat16":
-        require_bfloat16(network.device, f"precision={precision!r}", "precision='float32' or 'auto'")
+        require_bfloat16(
+            network.device, f"precision={precision!r}", "precision='float32' or 'auto'"
+        )
     if precision == "float16" and network.device.type == "cpu":
-        raise InputError("precision='float16' is for GPUs: processors compute faster in bfloat16 or float32")
+        raise InputError(
+            "precision='float16' is for GPUs: processors compute faster in bfloat16 or float32"
+        )
     return BACKENDS[backend](network, precision)
 
 
-# ---- the choice ---------------------------------------------------------------------------------------
+# ---- the choice ----------------------------------------------------------------------------------
 
 
-def choose_engine(network: Network, backend: str, precision: str,
-                  batch: int) -> tuple[BackendChoice, Engine, dict[BackendChoice, float]]:
-    """Make the engine that is asked for; where ``auto`` leaves several, the one that is measured to be fastest.
+def choose_engine(
+    network: Network, backend: str, precision: str, batch: int
+) -> tuple[BackendChoice, Engine, dict[BackendChoice, float]]:
+    """Make the engine that is asked for; where ``auto`` leaves several, the one that is measured to
+    be fastest.
 
     Args:
         network: loaded, in eval mode.
@@ -80,7 +95,8 @@ def choose_engine(network: Network, backend: str, precision: str,
         batch: images of a call, with which ``auto`` measures.
 
     Returns:
-        The choice, its engine, and the seconds of a batch for each choice that was measured (empty without ``auto``).
+        The choice, its engine, and the seconds of a batch for each choice that was measured (empty
+        without ``auto``).
 
     Raises:
         InputError: for an unknown word, or where no engine can run the network.
@@ -91,7 +107,9 @@ def choose_engine(network: Network, backend: str, precision: str,
     backends = installed_backends(_AUTO_BACKENDS) if backend == AUTO else [backend]
     precisions = _precisions(network, precision)
     x = torch.rand(network.input_shape.batched(batch), device=network.device)
-    engines = _make_engines(network, [BackendChoice(name, kind) for kind in precisions for name in backends], x)
+    engines = _make_engines(
+        network, [BackendChoice(name, kind) for kind in precisions for name in backends], x
+    )
     timings = measure_engines(engines, x) if len(engines) > 1 else {}
     best = _fastest(timings) if timings else next(iter(engines))
     return best, engines[best], timings
@@ -99,7 +117,10 @@ def choose_engine(network: Network, backend: str, precision: str,
 
 def _check(name: str, word: str, known: Sequence[str]) -> None:
     if word not in known:
-        raise InputError(f"{name}={word!r} is unknown; expected one of {', '.join(known)}{did_you_mean(word, known)}")
+        raise InputError(
+            f"{name}={word!r} is unknown; expected one of"
+            f" {', '.join(known)}{did_you_mean(word, known)}"
+        )
 
 
 def _precisions(network: Network, precision: str) -> Sequence[str]:
@@ -111,21 +132,29 @@ def _precisions(network: Network, precision: str) -> Sequence[str]:
 
 
 def is_depthwise(network: Network) -> bool:
-    """Whether it has depthwise convolutions: such a network runs in float32 even where bfloat16 is asked for.
+    """Whether it has depthwise convolutions: such a network runs in float32 even where bfloat16 is
+    asked for.
 
-    Its long chains of short sums lose detections to eight binary digits, and gain little speed for it: there are no
-    large matrix products in them. ``docs/performance.md`` has the numbers.
+    Its long chains of short sums lose detections to eight binary digits, and gain little speed for
+    it: there are no large matrix products in them. ``docs/performance.md`` has the numbers.
     """
     return any(layer.is_depthwise for layer in network.sequence())
 
 
 def _fastest(timings: dict[BackendChoice, float]) -> BackendChoice:
-    return min(timings, key=lambda choice: timings[choice] * (1 if choice.precision == "float32" else WORTHWHILE))
+    return min(
+        timings,
+        key=lambda choice: timings[choice] * (1 if choice.precision == "float32" else WORTHWHILE),
+    )
 
 
 @torch.no_grad()
-def _make_engines(network: Network, choices: Sequence[BackendChoice], x: Tensor) -> dict[BackendChoice, Engine]:
-    """Make every engine that is installed and can run the network; where none can, raise the first one's error."""
+def _make_engines(
+    network: Network, choices: Sequence[BackendChoice], x: Tensor
+) -> dict[BackendChoice, Engine]:
+    """Make every engine that is installed and can run the network; where none can, raise the first
+    one's error.
+    """
     engines: dict[BackendChoice, Engine] = {}
     errors = []
     for choice in choices:
@@ -144,14 +173,18 @@ def _make_engines(network: Network, choices: Sequence[BackendChoice], x: Tensor)
 
 @torch.no_grad()
 def measure_engines(engines: dict[BackendChoice, Engine], x: Tensor) -> dict[BackendChoice, float]:
-    """Return the median seconds of one call of each, interleaved, so that a busy moment affects all alike."""
+    """Return the median seconds of one call of each, interleaved, so that a busy moment affects all
+    alike.
+    """
     seconds: dict[BackendChoice, list[float]] = {choice: [] for choice in engines}
     for engine in engines.values():
         for _ in range(COMPILED_FROM_CALL):
             engine(x)
     for _ in range(_TIMED_ROUNDS):
         for choice, engine in engines.items():
-            engine(x)  # not counted: the threads of the engine before may still wait actively for more
+            engine(
+                x
+            )  # not counted: the threads of the engine before may still wait actively for more
             synchronize(x.device)
             start = time.perf_counter()
             engine(x)

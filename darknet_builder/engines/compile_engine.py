@@ -1,4 +1,6 @@
-"""``torch.compile``: the best code for a GPU, minutes of compilation; on a CPU it needs a C++ compiler."""
+"""``torch.compile``: the best code for a GPU, minutes of compilation; on a CPU it needs a C++
+compiler.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,13 @@ class CompileEngine:
     compiles = True
 
     def __init__(self, network: Network, precision: str) -> None:
-        if network.device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", ""), *_COMPILERS))):
-            raise InputError("backend='compile' needs a C++ compiler (Debian, Ubuntu: apt-get install g++); "
-                             "backend='torch' needs none")
+        if network.device.type == "cpu" and not any(
+            map(shutil.which, (os.environ.get("CXX", ""), *_COMPILERS))
+        ):
+            raise InputError(
+                "backend='compile' needs a C++ compiler (Debian, Ubuntu: apt-get install g++); "
+                "backend='torch' needs none"
+            )
         self._dtype = PRECISIONS[precision]
         self._compiled = torch.compile(FusedNetwork(network, self._dtype), dynamic=False)
         self._errors = (import_module("torch._dynamo.exc").TorchDynamoException,)

@@ -1,16 +1,19 @@
-"""A network made ready for inference: batch norm folded, dead layers gone, activations in a form that fuses.
+"""A network made ready for inference: batch norm folded, dead layers gone, activations in a form
+that fuses.
 
 Three ways to run it, from the fastest to the one that always works:
 
-* ``graph``: traced by TorchScript and compiled by oneDNN Graph, which is part of PyTorch's x86 builds for Linux:
-  weights are packed once, activations and additions become part of the convolutions, Python dispatches no operator.
+* ``graph``: traced by TorchScript and compiled by oneDNN Graph, which is part of PyTorch's x86
+  builds for Linux: weights are packed once, activations and additions become part of the
+  convolutions, Python dispatches no operator.
 * ``packed``: oneDNN's own convolutions with packed weights and fused activations, one by one.
 * ``plain``: PyTorch's public functions on channels-last tensors.
 
-``graph`` and ``packed`` rest on private parts of PyTorch: ``torch.ops.mkldnn._convolution_pointwise`` and
-``_reorder_convolution_weight``, which its own compiler uses, and ``torch._C._jit_set_llga_enabled``. A new version of
-PyTorch may drop or change them. ``available_methods`` looks for each by name and falls back to the next method; a
-change of their arguments shows in the tests, which compare every method with the network itself.
+``graph`` and ``packed`` rest on private parts of PyTorch:
+``torch.ops.mkldnn._convolution_pointwise`` and ``_reorder_convolution_weight``, which its own
+compiler uses, and ``torch._C._jit_set_llga_enabled``. A new version of PyTorch may drop or change
+them. ``available_methods`` looks for each by name and falls back to the next method; a change of
+their arguments shows in the tests, which compare every method with the network itself.
 """
 
 from __future__ import annotations
@@ -35,46 +38,63 @@ from darknet_builder.network.plan import Plan
 
 METHODS = ("graph", "packed", "plain")
 _MISH_CHUNK = 65536
-"""Values that mish works on at a time: few enough for a core's own cache, so that its seven passes cost as two."""
+"""Values that mish works on at a time: few enough for a core's own cache, so that its seven passes
+cost as two."""
 _POINTWISE: dict[type[nn.Module], tuple[str, Callable[[nn.Module], list[float]]]] = {
     nn.Identity: ("none", lambda module: []),
     nn.ReLU: ("relu", lambda module: []),
     nn.Sigmoid: ("sigmoid", lambda module: []),
     nn.Tanh: ("tanh", lambda module: []),
     nn.SiLU: ("swish", lambda module: []),
-    nn.LeakyReLU: ("leaky_relu", lambda module: [float(getattr(module, "negative_slope"))]),
+    nn.LeakyReLU: ("leaky_relu", lambda module: [float(module.negative_slope)]),
     nn.ReLU6: ("hardtanh", lambda module: [0.0, 6.0]),
-    nn.Hardtanh: ("hardtanh", lambda module: [float(getattr(module, "min_val")), float(getattr(module, "max_val"))]),
+    nn.Hardtanh: (
+        "hardtanh",
+        lambda module: [float(module.min_val), float(module.max_val)],
+    ),
 }
-"""The activations that oneDNN's convolution applies itself, as ``_convolution_pointwise`` names them."""
+"""The activations that oneDNN's convolution applies itself, as ``_convolution_pointwise`` names
+them."""
 
 
 def available_methods() -> tuple[str, ...]:
     """Those of ``METHODS`` that this PyTorch can do on this machine, the best first."""
-    graph = (torch.backends.mkldnn.is_available() and hasattr(torch.jit, "enable_onednn_fusion")
-             and hasattr(torch._C, "_jit_set_llga_enabled")
-             and torch.backends.cpu.get_cpu_capability().startswith("AVX"))
+    graph = (
+        torch.backends.mkldnn.is_available()
+        and hasattr(torch.jit, "enable_onednn_fusion")
+        and hasattr(torch._C, "_jit_set_llga_enabled")
+        and torch.backends.cpu.get_cpu_capability().startswith("AVX")
+    )
     packed = torch.backends.mkldnn.is_available() and all(
-        hasattr(torch.ops.mkldnn, name) for name in ("_convolution_pointwise", "_reorder_convolution_weight"))
-    return tuple(name for name, usable in zip(METHODS, (graph, packed, True), strict=True) if usable)
+        hasattr(torch.ops.mkldnn, name)
+        for name in ("_convolution_pointwise", "_reorder_convolution_weight")
+    )
+    return tuple(
+        name for name, usable in zip(METHODS, (graph, packed, True), strict=True) if usable
+    )
 
 
 class FusedNetwork(nn.Module):
     """The layers that a network's output needs, as they are now, for inference alone.
 
-    It is called with (B, C, H, W) and returns the raw maps as float32. The convolutions that the output is read from
-    stay in float32: their values go through exponentials.
+    It is called with (B, C, H, W) and returns the raw maps as float32. The convolutions that the
+    output is read from stay in float32: their values go through exponentials.
 
     Args:
         network: what it is made of; it is copied, so that it may change afterwards.
         dtype: float32 or bfloat16.
         method: one of ``METHODS``.
-        channels_last: bring the input into that order. Done in here, the copy is released after its last reader; a
-            caller's would live as long as the call.
+        channels_last: bring the input into that order. Done in here, the copy is released after its
+            last reader; a caller's would live as long as the call.
     """
 
-    def __init__(self, network: Network, dtype: torch.dtype = torch.float32, method: str = "plain",
-                 channels_last: bool = False) -> None:
+    def __init__(
+        self,
+        network: Network,
+        dtype: torch.dtype = torch.float32,
+        method: str = "plain",
+        channels_last: bool = False,
+    ) -> None:
         super().__init__()
         layers = fold_batch_norm(network).sequence()
         self.dtype = dtype
@@ -85,11 +105,17 @@ class FusedNetwork(nn.Module):
         self.indices = tuple(index for index in network.output_plan.steps if index not in routes)
         self.sources = [layers[swapped.get(index, index)].sources for index in self.indices]
         self.released = Plan.of(self.indices, self.sources, self.output_indices).released
-        self.dtypes = [torch.float32 if index in self.output_indices else dtype for index in self.indices]
-        functions = (_for_inference(layers[index], own, method) for index, own in zip(self.indices, self.dtypes, strict=True))
+        self.dtypes = [
+            torch.float32 if index in self.output_indices else dtype for index in self.indices
+        ]
+        functions = (
+            _for_inference(layers[index], own, method)
+            for index, own in zip(self.indices, self.dtypes, strict=True)
+        )
         self.functions = nn.ModuleList(
             _PoolsOfRoute(function, layers[swapped[index]]) if index in swapped else function
-            for index, function in zip(self.indices, functions, strict=True))
+            for index, function in zip(self.indices, functions, strict=True)
+        )
         self.eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -97,19 +123,24 @@ class FusedNetwork(nn.Module):
         outputs = {NETWORK_INPUT: self._ordered(x)}
         del x
         for index, function, sources, dtype, released in zip(
-                self.indices, self.functions, self.sources, self.dtypes, self.released, strict=True):
+            self.indices, self.functions, self.sources, self.dtypes, self.released, strict=True
+        ):
             outputs[index] = function(*[_in_dtype(outputs[source], dtype) for source in sources])
             for old in released:
                 del outputs[old]
         return tuple(outputs[index] for index in self.output_indices)
 
     def _ordered(self, x: Tensor) -> Tensor:
-        return x.contiguous(memory_format=torch.channels_last) if self.channels_last and x.dim() == 4 else x
+        return (
+            x.contiguous(memory_format=torch.channels_last)
+            if self.channels_last and x.dim() == 4
+            else x
+        )
 
 
 def _in_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
-    # Not even a call of to() where there is nothing to do: a trace would keep it, and it would stand between two
-    # operators that could be one.
+    # Not even a call of to() where there is nothing to do: a trace would keep it, and it would
+    # stand between two operators that could be one.
     return x if x.dtype == dtype else x.to(dtype)
 
 
@@ -125,7 +156,9 @@ def _for_inference(layer: Layer, dtype: torch.dtype, method: str) -> nn.Module:
 
 
 class _PoolsOfRoute(nn.Module):
-    """A route of pooled inputs, instead of the pool of a route: the same values, and a fraction of them is copied."""
+    """A route of pooled inputs, instead of the pool of a route: the same values, and a fraction of
+    them is copied.
+    """
 
     def __init__(self, pool: nn.Module, route: nn.Module) -> None:
         super().__init__()
@@ -138,27 +171,46 @@ class _PoolsOfRoute(nn.Module):
 
 
 def _routes_after_pools(network: Network) -> dict[int, int]:
-    """{pool: route} where a strided pool reads a route of several layers that nothing else reads."""
+    """{pool: route} where a strided pool reads a route of several layers that nothing else
+    reads.
+    """
     layers = network.sequence()
-    readers = Counter(source for index in network.output_plan.steps for source in layers[index].sources)
+    readers = Counter(
+        source for index in network.output_plan.steps for source in layers[index].sources
+    )
     readers.update(network.output_indices)
     found = {}
     for index in network.output_plan.steps:
         pool = layers[index]
         source = pool.sources[0]
-        if isinstance(pool, Maxpool) and pool.blur is None and max(pool.stride) > 1 and source != NETWORK_INPUT:
+        if (
+            isinstance(pool, Maxpool)
+            and pool.blur is None
+            and max(pool.stride) > 1
+            and source != NETWORK_INPUT
+        ):
             route = layers[source]
-            if isinstance(route, Route) and route.groups == 1 and len(route.sources) > 1 and readers[source] == 1:
+            if (
+                isinstance(route, Route)
+                and route.groups == 1
+                and len(route.sources) > 1
+                and readers[source] == 1
+            ):
                 found[index] = source
     return found
 
 
 def _ends_inside(layer: Maxpool) -> bool:
-    """Whether no window reaches beyond the image, so that what is padded on the right is never read."""
+    """Whether no window reaches beyond the image, so that what is padded on the right is never
+    read.
+    """
     return layer.padding // 2 == 0 and all(
-        (new - 1) * stride + layer.size <= old for new, stride, old in (
+        (new - 1) * stride + layer.size <= old
+        for new, stride, old in (
             (layer.out_shape.height, layer.stride[0], layer.in_shape.height),
-            (layer.out_shape.width, layer.stride[1], layer.in_shape.width)))
+            (layer.out_shape.width, layer.stride[1], layer.in_shape.width),
+        )
+    )
 
 
 class _Convolution(nn.Module):
@@ -172,15 +224,20 @@ class _Convolution(nn.Module):
         assert layer.norm is None and layer.conv.bias is not None
         weight, bias = layer.conv.weight.detach(), layer.conv.bias.detach()
         self.register_buffer("bias", bias.to(dtype))
-        self.places = ([int(side) for side in layer.conv.padding], list(layer.conv.stride), list(layer.conv.dilation),
-                       layer.conv.groups)
+        self.places = (
+            [int(side) for side in layer.conv.padding],
+            list(layer.conv.stride),
+            list(layer.conv.dilation),
+            layer.conv.groups,
+        )
         self.blur = None if layer.blur is None else layer.blur.to(dtype)
         self.activation: Callable[[Tensor], Tensor] | None = _activation(layer.activation, method)
         weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
         self.fused: tuple[str, list[float]] | None = None
         if method == "packed":
             weight = torch.ops.mkldnn._reorder_convolution_weight(
-                weight, *self.places, [1, *layer.in_shape.batched(1)[1:]])
+                weight, *self.places, [1, *layer.in_shape.batched(1)[1:]]
+            )
             self._fuse(layer.activation)
         self.register_buffer("weight", weight)
 
@@ -196,14 +253,15 @@ class _Convolution(nn.Module):
         if self.fused is None:
             x = F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
         else:
-            x = torch.ops.mkldnn._convolution_pointwise.default(x, self.weight, self.bias, padding, stride, dilation,
-                                                                groups, *self.fused, "")
+            x = torch.ops.mkldnn._convolution_pointwise.default(
+                x, self.weight, self.bias, padding, stride, dilation, groups, *self.fused, ""
+            )
         if self.activation is not None:
             x = self.activation(x)
         return x if self.blur is None else self.blur(x)
 
 
-# ---- activations ------------------------------------------------------------------------------------
+# ---- activations ---------------------------------------------------------------------------------
 
 
 def _activation(module: nn.Module, method: str) -> Callable[[Tensor], Tensor] | None:
@@ -218,12 +276,15 @@ def _activation(module: nn.Module, method: str) -> Callable[[Tensor], Tensor] | 
 
 
 def _swish(x: Tensor) -> Tensor:
-    """The pattern that oneDNN Graph finds and makes part of the convolution; ``silu`` it does not know."""
+    """The pattern that oneDNN Graph finds and makes part of the convolution; ``silu`` it does not
+    know.
+    """
     return x * torch.sigmoid(x)
 
 
 def _mish(x: Tensor, chunk: int) -> Tensor:
-    """x * tanh(log(1 + e^x)) in place, as x * n / (n + 1) with n = e^x + e^(2 x) / 2: one exponential, no logarithm.
+    """X * tanh(log(1 + e^x)) in place, as x * n / (n + 1) with n = e^x + e^(2 x) / 2: one
+    exponential, no logarithm.
 
     Beyond 20 the factor is 1 in float32. bfloat16 is computed in float32, chunk by chunk.
     """

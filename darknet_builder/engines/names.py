@@ -1,4 +1,6 @@
-"""The words for engines and precisions, and which engines are installed. Nothing here imports PyTorch."""
+"""The words for engines and precisions, and which engines are installed. Nothing here imports
+PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,17 @@ PRECISION_NAMES = ("float32", "bfloat16", "float16")
 BACKEND_CHOICES = (AUTO, *BACKEND_NAMES)
 PRECISION_CHOICES = (AUTO, *PRECISION_NAMES)
 WORTHWHILE = 1.2
-"""How many times faster than float32 ``auto`` must measure bfloat16 to be, before it gives up digits for it."""
+"""How many times faster than float32 ``auto`` must measure bfloat16 to be, before it gives up
+digits for it."""
 _SHORT_PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _PACKAGES = {"onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "openvino": ("openvino",)}
 """The packages that a backend needs beside PyTorch."""
 
 
 def precision_name(word: str) -> str:
-    """Return torch's name of a precision for its short name: ``bf16`` -> ``bfloat16``; any other word as it is."""
+    """Return torch's name of a precision for its short name: ``bf16`` -> ``bfloat16``; any other
+    word as it is.
+    """
     return _SHORT_PRECISIONS.get(word, word)
 
 
@@ -30,4 +35,8 @@ def short_precision(name: str) -> str:
 
 def installed_backends(names: Sequence[str] = BACKEND_NAMES) -> list[str]:
     """Return those of ``names`` whose packages are installed."""
-    return [name for name in names if all(find_spec(package) is not None for package in _PACKAGES.get(name, ()))]
+    return [
+        name
+        for name in names
+        if all(find_spec(package) is not None for package in _PACKAGES.get(name, ()))
+    ]

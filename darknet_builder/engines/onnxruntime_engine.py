@@ -33,15 +33,19 @@ class OnnxRuntimeEngine:
         runtime = load_extra("onnxruntime", "export")
         require_cpu(network, "onnxruntime")
         if precision != "float32":
-            raise InputError(f"backend='onnxruntime' has no {precision} convolutions on the CPU: use "
-                             "precision='float32' or another backend")
+            raise InputError(
+                f"backend='onnxruntime' has no {precision} convolutions on the CPU: use "
+                "precision='float32' or another backend"
+            )
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         self.detail = f"onnxruntime {runtime.__version__}"
         self._errors = runtime_errors()
         too_large = load_extra("google.protobuf.message", "export").EncodeError
         with one_line_errors("onnxruntime", (*self._errors, InputError, too_large)):
-            self._session = runtime.InferenceSession(onnx_bytes(network), options, providers=["CPUExecutionProvider"])
+            self._session = runtime.InferenceSession(
+                onnx_bytes(network), options, providers=["CPUExecutionProvider"]
+            )
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, x: Tensor) -> list[Tensor]:
@@ -52,9 +56,13 @@ class OnnxRuntimeEngine:
 
 
 def onnx_bytes(network: Network) -> bytes:
-    """Return the network as an ONNX model for any batch whose outputs are the raw maps, as ``export`` writes it."""
+    """Return the network as an ONNX model for any batch whose outputs are the raw maps, as
+    ``export`` writes it.
+    """
     module, sizes = Traceable(fold_batch_norm(network), "raw").eval(), Sizes(any_batch=True)
     example = torch.zeros(network.input_shape.batched(sizes.traced_batch))
-    model = to_model(module, example, module.input_name, module.output_names, dimensions=sizes.dimensions())
+    model = to_model(
+        module, example, module.input_name, module.output_names, dimensions=sizes.dimensions()
+    )
     written: bytes = model.SerializeToString()
     return written

@@ -1,4 +1,6 @@
-"""The fast path: ``network.optimized()`` returns an object that is called like the network and answers sooner."""
+"""The fast path: ``network.optimized()`` returns an object that is called like the network and
+answers sooner.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +21,23 @@ class OptimizedNetwork:
 
     Attributes:
         backend: the engine's name; with ``auto``, the one that was chosen.
-        precision: ``float32``, ``bfloat16`` or ``float16``: the one in use (see ``is_depthwise``). Raw maps are
-            float32 always.
+        precision: ``float32``, ``bfloat16`` or ``float16``: the one in use (see ``is_depthwise``).
+            Raw maps are float32 always.
         detail: how the backend does it.
         compiles: whether it compiles for each input shape during the first calls; see ``warm_up``.
-        timings: seconds of one batch for each ``backend:precision`` that ``auto`` has measured; empty where there was
-            nothing to choose.
+        timings: seconds of one batch for each ``backend:precision`` that ``auto`` has measured;
+            empty where there was nothing to choose.
         network: the one it was made of; its heads decode the outputs.
     """
 
-    def __init__(self, network: Network, engine: Engine, backend: str, precision: str,
-                 timings: dict[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        engine: Engine,
+        backend: str,
+        precision: str,
+        timings: dict[str, float] | None = None,
+    ) -> None:
         self.network = network
         self.backend = backend
         self.precision = precision
@@ -77,11 +85,17 @@ class OptimizedNetwork:
 
     def answers(self, x: Tensor) -> list[Tensor]:
         """Return ``outputs(x)``; the old name."""
-        warnings.warn("OptimizedNetwork.answers is now OptimizedNetwork.outputs", DeprecationWarning, stacklevel=2)
+        warnings.warn(
+            "OptimizedNetwork.answers is now OptimizedNetwork.outputs",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         return self.outputs(x)
 
     def __call__(self, x: Tensor) -> list[Tensor] | Tensor:
-        """As ``Network.forward``: the raw map of every head as float32; without a head, the last layer's output."""
+        """As ``Network.forward``: the raw map of every head as float32; without a head, the last
+        layer's output.
+        """
         outputs = self.outputs(x)
         return outputs if self.heads else outputs[0]
 
@@ -94,19 +108,29 @@ class OptimizedNetwork:
         return self
 
     def describe(self) -> str:
-        """``openvino (openvino 2026.1) in bfloat16; auto measured torch:bfloat16 4.1 ms, openvino:bfloat16 2.6 ms``."""
+        """``openvino (openvino 2026.1) in bfloat16; auto measured torch:bfloat16 4.1 ms,
+        openvino:bfloat16 2.6 ms``.
+        """
         text = f"{self.backend} ({self.detail}) in {self.precision}"
         if self.precision == "float32" and is_depthwise(self.network):
             text += ", as all networks with depthwise convolutions"
         if self.timings:
-            text += "; auto measured " + ", ".join(f"{name} {1e3 * seconds:.3g} ms"
-                                                   for name, seconds in self.timings.items())
+            text += "; auto measured " + ", ".join(
+                f"{name} {1e3 * seconds:.3g} ms" for name, seconds in self.timings.items()
+            )
         return text
 
 
-def optimize(network: Network, precision: str = "float32", backend: str = "torch", batch: int = 1) -> OptimizedNetwork:
+def optimize(
+    network: Network, precision: str = "float32", backend: str = "torch", batch: int = 1
+) -> OptimizedNetwork:
     """See ``Network.optimized``."""
     network.eval()
     choice, engine, timings = choose_engine(network, backend, precision, batch)
-    return OptimizedNetwork(network, engine, choice.backend, choice.precision,
-                            {":".join(measured): seconds for measured, seconds in timings.items()})
+    return OptimizedNetwork(
+        network,
+        engine,
+        choice.backend,
+        choice.precision,
+        {":".join(measured): seconds for measured, seconds in timings.items()},
+    )

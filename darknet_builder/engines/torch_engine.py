@@ -17,9 +17,10 @@ _MOST_LAYOUTS = 4
 """How many input layouts stay compiled: each has its own packed weights."""
 _WARM_UP = 3
 """TorchScript looks at the shapes in the first call and compiles in the second."""
-_CACHED_BYTES = 16 * 2 ** 20
-"""Upper limit for the largest map of a part of a batch: half of a common last-level cache, so that what one layer has
-written is still there when the next reads it. ``docs/performance.md`` has the measurement."""
+_CACHED_BYTES = 16 * 2**20
+"""Upper limit for the largest map of a part of a batch: half of a common last-level cache, so that
+what one layer has written is still there when the next reads it. ``docs/performance.md`` has the
+measurement."""
 
 
 class InputLayout(NamedTuple):
@@ -46,8 +47,8 @@ class RecurrentEngine:
 class TorchEngine:
     """Run the fused network by the best method that this machine's PyTorch has (see ``fused``).
 
-    With ``graph``, the third call of an input layout compiles; the first two run as ``plain``. On the CPU a batch
-    whose maps would fall out of the cache goes through in parts.
+    With ``graph``, the third call of an input layout compiles; the first two run as ``plain``. On
+    the CPU a batch whose maps would fall out of the cache goes through in parts.
 
     Args:
         network: loaded.
@@ -61,7 +62,9 @@ class TorchEngine:
         self.compiles = self.detail == "graph"
         self._dtype = PRECISIONS[precision]
         self._fused = FusedNetwork(network, self._dtype, self.detail, channels_last=True)
-        self._compiled: OrderedDict[InputLayout, Callable[[Tensor], tuple[Tensor, ...]]] = OrderedDict()
+        self._compiled: OrderedDict[InputLayout, Callable[[Tensor], tuple[Tensor, ...]]] = (
+            OrderedDict()
+        )
         self._calls: Counter[InputLayout] = Counter()
         self._images_cached = _images_cached(network, self._dtype) if device.type == "cpu" else None
 
@@ -78,7 +81,9 @@ class TorchEngine:
         return [output.float() for output in self._function_for(x)(x)]
 
     def _function_for(self, x: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
-        """Return compiled code for a common input layout; a rare one, as the last batch of a folder, gets none."""
+        """Return compiled code for a common input layout; a rare one, as the last batch of a
+        folder, gets none.
+        """
         layout = InputLayout(tuple(x.shape), x.stride())
         self._calls[layout] += 1
         if not self.compiles or self._calls[layout] < COMPILED_FROM_CALL:
@@ -92,20 +97,31 @@ class TorchEngine:
 
 
 def _images_cached(network: Network, dtype: torch.dtype) -> int:
-    """Return the number of images at once whose largest map stays within ``_CACHED_BYTES``; one at least."""
+    """Return the number of images at once whose largest map stays within ``_CACHED_BYTES``; one at
+    least.
+    """
     layers = network.sequence()
-    largest = max([network.input_shape.size, *(layers[index].out_shape.size for index in network.output_plan.steps)])
+    largest = max(
+        [
+            network.input_shape.size,
+            *(layers[index].out_shape.size for index in network.output_plan.steps),
+        ]
+    )
     return max(1, _CACHED_BYTES // (largest * dtype.itemsize))
 
 
 def _even_parts(x: Tensor, most: int) -> Sequence[Tensor]:
-    """Split a batch into parts of up to ``most`` images: equal ones unless they are small, as each size is compiled."""
+    """Split a batch into parts of up to ``most`` images: equal ones unless they are small, as each
+    size is compiled.
+    """
     divisor = next(size for size in range(most, 0, -1) if len(x) % size == 0)
     return x.split(divisor) if 2 * divisor >= most else x.tensor_split(-(-len(x) // most))
 
 
 def _compile_graph(fused: FusedNetwork, example: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
-    """Trace, freeze, and have oneDNN Graph compile what it knows; the switch is global, so it is put back."""
+    """Trace, freeze, and have oneDNN Graph compile what it knows; the switch is global, so it is
+    put back.
+    """
     before = torch.jit.onednn_fusion_enabled()
     with torch.inference_mode(False), torch.no_grad(), quiet_torchscript():
         try:

@@ -8,9 +8,16 @@ from darknet_builder.network.network import Network
 from darknet_builder.prediction.classifier import Classifier, Image
 
 
-def accuracies(network: Network, images: Sequence[Image], class_ids: Sequence[int], *, top: int = 5,
-               batch: int = 1) -> tuple[float, float]:
-    """How often the right class is the likeliest, and how often it is among the ``top`` likeliest, as shares.
+def accuracies(
+    network: Network,
+    images: Sequence[Image],
+    class_ids: Sequence[int],
+    *,
+    top: int = 5,
+    batch: int = 1,
+) -> tuple[float, float]:
+    """How often the right class is the likeliest, and how often it is among the ``top`` likeliest,
+    as shares.
 
     Args:
         network: a classifier, in eval mode, where it is to run.

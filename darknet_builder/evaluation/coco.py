@@ -1,7 +1,8 @@
 """COCO's average precision of boxes, computed by pycocotools (the extra ``evaluate``).
 
-Truths come from label files: their areas are those of the boxes, which for COCO itself are those of the outlines, and
-crowds are not known. So ``small``, ``medium`` and ``large`` differ a little from what COCO's own annotations give.
+Truths come from label files: their areas are those of the boxes, which for COCO itself are those of
+the outlines, and crowds are not known. So ``small``, ``medium`` and ``large`` differ a little from
+what COCO's own annotations give.
 """
 
 from __future__ import annotations
@@ -21,8 +22,20 @@ from darknet_builder.support.extras import load_extra
 EXTRA = "evaluate"
 MOST_BOXES = 100
 """Of a class in an image; COCO looks at no more."""
-_STATISTICS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
-               "ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large")
+_STATISTICS = (
+    "ap",
+    "ap50",
+    "ap75",
+    "ap_small",
+    "ap_medium",
+    "ap_large",
+    "ar1",
+    "ar10",
+    "ar100",
+    "ar_small",
+    "ar_medium",
+    "ar_large",
+)
 _ALL_AREAS, _FULL_LIST = 0, -1
 
 
@@ -71,8 +84,8 @@ def coco_average_precision(images: Sequence[ImageBoxes], names: Sequence[str]) -
     """COCO's numbers for a set of images.
 
     Args:
-        images: what was found and what is there. The scores should go down to .001 and the NMS be wide (Darknet's
-            ``detector valid``: .6) for numbers like the published ones.
+        images: what was found and what is there. The scores should go down to .001 and the NMS be
+            wide (Darknet's ``detector valid``: .6) for numbers like the published ones.
         names: of all classes.
 
     Raises:
@@ -86,7 +99,8 @@ def coco_average_precision(images: Sequence[ImageBoxes], names: Sequence[str]) -
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    # precision: (IoUs, recalls, classes, areas, lengths of the list); -1 where a class has no truths.
+    # precision: (IoUs, recalls, classes, areas, lengths of the list); -1 where a class has no
+    # truths.
     by_class = evaluation.eval["precision"][:, :, :, _ALL_AREAS, _FULL_LIST].mean((0, 1))
     statistics = dict(zip(_STATISTICS, map(_known, evaluation.stats), strict=True))
     return CocoResult(**statistics, classes=tuple(map(_known, by_class)))
@@ -96,16 +110,23 @@ def _known(value: float) -> float | None:
     return None if value < 0 else float(value)
 
 
-def _dataset(coco: ModuleType, names: Sequence[str], images: Sequence[Iterator[dict[str, Any]]]) -> Any:
+def _dataset(
+    coco: ModuleType, names: Sequence[str], images: Sequence[Iterator[dict[str, Any]]]
+) -> Any:
     """A ``COCO`` of annotations; ids begin at 1, because 0 means none to pycocotools."""
     annotations: list[dict[str, Any]] = []
     for image_id, rows in enumerate(images):
         for row in rows:
             area = row["bbox"][2] * row["bbox"][3]
-            annotations.append(row | {"image_id": image_id, "id": len(annotations) + 1, "area": area, "iscrowd": 0})
+            annotations.append(
+                row | {"image_id": image_id, "id": len(annotations) + 1, "area": area, "iscrowd": 0}
+            )
     dataset = coco.COCO()
-    dataset.dataset = {"images": [{"id": image_id} for image_id in range(len(images))], "annotations": annotations,
-                       "categories": [{"id": class_id, "name": name} for class_id, name in enumerate(names)]}
+    dataset.dataset = {
+        "images": [{"id": image_id} for image_id in range(len(images))],
+        "annotations": annotations,
+        "categories": [{"id": class_id, "name": name} for class_id, name in enumerate(names)],
+    }
     dataset.createIndex()
     return dataset
 
@@ -123,16 +144,21 @@ def _found(image: ImageBoxes) -> Iterator[dict[str, Any]]:
     """The best boxes of each class, cut off at the image's edges (print_cocos in detector.c)."""
     keep = _best_of_each_class(image)
     boxes = image.boxes_cxcywh[keep].astype(np.float64)
-    corners = np.concatenate((boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2), 1).clip(0, 1)
+    corners = np.concatenate(
+        (boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2), 1
+    ).clip(0, 1)
     corners *= np.array(image.image_size * 2)
     corners[:, 2:] -= corners[:, :2]
-    for box, class_id, score in zip(corners.tolist(), image.class_ids[keep].tolist(), image.scores[keep].tolist(),
-                                    strict=True):
+    for box, class_id, score in zip(
+        corners.tolist(), image.class_ids[keep].tolist(), image.scores[keep].tolist(), strict=True
+    ):
         yield {"bbox": box, "category_id": class_id, "score": score}
 
 
 def _best_of_each_class(image: ImageBoxes) -> np.ndarray:
-    """Rows of the first ``MOST_BOXES`` of each class, by score: no others count, and they would fill the memory."""
+    """Rows of the first ``MOST_BOXES`` of each class, by score: no others count, and they would
+    fill the memory.
+    """
     order = np.lexsort((-image.scores, image.class_ids))
     ids = image.class_ids[order]
     place = np.arange(len(ids)) - np.searchsorted(ids, ids)

@@ -17,15 +17,18 @@ _RECALLS = np.linspace(0, 1, 201)
 
 
 def plot_curves(result: MapResult, path: str | Path, title: str = "") -> None:
-    """Draw the curve of each class of which there are truths, and their mean; the format follows the file's suffix.
+    """Draw the curve of each class of which there are truths, and their mean; the format follows
+    the file's suffix.
 
     Raises:
         MissingExtraError: without matplotlib.
         InputError: when the file cannot be written; ``check_plot`` says most of it earlier.
     """
     figure = load_figures().Figure(figsize=_SIZE_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
-    axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
-    axes.grid(alpha=.3)
+    axes = figure.add_subplot(
+        xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title
+    )
+    axes.grid(alpha=0.3)
     _draw(axes, result)
     if result.present:
         axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
@@ -36,9 +39,18 @@ def _draw(axes: Any, result: MapResult) -> None:
     shown = sorted(result.present, key=lambda row: -row.average_precision)
     named = len(shown) <= _MOST_NAMED
     for row in shown:
-        style = {"label": f"{row.name}  {row.average_precision:.3f}"} if named else {"color": "grey", "alpha": .3}
+        style = (
+            {"label": f"{row.name}  {row.average_precision:.3f}"}
+            if named
+            else {"color": "grey", "alpha": 0.3}
+        )
         axes.step(_RECALLS, row.curve.precision_at(_RECALLS), linewidth=1, where="post", **style)
     if shown:
         mean = np.mean([row.curve.precision_at(_RECALLS) for row in shown], axis=0)
-        axes.plot(_RECALLS, mean, color="black", linewidth=2.5,
-                  label=f"mean of {len(shown)} classes  {result.mean_over_present:.3f}")
+        axes.plot(
+            _RECALLS,
+            mean,
+            color="black",
+            linewidth=2.5,
+            label=f"mean of {len(shown)} classes  {result.mean_over_present:.3f}",
+        )

@@ -1,4 +1,6 @@
-"""A detector on a labelled set of images: what it finds in each, in the order that Darknet's numbers depend on."""
+"""A detector on a labelled set of images: what it finds in each, in the order that Darknet's
+numbers depend on.
+"""
 
 from __future__ import annotations
 
@@ -23,27 +25,37 @@ from darknet_builder.images.resize import Placement, to_input
 from darknet_builder.network.network import Network
 from darknet_builder.prediction.postprocessing import NmsRule, by_image, decode_above, nms_rule
 
-MAP_THRESHOLD = .005
+MAP_THRESHOLD = 0.005
 """The score from which on ``detector map`` keeps boxes."""
-MAP_NMS = .45
+MAP_NMS = 0.45
 Runner = Callable[[Tensor], list[Tensor] | Tensor]
 """(B, C, H, W) -> the raw map of every head."""
 
 
-def find_boxes(network: Network, images: Sequence[LabelledImage], *, difficult: Sequence[LabelledImage] | None = None,
-               threshold: float = MAP_THRESHOLD, nms: float = MAP_NMS, resize: str = "stretch",
-               batch: int = 1, runner: Runner | None = None) -> Iterator[ImageBoxes]:
+def find_boxes(
+    network: Network,
+    images: Sequence[LabelledImage],
+    *,
+    difficult: Sequence[LabelledImage] | None = None,
+    threshold: float = MAP_THRESHOLD,
+    nms: float = MAP_NMS,
+    resize: str = "stretch",
+    batch: int = 1,
+    runner: Runner | None = None,
+) -> Iterator[ImageBoxes]:
     """Run a network over labelled images.
 
     Args:
         network: in eval mode, where it is to run.
         images: read two batches ahead, in threads.
-        difficult: for each image, objects that need not be found (``difficult=`` of a ``.data`` file).
+        difficult: for each image, objects that need not be found (``difficult=`` of a ``.data``
+            file).
         threshold: only scores above it count.
         nms: a box falls when it overlaps a better one of its class by more than this.
         resize: ``stretch`` or ``letterbox``.
         batch: how many images go through the network at once.
-        runner: what answers for the network, such as ``network.optimized()``; None is the network itself.
+        runner: what answers for the network, such as ``network.optimized()``; None is the network
+            itself.
 
     Yields:
         One a image, in order.
@@ -53,18 +65,27 @@ def find_boxes(network: Network, images: Sequence[LabelledImage], *, difficult: 
         DataError: when there are other ``difficult`` lists than images.
     """
     if difficult is not None and len(difficult) != len(images):
-        raise DataError(f"the list of difficult= has {len(difficult)} images, the evaluated one {len(images)}; "
-                        "they must be the same images in the same order")
+        raise DataError(
+            f"the list of difficult= has {len(difficult)} images, the evaluated one {len(images)}; "
+            "they must be the same images in the same order"
+        )
     rule = nms_rule(network)
     with closing(read_ahead(partial(_prepare, network, resize), images, batch=batch)) as prepared:
         for start in range(0, len(images), batch):
-            part = images[start:start + batch]
+            part = images[start : start + batch]
             inputs, placements = zip(*islice(prepared, len(part)), strict=True)
-            for offset, entry in enumerate(_run(network, runner or network, torch.stack(inputs), placements,
-                                                threshold)):
+            for offset, entry in enumerate(
+                _run(network, runner or network, torch.stack(inputs), placements, threshold)
+            ):
                 hard = None if difficult is None else difficult[start + offset].boxes
-                yield image_boxes(entry, part[offset].boxes, placements[offset].image_size, nms=nms, rule=rule,
-                                  difficult=hard)
+                yield image_boxes(
+                    entry,
+                    part[offset].boxes,
+                    placements[offset].image_size,
+                    nms=nms,
+                    rule=rule,
+                    difficult=hard,
+                )
 
 
 def _prepare(network: Network, resize: str, image: LabelledImage) -> tuple[Tensor, Placement]:
@@ -72,31 +93,48 @@ def _prepare(network: Network, resize: str, image: LabelledImage) -> tuple[Tenso
 
 
 @torch.inference_mode()
-def _run(network: Network, runner: Runner, x: Tensor, placements: Sequence[Placement],
-         threshold: float) -> list[ScoredBoxes]:
+def _run(
+    network: Network, runner: Runner, x: Tensor, placements: Sequence[Placement], threshold: float
+) -> list[ScoredBoxes]:
     network.reset_state()
     raw_maps = cast(list[Tensor], runner(x.to(network.device)))
     return by_image(decode_above(network, raw_maps, threshold), placements)
 
 
-def image_boxes(entry: ScoredBoxes, truths: np.ndarray, image_size: tuple[int, int], *, nms: float = MAP_NMS,
-                rule: NmsRule, difficult: np.ndarray | None = None) -> ImageBoxes:
+def image_boxes(
+    entry: ScoredBoxes,
+    truths: np.ndarray,
+    image_size: tuple[int, int],
+    *,
+    nms: float = MAP_NMS,
+    rule: NmsRule,
+    difficult: np.ndarray | None = None,
+) -> ImageBoxes:
     """Suppress boxes, and put the others in Darknet's order.
 
     Args:
-        entry: the rows of one image above the threshold, none suppressed, boxes relative to the image.
+        entry: the rows of one image above the threshold, none suppressed, boxes relative to the
+            image.
         truths: (T, 5) float32, what is there.
         image_size: (width, height) in pixels.
         nms: a box falls when it overlaps a better one of its class by more than this.
         rule: how overlap is measured.
         difficult: (D, 5) float32, objects that need not be found.
     """
-    keep = best_of_groups(entry.boxes_cxcywh, entry.scores, entry.class_ids, nms, kind=rule.kind, beta=rule.beta)
+    keep = best_of_groups(
+        entry.boxes_cxcywh, entry.scores, entry.class_ids, nms, kind=rule.kind, beta=rule.beta
+    )
     rows = np.flatnonzero(keep)
     # Within a box the classes stay in their order: the sort is stable.
     rows = rows[np.argsort(_darknet_ranks(entry)[rows], kind="stable")]
-    return ImageBoxes(entry.boxes_cxcywh[rows], entry.scores[rows], entry.class_ids[rows].astype(np.int32), truths,
-                      image_size, difficult)
+    return ImageBoxes(
+        entry.boxes_cxcywh[rows],
+        entry.scores[rows],
+        entry.class_ids[rows].astype(np.int32),
+        truths,
+        image_size,
+        difficult,
+    )
 
 
 def _darknet_ranks(entry: ScoredBoxes) -> np.ndarray:
@@ -112,9 +150,9 @@ def _darknet_ranks(entry: ScoredBoxes) -> np.ndarray:
 def darknet_order(scores: np.ndarray) -> np.ndarray:
     """(K, C) of scores before suppression -> (K,) order of the rows in Darknet's list after it.
 
-    ``do_nms_sort`` sorts the whole list by each class in turn and leaves it so: by the last class that any box counts
-    for, then by the one before. Which of two boxes on one object is the first, and so the true positive above the
-    confidence threshold, depends on it.
+    ``do_nms_sort`` sorts the whole list by each class in turn and leaves it so: by the last class
+    that any box counts for, then by the one before. Which of two boxes on one object is the first,
+    and so the true positive above the confidence threshold, depends on it.
     """
     present = np.flatnonzero(scores.any(0))
     if not len(present):

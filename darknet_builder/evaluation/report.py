@@ -10,7 +10,19 @@ from darknet_builder.evaluation.coco import CocoResult
 from darknet_builder.evaluation.darknet_map import MapResult
 from darknet_builder.support.text import align_columns
 
-_COLUMNS = ("class", "name", "objects", "AP %", "TP", "FP", "FN", "precision", "recall", "F1", "IoU %")
+_COLUMNS = (
+    "class",
+    "name",
+    "objects",
+    "AP %",
+    "TP",
+    "FP",
+    "FN",
+    "precision",
+    "recall",
+    "F1",
+    "IoU %",
+)
 _COCO_COLUMN = "COCO AP %"
 _WORDS = ("name",)
 
@@ -37,48 +49,69 @@ class EvaluationReport:
         if self.coco is not None:
             for row, value in zip(darknet["classes"], self.coco.classes, strict=True):
                 row["coco_ap"] = value
-        return {"skipped_labels": self.images.skipped_labels,
-                "images_without_labels": self.images.num_unlabelled, "darknet": darknet,
-                "coco": None if self.coco is None else self.coco.to_dict()}
+        return {
+            "skipped_labels": self.images.skipped_labels,
+            "images_without_labels": self.images.num_unlabelled,
+            "darknet": darknet,
+            "coco": None if self.coco is None else self.coco.to_dict(),
+        }
 
     def lines(self) -> list[str]:
         """Return the table of the classes and the lines below it."""
         result = self.darknet
         shown = [row for row in result.classes if row.counts.truths or row.counts.false_positives]
-        rows = [(str(row.class_id), row.name, *_cells(row.counts, row.average_precision)) for row in shown]
+        rows = [
+            (str(row.class_id), row.name, *_cells(row.counts, row.average_precision))
+            for row in shown
+        ]
         rows.append(("", "all", *_cells(result.counts, result.mean_average_precision)))
         columns: tuple[str, ...] = _COLUMNS
         if self.coco is not None:
             values = [*(self.coco.classes[row.class_id] for row in shown), self.coco.ap]
             rows = [(*cells, _percent(value)) for cells, value in zip(rows, values, strict=True)]
             columns = (*_COLUMNS, _COCO_COLUMN)
-        return [*align_columns([columns, *rows], _WORDS), *self._means(len(result.classes) - len(shown)),
-                *self._coco_lines(), self._images_line()]
+        return [
+            *align_columns([columns, *rows], _WORDS),
+            *self._means(len(result.classes) - len(shown)),
+            *self._coco_lines(),
+            self._images_line(),
+        ]
 
     def _means(self, hidden: int) -> list[str]:
         result = self.darknet
         curve = f"{result.points} points" if result.points else "area under the curve"
         present = len(result.present)
-        mean = (f"mAP@{result.iou:g} = {_percent(result.mean_average_precision)} % over all {len(result.classes)} "
-                f"classes ({curve}), {_percent(result.mean_over_present)} % over the {present} that occur; "
-                f"TP to IoU are at confidence {result.confidence:g}")
+        mean = (
+            f"mAP@{result.iou:g} = {_percent(result.mean_average_precision)} % over all"
+            f" {len(result.classes)} classes ({curve}), {_percent(result.mean_over_present)} % over"
+            f" the {present} that occur; TP to IoU are at confidence {result.confidence:g}"
+        )
         if not hidden:
             return [mean]
-        return [f"{hidden} more classes: no objects, and no boxes above the confidence {result.confidence:g}; "
-                "their AP counts as 0", mean]
+        return [
+            (
+                f"{hidden} more classes: no objects, and no boxes above the confidence"
+                f" {result.confidence:g}; their AP counts as 0"
+            ),
+            mean,
+        ]
 
     def _coco_lines(self) -> list[str]:
         if self.coco is None:
             return []
         values = {name: _percent(value) for name, value in self.coco.to_dict().items()}
-        return ["COCO: AP {ap}, AP50 {ap50}, AP75 {ap75}, small {ap_small}, medium {ap_medium}, large {ap_large}; "
-                "AR1 {ar1}, AR10 {ar10}, AR100 {ar100}, small {ar_small}, medium {ar_medium}, large {ar_large} %"
-                .format(**values)]
+        return [
+            "COCO: AP {ap}, AP50 {ap50}, AP75 {ap75}, small {ap_small}, medium {ap_medium}, large"
+            " {ap_large}; AR1 {ar1}, AR10 {ar10}, AR100 {ar100}, small {ar_small}, medium"
+            " {ar_medium}, large {ar_large} %".format(**values)
+        ]
 
     def _images_line(self) -> str:
         images = self.images
-        parts = [f"{len(images)} images, {images.num_boxes} objects; {len(images) / max(self.seconds, 1e-9):.1f} "
-                 "images/s"]
+        parts = [
+            f"{len(images)} images, {images.num_boxes} objects;"
+            f" {len(images) / max(self.seconds, 1e-9):.1f} images/s"
+        ]
         if images.num_unlabelled:
             parts.append(f"{images.num_unlabelled} images have no label file")
         if images.skipped_labels:
@@ -87,9 +120,17 @@ class EvaluationReport:
 
 
 def _cells(counts: Any, average_precision: float) -> tuple[str, ...]:
-    return (str(counts.truths), _percent(average_precision), str(counts.true_positives), str(counts.false_positives),
-            str(counts.false_negatives), f"{counts.precision:.2f}", f"{counts.recall:.2f}", f"{counts.f1:.2f}",
-            _percent(counts.average_iou))
+    return (
+        str(counts.truths),
+        _percent(average_precision),
+        str(counts.true_positives),
+        str(counts.false_positives),
+        str(counts.false_negatives),
+        f"{counts.precision:.2f}",
+        f"{counts.recall:.2f}",
+        f"{counts.f1:.2f}",
+        _percent(counts.average_iou),
+    )
 
 
 def _percent(share: float | None) -> str:

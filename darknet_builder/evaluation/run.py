@@ -25,26 +25,29 @@ class Metrics:
 
     Attributes:
         iou: least overlap of a box with its object, 0 to below 1.
-        points: number of recalls at which a precision-recall curve is read; 0 for the area under it.
+        points: number of recalls at which a precision-recall curve is read; 0 for the area under
+            it.
         confidence: boxes above it count for precision, recall and F1.
         coco: whether COCO's numbers are computed as well, which needs pycocotools.
     """
 
-    iou: float = .5
+    iou: float = 0.5
     points: int = 0
-    confidence: float = .25
+    confidence: float = 0.25
     coco: bool = False
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A detector and the labelled images it is evaluated on; made by ``plan``, which checks that they fit.
+    """A detector and the labelled images it is evaluated on; made by ``plan``, which checks that
+    they fit.
 
     Attributes:
         detector: at its thresholds.
         names: of the classes that the detector reports.
         images: to find objects in.
-        difficult: the same images, labelled with objects that need not be found; None without ``difficult=``.
+        difficult: the same images, labelled with objects that need not be found; None without
+            ``difficult=``.
     """
 
     detector: Detector
@@ -53,8 +56,15 @@ class Evaluation:
     difficult: ImageSet | None
 
     @classmethod
-    def plan(cls, data: DataFile, detector: Detector, split: str = "valid", *, skip_bad_labels: bool = False,
-             limit: int | None = None) -> Evaluation:
+    def plan(
+        cls,
+        data: DataFile,
+        detector: Detector,
+        split: str = "valid",
+        *,
+        skip_bad_labels: bool = False,
+        limit: int | None = None,
+    ) -> Evaluation:
         """Read the labels, and check that classes and names agree.
 
         Args:
@@ -71,11 +81,20 @@ class Evaluation:
 
         def load(key: str) -> ImageSet:
             return data.load(key, classes=len(names), skip_bad_labels=skip_bad_labels, limit=limit)
-        return cls(detector, names, load(split), load("difficult") if data.has("difficult") else None)
 
-    def run(self, runner: OptimizedNetwork, metrics: Metrics, group: ProcessGroup,
-            advance: Callable[[], None]) -> EvaluationReport | None:
-        """Find the boxes of this process's share of the images, and report on those of all processes.
+        return cls(
+            detector, names, load(split), load("difficult") if data.has("difficult") else None
+        )
+
+    def run(
+        self,
+        runner: OptimizedNetwork,
+        metrics: Metrics,
+        group: ProcessGroup,
+        advance: Callable[[], None],
+    ) -> EvaluationReport | None:
+        """Find the boxes of this process's share of the images, and report on those of all
+        processes.
 
         Args:
             runner: of the detector's network.
@@ -91,22 +110,34 @@ class Evaluation:
         seconds = time.perf_counter() - started
         if not group.is_main:
             return None
-        result = mean_average_precision(found, self.names, iou=metrics.iou, points=metrics.points,
-                                        confidence=metrics.confidence)
+        result = mean_average_precision(
+            found, self.names, iou=metrics.iou, points=metrics.points, confidence=metrics.confidence
+        )
         coco = coco_average_precision(found, self.names) if metrics.coco else None
         return EvaluationReport(self.images, result, coco, seconds)
 
     def warm_up(self, runner: OptimizedNetwork, group: ProcessGroup) -> None:
-        """Run an engine's first images, which it computes otherwise than the later ones in the last digits."""
+        """Run an engine's first images, which it computes otherwise than the later ones in the last
+        digits.
+        """
         if share := group.shard(self.images):
             runner.warm_up(min(self.detector.batch, len(share)))
 
-    def _find(self, runner: OptimizedNetwork, group: ProcessGroup, advance: Callable[[], None]) -> list[ImageBoxes]:
+    def _find(
+        self, runner: OptimizedNetwork, group: ProcessGroup, advance: Callable[[], None]
+    ) -> list[ImageBoxes]:
         detector, found = self.detector, []
         difficult = None if self.difficult is None else group.shard(self.difficult)
-        for boxes in find_boxes(detector.network, group.shard(self.images), difficult=difficult, nms=detector.nms,
-                                threshold=detector.threshold, resize=detector.resize, batch=detector.batch,
-                                runner=runner):
+        for boxes in find_boxes(
+            detector.network,
+            group.shard(self.images),
+            difficult=difficult,
+            nms=detector.nms,
+            threshold=detector.threshold,
+            resize=detector.resize,
+            batch=detector.batch,
+            runner=runner,
+        ):
             found.append(boxes)
             advance()
         return found
@@ -130,18 +161,29 @@ def agreed_names(data: DataFile, network: Network) -> tuple[str, ...]:
         if names is not None and len(names) == head.classes:
             names = tuple(names[number] for number in class_map)
         elif names is not None and len(names) != len(class_map):
-            raise data.error(f"{len(names)} names, but the network has {head.classes} classes, of which map= names "
-                             f"{len(class_map)}", "names")
+            raise data.error(
+                f"{len(names)} names, but the network has {head.classes} classes, of which map="
+                f" names {len(class_map)}",
+                "names",
+            )
     elif data.classes != head.classes:
-        key, count = ("classes", "") if "classes" in data.options else ("names", f"{data.classes} names, ")
-        raise data.error(f"{count}but the network has {head.classes} classes (classes= in the cfg)", key)
+        key, count = (
+            ("classes", "") if "classes" in data.options else ("names", f"{data.classes} names, ")
+        )
+        raise data.error(
+            f"{count}but the network has {head.classes} classes (classes= in the cfg)", key
+        )
     return names or class_names(network)
 
 
 def _report_by_map(data: DataFile, network: Network, class_map: Sequence[int]) -> None:
     for head in network.heads:
         if head.tree is None:
-            raise data.error("goes with a network whose [region] has tree=, which this one is not", "map")
+            raise data.error(
+                "goes with a network whose [region] has tree=, which this one is not", "map"
+            )
         if max(class_map) >= head.classes:
-            raise data.error(f"names class {max(class_map)}, but the network has {head.classes}", "map")
+            raise data.error(
+                f"names class {max(class_map)}, but the network has {head.classes}", "map"
+            )
         head.report_map = list(class_map)

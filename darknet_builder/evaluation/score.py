@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from darknet_builder.network.network import Network
 
 METRICS = {"map": "mAP@0.5", "top1": "top-1"}
-"""Titles of the metrics by their keys in the log: mean average precision of a detector, accuracy of a classifier."""
+"""Titles of the metrics by their keys in the log: mean average precision of a detector, accuracy of
+a classifier."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""A network -> a checked file for another program: ONNX, PyTorch programs, tensors by name, Darknet's own files.
+"""A network -> a checked file for another program: ONNX, PyTorch programs, tensors by name,
+Darknet's own files.
 
 Running such a file fast belongs in ``engines``.
 """
@@ -12,9 +13,9 @@ from darknet_builder.support.lazy import lazy_names
 if TYPE_CHECKING:
     from darknet_builder.export.darknet import portable_blocks as portable_blocks
     from darknet_builder.export.export import export_network as export_network
-    from darknet_builder.export.settings import ExportReport as ExportReport
-    from darknet_builder.export.settings import ExportSettings as ExportSettings
     from darknet_builder.export.settings import FORMATS as FORMATS
     from darknet_builder.export.settings import GRAPHS as GRAPHS
+    from darknet_builder.export.settings import ExportReport as ExportReport
+    from darknet_builder.export.settings import ExportSettings as ExportSettings
 else:
     __getattr__, __all__ = lazy_names(__name__)

@@ -1,4 +1,6 @@
-"""The way back to Darknet: any network as a ``.cfg`` and a ``.weights`` file that read back to the same answers."""
+"""The way back to Darknet: any network as a ``.cfg`` and a ``.weights`` file that read back to the
+same answers.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ _LOADING_KEYS = ("dontload", "dontloadscales")
 
 
 def write_darknet(network: Network, cfg: str | Path, check: Callable[[Network], None]) -> Path:
-    """Write ``NAME.cfg``, ``NAME.weights`` and, beside them, what the cfg names (``tree=``, ``map=``): all or nothing.
+    """Write ``NAME.cfg``, ``NAME.weights`` and, beside them, what the cfg names (``tree=``,
+    ``map=``): all or nothing.
 
     Args:
         network: what is written, at the size that it has now.
@@ -52,7 +55,8 @@ def write_darknet(network: Network, cfg: str | Path, check: Callable[[Network], 
 
 @contextmanager
 def portable_blocks(network: Network, folder: Path) -> Iterator[list[Block]]:
-    """The blocks that a file in ``folder`` should hold; what they name is laid there, until an error takes it away.
+    """The blocks that a file in ``folder`` should hold; what they name is laid there, until an
+    error takes it away.
 
     Raises:
         WeightsError: when another file has the name of one that they name.
@@ -64,14 +68,18 @@ def portable_blocks(network: Network, folder: Path) -> Iterator[list[Block]]:
 
 
 def rebuild(path: Path, dialect: str) -> Network:
-    """The network that a file makes, in eval mode, without a second word on what its cfg was warned of already."""
+    """The network that a file makes, in eval mode, without a second word on what its cfg was warned
+    of already.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CfgWarning)
         return build_network(path, dialect=dialect, initialize=False).eval()
 
 
 def _plain_block(block: Block, network: Network, folder: Path, undo: ExitStack) -> Block:
-    """With the size that the network has now, all weights to be loaded, and the files that it names beside it."""
+    """With the size that the network has now, all weights to be loaded, and the files that it names
+    beside it.
+    """
     options = {key: value for key, value in block.items() if key not in _LOADING_KEYS}
     if block is network.blocks[0] and not network.input_shape.flat:
         options |= {"width": str(network.options.width), "height": str(network.options.height)}
@@ -93,8 +101,9 @@ def _lay(source: Path, target: Path, undo: ExitStack) -> None:
     content = source.read_bytes()
     if target.exists():
         if target.read_bytes() != content:
-            raise WeightsError(f"is another file than {source}, which the new cfg needs beside it",
-                               path=target)
+            raise WeightsError(
+                f"is another file than {source}, which the new cfg needs beside it", path=target
+            )
         return
     with atomic_path(target) as temporary:
         temporary.write_bytes(content)

@@ -1,4 +1,6 @@
-"""A network -> a file that others read. Every file is held against the network before it gets its name."""
+"""A network -> a file that others read. Every file is held against the network before it gets its
+name.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,12 @@ __all__ = [
 ]
 
 
-def export_network(network: Network, path: str | Path, format: str | None = None,
-                   settings: ExportSettings | None = None) -> ExportReport:
+def export_network(
+    network: Network,
+    path: str | Path,
+    format: str | None = None,
+    settings: ExportSettings | None = None,
+) -> ExportReport:
     """Write a network into a file of another format, read it back, and hold it against the network.
 
     Args:
@@ -93,30 +99,52 @@ def _export_tensors(network: Network, path: Path, settings: ExportSettings) -> E
     shape, header = network.input_shape, network.header
     names = names_of(network, settings.names)
     with portable_blocks(written, path.parent) as blocks, atomic_path(path) as temporary:
-        write_model_file(temporary, written, ModelMetadata(
-            format_cfg(blocks), names, network.dialect.name, 0 if shape.flat else shape.width,
-            0 if shape.flat else shape.height, (header.major, header.minor, header.revision, header.seen)))
+        write_model_file(
+            temporary,
+            written,
+            ModelMetadata(
+                format_cfg(blocks),
+                names,
+                network.dialect.name,
+                0 if shape.flat else shape.width,
+                0 if shape.flat else shape.height,
+                (header.major, header.minor, header.revision, header.seen),
+            ),
+        )
         comparisons = _compare_networks(network, rebuild(temporary, network.dialect.name), settings)
     return ExportReport((path,), path.suffix[1:].lower(), comparisons)
 
 
-def _compare_networks(network: Network, again: Network, settings: ExportSettings) -> tuple[Comparison, ...]:
+def _compare_networks(
+    network: Network, again: Network, settings: ExportSettings
+) -> tuple[Comparison, ...]:
     reference = Reference(network)
     names = [f"the answer of layer {index}" for index in network.output_indices]
     inputs = trial_inputs(network, Sizes(), resize_of(network, settings.resize), settings.images)
-    return tuple(compare_values(what, reference(x), Reference(again)(x), names, partial(reference.precise, x))
-                 for what, x in inputs)
+    return tuple(
+        compare_values(
+            what, reference(x), Reference(again)(x), names, partial(reference.precise, x)
+        )
+        for what, x in inputs
+    )
 
 
 def _export_darknet(network: Network, path: Path, settings: ExportSettings) -> ExportReport:
     comparisons: list[Comparison] = []
-    weights = write_darknet(fold_batch_norm(network) if settings.fold else network, path,
-                            lambda again: comparisons.extend(_compare_networks(network, again, settings)))
+    weights = write_darknet(
+        fold_batch_norm(network) if settings.fold else network,
+        path,
+        lambda again: comparisons.extend(_compare_networks(network, again, settings)),
+    )
     return ExportReport((path, weights), "darknet", tuple(comparisons))
 
 
 _Writer = Callable[[Network, Path, ExportSettings], ExportReport]
 _WRITERS: dict[str, _Writer] = {
-    "onnx": export_onnx, "pt2": _export_program, "torchscript": _export_script, "safetensors": _export_tensors,
-    "pt": _export_tensors, "darknet": _export_darknet,
+    "onnx": export_onnx,
+    "pt2": _export_program,
+    "torchscript": _export_script,
+    "safetensors": _export_tensors,
+    "pt": _export_tensors,
+    "darknet": _export_darknet,
 }

@@ -52,7 +52,9 @@ class ExportJob:
         whole = Traceable(network, settings.level).eval()
         sizes = plan_sizes(network, settings.batch, settings.any_batch, settings.any_size)
         resize = resize_of(network, settings.resize)
-        metadata = describe(network, settings.level, names_of(network, settings.names), resize, sizes)
+        metadata = describe(
+            network, settings.level, names_of(network, settings.names), resize, sizes
+        )
         if network.heads:
             metadata |= settings.suppression.metadata(settings.level)
         module = Traceable(fold_batch_norm(network), settings.level).eval() if fold else whole
@@ -60,15 +62,23 @@ class ExportJob:
         example = torch.zeros(network.input_shape.batched(sizes.traced_batch))
         return cls(module, Reference(whole), sizes, metadata, inputs, example)
 
-    def shapes(self, outputs: Sequence[Tensor]) -> tuple[dict[str, list[int | str]], dict[str, list[int | str]]]:
+    def shapes(
+        self, outputs: Sequence[Tensor]
+    ) -> tuple[dict[str, list[int | str]], dict[str, list[int | str]]]:
         """Input and outputs by name; what may change goes by a word."""
         first: int | str = "batch" if self.sizes.any_batch else self.sizes.batch
-        inner: list[int | str] = ["height", "width"] if self.sizes.any_size else list(self.example.shape[2:])
+        inner: list[int | str] = (
+            ["height", "width"] if self.sizes.any_size else list(self.example.shape[2:])
+        )
         inputs = {self.module.input_name: [first, self.example.shape[1], *inner]}
-        return inputs, {name: [first, *output.shape[1:]] for name, output
-                        in zip(self.module.output_names, outputs, strict=True)}
+        return inputs, {
+            name: [first, *output.shape[1:]]
+            for name, output in zip(self.module.output_names, outputs, strict=True)
+        }
 
-    def compare(self, run: Callable[[Tensor], Sequence[Any]]) -> tuple[list[Comparison], list[Tensor]]:
+    def compare(
+        self, run: Callable[[Tensor], Sequence[Any]]
+    ) -> tuple[list[Comparison], list[Tensor]]:
         """Compare a file with the network on every trial input.
 
         Args:
@@ -84,8 +94,15 @@ class ExportJob:
         for what, x in self.inputs.items():
             wanted = self.reference(x)
             first = first or wanted
-            comparisons.append(compare_values(what, wanted, run(x), self.module.output_names,
-                                              partial(self.reference.precise, x)))
+            comparisons.append(
+                compare_values(
+                    what,
+                    wanted,
+                    run(x),
+                    self.module.output_names,
+                    partial(self.reference.precise, x),
+                )
+            )
         return comparisons, first or []
 
 
@@ -107,7 +124,8 @@ def resize_of(network: Network, resize: str | None) -> str:
 
 
 def names_of(network: Network, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the class names for a file: those given, or else the network's own; empty if there are none.
+    """Return the class names for a file: those given, or else the network's own; empty if there are
+    none.
 
     Raises:
         DataError: when they are not as many as the network has classes.

@@ -18,7 +18,7 @@ _WANTED = 200
 """How many candidates a comparison of suppression has, more or less."""
 
 
-_OVERLAPS = (.3, .6)
+_OVERLAPS = (0.3, 0.6)
 """Between these an overlap is chosen for it."""
 
 
@@ -26,7 +26,7 @@ _CLEAR = 1e-4
 """How far, as a share of it, the nearest score should be from a threshold."""
 
 
-# ---- suppression ----------------------------------------------------------------------------------------
+# ---- suppression ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,12 @@ class Kept:
     groups: Tensor
 
 
-def suppress(boxes: Tensor, scores: Tensor, objectness: Tensor, threshold: float, overlap: float) -> Kept:
-    """What a graph of level ``nms`` must give, from the outputs of ``decoded``: (B, N, 4), (B, N, C), (B, N)."""
+def suppress(
+    boxes: Tensor, scores: Tensor, objectness: Tensor, threshold: float, overlap: float
+) -> Kept:
+    """What a graph of level ``nms`` must give, from the outputs of ``decoded``: (B, N, 4), (B, N,
+    C), (B, N).
+    """
     rows, groups = [], []
     for image in range(len(boxes)):
         visible = (objectness[image, :, None] > threshold) & (scores[image] > threshold)
@@ -55,22 +59,28 @@ def suppress(boxes: Tensor, scores: Tensor, objectness: Tensor, threshold: float
 
 
 def clear_thresholds(boxes: Tensor, scores: Tensor, objectness: Tensor) -> tuple[float, float]:
-    """A score and an overlap that no candidate comes near, so that rounding decides over none of them.
+    """A score and an overlap that no candidate comes near, so that rounding decides over none of
+    them.
 
     They leave some hundred candidates, whatever the network was trained for.
     """
-    deciding = torch.minimum(scores, objectness.unsqueeze(-1)).flatten()  # both must exceed the threshold
+    deciding = torch.minimum(
+        scores, objectness.unsqueeze(-1)
+    ).flatten()  # both must exceed the threshold
     threshold = _clear_score(deciding[deciding > 0].sort(descending=True).values)
     overlaps = [boxes.new_tensor(_OVERLAPS)]
     for image in range(len(boxes)):
         visible = (objectness[image] > threshold) & (scores[image] > threshold).any(1)
         overlaps.append(pairwise_iou(boxes[image, visible], boxes[image, visible]).flatten())
     together = torch.cat(overlaps).sort().values
-    return threshold, _widest_gap(together[(together >= min(_OVERLAPS)) & (together <= max(_OVERLAPS))])
+    return threshold, _widest_gap(
+        together[(together >= min(_OVERLAPS)) & (together <= max(_OVERLAPS))]
+    )
 
 
 def _clear_score(best: Tensor) -> float:
-    """Between two of the best scores, or of more where these are all but equal, as in a network that says 1 everywhere.
+    """Between two of the best scores, or of more where these are all but equal, as in a network
+    that says 1 everywhere.
 
     Args:
         best: positive, sorted.
@@ -78,7 +88,7 @@ def _clear_score(best: Tensor) -> float:
     most = 2 * _WANTED
     while len(best):
         # Zero stands below where all are equal, as the objectness of YOLO v1 is.
-        worse = best[min(most, len(best)) // 4:most].unique()
+        worse = best[min(most, len(best)) // 4 : most].unique()
         threshold = _widest_gap(worse if len(worse) > 1 else torch.cat((worse.new_zeros(1), worse)))
         if most >= len(best) or float((worse - threshold).abs().min()) > _CLEAR * threshold:
             return threshold
@@ -93,7 +103,8 @@ def _widest_gap(values: Tensor) -> float:
 
 
 def compare_kept(what: str, wanted: Kept, found: Mapping[str, np.ndarray]) -> Comparison:
-    """Hold boxes after suppression against each other; their order within a class may differ where scores are equal.
+    """Hold boxes after suppression against each other; their order within a class may differ where
+    scores are equal.
 
     Args:
         what: the input.
@@ -104,19 +115,31 @@ def compare_kept(what: str, wanted: Kept, found: Mapping[str, np.ndarray]) -> Co
         ExportError: when a box is missing, too much, or further off than float32 explains.
     """
     sizes = {"boxes": 4, "scores": 1}
-    rows = torch.cat([torch.as_tensor(found[name]).reshape(-1, size) for name, size in sizes.items()], 1)
-    groups = torch.stack([torch.as_tensor(found[name]).flatten().long() for name in ("image_ids", "class_ids")], 1)
+    rows = torch.cat(
+        [torch.as_tensor(found[name]).reshape(-1, size) for name, size in sizes.items()], 1
+    )
+    groups = torch.stack(
+        [torch.as_tensor(found[name]).flatten().long() for name in ("image_ids", "class_ids")], 1
+    )
     if len(rows) != len(wanted.rows):
-        raise ExportError(f"{what}: {len(rows)} boxes are left in the file, {len(wanted.rows)} in PyTorch")
+        raise ExportError(
+            f"{what}: {len(rows)} boxes are left in the file, {len(wanted.rows)} in PyTorch"
+        )
     difference = 0.0
     for group in wanted.groups.unique(dim=0):
         ours = wanted.rows[(wanted.groups == group).all(1)].double()
         theirs = rows[(groups == group).all(1)].double()
         if len(ours) != len(theirs):
-            raise ExportError(f"{what}: class {int(group[1])} of image {int(group[0])} has {len(theirs)} boxes in the "
-                              f"file, {len(ours)} in PyTorch")
+            raise ExportError(
+                f"{what}: class {int(group[1])} of image {int(group[0])} has {len(theirs)} boxes in"
+                f" the file, {len(ours)} in PyTorch"
+            )
         apart = (ours[:, None] - theirs[None]).abs().amax(2).amin(1)
         difference = max(difference, float(apart.max()))
         if difference > ABSOLUTE + OF_NORM * float(ours.abs().max()):
-            raise ExportError(f"{what}: a box of class {int(group[1])} differs from PyTorch's by {difference:.3g}")
-    return Comparison(what, difference, float(wanted.rows.abs().max()) if len(rows) else 0.0, len(rows))
+            raise ExportError(
+                f"{what}: a box of class {int(group[1])} differs from PyTorch's by {difference:.3g}"
+            )
+    return Comparison(
+        what, difference, float(wanted.rows.abs().max()) if len(rows) else 0.0, len(rows)
+    )

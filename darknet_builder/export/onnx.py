@@ -49,8 +49,14 @@ def trace_onnx(network: Network, settings: ExportSettings) -> Any:
 
 
 def _trace_onnx(job: ExportJob, settings: ExportSettings) -> Any:
-    model = to_model(job.module, job.example, job.module.input_name, job.module.output_names,
-                     dimensions=job.sizes.dimensions(), opset=settings.opset)
+    model = to_model(
+        job.module,
+        job.example,
+        job.module.input_name,
+        job.module.output_names,
+        dimensions=job.sizes.dimensions(),
+        opset=settings.opset,
+    )
     set_metadata(model, job.metadata)
     if settings.level == "nms":
         append_suppression(model, settings.suppression)
@@ -79,11 +85,19 @@ def export_onnx(network: Network, path: Path, settings: ExportSettings) -> Expor
         if settings.level == "nms":
             comparisons = _compare_suppressed(job, session, model)
         else:
-            comparisons, _ = job.compare(lambda x: session.run(None, {job.module.input_name: x.numpy()}))
+            comparisons, _ = job.compare(
+                lambda x: session.run(None, {job.module.input_name: x.numpy()})
+            )
     operators = (node.op_type for node in model.graph.node)
-    return ExportReport((path,), "onnx", tuple(comparisons), _declared(session.get_inputs()),
-                        _declared(session.get_outputs()), dict(sorted(Counter(operators).items())),
-                        _notes(network, settings.level))
+    return ExportReport(
+        (path,),
+        "onnx",
+        tuple(comparisons),
+        _declared(session.get_inputs()),
+        _declared(session.get_outputs()),
+        dict(sorted(Counter(operators).items())),
+        _notes(network, settings.level),
+    )
 
 
 def _declared(arguments: Sequence[Any]) -> dict[str, list[int | str]]:
@@ -99,19 +113,32 @@ def _compare_suppressed(job: ExportJob, session: Any, model: Any) -> list[Compar
         threshold, overlap = clear_thresholds(boxes, scores, objectness)
         found = session.run(names, _suppression_inputs(job, x, boxes.shape[1], threshold, overlap))
         try:
-            comparisons.append(compare_kept(what, suppress(boxes, scores, objectness, threshold, overlap),
-                                            dict(zip(names, found, strict=True))))
+            comparisons.append(
+                compare_kept(
+                    what,
+                    suppress(boxes, scores, objectness, threshold, overlap),
+                    dict(zip(names, found, strict=True)),
+                )
+            )
         except ExportError:
             comparisons.append(_compare_in_two_steps(job, what, [boxes, scores, objectness], model))
     return comparisons
 
 
-def _suppression_inputs(job: ExportJob, x: Tensor, most: int, threshold: float, overlap: float) -> dict[str, Any]:
-    return {job.module.input_name: x.numpy(), SCORE: np.array([threshold], np.float32),
-            OVERLAP: np.array([overlap], np.float32), MAX_BOXES: np.array([most])}
+def _suppression_inputs(
+    job: ExportJob, x: Tensor, most: int, threshold: float, overlap: float
+) -> dict[str, Any]:
+    return {
+        job.module.input_name: x.numpy(),
+        SCORE: np.array([threshold], np.float32),
+        OVERLAP: np.array([overlap], np.float32),
+        MAX_BOXES: np.array([most]),
+    }
 
 
-def _compare_in_two_steps(job: ExportJob, what: str, wanted: Sequence[Tensor], model: Any) -> Comparison:
+def _compare_in_two_steps(
+    job: ExportJob, what: str, wanted: Sequence[Tensor], model: Any
+) -> Comparison:
     """Where rounding decides over a box: first the candidates, then what is left of the file's own.
 
     Raises:
@@ -120,13 +147,23 @@ def _compare_in_two_steps(job: ExportJob, what: str, wanted: Sequence[Tensor], m
     names = [output.name for output in model.graph.output]
     session = open_session(expose_candidates(copy.deepcopy(model)).SerializeToString())
     x, most = job.inputs[what], wanted[0].shape[1]
-    *_, boxes, scores, objectness = map(torch.from_numpy, session.run(None, _suppression_inputs(job, x, 1, 1., 1.)))
-    values = compare_values(what, wanted, [boxes, scores, objectness], job.module.output_names,
-                            partial(job.reference.precise, x))
+    *_, boxes, scores, objectness = map(
+        torch.from_numpy, session.run(None, _suppression_inputs(job, x, 1, 1.0, 1.0))
+    )
+    values = compare_values(
+        what,
+        wanted,
+        [boxes, scores, objectness],
+        job.module.output_names,
+        partial(job.reference.precise, x),
+    )
     threshold, overlap = clear_thresholds(boxes, scores, objectness)
     found = session.run(names, _suppression_inputs(job, x, most, threshold, overlap))
-    kept = compare_kept(what, suppress(boxes, scores, objectness, threshold, overlap),
-                        dict(zip(names, found, strict=True)))
+    kept = compare_kept(
+        what,
+        suppress(boxes, scores, objectness, threshold, overlap),
+        dict(zip(names, found, strict=True)),
+    )
     return replace(values, boxes=kept.boxes)
 
 
@@ -134,5 +171,10 @@ def _notes(network: Network, level: str) -> tuple[str, ...]:
     kind = network.heads[-1].nms_kind if network.heads else "default"
     if level != "nms" or kind in _PLAIN_IOU:
         return ()
-    return (f"the cfg asks for nms_kind={kind}, which weighs the distance of centres too; ONNX's NonMaxSuppression "
-            "knows plain IoU alone, so that of close boxes others may be left. Level decoded leaves the choice to you",)
+    return (
+        (
+            f"the cfg asks for nms_kind={kind}, which weighs the distance of centres too; ONNX's"
+            " NonMaxSuppression knows plain IoU alone, so that of close boxes others may be left."
+            " Level decoded leaves the choice to you"
+        ),
+    )

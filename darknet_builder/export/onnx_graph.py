@@ -1,4 +1,6 @@
-"""A traced module -> an ONNX model: PyTorch's exporter, then what makes the graph short, and suppression at its end."""
+"""A traced module -> an ONNX model: PyTorch's exporter, then what makes the graph short, and
+suppression at its end.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from darknet_builder.support.version import VERSION
 from darknet_builder.errors import InputError, MissingExtraError
 from darknet_builder.support.extras import load_extra
+from darknet_builder.support.version import VERSION
 
 LOWEST_OPSET = 18
-"""What PyTorch's exporter writes by itself; lower ones come out of a converter that knows few operators."""
+"""What PyTorch's exporter writes by itself; lower ones come out of a converter that knows few
+operators."""
 PRODUCER = "darknet-builder"
 MAX_BOXES, OVERLAP, SCORE = "max_boxes", "iou_threshold", "score_threshold"
 """Inputs of a graph with suppression; each has a default."""
-_UNLIMITED = 2 ** 40
+_UNLIMITED = 2**40
 _FREE_AXES = ("batch", "channels", "height", "width")
 _BOXES, _SCORES, _OBJECTNESS = "boxes", "scores", "objectness"
 _NOISY = ("torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir")
@@ -38,18 +41,27 @@ class Suppression:
         max_boxes: how many boxes of a class are kept in an image.
     """
 
-    threshold: float = .25
-    overlap: float = .45
+    threshold: float = 0.25
+    overlap: float = 0.45
     max_boxes: int = 1000
 
     def metadata(self, level: str) -> dict[str, str]:
-        """For a file's metadata: the thresholds at every level, the rest where the graph suppresses by itself."""
+        """For a file's metadata: the thresholds at every level, the rest where the graph suppresses
+        by itself.
+        """
         own = {MAX_BOXES: str(self.max_boxes), "nms": "iou"} if level == "nms" else {}
         return {SCORE: str(self.threshold), OVERLAP: str(self.overlap)} | own
 
 
-def to_model(module: nn.Module, example: Tensor, input_name: str, output_names: Sequence[str], *,
-             dimensions: dict[int, Any] | None = None, opset: int = LOWEST_OPSET) -> Any:
+def to_model(
+    module: nn.Module,
+    example: Tensor,
+    input_name: str,
+    output_names: Sequence[str],
+    *,
+    dimensions: dict[int, Any] | None = None,
+    opset: int = LOWEST_OPSET,
+) -> Any:
     """Trace a module.
 
     Args:
@@ -70,14 +82,21 @@ def to_model(module: nn.Module, example: Tensor, input_name: str, output_names: 
     onnx = load_extra("onnx", "export")
     newest = onnx.defs.onnx_opset_version()
     if not LOWEST_OPSET <= opset <= newest:
-        raise InputError(f"expected a version from {LOWEST_OPSET} to {newest}, the newest that the "
-                         "installed package onnx knows", argument="opset", value=opset)
+        raise InputError(
+            f"expected a version from {LOWEST_OPSET} to {newest}, the newest that the "
+            "installed package onnx knows",
+            argument="opset",
+            value=opset,
+        )
     program = _trace(module, example, input_name, list(output_names), dimensions, opset)
     _fold_constants(program.model)
     model = program.model_proto
     if model.opset_import[0].version != opset:
-        raise InputError(f"PyTorch {torch.__version__} cannot write it; "
-                         f"take {model.opset_import[0].version}", argument="opset", value=opset)
+        raise InputError(
+            f"PyTorch {torch.__version__} cannot write it; take {model.opset_import[0].version}",
+            argument="opset",
+            value=opset,
+        )
     _remove_traces(model)
     _fuse_padding(model)
     _name_dimensions(model)
@@ -90,24 +109,40 @@ def set_metadata(model: Any, metadata: Mapping[str, str]) -> None:
     load_extra("onnx", "export").helper.set_model_props(model, dict(metadata))
 
 
-# ---- PyTorch's exporter ---------------------------------------------------------------------------------
+# ---- PyTorch's exporter --------------------------------------------------------------------------
 
 
-def _trace(module: nn.Module, example: Tensor, input_name: str, output_names: list[str],
-           dimensions: dict[int, Any] | None, opset: int) -> Any:
+def _trace(
+    module: nn.Module,
+    example: Tensor,
+    input_name: str,
+    output_names: list[str],
+    dimensions: dict[int, Any] | None,
+    opset: int,
+) -> Any:
     load_extra("onnxscript", "export")
     try:
         with _quiet(), torch.no_grad():
             return torch.onnx.export(
-                module, (example,), dynamo=True, opset_version=opset, input_names=[input_name],
-                output_names=output_names, dynamic_shapes=(dimensions,) if dimensions else None, verbose=False)
+                module,
+                (example,),
+                dynamo=True,
+                opset_version=opset,
+                input_names=[input_name],
+                output_names=output_names,
+                dynamic_shapes=(dimensions,) if dimensions else None,
+                verbose=False,
+            )
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
-        raise MissingExtraError(f"PyTorch {torch.__version__} cannot export to ONNX by torch.export; a newer one can"
-                                ) from None
+        raise MissingExtraError(
+            f"PyTorch {torch.__version__} cannot export to ONNX by torch.export; a newer one can"
+        ) from None
     except torch.onnx.errors.OnnxExporterError as error:
-        raise InputError(f"PyTorch {torch.__version__} cannot trace this network: {_root_cause(error)}") from None
+        raise InputError(
+            f"PyTorch {torch.__version__} cannot trace this network: {_root_cause(error)}"
+        ) from None
 
 
 def _root_cause(error: BaseException) -> str:
@@ -133,19 +168,31 @@ def _quiet() -> Iterator[None]:
 
 
 def _fold_constants(model: Any) -> None:
-    """What depends on weights alone, whatever its size: the binary weights of XNOR layers, a grid of places."""
+    """What depends on weights alone, whatever its size: the binary weights of XNOR layers, a grid
+    of places.
+    """
     with _quiet():
         load_extra("onnxscript.optimizer", "export").optimize_ir(
-            model, input_size_limit=_UNLIMITED, output_size_limit=_UNLIMITED)
+            model, input_size_limit=_UNLIMITED, output_size_limit=_UNLIMITED
+        )
 
 
-# ---- a shorter graph ------------------------------------------------------------------------------------
+# ---- a shorter graph -----------------------------------------------------------------------------
 
 
 def _remove_traces(model: Any) -> None:
-    """The exporter writes each node's Python stack into the file, with the folders of the machine that wrote it."""
+    """The exporter writes each node's Python stack into the file, with the folders of the machine
+    that wrote it.
+    """
     graph = model.graph
-    for part in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
+    for part in (
+        graph,
+        *graph.node,
+        *graph.initializer,
+        *graph.value_info,
+        *graph.input,
+        *graph.output,
+    ):
         del part.metadata_props[:]
         part.doc_string = ""
 
@@ -160,13 +207,22 @@ def _fuse_padding(model: Any) -> None:
             readers.setdefault(name, []).append(node)
     for pad in [node for node in graph.node if node.op_type == "Pad" and len(node.input) > 2]:
         pools = readers.get(pad.output[0], [])
-        if len(pools) != 1 or pools[0].op_type != "MaxPool" or not {*pad.input[1:3]} <= constants.keys():
+        if (
+            len(pools) != 1
+            or pools[0].op_type != "MaxPool"
+            or not {*pad.input[1:3]} <= constants.keys()
+        ):
             continue
         pads, value = (onnx.numpy_helper.to_array(constants[name]) for name in pad.input[1:3])
         attributes = {attribute.name: attribute for attribute in pools[0].attribute}
         own, kernel = attributes["pads"].ints, attributes["kernel_shape"].ints
         added = [*pads[2:4], *pads[6:8]]
-        if value == -np.inf and not any(own) and not any(pads[[0, 1, 4, 5]]) and max(added) < min(kernel):
+        if (
+            value == -np.inf
+            and not any(own)
+            and not any(pads[[0, 1, 4, 5]])
+            and max(added) < min(kernel)
+        ):
             own[:] = [int(number) for number in added]
             pools[0].input[0] = pad.input[0]
             graph.node.remove(pad)
@@ -174,19 +230,25 @@ def _fuse_padding(model: Any) -> None:
 
 
 def _name_dimensions(model: Any) -> None:
-    """Words for sizes that are free, where PyTorch has formulas; each tool works out those between by itself."""
+    """Words for sizes that are free, where PyTorch has formulas; each tool works out those between
+    by itself.
+    """
     formulas = False
     for value in (*model.graph.input, *model.graph.output):
         for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
             if dimension.dim_param and not dimension.dim_param.isidentifier():
-                dimension.dim_param = _FREE_AXES[axis] if value in model.graph.input else f"{value.name}_{axis}"
+                dimension.dim_param = (
+                    _FREE_AXES[axis] if value in model.graph.input else f"{value.name}_{axis}"
+                )
                 formulas = True
     if formulas:
         del model.graph.value_info[:]
 
 
 def _remove_unread(graph: Any) -> None:
-    read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    read = {name for node in graph.node for name in node.input} | {
+        output.name for output in graph.output
+    }
     made = {name for node in graph.node for name in node.output}
     for constant in [constant for constant in graph.initializer if constant.name not in read]:
         graph.initializer.remove(constant)
@@ -194,14 +256,16 @@ def _remove_unread(graph: Any) -> None:
         graph.value_info.remove(info)
 
 
-# ---- suppression ----------------------------------------------------------------------------------------
+# ---- suppression ---------------------------------------------------------------------------------
 
 
 def append_suppression(model: Any, defaults: Suppression) -> None:
-    """Turn a graph of level ``decoded`` into one of level ``nms``, by one standard NonMaxSuppression of every class.
+    """Turn a graph of level ``decoded`` into one of level ``nms``, by one standard
+    NonMaxSuppression of every class.
 
-    The outputs become ``boxes`` (M, 4), ``scores`` (M,), ``class_ids`` (M,) and ``image_ids`` (M,), best first within
-    a class of an image. The three thresholds become inputs with defaults, which onnxruntime lets a call replace.
+    The outputs become ``boxes`` (M, 4), ``scores`` (M,), ``class_ids`` (M,) and ``image_ids`` (M,),
+    best first within a class of an image. The three thresholds become inputs with defaults, which
+    onnxruntime lets a call replace.
     """
     onnx = load_extra("onnx", "export")
     helper, types, graph = onnx.helper, onnx.TensorProto, model.graph
@@ -212,53 +276,86 @@ def append_suppression(model: Any, defaults: Suppression) -> None:
         node.input[:] = [rename.get(name, name) for name in node.input]
         node.output[:] = [rename.get(name, name) for name in node.output]
     defaulted: dict[str, np.ndarray] = {
-        MAX_BOXES: np.array([defaults.max_boxes], np.int64), OVERLAP: np.array([defaults.overlap], np.float32),
-        SCORE: np.array([defaults.threshold], np.float32)}
+        MAX_BOXES: np.array([defaults.max_boxes], np.int64),
+        OVERLAP: np.array([defaults.overlap], np.float32),
+        SCORE: np.array([defaults.threshold], np.float32),
+    }
     constants: dict[str, np.ndarray] = {
-        "no_score": np.array(0, np.float32), "last_axis": np.array([2], np.int64),
-        "image_column": np.array(0, np.int64), "class_column": np.array(1, np.int64),
-        "box_column": np.array(2, np.int64), "rows_of_4": np.array([-1, 4], np.int64), "flat": np.array([-1], np.int64)}
+        "no_score": np.array(0, np.float32),
+        "last_axis": np.array([2], np.int64),
+        "image_column": np.array(0, np.int64),
+        "class_column": np.array(1, np.int64),
+        "box_column": np.array(2, np.int64),
+        "rows_of_4": np.array([-1, 4], np.int64),
+        "flat": np.array([-1], np.int64),
+    }
     for name, value in (defaulted | constants | sizes).items():
         graph.initializer.append(onnx.numpy_helper.from_array(value, name))
-    graph.input.extend(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), [1])
-                       for name, value in defaulted.items())
+    graph.input.extend(
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), [1])
+        for name, value in defaulted.items()
+    )
     for operator, inputs, output, attributes in _suppression_nodes():
         if output not in sizes:
-            graph.node.append(helper.make_node(operator, inputs, [output], name=f"suppression_{output}", **attributes))
+            graph.node.append(
+                helper.make_node(
+                    operator, inputs, [output], name=f"suppression_{output}", **attributes
+                )
+            )
     outputs: tuple[tuple[str, int, list[int]], ...] = (
-        (_BOXES, types.FLOAT, [4]), (_SCORES, types.FLOAT, []),
-        ("class_ids", types.INT64, []), ("image_ids", types.INT64, []))
-    graph.output.extend(helper.make_tensor_value_info(name, kind, ["found", *shape]) for name, kind, shape in outputs)
+        (_BOXES, types.FLOAT, [4]),
+        (_SCORES, types.FLOAT, []),
+        ("class_ids", types.INT64, []),
+        ("image_ids", types.INT64, []),
+    )
+    graph.output.extend(
+        helper.make_tensor_value_info(name, kind, ["found", *shape])
+        for name, kind, shape in outputs
+    )
 
 
 def expose_candidates(model: Any) -> Any:
-    """Let a graph of level ``nms`` also give what it suppresses among, behind its own outputs; returns the model."""
+    """Let a graph of level ``nms`` also give what it suppresses among, behind its own outputs;
+    returns the model.
+    """
     onnx = load_extra("onnx", "export")
     names = [f"all_{name}" for name in (_BOXES, _SCORES, _OBJECTNESS)]
-    model.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+    model.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names
+    )
     return model
 
 
 def _known_sizes(graph: Any) -> dict[str, np.ndarray]:
     """How many boxes and classes there are, as far as that is the same in every call."""
     dimensions = {output.name: output.type.tensor_type.shape.dim for output in graph.output}
-    sizes = {"num_boxes": dimensions[_BOXES][1].dim_value, "num_classes": dimensions[_SCORES][2].dim_value}
+    sizes = {
+        "num_boxes": dimensions[_BOXES][1].dim_value,
+        "num_classes": dimensions[_SCORES][2].dim_value,
+    }
     return {name: np.array([size], np.int64) for name, size in sizes.items() if size}
 
 
 def _suppression_nodes() -> list[tuple[str, list[str], str, dict[str, Any]]]:
-    """(operator, inputs, output, attributes); every score whose objectness is too small becomes 0 first."""
+    """(operator, inputs, output, attributes); every score whose objectness is too small becomes 0
+    first.
+    """
     return [
         ("Greater", ["all_objectness", SCORE], "is_object", {}),
         ("Unsqueeze", ["is_object", "last_axis"], "is_object_3d", {}),
         ("Where", ["is_object_3d", "all_scores", "no_score"], "object_scores", {}),
         ("Transpose", ["object_scores"], "class_scores", {"perm": [0, 2, 1]}),  # (B, C, N)
-        ("NonMaxSuppression", ["all_boxes", "class_scores", MAX_BOXES, OVERLAP, SCORE], "selected",
-         {"center_point_box": 1}),  # (M, 3) of image, class, box
+        (
+            "NonMaxSuppression",
+            ["all_boxes", "class_scores", MAX_BOXES, OVERLAP, SCORE],
+            "selected",
+            {"center_point_box": 1},
+        ),  # (M, 3) of image, class, box
         ("Gather", ["selected", "image_column"], "image_ids", {"axis": 1}),
         ("Gather", ["selected", "class_column"], "class_ids", {"axis": 1}),
         ("Gather", ["selected", "box_column"], "box_ids", {"axis": 1}),
-        # Places in flat lists and not GatherND: with nothing selected, OpenCV 5.0 divides by zero in that.
+        # Places in flat lists and not GatherND: with nothing selected, OpenCV 5.0 divides by zero
+        # in that.
         ("Shape", ["all_boxes"], "num_boxes", {"start": 1, "end": 2}),
         ("Shape", ["all_scores"], "num_classes", {"start": 2, "end": 3}),
         ("Mul", ["image_ids", "num_boxes"], "box_start", {}),

@@ -14,7 +14,8 @@ _ERRORS_ONLY = 3
 
 
 def open_session(graph: str | Path | bytes) -> Any:
-    """An ``onnxruntime.InferenceSession`` on the CPU, of a file or of a serialized graph, with PyTorch's threads.
+    """An ``onnxruntime.InferenceSession`` on the CPU, of a file or of a serialized graph, with
+    PyTorch's threads.
 
     Raises:
         ExportError: when onnxruntime cannot run the file.
@@ -25,17 +26,29 @@ def open_session(graph: str | Path | bytes) -> Any:
     options.log_severity_level = _ERRORS_ONLY
     options.intra_op_num_threads = torch.get_num_threads()
     try:
-        return runtime.InferenceSession(graph if isinstance(graph, bytes) else str(graph), options,
-                                        providers=["CPUExecutionProvider"])
+        return runtime.InferenceSession(
+            graph if isinstance(graph, bytes) else str(graph),
+            options,
+            providers=["CPUExecutionProvider"],
+        )
     except runtime_errors() as error:
-        raise ExportError(f"onnxruntime cannot run the exported graph: {_first_line(error)}") from None
+        raise ExportError(
+            f"onnxruntime cannot run the exported graph: {_first_line(error)}"
+        ) from None
 
 
 def runtime_errors() -> tuple[type[Exception], ...]:
-    """onnxruntime's own errors, which have no base class of theirs."""
+    """Onnxruntime's own errors, which have no base class of theirs."""
     states = load_extra("onnxruntime.capi.onnxruntime_pybind11_state", "export")
-    names = ("EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented",
-             "RuntimeException")
+    names = (
+        "EPFail",
+        "Fail",
+        "InvalidArgument",
+        "InvalidGraph",
+        "InvalidProtobuf",
+        "NotImplemented",
+        "RuntimeException",
+    )
     return tuple(getattr(states, name) for name in names)
 
 

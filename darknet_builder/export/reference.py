@@ -1,4 +1,6 @@
-"""What an exported file is tried on, and what the network itself answers to that: in float32, and in float64."""
+"""What an exported file is tried on, and what the network itself answers to that: in float32, and
+in float64.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,10 @@ class Reference:
             self._exact = copy.deepcopy(self._module).double()
         random = torch.Generator().manual_seed(_SEED)
         signs = [torch.randint(-1, 2, x.shape, generator=random) for _ in range(roundings)]
-        return Precise(_run(self._exact, x.double()),
-                       [_run(self._module, x * (1 + sign * torch.finfo(x.dtype).eps)) for sign in signs])
+        return Precise(
+            _run(self._exact, x.double()),
+            [_run(self._module, x * (1 + sign * torch.finfo(x.dtype).eps)) for sign in signs],
+        )
 
 
 def _run(module: Network | Traceable, x: Tensor) -> list[Tensor]:
@@ -56,9 +60,11 @@ def _run(module: Network | Traceable, x: Tensor) -> list[Tensor]:
         return module.outputs(x)
 
 
-def trial_inputs(network: Network, sizes: Sizes, resize: str, images: Sequence[str | Path]
-                 ) -> Iterator[tuple[str, Tensor]]:
-    """What a file is tried on: random numbers, a picture, the photographs; other sizes where sizes may change.
+def trial_inputs(
+    network: Network, sizes: Sizes, resize: str, images: Sequence[str | Path]
+) -> Iterator[tuple[str, Tensor]]:
+    """What a file is tried on: random numbers, a picture, the photographs; other sizes where sizes
+    may change.
 
     Raises:
         InputError: for photographs that the network cannot take.
@@ -68,15 +74,22 @@ def trial_inputs(network: Network, sizes: Sizes, resize: str, images: Sequence[s
     shape = network.input_shape.batched(sizes.batch)
     yield "random input", torch.rand(shape, generator=random)
     if sizes.any_batch:
-        yield f"{sizes.batch + 2} random inputs", torch.rand((sizes.batch + 2, *shape[1:]), generator=random)
+        yield (
+            f"{sizes.batch + 2} random inputs",
+            torch.rand((sizes.batch + 2, *shape[1:]), generator=random),
+        )
     if sizes.any_size:
         larger = (*shape[:2], shape[2] + sizes.step, shape[3] + 3 * sizes.step)
         yield f"random input of {larger[3]} x {larger[2]}", torch.rand(larger, generator=random)
     sees = not network.input_shape.flat and network.input_shape.channels in (1, 3)
     if images and not sees:
-        raise InputError(f"images: the network takes {network.input_shape}, which no photograph has")
+        raise InputError(
+            f"images: the network takes {network.input_shape}, which no photograph has"
+        )
     if sees:
-        pictures = {"drawn scene": draw_scene(_SEED).image} | {str(path): read_image(path) for path in images}
+        pictures = {"drawn scene": draw_scene(_SEED).image} | {
+            str(path): read_image(path) for path in images
+        }
         for name, picture in pictures.items():
             x = fit_image(picture, network.input_size, resize, network.input_shape.channels)
             yield name, x.expand(sizes.batch, *x.shape).clone()

@@ -12,8 +12,14 @@ from darknet_builder.export.onnx_graph import LOWEST_OPSET, Suppression
 from darknet_builder.export.tolerance import Comparison
 from darknet_builder.export.traceable import LEVELS
 
-FORMATS = {"onnx": ".onnx", "pt2": ".pt2", "torchscript": ".torchscript", "safetensors": ".safetensors", "pt": ".pt",
-           "darknet": ".cfg"}
+FORMATS = {
+    "onnx": ".onnx",
+    "pt2": ".pt2",
+    "torchscript": ".torchscript",
+    "safetensors": ".safetensors",
+    "pt": ".pt",
+    "darknet": ".cfg",
+}
 """The formats and how their files end."""
 GRAPHS = ("onnx", "pt2", "torchscript")
 """Those that hold a function at one level, not a network."""
@@ -32,7 +38,8 @@ class ExportSettings:
         suppression: the thresholds of level ``nms``.
         fold: fold batch norm into the weights; ONNX always does.
         names: of the classes; the network's own by default.
-        resize: ``stretch`` or ``letterbox``, for the file's metadata; None means the cfg's or the dialect's way.
+        resize: ``stretch`` or ``letterbox``, for the file's metadata; None means the cfg's or the
+            dialect's way.
         images: photographs that the file is tried on, beside a drawn scene and random numbers.
     """
 
@@ -76,9 +83,15 @@ class ExportReport:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"paths": [str(path) for path in self.paths], "format": self.format, "inputs": dict(self.inputs),
-                "outputs": dict(self.outputs), "nodes": dict(self.nodes), "notes": list(self.notes),
-                "comparisons": [asdict(comparison) for comparison in self.comparisons]}
+        return {
+            "paths": [str(path) for path in self.paths],
+            "format": self.format,
+            "inputs": dict(self.inputs),
+            "outputs": dict(self.outputs),
+            "nodes": dict(self.nodes),
+            "notes": list(self.notes),
+            "comparisons": [asdict(comparison) for comparison in self.comparisons],
+        }
 
 
 def format_of(path: str | Path, name: str | None) -> str:
@@ -88,12 +101,16 @@ def format_of(path: str | Path, name: str | None) -> str:
         InputError: where they stand for none, or for two.
     """
     if name is not None and name not in FORMATS:
-        raise InputError(f"format={name!r} is unknown; expected one of {', '.join(FORMATS)}"
-                         f"{did_you_mean(name, FORMATS)}")
+        raise InputError(
+            f"format={name!r} is unknown; expected one of {', '.join(FORMATS)}"
+            f"{did_you_mean(name, FORMATS)}"
+        )
     suffix = Path(path).suffix.lower()
     found = [known for known, ending in FORMATS.items() if ending == suffix]
     if name is None and not found:
-        raise InputError(f"which format? expected one of the suffixes {', '.join(FORMATS.values())}", path=path)
+        raise InputError(
+            f"which format? expected one of the suffixes {', '.join(FORMATS.values())}", path=path
+        )
     if name is not None and suffix != FORMATS[name]:
         raise InputError(f"a file of the format {name} ends in {FORMATS[name]}", path=path)
     return found[0]
@@ -110,14 +127,27 @@ def check_settings(name: str, settings: ExportSettings) -> None:
         InputError: for the first setting that is unknown, out of range or not for this format.
     """
     if settings.level not in LEVELS:
-        raise InputError(f"level={settings.level!r} is unknown; expected one of {', '.join(LEVELS)}"
-                         f"{did_you_mean(settings.level, LEVELS)}")
+        raise InputError(
+            f"level={settings.level!r} is unknown; expected one of {', '.join(LEVELS)}"
+            f"{did_you_mean(settings.level, LEVELS)}"
+        )
     if settings.level == "nms" and name != "onnx":
-        raise InputError(f"level=nms: a file of the format {name} has no operator that suppresses boxes; take onnx")
+        raise InputError(
+            f"level=nms: a file of the format {name} has no operator that suppresses boxes; take"
+            " onnx"
+        )
     if name not in GRAPHS and (settings.level != "raw" or settings.any_batch or settings.any_size):
-        raise InputError(f"the format {name} holds a whole network: level, any_batch and any_size do not go with it")
-    for key, value in (("threshold", settings.suppression.threshold), ("overlap", settings.suppression.overlap)):
+        raise InputError(
+            f"the format {name} holds a whole network: level, any_batch and any_size do not go"
+            " with it"
+        )
+    for key, value in (
+        ("threshold", settings.suppression.threshold),
+        ("overlap", settings.suppression.overlap),
+    ):
         if not 0 <= value <= 1:
             raise InputError("expected a number from 0 to 1", argument=key, value=value)
     if settings.suppression.max_boxes < 1:
-        raise InputError("expected 1 or more", argument="max_boxes", value=settings.suppression.max_boxes)
+        raise InputError(
+            "expected 1 or more", argument="max_boxes", value=settings.suppression.max_boxes
+        )

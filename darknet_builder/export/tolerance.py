@@ -1,4 +1,6 @@
-"""Whether an ONNX file is sound, and answers as the network does: ONNX's checker, then onnxruntime beside PyTorch."""
+"""Whether an ONNX file is sound, and answers as the network does: ONNX's checker, then onnxruntime
+beside PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,14 @@ from torch import Tensor
 from darknet_builder.errors import ExportError
 
 ABSOLUTE, RELATIVE, OF_NORM = 1e-5, 1e-4, 1e-3
-"""A value may be off by ABSOLUTE + RELATIVE * itself + OF_NORM * the root mean square of its tensor: what sums of
-float32 in another order come to in most networks."""
+"""A value may be off by ABSOLUTE + RELATIVE * itself + OF_NORM * the root mean square of its
+tensor: what sums of float32 in another order come to in most networks."""
 
 
 OF_OWN, OF_VALUES = 3.0, 1e-2
-"""Deep networks with random weights magnify rounding beyond that. There float64 decides: the root mean square of what
-the file is off from it may be OF_OWN times what PyTorch's own float32 is off, which must be at most OF_VALUES of the
-values' own."""
+"""Deep networks with random weights magnify rounding beyond that. There float64 decides: the root
+mean square of what the file is off from it may be OF_OWN times what PyTorch's own float32 is off,
+which must be at most OF_VALUES of the values' own."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Comparison:
         difference: the largest between two values.
         largest: value, to judge it by.
         boxes: how many are left after suppression; None where there is none.
-        own: how far PyTorch's own float32 is from float64, where that had to decide; None elsewhere.
+        own: how far PyTorch's own float32 is from float64, where that had to decide; None
+            elsewhere.
     """
 
     what: str
@@ -48,19 +51,25 @@ class Precise:
 
     Attributes:
         exact: PyTorch's outputs in float64.
-        rounded: more of PyTorch's outputs in float32, for inputs that differ by a rounding: how far they are off
-            depends on chance, and the furthest counts.
+        rounded: more of PyTorch's outputs in float32, for inputs that differ by a rounding: how far
+            they are off depends on chance, and the furthest counts.
     """
 
     exact: Sequence[Tensor]
     rounded: Sequence[Sequence[Tensor]] = ()
 
 
-# ---- values ---------------------------------------------------------------------------------------------
+# ---- values --------------------------------------------------------------------------------------
 
 
-def compare_values(what: str, wanted: Sequence[Tensor], found: Sequence[np.ndarray | Tensor], names: Sequence[str],
-                   decide: Callable[[], Precise] | None = None, of_own: float = OF_OWN) -> Comparison:
+def compare_values(
+    what: str,
+    wanted: Sequence[Tensor],
+    found: Sequence[np.ndarray | Tensor],
+    names: Sequence[str],
+    decide: Callable[[], Precise] | None = None,
+    of_own: float = OF_OWN,
+) -> Comparison:
     """Hold the outputs of two programs against each other.
 
     Args:
@@ -68,8 +77,8 @@ def compare_values(what: str, wanted: Sequence[Tensor], found: Sequence[np.ndarr
         wanted: PyTorch's outputs.
         found: the file's.
         names: of the outputs.
-        decide: gives what decides where the two are further apart than usual; it is called only then. Without it that
-            is an error.
+        decide: gives what decides where the two are further apart than usual; it is called only
+            then. Without it that is an error.
         of_own: how many times further off than PyTorch's own float32 the file may be there.
 
     Raises:
@@ -89,7 +98,10 @@ def compare_values(what: str, wanted: Sequence[Tensor], found: Sequence[np.ndarr
             raise ExportError(pair.text())
         precise = precise or decide()
         rounded = [pair.ours, *(answer[place].double() for answer in precise.rounded)]
-        own = max(own or 0.0, _own_rounding(pair.text(), rounded, pair.theirs, precise.exact[place], of_own))
+        own = max(
+            own or 0.0,
+            _own_rounding(pair.text(), rounded, pair.theirs, precise.exact[place], of_own),
+        )
     return Comparison(what, difference, largest, own=own)
 
 
@@ -116,8 +128,10 @@ class _Pair:
         """
         pair = cls(label, ours.detach().double(), torch.as_tensor(theirs).detach().double())
         if pair.ours.shape != pair.theirs.shape:
-            raise ExportError(f"{label} has the shape {tuple(pair.theirs.shape)} in the file and "
-                              f"{tuple(pair.ours.shape)} in PyTorch")
+            raise ExportError(
+                f"{label} has the shape {tuple(pair.theirs.shape)} in the file and "
+                f"{tuple(pair.ours.shape)} in PyTorch"
+            )
         return pair
 
     @cached_property
@@ -138,16 +152,23 @@ class _Pair:
     def is_close(self) -> bool:
         """Return whether float32 sums in another order explain every distance."""
         ours = self.ours
-        size = ours[ours.isfinite()].square().mean().sqrt().nan_to_num()  # 0 where nothing is finite
+        size = (
+            ours[ours.isfinite()].square().mean().sqrt().nan_to_num()
+        )  # 0 where nothing is finite
         bound = ABSOLUTE + RELATIVE * torch.where(ours.isfinite(), ours.abs(), 0.0) + OF_NORM * size
         return bool((self.apart <= bound).all())
 
     def text(self) -> str:
         """Return the difference as an error says it."""
-        return f"{self.label} differs from PyTorch's by {self.difference:.3g} (values up to {self.largest:.3g})"
+        return (
+            f"{self.label} differs from PyTorch's by {self.difference:.3g} (values up to"
+            f" {self.largest:.3g})"
+        )
 
 
-def _own_rounding(text: str, rounded: Sequence[Tensor], theirs: Tensor, exact: Tensor, of_own: float) -> float:
+def _own_rounding(
+    text: str, rounded: Sequence[Tensor], theirs: Tensor, exact: Tensor, of_own: float
+) -> float:
     """How far PyTorch's float32 is from float64, where the file is not much further.
 
     Raises:
@@ -156,10 +177,15 @@ def _own_rounding(text: str, rounded: Sequence[Tensor], theirs: Tensor, exact: T
     size, file_off = _root_mean_square(exact), _root_mean_square(theirs - exact)
     own_off = max(_root_mean_square(ours - exact) for ours in rounded)
     if not file_off <= of_own * own_off:  # nor where one of them is no number
-        raise ExportError(f"{text}; from float64 it is {file_off:.2g} off in the mean, PyTorch's float32 {own_off:.2g}")
+        raise ExportError(
+            f"{text}; from float64 it is {file_off:.2g} off in the mean, PyTorch's float32"
+            f" {own_off:.2g}"
+        )
     if not own_off <= OF_VALUES * size:
-        raise ExportError(f"{text}; the network magnifies rounding so much that PyTorch's own float32 is {own_off:.2g} "
-                          f"off in the mean, of values of {size:.2g}: float32 cannot hold it")
+        raise ExportError(
+            f"{text}; the network magnifies rounding so much that PyTorch's own float32 is"
+            f" {own_off:.2g} off in the mean, of values of {size:.2g}: float32 cannot hold it"
+        )
     return _furthest(rounded, exact)
 
 
@@ -170,8 +196,13 @@ def own_rounding(answers: Sequence[Tensor], precise: Precise) -> float:
         answers: in float32.
         precise: see there.
     """
-    rounded = [[answer.detach().double() for answer in each] for each in (answers, *precise.rounded)]
-    return max(_furthest([each[place] for each in rounded], exact) for place, exact in enumerate(precise.exact))
+    rounded = [
+        [answer.detach().double() for answer in each] for each in (answers, *precise.rounded)
+    ]
+    return max(
+        _furthest([each[place] for each in rounded], exact)
+        for place, exact in enumerate(precise.exact)
+    )
 
 
 def _furthest(rounded: Sequence[Tensor], exact: Tensor) -> float:

@@ -1,4 +1,6 @@
-"""A traced module as PyTorch's own files: ``.pt2`` (``torch.export``) and TorchScript, as long as PyTorch keeps it."""
+"""A traced module as PyTorch's own files: ``.pt2`` (``torch.export``) and TorchScript, as long as
+PyTorch keeps it.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,13 @@ METADATA_FILE = "darknet_builder.json"
 """The name, inside of either file, of what a program needs to know beside the numbers."""
 
 
-def write_program(module: nn.Module, example: Tensor, path: str | Path, metadata: Mapping[str, str],
-                  dimensions: dict[int, Any] | None = None) -> None:
+def write_program(
+    module: nn.Module,
+    example: Tensor,
+    path: str | Path,
+    metadata: Mapping[str, str],
+    dimensions: dict[int, Any] | None = None,
+) -> None:
     """Write a ``torch.export`` program.
 
     Args:
@@ -37,10 +44,14 @@ def write_program(module: nn.Module, example: Tensor, path: str | Path, metadata
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of PyTorch's own parts, to its own authors
-            program = torch.export.export(module, (example,), dynamic_shapes=(dimensions,) if dimensions else None)
+            program = torch.export.export(
+                module, (example,), dynamic_shapes=(dimensions,) if dimensions else None
+            )
     except (torch._dynamo.exc.UserError, RuntimeError, ValueError) as error:
-        raise InputError(f"PyTorch {torch.__version__} cannot trace this network: "
-                         f"{str(error).strip().splitlines()[0]}") from None
+        raise InputError(
+            f"PyTorch {torch.__version__} cannot trace this network: "
+            f"{str(error).strip().splitlines()[0]}"
+        ) from None
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # names the folders of the machine that wrote the file
     with suppress(AttributeError):  # PyTorch 2.4 lets no one change it
@@ -58,12 +69,16 @@ def read_program(path: str | Path) -> tuple[nn.Module, dict[str, str]]:
     try:
         program = torch.export.load(str(path), extra_files=extra)
     except (RuntimeError, OSError, ValueError, KeyError, BadZipFile) as error:
-        raise WeightsError(f"is no program that PyTorch {torch.__version__} reads: "
-                           f"{str(error).splitlines()[0]}", path=path) from None
+        raise WeightsError(
+            f"is no program that PyTorch {torch.__version__} reads: {str(error).splitlines()[0]}",
+            path=path,
+        ) from None
     return program.module(), json.loads(extra[METADATA_FILE] or "{}")
 
 
-def write_script(module: nn.Module, example: Tensor, path: str | Path, metadata: Mapping[str, str]) -> None:
+def write_script(
+    module: nn.Module, example: Tensor, path: str | Path, metadata: Mapping[str, str]
+) -> None:
     """Write TorchScript; the arguments are those of ``write_program``.
 
     Raises:
@@ -71,9 +86,13 @@ def write_script(module: nn.Module, example: Tensor, path: str | Path, metadata:
     """
     trace = getattr(torch.jit, "trace", None)
     if trace is None:
-        raise InputError(f"PyTorch {torch.__version__} has no TorchScript any more; take the format pt2")
+        raise InputError(
+            f"PyTorch {torch.__version__} has no TorchScript any more; take the format pt2"
+        )
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is old, and that shapes are taken from the example
+        warnings.simplefilter(
+            "ignore"
+        )  # that it is old, and that shapes are taken from the example
         script = trace(module, example, check_trace=False)
         torch.jit.save(script, str(path), _extra_files={METADATA_FILE: json.dumps(dict(metadata))})
 
@@ -90,6 +109,9 @@ def read_script(path: str | Path) -> tuple[nn.Module, dict[str, str]]:
             warnings.simplefilter("ignore")
             module: nn.Module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
     except (RuntimeError, ValueError) as error:
-        raise WeightsError(f"is no TorchScript that PyTorch {torch.__version__} reads: "
-                           f"{str(error).splitlines()[0]}", path=path) from None
+        raise WeightsError(
+            f"is no TorchScript that PyTorch {torch.__version__} reads: "
+            f"{str(error).splitlines()[0]}",
+            path=path,
+        ) from None
     return module, json.loads(extra[METADATA_FILE] or "{}")

@@ -14,11 +14,13 @@ _THINNEST = 100
 """Times that an image may be longer than wide, or wider than long, to have its middle taken."""
 
 
-def fit_image(image: np.ndarray, net_size: tuple[int, int], fit: str = "crop", channels: int = 3) -> Tensor:
+def fit_image(
+    image: np.ndarray, net_size: tuple[int, int], fit: str = "crop", channels: int = 3
+) -> Tensor:
     """An image -> (``channels``, H, W) float32 in [0, 1], red, green, blue or grey.
 
-    ``crop`` makes the shorter side as long as the network's input is wide, and takes the middle (resize_min,
-    crop_image in image.c); what lies beyond the edges repeats them.
+    ``crop`` makes the shorter side as long as the network's input is wide, and takes the middle
+    (resize_min, crop_image in image.c); what lies beyond the edges repeats them.
 
     Args:
         image: (H, W, 3) uint8, blue, green, red.
@@ -35,7 +37,9 @@ def fit_image(image: np.ndarray, net_size: tuple[int, int], fit: str = "crop", c
     image = check_image(image)
     height, width = image.shape[:2]
     if max(height, width) > _THINNEST * min(height, width):
-        raise ImageError(f"{width}x{height} pixels are too thin to take the middle of; fit it another way")
+        raise ImageError(
+            f"{width}x{height} pixels are too thin to take the middle of; fit it another way"
+        )
     side = net_size[0]
     size = (side, height * side // width) if width < height else (width * side // height, side)
     resized = to_input(image, size, "stretch", channels)[0]

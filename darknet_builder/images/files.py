@@ -10,14 +10,31 @@ from darknet_builder.errors import ImageError, InputError
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.support.files import atomic_path, writing
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".bmp", ".dib", ".webp", ".avif", ".gif", ".tif", ".tiff",
-                  ".pbm", ".pgm", ".ppm", ".pnm")
+IMAGE_SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jp2",
+    ".png",
+    ".bmp",
+    ".dib",
+    ".webp",
+    ".avif",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".pbm",
+    ".pgm",
+    ".ppm",
+    ".pnm",
+)
 
 
 def read_image(path: str | Path) -> np.ndarray:
     """An image file, turned as its EXIF orientation says -> (H, W, 3) uint8, blue, green, red.
 
-    Grey images get three equal channels, an alpha channel is dropped, 16 bits become 8, as in ``cv2.imread``.
+    Grey images get three equal channels, an alpha channel is dropped, 16 bits become 8, as in
+    ``cv2.imread``.
 
     Raises:
         ImageError: for a file that cannot be read or is no image.
@@ -40,7 +57,8 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write (H, W, 3) uint8, blue, green, red; the format follows the file's suffix. The whole file, or nothing.
+    """Write (H, W, 3) uint8, blue, green, red; the format follows the file's suffix. The whole
+    file, or nothing.
 
     Raises:
         InputError: for a suffix that OpenCV cannot write, or when the file cannot be written.
@@ -55,18 +73,27 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
-    """An array from outside -> (H, W, 3) uint8; grey ones are repeated, an alpha channel is dropped.
+    """An array from outside -> (H, W, 3) uint8; grey ones are repeated, an alpha channel is
+    dropped.
 
     Raises:
         InputError: for anything that is no image.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        got = f"an array of {image.dtype}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
-        raise InputError(f"expected a path or a NumPy array (H, W, 3) of uint8 with blue, green, red as cv2 gives, "
-                         f"got {got}")
+        got = (
+            f"an array of {image.dtype}"
+            if isinstance(image, np.ndarray)
+            else f"a {type(image).__name__}"
+        )
+        raise InputError(
+            "expected a path or a NumPy array (H, W, 3) of uint8 with blue, green, red as cv2"
+            f" gives, got {got}"
+        )
     if image.ndim == 2:
         image = image[..., None]
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or not image.size:
-        raise InputError("expected an image of shape (H, W, 3), one or more pixels wide and high, "
-                         f"got {image.shape}; give several images as a list")
+        raise InputError(
+            "expected an image of shape (H, W, 3), one or more pixels wide and high, "
+            f"got {image.shape}; give several images as a list"
+        )
     return image.repeat(3, 2) if image.shape[2] == 1 else image[..., :3]

@@ -14,8 +14,9 @@ _Item = TypeVar("_Item")
 _Read = TypeVar("_Read")
 
 
-def read_ahead(read: Callable[[_Item], _Read], items: Iterable[_Item], *, batch: int,
-               threads: int = _READERS) -> Generator[_Read, None, None]:
+def read_ahead(
+    read: Callable[[_Item], _Read], items: Iterable[_Item], *, batch: int, threads: int = _READERS
+) -> Generator[_Read, None, None]:
     """``read(item)`` of every item, in order; while some are used, threads are at the next ones.
 
     Args:

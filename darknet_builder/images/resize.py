@@ -1,6 +1,7 @@
 """Arrays -> what the network takes, and the ``Placement`` that maps boxes back.
 
-Images are arrays (H, W, 3) of uint8 in the order blue, green, red. Networks see red, green, blue in [0, 1].
+Images are arrays (H, W, 3) of uint8 in the order blue, green, red. Networks see red, green, blue in
+[0, 1].
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from darknet_builder.images.files import check_image
 from darknet_builder.images.opencv import load_opencv
 
 FITS = ("crop", "stretch", "letterbox")
-"""Ways to fit an image into a network's input: its middle, all of it distorted, all of it with margins."""
+"""Ways to fit an image into a network's input: its middle, all of it distorted, all of it with
+margins."""
 RESIZE_MODES = FITS[1:]
 """Those that keep the whole image, as detectors must."""
 _STRIP = 16
-"""How many new rows are computed at once: their values stay in a core's cache, and in memory that is there already."""
-CANVAS = .5
+"""How many new rows are computed at once: their values stay in a core's cache, and in memory that
+is there already."""
+CANVAS = 0.5
 """What surrounds a letterboxed image (image.c:1006)."""
 
 
@@ -38,8 +41,10 @@ def check_resize(resize: str, modes: Sequence[str] = RESIZE_MODES, argument: str
         InputError: if it is not one of them.
     """
     if resize not in modes:
-        raise InputError(f"{argument}={resize!r} is unknown; expected {', '.join(modes[:-1])} or {modes[-1]}"
-                         f"{did_you_mean(resize, modes)}")
+        raise InputError(
+            f"{argument}={resize!r} is unknown; expected {', '.join(modes[:-1])} or {modes[-1]}"
+            f"{did_you_mean(resize, modes)}"
+        )
     return resize
 
 
@@ -59,7 +64,8 @@ class Placement:
 
     @classmethod
     def plan(cls, image_size: tuple[int, int], net_size: tuple[int, int], resize: str) -> Placement:
-        """Stretch over the whole input, or letterbox: as large as fits with its own aspect ratio (image.c:1006).
+        """Stretch over the whole input, or letterbox: as large as fits with its own aspect ratio
+        (image.c:1006).
 
         Raises:
             InputError: for an unknown way of resizing.
@@ -67,7 +73,8 @@ class Placement:
         if check_resize(resize) == "stretch":
             return cls(image_size, net_size, net_size)
         (width, height), (net_width, net_height) = image_size, net_size
-        # float32 and truncation decide as in Darknet. An extreme shape keeps one pixel, where Darknet's has none.
+        # float32 and truncation decide as in Darknet. An extreme shape keeps one pixel, where
+        # Darknet's has none.
         if np.float32(net_width) / np.float32(width) < np.float32(net_height) / np.float32(height):
             return cls(image_size, net_size, (net_width, max(1, height * net_width // width)))
         return cls(image_size, net_size, (max(1, width * net_height // height), net_height))
@@ -75,7 +82,9 @@ class Placement:
     @property
     def offset(self) -> tuple[int, int]:
         """(x, y) in pixels of the input at which the image begins."""
-        return (self.net_size[0] - self.inner_size[0]) // 2, (self.net_size[1] - self.inner_size[1]) // 2
+        return (self.net_size[0] - self.inner_size[0]) // 2, (
+            self.net_size[1] - self.inner_size[1]
+        ) // 2
 
     def undo(self, boxes_cxcywh: Tensor) -> Tensor:
         """(..., 4) relative to the network's input -> relative to the image (yolo_layer.c:939).
@@ -84,14 +93,19 @@ class Placement:
         """
         if self.inner_size == self.net_size:
             return boxes_cxcywh
-        net, inner = boxes_cxcywh.new_tensor(self.net_size), boxes_cxcywh.new_tensor(self.inner_size)
+        net, inner = (
+            boxes_cxcywh.new_tensor(self.net_size),
+            boxes_cxcywh.new_tensor(self.inner_size),
+        )
         centre = (boxes_cxcywh[..., :2] - (net - inner) / 2 / net) / (inner / net)
         return torch.cat((centre, boxes_cxcywh[..., 2:] / (inner / net)), -1)
 
 
-def to_input(image: np.ndarray, net_size: tuple[int, int], resize: str = "stretch",
-             channels: int = 3) -> tuple[Tensor, Placement]:
-    """An image -> (``channels``, H, W) float32 in [0, 1], red, green, blue or grey, and where it lies there.
+def to_input(
+    image: np.ndarray, net_size: tuple[int, int], resize: str = "stretch", channels: int = 3
+) -> tuple[Tensor, Placement]:
+    """An image -> (``channels``, H, W) float32 in [0, 1], red, green, blue or grey, and where it
+    lies there.
 
     Args:
         image: (H, W, 3) uint8, blue, green, red.
@@ -114,16 +128,17 @@ def to_input(image: np.ndarray, net_size: tuple[int, int], resize: str = "stretc
         return resized, placement
     canvas = np.full((channels, net_size[1], net_size[0]), CANVAS, np.float32)
     left, top = placement.offset
-    canvas[:, top:top + resized.shape[1], left:left + resized.shape[2]] = resized.numpy()
+    canvas[:, top : top + resized.shape[1], left : left + resized.shape[2]] = resized.numpy()
     return torch.from_numpy(canvas), placement
 
 
 def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """(H, W, C) uint8 -> (C, height, width) float32 in [0, 1] with the channels reversed (image.c:1399).
+    """(H, W, C) uint8 -> (C, height, width) float32 in [0, 1] with the channels reversed
+    (image.c:1399).
 
-    Bilinear with aligned corners and no smoothing, like ``torch.nn.functional.interpolate(..., align_corners=True)``,
-    but bit for bit Darknet's float32, and only the pixels that are read are ever converted: a photograph of 12
-    megapixels takes as long as a small one.
+    Bilinear with aligned corners and no smoothing, like ``torch.nn.functional.interpolate(...,
+    align_corners=True)``, but bit for bit Darknet's float32, and only the pixels that are read are
+    ever converted: a photograph of 12 megapixels takes as long as a small one.
 
     Args:
         image: at least one pixel.
@@ -133,21 +148,24 @@ def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> Tensor:
     width, height = size
     channels = image.shape[2]
     left, right, x_weight = _taps(image.shape[1], width)
-    # Along x the last new place is the last old one. Along y only the second of the two is left out there, so that
-    # Darknet's last row is black for every height whose last place falls a hair short in float32 (240 -> 416).
+    # Along x the last new place is the last old one. Along y only the second of the two is left out
+    # there, so that Darknet's last row is black for every height whose last place falls a hair
+    # short in float32 (240 -> 416).
     left[-1], x_weight[-1] = image.shape[1] - 1, 0
     above, below, y_weight = _taps(image.shape[0], height)
     below_weight = np.append(y_weight[:-1], np.float32(0))
     needed, places = np.unique(np.concatenate((above, below)), return_inverse=True)
     uppers, lowers = places[:height], places[height:]
     channel = np.arange(channels)[::-1, None]
-    lefts, rights = ((columns * channels + channel).ravel() for columns in (left, right))  # (C * width,)
+    lefts, rights = (
+        (columns * channels + channel).ravel() for columns in (left, right)
+    )  # (C * width,)
     shares = np.tile(x_weight, channels)
     resized = np.empty((channels, height, width), np.float32)
     for start in range(0, height, _STRIP):
         strip = slice(start, start + _STRIP)
         top, bottom = uppers[strip][0], lowers[strip][-1]
-        rows = image[needed[top:bottom + 1]].reshape(bottom + 1 - top, -1)  # (rows, W * C)
+        rows = image[needed[top : bottom + 1]].reshape(bottom + 1 - top, -1)  # (rows, W * C)
         across = _weighted(rows.take(lefts, 1), 1 - shares)
         across += _weighted(rows.take(rights, 1), shares)
         upper, lower = across.take(uppers[strip] - top, 0), across.take(lowers[strip] - top, 0)
@@ -166,7 +184,9 @@ def _weighted(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _taps(length: int, new_length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each new place along an axis, the two old ones it lies between, and how near it is to the second."""
+    """For each new place along an axis, the two old ones it lies between, and how near it is to the
+    second.
+    """
     step = np.float32(length - 1) / np.float32(max(new_length - 1, 1))
     place = np.arange(new_length, dtype=np.float32) * step
     first = np.minimum(place.astype(np.int64), length - 1)

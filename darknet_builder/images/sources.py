@@ -14,8 +14,8 @@ from darknet_builder.images.video import VIDEO_SUFFIXES
 def find_sources(words: Iterable[str]) -> list[Path]:
     """The files that the words name, each once, folders and globs in the order of their names.
 
-    A folder stands for its images and videos, without subfolders and hidden files; a file is taken whatever its
-    suffix.
+    A folder stands for its images and videos, without subfolders and hidden files; a file is taken
+    whatever its suffix.
 
     Raises:
         InputError: for a word that names nothing.
@@ -44,8 +44,13 @@ def _find(word: str) -> list[Path]:
 
 
 def _media(paths: Iterable[Path], complaint: str) -> list[Path]:
-    found = sorted(path for path in paths if path.is_file() and not path.name.startswith(".")
-                   and path.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES)
+    found = sorted(
+        path
+        for path in paths
+        if path.is_file()
+        and not path.name.startswith(".")
+        and path.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES
+    )
     if not found:
         raise InputError(complaint)
     return found

@@ -14,7 +14,20 @@ from darknet_builder.errors import ImageError, InputError
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.support.files import atomic_path, writing
 
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".ogv")
+VIDEO_SUFFIXES = (
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".avi",
+    ".mkv",
+    ".webm",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".wmv",
+    ".flv",
+    ".ogv",
+)
 _DEFAULT_FPS = 25.0
 
 
@@ -34,7 +47,9 @@ class Video:
     _capture: Any
 
     def frames(self) -> Iterator[np.ndarray]:
-        """Each frame as an image, turned upright, until the end or the first one that cannot be decoded."""
+        """Each frame as an image, turned upright, until the end or the first one that cannot be
+        decoded.
+        """
         while True:
             found, frame = self._capture.read()
             if not found:
@@ -61,14 +76,20 @@ def open_video(path: str | Path) -> Iterator[Video]:
         if not capture.isOpened():
             raise ImageError("is no video that OpenCV can read", path=path)
         fps, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        yield Video(str(path), fps if 0 < fps < float("inf") else _DEFAULT_FPS, int(count) if count > 0 else 0, capture)
+        yield Video(
+            str(path),
+            fps if 0 < fps < float("inf") else _DEFAULT_FPS,
+            int(count) if count > 0 else 0,
+            capture,
+        )
     finally:
         capture.release()
 
 
 @contextmanager
 def write_video(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """A function that appends a frame to a new video (MPEG-4); the file appears when the block ends well.
+    """A function that appends a frame to a new video (MPEG-4); the file appears when the block ends
+    well.
 
     All frames must have the first one's size; the codec drops an odd last row and column.
 
@@ -80,8 +101,12 @@ def write_video(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray],
 
     def append(frame: np.ndarray) -> None:
         size = (frame.shape[1], frame.shape[0])
-        if not writer.isOpened() and not writer.open(str(temporary), cv2.VideoWriter_fourcc(*"mp4v"), fps, size):
-            raise InputError(f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels there", path=path)
+        if not writer.isOpened() and not writer.open(
+            str(temporary), cv2.VideoWriter_fourcc(*"mp4v"), fps, size
+        ):
+            raise InputError(
+                f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels there", path=path
+            )
         writer.write(frame)
 
     with writing(path), atomic_path(path) as temporary:

@@ -1,4 +1,5 @@
-"""What a cfg or a network consists of, and what is odd about it: summary, check, lint, adapt, statistics.
+"""What a cfg or a network consists of, and what is odd about it: summary, check, lint, adapt,
+statistics.
 
 Pages and pictures of a network belong in ``pages``.
 """

@@ -1,4 +1,6 @@
-"""Changing a ``.cfg`` as text: only the values that must change, with every comment and blank where it was."""
+"""Changing a ``.cfg`` as text: only the values that must change, with every comment and blank where
+it was.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,12 @@ from darknet_builder.layers.base import Head
 from darknet_builder.network.build import build_network
 
 _STEPS_PER_CLASS, _LEAST_STEPS = 2000, 6000
-"""AlexeyAB's advice: 2000 steps a class, but not less than 6000, and the rate falls at 80% and 90% of them."""
-_FALLS = (.8, .9)
+"""AlexeyAB's advice: 2000 steps a class, but not less than 6000, and the rate falls at 80% and 90%
+of them."""
+_FALLS = (0.8, 0.9)
 _BURN_IN_PART = 10
-"""A burn-in longer than this part of the steps is cut to it: it would leave the falls nothing to fall from."""
+"""A burn-in longer than this part of the steps is cut to it: it would leave the falls nothing to
+fall from."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Adaptation:
 
     Attributes:
         classes: of every head.
-        anchors: (K, 2) width and height in pixels of the network's input ([region]: in cells), or None to keep them.
+        anchors: (K, 2) width and height in pixels of the network's input ([region]: in cells), or
+            None to keep them.
         max_batches: steps of the training; None for 2000 a class, 6000 or more.
     """
 
@@ -43,7 +48,9 @@ class CfgText:
         self.changes: list[str] = []
 
     def set(self, block: Block, key: str, value: str) -> None:
-        """Give an option of a section another value; where it is not there, it is added below the section's name."""
+        """Give an option of a section another value; where it is not there, it is added below the
+        section's name.
+        """
         if block.get(key) == value.replace(" ", ""):
             return
         if key not in block:
@@ -52,10 +59,12 @@ class CfgText:
             return
         line = block.line_of(key)
         head, _, tail = self._lines[line - 1].partition("=")
-        comment = tail[tail.index("#"):] if "#" in tail else ""
+        comment = tail[tail.index("#") :] if "#" in tail else ""
         blank = " " if tail.startswith(" ") else ""
         self._lines[line - 1] = f"{head}={blank}{value}{' ' + comment if comment else ''}"
-        self.changes.append(f"line {line}: [{block.name}] {key}={value}, was {block[key].split('#')[0]}")
+        self.changes.append(
+            f"line {line}: [{block.name}] {key}={value}, was {block[key].split('#')[0]}"
+        )
 
     def text(self) -> str:
         """The whole cfg."""
@@ -65,8 +74,11 @@ class CfgText:
         return "\n".join(lines)
 
 
-def adapt_cfg(text: str, blocks: Sequence[Block], adaptation: Adaptation, dialect: str | None = None) -> CfgText:
-    """Make a cfg fit another data set: classes, filters before the heads, anchors, masks, max_batches and steps.
+def adapt_cfg(
+    text: str, blocks: Sequence[Block], adaptation: Adaptation, dialect: str | None = None
+) -> CfgText:
+    """Make a cfg fit another data set: classes, filters before the heads, anchors, masks,
+    max_batches and steps.
 
     Args:
         text: of the cfg.
@@ -76,15 +88,21 @@ def adapt_cfg(text: str, blocks: Sequence[Block], adaptation: Adaptation, dialec
 
     Raises:
         CfgError: located, for a cfg that cannot be built as it is.
-        InputError: for one without heads that can be adapted, or a number of anchors that its heads cannot share.
+        InputError: for one without heads that can be adapted, or a number of anchors that its heads
+            cannot share.
     """
     if adaptation.classes < 1:
         raise InputError("expected 1 or more", argument="classes", value=adaptation.classes)
     network = build_network(blocks, dialect=dialect, initialize=False)
-    heads = [(index, layer) for index, layer in enumerate(network.sequence())
-             if isinstance(layer, Head) and layer.num_anchors]
+    heads = [
+        (index, layer)
+        for index, layer in enumerate(network.sequence())
+        if isinstance(layer, Head) and layer.num_anchors
+    ]
     if not heads:
-        raise InputError("no [yolo], [Gaussian_yolo] or [region] head to adapt", **blocks[0].place())
+        raise InputError(
+            "no [yolo], [Gaussian_yolo] or [region] head to adapt", **blocks[0].place()
+        )
     edited = CfgText(text)
     masks = _masks(heads, adaptation)
     for (index, head), mask in zip(heads, masks, strict=True):
@@ -94,7 +112,9 @@ def adapt_cfg(text: str, blocks: Sequence[Block], adaptation: Adaptation, dialec
 
 
 def _masks(heads: Sequence[tuple[int, Head]], adaptation: Adaptation) -> list[list[int] | None]:
-    """Which anchors each head gets; None where they stay as they are. The finest grid gets the smallest."""
+    """Which anchors each head gets; None where they stay as they are. The finest grid gets the
+    smallest.
+    """
     anchors = adaptation.anchors
     if anchors is None or all(len(head.anchors) == len(anchors) for _, head in heads):
         return [None] * len(heads)
@@ -108,25 +128,42 @@ def _masks(heads: Sequence[tuple[int, Head]], adaptation: Adaptation) -> list[li
     return masks
 
 
-def _adapt_head(edited: CfgText, blocks: Sequence[Block], index: int, head: Head, mask: list[int] | None,
-                adaptation: Adaptation) -> None:
+def _adapt_head(
+    edited: CfgText,
+    blocks: Sequence[Block],
+    index: int,
+    head: Head,
+    mask: list[int] | None,
+    adaptation: Adaptation,
+) -> None:
     block, source = blocks[index + 1], blocks[head.sources[0] + 1]
     count = head.num_anchors if mask is None else len(mask)
     if "filters" not in source:
-        raise source.error("the layer before a head is no [convolutional]: its filters cannot be adapted")
+        raise source.error(
+            "the layer before a head is no [convolutional]: its filters cannot be adapted"
+        )
     edited.set(source, "filters", str(count * (adaptation.classes + head.box_values)))
     edited.set(block, "classes", str(adaptation.classes))
     if adaptation.anchors is not None:
         decimals = head.anchor_decimals
-        edited.set(block, "anchors", ", ".join(f"{width:.{decimals}f},{height:.{decimals}f}"
-                                               for width, height in adaptation.anchors))
+        edited.set(
+            block,
+            "anchors",
+            ", ".join(
+                f"{width:.{decimals}f},{height:.{decimals}f}"
+                for width, height in adaptation.anchors
+            ),
+        )
     if mask is not None and adaptation.anchors is not None:
         edited.set(block, "num", str(len(adaptation.anchors)))
         if head.mask is not None:
             edited.set(block, "mask", ",".join(map(str, mask)))
     if "counters_per_class" in block:
-        raise block.error("counts the boxes of the old classes", "counters_per_class",
-                          hint="remove it, or count yours")
+        raise block.error(
+            "counts the boxes of the old classes",
+            "counters_per_class",
+            hint="remove it, or count yours",
+        )
 
 
 def _adapt_schedule(edited: CfgText, net: Block, adaptation: Adaptation) -> None:
@@ -134,7 +171,11 @@ def _adapt_schedule(edited: CfgText, net: Block, adaptation: Adaptation) -> None
     edited.set(net, "max_batches", str(total))
     if net.get("policy") == "steps":
         count = len(net.get("steps", "").split(","))
-        falls = _FALLS if count == len(_FALLS) else [.8 + .2 * place / (count + 1) for place in range(count)]
+        falls = (
+            _FALLS
+            if count == len(_FALLS)
+            else [0.8 + 0.2 * place / (count + 1) for place in range(count)]
+        )
         edited.set(net, "steps", ",".join(str(round(total * share)) for share in falls))
     if net.get_int("burn_in", 0) * _BURN_IN_PART > total:
         edited.set(net, "burn_in", str(max(1, total // _BURN_IN_PART)))

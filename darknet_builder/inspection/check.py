@@ -24,7 +24,8 @@ from darknet_builder.shapes import Shape
 from darknet_builder.weights.loader import load_weights, look_at_weights
 
 _SIZE = {"width": "416", "height": "416", "channels": "3"}
-"""What stands in for a [net] that says none, so that the sections behind it are looked at all the same."""
+"""What stands in for a [net] that says none, so that the sections behind it are looked at all the
+same."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ class Finding:
         return asdict(self)
 
 
-def check(cfg: str | Path, weights: str | Path | None = None, *, dialect: str | None = None) -> list[Finding]:
+def check(
+    cfg: str | Path, weights: str | Path | None = None, *, dialect: str | None = None
+) -> list[Finding]:
     """Find everything that is wrong or odd, not only the first thing.
 
     Args:
@@ -98,14 +101,17 @@ def _findings(level: str, found: Iterable[Located]) -> list[Finding]:
     return list({str(one): Finding.of(level, one) for one in found}.values())
 
 
-def _check_cfg(blocks: list[Block], dialect: str | None, diagnostics: Collector, odd: list[CfgWarning]
-               ) -> Network | None:
+def _check_cfg(
+    blocks: list[Block], dialect: str | None, diagnostics: Collector, odd: list[CfgWarning]
+) -> Network | None:
     """The network, unless something is wrong with it."""
     if blocks[0].name not in NET_SECTIONS:
         blocks.insert(0, Block("net", _SIZE, line=blocks[0].line, source=blocks[0].source))
     options = _net_options(blocks[0], diagnostics)
     odd += odd_options(blocks, options)
-    build_layers(blocks, options, get_dialect(dialect), build=_LayersPastMistakes(diagnostics).build)
+    build_layers(
+        blocks, options, get_dialect(dialect), build=_LayersPastMistakes(diagnostics).build
+    )
     if diagnostics.errors:
         return None
     network = build_network(blocks, dialect=dialect, initialize=False)
@@ -124,14 +130,17 @@ def _net_options(net: Block, diagnostics: Collector) -> NetOptions:
 
 
 class _PassedOver(Layer):
-    """Keeps the place of a section that could not be built, so that the others keep their indices."""
+    """Keeps the place of a section that could not be built, so that the others keep their
+    indices.
+    """
 
     def __init__(self, in_shape: Shape) -> None:
         super().__init__(in_shape, in_shape)
 
 
 class _LayersPastMistakes:
-    """Builds layers past all mistakes of their sections; what only follows from one is not reported.
+    """Builds layers past all mistakes of their sections; what only follows from one is not
+    reported.
 
     Args:
         diagnostics: where mistakes go.
@@ -142,6 +151,7 @@ class _LayersPastMistakes:
 
     def build(self, block: Block, previous: Block, graph: Graph) -> Layer:
         """As ``factory.build_layer``; a ``_PassedOver`` where something is wrong."""
+
         def read(section: Block) -> Layer | None:
             try:
                 return read_layer(section, graph)
@@ -153,8 +163,14 @@ class _LayersPastMistakes:
         before = len(self.diagnostics.errors)
         layer = self.diagnostics.read_past(block, read)
         if layer is None:
-            block.ignore(*block)  # not all options were reached: none of them is to be called unknown
-        return layer if layer is not None and len(self.diagnostics.errors) == before else _PassedOver(graph.shape)
+            block.ignore(
+                *block
+            )  # not all options were reached: none of them is to be called unknown
+        return (
+            layer
+            if layer is not None and len(self.diagnostics.errors) == before
+            else _PassedOver(graph.shape)
+        )
 
 
 def _is_doubtful(graph: Graph, index: int) -> bool:
@@ -162,10 +178,14 @@ def _is_doubtful(graph: Graph, index: int) -> bool:
     if index < 0:
         return False
     layer = graph.layers[index]
-    return isinstance(layer, _PassedOver) or any(_is_doubtful(graph, source) for source in layer.sources)
+    return isinstance(layer, _PassedOver) or any(
+        _is_doubtful(graph, source) for source in layer.sources
+    )
 
 
-def _check_weights(network: Network | None, weights: str | Path | None, dialect: str | None) -> None:
+def _check_weights(
+    network: Network | None, weights: str | Path | None, dialect: str | None
+) -> None:
     """Hold a file against the network; where there is none, look at the file alone."""
     if weights is None:
         return

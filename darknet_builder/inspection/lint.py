@@ -30,14 +30,20 @@ def odd_options(blocks: Sequence[Block], options: NetOptions) -> Iterator[CfgWar
         yield net.warning("no section follows: there is no network")
     for key, size in (("width", options.width), ("height", options.height)):
         if size % _STRIDE and any(_has_pixel_anchors(block) for block in blocks):
-            yield net.warning(f"is no multiple of {_STRIDE}; detectors are made for such sizes", key)
+            yield net.warning(
+                f"is no multiple of {_STRIDE}; detectors are made for such sizes", key
+            )
     if options.batch % options.subdivisions:
-        yield net.warning(f"does not divide batch={options.batch}; Darknet rounds down", "subdivisions")
+        yield net.warning(
+            f"does not divide batch={options.batch}; Darknet rounds down", "subdivisions"
+        )
     yield from _odd_schedule(net, options)
     heads = [block for block in blocks if "classes" in block and "anchors" in block]
     for head in heads[1:]:
         if head["classes"] != heads[0]["classes"]:
-            yield head.warning(f"the head of line {heads[0].line} has classes={heads[0]['classes']}", "classes")
+            yield head.warning(
+                f"the head of line {heads[0].line} has classes={heads[0]['classes']}", "classes"
+            )
 
 
 def _has_pixel_anchors(block: Block) -> bool:
@@ -53,14 +59,20 @@ def _odd_schedule(net: Block, options: NetOptions) -> Iterator[CfgWarning]:
         yield burn_in
     late = [step for step in schedule.steps if step >= schedule.max_batches > 0]
     if schedule.policy == "steps" and late:
-        yield net.warning(f"the training ends before step {late[0]}, with max_batches={schedule.max_batches}", "steps")
+        yield net.warning(
+            f"the training ends before step {late[0]}, with max_batches={schedule.max_batches}",
+            "steps",
+        )
 
 
 def odd_layers(network: Network) -> Iterator[CfgWarning]:
     """What the layers show: heads that can hardly learn, anchors of no head, layers for nothing."""
     blocks = network.blocks[1:]
-    heads = [(block, layer) for block, layer in zip(blocks, network.sequence(), strict=True)
-             if isinstance(layer, Head) and layer.mask is not None]
+    heads = [
+        (block, layer)
+        for block, layer in zip(blocks, network.sequence(), strict=True)
+        if isinstance(layer, Head) and layer.mask is not None
+    ]
     for block, head in heads:
         yield from _odd_head(block, head)
         if head.takes_raw and network.sequence()[head.sources[0]].is_convolution:
@@ -76,17 +88,25 @@ def _odd_head(block: Block, head: Head) -> Iterator[CfgWarning]:
             yield block.warning("expected a share from 0 to 1", key)
     zoom = head.augment.random
     if zoom and not _ZOOMS[0] <= zoom <= _ZOOMS[1]:
-        yield block.warning(f"expected 0, 1, or how much larger the input may become, up to {_ZOOMS[1]:g}", "random")
+        yield block.warning(
+            f"expected 0, 1, or how much larger the input may become, up to {_ZOOMS[1]:g}", "random"
+        )
 
 
 def _odd_source(block: Block, source: Block) -> Iterator[CfgWarning]:
-    """Options of the convolution before a head that bound the numbers which the head takes without bounds."""
+    """Options of the convolution before a head that bound the numbers which the head takes without
+    bounds.
+    """
     activation = source.get_str("activation", "logistic")
     if activation != "linear":
-        yield source.warning(f"the [{block.name}] of line {block.line} expects activation=linear", "activation")
+        yield source.warning(
+            f"the [{block.name}] of line {block.line} expects activation=linear", "activation"
+        )
     if source.get_flag("batch_normalize"):
-        yield source.warning(f"the [{block.name}] of line {block.line} expects a convolution without batch norm",
-                             "batch_normalize")
+        yield source.warning(
+            f"the [{block.name}] of line {block.line} expects a convolution without batch norm",
+            "batch_normalize",
+        )
 
 
 def _unused_anchors(heads: Sequence[tuple[Block, Head]]) -> Iterator[CfgWarning]:
@@ -99,7 +119,9 @@ def _unused_anchors(heads: Sequence[tuple[Block, Head]]) -> Iterator[CfgWarning]
         unused = [index for index in range(len(anchors)) if index not in used]
         if unused:
             block = users[0][0]
-            shown = ", ".join(f"{index} ({anchors[index][0]:g},{anchors[index][1]:g})" for index in unused)
+            shown = ", ".join(
+                f"{index} ({anchors[index][0]:g},{anchors[index][1]:g})" for index in unused
+            )
             noun = plural(len(unused), "anchor")
             yield block.warning(f"{noun} {shown} of {len(anchors)}: in no mask", "mask")
 
@@ -110,4 +132,6 @@ def _dead_layers(network: Network) -> Iterator[CfgWarning]:
     used = {*network.output_plan.steps, *(source for layer in layers for source in layer.sources)}
     for index, (layer, block) in enumerate(zip(layers, network.blocks[1:], strict=True)):
         if index not in used and not layer.is_head and not layer.is_cost:
-            yield block.warning(f"no layer reads layer {index}, and it is no head: it is computed for nothing")
+            yield block.warning(
+                f"no layer reads layer {index}, and it is no head: it is computed for nothing"
+            )

@@ -22,7 +22,8 @@ class Row:
     """One entry of a listing.
 
     Attributes:
-        names: compared with the pattern of a filter; the dotted name first, then the type, if there is one.
+        names: compared with the pattern of a filter; the dotted name first, then the type, if there
+            is one.
         data: the entry as plain data, for JSON.
         thing: the module, tensor, ``LayerSummary`` or ``Block`` itself.
     """
@@ -37,9 +38,11 @@ class Listing:
     """All entries of one kind.
 
     Attributes:
-        noun: of one entry: ``layer``, ``module``, ``child``, ``parameter``, ``buffer`` or ``block``.
+        noun: of one entry: ``layer``, ``module``, ``child``, ``parameter``, ``buffer`` or
+            ``block``.
         rows: all of them.
-        total: adds up some rows: at least ``entries`` (``layers`` of a summary) and the values they hold.
+        total: adds up some rows: at least ``entries`` (``layers`` of a summary) and the values they
+            hold.
         text: writes some rows as a table with a line of totals.
     """
 
@@ -52,8 +55,9 @@ class Listing:
         """Return the rows of which a name matches.
 
         Args:
-            pattern: with ``*``, ``?`` or ``[ ]`` a glob for a whole name; without them, whole parts of a dotted name,
-                so that ``layers.8`` matches ``layers.8.conv`` but not ``layers.81``. None matches everything.
+            pattern: with ``*``, ``?`` or ``[ ]`` a glob for a whole name; without them, whole parts
+                of a dotted name, so that ``layers.8`` matches ``layers.8.conv`` but not
+                ``layers.81``. None matches everything.
 
         Raises:
             InputError: when nothing matches.
@@ -65,14 +69,21 @@ class Listing:
             names = [name for row in self.rows for name in row.names]
             known = dict.fromkeys(part for name in names for part in [name, *name.split(".")])
             example = f" (a name reads {self.rows[-1].names[0]})" if self.rows else ""
-            raise InputError(f"fits none of the {len(self.rows)} {plural(2, self.noun)}{example}",
-                             argument="pattern", value=pattern, hint=did_you_mean(pattern, known))
+            raise InputError(
+                f"fits none of the {len(self.rows)} {plural(2, self.noun)}{example}",
+                argument="pattern",
+                value=pattern,
+                hint=did_you_mean(pattern, known),
+            )
         return shown
 
     def to_dict(self, shown: Sequence[Row]) -> dict[str, Any]:
         """Return some rows as plain data, with their totals and those of all rows."""
-        return {"totals": self.total(shown), "totals_unfiltered": self.total(self.rows),
-                "rows": [row.data for row in shown]}
+        return {
+            "totals": self.total(shown),
+            "totals_unfiltered": self.total(self.rows),
+            "rows": [row.data for row in shown],
+        }
 
 
 def list_blocks(blocks: Sequence[Block]) -> Listing:
@@ -83,8 +94,14 @@ def list_blocks(blocks: Sequence[Block]) -> Listing:
         rows.append(Row((name, block.name), _block_data(index, block), block))
 
     def text(shown: Sequence[Row]) -> str:
-        sections = [f"# {row.names[0]}, line {row.thing.line}\n{format_cfg([row.thing])}\n" for row in shown]
-        return "".join(sections) + f"# {write_counts(_block_totals(shown), _block_totals(rows), 'block', 'option')}\n"
+        sections = [
+            f"# {row.names[0]}, line {row.thing.line}\n{format_cfg([row.thing])}\n" for row in shown
+        ]
+        return (
+            "".join(sections)
+            + f"# {write_counts(_block_totals(shown), _block_totals(rows), 'block', 'option')}\n"
+        )
+
     return Listing("block", tuple(rows), _block_totals, text)
 
 
@@ -95,7 +112,9 @@ def write_table(columns: Sequence[str], cells: Sequence[Sequence[str]], total: s
 
 
 def write_counts(shown: Totals, every: Totals, noun: str, value: str) -> str:
-    """``3 of 41 parameters, 216 of 28,868 values``; without the second numbers if all rows are shown."""
+    """``3 of 41 parameters, 216 of 28,868 values``; without the second numbers if all rows are
+    shown.
+    """
     pairs = [(shown["entries"], every["entries"], noun), (shown["values"], every["values"], value)]
     if shown["entries"] == every["entries"]:
         return ", ".join(f"{part:,} {plural(part, name)}" for part, _, name in pairs)

@@ -7,10 +7,11 @@ from darknet_builder.network.network import Network
 
 
 def least_values(network: Network) -> int:
-    """The most values of one image that must be alive at once, whatever the implementation, in the layers' order.
+    """The most values of one image that must be alive at once, whatever the implementation, in the
+    layers' order.
 
-    A layer that computes needs its inputs and its output together. A route is its inputs side by side, and a sum can
-    replace an input that nobody reads later, so neither takes anything.
+    A layer that computes needs its inputs and its output together. A route is its inputs side by
+    side, and a sum can replace an input that nobody reads later, so neither takes anything.
     """
     layers, plan = network.sequence(), network.output_plan
     owners: dict[int, set[int]] = {NETWORK_INPUT: {NETWORK_INPUT}}

@@ -1,8 +1,8 @@
 """List the parts of a network by the names that PyTorch gives them.
 
-    listing = list_network(network, "parameters")
-    shown = listing.matching("*.conv.weight")
-    text, data = listing.text(shown), listing.to_dict(shown)
+listing = list_network(network, "parameters")
+shown = listing.matching("*.conv.weight")
+text, data = listing.text(shown), listing.to_dict(shown)
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from darknet_builder.support.text import plural
 
 PARTS = ("modules", "children", "parameters", "buffers", "summary")
 _MODULE_COLUMNS = ("name", "type", "parameters", "output", "details")
-_TENSOR_COLUMNS = {"parameters": ("name", "shape", "values", "dtype"),
-                   "buffers": ("name", "shape", "values", "dtype", "saved")}
+_TENSOR_COLUMNS = {
+    "parameters": ("name", "shape", "values", "dtype"),
+    "buffers": ("name", "shape", "values", "dtype", "saved"),
+}
 _ROOT = "(the network)"
 
 
@@ -32,8 +34,8 @@ def list_network(network: Network, what: str, of: str = "") -> Listing:
     Args:
         network: built; its weights do not matter.
         what: one of ``PARTS``.
-        of: dotted name of a module, to list that module's parts only; empty for the whole network. A summary is always
-            that of the whole network.
+        of: dotted name of a module, to list that module's parts only; empty for the whole network.
+            A summary is always that of the whole network.
 
     Raises:
         InputError: when there is no module ``of``, or for an unknown ``what``.
@@ -44,37 +46,62 @@ def list_network(network: Network, what: str, of: str = "") -> Listing:
         return _list_summary(network)
     modules = dict(network.named_modules(remove_duplicate=False))
     if of not in modules:
-        raise InputError("the network has no such module", argument="of", value=of, hint=did_you_mean(of, modules))
+        raise InputError(
+            "the network has no such module",
+            argument="of",
+            value=of,
+            hint=did_you_mean(of, modules),
+        )
     module = modules[of]
     if what == "modules":
         return _list_modules(list(module.named_modules(prefix=of)), "module")
     if what == "children":
         prefix = f"{of}." if of else ""
-        return _list_modules([(prefix + name, child) for name, child in module.named_children()], "child")
+        return _list_modules(
+            [(prefix + name, child) for name, child in module.named_children()], "child"
+        )
     if what == "parameters":
-        rows = [Row((name,), _tensor_data(name, tensor), tensor) for name, tensor in module.named_parameters(prefix=of)]
+        rows = [
+            Row((name,), _tensor_data(name, tensor), tensor)
+            for name, tensor in module.named_parameters(prefix=of)
+        ]
         return _list_tensors(rows, "parameter")
     saved = network.state_dict().keys()
-    return _list_tensors([Row((name,), _tensor_data(name, tensor) | {"saved": name in saved}, tensor)
-                          for name, tensor in module.named_buffers(prefix=of)], "buffer")
+    return _list_tensors(
+        [
+            Row((name,), _tensor_data(name, tensor) | {"saved": name in saved}, tensor)
+            for name, tensor in module.named_buffers(prefix=of)
+        ],
+        "buffer",
+    )
 
 
 # ---- modules, children --------------------------------------------------------------------------
 
 
 def _list_modules(named: list[tuple[str, nn.Module]], noun: str) -> Listing:
-    rows = [Row((name, type(module).__name__), _module_data(name, module), module) for name, module in named]
+    rows = [
+        Row((name, type(module).__name__), _module_data(name, module), module)
+        for name, module in named
+    ]
 
     def text(shown: Sequence[Row]) -> str:
         cells = [_module_cells(row) for row in shown]
-        return write_table(_MODULE_COLUMNS, cells,
-                      write_counts(_module_totals(shown), _module_totals(rows), noun, "parameter"))
+        return write_table(
+            _MODULE_COLUMNS,
+            cells,
+            write_counts(_module_totals(shown), _module_totals(rows), noun, "parameter"),
+        )
+
     return Listing(noun, tuple(rows), _module_totals, text)
 
 
 def _module_data(name: str, module: nn.Module) -> dict[str, Any]:
-    data: dict[str, Any] = {"name": name, "type": type(module).__name__,
-                            "parameters": sum(parameter.numel() for parameter in module.parameters())}
+    data: dict[str, Any] = {
+        "name": name,
+        "type": type(module).__name__,
+        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+    }
     if isinstance(module, Layer):
         data["output"] = list(module.out_shape.batched(1)[1:])
     data["details"] = module.extra_repr()
@@ -83,12 +110,20 @@ def _module_data(name: str, module: nn.Module) -> dict[str, Any]:
 
 def _module_cells(row: Row) -> tuple[str, ...]:
     output = str(row.thing.out_shape) if isinstance(row.thing, Layer) else ""
-    return row.data["name"] or _ROOT, row.data["type"], f"{row.data['parameters']:,}", output, row.data["details"]
+    return (
+        row.data["name"] or _ROOT,
+        row.data["type"],
+        f"{row.data['parameters']:,}",
+        output,
+        row.data["details"],
+    )
 
 
 def _module_totals(rows: Sequence[Row]) -> Totals:
     """Count a parameter once, however many of the modules it is in."""
-    inside = {id(parameter): parameter.numel() for row in rows for parameter in row.thing.parameters()}
+    inside = {
+        id(parameter): parameter.numel() for row in rows for parameter in row.thing.parameters()
+    }
     return {"entries": len(rows), "values": sum(inside.values())}
 
 
@@ -100,18 +135,28 @@ def _list_tensors(rows: list[Row], noun: str) -> Listing:
 
     def text(shown: Sequence[Row]) -> str:
         cells = [tuple(_cell(row.data[column]) for column in columns) for row in shown]
-        return write_table(columns, cells, write_counts(_tensor_totals(shown), _tensor_totals(rows), noun, "value"))
+        return write_table(
+            columns, cells, write_counts(_tensor_totals(shown), _tensor_totals(rows), noun, "value")
+        )
+
     return Listing(noun, tuple(rows), _tensor_totals, text)
 
 
 def _tensor_data(name: str, tensor: Tensor) -> dict[str, Any]:
-    return {"name": name, "shape": list(tensor.shape), "values": tensor.numel(),
-            "dtype": str(tensor.dtype).removeprefix("torch.")}
+    return {
+        "name": name,
+        "shape": list(tensor.shape),
+        "values": tensor.numel(),
+        "dtype": str(tensor.dtype).removeprefix("torch."),
+    }
 
 
 def _tensor_totals(rows: Sequence[Row]) -> Totals:
-    return {"entries": len(rows), "values": sum(row.thing.numel() for row in rows),
-            "bytes": sum(row.thing.numel() * row.thing.element_size() for row in rows)}
+    return {
+        "entries": len(rows),
+        "values": sum(row.thing.numel() for row in rows),
+        "bytes": sum(row.thing.numel() * row.thing.element_size() for row in rows),
+    }
 
 
 # ---- summary ----------------------------------------------------------------------------
@@ -120,13 +165,20 @@ def _tensor_totals(rows: Sequence[Row]) -> Totals:
 def _list_summary(network: Network) -> Listing:
     summary = summarize(network)
     data = summary.to_dict()["layers"]
-    rows = [Row((f"layers.{layer.index}", layer.type), row, layer)
-            for layer, row in zip(summary.layers, data, strict=True)]
+    rows = [
+        Row((f"layers.{layer.index}", layer.type), row, layer)
+        for layer, row in zip(summary.layers, data, strict=True)
+    ]
 
     def layers(shown: Sequence[Row]) -> list[LayerSummary]:
         return [row.thing for row in shown]
-    return Listing("layer", tuple(rows), lambda shown: summary.totals(layers(shown)),
-                   lambda shown: summary.table(layers(shown)))
+
+    return Listing(
+        "layer",
+        tuple(rows),
+        lambda shown: summary.totals(layers(shown)),
+        lambda shown: summary.table(layers(shown)),
+    )
 
 
 def _cell(value: object) -> str:

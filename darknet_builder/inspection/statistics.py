@@ -1,4 +1,6 @@
-"""Statistics of a network's weights: numbers and bins of each layer, and histograms of any parameters."""
+"""Statistics of a network's weights: numbers and bins of each layer, and histograms of any
+parameters.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,14 @@ from darknet_builder.support.figures import load_figures, save_figure
 BINS = 33
 """Odd, so that weights around zero fall into one bin in the middle."""
 _REACH = 4
-"""Standard deviations on each side of the mean: a few far values would press all others into one bin."""
+"""Standard deviations on each side of the mean: a few far values would press all others into one
+bin."""
 _MOST_PLOTS = 64
 _PLOT_COLUMNS = 4
 _PLOT_BINS = 60
 _BESIDE = ("bias", *NORM_KINDS)
-"""What batch norm and biases are called in a weights file: shown as numbers, left out of the histogram."""
+"""What batch norm and biases are called in a weights file: shown as numbers, left out of the
+histogram."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ class WeightStatistics:
 def weight_statistics(network: Network) -> list[WeightStatistics | None]:
     """One entry a layer; None for a layer without floats in a weights file.
 
-    The histogram is of the layer's weights; of all its floats where it has only biases or batch norm.
+    The histogram is of the layer's weights; of all its floats where it has only biases or batch
+    norm.
     """
     return [_layer_statistics(network, layer) for layer in network.sequence()]
 
@@ -82,12 +87,18 @@ def _layer_statistics(network: Network, layer: Layer) -> WeightStatistics | None
     weights = [tensor for name, tensor in layout if tensor_kind(name) not in _BESIDE]
     values = torch.cat([_finite(tensor) for tensor in weights or [tensor for _, tensor in layout]])
     low, high = _range(values)
-    counts, _ = np.histogram(values.numpy(), BINS, (low, high))  # torch.histc counts in float32, to 2^24 only
+    counts, _ = np.histogram(
+        values.numpy(), BINS, (low, high)
+    )  # torch.histc counts in float32, to 2^24 only
     stored = sum(tensor.numel() for _, tensor in layout)
     return WeightStatistics(
-        tuple(_tensor_statistics(name, tensor) for name, tensor in layout), low, high,
-        tuple(counts.tolist()), values.numel() - int(counts.sum()),
-        stored - sum(_finite(tensor).numel() for _, tensor in layout))
+        tuple(_tensor_statistics(name, tensor) for name, tensor in layout),
+        low,
+        high,
+        tuple(counts.tolist()),
+        values.numel() - int(counts.sum()),
+        stored - sum(_finite(tensor).numel() for _, tensor in layout),
+    )
 
 
 def _range(values: Tensor) -> tuple[float, float]:
@@ -96,15 +107,25 @@ def _range(values: Tensor) -> tuple[float, float]:
         return -1.0, 1.0
     mean, reach = float(values.double().mean()), _REACH * float(values.double().std(correction=0))
     low, high = max(float(values.min()), mean - reach), min(float(values.max()), mean + reach)
-    return (low, high) if low < high else (mean - max(abs(mean), 1.0) / 2, mean + max(abs(mean), 1.0) / 2)
+    return (
+        (low, high)
+        if low < high
+        else (mean - max(abs(mean), 1.0) / 2, mean + max(abs(mean), 1.0) / 2)
+    )
 
 
 def _tensor_statistics(name: str, tensor: Tensor) -> TensorStatistics:
     values = _finite(tensor).double()
     if not values.numel():
         return TensorStatistics(name, tuple(tensor.shape), 0.0, 0.0, 0.0, 0.0)
-    return TensorStatistics(name, tuple(tensor.shape), float(values.min()), float(values.max()), float(values.mean()),
-                            float(values.std(correction=0)))
+    return TensorStatistics(
+        name,
+        tuple(tensor.shape),
+        float(values.min()),
+        float(values.max()),
+        float(values.mean()),
+        float(values.std(correction=0)),
+    )
 
 
 def _finite(tensor: Tensor) -> Tensor:
@@ -116,7 +137,8 @@ def _finite(tensor: Tensor) -> Tensor:
 
 
 def choose_parameters(network: Network, pattern: str) -> dict[str, Tensor]:
-    """Return the parameters, by name, whose names match a pattern; as many as ``plot_histograms`` takes.
+    """Return the parameters, by name, whose names match a pattern; as many as ``plot_histograms``
+    takes.
 
     Args:
         network: any.
@@ -129,11 +151,19 @@ def choose_parameters(network: Network, pattern: str) -> dict[str, Tensor]:
     chosen = {name: tensor.detach() for name, tensor in named.items() if fnmatchcase(name, pattern)}
     if not chosen:
         example = f"a name reads {next(iter(named), '(none)')}"
-        raise InputError("fits no parameter", argument="pattern", value=pattern,
-                         hint=f"{did_you_mean(pattern, named)}; {example}")
+        raise InputError(
+            "fits no parameter",
+            argument="pattern",
+            value=pattern,
+            hint=f"{did_you_mean(pattern, named)}; {example}",
+        )
     if len(chosen) > _MOST_PLOTS:
-        raise InputError(f"fits {len(chosen)} parameters, more than the {_MOST_PLOTS} of one picture",
-                         argument="pattern", value=pattern, hint="name fewer, such as 'layers.1?.*'")
+        raise InputError(
+            f"fits {len(chosen)} parameters, more than the {_MOST_PLOTS} of one picture",
+            argument="pattern",
+            value=pattern,
+            hint="name fewer, such as 'layers.1?.*'",
+        )
     return chosen
 
 
@@ -155,9 +185,11 @@ def plot_histograms(states: Mapping[str, Mapping[str, Tensor]], path: str | Path
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for place, name in zip(axes, names, strict=False):
         _plot_parameter(place, name, {state: values[name] for state, values in states.items()})
-    for place in axes[len(names):]:
+    for place in axes[len(names) :]:
         place.set_axis_off()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(states))
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(states)
+    )
     save_figure(figure, path, dpi=80)
 
 
@@ -166,7 +198,14 @@ def _plot_parameter(axes: Any, name: str, values: Mapping[str, Tensor]) -> None:
     high = max(float(tensor.max()) for tensor in values.values())
     bounds = (low, high) if low < high else None
     for state, tensor in values.items():
-        axes.hist(tensor.flatten().numpy(), bins=_PLOT_BINS, range=bounds, histtype="step", density=True, label=state)
+        axes.hist(
+            tensor.flatten().numpy(),
+            bins=_PLOT_BINS,
+            range=bounds,
+            histtype="step",
+            density=True,
+            label=state,
+        )
     deviations = " / ".join(f"{float(tensor.std(correction=0)):.3g}" for tensor in values.values())
     axes.set_title(f"{name}, std {deviations}", fontsize=8)
     axes.tick_params(labelsize=7)

@@ -1,7 +1,7 @@
 """Darknet's activations (activations.h:56): one table from the cfg's name to a module.
 
-They hold no weights, so each is a thin module around a pure function: a module only so that it has a name
-and a place in ``named_modules()``. torch's own modules serve where they say the same.
+They hold no weights, so each is a thin module around a pure function: a module only so that it has
+a name and a place in ``named_modules()``. torch's own modules serve where they say the same.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ def _selu(x: Tensor) -> Tensor:
 
 
 def _relie(x: Tensor) -> Tensor:
-    return torch.where(x > 0, x, .01 * x)
+    return torch.where(x > 0, x, 0.01 * x)
 
 
 def _ramp(x: Tensor) -> Tensor:
-    return F.relu(x) + .1 * x
+    return F.relu(x) + 0.1 * x
 
 
 def _plse(x: Tensor) -> Tensor:
-    outer = torch.where(x < 0, .01 * (x + 4), .01 * (x - 4) + 1)
-    return torch.where(x.abs() > 4, outer, .125 * x + .5)
+    outer = torch.where(x < 0, 0.01 * (x + 4), 0.01 * (x - 4) + 1)
+    return torch.where(x.abs() > 4, outer, 0.125 * x + 0.5)
 
 
 def _stair(x: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def _stair(x: Tensor) -> Tensor:
 
 
 def _lhtan(x: Tensor) -> Tensor:
-    return torch.where(x < 0, .001 * x, torch.where(x > 1, .001 * (x - 1) + 1, x))
+    return torch.where(x < 0, 0.001 * x, torch.where(x > 1, 0.001 * (x - 1) + 1, x))
 
 
 def _hard_mish(x: Tensor) -> Tensor:
@@ -92,7 +92,9 @@ def _normalize_channels_softmax_maxval(x: Tensor) -> Tensor:
     return _normalize_channels_softmax(x - x.amax(1, keepdim=True))
 
 
-def _function(name: str, function: Callable[[Tensor], Tensor]) -> tuple[str, Callable[[], nn.Module]]:
+def _function(
+    name: str, function: Callable[[Tensor], Tensor]
+) -> tuple[str, Callable[[], nn.Module]]:
     return name, partial(Elementwise, name, function)
 
 
@@ -101,27 +103,29 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "logistic": nn.Sigmoid,
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
-    "leaky": partial(nn.LeakyReLU, .1),
-    "revleaky": partial(nn.LeakyReLU, .1),
+    "leaky": partial(nn.LeakyReLU, 0.1),
+    "revleaky": partial(nn.LeakyReLU, 0.1),
     "tanh": nn.Tanh,
     "swish": nn.SiLU,
     "mish": nn.Mish,
     "gelu": partial(nn.GELU, approximate="tanh"),
     "hardtan": nn.Hardtanh,
-    **dict([
-        _function("loggy", _loggy),
-        _function("elu", _elu),
-        _function("selu", _selu),
-        _function("relie", _relie),
-        _function("ramp", _ramp),
-        _function("plse", _plse),
-        _function("stair", _stair),
-        _function("lhtan", _lhtan),
-        _function("hard_mish", _hard_mish),
-        _function("normalize_channels", _normalize_channels),
-        _function("normalize_channels_softmax", _normalize_channels_softmax),
-        _function("normalize_channels_softmax_maxval", _normalize_channels_softmax_maxval),
-    ]),
+    **dict(
+        [
+            _function("loggy", _loggy),
+            _function("elu", _elu),
+            _function("selu", _selu),
+            _function("relie", _relie),
+            _function("ramp", _ramp),
+            _function("plse", _plse),
+            _function("stair", _stair),
+            _function("lhtan", _lhtan),
+            _function("hard_mish", _hard_mish),
+            _function("normalize_channels", _normalize_channels),
+            _function("normalize_channels_softmax", _normalize_channels_softmax),
+            _function("normalize_channels_softmax_maxval", _normalize_channels_softmax_maxval),
+        ]
+    ),
 }
 
 
@@ -129,7 +133,8 @@ def make_activation(name: str) -> nn.Module:
     """The module for one of Darknet's names.
 
     Raises:
-        InputError: for a name that Darknet does not know (it would take relu without a word, activations.c:75).
+        InputError: for a name that Darknet does not know (it would take relu without a word,
+            activations.c:75).
     """
     if name not in ACTIVATIONS:
         raise InputError(f"unknown activation {name!r}", hint=did_you_mean(name, ACTIVATIONS))

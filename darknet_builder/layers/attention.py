@@ -63,11 +63,21 @@ class ScaleChannels(_Product):
         ShapeError: when the weights do not fit.
     """
 
-    def __init__(self, in_shape: Shape, out_shape: Shape, *, scale_wh: bool = False,
-                 activation: str = "linear") -> None:
-        expected = Shape(1, out_shape.height, out_shape.width) if scale_wh else Shape(out_shape.channels)
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        *,
+        scale_wh: bool = False,
+        activation: str = "linear",
+    ) -> None:
+        expected = (
+            Shape(1, out_shape.height, out_shape.width) if scale_wh else Shape(out_shape.channels)
+        )
         if in_shape != expected:
-            raise ShapeError(f"needs weights of {expected} for {out_shape}, the layer before gives {in_shape}")
+            raise ShapeError(
+                f"needs weights of {expected} for {out_shape}, the layer before gives {in_shape}"
+            )
         super().__init__(in_shape, out_shape, activation=activation)
         self.scale_wh = scale_wh
 
@@ -75,8 +85,12 @@ class ScaleChannels(_Product):
     def from_block(cls, block: Block, graph: Graph) -> ScaleChannels:
         """parser.c:990."""
         source = graph.reference(block, "from")
-        layer = cls(graph.shape, graph.shape_of(source), scale_wh=block.get_flag("scale_wh"),
-                    activation=read_activation(block, "linear"))
+        layer = cls(
+            graph.shape,
+            graph.shape_of(source),
+            scale_wh=block.get_flag("scale_wh"),
+            activation=read_activation(block, "linear"),
+        )
         layer.sources = (graph.index - 1, source)
         return layer
 
@@ -101,9 +115,14 @@ class Sam(_Product):
         """parser.c:1014."""
         source = graph.reference(block, "from")
         if graph.shape_of(source) != graph.shape:
-            raise block.error(f"layer {source} gives {graph.shape_of(source)}, the layer before {graph.shape}: "
-                              "they must be of one shape", "from")
-        layer = cls(graph.shape, graph.shape_of(source), activation=read_activation(block, "linear"))
+            raise block.error(
+                f"layer {source} gives {graph.shape_of(source)}, the layer before {graph.shape}: "
+                "they must be of one shape",
+                "from",
+            )
+        layer = cls(
+            graph.shape, graph.shape_of(source), activation=read_activation(block, "linear")
+        )
         layer.sources = (graph.index - 1, source)
         return layer
 
@@ -120,8 +139,15 @@ class Implicit(Layer):
         std: their spread.
     """
 
-    def __init__(self, in_shape: Shape, *, filters: int = 128, atoms: int = 1, mean: float = 0.0,
-                 std: float = .2) -> None:
+    def __init__(
+        self,
+        in_shape: Shape,
+        *,
+        filters: int = 128,
+        atoms: int = 1,
+        mean: float = 0.0,
+        std: float = 0.2,
+    ) -> None:
         super().__init__(in_shape, Shape(filters, atoms, 1))
         self.mean, self.std = mean, std
         self.weight = nn.Parameter(torch.empty(atoms, filters))
@@ -130,9 +156,13 @@ class Implicit(Layer):
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Implicit:
         """parser.c:1037."""
-        return cls(graph.shape, filters=block.get_int("filters", 128, minimum=1),
-                   atoms=block.get_int("atoms", 1, minimum=1), mean=block.get_float("mean", 0.0),
-                   std=block.get_float("std", .2))
+        return cls(
+            graph.shape,
+            filters=block.get_int("filters", 128, minimum=1),
+            atoms=block.get_int("atoms", 1, minimum=1),
+            mean=block.get_float("mean", 0.0),
+            std=block.get_float("std", 0.2),
+        )
 
     def reset_parameters(self) -> None:
         """Normal values around ``mean`` (representation_layer.c:30)."""

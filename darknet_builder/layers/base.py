@@ -4,7 +4,8 @@ Adding a section type means one file in this folder. It says everything that Dar
 section: ``from_block`` reads the options, ``__init__`` checks and sizes, ``forward`` computes,
 ``weight_layout`` names the floats of the ``.weights`` file, ``flops`` counts, ``extra_repr`` shows
 the options to a person, and class attributes answer what the rest of the package asks. No module
-outside this folder names a section. Such a file imports everything from here: the registry and the weights header have modules of their own, and are handed on.
+outside this folder names a section. Such a file imports everything from here: the registry and the
+weights header have modules of their own, and are handed on.
 """
 
 from __future__ import annotations
@@ -89,14 +90,18 @@ class CommonOptions:
 class AugmentOptions:
     """What a head says of the training images (parser.c:520): crop, zoom and multi-scale."""
 
-    jitter: float = .2
+    jitter: float = 0.2
     resize: float = 1.0
     random: float = 0.0
 
     @classmethod
     def from_block(cls, block: Block) -> AugmentOptions:
         """Read them from any head."""
-        return cls(block.get_float("jitter", .2), block.get_float("resize", 1.0), block.get_float("random", 0.0))
+        return cls(
+            block.get_float("jitter", 0.2),
+            block.get_float("resize", 1.0),
+            block.get_float("random", 0.0),
+        )
 
 
 class Layer(nn.Module):
@@ -105,8 +110,8 @@ class Layer(nn.Module):
     Attributes:
         in_shape: what it reads from its first source.
         out_shape: what it gives.
-        sources: absolute indices of the layers it reads; ``NETWORK_INPUT`` is the image. The factory fills in the
-            previous layer where ``from_block`` left it empty.
+        sources: absolute indices of the layers it reads; ``NETWORK_INPUT`` is the image. The
+            factory fills in the previous layer where ``from_block`` left it empty.
         options: the options that any section may have.
         tree: the hierarchy over its classes, where it has one.
     """
@@ -116,9 +121,11 @@ class Layer(nn.Module):
     dialects: ClassVar[tuple[str, ...]] = tuple(DIALECTS)
     is_head: ClassVar[bool] = False
     is_cost: ClassVar[bool] = False
-    """Whether it only holds the place of a loss, so that the network's answer is the layer before it."""
+    """Whether it only holds the place of a loss, so that the network's answer is the layer before
+    it."""
     shares_buffer: ClassVar[bool] = False
-    """Whether it works in its source's own memory, so that whoever reads the source reads this (dropout)."""
+    """Whether it works in its source's own memory, so that whoever reads the source reads this
+    (dropout)."""
     is_recurrent: ClassVar[bool] = False
     """Whether it remembers the frames before, until ``reset_state``."""
     has_loss: ClassVar[bool] = False
@@ -150,7 +157,9 @@ class Layer(nn.Module):
         raise NotImplementedError
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
-        """(name, tensor) of every run of floats in the file's order; writing to a tensor loads the layer."""
+        """(name, tensor) of every run of floats in the file's order; writing to a tensor loads the
+        layer.
+        """
         return []
 
     def flops(self) -> int:
@@ -272,7 +281,9 @@ class Head(Layer):
         raise NotImplementedError
 
     def decode_above(self, raw: Tensor, net_size: tuple[int, int], threshold: float) -> ScoredBoxes:
-        """Return ``decode(raw, net_size).above(threshold)``; a head of many places decodes only those above it."""
+        """Return ``decode(raw, net_size).above(threshold)``; a head of many places decodes only
+        those above it.
+        """
         return self.decode(raw, net_size).above(threshold)
 
 
@@ -324,11 +335,16 @@ class Graph:
     def image_shape(self, block: Block) -> Shape:
         """``shape``, which must be an image's."""
         if self.shape.flat:
-            raise block.error(f"needs an image from the layer before it, which gives a vector of {self.shape.size}")
+            raise block.error(
+                "needs an image from the layer before it, which gives a vector of"
+                f" {self.shape.size}"
+            )
         return self.shape
 
     def references(self, block: Block, key: str) -> list[int]:
-        """The layers that an option names: negative ones count back from here, others are absolute."""
+        """The layers that an option names: negative ones count back from here, others are
+        absolute.
+        """
         return [self._resolve(block, key, number) for number in block.get_ints(key)]
 
     def reference(self, block: Block, key: str) -> int:
@@ -338,9 +354,15 @@ class Graph:
     def _resolve(self, block: Block, key: str, number: int) -> int:
         index = number if number >= 0 else self.index + number
         if not 0 <= index < self.index:
-            raise block.error(f"layer {number} does not exist: this is layer {self.index}, "
-                              f"so write 0 to {self.index - 1}, or -1 to {-self.index}"
-                              if self.index else f"layer {number} does not exist: this is the first layer", key)
+            raise block.error(
+                (
+                    f"layer {number} does not exist: this is layer {self.index}, "
+                    f"so write 0 to {self.index - 1}, or -1 to {-self.index}"
+                    if self.index
+                    else f"layer {number} does not exist: this is the first layer"
+                ),
+                key,
+            )
         return self._owners.get(index, index)
 
     def add(self, layer: Layer) -> None:

@@ -30,8 +30,14 @@ class Connected(Layer):
         activation: Darknet's name.
     """
 
-    def __init__(self, in_shape: Shape, *, output: int, batch_normalize: bool = False,
-                 activation: str = "logistic") -> None:
+    def __init__(
+        self,
+        in_shape: Shape,
+        *,
+        output: int,
+        batch_normalize: bool = False,
+        activation: str = "logistic",
+    ) -> None:
         super().__init__(in_shape, flat(output))
         self.linear = Linear(in_shape.size, output, bias=not batch_normalize)
         self.norm = batch_norm_1d(output) if batch_normalize else None
@@ -41,8 +47,12 @@ class Connected(Layer):
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Connected:
         """parser.c:331."""
-        return cls(graph.shape, output=block.get_int("output", 1, minimum=1),
-                   batch_normalize=block.get_flag("batch_normalize"), activation=read_activation(block, "logistic"))
+        return cls(
+            graph.shape,
+            output=block.get_int("output", 1, minimum=1),
+            batch_normalize=block.get_flag("batch_normalize"),
+            activation=read_activation(block, "logistic"),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, output)."""
@@ -52,7 +62,9 @@ class Connected(Layer):
         return self.activation(x)
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
-        """bias, weight, [scale, mean, var]: batch norm after the weights, unlike a convolution (parser.c:1966)."""
+        """bias, weight, [scale, mean, var]: batch norm after the weights, unlike a convolution
+        (parser.c:1966).
+        """
         weight = self.linear.weight.t() if header.transposed else self.linear.weight
         if self.norm is None:
             return [("bias", self.linear.bias), ("weight", weight)]

@@ -24,7 +24,9 @@ class Contrastive(Layer):
 
     is_cost = True
 
-    def __init__(self, in_shape: Shape, *, classes: int = 1000, temperature: float = 1.0, yolo_layer: int = 0) -> None:
+    def __init__(
+        self, in_shape: Shape, *, classes: int = 1000, temperature: float = 1.0, yolo_layer: int = 0
+    ) -> None:
         super().__init__(in_shape, flat(in_shape.size))
         self.classes, self.temperature, self.yolo_layer = classes, temperature, yolo_layer
 
@@ -33,11 +35,18 @@ class Contrastive(Layer):
         """parser.c:363."""
         head = graph.reference(block, "yolo_layer")
         if graph.layers[head].section != "yolo":
-            raise block.error(f"layer {head} is a [{graph.layers[head].section}]", "yolo_layer",
-                              hint="expected a [yolo]")
+            raise block.error(
+                f"layer {head} is a [{graph.layers[head].section}]",
+                "yolo_layer",
+                hint="expected a [yolo]",
+            )
         block.ignore("cls_normalizer", "max_delta", "contrastive_neg_max")
-        return cls(graph.shape, classes=block.get_int("classes", 1000, minimum=1),
-                   temperature=block.get_float("temperature", 1.0), yolo_layer=head)
+        return cls(
+            graph.shape,
+            classes=block.get_int("classes", 1000, minimum=1),
+            temperature=block.get_float("temperature", 1.0),
+            yolo_layer=head,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, N) of zeros."""

@@ -1,4 +1,6 @@
-"""[convolutional]: convolution, batch norm, activation; shared weights, antialiasing and XNOR binarisation."""
+"""[convolutional]: convolution, batch norm, activation; shared weights, antialiasing and XNOR
+binarisation.
+"""
 
 from __future__ import annotations
 
@@ -51,10 +53,24 @@ class Convolutional(Layer):
     conv: Convolution
     norm: nn.BatchNorm2d | None
 
-    def __init__(self, in_shape: Shape, *, filters: int, size: int = 1, stride: tuple[int, int] = (1, 1),
-                 padding: int = 0, dilation: int = 1, groups: int = 1, batch_normalize: bool = False,
-                 activation: str = "logistic", antialiasing: int = 0, flipped: bool = False, xnor: bool = False,
-                 binary: bool = False, share: Convolutional | None = None) -> None:
+    def __init__(
+        self,
+        in_shape: Shape,
+        *,
+        filters: int,
+        size: int = 1,
+        stride: tuple[int, int] = (1, 1),
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        batch_normalize: bool = False,
+        activation: str = "logistic",
+        antialiasing: int = 0,
+        flipped: bool = False,
+        xnor: bool = False,
+        binary: bool = False,
+        share: Convolutional | None = None,
+    ) -> None:
         conv_stride = (1, 1) if antialiasing else stride
         _check(in_shape, filters, size, padding, dilation, groups)
         conv_shape = convolved(in_shape, filters, size, conv_stride, padding)
@@ -62,11 +78,28 @@ class Convolutional(Layer):
         out_shape = conv_shape if blur is None else blur.output(conv_shape)
         super().__init__(in_shape, out_shape)
         self.conv_shape = conv_shape
-        self.filters, self.size, self.stride, self.dilation, self.groups = filters, size, stride, dilation, groups
+        self.filters, self.size, self.stride, self.dilation, self.groups = (
+            filters,
+            size,
+            stride,
+            dilation,
+            groups,
+        )
         self.flipped, self.xnor, self.binary, self.shared = flipped, xnor, binary, share is not None
-        self.conv = share.conv if share else Convolution(
-            in_shape.channels, filters, size, conv_stride, padding * dilation, dilation, groups,
-            bias=not batch_normalize)
+        self.conv = (
+            share.conv
+            if share
+            else Convolution(
+                in_shape.channels,
+                filters,
+                size,
+                conv_stride,
+                padding * dilation,
+                dilation,
+                groups,
+                bias=not batch_normalize,
+            )
+        )
         self.norm = share.norm if share else batch_norm_2d(filters) if batch_normalize else None
         self.activation_name = activation
         self.activation = make_activation(activation)
@@ -86,7 +119,10 @@ class Convolutional(Layer):
             graph.image_shape(block),
             filters=block.get_int("filters", 1, minimum=1),
             size=size,
-            stride=(_axis_stride(block, "stride_y", stride), _axis_stride(block, "stride_x", stride)),
+            stride=(
+                _axis_stride(block, "stride_y", stride),
+                _axis_stride(block, "stride_x", stride),
+            ),
             padding=size // 2 if block.get_flag("pad") else padding,
             dilation=block.get_int("dilation", 1, minimum=1) if size > 1 else 1,
             groups=1 if xnor else groups,
@@ -105,7 +141,9 @@ class Convolutional(Layer):
         """(B, C, H, W) -> (B, filters, H', W')."""
         if self.xnor:
             x = self._binary_convolution(x)
-        elif self.binary:  # Darknet's GPU path (convolutional_kernels.cu:179); its CPU path forgets to
+        elif (
+            self.binary
+        ):  # Darknet's GPU path (convolutional_kernels.cu:179); its CPU path forgets to
             x = self.conv._conv_forward(x, self._binary_weight(), self.conv.bias)
         else:
             x = self.conv(x)
@@ -117,12 +155,15 @@ class Convolutional(Layer):
     def _binary_convolution(self, x: Tensor) -> Tensor:
         """Signs of the input times signs of the weights, scaled by each filter's mean magnitude.
 
-        Padding counts as -1, because Darknet's packed bits say 0 there (convolutional_layer.c:1212).
+        Padding counts as -1, because Darknet's packed bits say 0 there
+        (convolutional_layer.c:1212).
         """
         signs = torch.where(x > 0, 1.0, -1.0).to(x.dtype)
         vertical, horizontal = (int(side) for side in self.conv.padding)
         padded = F.pad(signs, (horizontal, horizontal, vertical, vertical), value=-1.0)
-        return F.conv2d(padded, self._binary_weight(), self.conv.bias, self.conv.stride, 0, self.conv.dilation)
+        return F.conv2d(
+            padded, self._binary_weight(), self.conv.bias, self.conv.stride, 0, self.conv.dilation
+        )
 
     def _binary_weight(self) -> Tensor:
         """The weights' signs times each filter's mean magnitude."""
@@ -143,7 +184,9 @@ class Convolutional(Layer):
         return [("bias", self.norm.bias), *norm_layout(self.norm), ("weight", stored)]
 
     def flops(self) -> int:
-        """2 * weights * positions, over 32 where bits do the work; blurring is free (convolutional_layer.c:779)."""
+        """2 * weights * positions, over 32 where bits do the work; blurring is free
+        (convolutional_layer.c:779).
+        """
         count = 2 * self.conv.weight.numel() * self.conv_shape.height * self.conv_shape.width
         return count // 32 if self.xnor else count
 
@@ -182,12 +225,19 @@ class Convolutional(Layer):
         )
 
 
-def _check(in_shape: Shape, filters: int, size: int, padding: int, dilation: int, groups: int) -> None:
+def _check(
+    in_shape: Shape, filters: int, size: int, padding: int, dilation: int, groups: int
+) -> None:
     if in_shape.channels % groups or filters % groups:
-        raise ShapeError(f"groups={groups} must divide both the {in_shape.channels} input channels "
-                         f"and the {filters} filters")
+        raise ShapeError(
+            f"groups={groups} must divide both the {in_shape.channels} input channels "
+            f"and the {filters} filters"
+        )
     if dilation > 1 and 2 * padding != size - 1:
-        raise ShapeError(f"dilation={dilation} needs an odd size and pad=1: Darknet's size formula leaves dilation out")
+        raise ShapeError(
+            f"dilation={dilation} needs an odd size and pad=1: Darknet's size formula leaves"
+            " dilation out"
+        )
 
 
 def _axis_stride(block: Block, key: str, stride: int) -> int:
@@ -197,7 +247,8 @@ def _axis_stride(block: Block, key: str, stride: int) -> int:
 
 def _activation(block: Block, xnor: bool) -> str:
     name = read_activation(block, "logistic")
-    # The next XNOR layer only asks for the sign, so Darknet leaves the activation out (network.c:1410).
+    # The next XNOR layer only asks for the sign, so Darknet leaves the activation out
+    # (network.c:1410).
     return "linear" if xnor and block.get_flag("bin_output") else name
 
 
@@ -207,13 +258,22 @@ def _shared_layer(block: Block, graph: Graph) -> Convolutional | None:
     index = graph.reference(block, "share_index")
     layer = graph.layers[index]
     if not isinstance(layer, Convolutional):
-        raise block.error(f"layer {index} is a [{layer.section}]; only a [convolutional] can share its weights",
-                          "share_index")
+        raise block.error(
+            f"layer {index} is a [{layer.section}]; only a [convolutional] can share its weights",
+            "share_index",
+        )
     filters = block.get_int("filters", 1)
-    expected = (filters, graph.shape.channels // block.get_int("groups", 1), *(block.get_int("size", 1),) * 2)
+    expected = (
+        filters,
+        graph.shape.channels // block.get_int("groups", 1),
+        *(block.get_int("size", 1),) * 2,
+    )
     if tuple(layer.conv.weight.shape) != expected:
-        raise block.error(f"this layer needs weights {expected}, layer {index} has {tuple(layer.conv.weight.shape)}",
-                          "share_index")
+        raise block.error(
+            f"this layer needs weights {expected}, layer {index} has"
+            f" {tuple(layer.conv.weight.shape)}",
+            "share_index",
+        )
     return layer
 
 

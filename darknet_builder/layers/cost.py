@@ -31,7 +31,11 @@ class Cost(Layer):
     def from_block(cls, block: Block, graph: Graph) -> Cost:
         """parser.c:610."""
         block.ignore("ratio", "noobj", "thresh")
-        return cls(graph.shape, kind=block.get_choice("type", "sse", COST_TYPES), scale=block.get_float("scale", 1.0))
+        return cls(
+            graph.shape,
+            kind=block.get_choice("type", "sse", COST_TYPES),
+            scale=block.get_float("scale", 1.0),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, N) of zeros."""

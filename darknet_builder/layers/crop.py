@@ -14,7 +14,8 @@ from darknet_builder.shapes import Shape
 
 @register("crop")
 class Crop(Layer):
-    """The middle of the image, values * 2 - 1; in training a random place, mirrored at times (crop_layer.c:60).
+    """The middle of the image, values * 2 - 1; in training a random place, mirrored at times
+    (crop_layer.c:60).
 
     Args:
         in_shape: (C, H, W).
@@ -27,7 +28,9 @@ class Crop(Layer):
         ShapeError: when the crop is larger than the image.
     """
 
-    def __init__(self, in_shape: Shape, *, height: int, width: int, flip: bool = False, adjust: bool = True) -> None:
+    def __init__(
+        self, in_shape: Shape, *, height: int, width: int, flip: bool = False, adjust: bool = True
+    ) -> None:
         if height > in_shape.height or width > in_shape.width:
             raise ShapeError(f"a crop of {width} x {height} is larger than the image of {in_shape}")
         super().__init__(in_shape, Shape(in_shape.channels, height, width))
@@ -37,9 +40,13 @@ class Crop(Layer):
     def from_block(cls, block: Block, graph: Graph) -> Crop:
         """parser.c:646."""
         block.ignore("angle", "saturation", "exposure", "shift")
-        return cls(graph.image_shape(block), height=block.get_int("crop_height", 1, minimum=1),
-                   width=block.get_int("crop_width", 1, minimum=1), flip=block.get_flag("flip"),
-                   adjust=not block.get_flag("noadjust"))
+        return cls(
+            graph.image_shape(block),
+            height=block.get_int("crop_height", 1, minimum=1),
+            width=block.get_int("crop_width", 1, minimum=1),
+            flip=block.get_flag("flip"),
+            adjust=not block.get_flag("noadjust"),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, height, width)."""
@@ -50,7 +57,7 @@ class Crop(Layer):
         if self.training:
             top, left = (int(torch.randint(spare + 1, ())) for spare in (spare_rows, spare_columns))
             mirrored = self.flip and bool(torch.randint(2, ()))
-        x = x[:, :, top:top + height, left:left + width]
+        x = x[:, :, top : top + height, left : left + width]
         x = x.flip(3) if mirrored else x
         return x * 2 - 1 if self.adjust else x
 

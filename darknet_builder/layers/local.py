@@ -37,19 +37,36 @@ class Local(Layer):
         activation: Darknet's name.
 
     Raises:
-        ShapeError: for a padding that Darknet would read beyond its memory with, or when nothing is left.
+        ShapeError: for a padding that Darknet would read beyond its memory with, or when nothing is
+            left.
     """
 
-    def __init__(self, in_shape: Shape, *, filters: int, size: int = 1, stride: int = 1, padding: int = 0,
-                 activation: str = "logistic") -> None:
+    def __init__(
+        self,
+        in_shape: Shape,
+        *,
+        filters: int,
+        size: int = 1,
+        stride: int = 1,
+        padding: int = 0,
+        activation: str = "logistic",
+    ) -> None:
         if padding and (padding, size) != (1, 3):
-            raise ShapeError(f"pad={padding} with size={size}: a local layer takes pad=0, or pad=1 with size=3")
-        height, width = (convolution_output(length, size, stride, padding)
-                         for length in (in_shape.height, in_shape.width))
-        shape = check_positive(Shape(filters, height, width), f"a {size} x {size} kernel on {in_shape}")
+            raise ShapeError(
+                f"pad={padding} with size={size}: a local layer takes pad=0, or pad=1 with size=3"
+            )
+        height, width = (
+            convolution_output(length, size, stride, padding)
+            for length in (in_shape.height, in_shape.width)
+        )
+        shape = check_positive(
+            Shape(filters, height, width), f"a {size} x {size} kernel on {in_shape}"
+        )
         super().__init__(in_shape, shape)
         self.size, self.stride, self.padding = size, stride, padding
-        self.weight = nn.Parameter(torch.empty(height * width, filters, in_shape.channels * size * size))
+        self.weight = nn.Parameter(
+            torch.empty(height * width, filters, in_shape.channels * size * size)
+        )
         self.bias = nn.Parameter(torch.empty(filters, height, width))
         self.activation_name = activation
         self.activation = make_activation(activation)
@@ -58,9 +75,14 @@ class Local(Layer):
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Local:
         """parser.c:144."""
-        return cls(graph.image_shape(block), filters=block.get_int("filters", 1, minimum=1),
-                   size=block.get_int("size", 1, minimum=1), stride=block.get_int("stride", 1, minimum=1),
-                   padding=block.get_int("pad", 0, minimum=0), activation=read_activation(block, "logistic"))
+        return cls(
+            graph.image_shape(block),
+            filters=block.get_int("filters", 1, minimum=1),
+            size=block.get_int("size", 1, minimum=1),
+            stride=block.get_int("stride", 1, minimum=1),
+            padding=block.get_int("pad", 0, minimum=0),
+            activation=read_activation(block, "logistic"),
+        )
 
     def reset_parameters(self) -> None:
         """U(-1, 1) * sqrt(2 / fan_in), bias 0 (local_layer.c:60)."""
@@ -70,7 +92,9 @@ class Local(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, filters, H', W')."""
-        patches = F.unfold(x, self.size, padding=self.padding, stride=self.stride)  # (B, C * k * k, places)
+        patches = F.unfold(
+            x, self.size, padding=self.padding, stride=self.stride
+        )  # (B, C * k * k, places)
         values = torch.einsum("bkp,pnk->bnp", patches, self.weight)  # (B, filters, places)
         return self.activation(values.unflatten(2, self.bias.shape[1:]) + self.bias)
 

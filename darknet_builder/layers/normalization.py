@@ -16,8 +16,9 @@ from darknet_builder.shapes import Shape
 class Normalization(Layer):
     """y = x * (kappa + alpha * S)^-beta (normalization_layer.c:80).
 
-    S_k is the sum of squares over the channels around k, less the square of channel ``size // 2``: Darknet's sliding
-    sum subtracts that channel without ever having added it. Models were trained with it, so it stays.
+    S_k is the sum of squares over the channels around k, less the square of channel ``size // 2``:
+    Darknet's sliding sum subtracts that channel without ever having added it. Models were trained
+    with it, so it stays.
 
     Args:
         in_shape: (C, H, W).
@@ -28,19 +29,32 @@ class Normalization(Layer):
         ShapeError: for a window larger than the channels allow.
     """
 
-    def __init__(self, in_shape: Shape, *, size: int = 5, alpha: float = 1e-4, beta: float = .75,
-                 kappa: float = 1.0) -> None:
+    def __init__(
+        self,
+        in_shape: Shape,
+        *,
+        size: int = 5,
+        alpha: float = 1e-4,
+        beta: float = 0.75,
+        kappa: float = 1.0,
+    ) -> None:
         if size // 2 >= in_shape.channels:
-            raise ShapeError(f"size={size} needs more than the {in_shape.channels} channels of {in_shape}")
+            raise ShapeError(
+                f"size={size} needs more than the {in_shape.channels} channels of {in_shape}"
+            )
         super().__init__(in_shape, in_shape)
         self.size, self.alpha, self.beta, self.kappa = size, alpha, beta, kappa
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Normalization:
         """parser.c:810."""
-        return cls(graph.image_shape(block), size=block.get_int("size", 5, minimum=1),
-                   alpha=block.get_float("alpha", 1e-4), beta=block.get_float("beta", .75),
-                   kappa=block.get_float("kappa", 1.0))
+        return cls(
+            graph.image_shape(block),
+            size=block.get_int("size", 5, minimum=1),
+            alpha=block.get_float("alpha", 1e-4),
+            beta=block.get_float("beta", 0.75),
+            kappa=block.get_float("kappa", 1.0),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
@@ -48,7 +62,9 @@ class Normalization(Layer):
         after = self.size // 2
         padded = F.pad(squares, (0, 0, 0, 0, self.size - 1 - after, after))
         window = padded.unfold(1, self.size, 1).sum(-1)  # (B, C, H, W, size) -> (B, C, H, W)
-        return x * (self.kappa + self.alpha * (window - squares[:, after:after + 1])).pow(-self.beta)
+        return x * (self.kappa + self.alpha * (window - squares[:, after : after + 1])).pow(
+            -self.beta
+        )
 
     def extra_repr(self) -> str:
         """See ``Layer.extra_repr``."""
@@ -59,7 +75,9 @@ class Normalization(Layer):
 
 @register("l2norm", dialects=("pjreddie",))
 class L2Norm(Layer):
-    """Every pixel's channels divided by their length (P l2norm_layer.c, blas.c:150): (B, C, H, W) -> the same shape."""
+    """Every pixel's channels divided by their length (P l2norm_layer.c, blas.c:150): (B, C, H, W)
+    -> the same shape.
+    """
 
     def __init__(self, in_shape: Shape) -> None:
         super().__init__(in_shape, in_shape)

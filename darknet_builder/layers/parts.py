@@ -1,4 +1,6 @@
-"""What several sections share: Darknet's convolution, linear map, batch norm and pooling geometry."""
+"""What several sections share: Darknet's convolution, linear map, batch norm and pooling
+geometry.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ BATCH_NORM_MOMENTUM = 0.01
 
 
 class Convolution(nn.Conv2d):
-    """``nn.Conv2d`` with Darknet's initialisation: U(-1, 1) * sqrt(2 / fan_in), bias 0 (convolutional_layer.c:560)."""
+    """``nn.Conv2d`` with Darknet's initialisation: U(-1, 1) * sqrt(2 / fan_in), bias 0
+    (convolutional_layer.c:560).
+    """
 
     def reset_parameters(self) -> None:
         """Draw the weights again."""
@@ -28,7 +32,9 @@ class Convolution(nn.Conv2d):
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` with Darknet's initialisation: U(-1, 1) * sqrt(2 / inputs) (connected_layer.c:67)."""
+    """``nn.Linear`` with Darknet's initialisation: U(-1, 1) * sqrt(2 / inputs)
+    (connected_layer.c:67).
+    """
 
     def reset_parameters(self) -> None:
         """Draw the weights again."""
@@ -64,11 +70,15 @@ def check_positive(shape: Shape, what: str) -> Shape:
         ShapeError: when nothing would be left of the image.
     """
     if min(shape.channels, shape.height, shape.width) < 1:
-        raise ShapeError(f"{what} gives {shape}: nothing would be left; the input is too small for it")
+        raise ShapeError(
+            f"{what} gives {shape}: nothing would be left; the input is too small for it"
+        )
     return shape
 
 
-def convolved(in_shape: Shape, filters: int, size: int, stride: tuple[int, int], padding: int) -> Shape:
+def convolved(
+    in_shape: Shape, filters: int, size: int, stride: tuple[int, int], padding: int
+) -> Shape:
     """The shape after a ``size`` x ``size`` convolution with strides (vertical, horizontal).
 
     Raises:
@@ -80,9 +90,15 @@ def convolved(in_shape: Shape, filters: int, size: int, stride: tuple[int, int],
 
 
 def pad_for_pooling(x: Tensor, padding: int, value: float) -> Tensor:
-    """Pad by ``padding`` in all: C's ``-padding / 2`` before, the rest after (maxpool_layer.c:282)."""
+    """Pad by ``padding`` in all: C's ``-padding / 2`` before, the rest after
+    (maxpool_layer.c:282).
+    """
     before = padding // 2
-    return F.pad(x, (before, padding - before, before, padding - before), value=value) if padding else x
+    return (
+        F.pad(x, (before, padding - before, before, padding - before), value=value)
+        if padding
+        else x
+    )
 
 
 class Blur(nn.Module):
@@ -98,9 +114,11 @@ class Blur(nn.Module):
 
     def __init__(self, channels: int, kind: int, stride: tuple[int, int]) -> None:
         super().__init__()
-        row = torch.tensor([1., 1.] if kind == 2 else [1., 2., 1.], device="cpu")
+        row = torch.tensor([1.0, 1.0] if kind == 2 else [1.0, 2.0, 1.0], device="cpu")
         square = torch.outer(row, row) / row.sum() ** 2
-        self.register_buffer("kernel", square.expand(channels, 1, *square.shape).clone(), persistent=False)
+        self.register_buffer(
+            "kernel", square.expand(channels, 1, *square.shape).clone(), persistent=False
+        )
         self.kind = kind
         self.stride = stride
         self.size = len(row)

@@ -26,7 +26,7 @@ class TransposedConvolution(nn.ConvTranspose2d):
 
     def reset_parameters(self) -> None:
         """0.02 times normal values, bias 0."""
-        nn.init.normal_(self.weight, 0, .02)
+        nn.init.normal_(self.weight, 0, 0.02)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
@@ -45,12 +45,28 @@ class Deconvolutional(Layer):
         activation: Darknet's name.
     """
 
-    def __init__(self, in_shape: Shape, *, filters: int, size: int = 1, stride: int = 1, padding: int = 0,
-                 batch_normalize: bool = False, activation: str = "logistic") -> None:
-        height, width = ((length - 1) * stride + size - 2 * padding for length in (in_shape.height, in_shape.width))
-        shape = check_positive(Shape(filters, height, width), f"a {size} x {size} transposed kernel on {in_shape}")
+    def __init__(
+        self,
+        in_shape: Shape,
+        *,
+        filters: int,
+        size: int = 1,
+        stride: int = 1,
+        padding: int = 0,
+        batch_normalize: bool = False,
+        activation: str = "logistic",
+    ) -> None:
+        height, width = (
+            (length - 1) * stride + size - 2 * padding
+            for length in (in_shape.height, in_shape.width)
+        )
+        shape = check_positive(
+            Shape(filters, height, width), f"a {size} x {size} transposed kernel on {in_shape}"
+        )
         super().__init__(in_shape, shape)
-        self.conv = TransposedConvolution(in_shape.channels, filters, size, stride, padding, bias=not batch_normalize)
+        self.conv = TransposedConvolution(
+            in_shape.channels, filters, size, stride, padding, bias=not batch_normalize
+        )
         self.norm = batch_norm_2d(filters) if batch_normalize else None
         self.activation_name = activation
         self.activation = make_activation(activation)
@@ -61,10 +77,15 @@ class Deconvolutional(Layer):
         """P parser.c:150."""
         size = block.get_int("size", 1, minimum=1)
         padding = block.get_int("padding", 0, minimum=0)
-        return cls(graph.image_shape(block), filters=block.get_int("filters", 1, minimum=1), size=size,
-                   stride=block.get_int("stride", 1, minimum=1),
-                   padding=size // 2 if block.get_flag("pad") else padding,
-                   batch_normalize=block.get_flag("batch_normalize"), activation=read_activation(block, "logistic"))
+        return cls(
+            graph.image_shape(block),
+            filters=block.get_int("filters", 1, minimum=1),
+            size=size,
+            stride=block.get_int("stride", 1, minimum=1),
+            padding=size // 2 if block.get_flag("pad") else padding,
+            batch_normalize=block.get_flag("batch_normalize"),
+            activation=read_activation(block, "logistic"),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, filters, H', W')."""
@@ -96,7 +117,9 @@ class Deconvolutional(Layer):
 
 @register("logistic", "logxent", dialects=("pjreddie",))
 class Logistic(Layer):
-    """A logistic at the end, for a cross entropy of independent classes (P logistic_layer.c): (B, ...) -> (B, N)."""
+    """A logistic at the end, for a cross entropy of independent classes (P logistic_layer.c): (B,
+    ...) -> (B, N).
+    """
 
     def __init__(self, in_shape: Shape) -> None:
         super().__init__(in_shape, flat(in_shape.size))
@@ -113,7 +136,8 @@ class Logistic(Layer):
 
 @register("iseg", dialects=("pjreddie",))
 class Iseg(Layer):
-    """Instance segmentation: class maps through a logistic, embeddings of instances as they are (P iseg_layer.c).
+    """Instance segmentation: class maps through a logistic, embeddings of instances as they are (P
+    iseg_layer.c).
 
     Args:
         in_shape: (classes + ids, H, W).
@@ -126,20 +150,25 @@ class Iseg(Layer):
 
     def __init__(self, in_shape: Shape, *, classes: int = 20, ids: int = 32) -> None:
         if in_shape.channels != classes + ids:
-            raise ShapeError(f"needs filters={classes + ids} in the layer before it, which gives {in_shape.channels}: "
-                             f"classes + ids = {classes} + {ids}")
+            raise ShapeError(
+                f"needs filters={classes + ids} in the layer before it, which gives"
+                f" {in_shape.channels}: classes + ids = {classes} + {ids}"
+            )
         super().__init__(in_shape, in_shape)
         self.classes = classes
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Iseg:
         """P parser.c:307."""
-        return cls(graph.image_shape(block), classes=block.get_int("classes", 20, minimum=1),
-                   ids=block.get_int("ids", 32, minimum=0))
+        return cls(
+            graph.image_shape(block),
+            classes=block.get_int("classes", 20, minimum=1),
+            ids=block.get_int("ids", 32, minimum=0),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, classes + ids, H, W) -> the same shape."""
-        return torch.cat((x[:, :self.classes].sigmoid(), x[:, self.classes:]), 1)
+        return torch.cat((x[:, : self.classes].sigmoid(), x[:, self.classes :]), 1)
 
     def extra_repr(self) -> str:
         """See ``Layer.extra_repr``."""

@@ -24,7 +24,9 @@ class _Pool(Layer):
         padding: in all, of which C's half goes before; Darknet's default is ``size - 1``.
     """
 
-    def __init__(self, in_shape: Shape, *, size: int, stride: tuple[int, int], padding: int) -> None:
+    def __init__(
+        self, in_shape: Shape, *, size: int, stride: tuple[int, int], padding: int
+    ) -> None:
         height = pooling_output(in_shape.height, size, stride[0], padding)
         width = pooling_output(in_shape.width, size, stride[1], padding)
         shape = Shape(in_shape.channels, height, width)
@@ -65,9 +67,18 @@ class Maxpool(_Pool):
         antialiasing: 0, or the kind of blur that takes the stride over (see ``Blur``).
     """
 
-    def __init__(self, in_shape: Shape, *, size: int, stride: tuple[int, int], padding: int,
-                 antialiasing: int = 0) -> None:
-        super().__init__(in_shape, size=size, stride=(1, 1) if antialiasing else stride, padding=padding)
+    def __init__(
+        self,
+        in_shape: Shape,
+        *,
+        size: int,
+        stride: tuple[int, int],
+        padding: int,
+        antialiasing: int = 0,
+    ) -> None:
+        super().__init__(
+            in_shape, size=size, stride=(1, 1) if antialiasing else stride, padding=padding
+        )
         self.pool_shape = self.out_shape
         self.blur: Blur | None = None
         if antialiasing:
@@ -82,15 +93,20 @@ class Maxpool(_Pool):
         if block.get_flag("maxpool_depth"):
             block.ignore("size", "stride", "stride_x", "stride_y", "padding", "antialiasing")
             return DepthMaxpool(graph.image_shape(block), out_channels=out_channels)
-        return cls(graph.image_shape(block), antialiasing=block.get_int("antialiasing", 0, minimum=0),
-                   **_read_geometry(block))  # type: ignore[arg-type]
+        return cls(
+            graph.image_shape(block),
+            antialiasing=block.get_int("antialiasing", 0, minimum=0),
+            **_read_geometry(block),
+        )  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H', W')."""
         if self.padding % 2 == 0 and self.padding <= self.size:
             x = F.max_pool2d(x, self.size, self.stride, self.padding // 2)
         else:
-            x = F.max_pool2d(pad_for_pooling(x, self.padding, float("-inf")), self.size, self.stride)
+            x = F.max_pool2d(
+                pad_for_pooling(x, self.padding, float("-inf")), self.size, self.stride
+            )
         return x if self.blur is None else self.blur(x)
 
     def flops(self) -> int:
@@ -114,11 +130,15 @@ class Maxpool(_Pool):
 
 
 class DepthMaxpool(Layer):
-    """``maxpool_depth=1``: channel k is the largest of the channels j with j = k modulo ``out_channels``."""
+    """``maxpool_depth=1``: channel k is the largest of the channels j with j = k modulo
+    ``out_channels``.
+    """
 
     def __init__(self, in_shape: Shape, *, out_channels: int) -> None:
         if in_shape.channels % out_channels:
-            raise ShapeError(f"out_channels={out_channels} must divide the {in_shape.channels} input channels")
+            raise ShapeError(
+                f"out_channels={out_channels} must divide the {in_shape.channels} input channels"
+            )
         super().__init__(in_shape, Shape(out_channels, in_shape.height, in_shape.width))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -151,7 +171,9 @@ class LocalAvgpool(_Pool):
         return total / self._window_sum(torch.ones_like(x[:1, :1]))
 
     def _window_sum(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(pad_for_pooling(x, self.padding, 0.0), self.size, self.stride, divisor_override=1)
+        return F.avg_pool2d(
+            pad_for_pooling(x, self.padding, 0.0), self.size, self.stride, divisor_override=1
+        )
 
 
 @register("avgpool", "avg")
@@ -176,6 +198,9 @@ def _read_geometry(block: Block) -> dict[str, int | tuple[int, int]]:
     size = block.get_int("size", stride, minimum=1)
     return {
         "size": size,
-        "stride": (block.get_int("stride_y", stride, minimum=1), block.get_int("stride_x", stride, minimum=1)),
+        "stride": (
+            block.get_int("stride_y", stride, minimum=1),
+            block.get_int("stride_x", stride, minimum=1),
+        ),
         "padding": block.get_int("padding", size - 1, minimum=0),
     }

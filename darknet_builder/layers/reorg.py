@@ -30,14 +30,18 @@ class _Reorg(Layer):
         reverse: from channels back to space.
 
     Raises:
-        ShapeError: when the stride does not divide the image, or its square not the channels where it must.
+        ShapeError: when the stride does not divide the image, or its square not the channels where
+            it must.
     """
 
     def __init__(self, in_shape: Shape, *, stride: int, reverse: bool = False) -> None:
         super().__init__(in_shape, _out_shape(in_shape, stride, reverse))
         self.stride, self.reverse = stride, reverse
         if (reverse or self.divides_channels) and in_shape.channels % (stride * stride):
-            raise ShapeError(f"stride={stride}: its square must divide the {in_shape.channels} channels of {in_shape}")
+            raise ShapeError(
+                f"stride={stride}: its square must divide the {in_shape.channels} channels of"
+                f" {in_shape}"
+            )
 
     divides_channels = False
 
@@ -52,7 +56,8 @@ class _Reorg(Layer):
 
 @register("reorg")
 class Reorg(_Reorg):
-    """Darknet's original order: ``reorg_cpu`` called with the input's own sizes as if they were the output's.
+    """Darknet's original order: ``reorg_cpu`` called with the input's own sizes as if they were the
+    output's.
 
     The map is first read as if it were (C / s^2, H * s, W * s); that is not a plain space-to-depth
     (reorg_old_layer.c:79, blas.c:13).
@@ -87,10 +92,14 @@ class Reorg(_Reorg):
         batch, channels, height, width = x.shape
         s = self.stride
         if self.reverse:
-            squares = x.view(batch, s, s, channels // (s * s), height, width)  # (B, dy, dx, C', H, W)
+            squares = x.view(
+                batch, s, s, channels // (s * s), height, width
+            )  # (B, dy, dx, C', H, W)
             # (B, C', H, dy, W, dx): the memory of (B, C', H * s, W * s)
             return squares.permute(0, 3, 4, 1, 5, 2).reshape(batch, *self._out(x))
-        squares = x.reshape(batch, channels // (s * s), height, s, width, s)  # (B, C', H, dy, W, dx)
+        squares = x.reshape(
+            batch, channels // (s * s), height, s, width, s
+        )  # (B, C', H, dy, W, dx)
         # (B, dy, dx, C', H, W): the memory of (B, C * s^2, H / s, W / s)
         return squares.permute(0, 3, 5, 1, 2, 4).reshape(batch, *self._out(x))
 
@@ -104,8 +113,8 @@ class Reorg(_Reorg):
 class Reorg3d(_Reorg):
     """Plain space-to-depth with channels ordered (dy, dx, c) (reorg_layer.c).
 
-    ``reverse`` is not its inverse: Darknet hands the output's sizes to ``reorg_cpu`` both ways, so the map is read as
-    if it had the output's shape already.
+    ``reverse`` is not its inverse: Darknet hands the output's sizes to ``reorg_cpu`` both ways, so
+    the map is read as if it had the output's shape already.
     """
 
     @classmethod
@@ -113,8 +122,11 @@ class Reorg3d(_Reorg):
         """parser.c:684."""
         shape, stride = graph.image_shape(block), block.get_int("stride", 1, minimum=1)
         reverse = block.get_flag("reverse")
-        if reverse and shape.channels % stride ** 4:
-            raise block.error(f"reverse=1 needs {stride}^4 to divide the {shape.channels} channels before it", "stride")
+        if reverse and shape.channels % stride**4:
+            raise block.error(
+                f"reverse=1 needs {stride}^4 to divide the {shape.channels} channels before it",
+                "stride",
+            )
         return cls(shape, stride=stride, reverse=reverse)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,16 +142,22 @@ class Reorg3d(_Reorg):
         s = self.stride
         if self.reverse:
             # C' = C / s^4: the memory is read as (C / s^2, H * s, W * s) and spread once more.
-            squares = x.reshape(batch, s, s, -1, height * s, width * s)  # (B, dy, dx, C', H * s, W * s)
+            squares = x.reshape(
+                batch, s, s, -1, height * s, width * s
+            )  # (B, dy, dx, C', H * s, W * s)
             # (B, C', H * s, dy, W * s, dx), read as (B, C' * s^2, H * s, W * s)
             return squares.permute(0, 3, 4, 1, 5, 2).reshape(batch, -1, height * s, width * s)
-        squares = x.reshape(batch, channels, height // s, s, width // s, s)  # (B, C, H', dy, W', dx)
+        squares = x.reshape(
+            batch, channels, height // s, s, width // s, s
+        )  # (B, C, H', dy, W', dx)
         # (B, dy, dx, C, H', W')
         return squares.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, height // s, width // s)
 
 
 class ReorgExtra(Layer):
-    """pjreddie's ``extra=``: the input as a vector with that many zeros behind it (P reorg_layer.c:100)."""
+    """pjreddie's ``extra=``: the input as a vector with that many zeros behind it (P
+    reorg_layer.c:100).
+    """
 
     def __init__(self, in_shape: Shape, *, extra: int) -> None:
         super().__init__(in_shape, flat(in_shape.size + extra))

@@ -14,7 +14,8 @@ from darknet_builder.shapes import Shape
 
 @register("route")
 class Route(Layer):
-    """Concatenate on channels; with ``groups``, only the slice ``group_id`` of each input (route_layer.c:80).
+    """Concatenate on channels; with ``groups``, only the slice ``group_id`` of each input
+    (route_layer.c:80).
 
     Args:
         in_shapes: one per input, of equal height and width.
@@ -31,10 +32,14 @@ class Route(Layer):
         first = in_shapes[0]
         for shape in in_shapes[1:]:
             if (shape.height, shape.width, shape.flat) != (first.height, first.width, first.flat):
-                raise ShapeError(f"cannot put {shape} beside {first}: a route needs equal width and height")
+                raise ShapeError(
+                    f"cannot put {shape} beside {first}: a route needs equal width and height"
+                )
         for shape in in_shapes:
             if shape.channels % groups:
-                raise ShapeError(f"groups={groups} does not divide the {shape.channels} channels of {shape}")
+                raise ShapeError(
+                    f"groups={groups} does not divide the {shape.channels} channels of {shape}"
+                )
         if not 0 <= group_id < groups:
             raise ShapeError(f"group_id={group_id} does not exist among groups={groups}")
         channels = sum(shape.channels for shape in in_shapes) // groups
@@ -46,15 +51,22 @@ class Route(Layer):
         """parser.c:1100."""
         sources = graph.references(block, "layers")
         block.ignore("stream", "wait_stream")
-        layer = cls([graph.shape_of(index) for index in sources],
-                    groups=block.get_int("groups", 1, minimum=1), group_id=block.get_int("group_id", 0))
+        layer = cls(
+            [graph.shape_of(index) for index in sources],
+            groups=block.get_int("groups", 1, minimum=1),
+            group_id=block.get_int("group_id", 0),
+        )
         layer.sources = tuple(sources)
         return layer
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """(B, C_i, H, W) each -> (B, sum C_i / groups, H, W)."""
         # groups=4, group_id=2 of 8 channels: 0 1 | 2 3 | 4 5 | 6 7 -> 4 5, a view and no copy.
-        slices = [x.chunk(self.groups, 1)[self.group_id] for x in inputs] if self.groups > 1 else list(inputs)
+        slices = (
+            [x.chunk(self.groups, 1)[self.group_id] for x in inputs]
+            if self.groups > 1
+            else list(inputs)
+        )
         return slices[0] if len(slices) == 1 else torch.cat(slices, 1)
 
     def summary_cells(self) -> tuple[str, str]:

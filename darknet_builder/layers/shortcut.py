@@ -29,8 +29,8 @@ _EPSILON = 1e-4
 class Shortcut(Layer):
     """AlexeyAB's sum over any number of layers (blas.c:97).
 
-    The output has the shape of the first input. Of another input with more or fewer channels, only those that both
-    have are added.
+    The output has the shape of the first input. Of another input with more or fewer channels, only
+    those that both have are added.
 
     Args:
         in_shapes: the previous layer's, then one for each layer of ``from=``.
@@ -45,20 +45,30 @@ class Shortcut(Layer):
     decays = False
     can_overwrite = True
 
-    def __init__(self, in_shapes: list[Shape], *, activation: str = "linear", weights_type: str = "none",
-                 normalization: str = "none") -> None:
+    def __init__(
+        self,
+        in_shapes: list[Shape],
+        *,
+        activation: str = "linear",
+        weights_type: str = "none",
+        normalization: str = "none",
+    ) -> None:
         first = in_shapes[0]
         for shape in in_shapes[1:]:
             if (shape.height, shape.width) != (first.height, first.width):
-                raise ShapeError(f"cannot add {shape} to {first}: a shortcut needs equal width and height"
-                                 " (strided shortcuts need dialect='pjreddie')")
+                raise ShapeError(
+                    f"cannot add {shape} to {first}: a shortcut needs equal width and height"
+                    " (strided shortcuts need dialect='pjreddie')"
+                )
         super().__init__(first, first)
         self.in_shapes = in_shapes
         self.weights_type, self.normalization = weights_type, normalization
         self.activation_name = activation
         self.activation = make_activation(activation)
         channels = first.channels if weights_type == "per_channel" else 1
-        self.weight = None if weights_type == "none" else nn.Parameter(torch.ones(len(in_shapes), channels))
+        self.weight = (
+            None if weights_type == "none" else nn.Parameter(torch.ones(len(in_shapes), channels))
+        )
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Layer:
@@ -69,10 +79,17 @@ class Shortcut(Layer):
         weights_type = block.get_choice("weights_type", "none", _WEIGHTS_TYPES)
         normalization = block.get_choice("weights_normalization", "none", _NORMALIZATIONS)
         if weights_type != "none" and normalization == "none":
-            raise block.error("weights_type needs weights_normalization=relu or softmax (parser.c:933)", "weights_type")
+            raise block.error(
+                "weights_type needs weights_normalization=relu or softmax (parser.c:933)",
+                "weights_type",
+            )
         indices = [graph.index - 1, *sources]
-        layer = cls([graph.shape_of(index) for index in indices], activation=read_activation(block, "linear"),
-                    weights_type=weights_type, normalization=normalization)
+        layer = cls(
+            [graph.shape_of(index) for index in indices],
+            activation=read_activation(block, "linear"),
+            weights_type=weights_type,
+            normalization=normalization,
+        )
         layer.sources = tuple(indices)
         return layer
 
@@ -130,8 +147,8 @@ class Shortcut(Layer):
 class StridedShortcut(Layer):
     """pjreddie's sum of two layers whose sizes may differ by a whole factor (P blas.c:68).
 
-    Where the other layer is larger, every ``stride``-th value of it is added; where it is smaller, its values land on
-    every ``sample``-th place.
+    Where the other layer is larger, every ``stride``-th value of it is added; where it is smaller,
+    its values land on every ``sample``-th place.
 
     Args:
         in_shape: the previous layer's.
@@ -144,11 +161,24 @@ class StridedShortcut(Layer):
         ShapeError: when the factors differ between width and height.
     """
 
-    def __init__(self, in_shape: Shape, other_shape: Shape, *, alpha: float = 1.0, beta: float = 1.0,
-                 activation: str = "linear") -> None:
+    def __init__(
+        self,
+        in_shape: Shape,
+        other_shape: Shape,
+        *,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        activation: str = "linear",
+    ) -> None:
         stride, sample = other_shape.width // in_shape.width, in_shape.width // other_shape.width
-        if (stride, sample) != (other_shape.height // in_shape.height, in_shape.height // other_shape.height):
-            raise ShapeError(f"cannot add {other_shape} to {in_shape}: width and height must differ by the same factor")
+        if (stride, sample) != (
+            other_shape.height // in_shape.height,
+            in_shape.height // other_shape.height,
+        ):
+            raise ShapeError(
+                f"cannot add {other_shape} to {in_shape}: width and height must differ by the same"
+                " factor"
+            )
         super().__init__(in_shape, in_shape)
         self.other_shape = other_shape
         self.stride, self.sample = max(stride, 1), max(sample, 1)
@@ -160,8 +190,13 @@ class StridedShortcut(Layer):
     def from_block(cls, block: Block, graph: Graph) -> StridedShortcut:
         """P parser.c:508."""
         other = graph.reference(block, "from")
-        layer = cls(graph.image_shape(block), graph.shape_of(other), alpha=block.get_float("alpha", 1.0),
-                    beta=block.get_float("beta", 1.0), activation=read_activation(block, "linear"))
+        layer = cls(
+            graph.image_shape(block),
+            graph.shape_of(other),
+            alpha=block.get_float("alpha", 1.0),
+            beta=block.get_float("beta", 1.0),
+            activation=read_activation(block, "linear"),
+        )
         layer.sources = (graph.index - 1, other)
         return layer
 
@@ -169,11 +204,11 @@ class StridedShortcut(Layer):
         """(B, C, H, W), (B, C', H', W') -> (B, C, H, W)."""
         height = min(x.shape[2], other.shape[2])
         width = min(x.shape[3], other.shape[3])
-        added = other[:, :, ::self.stride, ::self.stride][:, :x.shape[1], :height, :width]
+        added = other[:, :, :: self.stride, :: self.stride][:, : x.shape[1], :height, :width]
         if self.sample == 1 and self.alpha == 1 and added.shape[2:] == x.shape[2:]:
             return self.activation(x + _fit_channels(added * self.beta, x.shape[1]))
         total = x.clone()
-        places = total[:, :added.shape[1], ::self.sample, ::self.sample][:, :, :height, :width]
+        places = total[:, : added.shape[1], :: self.sample, :: self.sample][:, :, :height, :width]
         places.mul_(self.alpha).add_(added, alpha=self.beta)
         return self.activation(total)
 

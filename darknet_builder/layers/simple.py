@@ -22,23 +22,24 @@ from darknet_builder.shapes import Shape
 
 @register("dropout")
 class Dropout(Layer):
-    """In training, zero some values and scale the rest by 1 / (1 - p); otherwise nothing (dropout_layer.c).
+    """In training, zero some values and scale the rest by 1 / (1 - p); otherwise nothing
+    (dropout_layer.c).
 
-    Darknet drops in its input's own memory, so that a route or shortcut to the layer before sees the dropped values:
-    ``shares_buffer`` makes the graph say the same.
+    Darknet drops in its input's own memory, so that a route or shortcut to the layer before sees
+    the dropped values: ``shares_buffer`` makes the graph say the same.
     """
 
     shares_buffer = True
     can_overwrite = True
 
-    def __init__(self, in_shape: Shape, *, probability: float = .5) -> None:
+    def __init__(self, in_shape: Shape, *, probability: float = 0.5) -> None:
         super().__init__(in_shape, in_shape)
         self.probability = probability
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Dropout:
         """parser.c:783."""
-        probability = block.get_float("probability", .2, minimum=0)
+        probability = block.get_float("probability", 0.2, minimum=0)
         if probability >= 1:
             raise block.error("expected a probability below 1", "probability")
         if block.get_flag("dropblock"):

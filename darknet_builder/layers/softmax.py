@@ -14,7 +14,8 @@ from darknet_builder.shapes import Shape, flat
 
 @register("softmax", "soft")
 class Softmax(Layer):
-    """Softmax over the flat vector, in groups, over channels, or within each group of a tree (softmax_layer.c).
+    """Softmax over the flat vector, in groups, over channels, or within each group of a tree
+    (softmax_layer.c).
 
     Args:
         in_shape: any.
@@ -30,8 +31,15 @@ class Softmax(Layer):
     has_loss = True
     file_options = ("tree",)
 
-    def __init__(self, in_shape: Shape, *, groups: int = 1, temperature: float = 1.0, spatial: bool = False,
-                 tree: Tree | None = None) -> None:
+    def __init__(
+        self,
+        in_shape: Shape,
+        *,
+        groups: int = 1,
+        temperature: float = 1.0,
+        spatial: bool = False,
+        tree: Tree | None = None,
+    ) -> None:
         if in_shape.size % groups:
             raise ShapeError(f"groups={groups} does not divide the {in_shape.size} inputs")
         if tree is not None and in_shape.size % tree.size:
@@ -43,9 +51,13 @@ class Softmax(Layer):
     def from_block(cls, block: Block, graph: Graph) -> Softmax:
         """parser.c:348."""
         block.ignore("noloss")
-        return cls(graph.shape, groups=block.get_int("groups", 1, minimum=1),
-                   temperature=block.get_float("temperature", 1.0), spatial=block.get_flag("spatial"),
-                   tree=read_tree(block, graph.folder))
+        return cls(
+            graph.shape,
+            groups=block.get_int("groups", 1, minimum=1),
+            temperature=block.get_float("temperature", 1.0),
+            spatial=block.get_flag("spatial"),
+            tree=read_tree(block, graph.folder),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, N)."""

@@ -1,4 +1,6 @@
-"""A hierarchy of classes (tree.c): softmax within each group of siblings, probabilities down the path."""
+"""A hierarchy of classes (tree.c): softmax within each group of siblings, probabilities down the
+path.
+"""
 
 from __future__ import annotations
 
@@ -46,24 +48,40 @@ class Tree:
 
     @cached_property
     def _factors(self) -> list[list[int]]:
-        """For each depth below the root: by which class each class is multiplied, ``size`` standing for a factor 1."""
+        """For each depth below the root: by which class each class is multiplied, ``size`` standing
+        for a factor 1.
+        """
         depth: list[int] = []
         for parent in self.parents:
             depth.append(0 if parent < 0 else depth[parent] + 1)
-        return [[parent if at == level else self.size for parent, at in zip(self.parents, depth, strict=True)]
-                for level in range(1, max(depth) + 1)]
+        return [
+            [
+                parent if at == level else self.size
+                for parent, at in zip(self.parents, depth, strict=True)
+            ]
+            for level in range(1, max(depth) + 1)
+        ]
 
     def softmax(self, x: Tensor, dim: int) -> Tensor:
-        """Softmax within each group of siblings along ``dim``; more classes than one tree's are trees in a row."""
+        """Softmax within each group of siblings along ``dim``; more classes than one tree's are
+        trees in a row.
+        """
         x = x.movedim(dim, -1).unflatten(-1, (-1, self.size))  # (..., trees, classes)
         order, back, counts = self._by_size
-        parts = [part.unflatten(-1, (-1, size)).softmax(-1).flatten(-2) for size, part
-                 in zip(counts, x[..., order].split([size * count for size, count in counts.items()], -1), strict=True)]
+        parts = [
+            part.unflatten(-1, (-1, size)).softmax(-1).flatten(-2)
+            for size, part in zip(
+                counts,
+                x[..., order].split([size * count for size, count in counts.items()], -1),
+                strict=True,
+            )
+        ]
         return torch.cat(parts, -1)[..., back].flatten(-2).movedim(-1, dim)
 
     @cached_property
     def _by_size(self) -> tuple[list[int], list[int], dict[int, int]]:
-        """The classes with groups of one size side by side, the way back, and how many groups of each size there are.
+        """The classes with groups of one size side by side, the way back, and how many groups of
+        each size there are.
 
         A tree has thousands of groups, and few sizes: one softmax for each size is enough.
         """
@@ -90,10 +108,13 @@ class Tree:
         return torch.where(likely & (order == last), probabilities, 0.0)
 
     def top_class(self, probabilities: Tensor, threshold: float) -> Tensor:
-        """(..., classes) -> (...) of class indices: down the best path while it stays likely, as P does (tree.c:57)."""
+        """(..., classes) -> (...) of class indices: down the best path while it stays likely, as P
+        does (tree.c:57).
+        """
         flat = probabilities.reshape(-1, self.size)
-        return torch.tensor([self._walk(row, threshold) for row in flat.cpu()], dtype=torch.long,
-                            device=flat.device).reshape(probabilities.shape[:-1])
+        return torch.tensor(
+            [self._walk(row, threshold) for row in flat.cpu()], dtype=torch.long, device=flat.device
+        ).reshape(probabilities.shape[:-1])
 
     @cached_property
     def _group_starts(self) -> list[int]:
@@ -111,7 +132,7 @@ class Tree:
         probability, group = 1.0, 0
         while True:
             start = self._group_starts[group]
-            value, place = row[start:start + self.group_sizes[group]].max(0)
+            value, place = row[start : start + self.group_sizes[group]].max(0)
             best = start + int(place)
             if probability * float(value) <= threshold:
                 return best if group == 0 else self.parents[start]
@@ -125,7 +146,8 @@ def read_tree(block: Block, folder: str, key: str = "tree") -> Tree | None:
     """The hierarchy that ``tree=`` names, or None without it.
 
     Raises:
-        CfgError: located in the cfg, with the tree file's own line, for a file that is missing or malformed.
+        CfgError: located in the cfg, with the tree file's own line, for a file that is missing or
+            malformed.
     """
     if not block.get_str(key, ""):
         return None
@@ -137,9 +159,13 @@ def read_tree(block: Block, folder: str, key: str = "tree") -> Tree | None:
         if not words:
             continue
         if len(words) != 2 or not words[1].lstrip("-").isdigit():
-            raise block.error(f"{path}:{number}: {line!r} is no class", key, hint="expected 'name parent'")
+            raise block.error(
+                f"{path}:{number}: {line!r} is no class", key, hint="expected 'name parent'"
+            )
         if not -1 <= int(words[1]) < len(names):
-            raise block.error(f"{path}:{number}: parent {words[1]} must be -1 or a line before this one", key)
+            raise block.error(
+                f"{path}:{number}: parent {words[1]} must be -1 or a line before this one", key
+            )
         names.append(words[0])
         parents.append(int(words[1]))
     if not names:
@@ -148,7 +174,8 @@ def read_tree(block: Block, folder: str, key: str = "tree") -> Tree | None:
 
 
 def read_map(block: Block, folder: str, classes: int, key: str = "map") -> list[int] | None:
-    """Class numbers, one a line, that ``map=`` names, or None without it (option ``map`` of [region], [yolo]).
+    """Class numbers, one a line, that ``map=`` names, or None without it (option ``map`` of
+    [region], [yolo]).
 
     Raises:
         CfgError: located, for a file that is missing or names a class that does not exist.
@@ -161,6 +188,8 @@ def read_map(block: Block, folder: str, classes: int, key: str = "map") -> list[
         if not line.strip():
             continue
         if not line.strip().isdigit() or int(line) >= classes:
-            raise block.error(f"{path}:{line_number}: {line.strip()!r} is no class number below {classes}", key)
+            raise block.error(
+                f"{path}:{line_number}: {line.strip()!r} is no class number below {classes}", key
+            )
         numbers.append(int(line))
     return numbers

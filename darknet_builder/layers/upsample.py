@@ -24,8 +24,11 @@ class Upsample(Layer):
 
     def __init__(self, in_shape: Shape, *, stride: int, scale: float = 1.0) -> None:
         factor = abs(stride)
-        height, width = ((in_shape.height * factor, in_shape.width * factor) if stride > 0
-                         else (in_shape.height // factor, in_shape.width // factor))
+        height, width = (
+            (in_shape.height * factor, in_shape.width * factor)
+            if stride > 0
+            else (in_shape.height // factor, in_shape.width // factor)
+        )
         shape = Shape(in_shape.channels, height, width)
         super().__init__(in_shape, check_positive(shape, f"stride={stride} on {in_shape}"))
         self.factor, self.reverse, self.scale = factor, stride < 0, scale
@@ -45,8 +48,9 @@ class Upsample(Layer):
         #                     c c d d
         #                     c c d d
         if self.reverse:
-            # Not divisor_override=1, which an ONNX file loses; the stride is said because oneDNN Graph asks for it.
-            x = F.avg_pool2d(x, self.factor, self.factor) * self.factor ** 2
+            # Not divisor_override=1, which an ONNX file loses; the stride is said because oneDNN
+            # Graph asks for it.
+            x = F.avg_pool2d(x, self.factor, self.factor) * self.factor**2
         else:
             x = F.interpolate(x, scale_factor=self.factor, mode="nearest")
         return x if self.scale == 1 else x * self.scale

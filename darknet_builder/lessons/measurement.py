@@ -1,4 +1,6 @@
-"""Measure what PyTorch finds in a module: parameters, state, devices, modes, and what a step changes."""
+"""Measure what PyTorch finds in a module: parameters, state, devices, modes, and what a step
+changes.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from darknet_builder.support.text import align_columns
 _SEED = 0
 
 
-_RATE = .1
+_RATE = 0.1
 
 
 _IMAGES = 2
@@ -61,17 +63,26 @@ class Variant:
 
     def parts(self, module: nn.Module) -> list[nn.Module]:
         """The modules that it holds, those inside them included."""
-        return _unique(part for thing in self.held(module) if isinstance(thing, nn.Module) for part in thing.modules())
+        return _unique(
+            part
+            for thing in self.held(module)
+            if isinstance(thing, nn.Module)
+            for part in thing.modules()
+        )
 
     def learnable(self, module: nn.Module) -> list[Tensor]:
         """The tensors that are held for their own sake, and the parameters of the modules."""
         own = [thing for thing in self.held(module) if isinstance(thing, Tensor)]
-        return _unique([*own, *(tensor for part in self.parts(module) for tensor in part.parameters())])
+        return _unique(
+            [*own, *(tensor for part in self.parts(module) for tensor in part.parameters())]
+        )
 
     def keepable(self, module: nn.Module) -> list[Tensor]:
         """The tensors that are held for their own sake, and the buffers of the modules."""
         own = [thing for thing in self.held(module) if isinstance(thing, Tensor)]
-        return _unique([*own, *(tensor for part in self.parts(module) for tensor in part.buffers())])
+        return _unique(
+            [*own, *(tensor for part in self.parts(module) for tensor in part.buffers())]
+        )
 
     def tensors(self, module: nn.Module) -> list[Tensor]:
         """All of them, batch norm's statistics included."""
@@ -118,9 +129,16 @@ class Lesson:
     remark: str
 
     def rows(self) -> list[tuple[str, ...]]:
-        """The table's cells, a label first; what reaches nothing in any of the variants is left out."""
-        rows = [(row.metadata["label"], *(str(getattr(measured, row.name)) for measured in self.measured))
-                for row in fields(Measured)]
+        """The table's cells, a label first; what reaches nothing in any of the variants is left
+        out.
+        """
+        rows = [
+            (
+                row.metadata["label"],
+                *(str(getattr(measured, row.name)) for measured in self.measured),
+            )
+            for row in fields(Measured)
+        ]
         return [row for row in rows if not all(cell.startswith("0 of ") for cell in row[1:])]
 
     def __str__(self) -> str:
@@ -128,7 +146,8 @@ class Lesson:
         return "\n".join([self.title, "", *lines, "", self.remark]) + "\n"
 
 
-# ---- measuring ----------------------------------------------------------------------------------------------------
+# ---- measuring -----------------------------------------------------------------------------------
+
 
 def measure(variant: Variant) -> Measured:
     """Build it as often as needed, and see what reaches what it holds."""
@@ -139,18 +158,28 @@ def measure(variant: Variant) -> Measured:
     found = list(module.parameters())
     return Measured(
         parameters=_among(found, learnable),
-        values=Reach(sum(tensor.numel() for tensor in found), sum(tensor.numel() for tensor in learnable)),
+        values=Reach(
+            sum(tensor.numel() for tensor in found), sum(tensor.numel() for tensor in learnable)
+        ),
         buffers=_among(list(module.buffers()), variant.keepable(module)),
         saved=_among(list(module.state_dict(keep_vars=True).values()), variant.tensors(module)),
         modules=_among(list(module.modules()), parts),
-        to_double=_to_double(variant), to_eval=_to_eval(variant), learning_in_eval=_learning_in_eval(variant),
-        stepped=stepped, optimiser_says=says, stepped_beside=stepped_beside, optimiser_says_beside=says_beside,
-        unregistered=len(find_unregistered(module)))
+        to_double=_to_double(variant),
+        to_eval=_to_eval(variant),
+        learning_in_eval=_learning_in_eval(variant),
+        stepped=stepped,
+        optimiser_says=says,
+        stepped_beside=stepped_beside,
+        optimiser_says_beside=says_beside,
+        unregistered=len(find_unregistered(module)),
+    )
 
 
 def compare(title: str, variants: Sequence[Variant], remark: str) -> Lesson:
     """Measure every variant of a lesson."""
-    return Lesson(title, tuple(variant.name for variant in variants), tuple(map(measure, variants)), remark)
+    return Lesson(
+        title, tuple(variant.name for variant in variants), tuple(map(measure, variants)), remark
+    )
 
 
 def _to_double(variant: Variant) -> Reach:
@@ -167,8 +196,11 @@ def _to_eval(variant: Variant) -> Reach:
 def _learning_in_eval(variant: Variant) -> Reach:
     """Whose running mean a forward pass still moves."""
     module = variant.make().eval()
-    means = [part.running_mean for part in variant.parts(module)
-             if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None]
+    means = [
+        part.running_mean
+        for part in variant.parts(module)
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None
+    ]
     before = [mean.clone() for mean in means]
     with torch.no_grad():
         variant.loss(module)
@@ -179,7 +211,8 @@ def _step(variant: Variant, *, beside: bool) -> tuple[Reach, str]:
     """One step of SGD: how many tensors it changes, and what the optimiser has to say.
 
     Args:
-        beside: whether the module also has a registered layer that has nothing to do with the others.
+        beside: whether the module also has a registered layer that has nothing to do with the
+            others.
     """
     module = variant.make()
     learnable = variant.learnable(module)
@@ -211,7 +244,9 @@ def network_loss_of(network: nn.Module) -> Tensor:
 def outputs_of(network: Network) -> list[Tensor]:
     """What comes out for two images of noise."""
     shape = network.input_shape.batched(_IMAGES * network.options.time_steps)
-    outputs = seeded(lambda: network(torch.rand(shape)))  # the same noise, and the same draws of any dropout
+    outputs = seeded(
+        lambda: network(torch.rand(shape))
+    )  # the same noise, and the same draws of any dropout
     return outputs if isinstance(outputs, list) else [outputs]
 
 

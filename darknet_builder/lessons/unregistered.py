@@ -1,8 +1,9 @@
 """Finds what a module holds but has not registered, for any ``nn.Module``.
 
-``nn.Module.__setattr__`` registers Parameters, Modules and Buffers that are set as attributes. It does not look inside
-a list, a tuple or a dict, and it takes a plain tensor for any other value. What slips through is missing from
-``parameters()``, ``state_dict()``, ``to()`` and ``eval()``, and nothing says so.
+``nn.Module.__setattr__`` registers Parameters, Modules and Buffers that are set as attributes. It
+does not look inside a list, a tuple or a dict, and it takes a plain tensor for any other value.
+What slips through is missing from ``parameters()``, ``state_dict()``, ``to()`` and ``eval()``, and
+nothing says so.
 """
 
 from __future__ import annotations
@@ -26,18 +27,19 @@ _Step = tuple[str, object, object]
 
 
 def find_unregistered(module: nn.Module) -> list[str]:
-    """The attribute paths of modules, parameters and tensors that ``module`` holds without having registered them.
+    """The attribute paths of modules, parameters and tensors that ``module`` holds without having
+    registered them.
 
-    It looks at the attributes of every module of the tree, its class's included, and inside lists, tuples, deques,
-    sets, dicts, namespaces and dataclasses, however nested. A path reads as Python does, from ``module`` on:
-    ``layers[3]``, ``cache['k']``, ``stem.parts[0][1].weight``; the elements of a set, which have no place, are
-    counted: ``pool{0}``. Each object is named once, by the first path to it; of a module in a list that is the module,
-    not the parameters inside it.
+    It looks at the attributes of every module of the tree, its class's included, and inside lists,
+    tuples, deques, sets, dicts, namespaces and dataclasses, however nested. A path reads as Python
+    does, from ``module`` on: ``layers[3]``, ``cache['k']``, ``stem.parts[0][1].weight``; the
+    elements of a set, which have no place, are counted: ``pool{0}``. Each object is named once, by
+    the first path to it; of a module in a list that is the module, not the parameters inside it.
 
-    Not reported: what is registered anywhere in the tree (shared modules, the flat weights of an LSTM), a module that
-    holds this one (a way back to the parent), and tensors that are only another view of registered ones or computed
-    from them (``weight`` under weight norm, spectral norm and pruning). Objects of other classes, closures and weak
-    references are not looked into.
+    Not reported: what is registered anywhere in the tree (shared modules, the flat weights of an
+    LSTM), a module that holds this one (a way back to the parent), and tensors that are only
+    another view of registered ones or computed from them (``weight`` under weight norm, spectral
+    norm and pruning). Objects of other classes, closures and weak references are not looked into.
 
     Args:
         module: any module. Nothing in it is run or changed.
@@ -62,7 +64,9 @@ def find_unregistered(module: nn.Module) -> list[str]:
                 found.append((path, value))
             owner = value
         steps = [step for step in _steps(value) if _may_hold(step[-1])]
-        stack.extend((path + form.format(place), item, owner) for form, place, item in reversed(steps))
+        stack.extend(
+            (path + form.format(place), item, owner) for form, place, item in reversed(steps)
+        )
     return [path.removeprefix(".") for path in _without_parts(found)]
 
 
@@ -81,12 +85,16 @@ class _Registered:
         return id(module) in self._modules
 
     def has_tensor(self, tensor: Tensor) -> bool:
-        """Whether it is one of them, a view of one, computed from them alone, or holds no value at all."""
+        """Whether it is one of them, a view of one, computed from them alone, or holds no value at
+        all.
+        """
         if id(tensor) in self._tensors:
             return True
         if isinstance(tensor, nn.Parameter):
             return False
-        return tensor.numel() == 0 or _storage(tensor) in self._storages or self._is_computed(tensor)
+        return (
+            tensor.numel() == 0 or _storage(tensor) in self._storages or self._is_computed(tensor)
+        )
 
     def _is_computed(self, tensor: Tensor) -> bool:
         leaves = list(_leaves(tensor))
@@ -94,7 +102,9 @@ class _Registered:
 
 
 def _storage(tensor: Tensor) -> int | None:
-    """What two views of the same memory have in common; also on the meta device, where every address is 0."""
+    """What two views of the same memory have in common; also on the meta device, where every
+    address is 0.
+    """
     try:
         return int(tensor.untyped_storage()._cdata)
     except (NotImplementedError, RuntimeError, ValueError):  # sparse tensors, lazy parameters
@@ -118,8 +128,11 @@ def _leaves(tensor: Tensor) -> Iterator[Tensor]:
 def _may_hold(value: object) -> bool:
     if type(value) in _PLAIN:
         return False
-    return (isinstance(value, (nn.Module, Tensor, SimpleNamespace, *_SEQUENCES, *_SETS, *_MAPPINGS))
-            or dataclasses.is_dataclass(value) and not isinstance(value, type))
+    return (
+        isinstance(value, (nn.Module, Tensor, SimpleNamespace, *_SEQUENCES, *_SETS, *_MAPPINGS))
+        or dataclasses.is_dataclass(value)
+        and not isinstance(value, type)
+    )
 
 
 def _steps(value: object) -> Iterator[_Step]:
@@ -139,7 +152,10 @@ def _steps(value: object) -> Iterator[_Step]:
     elif isinstance(value, SimpleNamespace):
         yield from ((".{}", name, item) for name, item in vars(value).items())
     elif dataclasses.is_dataclass(value):
-        yield from ((".{}", field.name, getattr(value, field.name, None)) for field in dataclasses.fields(value))
+        yield from (
+            (".{}", field.name, getattr(value, field.name, None))
+            for field in dataclasses.fields(value)
+        )
 
 
 def _attributes(module: nn.Module) -> Iterator[_Step]:
@@ -154,14 +170,19 @@ def _attributes(module: nn.Module) -> Iterator[_Step]:
         names.update(registered)
     for owner in type(module).__mro__:
         if owner not in nn.Module.__mro__:
-            yield from ((_attribute(name), name, value) for name, value in vars(owner).items() if name not in names)
+            yield from (
+                (_attribute(name), name, value)
+                for name, value in vars(owner).items()
+                if name not in names
+            )
             names.update(vars(owner))
 
 
 def _recomputed(module: nn.Module) -> set[str]:
     """Attributes that torch sets anew before each ``forward``.
 
-    They are the targets of the hooks of weight_norm, spectral_norm and prune, and the flat weights of an LSTM or GRU.
+    They are the targets of the hooks of weight_norm, spectral_norm and prune, and the flat weights
+    of an LSTM or GRU.
     """
     hooks = module._forward_pre_hooks.values()
     names = {getattr(hook, key, None) for hook in hooks for key in ("name", "_tensor_name")}

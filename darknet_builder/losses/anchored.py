@@ -1,4 +1,6 @@
-"""What the losses of the heads with masked anchors share: [yolo] and [Gaussian_yolo] (yolo_layer.c:388)."""
+"""What the losses of the heads with masked anchors share: [yolo] and [Gaussian_yolo]
+(yolo_layer.c:388).
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,13 @@ from darknet_builder.losses.base import HeadLoss, LossContext, Targets, working,
 from darknet_builder.losses.steps import best_overlaps, cells_of, focal_deltas, rounds
 
 _LIKELY = 0.25
-"""A place counts as seen by some truth only when it is this sure of any class (yolo_layer.c:375)."""
+"""A place counts as seen by some truth only when it is this sure of any class
+(yolo_layer.c:375)."""
 
 
 class AnchorDeltas(ABC):
-    """Darknet's ``delta`` of one head for one part of a batch, written step by step in Darknet's order.
+    """Darknet's ``delta`` of one head for one part of a batch, written step by step in Darknet's
+    order.
 
     A place is one anchor at one cell of one image; there are N = B * A * H * W of them, in that
     order: ``place = ((image * A + anchor) * H + row) * W + column``. Values of a place are the
@@ -32,7 +36,9 @@ class AnchorDeltas(ABC):
         truths: (M, 6), rows image, x, y, w, h, class.
     """
 
-    def __init__(self, head: AnchorHead, raw: Tensor, targets: Targets, context: LossContext) -> None:
+    def __init__(
+        self, head: AnchorHead, raw: Tensor, targets: Targets, context: LossContext
+    ) -> None:
         self.head, self.options, self.context = head, head.loss, context
         self.raw_shape = raw.shape
         self.height, self.width = raw.shape[2:]
@@ -43,7 +49,7 @@ class AnchorDeltas(ABC):
         self.truths = targets.boxes_for(raw, head.classes, head.loss.max_boxes)
         self.overlaps = torch.zeros(0, device=raw.device)
 
-    # ---- the steps, in Darknet's order --------------------------------------------------------------
+    # ---- the steps, in Darknet's order -----------------------------------------------------------
 
     def write(self) -> None:
         """All of them."""
@@ -60,10 +66,12 @@ class AnchorDeltas(ABC):
         self._average_box_deltas()
 
     def _write_background(self, best: Tensor, best_truth: Tensor) -> None:
-        """Objectness of every place towards 0, but for those that overlap a truth and are sure of some class."""
+        """Objectness of every place towards 0, but for those that overlap a truth and are sure of
+        some class.
+        """
         objectness = self.values[:, self._object]
         delta = -self.options.obj_normalizer * objectness
-        likely = (self.values[:, self._first_class:] > _LIKELY).any(1)
+        likely = (self.values[:, self._first_class :] > _LIKELY).any(1)
         ignored = likely & (best > self.options.ignore_thresh)
         self.delta[:, self._object] = torch.where(ignored, torch.zeros_like(delta), delta)
         if self.options.objectness_smooth:
@@ -74,14 +82,20 @@ class AnchorDeltas(ABC):
         """What ``objectness_smooth`` makes of the ignored places."""
 
     def _write_confident(self, places: Tensor, truths: Tensor, best: Tensor) -> None:
-        """Places that overlap any truth by more than ``truth_thresh`` are positive, whatever their anchor."""
+        """Places that overlap any truth by more than ``truth_thresh`` are positive, whatever their
+        anchor.
+        """
         classes = self._classes_of(truths)
         goal = best.square() if self.options.objectness_smooth else torch.ones_like(best)
-        self.delta[places, self._object] = self.options.obj_normalizer * (goal - self.values[places, self._object])
+        self.delta[places, self._object] = self.options.obj_normalizer * (
+            goal - self.values[places, self._object]
+        )
         self._write_classes(places, classes)
         if self.options.objectness_smooth:
             column = self._first_class + classes
-            self.delta[places, column] = self._multipliers[classes] * (goal - self.values[places, column])
+            self.delta[places, column] = self._multipliers[classes] * (
+                goal - self.values[places, column]
+            )
         self._add_box_deltas(places, truths)
 
     def _positives(self) -> tuple[Tensor, Tensor]:
@@ -106,7 +120,11 @@ class AnchorDeltas(ABC):
 
     def _write_positive(self, places: Tensor, classes: Tensor) -> None:
         """Objectness towards 1, classes towards the truth's; each place once."""
-        delta = self._multipliers[classes] * self.options.obj_normalizer * (1 - self.values[places, self._object])
+        delta = (
+            self._multipliers[classes]
+            * self.options.obj_normalizer
+            * (1 - self.values[places, self._object])
+        )
         if self._keeps_objectness:
             written = self.delta[places, self._object]
             delta = torch.where(written == 0, delta, written)
@@ -114,7 +132,9 @@ class AnchorDeltas(ABC):
         self._write_classes(places, classes)
 
     def _write_classes(self, places: Tensor, classes: Tensor) -> None:
-        """All classes where nothing stands yet, otherwise the truth's alone: so a place can have several classes."""
+        """All classes where nothing stands yet, otherwise the truth's alone: so a place can have
+        several classes.
+        """
         columns, own = slice(self._first_class, None), classes[:, None]
         written, shares = self.delta[places, columns], self.values[places, columns]
         smooth = self.options.label_smooth_eps
@@ -124,14 +144,18 @@ class AnchorDeltas(ABC):
         fresh = goal - shares
         if self.options.counters_per_class:
             # Without counters_per_class Darknet never uses cls_normalizer (yolo_layer.c:350).
-            fresh = fresh.scatter(1, own, fresh.gather(1, own) * multiplier * self.options.cls_normalizer)
+            fresh = fresh.scatter(
+                1, own, fresh.gather(1, own) * multiplier * self.options.cls_normalizer
+            )
         if self.options.focal_loss and self._knows_focal_loss:
             fresh = focal_deltas(shares, own)
         self.delta[places, columns] = torch.where(self._has_classes(written, own), again, fresh)
 
     def _add_box_deltas(self, places: Tensor, truths: Tensor) -> None:
         multiplier = self._multipliers[self._classes_of(truths)][:, None]
-        self.delta[:, :self._object].index_add_(0, places, self._box_deltas(places, truths, multiplier))
+        self.delta[:, : self._object].index_add_(
+            0, places, self._box_deltas(places, truths, multiplier)
+        )
 
     @abstractmethod
     def _box_deltas(self, places: Tensor, truths: Tensor, multiplier: Tensor) -> Tensor:
@@ -139,9 +163,9 @@ class AnchorDeltas(ABC):
 
     def _average_box_deltas(self) -> None:
         """Where a place learns several classes, its box is pulled by their mean."""
-        learnt = (self.delta[:, self._first_class:] > 0).sum(1)
+        learnt = (self.delta[:, self._first_class :] > 0).sum(1)
         divisor = torch.where(self._averaged(), learnt.clamp(min=1), 1)
-        self.delta[:, :self._object] /= divisor[:, None]
+        self.delta[:, : self._object] /= divisor[:, None]
 
     @abstractmethod
     def _averaged(self) -> Tensor:
@@ -164,7 +188,7 @@ class AnchorDeltas(ABC):
         """The overlap that is reported."""
         return (giou if self.options.iou_loss == "giou" else iou)(predicted, truth)
 
-    # ---- where things stand -------------------------------------------------------------------------
+    # ---- where things stand ----------------------------------------------------------------------
 
     @property
     def _object(self) -> int:
@@ -180,12 +204,16 @@ class AnchorDeltas(ABC):
     def _corners(self, places: Tensor) -> Tensor:
         """(K,) -> (K, 2): column and row of places, as floats."""
         # place = ((image * A + anchor) * H + row) * W + column
-        return torch.stack((places % self.width, places // self.width % self.height), 1).to(self.values.dtype)
+        return torch.stack((places % self.width, places // self.width % self.height), 1).to(
+            self.values.dtype
+        )
 
     @cached_property
     def _anchor_sizes(self) -> Tensor:
         """(all anchors, 2): relative to the image."""
-        anchors = torch.tensor(self.head.anchors, dtype=self.values.dtype, device=self.values.device)
+        anchors = torch.tensor(
+            self.head.anchors, dtype=self.values.dtype, device=self.values.device
+        )
         return anchors / anchors.new_tensor(self.context.net_size)
 
     def _anchor_of(self, places: Tensor) -> Tensor:
@@ -206,7 +234,7 @@ class AnchorDeltas(ABC):
         limit = self.options.max_delta
         return torch.where(deltas.isfinite(), deltas, torch.zeros_like(deltas)).clamp(-limit, limit)
 
-    # ---- what comes out -----------------------------------------------------------------------------
+    # ---- what comes out --------------------------------------------------------------------------
 
     def loss(self, raw: Tensor, cost: Tensor, mean: Tensor | float = 0.0) -> HeadLoss:
         """The finished loss with ``delta`` for a gradient; ``mean`` is that of ``HeadLoss``."""
@@ -216,15 +244,23 @@ class AnchorDeltas(ABC):
         delta = self.delta.reshape(shape).permute(0, 1, 4, 2, 3).reshape(self.raw_shape)
         squares = self.delta.square()
         parts = {
-            "box": squares[:, :self._object].sum(), "objectness": squares[:, self._object].sum(),
-            "classes": squares[:, self._first_class:].sum(), "count": torch.tensor(len(self.overlaps)),
+            "box": squares[:, : self._object].sum(),
+            "objectness": squares[:, self._object].sum(),
+            "classes": squares[:, self._first_class :].sum(),
+            "count": torch.tensor(len(self.overlaps)),
             "iou": self.overlaps.sum() / max(len(self.overlaps), 1),
         }
-        return HeadLoss(written_loss(raw, delta * self.options.delta_normalizer, cost, self.context), parts, mean)
+        return HeadLoss(
+            written_loss(raw, delta * self.options.delta_normalizer, cost, self.context),
+            parts,
+            mean,
+        )
 
 
 def _diou(first: Tensor, second: Tensor) -> Tensor:
-    return diou(first, second, GREEDY_BETA)  # box_diou has the exponent of greedy suppression (box.c:205)
+    return diou(
+        first, second, GREEDY_BETA
+    )  # box_diou has the exponent of greedy suppression (box.c:205)
 
 
 _OVERLAPS = {"iou": iou, "giou": giou, "diou": _diou, "ciou": ciou}

@@ -17,8 +17,9 @@ def overlap_gradient(kind: str, predicted_cxcywh: Tensor, truth_cxcywh: Tensor) 
     This is the direction in which the overlap grows, except that:
 
     - w and h are not halved, so they have twice their derivative;
-    - for boxes that do not overlap, ``giou``, ``diou`` and ``ciou`` drop the IoU's own part instead of adding to it,
-      and ``iou`` uses the product of two negative extents as if it were an intersection;
+    - for boxes that do not overlap, ``giou``, ``diou`` and ``ciou`` drop the IoU's own part instead
+      of adding to it, and ``iou`` uses the product of two negative extents as if it were an
+      intersection;
     - the diagonal's part has the opposite sign for x and y;
     - the shape's part of ``ciou`` leaves out 1 / (w^2 + h^2) and takes alpha for a constant.
 
@@ -28,7 +29,9 @@ def overlap_gradient(kind: str, predicted_cxcywh: Tensor, truth_cxcywh: Tensor) 
         truth_cxcywh: likewise.
     """
     size = predicted_cxcywh[:, 2:]
-    predicted = torch.cat((predicted_cxcywh[:, :2], torch.where(size == 0, torch.ones_like(size), size)), 1)
+    predicted = torch.cat(
+        (predicted_cxcywh[:, :2], torch.where(size == 0, torch.ones_like(size), size)), 1
+    )
     sides = _Sides(predicted, truth_cxcywh)
     grown = sides.giou() if kind == "giou" else sides.iou()
     gradient = torch.cat((grown[:, 0] + grown[:, 1], grown[:, 1] - grown[:, 0]), 1)
@@ -51,12 +54,16 @@ class _Sides:
         ours = cxcywh_to_xyxy(predicted).unflatten(1, (2, 2))  # (M, 2, 2)
         theirs = cxcywh_to_xyxy(truth).unflatten(1, (2, 2))
         low, high = ours[:, 0], ours[:, 1]
-        extent = torch.minimum(high, theirs[:, 1]) - torch.maximum(low, theirs[:, 0])  # (M, 2), may be negative
+        extent = torch.minimum(high, theirs[:, 1]) - torch.maximum(
+            low, theirs[:, 0]
+        )  # (M, 2), may be negative
         around = torch.maximum(high, theirs[:, 1]) - torch.minimum(low, theirs[:, 0])
         self.proper = (low < high)[:, None]
         self.apart = (extent <= 0).any(1)
         self.intersection, self.area = extent.prod(1), around.prod(1)
-        self.union = (high - low).prod(1) + (theirs[:, 1] - theirs[:, 0]).prod(1) - self.intersection
+        self.union = (
+            (high - low).prod(1) + (theirs[:, 1] - theirs[:, 0]).prod(1) - self.intersection
+        )
         sign = torch.tensor([[-1.0], [1.0]], dtype=ours.dtype, device=ours.device)
         inside = torch.stack((low > theirs[:, 0], high < theirs[:, 1]), 1)
         outside = torch.stack((low < theirs[:, 0], high > theirs[:, 1]), 1)
@@ -69,7 +76,9 @@ class _Sides:
     def iou(self) -> Tensor:
         """d(I / U)."""
         union = self.union[:, None, None]
-        grown = (union * self.d_intersection - self.intersection[:, None, None] * self.d_union) / union.square()
+        grown = (
+            union * self.d_intersection - self.intersection[:, None, None] * self.d_union
+        ) / union.square()
         grown = torch.where(union > 0, grown, torch.zeros_like(grown))
         return torch.where(self.proper, grown, grown[:, 1:].expand_as(grown))
 
@@ -97,8 +106,8 @@ def _distance_part(predicted: Tensor, truth: Tensor) -> Tensor:
 def _shape_part(predicted: Tensor, truth: Tensor, overlap: Tensor) -> Tensor:
     """Of -alpha v: (M, 4), zero for x and y."""
     turn = slant(truth) - slant(predicted)
-    shape = 4 / math.pi ** 2 * turn.square()
+    shape = 4 / math.pi**2 * turn.square()
     alpha = shape / (1 - overlap + shape + CIOU_EPSILON)
-    push = alpha * 8 / math.pi ** 2 * turn
+    push = alpha * 8 / math.pi**2 * turn
     zero = torch.zeros_like(push)
     return torch.stack((zero, zero, push * predicted[:, 3], -push * predicted[:, 2]), 1)

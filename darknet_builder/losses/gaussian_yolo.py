@@ -19,12 +19,15 @@ _EPSILON = 1e-9
 
 
 @loss_for("Gaussian_yolo")
-def gaussian_yolo_loss(head: GaussianYolo, raw: Tensor, targets: Targets, context: LossContext) -> HeadLoss:
+def gaussian_yolo_loss(
+    head: GaussianYolo, raw: Tensor, targets: Targets, context: LossContext
+) -> HeadLoss:
     """What a [Gaussian_yolo] learns from.
 
-    As for [yolo], the gradient is Darknet's ``delta`` and the derivative of no loss. Each coordinate and its
-    uncertainty come from the likelihood of a normal distribution whose width is the uncertainty in the exponent and
-    0.3 more in the factor; with an overlap kind of ``iou_loss`` the coordinates come from that, the uncertainties stay.
+    As for [yolo], the gradient is Darknet's ``delta`` and the derivative of no loss. Each
+    coordinate and its uncertainty come from the likelihood of a normal distribution whose width is
+    the uncertainty in the exponent and 0.3 more in the factor; with an overlap kind of ``iou_loss``
+    the coordinates come from that, the uncertainties stay.
 
     Args:
         head: its options.
@@ -61,7 +64,9 @@ class _GaussianDeltas(AnchorDeltas):
 
     def _smooth_ignored(self, places: Tensor, best: Tensor, best_truth: Tensor) -> None:
         goal = best[places].square()
-        self.delta[places, self._object] = self.options.obj_normalizer * (goal - self.values[places, self._object])
+        self.delta[places, self._object] = self.options.obj_normalizer * (
+            goal - self.values[places, self._object]
+        )
         self._write_classes(places, self._classes_of(best_truth[places]))
 
     def _has_classes(self, written: Tensor, own: Tensor) -> Tensor:
@@ -82,18 +87,31 @@ class _GaussianDeltas(AnchorDeltas):
         return torch.stack((means, sigmas), 2).flatten(1)
 
     def _likelihood(self, places: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        """(K, 4) for the coordinates and (K, 4) for their uncertainties (gaussian_yolo_layer.c:225)."""
+        """(K, 4) for the coordinates and (K, 4) for their uncertainties
+        (gaussian_yolo_layer.c:225).
+        """
         grid = truth.new_tensor([self.width, self.height])
-        goals = torch.cat((self._points_of(truth) * grid - self._corners(places),
-                           (truth[:, 2:] / self._anchor_of(places)).log()), 1)
+        goals = torch.cat(
+            (
+                self._points_of(truth) * grid - self._corners(places),
+                (truth[:, 2:] / self._anchor_of(places)).log(),
+            ),
+            1,
+        )
         sigma = self.values[places, 1:8:2]
         reduced = (goals - self.values[places, 0:8:2]) / sigma
-        density = (-reduced.square() / 2).exp() / (math.sqrt(2 * math.pi) * (sigma + _SIGMA_CONSTANT))
+        density = (-reduced.square() / 2).exp() / (
+            math.sqrt(2 * math.pi) * (sigma + _SIGMA_CONSTANT)
+        )
         weight = density / (density + _EPSILON) / 2 * (2 - truth[:, 2:3] * truth[:, 3:4])
-        return weight * reduced / sigma, weight * (reduced.square() / sigma - 1 / (sigma + _SIGMA_CONSTANT))
+        return weight * reduced / sigma, weight * (
+            reduced.square() / sigma - 1 / (sigma + _SIGMA_CONSTANT)
+        )
 
     def _overlap(self, places: Tensor, truth: Tensor) -> Tensor:
-        """(K, 4): from the overlap kind; a corner moves the centre, and the size about the corner."""
+        """(K, 4): from the overlap kind; a corner moves the centre, and the size about the
+        corner.
+        """
         gradient = overlap_gradient(self.options.iou_loss, self.boxes[places], truth)
         point, size = gradient[:, :2] - self._share * gradient[:, 2:], gradient[:, 2:]
         return torch.cat((point, size * self.values[places, 4:8:2].exp()), 1)

@@ -29,10 +29,10 @@ _OBJECT = 4
 def region_loss(head: Region, raw: Tensor, targets: Targets, context: LossContext) -> HeadLoss:
     """What a [region] learns from, as AlexeyAB's Darknet has it in both dialects.
 
-    The gradient is Darknet's ``delta``: x, y and objectness with the logistic's derivative, w, h and classes as
-    differences. It is the derivative of a sum of squares only in parts, because the targets of objectness follow the
-    prediction and the classes are those of a cross entropy. Images that have a class but no box, with which trees were
-    trained beside detection, are left out.
+    The gradient is Darknet's ``delta``: x, y and objectness with the logistic's derivative, w, h
+    and classes as differences. It is the derivative of a sum of squares only in parts, because the
+    targets of objectness follow the prediction and the classes are those of a cross entropy. Images
+    that have a class but no box, with which trees were trained beside detection, are left out.
 
     Args:
         head: its options.
@@ -52,7 +52,8 @@ def region_loss(head: Region, raw: Tensor, targets: Targets, context: LossContex
 
 
 class _RegionDeltas:
-    """``delta`` of N = B * A * H * W places in that order, 5 + C values each: x, y, w, h, objectness, classes.
+    """``delta`` of N = B * A * H * W places in that order, 5 + C values each: x, y, w, h,
+    objectness, classes.
 
     Attributes:
         values: (N, 5 + C); x, y, w, h raw, the rest activated.
@@ -66,7 +67,9 @@ class _RegionDeltas:
         self.values = values.reshape(-1, values.shape[-1])
         self.centres = self.values[:, :2].sigmoid()
         self.grid = self.values.new_tensor([self.width, self.height])
-        self.anchors = torch.tensor(head.anchors, dtype=self.values.dtype, device=raw.device)  # in cells
+        self.anchors = torch.tensor(
+            head.anchors, dtype=self.values.dtype, device=raw.device
+        )  # in cells
         self.boxes = head.decode(working(raw), context.net_size).boxes_cxcywh.flatten(0, 1)
         self.delta = torch.zeros_like(self.values)
         # The data set's classes are those of map= where there is one (region_layer.c:361).
@@ -87,7 +90,9 @@ class _RegionDeltas:
             self._write_positive(places[chosen], chosen)
 
     def _write_background(self, best: Tensor, best_truth: Tensor) -> None:
-        """Objectness of every place towards 0, or towards its overlap; with ``classfix`` classes where it fits."""
+        """Objectness of every place towards 0, or towards its overlap; with ``classfix`` classes
+        where it fits.
+        """
         objectness, options = self.values[:, _OBJECT], self.options
         goal = best if options.classfix == -1 else torch.zeros_like(best)
         delta = options.noobject_scale * (goal - objectness) * _slope(objectness)
@@ -96,8 +101,14 @@ class _RegionDeltas:
         self.delta[:, _OBJECT] = delta
         if options.classfix > 0:
             places = (best > options.thresh).nonzero().flatten()
-            scale = objectness[places, None] if options.classfix == 2 else torch.ones_like(objectness[places, None])
-            self._write_classes(places, self.truths[best_truth[places], 5].long(), options.class_scale * scale)
+            scale = (
+                objectness[places, None]
+                if options.classfix == 2
+                else torch.ones_like(objectness[places, None])
+            )
+            self._write_classes(
+                places, self.truths[best_truth[places], 5].long(), options.class_scale * scale
+            )
 
     def _write_priors(self) -> None:
         """Every box towards the middle of its cell and the size of its anchor."""
@@ -105,13 +116,17 @@ class _RegionDeltas:
         self.delta[:, 2:4] = -_PRIOR_SCALE * self.values[:, 2:4]
 
     def _places(self) -> Tensor:
-        """(M,): the place of each truth, the anchor of its cell whose size fits best (region_layer.c:320)."""
+        """(M,): the place of each truth, the anchor of its cell whose size fits best
+        (region_layer.c:320).
+        """
         cells = cells_of(self.truths[:, 1:3], self.width, self.height)
         anchors = len(self.anchors)
         first = self.truths[:, 0].long() * anchors
         # For every anchor of the truth's cell: ((image * A + anchor) * H + row) * W + column
-        place = ((first[:, None] + torch.arange(anchors, device=first.device)) * self.height
-                 + cells[:, 1:]) * self.width + cells[:, :1]  # (M, A)
+        place = (
+            (first[:, None] + torch.arange(anchors, device=first.device)) * self.height
+            + cells[:, 1:]
+        ) * self.width + cells[:, :1]  # (M, A)
         # (M, A, 2), as shares of the image
         sizes = (self.anchors / self.grid).expand(len(place), -1, -1)
         if not self.options.bias_match:
@@ -123,26 +138,38 @@ class _RegionDeltas:
         return place.gather(1, best).flatten()
 
     def _write_positive(self, places: Tensor, truths: Tensor) -> None:
-        """Box, objectness and classes of each truth; each place once. A later truth replaces an earlier one."""
+        """Box, objectness and classes of each truth; each place once. A later truth replaces an
+        earlier one.
+        """
         truth, centres = self.truths[truths, 1:5], self.centres[places]
         corner = torch.stack((places % self.width, places // self.width % self.height), 1)
         anchor = self.anchors[places // (self.width * self.height) % len(self.anchors)]
         scale = self.options.coord_scale
-        self.delta[places, :2] = scale * (truth[:, :2] * self.grid - corner - centres) * _slope(centres)
-        self.delta[places, 2:4] = scale * ((truth[:, 2:] * self.grid / anchor).log() - self.values[places, 2:4])
+        self.delta[places, :2] = (
+            scale * (truth[:, :2] * self.grid - corner - centres) * _slope(centres)
+        )
+        self.delta[places, 2:4] = scale * (
+            (truth[:, 2:] * self.grid / anchor).log() - self.values[places, 2:4]
+        )
         objectness = self.values[places, _OBJECT]
         goal = self.overlaps[truths] if self.options.rescore else torch.ones_like(objectness)
-        self.delta[places, _OBJECT] = self.options.object_scale * (goal - objectness) * _slope(objectness)
+        self.delta[places, _OBJECT] = (
+            self.options.object_scale * (goal - objectness) * _slope(objectness)
+        )
         class_scale = self.values.new_full((len(places), 1), self.options.class_scale)
         self._write_classes(places, self.truths[truths, 5].long(), class_scale)
 
     def _write_classes(self, places: Tensor, classes: Tensor, scale: Tensor) -> None:
-        """All classes, or with a tree the siblings of the class and of its ancestors (region_layer.c:130)."""
+        """All classes, or with a tree the siblings of the class and of its ancestors
+        (region_layer.c:130).
+        """
         shares = self.values[places, BOX_VALUES:]
         if self.head.tree is not None:
             path, siblings = _paths(self.head.tree, classes)
             fresh = scale * (path.to(shares) - shares)
-            self.delta[places, BOX_VALUES:] = torch.where(siblings, fresh, self.delta[places, BOX_VALUES:])
+            self.delta[places, BOX_VALUES:] = torch.where(
+                siblings, fresh, self.delta[places, BOX_VALUES:]
+            )
         elif self.options.focal_loss:
             self.delta[places, BOX_VALUES:] = scale * focal_deltas(shares, classes[:, None])
         else:
@@ -158,9 +185,13 @@ class _RegionDeltas:
     def parts(self) -> dict[str, Tensor]:
         """For people."""
         squares = self.delta.square()
-        return {"box": squares[:, :4].sum(), "objectness": squares[:, _OBJECT].sum(),
-                "classes": squares[:, BOX_VALUES:].sum(), "count": torch.tensor(len(self.overlaps)),
-                "iou": self.overlaps.sum() / max(len(self.overlaps), 1)}
+        return {
+            "box": squares[:, :4].sum(),
+            "objectness": squares[:, _OBJECT].sum(),
+            "classes": squares[:, BOX_VALUES:].sum(),
+            "count": torch.tensor(len(self.overlaps)),
+            "iou": self.overlaps.sum() / max(len(self.overlaps), 1),
+        }
 
 
 def _slope(share: Tensor) -> Tensor:

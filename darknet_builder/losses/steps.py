@@ -12,10 +12,12 @@ _TINY = 1e-15
 
 
 def rounds(places: Tensor) -> list[Tensor]:
-    """Cut assignments into rounds in which no place comes twice: (M,) -> index tensors, in the places' order.
+    """Cut assignments into rounds in which no place comes twice: (M,) -> index tensors, in the
+    places' order.
 
-    Darknet writes one truth after the other, and what it writes depends on what stands there. Truths of different
-    places do not meet, so each round can be written at once; there are as many rounds as truths in the fullest place.
+    Darknet writes one truth after the other, and what it writes depends on what stands there.
+    Truths of different places do not meet, so each round can be written at once; there are as many
+    rounds as truths in the fullest place.
     """
     order = torch.argsort(places, stable=True)
     ordered = places[order]
@@ -47,7 +49,9 @@ def best_overlaps(boxes: Tensor, truths: Tensor, batch: int) -> tuple[Tensor, Te
         rows = (truths[:, 0] == image).nonzero().flatten()
         if len(rows):
             here = slice(image * per_image, (image + 1) * per_image)
-            overlap = pairwise_iou(boxes[here], truths[rows, 1:5]).nan_to_num(0)  # a comparison with NaN fails in C
+            overlap = pairwise_iou(boxes[here], truths[rows, 1:5]).nan_to_num(
+                0
+            )  # a comparison with NaN fails in C
             best[here], column = overlap.max(1)
             which[here] = rows[column]
     return best, which

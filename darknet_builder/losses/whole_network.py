@@ -1,6 +1,7 @@
 """What each head learns from: Darknet's own gradients, not those of a textbook.
 
-Each file here holds the loss of one section, fed by the raw map, the targets and the head's options alone::
+Each file here holds the loss of one section, fed by the raw map, the targets and the head's options
+alone::
 
     maps = loss_inputs(network, images)
     report = network_loss(network, maps, targets, seen=seen)
@@ -19,7 +20,6 @@ from torch import Tensor, nn
 
 from darknet_builder.errors import InputError
 from darknet_builder.layers.base import NETWORK_INPUT, Layer
-from darknet_builder.losses import classifier as _classifier  # noqa: F401  (importing a loss registers it)
 from darknet_builder.losses import detection as _detection  # noqa: F401
 from darknet_builder.losses import gaussian_yolo as _gaussian_yolo  # noqa: F401
 from darknet_builder.losses import region as _region  # noqa: F401
@@ -27,8 +27,19 @@ from darknet_builder.losses import yolo as _yolo  # noqa: F401
 from darknet_builder.losses.base import HeadLoss, LossContext, Targets, find_loss, loss_for
 from darknet_builder.network.network import Network
 
-__all__ = ["HeadLoss", "LossContext", "LossMaps", "LossReport", "Targets", "find_loss", "loss_for", "loss_inputs",
-           "loss_sources", "network_loss", "reached_layers"]
+__all__ = [
+    "HeadLoss",
+    "LossContext",
+    "LossMaps",
+    "LossReport",
+    "Targets",
+    "find_loss",
+    "loss_for",
+    "loss_inputs",
+    "loss_sources",
+    "network_loss",
+    "reached_layers",
+]
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,8 @@ class LossReport:
     """What a network says of one part of a batch.
 
     Attributes:
-        total: sum of the heads' costs over the images; ``backward()`` through it gives minus Darknet's deltas.
+        total: sum of the heads' costs over the images; ``backward()`` through it gives minus
+            Darknet's deltas.
         heads: each head's own.
     """
 
@@ -45,13 +57,17 @@ class LossReport:
 
     @property
     def cost(self) -> Tensor:
-        """Mean over the heads, without a gradient: what Darknet averages and prints (network.c:290)."""
+        """Mean over the heads, without a gradient: what Darknet averages and prints
+        (network.c:290).
+        """
         return self.total.detach() / max(len(self.heads), 1)
 
 
 @dataclass(frozen=True)
 class _Point:
-    """A layer that learns: its index, where the map stands that it learns from, and what lies between the two."""
+    """A layer that learns: its index, where the map stands that it learns from, and what lies
+    between the two.
+    """
 
     index: int
     layer: Layer
@@ -66,15 +82,24 @@ def _points(network: Network) -> list[_Point]:
         InputError: when the network has nothing to learn from.
     """
     layers = network.sequence()
-    points = [_Point(index, layer, layer.sources[0]) for index, layer in enumerate(layers) if layer.is_head]
+    points = [
+        _Point(index, layer, layer.sources[0])
+        for index, layer in enumerate(layers)
+        if layer.is_head
+    ]
     if not points:
         answer = max((index for index, layer in enumerate(layers) if not layer.is_cost), default=-1)
-        points = [_point_at_end(layers, index) for index, layer in enumerate(layers)
-                  if layer.has_loss and (layer.is_cost or index == answer)]
+        points = [
+            _point_at_end(layers, index)
+            for index, layer in enumerate(layers)
+            if layer.has_loss and (layer.is_cost or index == answer)
+        ]
     if not points:
-        raise InputError("there is nothing to learn from: the network has no head "
-                         "([yolo], [region], ...), and neither [softmax] nor [cost] at its end",
-                         **network.blocks[0].place())
+        raise InputError(
+            "there is nothing to learn from: the network has no head "
+            "([yolo], [region], ...), and neither [softmax] nor [cost] at its end",
+            **network.blocks[0].place(),
+        )
     return points
 
 
@@ -87,7 +112,8 @@ def _point_at_end(layers: Sequence[Layer], index: int) -> _Point:
 
 
 def loss_inputs(network: Network, x: Tensor) -> list[Tensor]:
-    """The maps that ``network_loss`` takes: for a detector what ``network(x)`` gives, for a classifier the scores.
+    """The maps that ``network_loss`` takes: for a detector what ``network(x)`` gives, for a
+    classifier the scores.
 
     Args:
         x: (B, C, H, W) in [0, 1].
@@ -108,22 +134,30 @@ def loss_sources(network: Network) -> list[int]:
 
 
 def reached_layers(network: Network) -> set[int]:
-    """The layers that a gradient comes to: behind a layer or a head with ``onlyforward`` it ends."""
+    """The layers that a gradient comes to: behind a layer or a head with ``onlyforward`` it
+    ends.
+    """
     layers = network.sequence()
     stack = [point.source for point in _points(network) if not point.layer.options.onlyforward]
     reached: set[int] = set()
     while stack:
         index = stack.pop()
-        if index != NETWORK_INPUT and index not in reached and not layers[index].options.onlyforward:
+        if (
+            index != NETWORK_INPUT
+            and index not in reached
+            and not layers[index].options.onlyforward
+        ):
             reached.add(index)
             stack.extend(layers[index].sources)
     return reached
 
 
 class LossMaps(nn.Module):
-    """``loss_inputs`` as a module, for wrappers that only know ``forward`` (``DistributedDataParallel``).
+    """``loss_inputs`` as a module, for wrappers that only know ``forward``
+    (``DistributedDataParallel``).
 
-    It takes images of any width and height: in multi-scale training they change from batch to batch.
+    It takes images of any width and height: in multi-scale training they change from batch to
+    batch.
 
     Raises:
         InputError: when the network has nothing to learn from.
@@ -139,8 +173,14 @@ class LossMaps(nn.Module):
         return self.network.outputs_of(x, self.sources, size=(x.shape[3], x.shape[2]))
 
 
-def network_loss(network: Network, maps: Sequence[Tensor], targets: Targets, *, seen: int,
-                 net_size: tuple[int, int] | None = None) -> LossReport:
+def network_loss(
+    network: Network,
+    maps: Sequence[Tensor],
+    targets: Targets,
+    *,
+    seen: int,
+    net_size: tuple[int, int] | None = None,
+) -> LossReport:
     """What a network learns from one part of a batch.
 
     Args:
@@ -155,18 +195,27 @@ def network_loss(network: Network, maps: Sequence[Tensor], targets: Targets, *, 
     """
     points = _points(network)
     if len(maps) != len(points):
-        raise InputError(f"the network learns from {len(points)} maps, got {len(maps)}; loss_inputs(network, x) "
-                         "gives them")
+        raise InputError(
+            f"the network learns from {len(points)} maps, got {len(maps)}; loss_inputs(network, x) "
+            "gives them"
+        )
     context = LossContext(net_size or network.input_size, seen, network.options.loss_scale)
     # onlyforward keeps a head from learning (network_kernels.cu:268).
-    losses = tuple(_loss_at(point, raw, targets, context) for point, raw in zip(points, maps, strict=True)
-                   if not point.layer.options.onlyforward)
+    losses = tuple(
+        _loss_at(point, raw, targets, context)
+        for point, raw in zip(points, maps, strict=True)
+        if not point.layer.options.onlyforward
+    )
     if not losses:
-        raise InputError("every head says onlyforward=1: there is nothing to learn from",
-                         **network.blocks[0].place())
+        raise InputError(
+            "every head says onlyforward=1: there is nothing to learn from",
+            **network.blocks[0].place(),
+        )
     return LossReport(torch.stack([loss.value for loss in losses]).sum(), losses)
 
 
 def _loss_at(point: _Point, raw: Tensor, targets: Targets, context: LossContext) -> HeadLoss:
-    loss = find_loss(point.layer)(point.layer, raw, targets, replace(context, between=point.between))
+    loss = find_loss(point.layer)(
+        point.layer, raw, targets, replace(context, between=point.between)
+    )
     return replace(loss, layer=point.index, section=point.layer.section)

@@ -22,29 +22,39 @@ if TYPE_CHECKING:
     pass
 from darknet_builder.network.network import Network
 
-DEFAULT_MEMORY_LIMIT = 16 * 2 ** 30
+DEFAULT_MEMORY_LIMIT = 16 * 2**30
 """Bytes of weights and of one image's outputs above which ``build_network`` refuses."""
 
 
 _FLOAT_BYTES = 4
 
 
-def build_network(cfg: str | Path | Sequence[Block], *, width: int | None = None, height: int | None = None,
-                  dialect: str | None = None, initialize: bool = True,
-                  memory_limit: int = DEFAULT_MEMORY_LIMIT) -> Network:
+def build_network(
+    cfg: str | Path | Sequence[Block],
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    dialect: str | None = None,
+    initialize: bool = True,
+    memory_limit: int = DEFAULT_MEMORY_LIMIT,
+) -> Network:
     """A network from a cfg.
 
     Args:
-        cfg: what ``parse_cfg`` takes, or the Blocks that it gives. A ``.safetensors`` or ``.pt`` file that ``export``
-            wrote, or a checkpoint, gives cfg, dialect, weights and names.
+        cfg: what ``parse_cfg`` takes, or the Blocks that it gives. A ``.safetensors`` or ``.pt``
+            file that ``export`` wrote, or a checkpoint, gives cfg, dialect, weights and names.
         width: of the input in pixels, instead of the cfg's.
         height: likewise.
-        dialect: ``alexeyab`` or ``pjreddie``; None is what the file notes that ``export`` wrote, else ``alexeyab``.
-        initialize: draw weights as Darknet does; False leaves them undefined, for weights that are loaded at once.
-        memory_limit: bytes of float32 weights and of one image's live outputs that may be asked for.
+        dialect: ``alexeyab`` or ``pjreddie``; None is what the file notes that ``export`` wrote,
+            else ``alexeyab``.
+        initialize: draw weights as Darknet does; False leaves them undefined, for weights that are
+            loaded at once.
+        memory_limit: bytes of float32 weights and of one image's live outputs that may be asked
+            for.
 
     Raises:
-        CfgError: located, for whatever is wrong with the cfg, or when it would need more than ``memory_limit``.
+        CfgError: located, for whatever is wrong with the cfg, or when it would need more than
+            ``memory_limit``.
         InputError: for an unknown dialect or an impossible size.
     """
     source = read_cfg(cfg) if isinstance(cfg, str | Path) else CfgSource(list(cfg))
@@ -53,8 +63,9 @@ def build_network(cfg: str | Path | Sequence[Block], *, width: int | None = None
         if size is not None and size < 1:
             raise InputError("expected 1 or more pixels", argument=name, value=size)
     rules = get_dialect(dialect or source.dialect)
-    options = NetOptions.from_block(blocks[0], width=width or metadata.width or None,
-                                    height=height or metadata.height or None)
+    options = NetOptions.from_block(
+        blocks[0], width=width or metadata.width or None, height=height or metadata.height or None
+    )
     network = Network(blocks, options, rules, build_layers(blocks, options, rules))
     _check_memory(network, memory_limit)
     drawn = initialize and source.tensors is None
@@ -69,14 +80,16 @@ def _check_memory(network: Network, limit: int) -> None:
     weights = _FLOAT_BYTES * network.num_stored
     outputs = _FLOAT_BYTES * network.peak_values()
     if weights + outputs > limit:
-        raise CfgError(f"the network needs {_gigabytes(weights)} for its weights and "
-                       f"{_gigabytes(outputs)} for one image, more than the limit of {_gigabytes(limit)}; "
-                       "raise it with build_network(..., memory_limit=BYTES) if that is meant",
-                       **network.blocks[0].place())
+        raise CfgError(
+            f"the network needs {_gigabytes(weights)} for its weights and "
+            f"{_gigabytes(outputs)} for one image, more than the limit of {_gigabytes(limit)}; "
+            "raise it with build_network(..., memory_limit=BYTES) if that is meant",
+            **network.blocks[0].place(),
+        )
 
 
 def _gigabytes(count: int) -> str:
-    return f"{count / 2 ** 30:.1f} GiB"
+    return f"{count / 2**30:.1f} GiB"
 
 
 def _materialize(network: Network, initialize: bool) -> None:
@@ -89,5 +102,7 @@ def _materialize(network: Network, initialize: bool) -> None:
             if buffer is not None and buffer.is_meta:
                 module._buffers[name] = torch.empty_like(buffer, device="cpu")
         reset = getattr(module, "reset_parameters", None)
-        if reset is not None and (initialize or isinstance(module, nn.modules.batchnorm._BatchNorm)):
+        if reset is not None and (
+            initialize or isinstance(module, nn.modules.batchnorm._BatchNorm)
+        ):
             reset()

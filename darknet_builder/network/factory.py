@@ -1,4 +1,6 @@
-"""Blocks -> layers: look each section up in the registry, hand it the graph so far, check what comes back."""
+"""Blocks -> layers: look each section up in the registry, hand it the graph so far, check what
+comes back.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,13 @@ def build_layer(block: Block, previous: Block, graph: Graph) -> Layer:
         raise locate(error, block, previous) from None
 
 
-def build_layers(blocks: Sequence[Block], options: NetOptions, dialect: Dialect, *,
-                 build: LayerBuilder = build_layer) -> list[Layer]:
+def build_layers(
+    blocks: Sequence[Block],
+    options: NetOptions,
+    dialect: Dialect,
+    *,
+    build: LayerBuilder = build_layer,
+) -> list[Layer]:
     """One layer a block after ``[net]``, at Darknet's own indices.
 
     Parameters are made on the meta device: they have shapes and no memory yet.
@@ -74,14 +81,21 @@ def read_layer(block: Block, graph: Graph) -> Layer:
 
 
 def locate(error: ShapeError, block: Block, previous: Block) -> CfgError:
-    """A ``ShapeError`` with file and line: this section's, or those of the option before it that has to change."""
+    """A ``ShapeError`` with file and line: this section's, or those of the option before it that
+    has to change.
+    """
     if error.source_key in previous:
-        return previous.error(f"the [{block.name}] of line {block.line} {error.message}", error.source_key,
-                              hint=error.hint)
+        return previous.error(
+            f"the [{block.name}] of line {block.line} {error.message}",
+            error.source_key,
+            hint=error.hint,
+        )
     return block.error(error.message, hint=error.hint)
 
 
 def _warn_of_unread(blocks: Sequence[Block]) -> None:
     for block in blocks:
         for key, hint in block.unread().items():
-            warnings.warn(block.warning("no such option, it changes nothing", key, hint=hint), stacklevel=4)
+            warnings.warn(
+                block.warning("no such option, it changes nothing", key, hint=hint), stacklevel=4
+            )

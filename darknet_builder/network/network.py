@@ -1,4 +1,6 @@
-"""The network: an ``nn.ModuleList`` of layers at Darknet's own indices, and the one walk through it."""
+"""The network: an ``nn.ModuleList`` of layers at Darknet's own indices, and the one walk through
+it.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ class Network(nn.Module):
     """A Darknet network.
 
     Attributes:
-        layers: ``nn.ModuleList``, one a section after ``[net]``: what stands in a plain list would not be found by
-            ``parameters()``, ``state_dict()``, ``to()`` or ``eval()``.
+        layers: ``nn.ModuleList``, one a section after ``[net]``: what stands in a plain list would
+            not be found by ``parameters()``, ``state_dict()``, ``to()`` or ``eval()``.
         options: what ``[net]`` says.
         dialect: the Darknet whose rules it follows.
         blocks: the cfg that it was built from.
@@ -36,7 +38,13 @@ class Network(nn.Module):
         names: of the classes, where the network came with them.
     """
 
-    def __init__(self, blocks: Sequence[Block], options: NetOptions, dialect: Dialect, layers: Iterable[Layer]) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[Block],
+        options: NetOptions,
+        dialect: Dialect,
+        layers: Iterable[Layer],
+    ) -> None:
         super().__init__()
         self.blocks = list(blocks)
         self.options = options
@@ -45,7 +53,7 @@ class Network(nn.Module):
         self.names: tuple[str, ...] = ()
         self.layers = nn.ModuleList(layers)
 
-    # ---- what is where ------------------------------------------------------------------------------
+    # ---- what is where ---------------------------------------------------------------------------
 
     def sequence(self) -> list[Layer]:
         """``layers`` as a list of ``Layer``, for type checkers."""
@@ -73,7 +81,9 @@ class Network(nn.Module):
 
     @property
     def num_stored(self) -> int:
-        """How many floats its ``.weights`` file has: Darknet's count of parameters, batch norm statistics included."""
+        """How many floats its ``.weights`` file has: Darknet's count of parameters, batch norm
+        statistics included.
+        """
         return sum(layer.num_stored() for layer in self.sequence())
 
     @property
@@ -83,7 +93,9 @@ class Network(nn.Module):
 
     @property
     def is_recurrent(self) -> bool:
-        """Whether its output for one frame depends on the frames before, so that a video must come in order."""
+        """Whether its output for one frame depends on the frames before, so that a video must come
+        in order.
+        """
         return any(layer.is_recurrent for layer in self.sequence())
 
     def reset_state(self) -> None:
@@ -91,7 +103,7 @@ class Network(nn.Module):
         for layer in self.sequence():
             layer.reset_state()
 
-    # ---- the walk -----------------------------------------------------------------------------------
+    # ---- the walk --------------------------------------------------------------------------------
 
     def forward(self, x: Tensor) -> list[Tensor] | Tensor:
         """Run the network.
@@ -100,8 +112,8 @@ class Network(nn.Module):
             x: (B, C, H, W) in [0, 1], or (B, N), as ``input_shape`` says.
 
         Returns:
-            The raw map of every head, in order: what its ``decode`` and its loss take. Without a head, the last
-            layer's output; a [cost] at the end is passed by, as in Darknet.
+            The raw map of every head, in order: what its ``decode`` and its loss take. Without a
+            head, the last layer's output; a [cost] at the end is passed by, as in Darknet.
 
         Raises:
             InputError: for a tensor of another shape.
@@ -111,7 +123,9 @@ class Network(nn.Module):
         return outputs if self.heads else outputs[0]
 
     def outputs(self, x: Tensor) -> list[Tensor]:
-        """What ``forward`` returns, always as a list, for any size of image that the layers themselves can take."""
+        """What ``forward`` returns, always as a list, for any size of image that the layers
+        themselves can take.
+        """
         outputs = self._run(x, self.output_plan)
         return [outputs[index] for index in self.output_indices]
 
@@ -123,8 +137,9 @@ class Network(nn.Module):
         """
         return self.outputs_of(x, range(len(self.layers)))
 
-    def outputs_of(self, x: Tensor, indices: Sequence[int], *,
-                   size: tuple[int, int] | None = None) -> list[Tensor]:
+    def outputs_of(
+        self, x: Tensor, indices: Sequence[int], *, size: tuple[int, int] | None = None
+    ) -> list[Tensor]:
         """The outputs of some layers, for no more work than they need.
 
         Args:
@@ -136,23 +151,28 @@ class Network(nn.Module):
         outputs = self._run(x, self._plan(tuple(indices)))
         return [outputs[index] for index in indices]
 
-    def optimized(self, precision: str = "float32", backend: str = "torch", batch: int = 1) -> OptimizedNetwork:
+    def optimized(
+        self, precision: str = "float32", backend: str = "torch", batch: int = 1
+    ) -> OptimizedNetwork:
         """A copy of the network, as it is now, that answers faster and cannot be trained.
 
         Args:
-            precision: ``float32``, ``bfloat16``, ``float16`` (GPUs alone), or ``auto``: bfloat16 where this machine
-                has it and it is measured to be 1.2 times faster or more. Networks of depthwise convolutions stay in
-                float32 even where bfloat16 is asked for (see ``engine_choice.is_depthwise``).
-            backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino``, or ``auto``: what is measured to be fastest.
+            precision: ``float32``, ``bfloat16``, ``float16`` (GPUs alone), or ``auto``: bfloat16
+                where this machine has it and it is measured to be 1.2 times faster or more.
+                Networks of depthwise convolutions stay in float32 even where bfloat16 is asked for
+                (see ``engine_choice.is_depthwise``).
+            backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino``, or ``auto``: what is
+                measured to be fastest.
             batch: how many images a call will have: ``auto`` measures with so many.
 
         Raises:
             InputError: for an unknown word, or a network that the backend cannot run.
             MissingExtraError: for an engine that is not installed, with what to install.
         """
-        # Upward, and therefore in here: the fast path is made of networks. tests/test_architecture.py
-        # permits this one import by name.
+        # Upward, and therefore in here: the fast path is made of networks.
+        # tests/test_architecture.py permits this one import by name.
         from darknet_builder.engines.optimized import optimize
+
         return optimize(self, precision, backend, batch)
 
     def _run(self, x: Tensor, plan: Plan) -> dict[int, Tensor]:
@@ -167,10 +187,15 @@ class Network(nn.Module):
 
     @cached_property
     def output_indices(self) -> tuple[int, ...]:
-        """Whose outputs ``forward`` returns: each head's source, or the last layer that is no cost."""
+        """Whose outputs ``forward`` returns: each head's source, or the last layer that is no
+        cost.
+        """
         layers = self.sequence()
         heads = tuple(layer.sources[0] for layer in layers if layer.is_head)
-        last = max((index for index, layer in enumerate(layers) if not layer.is_cost), default=NETWORK_INPUT)
+        last = max(
+            (index for index, layer in enumerate(layers) if not layer.is_cost),
+            default=NETWORK_INPUT,
+        )
         return heads or (last,)
 
     @cached_property
@@ -198,7 +223,10 @@ class Network(nn.Module):
         for index, released in zip(self.output_plan.steps, self.output_plan.released, strict=True):
             alive += layers[index].out_shape.size
             peak = max(peak, alive)
-            alive -= sum((self.input_shape if old == NETWORK_INPUT else layers[old].out_shape).size for old in released)
+            alive -= sum(
+                (self.input_shape if old == NETWORK_INPUT else layers[old].out_shape).size
+                for old in released
+            )
         return peak
 
     def check_input(self, x: Tensor, size: tuple[int, int] | None = None) -> None:
@@ -217,10 +245,12 @@ class Network(nn.Module):
         expected = shape.batched(x.shape[0] if x.dim() else 1)
         if tuple(x.shape) != expected:
             wanted = ", ".join(["B", *map(str, expected[1:])])
-            raise InputError(f"expected an input of shape ({wanted}), got {tuple(x.shape)}; "
-                             "build_network(cfg, width=..., height=...) builds for another size")
+            raise InputError(
+                f"expected an input of shape ({wanted}), got {tuple(x.shape)}; "
+                "build_network(cfg, width=..., height=...) builds for another size"
+            )
 
-    # ---- old names ----------------------------------------------------------------------------------
+    # ---- old names -------------------------------------------------------------------------------
 
     def answers(self, x: Tensor) -> list[Tensor]:
         """Return ``outputs(x)``; the old name."""

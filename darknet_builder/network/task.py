@@ -1,6 +1,8 @@
-"""What can be asked of a network beside its output: what it is for, its classes, and how it takes photographs.
+"""What can be asked of a network beside its output: what it is for, its classes, and how it takes
+photographs.
 
-The answers follow from the layers, the cfg and the dialect. Whoever needs one asks here, so that all agree.
+The answers follow from the layers, the cfg and the dialect. Whoever needs one asks here, so that
+all agree.
 """
 
 from __future__ import annotations
@@ -21,14 +23,20 @@ def count_classes(network: Network) -> int:
         InputError: if the network is not a classifier, with the reason.
     """
     if network.heads:
-        raise InputError(f"the network ends in [{network.heads[-1].section}]: it finds boxes, it does not classify "
-                         "(the command for it is detect)")
+        raise InputError(
+            f"the network ends in [{network.heads[-1].section}]: it finds boxes, it does not"
+            " classify (the command for it is detect)"
+        )
     if network.input_shape.flat:
-        raise InputError(f"the network takes a vector of {network.input_shape.size} values, not an image")
+        raise InputError(
+            f"the network takes a vector of {network.input_shape.size} values, not an image"
+        )
     shape = next(layer.out_shape for layer in reversed(network.sequence()) if not layer.is_cost)
     if shape.height * shape.width > 1:
-        raise InputError(f"the network has no detection head, and ends in a map of {shape}, not in one score for "
-                         "each class; end it with [avgpool] and [softmax]")
+        raise InputError(
+            f"the network has no detection head, and ends in a map of {shape}, not in one score for"
+            " each class; end it with [avgpool] and [softmax]"
+        )
     return shape.channels
 
 
@@ -42,7 +50,9 @@ def is_classifier(network: Network) -> bool:
 
 
 def num_classes(network: Network) -> int:
-    """Return the number of classes of a detector or a classifier, or 0 for a network that is neither."""
+    """Return the number of classes of a detector or a classifier, or 0 for a network that is
+    neither.
+    """
     if network.heads:
         return network.heads[-1].reported_classes
     return count_classes(network) if is_classifier(network) else 0
@@ -61,28 +71,38 @@ def default_resize(network: Network) -> str:
     return "letterbox" if network.options.letter_box else network.dialect.resize
 
 
-def class_names(network: Network, given: str | Path | Sequence[str] | None = None) -> tuple[str, ...]:
-    """Return a name for each class: ``known_names``, or ``class 0``, ``class 1``, ... where there are none.
+def class_names(
+    network: Network, given: str | Path | Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """Return a name for each class: ``known_names``, or ``class 0``, ``class 1``, ... where there
+    are none.
 
     Args:
         network: a detector or a classifier.
         given: a ``.names`` file or a list, which goes before all others.
 
     Raises:
-        DataError: if ``given`` cannot be read, or has another number of names than the network has classes.
+        DataError: if ``given`` cannot be read, or has another number of names than the network has
+            classes.
     """
-    return known_names(network, given) or tuple(f"class {index}" for index in range(num_classes(network)))
+    return known_names(network, given) or tuple(
+        f"class {index}" for index in range(num_classes(network))
+    )
 
 
-def known_names(network: Network, given: str | Path | Sequence[str] | None = None) -> tuple[str, ...]:
-    """Return the class names from ``given``, else the network's own, else those of a classifier's tree, else ().
+def known_names(
+    network: Network, given: str | Path | Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """Return the class names from ``given``, else the network's own, else those of a classifier's
+    tree, else ().
 
     Args:
         network: any; for one that has no classes, ``given`` is not checked.
         given: a ``.names`` file or a list.
 
     Raises:
-        DataError: if ``given`` cannot be read, or has another number of names than the network has classes.
+        DataError: if ``given`` cannot be read, or has another number of names than the network has
+            classes.
     """
     classes = num_classes(network)
     if given is not None:
@@ -93,12 +113,18 @@ def known_names(network: Network, given: str | Path | Sequence[str] | None = Non
     return () if tree is None else tree.names
 
 
-def _fitting_names(network: Network, given: str | Path | Sequence[str], classes: int) -> tuple[str, ...]:
+def _fitting_names(
+    network: Network, given: str | Path | Sequence[str], classes: int
+) -> tuple[str, ...]:
     if isinstance(given, str | Path):
         names, source = tuple(read_names(given)), f"{given}: has"
     else:
         names, source = tuple(given), "names: got"
     if classes and len(names) != classes:
-        known = f"has {classes} classes (classes= in the cfg)" if network.heads else f"gives {classes} scores"
+        known = (
+            f"has {classes} classes (classes= in the cfg)"
+            if network.heads
+            else f"gives {classes} scores"
+        )
         raise DataError(f"{source} {len(names)} names, but the network {known}")
     return names

@@ -1,4 +1,6 @@
-"""What a detector found, as one page for a browser: a gallery, counts of each class, a threshold to play with."""
+"""What a detector found, as one page for a browser: a gallery, counts of each class, a threshold to
+play with.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ _LARGEST, _QUALITY = 960, 82
 class DetectionReport:
     """Collects pictures and their objects, and becomes one HTML file that loads nothing.
 
-    The pictures are scaled down and kept as JPEG; the boxes lie over them as SVG, so that they can be hidden.
+    The pictures are scaled down and kept as JPEG; the boxes lie over them as SVG, so that they can
+    be hidden.
 
     Args:
         title: of the page.
@@ -63,10 +66,19 @@ class DetectionReport:
 
     def html(self) -> str:
         """The page."""
-        style = "\n".join([theme_css(), read_part("base.css"), read_part("report.css"), self._colors()])
+        style = "\n".join(
+            [theme_css(), read_part("base.css"), read_part("report.css"), self._colors()]
+        )
         chips = "".join(_chip(class_id, name) for class_id, name in sorted(self._classes.items()))
-        return fill("report.html", title=html_text(self.title), style=style, classes=chips,
-                    threshold=f"{self.threshold:g}", figures="\n".join(self._figures), script=read_part("report.js"))
+        return fill(
+            "report.html",
+            title=html_text(self.title),
+            style=style,
+            classes=chips,
+            threshold=f"{self.threshold:g}",
+            figures="\n".join(self._figures),
+            script=read_part("report.js"),
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the page: the whole file, or nothing.
@@ -81,7 +93,7 @@ class DetectionReport:
         rules = []
         for class_id in sorted(self._classes):
             blue, green, red = class_color(class_id)
-            ink = "#000" if .114 * blue + .587 * green + .299 * red > 140 else "#fff"
+            ink = "#000" if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else "#fff"
             rules.append(f".class-{class_id}{{--color:rgb({red} {green} {blue});--on:{ink}}}")
         return "\n".join(rules)
 
@@ -101,22 +113,29 @@ def _figure(record: Record, source: str) -> str:
     width, height = record.detections.image_size
     name = Path(record.file).name + ("" if record.frame is None else f", frame {record.frame}")
     boxes = "".join(_box(*row) for row in reversed(list(record.detections.clipped().rows())))
-    return (f'<figure style="--ratio:{width / height:.4f}"><div class="picture" style="aspect-ratio:{width}/{height}">'
-            f'<img src="{source}" alt="{html_text(name)}" loading="lazy">'
-            f'<svg viewBox="0 0 {width} {height}">{boxes}</svg></div>'
-            f'<figcaption><b title="{html_text(record.file)}">{html_text(name)}</b> <span></span></figcaption>'
-            "</figure>")
+    return (
+        f'<figure style="--ratio:{width / height:.4f}"><div class="picture"'
+        f' style="aspect-ratio:{width}/{height}"><img src="{source}" alt="{html_text(name)}"'
+        f' loading="lazy"><svg viewBox="0 0 {width} {height}">{boxes}</svg></div><figcaption><b'
+        f' title="{html_text(record.file)}">{html_text(name)}</b>'
+        " <span></span></figcaption></figure>"
+    )
 
 
 def _box(class_id: int, name: str, score: float, box: list[float]) -> str:
     left, top, right, bottom = box
     label = f"{name} {score:.0%}"
-    return (f'<g class="box class-{class_id}" data-class="{class_id}" data-score="{score:.5f}">'
-            f'<title>{html_text(label)}</title>'
-            f'<rect class="edge" x="{left:.2f}" y="{top:.2f}" width="{right - left:.2f}" height="{bottom - top:.2f}"/>'
-            f'<rect class="plate"/><text x="{left:.2f}" y="{top:.2f}">{html_text(label)}</text></g>')
+    return (
+        f'<g class="box class-{class_id}" data-class="{class_id}"'
+        f' data-score="{score:.5f}"><title>{html_text(label)}</title><rect class="edge"'
+        f' x="{left:.2f}" y="{top:.2f}" width="{right - left:.2f}"'
+        f' height="{bottom - top:.2f}"/><rect class="plate"/><text x="{left:.2f}"'
+        f' y="{top:.2f}">{html_text(label)}</text></g>'
+    )
 
 
 def _chip(class_id: int, name: str) -> str:
-    return (f'<button class="chip class-{class_id}" data-class="{class_id}" aria-pressed="true">'
-            f"<i></i><span>{html_text(name)}</span><b></b></button>")
+    return (
+        f'<button class="chip class-{class_id}" data-class="{class_id}" aria-pressed="true">'
+        f"<i></i><span>{html_text(name)}</span><b></b></button>"
+    )

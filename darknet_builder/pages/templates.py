@@ -1,4 +1,5 @@
-"""What the pages for a browser are made of: templates, style sheets and scripts beside this file, and their colours.
+"""What the pages for a browser are made of: templates, style sheets and scripts beside this file,
+and their colours.
 
 A page is one file that loads nothing: style, script and data are written into it.
 """
@@ -13,13 +14,39 @@ from typing import Any
 
 THEMES: dict[str, dict[str, str]] = {
     "light": {
-        "paper": "#ffffff", "panel": "#f6f7f9", "ink": "#1b1f24", "muted": "#5b636c", "faint": "#eceef1",
-        "line": "#c5cbd3", "accent": "#2a57b3", "chosen": "#dfe7fb", "source": "#fdebc8", "reader": "#d3eefb",
-        "weights": "#2a57b3", "plain": "#0a6678", "add": "#24692f", "route": "#a34a00", "head": "#a81a4c"},
+        "paper": "#ffffff",
+        "panel": "#f6f7f9",
+        "ink": "#1b1f24",
+        "muted": "#5b636c",
+        "faint": "#eceef1",
+        "line": "#c5cbd3",
+        "accent": "#2a57b3",
+        "chosen": "#dfe7fb",
+        "source": "#fdebc8",
+        "reader": "#d3eefb",
+        "weights": "#2a57b3",
+        "plain": "#0a6678",
+        "add": "#24692f",
+        "route": "#a34a00",
+        "head": "#a81a4c",
+    },
     "dark": {
-        "paper": "#14171c", "panel": "#1c2027", "ink": "#e6e9ee", "muted": "#a6b0bc", "faint": "#23282f",
-        "line": "#434b57", "accent": "#86adff", "chosen": "#263557", "source": "#3e300f", "reader": "#12394f",
-        "weights": "#86adff", "plain": "#45cbc6", "add": "#68d380", "route": "#ffab61", "head": "#ff7aaa"},
+        "paper": "#14171c",
+        "panel": "#1c2027",
+        "ink": "#e6e9ee",
+        "muted": "#a6b0bc",
+        "faint": "#23282f",
+        "line": "#434b57",
+        "accent": "#86adff",
+        "chosen": "#263557",
+        "source": "#3e300f",
+        "reader": "#12394f",
+        "weights": "#86adff",
+        "plain": "#45cbc6",
+        "add": "#68d380",
+        "route": "#ffab61",
+        "head": "#ff7aaa",
+    },
 }
 _DARK = "@media screen and (prefers-color-scheme: dark)"
 """Paper stays white."""
@@ -42,15 +69,21 @@ def fill(name: str, **values: str) -> str:
 
 def theme_css() -> str:
     """The colours as variables, light or dark as the reader's system is."""
+
     def rule(theme: str) -> str:
-        return ":root{" + "".join(f"--{name}:{color};" for name, color in THEMES[theme].items()) + "}"
+        return (
+            ":root{" + "".join(f"--{name}:{color};" for name, color in THEMES[theme].items()) + "}"
+        )
+
     return f"{rule('light')}\n{_DARK}{{{rule('dark')}}}"
 
 
 def fixed_css(css: str) -> str:
     """A style sheet without variables, for programs that show SVG and do not know them."""
+
     def theme(name: str) -> str:
         return re.sub(r"var\(--(\w+)\)", lambda match: THEMES[name][match[1]], css)
+
     return f"{theme('light')}\n{_DARK}{{{theme('dark')}}}"
 
 

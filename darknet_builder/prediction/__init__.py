@@ -1,4 +1,5 @@
-"""Photographs in, results out: loading, ``Detector``, ``Classifier``, post-processing, the pipeline.
+"""Photographs in, results out: loading, ``Detector``, ``Classifier``, post-processing, the
+pipeline.
 
 How good the results are is measured in ``evaluation``.
 """
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING
 from darknet_builder.support.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from darknet_builder.prediction.classifier import ClassScore as ClassScore
     from darknet_builder.prediction.classifier import Classifier as Classifier
+    from darknet_builder.prediction.classifier import ClassScore as ClassScore
     from darknet_builder.prediction.detector import Detector as Detector
     from darknet_builder.prediction.loading import load_network as load_network
     from darknet_builder.prediction.pipeline import stream as stream

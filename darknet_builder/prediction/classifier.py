@@ -1,4 +1,6 @@
-"""A classifier, its weights and its class names as one callable: photographs in, the likeliest classes out."""
+"""A classifier, its weights and its class names as one callable: photographs in, the likeliest
+classes out.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ class ClassScore:
     Attributes:
         class_id: its number.
         name: its name.
-        score: its probability, where the network ends in a [softmax]; with a hierarchy, down the whole path.
+        score: its probability, where the network ends in a [softmax]; with a hierarchy, down the
+            whole path.
         parent: the name of the class above it, where there is a hierarchy.
     """
 
@@ -48,14 +51,15 @@ class ClassScore:
 class Classifier:
     """Names what is in photographs, as ``darknet classifier predict`` does.
 
-    ``classifier(image)`` gives a list of ``ClassScore``, the best first; a list of images gives a list of such lists.
+    ``classifier(image)`` gives a list of ``ClassScore``, the best first; a list of images gives a
+    list of such lists.
 
     Args:
-        cfg: a path, the text, Blocks, a ``.safetensors`` or ``.pt`` file that ``export`` wrote, or a Network that is
-            built and loaded; that one is put into eval mode.
+        cfg: a path, the text, Blocks, a ``.safetensors`` or ``.pt`` file that ``export`` wrote, or
+            a Network that is built and loaded; that one is put into eval mode.
         weights: the ``.weights`` file; None with a Network, or with a file that holds weights too.
-        names: of the classes, as a ``.names`` file or a list; without, the network's own, those of the cfg's tree, or
-            ``class 0``, ...
+        names: of the classes, as a ``.names`` file or a list; without, the network's own, those of
+            the cfg's tree, or ``class 0``, ...
         top: how many classes an image gets.
         fit: one of ``images.FITS``; None is the dialect's own way.
         width: of the network's input in pixels, instead of the cfg's.
@@ -64,19 +68,32 @@ class Classifier:
         device: where it runs, as torch names it; None is the CPU, or where a given Network is.
         batch: how many images of a list go through the network at once.
         precision: ``float32``, ``bfloat16`` or ``auto``; see ``Network.optimized``.
-        backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino`` or ``auto``, which run a copy of the network as
-            it is now. None means ``torch``; a Network that was given runs itself, so that it may still be trained.
+        backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino`` or ``auto``, which run a copy
+            of the network as it is now. None means ``torch``; a Network that was given runs itself,
+            so that it may still be trained.
 
     Raises:
-        DarknetError: the kinds that ``build_network`` and ``load_weights`` raise; ``InputError`` for an argument that
-            is out of range or a network that is no classifier; ``DataError`` for names that do not fit.
+        DarknetError: the kinds that ``build_network`` and ``load_weights`` raise; ``InputError``
+            for an argument that is out of range or a network that is no classifier; ``DataError``
+            for names that do not fit.
     """
 
-    def __init__(self, cfg: ModelSource, weights: str | Path | None = None,
-                 names: str | Path | Sequence[str] | None = None, *, top: int = 5, fit: str | None = None,
-                 width: int | None = None, height: int | None = None, dialect: str | None = None,
-                 device: str | torch.device | None = None, batch: int = 1, precision: str = "float32",
-                 backend: str | None = None) -> None:
+    def __init__(
+        self,
+        cfg: ModelSource,
+        weights: str | Path | None = None,
+        names: str | Path | Sequence[str] | None = None,
+        *,
+        top: int = 5,
+        fit: str | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        dialect: str | None = None,
+        device: str | torch.device | None = None,
+        batch: int = 1,
+        precision: str = "float32",
+        backend: str | None = None,
+    ) -> None:
         for name, value in (("top", top), ("batch", batch)):
             if value < 1:
                 raise InputError("expected 1 or more", argument=name, value=value)
@@ -96,7 +113,9 @@ class Classifier:
     @overload
     def __call__(self, images: Sequence[Image]) -> list[list[ClassScore]]: ...
 
-    def __call__(self, images: Image | Sequence[Image]) -> list[ClassScore] | list[list[ClassScore]]:
+    def __call__(
+        self, images: Image | Sequence[Image]
+    ) -> list[ClassScore] | list[list[ClassScore]]:
         """Name what is in an image, or in each of several.
 
         Raises:
@@ -107,7 +126,7 @@ class Classifier:
             return self._classify([images])[0]
         found = []
         for start in range(0, len(images), self.batch):
-            found += self._classify(images[start:start + self.batch])
+            found += self._classify(images[start : start + self.batch])
         return found
 
     def _classify(self, images: Sequence[Image]) -> list[list[ClassScore]]:
@@ -127,9 +146,15 @@ class Classifier:
         """A batch of images from ``prepare``, (B, C, H, W) -> the likeliest classes of each."""
         # A stable sort: of equal scores the lower number comes first, as in Darknet's top_k.
         scores, order = self.scores(x).sort(dim=1, descending=True, stable=True)
-        return [[self._class_score(class_id, score) for class_id, score
-                 in zip(ids[:self.top].tolist(), row[:self.top].tolist(), strict=True)]
-                for ids, row in zip(order, scores, strict=True)]
+        return [
+            [
+                self._class_score(class_id, score)
+                for class_id, score in zip(
+                    ids[: self.top].tolist(), row[: self.top].tolist(), strict=True
+                )
+            ]
+            for ids, row in zip(order, scores, strict=True)
+        ]
 
     @torch.inference_mode()
     def scores(self, x: Tensor) -> Tensor:
@@ -149,4 +174,6 @@ class Classifier:
         if self.tree is None:
             return ClassScore(class_id, self.names[class_id], score)
         parent = self.tree.parents[class_id]
-        return ClassScore(class_id, self.names[class_id], score, self.names[parent] if parent >= 0 else "Root")
+        return ClassScore(
+            class_id, self.names[class_id], score, self.names[parent] if parent >= 0 else "Root"
+        )

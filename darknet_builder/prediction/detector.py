@@ -1,4 +1,6 @@
-"""A network, its weights and its class names as one callable: photographs in, ``Detections`` out."""
+"""A network, its weights and its class names as one callable: photographs in, ``Detections``
+out.
+"""
 
 from __future__ import annotations
 
@@ -43,38 +45,55 @@ class Prepared(NamedTuple):
 class Detector:
     """Finds objects in photographs, as ``darknet detector test`` does.
 
-    ``detector(image)`` gives ``Detections``, ``detector([image, ...])`` a list of them. An image is a path, or an
-    array (H, W, 3) of uint8 with its channels in the order blue, green, red, as OpenCV gives; turn one that holds
-    red, green, blue (PIL, torchvision) with ``array[..., ::-1]``. Files are turned as their EXIF orientation says.
+    ``detector(image)`` gives ``Detections``, ``detector([image, ...])`` a list of them. An image is
+    a path, or an array (H, W, 3) of uint8 with its channels in the order blue, green, red, as
+    OpenCV gives; turn one that holds red, green, blue (PIL, torchvision) with ``array[..., ::-1]``.
+    Files are turned as their EXIF orientation says.
 
     Args:
-        cfg: a path, the text, Blocks, a ``.safetensors`` or ``.pt`` file that ``export`` wrote, or a Network that is
-            built and loaded; that one is put into eval mode.
+        cfg: a path, the text, Blocks, a ``.safetensors`` or ``.pt`` file that ``export`` wrote, or
+            a Network that is built and loaded; that one is put into eval mode.
         weights: the ``.weights`` file; None with a Network, or with a file that holds weights too.
-        names: of the classes, as a ``.names`` file or a list; ``class 0``, ``class 1``, ... without.
+        names: of the classes, as a ``.names`` file or a list; ``class 0``, ``class 1``, ...
+            without.
         threshold: only what is likelier than this counts, 0 to 1.
-        nms: a box falls when it overlaps a better one of its class by more than this, 0 to 1; 1 keeps all. How
-            overlap is measured is the cfg's ``nms_kind``.
-        resize: ``stretch``, ``letterbox`` or None, which means the cfg's ``letter_box=`` and the dialect's way.
+        nms: a box falls when it overlaps a better one of its class by more than this, 0 to 1; 1
+            keeps all. How overlap is measured is the cfg's ``nms_kind``.
+        resize: ``stretch``, ``letterbox`` or None, which means the cfg's ``letter_box=`` and the
+            dialect's way.
         width: of the network's input in pixels, instead of the cfg's.
         height: likewise.
         dialect: whose rules hold, as for ``build_network``.
         device: where it runs, as torch names it; None is the CPU, or where a given Network is.
         batch: how many images of a list go through the network at once.
         precision: ``float32``, ``bfloat16`` or ``auto``; see ``Network.optimized``.
-        backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino`` or ``auto``, which run a copy of the network as
-            it is now. None means ``torch``; a Network that was given runs itself, so that it may still be trained.
+        backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino`` or ``auto``, which run a copy
+            of the network as it is now. None means ``torch``; a Network that was given runs itself,
+            so that it may still be trained.
 
     Raises:
-        DarknetError: the kinds that ``build_network`` and ``load_weights`` raise; ``InputError`` for an argument that
-            is out of range or a network that finds no boxes; ``DataError`` for names that do not fit.
+        DarknetError: the kinds that ``build_network`` and ``load_weights`` raise; ``InputError``
+            for an argument that is out of range or a network that finds no boxes; ``DataError`` for
+            names that do not fit.
     """
 
-    def __init__(self, cfg: ModelSource, weights: str | Path | None = None,
-                 names: str | Path | Sequence[str] | None = None, *, threshold: float = .25, nms: float = .45,
-                 resize: str | None = None, width: int | None = None, height: int | None = None,
-                 dialect: str | None = None, device: str | torch.device | None = None, batch: int = 1,
-                 precision: str = "float32", backend: str | None = None) -> None:
+    def __init__(
+        self,
+        cfg: ModelSource,
+        weights: str | Path | None = None,
+        names: str | Path | Sequence[str] | None = None,
+        *,
+        threshold: float = 0.25,
+        nms: float = 0.45,
+        resize: str | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        dialect: str | None = None,
+        device: str | torch.device | None = None,
+        batch: int = 1,
+        precision: str = "float32",
+        backend: str | None = None,
+    ) -> None:
         self.threshold = _fraction("threshold", threshold)
         self.nms = _fraction("nms", nms)
         if batch < 1:
@@ -96,22 +115,33 @@ class Detector:
 
     @property
     def has_memory(self) -> bool:
-        """Whether the network has recurrent layers, so that frames of a video must come one by one and in order."""
+        """Whether the network has recurrent layers, so that frames of a video must come one by one
+        and in order.
+        """
         return self.network.is_recurrent
 
     @overload  # a str is a Sequence of str as well, but the first signature is tried first
-    def __call__(self, images: Image, *,  # type: ignore[overload-overlap]
-                 keep_state: bool = False) -> Detections: ...
+    def __call__(
+        self,
+        images: Image,
+        *,  # type: ignore[overload-overlap]
+        keep_state: bool = False,
+    ) -> Detections: ...
 
     @overload
-    def __call__(self, images: Sequence[Image], *, keep_state: bool = False) -> list[Detections]: ...
+    def __call__(
+        self, images: Sequence[Image], *, keep_state: bool = False
+    ) -> list[Detections]: ...
 
-    def __call__(self, images: Image | Sequence[Image], *, keep_state: bool = False) -> Detections | list[Detections]:
+    def __call__(
+        self, images: Image | Sequence[Image], *, keep_state: bool = False
+    ) -> Detections | list[Detections]:
         """Find the objects.
 
         Args:
             images: one, or a list; see the class.
-            keep_state: let recurrent layers remember the images of the call before: the frames of one video.
+            keep_state: let recurrent layers remember the images of the call before: the frames of
+                one video.
 
         Raises:
             ImageError: for a file that cannot be read.
@@ -123,7 +153,7 @@ class Detector:
             check_image(cast(np.ndarray, images))  # says what was expected
         found = []
         for start in range(0, len(images), self.batch):
-            found += self._detect(images[start:start + self.batch], keep_state)
+            found += self._detect(images[start : start + self.batch], keep_state)
         return found
 
     def _detect(self, images: Sequence[Image], keep_state: bool) -> list[Detections]:
@@ -133,7 +163,7 @@ class Detector:
         raw_maps = self.raw_maps(torch.stack([item.x for item in prepared]))
         return self.interpret(raw_maps, [item.placement for item in prepared])
 
-    # ---- the stages, for those who overlap them --------------------------------------------------------
+    # ---- the stages, for those who overlap them --------------------------------------------------
 
     def prepare(self, image: Image) -> Prepared:
         """Read an image and resize it to the network's input.
@@ -143,12 +173,20 @@ class Detector:
             InputError: for what is no image.
         """
         array = read_image(image) if isinstance(image, str | Path) else image
-        x, placement = to_input(array, self.network.input_size, self.resize, self.network.options.channels)
+        x, placement = to_input(
+            array, self.network.input_size, self.resize, self.network.options.channels
+        )
         return Prepared(array, x, placement)
 
     def warm_up(self, batch: int) -> None:
-        """Compile for a batch size now instead of in its first calls, once, where the engine compiles."""
-        if isinstance(self.runner, OptimizedNetwork) and self.runner.compiles and batch not in self._warm:
+        """Compile for a batch size now instead of in its first calls, once, where the engine
+        compiles.
+        """
+        if (
+            isinstance(self.runner, OptimizedNetwork)
+            and self.runner.compiles
+            and batch not in self._warm
+        ):
             self.runner.warm_up(batch)
             self._warm.add(batch)
 
@@ -158,15 +196,27 @@ class Detector:
         return cast(list[Tensor], self.runner(x.to(self.device)))
 
     @torch.inference_mode()
-    def interpret(self, raw_maps: Sequence[Tensor], placements: Sequence[Placement]) -> list[Detections]:
+    def interpret(
+        self, raw_maps: Sequence[Tensor], placements: Sequence[Placement]
+    ) -> list[Detections]:
         """Turn raw maps into the objects of each image."""
-        found = find_objects(self.network, raw_maps, placements, threshold=self.threshold, nms=self.nms,
-                             rule=self._rule)
+        found = find_objects(
+            self.network,
+            raw_maps,
+            placements,
+            threshold=self.threshold,
+            nms=self.nms,
+            rule=self._rule,
+        )
         return [self._to_detections(*pair) for pair in zip(found, placements, strict=True)]
 
     def _to_detections(self, found: ScoredBoxes, placement: Placement) -> Detections:
-        boxes_xyxy = cxcywh_to_xyxy(found.boxes_cxcywh) * np.array(placement.image_size * 2, np.float32)  # pixels
-        return Detections(boxes_xyxy, found.scores, found.class_ids, self.names, placement.image_size)
+        boxes_xyxy = cxcywh_to_xyxy(found.boxes_cxcywh) * np.array(
+            placement.image_size * 2, np.float32
+        )  # pixels
+        return Detections(
+            boxes_xyxy, found.scores, found.class_ids, self.names, placement.image_size
+        )
 
 
 def _fraction(name: str, value: float) -> float:

@@ -1,7 +1,9 @@
-"""From a cfg and its weights to a network that is ready to run: built, with weights, on its device, in eval mode.
+"""From a cfg and its weights to a network that is ready to run: built, with weights, on its device,
+in eval mode.
 
-``build_unloaded`` and ``load_into`` are the two halves, for those who check their options against the network before
-its weights are read; ``load_network`` is both, ``choose_runner`` adds the fast path.
+``build_unloaded`` and ``load_into`` are the two halves, for those who check their options against
+the network before its weights are read; ``load_network`` is both, ``choose_runner`` adds the fast
+path.
 """
 
 from __future__ import annotations
@@ -20,12 +22,21 @@ from darknet_builder.network.network import Network
 from darknet_builder.weights.loader import load_weights
 
 ModelSource = str | Path | Sequence[Block] | Network
-"""A path, the text, Blocks, a model file that ``export`` wrote, or a Network that is built and loaded."""
+"""A path, the text, Blocks, a model file that ``export`` wrote, or a Network that is built and
+loaded."""
 
 
-def load_network(source: ModelSource, weights: str | Path | None = None, *, width: int | None = None,
-                 height: int | None = None, dialect: str | None = None, device: torch.device | None = None,
-                 required: bool = True, initialize: bool = False) -> Network:
+def load_network(
+    source: ModelSource,
+    weights: str | Path | None = None,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    dialect: str | None = None,
+    device: torch.device | None = None,
+    required: bool = True,
+    initialize: bool = False,
+) -> Network:
     """Build a network, load its weights, and put it into eval mode.
 
     Args:
@@ -39,44 +50,68 @@ def load_network(source: ModelSource, weights: str | Path | None = None, *, widt
         initialize: draw random weights for a network without.
 
     Raises:
-        DarknetError: the kinds that ``build_network`` and ``load_weights`` raise; ``InputError`` for a network with
-            two sets of weights, or with none where they are required.
+        DarknetError: the kinds that ``build_network`` and ``load_weights`` raise; ``InputError``
+            for a network with two sets of weights, or with none where they are required.
     """
-    network = build_unloaded(source, weights, width=width, height=height, dialect=dialect, initialize=initialize)
+    network = build_unloaded(
+        source, weights, width=width, height=height, dialect=dialect, initialize=initialize
+    )
     load_into(network, source, weights, device=device, required=required and not initialize)
     return network
 
 
-def build_unloaded(source: ModelSource, weights: str | Path | None = None, *, width: int | None = None,
-                   height: int | None = None, dialect: str | None = None, initialize: bool = False) -> Network:
+def build_unloaded(
+    source: ModelSource,
+    weights: str | Path | None = None,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    dialect: str | None = None,
+    initialize: bool = False,
+) -> Network:
     """Build a network; ``weights`` are not read yet. A Network is returned as it is.
 
     Args:
         source, weights, width, height, dialect, initialize: see ``load_network``.
 
     Raises:
-        DarknetError: the kinds that ``build_network`` raises; ``InputError`` for a network with two sets of weights,
-            or for options that a built Network does not take.
+        DarknetError: the kinds that ``build_network`` raises; ``InputError`` for a network with two
+            sets of weights, or for options that a built Network does not take.
     """
     if isinstance(source, Network):
         if weights is not None or width is not None or height is not None:
-            raise InputError("a Network is built and loaded already: it takes no weights, width or height here")
+            raise InputError(
+                "a Network is built and loaded already: it takes no weights, width or height here"
+            )
         return source
     refuse_second_weights(source, weights)
-    return build_network(source, width=width, height=height, dialect=dialect,
-                         initialize=initialize and weights is None)
+    return build_network(
+        source,
+        width=width,
+        height=height,
+        dialect=dialect,
+        initialize=initialize and weights is None,
+    )
 
 
-def load_into(network: Network, source: ModelSource, weights: str | Path | None = None, *,
-              device: torch.device | None = None, required: bool = True) -> None:
-    """Load the weights into what ``build_unloaded`` returned, put it into eval mode, and move it to its device.
+def load_into(
+    network: Network,
+    source: ModelSource,
+    weights: str | Path | None = None,
+    *,
+    device: torch.device | None = None,
+    required: bool = True,
+) -> None:
+    """Load the weights into what ``build_unloaded`` returned, put it into eval mode, and move it to
+    its device.
 
     Args:
         network: built from ``source``.
         source, weights, device, required: see ``load_network``.
 
     Raises:
-        DarknetError: the kinds that ``load_weights`` raises; ``InputError`` where required weights are missing.
+        DarknetError: the kinds that ``load_weights`` raises; ``InputError`` where required weights
+            are missing.
     """
     if weights is not None:
         load_weights(network, weights)
@@ -87,14 +122,15 @@ def load_into(network: Network, source: ModelSource, weights: str | Path | None 
         network.to(device)
 
 
-def choose_runner(network: Network, source: ModelSource, precision: str, backend: str | None,
-                  batch: int) -> Network | OptimizedNetwork:
+def choose_runner(
+    network: Network, source: ModelSource, precision: str, backend: str | None, batch: int
+) -> Network | OptimizedNetwork:
     """Return the network itself, or the fast path: a copy for inference alone.
 
     Args:
         network: loaded, in eval mode.
-        source: what it was built from. A Network runs itself unless something else is asked for, so that it may
-            still be trained.
+        source: what it was built from. A Network runs itself unless something else is asked for, so
+            that it may still be trained.
         precision: as for ``Network.optimized``.
         backend: likewise; None is ``torch``, or the network itself.
         batch: images of a call.

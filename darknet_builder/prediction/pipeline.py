@@ -1,5 +1,6 @@
-"""Detect in many images with overlapped stages: while the network works on one batch, threads read and resize the next
-and interpret, draw and write the last."""
+"""Detect in many images with overlapped stages: while the network works on one batch, threads read
+and resize the next and interpret, draw and write the last.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 _BATCHES_AHEAD = 2
 """Maximum number of finished batches queued for the writer thread."""
 _WORTH_COMPILING = 10
-"""Compile up front when at least this many batches are expected; for fewer it costs more than it saves."""
+"""Compile up front when at least this many batches are expected; for fewer it costs more than it
+saves."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class Unreadable:
 
 @dataclass
 class _Group:
-    """Up to a batch of images that could be read, and those between them that could not, in order."""
+    """Up to a batch of images that could be read, and those between them that could not, in
+    order.
+    """
 
     items: list[tuple[Image, Prepared | ImageError]] = field(default_factory=list)
 
@@ -58,14 +62,20 @@ class _Group:
         return [prepared for _, prepared in self.items if not isinstance(prepared, ImageError)]
 
 
-def stream(detector: Detector, sources: Iterable[Image], finish: Callable[[Outcome], None] | None = None, *,
-           expected: int = 0) -> Generator[Outcome | Unreadable, None, None]:
+def stream(
+    detector: Detector,
+    sources: Iterable[Image],
+    finish: Callable[[Outcome], None] | None = None,
+    *,
+    expected: int = 0,
+) -> Generator[Outcome | Unreadable, None, None]:
     """Detect in many images, ``detector.batch`` at a time.
 
     Args:
         detector: of a network that is not recurrent.
         sources: files or arrays, as the detector takes them; read only as far ahead as is needed.
-        finish: called in the writer thread with each image that could be read, in order: draw and write there.
+        finish: called in the writer thread with each image that could be read, in order: draw and
+            write there.
         expected: number of sources, where ``len(sources)`` cannot tell; 0 if unknown.
 
     Yields:
@@ -74,7 +84,9 @@ def stream(detector: Detector, sources: Iterable[Image], finish: Callable[[Outco
     Raises:
         InputError: for what is no image; whatever ``finish`` raises.
     """
-    many = (len(sources) if isinstance(sources, Sized) else expected) >= _WORTH_COMPILING * detector.batch
+    many = (
+        len(sources) if isinstance(sources, Sized) else expected
+    ) >= _WORTH_COMPILING * detector.batch
     with closing(_prepared(detector, sources)) as groups, ThreadPoolExecutor(1) as writer:
         waiting: deque[Future[list[Outcome | Unreadable]]] = deque()
         try:
@@ -97,7 +109,9 @@ def stream(detector: Detector, sources: Iterable[Image], finish: Callable[[Outco
 
 def frames_ahead(frames: Iterator[np.ndarray], batch: int) -> Generator[np.ndarray, None, None]:
     """The frames of a video, decoded in a thread of their own, two batches ahead."""
-    with closing(read_ahead(lambda _: next(frames, None), repeat(None), batch=batch, threads=1)) as ahead:
+    with closing(
+        read_ahead(lambda _: next(frames, None), repeat(None), batch=batch, threads=1)
+    ) as ahead:
         for frame in ahead:
             if frame is None:
                 return
@@ -105,7 +119,9 @@ def frames_ahead(frames: Iterator[np.ndarray], batch: int) -> Generator[np.ndarr
 
 
 def _prepared(detector: Detector, sources: Iterable[Image]) -> Generator[_Group, None, None]:
-    """Read ahead, and yield groups with a whole batch of readable images; the last one may have fewer."""
+    """Read ahead, and yield groups with a whole batch of readable images; the last one may have
+    fewer.
+    """
     group = _Group()
     with closing(read_ahead(partial(_prepare, detector), sources, batch=detector.batch)) as ahead:
         for source, prepared in ahead:
@@ -124,8 +140,12 @@ def _prepare(detector: Detector, source: Image) -> tuple[Image, Prepared | Image
         return source, error
 
 
-def _run_network(detector: Detector, group: _Group, writer: ThreadPoolExecutor,
-                 finish: Callable[[Outcome], None] | None) -> Future[list[Outcome | Unreadable]]:
+def _run_network(
+    detector: Detector,
+    group: _Group,
+    writer: ThreadPoolExecutor,
+    finish: Callable[[Outcome], None] | None,
+) -> Future[list[Outcome | Unreadable]]:
     """Run the network in this thread; leave the rest to the writer thread."""
     detector.network.reset_state()  # photographs do not follow from each other
     inputs = [prepared.x for prepared in group.readable]
@@ -133,8 +153,12 @@ def _run_network(detector: Detector, group: _Group, writer: ThreadPoolExecutor,
     return writer.submit(_write, detector, group, raw_maps, finish)
 
 
-def _write(detector: Detector, group: _Group, raw_maps: list[Tensor],
-           finish: Callable[[Outcome], None] | None) -> list[Outcome | Unreadable]:
+def _write(
+    detector: Detector,
+    group: _Group,
+    raw_maps: list[Tensor],
+    finish: Callable[[Outcome], None] | None,
+) -> list[Outcome | Unreadable]:
     """Interpret the raw maps of a group and hand each image to ``finish``."""
     placements = [prepared.placement for prepared in group.readable]
     found = iter(detector.interpret(raw_maps, placements) if placements else [])

@@ -1,4 +1,5 @@
-"""Helpers that know nothing of Darknet: whole files, optional packages, devices, process groups, text.
+"""Helpers that know nothing of Darknet: whole files, optional packages, devices, process groups,
+text.
 
 What knows a cfg, a layer or an image belongs in a room further right.
 """

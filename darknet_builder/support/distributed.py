@@ -21,7 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 from darknet_builder.support.devices import find_device
 
 _PATIENCE = timedelta(days=1)
-"""How long a process waits for the others: the main one may be validating, or have larger images."""
+"""How long a process waits for the others: the main one may be validating, or have larger
+images."""
 _T = TypeVar("_T")
 _NOTHING = object()
 
@@ -47,8 +48,12 @@ class ProcessGroup:
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Return the model in DistributedDataParallel, which averages gradients over the processes."""
-        if self.world_size == 1 or not any(parameter.requires_grad for parameter in model.parameters()):
+        """Return the model in DistributedDataParallel, which averages gradients over the
+        processes.
+        """
+        if self.world_size == 1 or not any(
+            parameter.requires_grad for parameter in model.parameters()
+        ):
             return model
         for parameter in model.parameters():
             _stride_gradient_as(parameter)
@@ -78,11 +83,13 @@ class ProcessGroup:
         if self.world_size > 1:
             distributed.barrier()
 
-    # ---- objects ------------------------------------------------------------------------------------
+    # ---- objects ---------------------------------------------------------------------------------
 
     def shard(self, whole: Sequence[_T]) -> Sequence[_T]:
-        """Return this process's part of a list: every ``world_size``-th item, from number ``rank`` on."""
-        return whole if self.world_size == 1 else whole[self.rank::self.world_size]
+        """Return this process's part of a list: every ``world_size``-th item, from number ``rank``
+        on.
+        """
+        return whole if self.world_size == 1 else whole[self.rank :: self.world_size]
 
     def gather(self, part: Sequence[_T]) -> list[_T]:
         """Collect the results for the shards of a list, one an item, in the list's order.
@@ -93,7 +100,9 @@ class ProcessGroup:
             return list(part)
         parts: list[Any] | None = [None] * self.world_size if self.is_main else None
         # Pickled objects go through main memory, so gloo is needed even where tensors go by nccl.
-        distributed.gather_object(list(part), parts, group=distributed.new_group(backend="gloo", timeout=_PATIENCE))
+        distributed.gather_object(
+            list(part), parts, group=distributed.new_group(backend="gloo", timeout=_PATIENCE)
+        )
         turns = zip_longest(*(parts or ()), fillvalue=_NOTHING)
         return [cast("_T", item) for item in chain.from_iterable(turns) if item is not _NOTHING]
 
@@ -105,20 +114,25 @@ class ProcessGroup:
         if self.world_size == 1:
             return make()
         made: list[Any] = [make() if self.is_main else None]
-        distributed.broadcast_object_list(made, group=distributed.new_group(backend="gloo", timeout=_PATIENCE))
+        distributed.broadcast_object_list(
+            made, group=distributed.new_group(backend="gloo", timeout=_PATIENCE)
+        )
         return cast("_T", made[0])
 
 
 def _stride_gradient_as(parameter: nn.Parameter) -> None:
     """Let a gradient that lies in memory as its parameter does say so with the same strides.
 
-    Images in channels_last give kernels of one channel (depthwise) or one place (1 x 1) gradients whose strides differ
-    where the size is 1: the same places, but the exchange of gradients compares the strides, and warns.
+    Images in channels_last give kernels of one channel (depthwise) or one place (1 x 1) gradients
+    whose strides differ where the size is 1: the same places, but the exchange of gradients
+    compares the strides, and warns.
     """
+
     def restride(gradient: Tensor) -> Tensor:
         pairs = zip(gradient.shape, gradient.stride(), parameter.stride(), strict=True)
         same = all(size == 1 or ours == theirs for size, ours, theirs in pairs)
         return gradient.as_strided(gradient.shape, parameter.stride()) if same else gradient
+
     if parameter.requires_grad:
         parameter.register_hook(restride)
 

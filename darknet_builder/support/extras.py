@@ -1,4 +1,6 @@
-"""Optional packages: imported when they are first needed, with what to install where they are missing."""
+"""Optional packages: imported when they are first needed, with what to install where they are
+missing.
+"""
 
 from __future__ import annotations
 
@@ -23,4 +25,6 @@ def load_extra(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise  # the package is there and lacks one of its own: its message says which
-        raise MissingExtraError(f"{module} is not installed: pip install 'darknet-builder[{extra}]'") from None
+        raise MissingExtraError(
+            f"{module} is not installed: pip install 'darknet-builder[{extra}]'"
+        ) from None

@@ -31,8 +31,11 @@ def check_plot(path: str | Path) -> None:
     """
     known = load_figures().Figure().canvas.get_supported_filetypes()
     if Path(path).suffix.lower().lstrip(".") not in known:
-        raise InputError("cannot be drawn with this suffix; expected .png, or one of "
-                         f"{', '.join(f'.{suffix}' for suffix in sorted(known))}", path=path)
+        raise InputError(
+            "cannot be drawn with this suffix; expected .png, or one of "
+            f"{', '.join(f'.{suffix}' for suffix in sorted(known))}",
+            path=path,
+        )
     check_folder(path)
 
 

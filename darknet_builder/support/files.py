@@ -16,13 +16,16 @@ _LONGEST_TAG = max(map(len, _WEB_PAGE))
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the target's folder, renamed to ``path`` when the block ends well, removed otherwise.
+    """A temporary path in the target's folder, renamed to ``path`` when the block ends well,
+    removed otherwise.
 
     Raises:
         OSError: when the folder cannot be written to.
     """
     target = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
+    )
     os.close(handle)
     temporary = Path(name)
     try:
@@ -35,8 +38,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def writing(path: str | Path, kind: type[DarknetError] = InputError, *, cure: str | None = None,
-            argument: str | None = None) -> Iterator[None]:
+def writing(
+    path: str | Path,
+    kind: type[DarknetError] = InputError,
+    *,
+    cure: str | None = None,
+    argument: str | None = None,
+) -> Iterator[None]:
     """Turn an ``OSError`` within the block into ``PATH: cannot be written: REASON``.
 
     Args:
@@ -51,8 +59,9 @@ def writing(path: str | Path, kind: type[DarknetError] = InputError, *, cure: st
     try:
         yield
     except OSError as error:
-        raise kind(f"cannot be written: {error.strerror or error}", path=path, hint=cure,
-                   argument=argument) from None
+        raise kind(
+            f"cannot be written: {error.strerror or error}", path=path, hint=cure, argument=argument
+        ) from None
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -87,7 +96,8 @@ def refuse_overwriting(path: Path, kept: Iterable[str | Path | None], advice: st
 
 
 def is_web_page(start: str | bytes) -> bool:
-    """Return whether a file begins as a web page, such as the error page that a download saved in its place.
+    """Return whether a file begins as a web page, such as the error page that a download saved in
+    its place.
 
     Args:
         start: the beginning of the file, some dozens of characters or more.

@@ -1,7 +1,7 @@
 """Old addresses of modules, which keep working with a warning.
 
-The modules once stood side by side in ``darknet_builder``. Scripts that import one of the documented
-ones, such as ``darknet_builder.drawing``, get its names from where they are now.
+The modules once stood side by side in ``darknet_builder``. Scripts that import one of the
+documented ones, such as ``darknet_builder.drawing``, get its names from where they are now.
 """
 
 from __future__ import annotations

@@ -26,13 +26,16 @@ def align_columns(rows: Sequence[Sequence[str]], left: Collection[str]) -> list[
 
     Args:
         rows: of equal length, the headings first.
-        left: headings of the columns that are aligned to the left; the others, the numbers, are aligned to the right.
+        left: headings of the columns that are aligned to the left; the others, the numbers, are
+            aligned to the right.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [_align_row(row, widths, rows[0], left) for row in rows]
 
 
-def _align_row(row: Sequence[str], widths: Sequence[int], headings: Sequence[str], left: Collection[str]) -> str:
+def _align_row(
+    row: Sequence[str], widths: Sequence[int], headings: Sequence[str], left: Collection[str]
+) -> str:
     cells = []
     for cell, width, heading in zip(row, widths, headings, strict=True):
         cells.append(cell.ljust(width) if heading in left else cell.rjust(width))

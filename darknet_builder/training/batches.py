@@ -1,7 +1,9 @@
-"""Which images each step sees and how they come: a plan that follows from the seed, and workers that keep up with it.
+"""Which images each step sees and how they come: a plan that follows from the seed, and workers
+that keep up with it.
 
-Nothing here has a state. The images of a step, their size and what happens to each follow from the seed and the step's
-number alone, so that a training taken up again sees what the unbroken one would have seen, with any number of workers.
+Nothing here has a state. The images of a step, their size and what happens to each follow from the
+seed and the step's number alone, so that a training taken up again sees what the unbroken one would
+have seen, with any number of workers.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class SampleRule(Protocol):
     def images_in(self, random: np.random.Generator) -> int:
         """How many images each sample of a batch shows."""
 
-    def make(self, random: np.random.Generator, sources: Sequence[Sample], net_size: tuple[int, int]) -> Sample:
+    def make(
+        self, random: np.random.Generator, sources: Sequence[Sample], net_size: tuple[int, int]
+    ) -> Sample:
         """One sample of ``net_size`` (width, height)."""
 
 
@@ -120,7 +124,7 @@ class Batch:
         """(B, C, H, W) float32 in [0, 1]: red, green, blue, or grey."""
         x = self.images.to(device, non_blocking=True).permute(0, 3, 1, 2).flip(1).float() / 255
         if channels == 1:
-            x = (x * x.new_tensor([.299, .587, .114])[:, None, None]).sum(1, keepdim=True)
+            x = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
         return x.contiguous(memory_format=torch.channels_last)
 
     def targets(self, device: torch.device) -> Targets:
@@ -155,8 +159,17 @@ class StepPlan(Sampler[list[SamplePlan]]):
         CfgError: located, where batch, subdivisions and shard do not divide.
     """
 
-    def __init__(self, num_images: int, network: Network, rule: SampleRule, *, seed: int, first: int, last: int,
-                 shard: Shard | None = None) -> None:
+    def __init__(
+        self,
+        num_images: int,
+        network: Network,
+        rule: SampleRule,
+        *,
+        seed: int,
+        first: int,
+        last: int,
+        shard: Shard | None = None,
+    ) -> None:
         if num_images < 1:
             raise DataError("the training list has no images")
         self.num_images, self.rule, self.seed = num_images, rule, seed
@@ -174,7 +187,7 @@ class StepPlan(Sampler[list[SamplePlan]]):
             samples = self.samples(step)
             length = self.batch // self.parts
             for start in range(0, self.batch, length):
-                yield samples[start:start + length][self.shard.rank::self.shard.world_size]
+                yield samples[start : start + length][self.shard.rank :: self.shard.world_size]
 
     def samples(self, step: int) -> list[SamplePlan]:
         """Plan all samples of a step; steps are counted from 0."""
@@ -189,7 +202,9 @@ class StepPlan(Sampler[list[SamplePlan]]):
         return plans
 
     def size_at(self, step: int) -> tuple[int, int]:
-        """(width, height) of the input: other ones every 10 steps where a head says ``random=`` (detector.c:196)."""
+        """(width, height) of the input: other ones every 10 steps where a head says ``random=``
+        (detector.c:196).
+        """
         if not self.random:
             return self.size
         largest = self._scaled(self.random)
@@ -197,12 +212,16 @@ class StepPlan(Sampler[list[SamplePlan]]):
             return largest
         random = np.random.default_rng((self.seed, _SIZE, step // _SIZE_PERIOD))
         factor = random.uniform(1, self.random)
-        return self._scaled(factor if random.random() < .5 else 1 / factor)
+        return self._scaled(factor if random.random() < 0.5 else 1 / factor)
 
     def _scaled(self, factor: float) -> tuple[int, int]:
-        width, height = (round(factor * side / self.step_of_size + 1) * self.step_of_size for side in self.size)
+        width, height = (
+            round(factor * side / self.step_of_size + 1) * self.step_of_size for side in self.size
+        )
         # A factor below 1 must not enlarge, which the + 1 would do to small sizes.
-        return (min(width, self.size[0]), min(height, self.size[1])) if factor < 1 else (width, height)
+        return (
+            (min(width, self.size[0]), min(height, self.size[1])) if factor < 1 else (width, height)
+        )
 
     def _image_at(self, position: int) -> int:
         epoch, place = divmod(position, self.num_images)
@@ -215,7 +234,9 @@ def _order(seed: int, epoch: int, num_images: int) -> np.ndarray:
 
 
 def multi_scale_factor(network: Network) -> float:
-    """How far sizes may go up and down: 0 for not at all; ``random=1`` means 1.4 (detector.c:186)."""
+    """How far sizes may go up and down: 0 for not at all; ``random=1`` means 1.4
+    (detector.c:186).
+    """
     factor = max((head.augment.random for head in network.heads), default=0.0)
     return _DEFAULT_RANDOM if factor == 1 else factor
 
@@ -232,13 +253,19 @@ def sample_rule(network: Network) -> SampleRule:
 def _check_division(network: Network, world_size: int) -> None:
     options, net = network.options, network.blocks[0]
     if options.batch % options.subdivisions:
-        raise net.error(f"batch={options.batch} is no multiple of subdivisions={options.subdivisions}: "
-                        "a batch is cut into so many equal parts", "subdivisions")
+        raise net.error(
+            f"batch={options.batch} is no multiple of subdivisions={options.subdivisions}: "
+            "a batch is cut into so many equal parts",
+            "subdivisions",
+        )
     length = options.batch // options.subdivisions
     if length % world_size:
-        raise CfgError(f"the {length} images of each part (batch / subdivisions) cannot be "
-                       f"shared evenly by {world_size} processes",
-                       **net.place("batch"), hint="start another number of them, or change subdivisions=")
+        raise CfgError(
+            f"the {length} images of each part (batch / subdivisions) cannot be "
+            f"shared evenly by {world_size} processes",
+            **net.place("batch"),
+            hint="start another number of them, or change subdivisions=",
+        )
 
 
 class TrainingSamples(Dataset[tuple[Sample, int]]):
@@ -268,13 +295,19 @@ def collate(samples: Sequence[tuple[Sample, int]] | DarknetError) -> Batch | Dar
     if isinstance(samples, DarknetError):
         return samples
     shares = [sample.shares for sample, _ in samples if sample.shares is not None]
-    return Batch(torch.from_numpy(np.stack([sample.image for sample, _ in samples])),
-                 tuple(torch.from_numpy(np.ascontiguousarray(sample.boxes)) for sample, _ in samples),
-                 tuple(index for _, index in samples), torch.from_numpy(np.stack(shares)) if shares else None)
+    return Batch(
+        torch.from_numpy(np.stack([sample.image for sample, _ in samples])),
+        tuple(torch.from_numpy(np.ascontiguousarray(sample.boxes)) for sample, _ in samples),
+        tuple(index for _, index in samples),
+        torch.from_numpy(np.stack(shares)) if shares else None,
+    )
 
 
-def load_batches(images: LabelledImages, plan: StepPlan, *, workers: int, pinned: bool = False) -> Iterator[Batch]:
-    """The plan's batches in order, made ahead by ``workers`` processes, or by this one in its turn where that is 0.
+def load_batches(
+    images: LabelledImages, plan: StepPlan, *, workers: int, pinned: bool = False
+) -> Iterator[Batch]:
+    """The plan's batches in order, made ahead by ``workers`` processes, or by this one in its turn
+    where that is 0.
 
     Raises:
         DarknetError: for what is wrong with an image or its labels.
@@ -285,16 +318,26 @@ def load_batches(images: LabelledImages, plan: StepPlan, *, workers: int, pinned
         yield made
 
 
-def _make_loader(images: LabelledImages, plan: StepPlan, *, workers: int, pinned: bool
-                 ) -> Iterable[Batch | DarknetError]:
+def _make_loader(
+    images: LabelledImages, plan: StepPlan, *, workers: int, pinned: bool
+) -> Iterable[Batch | DarknetError]:
     samples = TrainingSamples(images, plan.rule, plan.seed)
     # Its own generator: the loader must not advance torch's, whose state is part of a checkpoint.
-    return DataLoader(samples, batch_sampler=plan, num_workers=workers, collate_fn=collate, pin_memory=pinned,
-                      worker_init_fn=_start_worker, generator=torch.Generator().manual_seed(plan.seed),
-                      prefetch_factor=_BATCHES_AHEAD if workers else None)
+    return DataLoader(
+        samples,
+        batch_sampler=plan,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pinned,
+        worker_init_fn=_start_worker,
+        generator=torch.Generator().manual_seed(plan.seed),
+        prefetch_factor=_BATCHES_AHEAD if workers else None,
+    )
 
 
 def _start_worker(number: int) -> None:
-    """Ctrl-C is the main process's affair, and a worker's OpenCV must not start threads of its own."""
+    """Ctrl-C is the main process's affair, and a worker's OpenCV must not start threads of its
+    own.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     load_opencv().setNumThreads(0)

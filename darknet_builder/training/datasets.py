@@ -1,4 +1,6 @@
-"""Load the lists of a ``.data`` file for training: images to learn from, a validator, checked against the network."""
+"""Load the lists of a ``.data`` file for training: images to learn from, a validator, checked
+against the network.
+"""
 
 from __future__ import annotations
 
@@ -30,18 +32,21 @@ class TrainingLists:
     description: str
 
 
-def load_training_lists(data: DataFile, network: Network, *,
-                        skip_bad_labels: bool = False) -> TrainingLists:
+def load_training_lists(
+    data: DataFile, network: Network, *, skip_bad_labels: bool = False
+) -> TrainingLists:
     """Load the lists that a network trains and validates on.
 
     Args:
         data: names the lists in ``train=`` and ``valid=``.
-        network: a detector or a classifier. It gets the names of the classes, which checkpoints keep.
+        network: a detector or a classifier. It gets the names of the classes, which checkpoints
+            keep.
         skip_bad_labels: leave bad lines of label files out, with a warning.
 
     Raises:
         InputError: when the network has nothing to train for.
-        DataError: when the data's classes are not the network's, for a bad label, or without any box.
+        DataError: when the data's classes are not the network's, for a bad label, or without any
+            box.
     """
     check_trainable(network)
     if not network.heads:
@@ -52,8 +57,11 @@ def load_training_lists(data: DataFile, network: Network, *,
     if not data.has("valid"):
         return TrainingLists(ListedImages(images), None, f"{known}, no valid= list, so no mAP")
     validation = data.load("valid", skip_bad_labels=skip_bad_labels)
-    return TrainingLists(ListedImages(images), Validator(validation, data.names),
-                         f"{known}, {len(validation)} to validate on")
+    return TrainingLists(
+        ListedImages(images),
+        Validator(validation, data.names),
+        f"{known}, {len(validation)} to validate on",
+    )
 
 
 def load_training(data: DataFile, network: Network, *, skip_bad: bool) -> ImageSet:
@@ -69,24 +77,34 @@ def load_training(data: DataFile, network: Network, *, skip_bad: bool) -> ImageS
     """
     classes = {head.classes for head in network.heads}
     if classes and classes != {data.classes}:
-        raise data.error(f"but the network has {', '.join(map(str, sorted(classes)))} classes (classes= in its heads); "
-                         "darknet-builder adapt-cfg makes a cfg for another number", "classes")
+        raise data.error(
+            f"but the network has {', '.join(map(str, sorted(classes)))} classes (classes= in its"
+            " heads); darknet-builder adapt-cfg makes a cfg for another number",
+            "classes",
+        )
     images = data.load("train", skip_bad_labels=skip_bad)
     if not images.num_boxes:
-        raise DataError(f"none of its {len(images)} images has a box: there is nothing to learn", path=images.path)
+        raise DataError(
+            f"none of its {len(images)} images has a box: there is nothing to learn",
+            path=images.path,
+        )
     return images
 
 
 def _load_classes(data: DataFile, network: Network) -> TrainingLists:
     labels, classes = class_labels(data), count_classes(network)
     if len(labels) != classes:
-        raise data.error(f"there are {len(labels)} labels, but the network gives {classes} scores (filters= of its "
-                         "last layer)", "classes")
+        raise data.error(
+            f"there are {len(labels)} labels, but the network gives {classes} scores (filters= of"
+            " its last layer)",
+            "classes",
+        )
     network.names = tuple(data.names or labels)
     images = load_classed_images(data.file("train"), labels)
     known = f"{len(images)} images of {len(labels)} classes to learn from"
     if not data.has("valid"):
         return TrainingLists(images, None, f"{known}, no valid= list, so no top-1")
     validation = load_classed_images(data.file("valid"), labels)
-    return TrainingLists(images, ClassValidator(validation, data.top),
-                         f"{known}, {len(validation)} to validate on")
+    return TrainingLists(
+        images, ClassValidator(validation, data.top), f"{known}, {len(validation)} to validate on"
+    )

@@ -1,8 +1,8 @@
 """Darknet's moving average of a training's weights (``ema_alpha=`` in [net], network.c:431).
 
-It begins at half of ``max_batches`` and takes the weights' place once, 1000 steps before the end; the rest of the
-training goes on from there, which also brings the batch norms' statistics up to date. Trainings of 2000 steps and
-fewer have no such point.
+It begins at half of ``max_batches`` and takes the weights' place once, 1000 steps before the end;
+the rest of the training goes on from there, which also brings the batch norms' statistics up to
+date. Trainings of 2000 steps and fewer have no such point.
 """
 
 from __future__ import annotations
@@ -28,9 +28,12 @@ class WeightEma:
 
     def __init__(self, network: Network, alpha: float, total: int) -> None:
         self.alpha, self.start, self.end = alpha, total // 2, total - _APPLIED_BEFORE_END
-        self._tensors = {name: tensor for index, layer in enumerate(network.sequence())
-                         if layer.averaged
-                         for name, tensor in layer.named_parameters(prefix=f"layers.{index}")}
+        self._tensors = {
+            name: tensor
+            for index, layer in enumerate(network.sequence())
+            if layer.averaged
+            for name, tensor in layer.named_parameters(prefix=f"layers.{index}")
+        }
         self.values: dict[str, Tensor] = {}
 
     @torch.no_grad()
@@ -56,4 +59,6 @@ class WeightEma:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take the averages over from a checkpoint."""
-        self.values = {name: tensor.to(self._tensors[name].device) for name, tensor in state.items()}
+        self.values = {
+            name: tensor.to(self._tensors[name].device) for name, tensor in state.items()
+        }

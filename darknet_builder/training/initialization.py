@@ -2,12 +2,13 @@
 
     initialize(network, [InitRule.parse("kaiming"), InitRule.parse("connected=normal:0,0.01")])
 
-Only weights of two dimensions and more are drawn; biases become 0. Batch norms begin with scale 1, mean 0 and
-variance 1 whatever is asked for.
+Only weights of two dimensions and more are drawn; biases become 0. Batch norms begin with scale 1,
+mean 0 and variance 1 whatever is asked for.
 
-``prior:P`` is no draw: it sets the biases from which a head reads objectness so that every place begins with objectness
-P. Without it all places begin at 0.5, nearly all of them wrong, and the first hundreds of steps go into unlearning that
-(Lin et al., Focal Loss for Dense Object Detection, section 4.1).
+``prior:P`` is no draw: it sets the biases from which a head reads objectness so that every place
+begins with objectness P. Without it all places begin at 0.5, nearly all of them wrong, and the
+first hundreds of steps go into unlearning that (Lin et al., Focal Loss for Dense Object Detection,
+section 4.1).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.layers.base import registered_sections
 from darknet_builder.network.network import Network
 
-_LEAK = .1
+_LEAK = 0.1
 """The slope of Darknet's leaky below 0, for which Kaiming's gain is computed."""
 _PRIOR = "prior"
 _Draw = Callable[[Tensor], object]
@@ -54,12 +55,20 @@ class InitRule:
         section, _, rest = text.rpartition("=")
         method, _, numbers = rest.partition(":")
         if section and section not in registered_sections():
-            raise InputError(f"there is no section [{section}]", argument="rule", value=text,
-                             hint=did_you_mean(section, registered_sections()))
+            raise InputError(
+                f"there is no section [{section}]",
+                argument="rule",
+                value=text,
+                hint=did_you_mean(section, registered_sections()),
+            )
         methods = (*_METHODS, _PRIOR)
         if method not in methods:
-            raise InputError(f"expected one of {', '.join(methods)}", argument="rule", value=text,
-                             hint=did_you_mean(method, methods))
+            raise InputError(
+                f"expected one of {', '.join(methods)}",
+                argument="rule",
+                value=text,
+                hint=did_you_mean(method, methods),
+            )
         return cls(method, _numbers(text, method, numbers), section)
 
 
@@ -71,15 +80,23 @@ def initialize(network: Network, rules: Sequence[InitRule]) -> None:
         rules: in order.
 
     Raises:
-        InputError: when a rule is for a section that the network does not have, or ``prior`` for no head.
+        InputError: when a rule is for a section that the network does not have, or ``prior`` for no
+            head.
     """
     sections = {spelling for layer in network.sequence() for spelling in layer.spellings}
     for rule in rules:
         if rule.section and rule.section not in sections:
-            raise InputError(f"the network has no [{rule.section}]", argument="rule",
-                             value=f"{rule.section}={rule.method}")
+            raise InputError(
+                f"the network has no [{rule.section}]",
+                argument="rule",
+                value=f"{rule.section}={rule.method}",
+            )
     for layer in network.sequence():
-        fitting = [rule for rule in rules if rule.section in ("", *layer.spellings) and rule.method != _PRIOR]
+        fitting = [
+            rule
+            for rule in rules
+            if rule.section in ("", *layer.spellings) and rule.method != _PRIOR
+        ]
         if fitting:
             layer.apply(_Initializer(fitting[-1]))
     for rule in rules:
@@ -89,20 +106,28 @@ def initialize(network: Network, rules: Sequence[InitRule]) -> None:
 
 def _set_prior(network: Network, rule: InitRule) -> None:
     """Objectness is the logistic of its raw value: the bias is the logarithm of the odds."""
-    heads = [head for head in network.heads
-             if head.num_anchors and rule.section in ("", *head.spellings)]
+    heads = [
+        head for head in network.heads if head.num_anchors and rule.section in ("", *head.spellings)
+    ]
     if not heads:
-        raise InputError("expected a network with [yolo], [Gaussian_yolo] or [region], and no other section",
-                         argument="rule", value=f"{rule.section}={_PRIOR}".removeprefix("="))
-    probability, = rule.numbers
+        raise InputError(
+            "expected a network with [yolo], [Gaussian_yolo] or [region], and no other section",
+            argument="rule",
+            value=f"{rule.section}={_PRIOR}".removeprefix("="),
+        )
+    (probability,) = rule.numbers
     for head in heads:
         bias = network.sequence()[head.sources[0]].output_bias
         if bias is None:
-            raise InputError("expected a convolution without batch_normalize before each head",
-                             argument="rule", value=_PRIOR)
+            raise InputError(
+                "expected a convolution without batch_normalize before each head",
+                argument="rule",
+                value=_PRIOR,
+            )
         with torch.no_grad():
             bias.view(-1, head.values_per_anchor)[:, head.objectness_channel] = math.log(
-                probability / (1 - probability))
+                probability / (1 - probability)
+            )
 
 
 class _Initializer:
@@ -137,14 +162,20 @@ def _xavier() -> _Draw:
 
 def _darknet() -> _Draw:
     """For tensors whose module has no ``reset_parameters``: U(-1, 1) * sqrt(2 / fan_in)."""
+
     def draw(weight: Tensor) -> Tensor:
         bound = math.sqrt(2 / max(weight[0].numel(), 1))
         return nn.init.uniform_(weight, -bound, bound)
+
     return draw
 
 
-_METHODS: dict[str, Callable[..., _Draw]] = {"darknet": _darknet, "kaiming": _kaiming, "xavier": _xavier,
-                                             "normal": _normal}
+_METHODS: dict[str, Callable[..., _Draw]] = {
+    "darknet": _darknet,
+    "kaiming": _kaiming,
+    "xavier": _xavier,
+    "normal": _normal,
+}
 
 
 def _numbers(text: str, method: str, numbers: str) -> tuple[float, ...]:
@@ -157,7 +188,9 @@ def _numbers(text: str, method: str, numbers: str) -> tuple[float, ...]:
     try:
         mean, deviation = (float(number) for number in numbers.split(","))
     except ValueError:
-        raise InputError("expected normal:MEAN,STD, such as normal:0,0.01", argument="rule", value=text) from None
+        raise InputError(
+            "expected normal:MEAN,STD, such as normal:0,0.01", argument="rule", value=text
+        ) from None
     if not (math.isfinite(mean) and 0 < deviation < math.inf):
         raise InputError("expected a standard deviation above 0", argument="rule", value=text)
     return mean, deviation
@@ -169,5 +202,9 @@ def _probability(text: str, number: str) -> float:
     except ValueError:
         probability = math.nan
     if not 0 < probability < 1:
-        raise InputError("expected prior:P with P between 0 and 1, such as prior:0.01", argument="rule", value=text)
+        raise InputError(
+            "expected prior:P with P between 0 and 1, such as prior:0.01",
+            argument="rule",
+            value=text,
+        )
     return probability

@@ -10,7 +10,8 @@ from types import FrameType
 
 @contextmanager
 def graceful_interrupts() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether Ctrl-C was pressed; a second press raises KeyboardInterrupt.
+    """Yield a function that returns whether Ctrl-C was pressed; a second press raises
+    KeyboardInterrupt.
 
     Outside the main thread, which alone receives signals, it returns False for ever.
     """
@@ -21,6 +22,7 @@ def graceful_interrupts() -> Iterator[Callable[[], bool]]:
         if pressed:
             raise KeyboardInterrupt
         pressed = True
+
     try:
         before = signal.signal(signal.SIGINT, on_press)
     except ValueError:  # not the main thread

@@ -1,4 +1,6 @@
-"""Which parameters learn, how fast, and with how much decay: a cfg's rules as parameter groups of an optimiser."""
+"""Which parameters learn, how fast, and with how much decay: a cfg's rules as parameter groups of
+an optimiser.
+"""
 
 from __future__ import annotations
 
@@ -46,28 +48,34 @@ class RatePattern:
         except ValueError:
             factor = math.nan
         if not (pattern and equals and 0 <= factor < math.inf):
-            raise InputError(f"{text!r}: expected PATTERN=FACTOR with a factor of 0 or more, "
-                             "such as 'layers.[0-9].*=0.1'")
+            raise InputError(
+                f"{text!r}: expected PATTERN=FACTOR with a factor of 0 or more, "
+                "such as 'layers.[0-9].*=0.1'"
+            )
         return cls(pattern, factor)
 
 
 def parameter_groups(network: Network, rates: Sequence[RatePattern] = ()) -> list[dict[str, Any]]:
     """A network's parameters in groups of equal rate and decay, as a cfg's update rules have them.
 
-    - Decay (``decay=``) acts on weights of convolutions, connected and local layers and on implicit values; not on
-      biases, not on the scales of batch norms, not on the weights of a shortcut (convolutional_layer.c:1599,
-      shortcut_layer.c:310). Darknet's Adam also decays biases and scales; this does not.
-    - A layer's ``learning_rate=`` is a factor. Of ``rates`` the last that fits a name multiplies it further.
-    - ``loss_scale`` divides the rate and multiplies the decay, which undoes what it does to the gradient.
-    - Parameters that never learn (``stopbackward=1``, ``onlyforward``, ``train_only_bn``) are in no group. Those that
-      rest for some time are in theirs: ``freeze`` says when.
+    - Decay (``decay=``) acts on weights of convolutions, connected and local layers and on implicit
+      values; not on biases, not on the scales of batch norms, not on the weights of a shortcut
+      (convolutional_layer.c:1599, shortcut_layer.c:310). Darknet's Adam also decays biases and
+      scales; this does not.
+    - A layer's ``learning_rate=`` is a factor. Of ``rates`` the last that fits a name multiplies it
+      further.
+    - ``loss_scale`` divides the rate and multiplies the decay, which undoes what it does to the
+      gradient.
+    - Parameters that never learn (``stopbackward=1``, ``onlyforward``, ``train_only_bn``) are in no
+      group. Those that rest for some time are in theirs: ``freeze`` says when.
 
     Args:
         network: its parameters and options.
         rates: the user's own factors.
 
     Returns:
-        Groups with ``params``, ``names``, ``lr``, ``rate_scale`` (its factor, for schedulers), ``weight_decay``.
+        Groups with ``params``, ``names``, ``lr``, ``rate_scale`` (its factor, for schedulers),
+        ``weight_decay``.
 
     Raises:
         InputError: for a pattern that fits no parameter, or when nothing is left to learn.
@@ -82,17 +90,26 @@ def parameter_groups(network: Network, rates: Sequence[RatePattern] = ()) -> lis
             decay = options.decay * options.loss_scale if decays else 0.0
             members.setdefault((factor / options.loss_scale, decay), {})[name] = parameter
     if not members:
-        raise InputError("every layer is frozen: there is nothing to learn",
-                         **network.blocks[0].place())
-    return [{"params": list(named.values()), "names": list(named), "lr": options.schedule.learning_rate * scale,
-             "rate_scale": scale, "weight_decay": decay} for (scale, decay), named in members.items()]
+        raise InputError(
+            "every layer is frozen: there is nothing to learn", **network.blocks[0].place()
+        )
+    return [
+        {
+            "params": list(named.values()),
+            "names": list(named),
+            "lr": options.schedule.learning_rate * scale,
+            "rate_scale": scale,
+            "weight_decay": decay,
+        }
+        for (scale, decay), named in members.items()
+    ]
 
 
 def make_optimizer(network: Network, rates: Sequence[RatePattern] = ()) -> Optimizer:
     """The cfg's optimiser over ``parameter_groups``: SGD with momentum, or Adam with ``adam=1``.
 
-    It takes the gradient of the sum of the losses divided by ``batch``. Darknet gives Adam the sum itself, which comes
-    to the same but for ``eps``: that is divided here (blas_kernels.cu:192).
+    It takes the gradient of the sum of the losses divided by ``batch``. Darknet gives Adam the sum
+    itself, which comes to the same but for ``eps``: that is divided here (blas_kernels.cu:192).
 
     Args:
         network: its parameters and options.
@@ -108,36 +125,45 @@ def make_optimizer(network: Network, rates: Sequence[RatePattern] = ()) -> Optim
     for group in groups:  # Adam's steps do not depend on the gradient's scale
         group["rate_scale"] *= options.loss_scale
         group["lr"] *= options.loss_scale
-    return Adam(groups, lr=rate, betas=(options.beta1, options.beta2),
-                eps=options.epsilon * options.loss_scale / options.batch)
+    return Adam(
+        groups,
+        lr=rate,
+        betas=(options.beta1, options.beta2),
+        eps=options.epsilon * options.loss_scale / options.batch,
+    )
 
 
 def frozen_layers(network: Network, finished: int) -> set[int]:
     """The layers that the next update leaves alone.
 
-    ``stopbackward=1`` freezes a layer and all before it, with a larger number until so many updates are finished
-    (network_kernels.cu:268); ``onlyforward`` a layer for good, ``train_only_bn`` a layer and all before it but for the
-    statistics of batch norms (parser.c, set_train_only_bn); ``dont_update=n`` for n updates; ``burnin_update=k`` until
-    k times ``burn_in`` (network_kernels.cu:390).
+    ``stopbackward=1`` freezes a layer and all before it, with a larger number until so many updates
+    are finished (network_kernels.cu:268); ``onlyforward`` a layer for good, ``train_only_bn`` a
+    layer and all before it but for the statistics of batch norms (parser.c, set_train_only_bn);
+    ``dont_update=n`` for n updates; ``burnin_update=k`` until k times ``burn_in``
+    (network_kernels.cu:390).
 
     Args:
         network: its layers' options.
         finished: how many updates lie behind.
     """
     number, burn_in = finished + 1, network.options.schedule.burn_in
-    resting = {index for index, layer in enumerate(network.sequence())
-               if layer.options.dont_update >= number or layer.options.burnin_update * burn_in > number}
+    resting = {
+        index
+        for index, layer in enumerate(network.sequence())
+        if layer.options.dont_update >= number or layer.options.burnin_update * burn_in > number
+    }
     last = _last_with(network, lambda options: options.stopbackward > finished)
     return _frozen_forever(network) | resting | set(range(last + 1))
 
 
 def freeze(network: Network, finished: int = 0, *, norms: bool = False) -> set[int]:
-    """Make autograd agree with ``frozen_layers``; to be called before each update, or once where nothing thaws.
+    """Make autograd agree with ``frozen_layers``; to be called before each update, or once where
+    nothing thaws.
 
-    Frozen parameters get no gradient, so the optimiser passes them by. Behind ``onlyforward`` the gradient ends.
-    Batch norms of frozen layers go on using and gathering the statistics of what they see, as Darknet's do; but before
-    a layer with ``stopbackward=1`` they use the stored ones (parser.c sets ``l.train = 0`` there). ``network.train()``
-    undoes that, so it comes before.
+    Frozen parameters get no gradient, so the optimiser passes them by. Behind ``onlyforward`` the
+    gradient ends. Batch norms of frozen layers go on using and gathering the statistics of what
+    they see, as Darknet's do; but before a layer with ``stopbackward=1`` they use the stored ones
+    (parser.c sets ``l.train = 0`` there). ``network.train()`` undoes that, so it comes before.
 
     Args:
         network: to be changed, in training mode.
@@ -153,8 +179,12 @@ def freeze(network: Network, finished: int = 0, *, norms: bool = False) -> set[i
             layer.register_forward_hook(_detached)
     for index, _, parameter, _ in _parameters(network):
         parameter.requires_grad_(index not in frozen)
-    stored = len(network.layers) if norms else _last_with(network, lambda options: options.stopbackward == _ALWAYS)
-    for layer in network.sequence()[:max(stored, 0)]:
+    stored = (
+        len(network.layers)
+        if norms
+        else _last_with(network, lambda options: options.stopbackward == _ALWAYS)
+    )
+    for layer in network.sequence()[: max(stored, 0)]:
         for module in layer.modules():
             if isinstance(module, _BatchNorm):
                 module.eval()
@@ -173,17 +203,28 @@ def clip_weights(network: Network) -> None:
 
 
 def _frozen_forever(network: Network) -> set[int]:
-    last = _last_with(network, lambda options: options.stopbackward == _ALWAYS or options.train_only_bn)
-    return {index for index, layer in enumerate(network.sequence()) if layer.options.onlyforward or index <= last}
+    last = _last_with(
+        network, lambda options: options.stopbackward == _ALWAYS or options.train_only_bn
+    )
+    return {
+        index
+        for index, layer in enumerate(network.sequence())
+        if layer.options.onlyforward or index <= last
+    }
 
 
 def _last_with(network: Network, wanted: Callable[[CommonOptions], bool]) -> int:
     """The index of the last layer with such options; -1 without any."""
-    return max((index for index, layer in enumerate(network.sequence()) if wanted(layer.options)), default=-1)
+    return max(
+        (index for index, layer in enumerate(network.sequence()) if wanted(layer.options)),
+        default=-1,
+    )
 
 
 def _parameters(network: Network) -> Iterator[tuple[int, str, nn.Parameter, bool]]:
-    """(layer, full name, parameter, whether it decays); a shared parameter once, with the first layer that has it."""
+    """(layer, full name, parameter, whether it decays); a shared parameter once, with the first
+    layer that has it.
+    """
     seen: set[nn.Parameter] = set()
     for index, layer in enumerate(network.sequence()):
         for prefix, module in layer.named_modules(prefix=f"layers.{index}"):
@@ -206,8 +247,11 @@ def _check_patterns(network: Network, rates: Sequence[RatePattern]) -> None:
     names = [name for _, name, _, _ in _parameters(network)]
     for rate in rates:
         if not any(fnmatchcase(name, rate.pattern) for name in names):
-            raise InputError(f"the pattern {rate.pattern!r} fits no parameter{did_you_mean(rate.pattern, names)}; "
-                             f"names are like {names[0]!r}; * stands for anything")
+            raise InputError(
+                f"the pattern {rate.pattern!r} fits no"
+                f" parameter{did_you_mean(rate.pattern, names)}; names are like {names[0]!r}; *"
+                " stands for anything"
+            )
 
 
 def _detached(module: nn.Module, args: Any, output: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""Draw the first samples of a training on one sheet, to see what augmentation makes of the images."""
+"""Draw the first samples of a training on one sheet, to see what augmentation makes of the
+images.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ def sample_sheet(network: Network, images: LabelledImages, seed: int) -> np.ndar
         # The first sample of each step: whether a batch has mosaic is drawn once a step.
         sample, _ = samples[plan.samples(step)[0]]
         tiles.append(_with_boxes(sample, plan.size))
-    rows = [np.hstack(tiles[start:start + COLUMNS]) for start in range(0, NUM_SAMPLES, COLUMNS)]
+    rows = [np.hstack(tiles[start : start + COLUMNS]) for start in range(0, NUM_SAMPLES, COLUMNS)]
     return np.vstack(rows)
 
 
@@ -42,11 +44,15 @@ def _with_boxes(sample: Sample, size: tuple[int, int]) -> np.ndarray:
     cv2 = load_opencv()
     image = np.ascontiguousarray(cv2.resize(sample.image, size))
     if sample.shares is not None:
-        shown = [(class_id, share) for class_id, share in enumerate(sample.shares) if share > .01]
+        shown = [(class_id, share) for class_id, share in enumerate(sample.shares) if share > 0.01]
         text = ", ".join(f"{class_id}: {share:.2f}" for class_id, share in shown)
-        cv2.putText(image, text, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, .35, (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.putText(
+            image, text, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.35, (255, 255, 255), 1, cv2.LINE_AA
+        )
     for x, y, width, height, class_id in sample.boxes.tolist():
-        corners = [(round((x + side * width / 2) * size[0]), round((y + side * height / 2) * size[1]))
-                   for side in (-1, 1)]
+        corners = [
+            (round((x + side * width / 2) * size[0]), round((y + side * height / 2) * size[1]))
+            for side in (-1, 1)
+        ]
         cv2.rectangle(image, *corners, class_color(int(class_id)), 1, cv2.LINE_AA)
     return image

@@ -1,7 +1,9 @@
-"""How the learning rate goes: every policy of Darknet as a ``torch.optim.lr_scheduler.LRScheduler`` (network.c:131).
+"""How the learning rate goes: every policy of Darknet as a ``torch.optim.lr_scheduler.LRScheduler``
+(network.c:131).
 
-Darknet counts the images before it looks the rate up, so its first update has number 1. Here ``last_epoch`` is the
-number of finished updates, as PyTorch counts, and the rate that stands in the optimiser is that of the next one::
+Darknet counts the images before it looks the rate up, so its first update has number 1. Here
+``last_epoch`` is the number of finished updates, as PyTorch counts, and the rate that stands in the
+optimiser is that of the next one::
 
     optimizer.step()
     scheduler.step()
@@ -62,7 +64,9 @@ def _steps(schedule: Schedule, number: int) -> float:
 
 
 def _exp(schedule: Schedule, number: int) -> float:
-    gamma = struct.unpack("f", struct.pack("f", schedule.gamma))[0]  # Darknet's float; a high power shows it
+    gamma = struct.unpack("f", struct.pack("f", schedule.gamma))[
+        0
+    ]  # Darknet's float; a high power shows it
     return schedule.learning_rate * math.pow(gamma, number)
 
 
@@ -76,7 +80,9 @@ def _poly(schedule: Schedule, number: int) -> float:
 
 def _sigmoid(schedule: Schedule, number: int) -> float:
     exponent = schedule.gamma * (number - schedule.step)
-    return schedule.learning_rate / (1 + math.exp(exponent)) if exponent < 700 else 0.0  # exp overflows
+    return (
+        schedule.learning_rate / (1 + math.exp(exponent)) if exponent < 700 else 0.0
+    )  # exp overflows
 
 
 def _sgdr(schedule: Schedule, number: int) -> float:
@@ -86,7 +92,10 @@ def _sgdr(schedule: Schedule, number: int) -> float:
     while start + cycle < number:
         start, cycle = start + cycle, cycle * schedule.sgdr_mult
     swing = 1 + math.cos((number - start) * math.pi / cycle)
-    return schedule.learning_rate_min + .5 * (schedule.learning_rate - schedule.learning_rate_min) * swing
+    return (
+        schedule.learning_rate_min
+        + 0.5 * (schedule.learning_rate - schedule.learning_rate_min) * swing
+    )
 
 
 def _positive(value: int, what: str) -> None:
@@ -101,7 +110,12 @@ def _draw(seed: int, number: int) -> float:
 
 
 _POLICIES: dict[str, Callable[[Schedule, int], float]] = {
-    "constant": _constant, "step": _step, "steps": _steps, "exp": _exp, "poly": _poly, "sigmoid": _sigmoid,
+    "constant": _constant,
+    "step": _step,
+    "steps": _steps,
+    "exp": _exp,
+    "poly": _poly,
+    "sigmoid": _sigmoid,
     "sgdr": _sgdr,
 }
 
@@ -121,7 +135,9 @@ class DarknetLR(LRScheduler):
         InputError: for a schedule that cannot be computed.
     """
 
-    def __init__(self, optimizer: Optimizer, schedule: Schedule, *, finished: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self, optimizer: Optimizer, schedule: Schedule, *, finished: int = 0, seed: int = 0
+    ) -> None:
         self.schedule, self.seed = schedule, seed
         _remember_initial_rates(optimizer)
         super().__init__(optimizer, last_epoch=finished - 1)
@@ -136,7 +152,9 @@ class DarknetLR(LRScheduler):
         return {key: value for key, value in super().state_dict().items() if key != "schedule"}
 
 
-def make_scheduler(optimizer: Optimizer, schedule: Schedule, *, finished: int = 0, seed: int = 0) -> LRScheduler:
+def make_scheduler(
+    optimizer: Optimizer, schedule: Schedule, *, finished: int = 0, seed: int = 0
+) -> LRScheduler:
     """The scheduler of a cfg: ``MultiStepLR`` where it is one, otherwise ``DarknetLR``.
 
     It is one for ``policy=steps`` with one and the same scale at rising steps, and no burn-in.
@@ -155,14 +173,21 @@ def make_scheduler(optimizer: Optimizer, schedule: Schedule, *, finished: int = 
     _remember_initial_rates(optimizer)
     for group in optimizer.param_groups:
         group["lr"] = rate_at(schedule, finished) * group.get(RATE_SCALE, 1.0)
-    milestones = [step - 1 for step in schedule.steps]  # finished updates before the first one with the new rate
+    milestones = [
+        step - 1 for step in schedule.steps
+    ]  # finished updates before the first one with the new rate
     return MultiStepLR(optimizer, milestones, gamma=schedule.scales[0], last_epoch=finished - 1)
 
 
 def _is_multi_step(schedule: Schedule) -> bool:
-    steps, scales = schedule.steps, schedule.scales[:len(schedule.steps)]
-    return (schedule.policy == "steps" and schedule.burn_in == 0 and len(set(scales)) == 1 and steps[0] > 0
-            and list(steps) == sorted(steps))
+    steps, scales = schedule.steps, schedule.scales[: len(schedule.steps)]
+    return (
+        schedule.policy == "steps"
+        and schedule.burn_in == 0
+        and len(set(scales)) == 1
+        and steps[0] > 0
+        and list(steps) == sorted(steps)
+    )
 
 
 def _remember_initial_rates(optimizer: Optimizer) -> None:

@@ -1,4 +1,6 @@
-"""What a training is told beside the cfg, whether that makes sense, and the folder that it writes to."""
+"""What a training is told beside the cfg, whether that makes sense, and the folder that it writes
+to.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,8 @@ class TrainSettings:
         name: what ``.weights`` files begin with.
         seed: of the order and the augmentation of images.
         device: where it runs.
-        precision: ``float32``, or ``bfloat16`` for the network's own arithmetic (losses and weights stay float32);
-            ``fp32`` and ``bf16`` are other names of these.
+        precision: ``float32``, or ``bfloat16`` for the network's own arithmetic (losses and weights
+            stay float32); ``fp32`` and ``bf16`` are other names of these.
         workers: processes that prepare images; 0 for none.
         eval_every: steps between validations; 0 for none but the last, None for Darknet's way.
         save_every: steps between checkpoints.
@@ -38,7 +40,8 @@ class TrainSettings:
         rates: the user's own factors of the learning rate.
         resume: go on from the newest checkpoint in ``output``.
         overwrite: remove what an earlier training left in ``output``.
-        freeze_norms: batch norms use their stored statistics, and neither these nor scales and biases change.
+        freeze_norms: batch norms use their stored statistics, and neither these nor scales and
+            biases change.
     """
 
     output: Path
@@ -67,10 +70,15 @@ def check_settings(network: Network, settings: TrainSettings) -> None:
         InputError: naming the one that does not.
     """
     if settings.precision not in PRECISIONS:
-        raise InputError(f"expected {' or '.join(PRECISIONS)}",
-                         argument="precision", value=repr(settings.precision))
+        raise InputError(
+            f"expected {' or '.join(PRECISIONS)}",
+            argument="precision",
+            value=repr(settings.precision),
+        )
     if settings.precision == "bfloat16":
-        require_bfloat16(torch.device(settings.device), "precision='bfloat16'", "precision='float32'")
+        require_bfloat16(
+            torch.device(settings.device), "precision='bfloat16'", "precision='float32'"
+        )
     for name, least in LEAST.items():
         number = getattr(settings, name)
         if number is not None and number < least:
@@ -79,8 +87,9 @@ def check_settings(network: Network, settings: TrainSettings) -> None:
         raise InputError("resume and overwrite exclude each other: go on, or begin anew")
     check_trainable(network)
     if network.options.schedule.max_batches < 1:
-        raise network.blocks[0].error("needs max_batches=, the number of steps", "max_batches",
-                                      argument="max_batches")
+        raise network.blocks[0].error(
+            "needs max_batches=, the number of steps", "max_batches", argument="max_batches"
+        )
 
 
 def check_trainable(network: Network) -> None:
@@ -90,6 +99,8 @@ def check_trainable(network: Network) -> None:
         InputError: when there is not.
     """
     if not any(layer.has_loss for layer in network.sequence()):
-        raise InputError("the network has no detection head ([yolo], [Gaussian_yolo], "
-                         "[region] or [detection]), and neither [softmax] nor [cost]: there is nothing to train for",
-                         **network.blocks[0].place())
+        raise InputError(
+            "the network has no detection head ([yolo], [Gaussian_yolo], [region] or [detection]),"
+            " and neither [softmax] nor [cost]: there is nothing to train for",
+            **network.blocks[0].place(),
+        )

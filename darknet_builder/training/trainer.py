@@ -1,9 +1,11 @@
-"""The training loop: batches -> losses -> gradients -> weights, with checkpoints that resume exactly.
+"""The training loop: batches -> losses -> gradients -> weights, with checkpoints that resume
+exactly.
 
-    trainer = Trainer(network, images, TrainSettings(output=Path("run")), out=sys.stdout, validate=score)
-    outcome = trainer.run()
+    trainer = Trainer(network, images, TrainSettings(output=Path("run")), out=sys.stdout,
+    validate=score) outcome = trainer.run()
 
-A step is Darknet's: ``batch`` images in ``subdivisions`` parts, whose gradients add up, then one update.
+A step is Darknet's: ``batch`` images in ``subdivisions`` parts, whose gradients add up, then one
+update.
 """
 
 from __future__ import annotations
@@ -72,8 +74,8 @@ class Trainer:
         settings: everything that the cfg does not say.
         out: a terminal or a file, for the progress line.
         validate: scores the network, which it gets in eval mode; None without a validation list.
-        group: the processes that train together. Each takes its shard of every part of a batch; batch norm sees that
-            shard alone, and the main process's statistics are kept.
+        group: the processes that train together. Each takes its shard of every part of a batch;
+            batch norm sees that shard alone, and the main process's statistics are kept.
         crew: deprecated spelling of ``group``.
 
     Attributes:
@@ -81,20 +83,36 @@ class Trainer:
         finished: number of finished steps.
 
     Raises:
-        InputError: for settings that make no sense, an output folder in use, a checkpoint of another training.
+        InputError: for settings that make no sense, an output folder in use, a checkpoint of
+            another training.
         CfgError: for a cfg that cannot be trained.
         DataError: for an empty data set, or an output folder that cannot be made.
         WeightsError: for a checkpoint that cannot be read or belongs to another cfg.
     """
 
-    def __init__(self, network: Network, images: LabelledImages, settings: TrainSettings, *, out: TextIO,
-                 validate: Validate | None = None, group: ProcessGroup | None = None,
-                 crew: ProcessGroup | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        images: LabelledImages,
+        settings: TrainSettings,
+        *,
+        out: TextIO,
+        validate: Validate | None = None,
+        group: ProcessGroup | None = None,
+        crew: ProcessGroup | None = None,
+    ) -> None:
         check_settings(network, settings)
         if crew is not None:
-            warnings.warn("Trainer(crew=...) is deprecated: use group=", DeprecationWarning, stacklevel=2)
+            warnings.warn(
+                "Trainer(crew=...) is deprecated: use group=", DeprecationWarning, stacklevel=2
+            )
         self.group = group or crew or ProcessGroup()
-        self.network, self.images, self.settings, self.validate = network, images, settings, validate
+        self.network, self.images, self.settings, self.validate = (
+            network,
+            images,
+            settings,
+            validate,
+        )
         self.device = torch.device(settings.device)
         self.net_options = network.options
         self.total = network.options.schedule.max_batches
@@ -102,21 +120,39 @@ class Trainer:
         network.to(self.device)
         self.model: nn.Module = LossMaps(network)
         self.optimizer = make_optimizer(network, settings.rates)
-        self.scheduler = make_scheduler(self.optimizer, network.options.schedule, seed=settings.seed)
+        self.scheduler = make_scheduler(
+            self.optimizer, network.options.schedule, seed=settings.seed
+        )
         self.average = WeightEma(network, network.options.ema_alpha, self.total)
-        self.validation = Validation(network, validate if self.group.is_main else None, num_images=len(images),
-                                     every=settings.eval_every)
+        self.validation = Validation(
+            network,
+            validate if self.group.is_main else None,
+            num_images=len(images),
+            every=settings.eval_every,
+        )
         self.files = OutputFiles(settings, is_main=self.group.is_main)
-        self.checkpoints = Checkpointer(network, self.optimizer, self.scheduler, self.average, settings, len(images))
+        self.checkpoints = Checkpointer(
+            network, self.optimizer, self.scheduler, self.average, settings, len(images)
+        )
         self._plan()  # raises at once for what cannot be trained
         self.files.prepare()
         self.group.barrier()
         if settings.resume:
             self._resume()
         layers = network.sequence()
-        self._reached = {parameter for index in reached_layers(network) for parameter in layers[index].parameters()}
+        self._reached = {
+            parameter
+            for index in reached_layers(network)
+            for parameter in layers[index].parameters()
+        }
         self._trained: list[bool] = []
-        self.log = RunLog(settings.output, out, total=self.total, finished=self.finished, quiet=not self.group.is_main)
+        self.log = RunLog(
+            settings.output,
+            out,
+            total=self.total,
+            finished=self.finished,
+            quiet=not self.group.is_main,
+        )
         if settings.resume:
             self.log.note(self._describe_start())
 
@@ -137,7 +173,9 @@ class Trainer:
         return self.group
 
     def _resume(self) -> None:
-        state = self.group.broadcast(self.checkpoints.newest)  # the file may be on the main process's machine alone
+        state = self.group.broadcast(
+            self.checkpoints.newest
+        )  # the file may be on the main process's machine alone
         if state is None:
             return
         self.checkpoints.restore(state)
@@ -151,7 +189,7 @@ class Trainer:
             return f"going on after step {self.finished}"
         return f"nothing to do: {self.finished} steps are done, and max_batches={self.total}"
 
-    # ---- the loop -----------------------------------------------------------------------------------
+    # ---- the loop --------------------------------------------------------------------------------
 
     def run(self) -> Outcome:
         """Train until ``max_batches``, or until Ctrl-C.
@@ -167,7 +205,9 @@ class Trainer:
                 if not self.finished:
                     self._save()
                 elif self.finished <= self.total:
-                    last = self._validate()  # if the training ended between a checkpoint and its validation
+                    last = (
+                        self._validate()
+                    )  # if the training ended between a checkpoint and its validation
                 stop = False
                 while self.finished < self.total and not stop:
                     self.log.step(self._step(batches))
@@ -184,12 +224,23 @@ class Trainer:
         return Outcome(self.finished, self.finished < self.total, self.best, last)
 
     def _batches(self) -> Iterator[Batch]:
-        return load_batches(self.images, self._plan(), workers=self.settings.workers,
-                            pinned=self.device.type == "cuda")
+        return load_batches(
+            self.images,
+            self._plan(),
+            workers=self.settings.workers,
+            pinned=self.device.type == "cuda",
+        )
 
     def _plan(self) -> StepPlan:
-        return StepPlan(len(self.images), self.network, sample_rule(self.network), seed=self.settings.seed,
-                        first=self.finished, last=self.total, shard=Shard(self.group.rank, self.group.world_size))
+        return StepPlan(
+            len(self.images),
+            self.network,
+            sample_rule(self.network),
+            seed=self.settings.seed,
+            first=self.finished,
+            last=self.total,
+            shard=Shard(self.group.rank, self.group.world_size),
+        )
 
     def _step(self, batches: Iterator[Batch]) -> StepReport:
         """Make one update of the weights."""
@@ -211,12 +262,18 @@ class Trainer:
         clip_weights(self.network)
         self.finished += 1
         if self.average.update(self.finished):
-            self.log.note(f"{self.finished}/{self.total}: the average of the weights has taken their place")
+            self.log.note(
+                f"{self.finished}/{self.total}: the average of the weights has taken their place"
+            )
         seconds = time.perf_counter() - started
-        return summarize_step(reports, self.finished, rate, self.net_options.batch, seconds, waited, self.group)
+        return summarize_step(
+            reports, self.finished, rate, self.net_options.batch, seconds, waited, self.group
+        )
 
     def _freeze(self) -> None:
-        """Set ``requires_grad`` for this step; rewrap in DDP when the set of trained parameters changes."""
+        """Set ``requires_grad`` for this step; rewrap in DDP when the set of trained parameters
+        changes.
+        """
         freeze(self.network, self.finished, norms=self.settings.freeze_norms)
         for parameter in self.network.parameters():
             if parameter not in self._reached:  # DDP would wait for its gradient
@@ -229,15 +286,26 @@ class Trainer:
         """Run forward and backward passes of one part of a batch."""
         x = batch.inputs(self.net_options.channels, self.device)
         size = (x.shape[3], x.shape[2])  # with multi-scale not always the network's own
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"
+        ):
             maps = self.model(x)
-        report = network_loss(self.network, [raw.float() for raw in maps], batch.targets(self.device), seen=seen,
-                              net_size=size)
+        report = network_loss(
+            self.network,
+            [raw.float() for raw in maps],
+            batch.targets(self.device),
+            seen=seen,
+            net_size=size,
+        )
         self._check_finite(batch, "the loss", report.total)
         if report.total.requires_grad:  # False while every layer is frozen
             # DDP averages the processes' gradients; Darknet's update takes their sum.
             (report.total * (self.group.world_size / self.net_options.batch)).backward()
-        sums = [parameter.grad.sum() for parameter in self.network.parameters() if parameter.grad is not None]
+        sums = [
+            parameter.grad.sum()
+            for parameter in self.network.parameters()
+            if parameter.grad is not None
+        ]
         self._check_finite(batch, "a gradient", torch.stack([report.total.detach(), *sums]))
         return report
 
@@ -251,14 +319,18 @@ class Trainer:
             return
         paths = [self.images.path(index) for index in batch.indices]
         more = f" and {len(paths) - _SHOWN_PATHS} more" if len(paths) > _SHOWN_PATHS else ""
-        raise InputError(f"step {self.finished + 1}: {what} is not finite, with the batch of "
-                         f"{', '.join(paths[:_SHOWN_PATHS])}{more}; look at these images and their labels, or lower "
-                         "learning_rate= or raise burn_in=; the checkpoints of earlier steps are whole")
+        raise InputError(
+            f"step {self.finished + 1}: {what} is not finite, with the batch of"
+            f" {', '.join(paths[:_SHOWN_PATHS])}{more}; look at these images and their labels, or"
+            " lower learning_rate= or raise burn_in=; the checkpoints of earlier steps are whole"
+        )
 
-    # ---- after a step -------------------------------------------------------------------------------
+    # ---- after a step ----------------------------------------------------------------------------
 
     def _after_step(self) -> float | None:
-        """Write weights and checkpoint and validate, where that is due; return the score of a validation."""
+        """Write weights and checkpoint and validate, where that is due; return the score of a
+        validation.
+        """
         self.files.write_numbered(self.network, self.finished, self.total)
         if self.finished % self.settings.save_every == 0 or self.finished == self.total:
             self._save()
@@ -267,8 +339,8 @@ class Trainer:
     def _validate(self) -> float | None:
         """Return the score of the weights as they are, where that is due and not yet known.
 
-        A checkpoint that is due at this step was written before, since validation takes long and may fail. It is
-        written again with the score.
+        A checkpoint that is due at this step was written before, since validation takes long and
+        may fail. It is written again with the score.
         """
         if not self.validation.is_due(self.finished, self.total):
             return None

@@ -17,7 +17,8 @@ class Validation:
 
     Args:
         network: the network to score.
-        validate: scores it; None for a training without validation, and in all processes but the main one.
+        validate: scores it; None for a training without validation, and in all processes but the
+            main one.
         num_images: size of the training set.
         every: steps between validations; 0 for the last step only, None for Darknet's policy.
 
@@ -26,8 +27,15 @@ class Validation:
         best: the highest score so far; None before the first validation.
     """
 
-    def __init__(self, network: Network, validate: Validate | None, *, num_images: int, every: int | None) -> None:
-        self._network, self._validate, self._num_images, self._every = network, validate, num_images, every
+    def __init__(
+        self, network: Network, validate: Validate | None, *, num_images: int, every: int | None
+    ) -> None:
+        self._network, self._validate, self._num_images, self._every = (
+            network,
+            validate,
+            num_images,
+            every,
+        )
         self.validated = 0
         self.best: float | None = None
 
@@ -36,7 +44,9 @@ class Validation:
         self.validated, self.best = validated, best
 
     def is_due(self, finished: int, total: int) -> bool:
-        """Whether the network is to be scored after step ``finished`` of ``total``, and has not been yet."""
+        """Whether the network is to be scored after step ``finished`` of ``total``, and has not
+        been yet.
+        """
         if self._validate is None or self.validated == finished:
             return False
         if finished == total:

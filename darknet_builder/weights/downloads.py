@@ -1,7 +1,8 @@
 """Fetching a file so that only a whole, checked one takes its name.
 
-A download goes to ``NAME.part`` beside its place and is renamed when its size and checksum are right. What an
-interrupted one leaves there is gone on from. ``NAME.part.tag`` says from which version of which address it came.
+A download goes to ``NAME.part`` beside its place and is renamed when its size and checksum are
+right. What an interrupted one leaves there is gone on from. ``NAME.part.tag`` says from which
+version of which address it came.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darknet_builder.support.version import VERSION
 from darknet_builder.errors import DownloadError, InputError
+from darknet_builder.support.version import VERSION
 
 CHECKSUMS = ("sha256", "sha1", "md5")
 """From the strongest down."""
 Progress = Callable[[int, int], None]
 """Called with the bytes that are there and the bytes of the whole."""
 
-_CHUNK = 2 ** 20
+_CHUNK = 2**20
 _TIMEOUT = 30.0
 _MOST_INTERRUPTIONS = 10
 _PARTIAL_CONTENT = 206
@@ -38,8 +39,9 @@ class Expected:
 
     Attributes:
         sizes: in bytes; it must have one of them.
-        checksums: what is known of each of ``CHECKSUMS``; it must have any one. Several are known where a file was
-            replaced at its address, or where the checksums come from several sources.
+        checksums: what is known of each of ``CHECKSUMS``; it must have any one. Several are known
+            where a file was replaced at its address, or where the checksums come from several
+            sources.
     """
 
     sizes: tuple[int, ...]
@@ -58,7 +60,8 @@ class Download:
     Attributes:
         path: where.
         size: in bytes.
-        checksum: by which of ``CHECKSUMS`` it was checked; empty where none is known, and only the size was.
+        checksum: by which of ``CHECKSUMS`` it was checked; empty where none is known, and only the
+            size was.
         fetched: False where it was there already.
     """
 
@@ -80,9 +83,12 @@ class _InterruptedError(_AddressError):
     """The connection was lost on the way; going on from there may work."""
 
 
-# ---- the whole of it ----------------------------------------------------------------------------------------------
+# ---- the whole of it -----------------------------------------------------------------------------
 
-def download(urls: Sequence[str], target: str | Path, expected: Expected, progress: Progress | None = None) -> Download:
+
+def download(
+    urls: Sequence[str], target: str | Path, expected: Expected, progress: Progress | None = None
+) -> Download:
     """Fetch a file, or see that it is there already.
 
     Args:
@@ -93,8 +99,8 @@ def download(urls: Sequence[str], target: str | Path, expected: Expected, progre
 
     Raises:
         InputError: when something else is in its place, or its folder cannot be made.
-        DownloadError: when no address gave the right file, or it cannot be written. Nothing is under the file's name
-            then; what can be gone on from is kept in ``NAME.part``.
+        DownloadError: when no address gave the right file, or it cannot be written. Nothing is
+            under the file's name then; what can be gone on from is kept in ``NAME.part``.
     """
     target = Path(target)
     present = _already_there(expected, target)
@@ -113,7 +119,9 @@ def download(urls: Sequence[str], target: str | Path, expected: Expected, progre
                 part.become(target)
                 return Download(target, target.stat().st_size, checksum, fetched=True)
     except OSError as error:
-        raise DownloadError(f"cannot be written: {_reason(error)}{part.kept()}", path=part.path) from None
+        raise DownloadError(
+            f"cannot be written: {_reason(error)}{part.kept()}", path=part.path
+        ) from None
     raise DownloadError(f"{'; '.join(failures)}{part.kept()}")
 
 
@@ -123,8 +131,11 @@ def _already_there(expected: Expected, target: Path) -> Download | None:
             return None
         checksum = _check(expected, target)
     except _WrongFileError as error:
-        raise InputError(f"is there already and is another file: {error}; "
-                         "move it away, or choose another folder", path=target) from None
+        raise InputError(
+            f"is there already and is another file: {error}; "
+            "move it away, or choose another folder",
+            path=target,
+        ) from None
     except OSError as error:
         raise InputError(f"is in the way: {_reason(error)}", path=target) from None
     return Download(target, target.stat().st_size, checksum, fetched=False)
@@ -137,10 +148,13 @@ def _make_folder(folder: Path) -> None:
         raise InputError(f"cannot be made: {_reason(error)}", path=folder) from None
 
 
-# ---- what is kept of an unfinished download -----------------------------------------------------------------------
+# ---- what is kept of an unfinished download ------------------------------------------------------
+
 
 class _Part:
-    """``NAME.part`` and the tag beside it, which says what to go on with: an address and its version there."""
+    """``NAME.part`` and the tag beside it, which says what to go on with: an address and its
+    version there.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -153,12 +167,20 @@ class _Part:
 
     def kept(self) -> str:
         """What to tell the user of it."""
-        return f"; {self.size:,} bytes are kept in {self.path}, and the same command goes on from there" \
-            if self.size else ""
+        return (
+            f"; {self.size:,} bytes are kept in {self.path}, and the same command goes on from"
+            " there"
+            if self.size
+            else ""
+        )
 
     def version_at(self, url: str) -> str:
         """The version that the bytes are of, if they came from this address and it named one."""
-        lines = self._tag.read_text(encoding="utf-8", errors="replace").splitlines() if self._tag.exists() else []
+        lines = (
+            self._tag.read_text(encoding="utf-8", errors="replace").splitlines()
+            if self._tag.exists()
+            else []
+        )
         return lines[1] if len(lines) == 2 and lines[0] == url else ""
 
     def begin(self, url: str, version: str) -> None:
@@ -179,10 +201,13 @@ class _Part:
         self._tag.unlink(missing_ok=True)
 
 
-# ---- requests -----------------------------------------------------------------------------------------------------
+# ---- requests ------------------------------------------------------------------------------------
+
 
 def _fetch_checked(expected: Expected, url: str, part: _Part, progress: Progress | None) -> str:
-    """Fetch all of it and say by which checksum it is right; a file of which an old part was wrong is fetched anew."""
+    """Fetch all of it and say by which checksum it is right; a file of which an old part was wrong
+    is fetched anew.
+    """
     for resumed in (part.size > 0, False):
         try:
             _fetch(expected, url, part, progress)
@@ -209,8 +234,8 @@ def _fetch(expected: Expected, url: str, part: _Part, progress: Progress | None)
 def _request(expected: Expected, url: str, part: _Part, progress: Progress | None) -> None:
     """One request: for what is missing where that is safe, for everything otherwise."""
     version = part.version_at(url)
-    # Two halves of different files would not be noticed without a version or a checksum. The last byte is asked for
-    # again, so that a part that is whole already needs no rule of its own.
+    # Two halves of different files would not be noticed without a version or a checksum. The last
+    # byte is asked for again, so that a part that is whole already needs no rule of its own.
     start = max(part.size - 1, 0) if version or expected.strongest_checksum else 0
     _check_space(expected, part, start)
     with _open(url, start, version) as response:
@@ -230,11 +255,15 @@ def _request(expected: Expected, url: str, part: _Part, progress: Progress | Non
                 if progress is not None:
                     progress(done, total or max(expected.sizes))
     if done != total and (total or done not in expected.sizes):
-        raise _InterruptedError(f"the connection ended after {part.size:,} of {total or max(expected.sizes):,} bytes")
+        raise _InterruptedError(
+            f"the connection ended after {part.size:,} of {total or max(expected.sizes):,} bytes"
+        )
 
 
 def _open(url: str, start: int, version: str) -> http.client.HTTPResponse:
-    """The answer to a request from byte ``start`` on; to one for everything where the server knows no such part."""
+    """The answer to a request from byte ``start`` on; to one for everything where the server knows
+    no such part.
+    """
     headers = {"User-Agent": f"darknet-builder/{VERSION}", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -252,7 +281,9 @@ def _open(url: str, start: int, version: str) -> http.client.HTTPResponse:
         raise _AddressError(f"cannot be reached: {_reason(error.reason)}") from None
     except (OSError, http.client.HTTPException, UnicodeError) as error:
         raise _AddressError(f"cannot be reached: {_reason(error)}") from None
-    if response.status == _PARTIAL_CONTENT and not _content_range(response).startswith(f"bytes {start}-"):
+    if response.status == _PARTIAL_CONTENT and not _content_range(response).startswith(
+        f"bytes {start}-"
+    ):
         response.close()
         return _open(url, 0, "")
     return response
@@ -272,7 +303,11 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
 def _announced_size(expected: Expected, response: http.client.HTTPResponse) -> int | None:
     """What the server says that the whole file has, if it says anything."""
     partial = response.status == _PARTIAL_CONTENT
-    text = _content_range(response).rpartition("/")[2] if partial else response.headers.get("Content-Length", "")
+    text = (
+        _content_range(response).rpartition("/")[2]
+        if partial
+        else response.headers.get("Content-Length", "")
+    )
     if not text.isdigit():
         return None
     if int(text) not in expected.sizes:
@@ -287,18 +322,22 @@ def _content_range(response: http.client.HTTPResponse) -> str:
 def _version_of(response: http.client.HTTPResponse) -> str:
     """What ``If-Range`` may name: a strong ETag, or the date of the last change."""
     tag = response.headers.get("ETag", "")
-    return tag if tag and not tag.startswith("W/") else str(response.headers.get("Last-Modified", ""))
+    return (
+        tag if tag and not tag.startswith("W/") else str(response.headers.get("Last-Modified", ""))
+    )
 
 
 def _check_space(expected: Expected, part: _Part, start: int) -> None:
     free = shutil.disk_usage(part.path.parent).free + part.size - start
     needed = max(expected.sizes) - start
     if free < needed:
-        raise DownloadError(f"{needed:,} bytes are needed, {free:,} are free{part.kept()}",
-                            path=part.path.parent)
+        raise DownloadError(
+            f"{needed:,} bytes are needed, {free:,} are free{part.kept()}", path=part.path.parent
+        )
 
 
-# ---- checking -----------------------------------------------------------------------------------------------------
+# ---- checking ------------------------------------------------------------------------------------
+
 
 def _check(expected: Expected, path: Path) -> str:
     """The checksum by which the file is right, or an empty string where none is known.

@@ -35,15 +35,21 @@ class Entry:
         return self.start + self.tensor.numel()
 
 
-def weight_entries(network: Network, header: WeightsHeader | None = None, until: int | None = None, *,
-                   loading: bool = False) -> list[Entry]:
+def weight_entries(
+    network: Network,
+    header: WeightsHeader | None = None,
+    until: int | None = None,
+    *,
+    loading: bool = False,
+) -> list[Entry]:
     """Every run of floats of the network's weights file, in order.
 
     Args:
         network: whose.
         header: of the file; the network's own by default.
         until: only the layers before this index.
-        loading: leave out what ``dontload`` and ``dontloadscales`` say is not in a file to be loaded (parser.c:2274).
+        loading: leave out what ``dontload`` and ``dontloadscales`` say is not in a file to be
+            loaded (parser.c:2274).
 
     Raises:
         InputError: for an ``until`` that is no layer.
@@ -54,7 +60,11 @@ def weight_entries(network: Network, header: WeightsHeader | None = None, until:
     entries: list[Entry] = []
     for index, layer in enumerate(layers[:until]):
         for name, tensor in layer.weight_layout(header or network.header):
-            absent = layer.options.dontload or (layer.options.dontloadscales and tensor_kind(name) in NORM_KINDS)
+            absent = layer.options.dontload or (
+                layer.options.dontloadscales and tensor_kind(name) in NORM_KINDS
+            )
             if not (loading and absent):
-                entries.append(Entry(index, layer, name, tensor, entries[-1].stop if entries else 0))
+                entries.append(
+                    Entry(index, layer, name, tensor, entries[-1].stop if entries else 0)
+                )
     return entries

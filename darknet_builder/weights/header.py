@@ -30,7 +30,7 @@ _LARGE_VERSION = 1000
 _LFS_MARK = b"version https://git-lfs"
 
 
-# ---- the header -------------------------------------------------------------------------------------
+# ---- the header ----------------------------------------------------------------------------------
 
 
 def short_seen(dialect: Dialect, major: int, minor: int) -> bool:
@@ -56,11 +56,17 @@ def open_weights(dialect: Dialect, source: str) -> tuple[WeightsHeader, int, int
     layout = _SHORT_SEEN if short else _LONG_SEEN
     start = _VERSION.size + layout.size
     if size < start:
-        raise WeightsError(f"has {size} bytes, less than the header of {start}", path=source,
-                           hint="download it again")
+        raise WeightsError(
+            f"has {size} bytes, less than the header of {start}",
+            path=source,
+            hint="download it again",
+        )
     if (size - start) % FLOAT.itemsize:
-        raise WeightsError(f"its {size - start} bytes after the header are no whole number of floats; "
-                           "it was cut off while it was copied, or it is no .weights file", path=source)
+        raise WeightsError(
+            f"its {size - start} bytes after the header are no whole number of floats; "
+            "it was cut off while it was copied, or it is no .weights file",
+            path=source,
+        )
     header = WeightsHeader(major, minor, revision, layout.unpack_from(head, _VERSION.size)[0])
     return header, start, (size - start) // FLOAT.itemsize
 
@@ -81,16 +87,27 @@ def _file_size(source: str) -> int:
 def _check_kind(source: str, head: bytes, size: int) -> None:
     """Name the files that are often saved under a weights file's name."""
     start = head.lstrip().lower()
-    if head.startswith(_LFS_MARK[:len(head)]) and head:
-        raise WeightsError("is a Git LFS pointer, not the weights", path=source,
-                           hint="run 'git lfs pull' where it came from")
+    if head.startswith(_LFS_MARK[: len(head)]) and head:
+        raise WeightsError(
+            "is a Git LFS pointer, not the weights",
+            path=source,
+            hint="run 'git lfs pull' where it came from",
+        )
     if is_web_page(head):
-        raise WeightsError("is a web page, not the weights", path=source,
-                           hint="open its address in a browser and look")
+        raise WeightsError(
+            "is a web page, not the weights",
+            path=source,
+            hint="open its address in a browser and look",
+        )
     if start.startswith(b"[net"):
-        raise WeightsError("is a cfg, not weights", path=source, hint="were cfg and weights exchanged?")
+        raise WeightsError(
+            "is a cfg, not weights", path=source, hint="were cfg and weights exchanged?"
+        )
     if head.startswith(b"PK\x03\x04"):
         raise WeightsError("is a zip archive or a PyTorch file, not Darknet weights", path=source)
     if size < _VERSION.size + _SHORT_SEEN.size:
-        raise WeightsError(f"has {size} bytes, less than a header of 16 or 20", path=source,
-                           hint="download it again")
+        raise WeightsError(
+            f"has {size} bytes, less than a header of 16 or 20",
+            path=source,
+            hint="download it again",
+        )

@@ -1,7 +1,8 @@
-"""``.weights`` files: a header of 16 or 20 bytes, then float32 without names, in the order of ``weight_layout``.
+"""``.weights`` files: a header of 16 or 20 bytes, then float32 without names, in the order of
+``weight_layout``.
 
-One walk over that layout loads, saves, counts and names the place of every error. Source: parser.c:2254 (load),
-parser.c:1999 (save).
+One walk over that layout loads, saves, counts and names the place of every error. Source:
+parser.c:2254 (load), parser.c:1999 (save).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from darknet_builder.weights.entries import Entry, weight_entries
 from darknet_builder.weights.header import FLOAT, open_weights, pack_header, short_seen
 from darknet_builder.weights.mismatch import check_length
 
-_CHUNK = 2 ** 18
+_CHUNK = 2**18
 """Floats that are checked at a time: few enough for the processor's cache."""
 
 
@@ -54,8 +55,8 @@ class LoadReport:
 def load_weights(network: Network, path: str | Path, *, until: int | None = None) -> LoadReport:
     """Pour a ``.weights`` file into a network.
 
-    The file is read twice, in small parts and then straight into place: there is no second copy in memory, and nothing
-    is written to the network before the whole file has been found to fit.
+    The file is read twice, in small parts and then straight into place: there is no second copy in
+    memory, and nothing is written to the network before the whole file has been found to fit.
 
     Args:
         network: built from the cfg that the file was trained with.
@@ -84,17 +85,23 @@ def load_weights(network: Network, path: str | Path, *, until: int | None = None
 
 def _load_model_file(network: Network, source: str, until: int | None) -> LoadReport:
     if until is not None:
-        raise InputError(f"{source} holds tensors by name, of which all are loaded",
-                         argument="until", value=until)
+        raise InputError(
+            f"{source} holds tensors by name, of which all are loaded",
+            argument="until",
+            value=until,
+        )
     tensors, metadata = read_model_file(source)
     load_tensors(network, tensors, source)
     network.header = WeightsHeader(*metadata.header)
     entries = weight_entries(network)
-    return LoadReport(source, network.header, network.num_stored, len({entry.index for entry in entries}), None)
+    return LoadReport(
+        source, network.header, network.num_stored, len({entry.index for entry in entries}), None
+    )
 
 
 def look_at_weights(path: str | Path, dialect: Dialect) -> None:
-    """What can be said of a weights file without its network: that it is there, is one, and holds whole floats.
+    """What can be said of a weights file without its network: that it is there, is one, and holds
+    whole floats.
 
     Raises:
         WeightsError: one line that says in which way the file is wrong.
@@ -131,16 +138,30 @@ def _check_finite(source: str, file: FileIO, start: int, entries: list[Entry]) -
     for entry in entries:
         for first in range(entry.start, entry.stop, _CHUNK):
             file.seek(start + first * FLOAT.itemsize)
-            values = _read(file, buffer[:min(_CHUNK, entry.stop - first)])
-            # One quick pass: a sum is finite only when all its parts are. It may overflow without any fault of theirs.
+            values = _read(file, buffer[: min(_CHUNK, entry.stop - first)])
+            # One quick pass: a sum is finite only when all its parts are. It may overflow without
+            # any fault of theirs.
             with np.errstate(over="ignore", invalid="ignore"):
                 total = values.sum()
             if not np.isfinite(total):
                 wrong = ~np.isfinite(values)
-                _refuse(source, entry, first, values, wrong, "the training diverged or the file is damaged")
+                _refuse(
+                    source,
+                    entry,
+                    first,
+                    values,
+                    wrong,
+                    "the training diverged or the file is damaged",
+                )
             if tensor_kind(entry.name) == "var":
-                _refuse(source, entry, first, values, values < 0,
-                        "a variance is never negative: the file belongs to another cfg")
+                _refuse(
+                    source,
+                    entry,
+                    first,
+                    values,
+                    values < 0,
+                    "a variance is never negative: the file belongs to another cfg",
+                )
 
 
 def _read(file: FileIO, values: np.ndarray) -> np.ndarray:
@@ -157,14 +178,21 @@ def _read(file: FileIO, values: np.ndarray) -> np.ndarray:
 @torch.no_grad()
 def _pour(file: FileIO, tensor: Tensor) -> None:
     """Read a tensor's values, without a detour where its memory is as the file's."""
-    if tensor.is_contiguous() and tensor.dtype == torch.float32 and tensor.device.type == "cpu" and _LITTLE:
+    if (
+        tensor.is_contiguous()
+        and tensor.dtype == torch.float32
+        and tensor.device.type == "cpu"
+        and _LITTLE
+    ):
         _read(file, tensor.detach().view(-1).numpy())
     else:
         values = _read(file, np.empty(tensor.numel(), FLOAT)).astype(np.float32, copy=False)
         tensor.copy_(torch.from_numpy(values).view(tensor.shape))
 
 
-def _refuse(source: str, entry: Entry, first: int, values: np.ndarray, wrong: np.ndarray, cause: str) -> None:
+def _refuse(
+    source: str, entry: Entry, first: int, values: np.ndarray, wrong: np.ndarray, cause: str
+) -> None:
     """Name the first float that is wrong, where there is one.
 
     Raises:
@@ -173,5 +201,8 @@ def _refuse(source: str, entry: Entry, first: int, values: np.ndarray, wrong: np
     if not wrong.any():
         return
     place = int(wrong.argmax())
-    raise WeightsError(f"float {first + place} is {float(values[place]):g}, in {entry.name} of layer "
-                       f"{entry.index} [{entry.layer.section}]; {cause}", path=source)
+    raise WeightsError(
+        f"float {first + place} is {float(values[place]):g}, in {entry.name} of layer "
+        f"{entry.index} [{entry.layer.section}]; {cause}",
+        path=source,
+    )

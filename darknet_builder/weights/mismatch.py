@@ -6,14 +6,17 @@ from darknet_builder.errors import WeightsError
 from darknet_builder.network.network import Network
 from darknet_builder.weights.entries import Entry
 
-# ---- whether the floats fit -------------------------------------------------------------------------
+# ---- whether the floats fit ----------------------------------------------------------------------
 
 
-def check_length(network: Network, source: str, available: int, entries: list[Entry], until: int | None) -> None:
+def check_length(
+    network: Network, source: str, available: int, entries: list[Entry], until: int | None
+) -> None:
     """Compare the number of floats of a file with what the network takes.
 
     Raises:
-        WeightsError: naming the place where the file ends too early, or the likely cause of a surplus.
+        WeightsError: naming the place where the file ends too early, or the likely cause of a
+            surplus.
     """
     needed = entries[-1].stop if entries else 0
     if available < needed:
@@ -26,12 +29,23 @@ def _too_short(network: Network, available: int, entries: list[Entry]) -> str:
     broken = next(entry for entry in entries if entry.stop > available)
     block = network.blocks[broken.index + 1]
     missing = entries[-1].stop - available
-    text = (f"ends at float {available}, {missing} too early: in {broken.name} "
-            f"{tuple(broken.tensor.shape)} of layer {broken.index} ({block.where()}); ")
-    if available and broken.start == available and entries[entries.index(broken) - 1].index != broken.index:
-        return text + (f"it holds exactly the layers before: load such a cut-off with "
-                       f"until={_first_without_weights(network, broken.index)}, or the download is not complete")
-    return text + (_fitting_classes(network, -missing) or "the file is not complete, or belongs to another cfg")
+    text = (
+        f"ends at float {available}, {missing} too early: in {broken.name} "
+        f"{tuple(broken.tensor.shape)} of layer {broken.index} ({block.where()}); "
+    )
+    if (
+        available
+        and broken.start == available
+        and entries[entries.index(broken) - 1].index != broken.index
+    ):
+        return (
+            text + "it holds exactly the layers before: load such a cut-off with"
+            f" until={_first_without_weights(network, broken.index)}, or the download is not"
+            " complete"
+        )
+    return text + (
+        _fitting_classes(network, -missing) or "the file is not complete, or belongs to another cfg"
+    )
 
 
 def _first_without_weights(network: Network, index: int) -> int:
@@ -48,7 +62,9 @@ def _too_long(network: Network, needed: int, surplus: int) -> str:
 
 
 def _fitting_classes(network: Network, difference: int) -> str:
-    """The most common cause of a wrong length: the file was trained for another number of classes."""
+    """The most common cause of a wrong length: the file was trained for another number of
+    classes.
+    """
     heads = [head for head in network.heads if head.num_anchors]
     if not heads or len({head.classes for head in heads}) > 1:
         return ""
@@ -60,4 +76,7 @@ def _fitting_classes(network: Network, difference: int) -> str:
     classes = heads[0].classes + difference // per_class if per_class else 0
     if classes < 1 or difference % per_class:
         return ""
-    return f"it fits this cfg with classes={classes} (and filters to match) instead of {heads[0].classes}"
+    return (
+        f"it fits this cfg with classes={classes} (and filters to match) instead of"
+        f" {heads[0].classes}"
+    )

@@ -31,62 +31,119 @@ CFG = SMALL.format(activation="leaky")
 
 def test_arithmetic() -> None:
     """Median, quartiles, ratio and rate."""
-    slow, fast = Timing("b:float32", "way", [.2, .4, .3, .5]), Timing("a:float32", "way", [.1] * 4, 2 ** 21)
+    slow, fast = (
+        Timing("b:float32", "way", [0.2, 0.4, 0.3, 0.5]),
+        Timing("a:float32", "way", [0.1] * 4, 2**21),
+    )
     rows = Comparison("net", (416, 416), 2, 5.0, [slow, fast]).rows()
     assert [row["contender"] for row in rows] == ["a:float32", "b:float32"]
     assert [row["ratio"] for row in rows] == pytest.approx([1, 3.5])
-    assert [row["gflops"] for row in rows] == pytest.approx([100, 10 / .35])
+    assert [row["gflops"] for row in rows] == pytest.approx([100, 10 / 0.35])
     assert rows[1]["iqr_ms"] == pytest.approx(250) and rows[0]["peak_mib"] == 2
 
 
 def test_interleaved() -> None:
     """Every candidate gets every round; what cannot be run is named."""
-    candidates = ["torch:float32", "plain:float32", "plain:bfloat16", "channels-last:float32", "channels-last:int3"]
+    candidates = [
+        "torch:float32",
+        "plain:float32",
+        "plain:bfloat16",
+        "channels-last:float32",
+        "channels-last:int3",
+    ]
     result = compare(make(CFG), "net", candidates=candidates, rounds=3)
     assert {timing.name: len(timing.seconds) for timing in result.timings} == {
-        "torch:float32": 3, "plain:float32": 3, "channels-last:float32": 3}
+        "torch:float32": 3,
+        "plain:float32": 3,
+        "channels-last:float32": 3,
+    }
     assert result.failures == {
         "plain:bfloat16": "plain:bfloat16: plain runs in float32",
-        "channels-last:int3": "channels-last:int3: expected one of float32, bfloat16, float16"}
+        "channels-last:int3": "channels-last:int3: expected one of float32, bfloat16, float16",
+    }
     text = table(result, {"float32": 100.0})
     assert "| plain:float32 |" in text and "not measured: plain:bfloat16" in text
 
 
 def test_who_takes_part() -> None:
-    """OpenCV reads the ONNX file; the candidates' answers are the network's, those of bfloat16 roughly."""
+    """OpenCV reads the ONNX file; the candidates' answers are the network's, those of bfloat16
+    roughly."""
     network = make(CFG)
     candidates = default_candidates(network)
-    assert {"torch:float32", "plain:float32", "channels-last:float32", "opencv:float32"} <= set(candidates)
+    assert {"torch:float32", "plain:float32", "channels-last:float32", "opencv:float32"} <= set(
+        candidates
+    )
     x = torch.rand(network.input_shape.batched(2))
     wanted = network.answers(x)[0].detach()
     for candidate in candidates:
         if candidate.startswith(("channels-last", "opencv")):
             with torch.no_grad():
                 found = make_runner(network, candidate)[0](x)
-            bound = 1e-5 if candidate.endswith("float32") else .05
-            assert difference([torch.as_tensor(answer).float() for answer in found], [wanted]) < bound, candidate
+            bound = 1e-5 if candidate.endswith("float32") else 0.05
+            assert (
+                difference([torch.as_tensor(answer).float() for answer in found], [wanted]) < bound
+            ), candidate
 
 
 def test_pipeline_and_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The folder against the network's own rate; steps of training with the share of their time spent waiting."""
+    """The folder against the network's own rate; steps of training with the share of their time
+    spent waiting."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("a.png", "b.png", "c.png"):
         write_image(folder / name, np.zeros((20, 30, 3), np.uint8))
     (tmp_path / "net.cfg").write_text(CFG)
     answer = tmp_path / "b.json"
-    assert main(["benchmark", str(tmp_path / "net.cfg"), "--contenders", "torch:float32", "plain:float32", "--rounds",
-                 "1", "--images", str(folder), "--pipeline", "--batches", "2", "--json", str(answer)]) == 0
+    assert (
+        main(
+            [
+                "benchmark",
+                str(tmp_path / "net.cfg"),
+                "--contenders",
+                "torch:float32",
+                "plain:float32",
+                "--rounds",
+                "1",
+                "--images",
+                str(folder),
+                "--pipeline",
+                "--batches",
+                "2",
+                "--json",
+                str(answer),
+            ]
+        )
+        == 0
+    )
     assert "| net | torch:float32 | 2 | 3 |" in capsys.readouterr().out
     [pipeline] = json.loads(answer.read_text())["pipelines"]
     assert len(pipeline["pipeline_seconds"]) == 3 and min(pipeline["network_seconds"]) > 0
 
     data = make_folder(tmp_path)
-    assert main(["benchmark", str(tmp_path / "tiny.cfg"), "--training", str(data), "--batches", "2", "--rounds", "3",
-                 "--workers", "0", "--json", str(answer)]) == 0
+    assert (
+        main(
+            [
+                "benchmark",
+                str(tmp_path / "tiny.cfg"),
+                "--training",
+                str(data),
+                "--batches",
+                "2",
+                "--rounds",
+                "3",
+                "--workers",
+                "0",
+                "--json",
+                str(answer),
+            ]
+        )
+        == 0
+    )
     assert "| tiny | 64 x 64 | 2 | float32 |" in capsys.readouterr().out
     trainings = json.loads(answer.read_text())["trainings"]
-    assert [training["precision"] for training in trainings] == ["float32", "bfloat16"][:len(trainings)]
+    assert [training["precision"] for training in trainings] == ["float32", "bfloat16"][
+        : len(trainings)
+    ]
     assert all(len(training["seconds"]) == 6 for training in trainings)
     assert 0 <= trainings[0]["waited"][0] < trainings[0]["seconds"][0]
 
@@ -96,17 +153,38 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     cfg, image, answer = tmp_path / "net.cfg", tmp_path / "a.png", tmp_path / "b.json"
     cfg.write_text(CFG)
     write_image(image, np.zeros((20, 30, 3), np.uint8))
-    status = main(["benchmark", str(cfg), "--contenders", "torch:float32", "plain:float32", "--rounds", "2", "--memory",
-                   "--images", str(image), "--json", str(answer)])
+    status = main(
+        [
+            "benchmark",
+            str(cfg),
+            "--contenders",
+            "torch:float32",
+            "plain:float32",
+            "--rounds",
+            "2",
+            "--memory",
+            "--images",
+            str(image),
+            "--json",
+            str(answer),
+        ]
+    )
     out = capsys.readouterr().out
     assert status == 0
-    assert ("net at 32 x 24: 0.1 MiB of outputs are the least that the graph allows; "
-            "0.1 MiB are alive at once (1.") in out
+    assert (
+        "net at 32 x 24: 0.1 MiB of outputs are the least that the graph allows; "
+        "0.1 MiB are alive at once (1." in out
+    )
     assert "net, 32 x 24, batch 1" in out and "net, file to boxes at threshold 0.25" in out
     document = json.loads(answer.read_text())
     assert len(document["rows"]) == 4 and "float32" in document["matrix_gflops"]
     assert ("bfloat16" in document["matrix_gflops"]) == computes_bfloat16(torch.device("cpu"))
-    assert list(document["rows"][-1]["stages_ms"]) == ["decode", "resize", "network", "post-process"]
+    assert list(document["rows"][-1]["stages_ms"]) == [
+        "decode",
+        "resize",
+        "network",
+        "post-process",
+    ]
 
 
 def test_a_reference_program_that_cannot_be_started() -> None:
@@ -131,8 +209,12 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", "a.cfg", "b.cfg", "--weights", "w"]) == 2
     assert capsys.readouterr().err.endswith("--weights w: belongs to one network, 2 were given\n")
     assert main(["benchmark", "a.cfg", "--rounds", "0"]) == 2
-    assert capsys.readouterr().err.endswith("--rounds, --batches and --threads: expected 1 or more\n")
+    assert capsys.readouterr().err.endswith(
+        "--rounds, --batches and --threads: expected 1 or more\n"
+    )
     assert main(["benchmark", "a.cfg", "--pipeline"]) == 2
-    assert capsys.readouterr().err.endswith("--pipeline: through which photographs? give --images\n")
+    assert capsys.readouterr().err.endswith(
+        "--pipeline: through which photographs? give --images\n"
+    )
     assert main(["benchmark", "a.cfg", "--training", "my.data", "--memory"]) == 2
     assert "error: --training is timed alone: without --images," in capsys.readouterr().err

@@ -17,14 +17,19 @@ from darknet_builder.boxes.records import CSV_COLUMNS, Record, coco_document, cs
 from darknet_builder.cfg.names import read_names
 from darknet_builder.errors import DataError, InputError
 
-NAMES = ("cat", "dog", "a \"quoted\", name")
+NAMES = ("cat", "dog", 'a "quoted", name')
 
 
 def make(**changes: Any) -> Detections:
     """Three objects in 100 x 50 pixels: the second reaches beyond the edges."""
     values: dict[str, Any] = {
-        "boxes_xyxy": [[10, 5, 30, 25], [-10, 20, 50, 60], [0, 0, 1, 1]], "scores": [.9, .5, .25],
-        "class_ids": [1, 0, 2], "names": NAMES, "image_size": (100, 50), **changes}
+        "boxes_xyxy": [[10, 5, 30, 25], [-10, 20, 50, 60], [0, 0, 1, 1]],
+        "scores": [0.9, 0.5, 0.25],
+        "class_ids": [1, 0, 2],
+        "names": NAMES,
+        "image_size": (100, 50),
+        **changes,
+    }
     return Detections(**values)
 
 
@@ -36,36 +41,50 @@ def empty() -> Detections:
 def test_fields_have_their_types() -> None:
     """Whatever they were made from."""
     found = make()
-    assert (found.boxes_xyxy.dtype, found.scores.dtype, found.class_ids.dtype) == (np.float32, np.float32, np.int64)
+    assert (found.boxes_xyxy.dtype, found.scores.dtype, found.class_ids.dtype) == (
+        np.float32,
+        np.float32,
+        np.int64,
+    )
     assert (found.boxes_xyxy.shape, found.names, found.image_size) == ((3, 4), NAMES, (100, 50))
     assert found.labels == ["dog", "cat", NAMES[2]]
 
 
 def test_it_is_frozen() -> None:
-    """Neither fields nor their values can be changed, and the arrays it was made from are not touched."""
-    scores = np.array([.9, .5, .25], np.float32)
+    """Neither fields nor their values can be changed, and the arrays it was made from are not
+    touched."""
+    scores = np.array([0.9, 0.5, 0.25], np.float32)
     found = make(scores=scores)
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.scores = scores  # type: ignore[misc]
     with pytest.raises(ValueError, match="read-only"):
         found.scores[0] = 1
-    scores[0] = .1
-    assert found.scores[0] == np.float32(.9)
+    scores[0] = 0.1
+    assert found.scores[0] == np.float32(0.9)
 
 
-@pytest.mark.parametrize(("changes", "text"), [
-    ({"boxes_xyxy": np.zeros((3, 5))}, "boxes_xyxy: expected the shape (N, 4), got (3, 5)"),
-    ({"boxes_xyxy": np.zeros(4)}, "boxes_xyxy: expected the shape (N, 4), got (4,)"),
-    ({"scores": [.5]}, "scores: expected the shape (3,), one a box, got (1,)"),
-    ({"class_ids": [0, 1]}, "class_ids: expected the shape (3,), one a box, got (2,)"),
-    ({"class_ids": [0., 1., 2.]}, "class_ids: expected integers, got float64"),
-    ({"class_ids": [0, 1, 3]}, "class_ids: expected 0 to 2 for 3 names, got [0, 1, 3]"),
-    ({"class_ids": [0, -1, 2]}, "class_ids: expected 0 to 2 for 3 names, got [-1, 0, 2]"),
-    ({"scores": [.5, np.nan, 0]}, "boxes_xyxy and scores: expected finite numbers"),
-    ({"boxes_xyxy": [[0, 0, np.inf, 1]] * 3}, "boxes_xyxy and scores: expected finite numbers"),
-    ({"boxes_xyxy": [[5, 0, 4, 1]] * 3}, "boxes_xyxy: expected left <= right and top <= bottom"),
-    ({"image_size": (0, 5)}, "image_size: expected (width, height) of 1 or more pixels, got (0, 5)"),
-])
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"boxes_xyxy": np.zeros((3, 5))}, "boxes_xyxy: expected the shape (N, 4), got (3, 5)"),
+        ({"boxes_xyxy": np.zeros(4)}, "boxes_xyxy: expected the shape (N, 4), got (4,)"),
+        ({"scores": [0.5]}, "scores: expected the shape (3,), one a box, got (1,)"),
+        ({"class_ids": [0, 1]}, "class_ids: expected the shape (3,), one a box, got (2,)"),
+        ({"class_ids": [0.0, 1.0, 2.0]}, "class_ids: expected integers, got float64"),
+        ({"class_ids": [0, 1, 3]}, "class_ids: expected 0 to 2 for 3 names, got [0, 1, 3]"),
+        ({"class_ids": [0, -1, 2]}, "class_ids: expected 0 to 2 for 3 names, got [-1, 0, 2]"),
+        ({"scores": [0.5, np.nan, 0]}, "boxes_xyxy and scores: expected finite numbers"),
+        ({"boxes_xyxy": [[0, 0, np.inf, 1]] * 3}, "boxes_xyxy and scores: expected finite numbers"),
+        (
+            {"boxes_xyxy": [[5, 0, 4, 1]] * 3},
+            "boxes_xyxy: expected left <= right and top <= bottom",
+        ),
+        (
+            {"image_size": (0, 5)},
+            "image_size: expected (width, height) of 1 or more pixels, got (0, 5)",
+        ),
+    ],
+)
 def test_what_does_not_fit_together(changes: dict[str, Any], text: str) -> None:
     """One line that says what was expected."""
     with pytest.raises(InputError) as raised:
@@ -73,14 +92,14 @@ def test_what_does_not_fit_together(changes: dict[str, Any], text: str) -> None:
     assert str(raised.value) == text
 
 
-# ---- parts --------------------------------------------------------------------------------------------
+# ---- parts ---------------------------------------------------------------------------------------
 
 
 def test_an_index_gives_one_object() -> None:
     """Which is still Detections, and can be asked in the singular."""
     one = make()[1]
     assert isinstance(one, Detection) and isinstance(one, Detections)
-    assert (len(one), one.name, one.class_id, one.score) == (1, "cat", 0, .5)
+    assert (len(one), one.name, one.class_id, one.score) == (1, "cat", 0, 0.5)
     assert one.box_xyxy == (-10, 20, 50, 60)
     assert make()[-1].name == NAMES[2]
     assert make()[np.int64(0)] == make()[0]
@@ -88,10 +107,20 @@ def test_an_index_gives_one_object() -> None:
         Detection([[0, 0, 1, 1]] * 2, [1, 1], [0, 0], NAMES, (5, 5))
 
 
-@pytest.mark.parametrize(("key", "rows"), [
-    (slice(2), [0, 1]), (slice(None, None, -1), [2, 1, 0]), ([2, 0], [2, 0]), (np.array([1]), [1]), ([-1], [2]),
-    ([True, False, True], [0, 2]), (np.array([False, True, False]), [1]), ([False] * 3, []), ([], []),
-])
+@pytest.mark.parametrize(
+    ("key", "rows"),
+    [
+        (slice(2), [0, 1]),
+        (slice(None, None, -1), [2, 1, 0]),
+        ([2, 0], [2, 0]),
+        (np.array([1]), [1]),
+        ([-1], [2]),
+        ([True, False, True], [0, 2]),
+        (np.array([False, True, False]), [1]),
+        ([False] * 3, []),
+        ([], []),
+    ],
+)
 def test_parts(key: Any, rows: list[int]) -> None:
     """Slices, lists, masks."""
     found = make()
@@ -105,11 +134,11 @@ def test_parts(key: Any, rows: list[int]) -> None:
 def test_a_mask_over_scores() -> None:
     """As people write it."""
     found = make()
-    assert found[found.scores > .4].labels == ["dog", "cat"]
+    assert found[found.scores > 0.4].labels == ["dog", "cat"]
     assert found[found.class_ids == 0].labels == ["cat"]
 
 
-@pytest.mark.parametrize("key", [3, -4, True, [True], [5], "dog", [[0, 1]], [.5], None, 1.0])
+@pytest.mark.parametrize("key", [3, -4, True, [True], [5], "dog", [[0, 1]], [0.5], None, 1.0])
 def test_what_is_not_there(key: Any) -> None:
     """IndexError, as on a list."""
     with pytest.raises(IndexError):
@@ -122,7 +151,7 @@ def test_iteration_equality_and_repr() -> None:
     assert [one.name for one in found] == found.labels
     assert list(found)[1] == found[1]
     assert found == make()
-    assert found != make(scores=[.9, .5, .26])
+    assert found != make(scores=[0.9, 0.5, 0.26])
     assert found != make(image_size=(100, 51))
     assert found != found[:2]
     assert found != "dog"
@@ -136,35 +165,50 @@ def test_iteration_equality_and_repr() -> None:
 def test_other_views() -> None:
     """Relative boxes, clipped boxes, counts."""
     found = make()
-    assert found.boxes_cxcywh[0].tolist() == pytest.approx([.2, .3, .2, .4])
+    assert found.boxes_cxcywh[0].tolist() == pytest.approx([0.2, 0.3, 0.2, 0.4])
     assert found.clipped().boxes_xyxy.tolist() == [[10, 5, 30, 25], [0, 20, 50, 50], [0, 0, 1, 1]]
-    assert make(boxes_xyxy=[[10, 5, 30, 25], [100, 0, 120, 9], [0, -9, 9, 0]]).clipped().labels == ["dog"]
+    assert make(boxes_xyxy=[[10, 5, 30, 25], [100, 0, 120, 9], [0, -9, 9, 0]]).clipped().labels == [
+        "dog"
+    ]
     assert list(make(class_ids=[1, 0, 1]).counts().items()) == [("dog", 2), ("cat", 1)]
 
 
 def test_to_dict_is_plain() -> None:
     """JSON takes it."""
     plain = make()[:1].to_dict()
-    assert plain == {"image_size": [100, 50], "detections": [
-        {"class_id": 1, "name": "dog", "score": float(np.float32(.9)), "box_xyxy": [10, 5, 30, 25]}]}
+    assert plain == {
+        "image_size": [100, 50],
+        "detections": [
+            {
+                "class_id": 1,
+                "name": "dog",
+                "score": float(np.float32(0.9)),
+                "box_xyxy": [10, 5, 30, 25],
+            }
+        ],
+    }
     assert json.loads(json.dumps(plain)) == plain
     assert empty().to_dict()["detections"] == []
 
 
-# ---- files --------------------------------------------------------------------------------------------
+# ---- files ---------------------------------------------------------------------------------------
 
 
 def test_names_file(tmp_path: Path) -> None:
-    """Byte order mark, CRLF and blank lines at the end change nothing; a blank line within is a class without name."""
+    """Byte order mark, CRLF and blank lines at the end change nothing; a blank line within is a
+    class without name."""
     path = tmp_path / "a.names"
     path.write_bytes("\ufeffcat\r\ndog \r\n\r\nPferd ü\r\n\r\n\r\n".encode())
     assert read_names(path) == ["cat", "dog", "", "Pferd ü"]
 
 
-@pytest.mark.parametrize(("content", "text"), [
-    (b"\n\n", "has no names; expected one class name a line"),
-    (b"\xff\xfe\x00", "is not UTF-8 text; expected one class name a line"),
-])
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"\n\n", "has no names; expected one class name a line"),
+        (b"\xff\xfe\x00", "is not UTF-8 text; expected one class name a line"),
+    ],
+)
 def test_names_files_that_cannot_be_used(tmp_path: Path, content: bytes, text: str) -> None:
     """One line each."""
     path = tmp_path / "a.names"
@@ -179,9 +223,11 @@ def test_names_files_that_cannot_be_used(tmp_path: Path, content: bytes, text: s
 def test_no_names_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes with the project is what was most likely meant."""
     monkeypatch.chdir(tmp_path)
-    for name, hint in (("vocc", "; did you mean 'voc'?"),
-                       ("coco.names", "; the one that comes with the project goes by its name, coco"),
-                       ("my/own.names", "; those that come with the project are bdd, coco, shapes, voc")):
+    for name, hint in (
+        ("vocc", "; did you mean 'voc'?"),
+        ("coco.names", "; the one that comes with the project goes by its name, coco"),
+        ("my/own.names", "; those that come with the project are bdd, coco, shapes, voc"),
+    ):
         with pytest.raises(DataError) as caught:
             read_names(name)
         assert str(caught.value) == f"{name}: no such names file{hint}"
@@ -194,14 +240,24 @@ RECORDS = [Record("a.jpg", make()), Record("b, c.jpg", empty()), Record("d.mp4",
 def test_coco() -> None:
     """Ids, clipped boxes, categories; a frame says which."""
     document = json.loads(json.dumps(coco_document(RECORDS, NAMES)))
-    assert document["categories"] == [{"id": index, "name": name} for index, name in enumerate(NAMES)]
+    assert document["categories"] == [
+        {"id": index, "name": name} for index, name in enumerate(NAMES)
+    ]
     assert document["images"] == [
         {"id": 1, "file_name": "a.jpg", "width": 100, "height": 50},
         {"id": 2, "file_name": "b, c.jpg", "width": 100, "height": 50},
-        {"id": 3, "file_name": "d.mp4", "width": 100, "height": 50, "frame": 7}]
+        {"id": 3, "file_name": "d.mp4", "width": 100, "height": 50, "frame": 7},
+    ]
     assert len(document["annotations"]) == 4
-    assert document["annotations"][1] == {"id": 2, "image_id": 1, "category_id": 0, "bbox": [0, 20, 50, 30],
-                                          "area": 1500, "iscrowd": 0, "score": .5}
+    assert document["annotations"][1] == {
+        "id": 2,
+        "image_id": 1,
+        "category_id": 0,
+        "bbox": [0, 20, 50, 30],
+        "area": 1500,
+        "iscrowd": 0,
+        "score": 0.5,
+    }
     assert document["annotations"][3]["image_id"] == 3
 
 
@@ -209,7 +265,19 @@ def test_csv() -> None:
     """Commas and quotes in names survive."""
     rows = list(csv.reader(io.StringIO(csv_text(RECORDS))))
     assert tuple(rows[0]) == CSV_COLUMNS
-    assert rows[1] == ["a.jpg", "", "100", "50", "1", "dog", "0.90000", "10.00", "5.00", "30.00", "25.00"]
+    assert rows[1] == [
+        "a.jpg",
+        "",
+        "100",
+        "50",
+        "1",
+        "dog",
+        "0.90000",
+        "10.00",
+        "5.00",
+        "30.00",
+        "25.00",
+    ]
     assert rows[3][5] == NAMES[2]
     assert rows[4][:2] == ["d.mp4", "7"]
     assert len(rows) == 5
@@ -217,6 +285,8 @@ def test_csv() -> None:
 
 def test_labels() -> None:
     """Darknet's form, within the image."""
-    assert make()[:2].to_yolo() == ("1 0.200000 0.300000 0.200000 0.400000\n"
-                                    "0 0.250000 0.700000 0.500000 0.600000\n")
+    assert (
+        make()[:2].to_yolo()
+        == "1 0.200000 0.300000 0.200000 0.400000\n0 0.250000 0.700000 0.500000 0.600000\n"
+    )
     assert empty().to_yolo() == ""

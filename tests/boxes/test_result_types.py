@@ -1,4 +1,5 @@
-"""``Detections`` as other programs take them: COCO, YOLO, pandas, supervision, and an array with boxes drawn in."""
+"""``Detections`` as other programs take them: COCO, YOLO, pandas, supervision, and an array with
+boxes drawn in."""
 
 from __future__ import annotations
 
@@ -19,9 +20,15 @@ NAMES = ("cat", "dog", "cow")
 
 
 def make() -> Detections:
-    """Two objects in 100 x 50 pixels; the second reaches beyond the edges, and a third lies wholly outside."""
-    return Detections(np.array([[10, 5, 30, 25], [-10, 20, 50, 60], [-30, 0, -20, 9]]), np.array([.9, .5, .25]),
-                      np.array([1, 0, 2]), NAMES, (100, 50))
+    """Two objects in 100 x 50 pixels; the second reaches beyond the edges, and a third lies wholly
+    outside."""
+    return Detections(
+        np.array([[10, 5, 30, 25], [-10, 20, 50, 60], [-30, 0, -20, 9]]),
+        np.array([0.9, 0.5, 0.25]),
+        np.array([1, 0, 2]),
+        NAMES,
+        (100, 50),
+    )
 
 
 def empty() -> Detections:
@@ -31,8 +38,25 @@ def empty() -> Detections:
 def test_to_coco() -> None:
     """Cut off at the edges; what lies outside is left out."""
     assert make().to_coco(7, first_id=3) == [
-        {"id": 3, "image_id": 7, "category_id": 1, "bbox": [10, 5, 20, 20], "area": 400, "iscrowd": 0, "score": .9},
-        {"id": 4, "image_id": 7, "category_id": 0, "bbox": [0, 20, 50, 30], "area": 1500, "iscrowd": 0, "score": .5}]
+        {
+            "id": 3,
+            "image_id": 7,
+            "category_id": 1,
+            "bbox": [10, 5, 20, 20],
+            "area": 400,
+            "iscrowd": 0,
+            "score": 0.9,
+        },
+        {
+            "id": 4,
+            "image_id": 7,
+            "category_id": 0,
+            "bbox": [0, 20, 50, 30],
+            "area": 1500,
+            "iscrowd": 0,
+            "score": 0.5,
+        },
+    ]
     assert [row["id"] for row in make().to_coco()] == [1, 2]
     assert empty().to_coco() == []
 
@@ -59,7 +83,7 @@ def test_to_pandas() -> None:
     assert list(table.columns) == ["class_id", "name", "score", "x1", "y1", "x2", "y2"]
     assert table["name"].tolist() == ["dog", "cat", "cow"]
     np.testing.assert_array_equal(table[["x1", "y1", "x2", "y2"]].to_numpy(), make().boxes_xyxy)
-    assert table[table.score > .4].groupby("name").size().to_dict() == {"cat": 1, "dog": 1}
+    assert table[table.score > 0.4].groupby("name").size().to_dict() == {"cat": 1, "dog": 1}
     nothing = empty().to_pandas()
     assert len(nothing) == 0 and list(nothing.columns) == list(table.columns)
 
@@ -80,7 +104,7 @@ def test_to_supervision() -> None:
     np.testing.assert_array_equal(found.confidence, make().scores)
     np.testing.assert_array_equal(found.class_id, make().class_ids)
     assert found["class_name"].tolist() == ["dog", "cat", "cow"]
-    assert found[found.confidence > .4].class_id.tolist() == [1, 0]
+    assert found[found.confidence > 0.4].class_id.tolist() == [1, 0]
     assert len(empty().to_supervision()) == 0
     image = np.zeros((50, 100, 3), np.uint8)
     assert supervision.BoxAnnotator().annotate(image.copy(), found).any()
@@ -91,7 +115,9 @@ def test_what_to_install(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError) as caught:
         getattr(make(), f"to_{package}")()
-    assert str(caught.value) == f"{package} is not installed: pip install 'darknet-builder[{package}]'"
+    assert (
+        str(caught.value) == f"{package} is not installed: pip install 'darknet-builder[{package}]'"
+    )
 
 
 def test_a_broken_extra_says_what_it_lacks(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,9 +129,16 @@ def test_a_broken_extra_says_what_it_lacks(tmp_path: Any, monkeypatch: pytest.Mo
 
 
 def test_no_extra_is_loaded_before_it_is_needed() -> None:
-    code = ("import sys, darknet_builder.boxes.detections; "
-            "print([name for name in ('pandas', 'supervision') if name in sys.modules])")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    code = (
+        "import sys, darknet_builder.boxes.detections; "
+        "print([name for name in ('pandas', 'supervision') if name in sys.modules])"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )
 
 
 def test_drawing_returns_an_array() -> None:

@@ -1,4 +1,5 @@
-"""One file that rebuilds a network, as safetensors and as a state_dict; every way in which such a file can be wrong."""
+"""One file that rebuilds a network, as safetensors and as a state_dict; every way in which such a
+file can be wrong."""
 
 from __future__ import annotations
 
@@ -56,11 +57,15 @@ def test_one_file_rebuilds_the_network(name: str, suffix: str, tmp_path: Path) -
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_what_stands_beside_the_weights(suffix: str, tmp_path: Path) -> None:
     original = network(width=128, height=160)
-    original.header = WeightsHeader(0, 2, 5, 2 ** 40)
+    original.header = WeightsHeader(0, 2, 5, 2**40)
     path = tmp_path / f"model{suffix}"
     export_network(original, path, settings=ExportSettings(names=["ä", "b", "c"]))
     again = build_network(str(path))
-    assert (again.input_size, again.names, again.header) == ((128, 160), ("ä", "b", "c"), original.header)
+    assert (again.input_size, again.names, again.header) == (
+        (128, 160),
+        ("ä", "b", "c"),
+        original.header,
+    )
     assert build_network(path, width=64, height=64).input_size == (64, 64)
     assert again.blocks[1].source == str(path)  # so that an error would name the file
 
@@ -99,12 +104,17 @@ def test_weights_alone_go_into_a_network(tmp_path: Path) -> None:
     report = load_weights(other, tmp_path / "a.pt")
     assert same(original, other)
     assert (report.num_floats, report.num_layers) == (original.num_stored, 5)
-    with pytest.raises(InputError, match=r"^until=2: .*a\.pt holds tensors by name, of which all are loaded$"):
+    with pytest.raises(
+        InputError, match=r"^until=2: .*a\.pt holds tensors by name, of which all are loaded$"
+    ):
         load_weights(other, tmp_path / "a.pt", until=2)
     with pytest.raises(InputError) as error:
         build_network(tmp_path / "a.pt")
-    assert str(error.value) == (f"{tmp_path / 'a.pt'}: holds weights and no cfg; give the cfg, and this file as "
-                                "its weights")
+    assert (
+        str(error.value)
+        == f"{tmp_path / 'a.pt'}: holds weights and no cfg; give the cfg, and this file as its"
+        " weights"
+    )
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".cfg"])
@@ -121,35 +131,54 @@ def test_the_dialect_stands_in_the_file(suffix: str, tmp_path: Path) -> None:
 def test_a_checkpoint_of_a_training_is_one_too(tmp_path: Path) -> None:
     original = network()
     cfg = [[block.name, dict(block)] for block in original.blocks]
-    torch.save({"format": 1, "cfg": cfg, "network": original.state_dict(), "finished": 7}, tmp_path / "best.pt")
+    torch.save(
+        {"format": 1, "cfg": cfg, "network": original.state_dict(), "finished": 7},
+        tmp_path / "best.pt",
+    )
     assert same(build_network(tmp_path / "best.pt"), original)
 
 
 def test_safetensors_metadata_can_be_read_without_this_package(tmp_path: Path) -> None:
     from safetensors import safe_open
 
-    export_network(network(), tmp_path / "a.safetensors", settings=ExportSettings(names=["a", "b", "c"]))
+    export_network(
+        network(), tmp_path / "a.safetensors", settings=ExportSettings(names=["a", "b", "c"])
+    )
     with safe_open(tmp_path / "a.safetensors", "pt") as file:
         facts = file.metadata()
     assert facts["cfg"].startswith("[net]\n") and "scale_x_y=1.2\n" in facts["cfg"]
-    assert (facts["names"], facts["dialect"], facts["size"]) == ('["a", "b", "c"]', "alexeyab", "64 96")
+    assert (facts["names"], facts["dialect"], facts["size"]) == (
+        '["a", "b", "c"]',
+        "alexeyab",
+        "64 96",
+    )
 
 
 def test_half_precision_comes_back_as_float32(tmp_path: Path) -> None:
     original = network("route")
-    write_model_file(tmp_path / "a.safetensors", original.half(), ModelMetadata(cfg=UNIT_CFGS["route"]))
+    write_model_file(
+        tmp_path / "a.safetensors", original.half(), ModelMetadata(cfg=UNIT_CFGS["route"])
+    )
     again = build_network(tmp_path / "a.safetensors")
     assert {tensor.dtype for tensor in again.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize(("path", "answer"), [
-    ("a.safetensors", True), (Path("b.PT"), True), ("c.weights", False), ("d.cfg", False), ("[net]\nx=a.pt", False),
-    (["x.pt"], False)])
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("a.safetensors", True),
+        (Path("b.PT"), True),
+        ("c.weights", False),
+        ("d.cfg", False),
+        ("[net]\nx=a.pt", False),
+        (["x.pt"], False),
+    ],
+)
 def test_which_paths_are_model_files(path: object, answer: bool) -> None:
     assert is_model_file(path) is answer
 
 
-# ---- what can be wrong ----------------------------------------------------------------------------------
+# ---- what can be wrong ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -161,9 +190,16 @@ def test_no_file(suffix: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"[net]\nwidth=8\n", b"\0" * 100, b"PK\x03\x04garbage"])
 def test_damaged_files(content: bytes, tmp_path: Path) -> None:
-    for suffix, expected in ((".safetensors", "is no safetensors file, or a damaged one: "),
-                             (".pt", "is no file of tensors that PyTorch reads safely, or a damaged one; "
-                                     "export it again as a state_dict")):
+    for suffix, expected in (
+        (".safetensors", "is no safetensors file, or a damaged one: "),
+        (
+            ".pt",
+            (
+                "is no file of tensors that PyTorch reads safely, or a damaged one; "
+                "export it again as a state_dict"
+            ),
+        ),
+    ):
         path = tmp_path / f"a{suffix}"
         path.write_bytes(content)
         with pytest.raises(WeightsError) as error:
@@ -196,18 +232,37 @@ def test_a_list_is_no_state_dict(tmp_path: Path) -> None:
         build_network(tmp_path / "a.pt")
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda state: state.pop("layers.0.conv.weight"),
-     "1 of the network's 12 tensors are not there, the first is layers.0.conv.weight (8, 3, 3, 3); it belongs to "
-     "another cfg"),
-    (lambda state: state.update({"layers.0.conv.weigth": torch.zeros(1)}),
-     "holds layers.0.conv.weigth, which the network does not have; did you mean 'layers.0.conv.weight'?; it belongs to "
-     "another cfg"),
-    (lambda state: state.update({"layers.0.conv.weight": torch.zeros(4, 3, 3, 3)}),
-     "layers.0.conv.weight is (4, 3, 3, 3), the network needs (8, 3, 3, 3); it belongs to another cfg"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda state: state.pop("layers.0.conv.weight"),
+            (
+                "1 of the network's 12 tensors are not there, the first is layers.0.conv.weight (8,"
+                " 3, 3, 3); it belongs to another cfg"
+            ),
+        ),
+        (
+            lambda state: state.update({"layers.0.conv.weigth": torch.zeros(1)}),
+            (
+                "holds layers.0.conv.weigth, which the network does not have; did you mean"
+                " 'layers.0.conv.weight'?; it belongs to another cfg"
+            ),
+        ),
+        (
+            lambda state: state.update({"layers.0.conv.weight": torch.zeros(4, 3, 3, 3)}),
+            (
+                "layers.0.conv.weight is (4, 3, 3, 3), the network needs (8, 3, 3, 3); it belongs"
+                " to another cfg"
+            ),
+        ),
+    ],
+)
 def test_tensors_that_do_not_fit(change: object, message: str, tmp_path: Path) -> None:
-    text = "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=8\nsize=3\npad=1\nbatch_normalize=1\n" * 1
+    text = (
+        "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=8\nsize=3\npad=1\nbatch_normalize=1\n"
+        * 1
+    )
     text += "[convolutional]\nfilters=2\nsize=1\nbatch_normalize=1\n"
     original = build_network(text)
     state = original.state_dict()

@@ -43,7 +43,12 @@ def test_blocks_are_mappings_in_file_order() -> None:
     net, conv = parse_cfg(SMALL)
     assert dict(net) == {"width": "32", "height": "32", "channels": "3"}
     assert list(conv) == ["filters", "activation"]
-    assert (conv.name, conv.line, conv.line_of("activation"), conv.line_of("missing")) == ("conv", 8, 10, 8)
+    assert (conv.name, conv.line, conv.line_of("activation"), conv.line_of("missing")) == (
+        "conv",
+        8,
+        10,
+        8,
+    )
     assert conv.where("filters") == "<text>:9: [conv] filters=8"
 
 
@@ -80,11 +85,13 @@ def test_the_first_of_two_equal_keys_wins() -> None:
         blocks = parse_cfg("[net]\nwidth=32\nwidth=64\n")
     assert blocks[0]["width"] == "32"
     assert [str(warning.message) for warning in caught] == [
-        "<text>:3: [net] width=64: is ignored, because line 2 already says width=32"]
+        "<text>:3: [net] width=64: is ignored, because line 2 already says width=32"
+    ]
 
 
-@pytest.mark.parametrize(("text", "value"), [
-    ("180###P6", 180), ("40#32", 40), ("-3", -3), ("+7", 7), ("5;x", 5)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("180###P6", 180), ("40#32", 40), ("-3", -3), ("+7", 7), ("5;x", 5)]
+)
 def test_comments_behind_numbers(text: str, value: int) -> None:
     """C's prefix rule, as real cfgs use it."""
     block = Block("net", {"key": text})
@@ -93,7 +100,9 @@ def test_comments_behind_numbers(text: str, value: int) -> None:
     assert block.get_float("key") == value
 
 
-@pytest.mark.parametrize(("text", "value"), [(".5", .5), ("1e-3", 1e-3), ("0.7#x", .7), ("-2.", -2.0)])
+@pytest.mark.parametrize(
+    ("text", "value"), [(".5", 0.5), ("1e-3", 1e-3), ("0.7#x", 0.7), ("-2.", -2.0)]
+)
 def test_real_numbers(text: str, value: float) -> None:
     """Every form that atof takes in real cfgs."""
     assert Block("net", {"key": text}).get_float("key") == value
@@ -101,15 +110,18 @@ def test_real_numbers(text: str, value: float) -> None:
 
 def test_text_after_a_number_is_said() -> None:
     """Darknet stops reading at the odd character; so do we, with a warning."""
-    with pytest.warns(CfgWarning, match=r"^<text>:0: \[net\] key=7\.5: '\.5' after the number is ignored; "
-                                        r"Darknet reads 7$"):
+    with pytest.warns(
+        CfgWarning,
+        match=r"^<text>:0: \[net\] key=7\.5: '\.5' after the number is ignored; "
+        r"Darknet reads 7$",
+    ):
         assert Block("net", {"key": "7.5"}).get_int("key") == 7
 
 
 def test_lists_end_at_a_comment() -> None:
     """Masks, anchors and steps."""
     assert Block("yolo", {"mask": "1,2,3#4,5"}).get_ints("mask") == [1, 2, 3]
-    assert Block("yolo", {}).get_floats("anchors", [.5]) == [.5]
+    assert Block("yolo", {}).get_floats("anchors", [0.5]) == [0.5]
 
 
 def test_defaults_limits_and_choices() -> None:
@@ -118,7 +130,9 @@ def test_defaults_limits_and_choices() -> None:
     assert block.get_int("stride", 2) == 2
     assert not block.get_flag("flip")
     assert block.get_str("map", None) == ""
-    with pytest.raises(CfgError, match=r"^a\.cfg:3: \[dropout\] probability=\.5: expected 1 or more$"):
+    with pytest.raises(
+        CfgError, match=r"^a\.cfg:3: \[dropout\] probability=\.5: expected 1 or more$"
+    ):
         block.get_float("probability", minimum=1)
     with pytest.raises(CfgError, match=r"expected one of fast, slow; did you mean 'fast'\?$"):
         block.get_choice("kind", "fast", ("fast", "slow"))
@@ -132,7 +146,9 @@ def test_options_that_nobody_reads_are_reported() -> None:
     with pytest.warns(CfgWarning) as caught:
         build_network(text)
     assert [str(warning.message) for warning in caught] == [
-        "<text>:7: [convolutional] activaton=relu: no such option, it changes nothing; did you mean 'activation'?"]
+        "<text>:7: [convolutional] activaton=relu: no such option, it changes nothing; did you mean"
+        " 'activation'?"
+    ]
 
 
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
@@ -148,6 +164,8 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
 
 def test_parser_needs_no_torch() -> None:
     """Nor do errors, shapes and the package itself."""
-    code = ("import sys, darknet_builder, darknet_builder.cfg.parser, darknet_builder.errors, darknet_builder.shapes; "
-            "sys.exit('torch' in sys.modules)")
+    code = (
+        "import sys, darknet_builder, darknet_builder.cfg.parser, darknet_builder.errors,"
+        " darknet_builder.shapes; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

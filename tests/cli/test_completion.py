@@ -31,7 +31,9 @@ CASES = [
 
 
 @pytest.fixture
-def script(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def script(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A function's folder: where the scripts are written, and a cfg to complete."""
     pytest.importorskip("shtab", reason="shtab is not installed")
     for shell in ("bash", "zsh", "fish"):
@@ -57,11 +59,15 @@ def output(*command: str) -> str:
 
 @pytest.mark.parametrize(("words", "expected"), CASES, ids=[" ".join(words) for words, _ in CASES])
 def test_bash(script: Path, words: list[str], expected: set[str]) -> None:
-    found = output(need("bash"), "-c", BASH, "bash", "complete.bash", "darknet-builder", *words).split()
+    found = output(
+        need("bash"), "-c", BASH, "bash", "complete.bash", "darknet-builder", *words
+    ).split()
     assert set(found) == expected
 
 
-@pytest.mark.parametrize(("words", "expected"), CASES[:-1], ids=[" ".join(words) for words, _ in CASES[:-1]])
+@pytest.mark.parametrize(
+    ("words", "expected"), CASES[:-1], ids=[" ".join(words) for words, _ in CASES[:-1]]
+)
 def test_fish(script: Path, words: list[str], expected: set[str]) -> None:
     line = " ".join(["darknet-builder", *words])
     text = output(need("fish"), "--no-config", "-c", f"source complete.fish; complete -C '{line}'")
@@ -72,18 +78,24 @@ def test_zsh(script: Path) -> None:
     """It parses, takes the command over, and knows every other command."""
     output(need("zsh"), "-f", "-n", "complete.zsh")
     (script / "complete.zsh").rename(script / "_darknet-builder")
-    load = "fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -D; print $_comps[darknet-builder]"
+    load = (
+        "fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -D; print $_comps[darknet-builder]"
+    )
     assert output(need("zsh"), "-f", "-c", load) == "_darknet-builder\n"
     text = (script / "_darknet-builder").read_text()
     assert text.startswith("#compdef darknet-builder\n")
     assert [name for name in command_names() if f"  {name}:'" not in text] == []
 
 
-def test_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert main(["completion", "bash"]) == 2
-    assert capsys.readouterr().err == ("darknet-builder: error: shtab is not installed: "
-                                       "pip install 'darknet-builder[completion]'\n")
+    assert (
+        capsys.readouterr().err == "darknet-builder: error: shtab is not installed: "
+        "pip install 'darknet-builder[completion]'\n"
+    )
 
 
 def test_a_shell_that_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,4 +110,7 @@ def test_help_says_where_the_scripts_belong(capsys: pytest.CaptureFixture[str]) 
         main(["completion", "--help"])
     text = capsys.readouterr().out
     assert "~/.local/share/bash-completion/completions/darknet-builder" in text
-    assert "~/.config/fish/completions/darknet-builder.fish" in text and "autoload -Uz compinit" in text
+    assert (
+        "~/.config/fish/completions/darknet-builder.fish" in text
+        and "autoload -Uz compinit" in text
+    )

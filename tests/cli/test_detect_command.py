@@ -1,4 +1,5 @@
-"""``darknet-builder detect`` from outside: what it writes, what it says, and what a user may get wrong."""
+"""``darknet-builder detect`` from outside: what it writes, what it says, and what a user may get
+wrong."""
 
 from __future__ import annotations
 
@@ -39,8 +40,14 @@ def model(tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: list[str]) -> Run:
-    """Runs the command in a folder with photographs and a video; gives status, lines of stdout, lines of stderr."""
+def run(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    model: list[str],
+) -> Run:
+    """Runs the command in a folder with photographs and a video; gives status, lines of stdout,
+    lines of stderr."""
     folder = tmp_path / "work"
     (folder / "shots" / "more").mkdir(parents=True)
     write_image(folder / "shots" / "red.png", squares((RED, 1, 2)))
@@ -61,42 +68,67 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
             status = int(stop.code or 0)
         captured = capsys.readouterr()
         return status, captured.out.splitlines(), captured.err.splitlines()
+
     return command
 
 
 def tree(folder: str) -> list[str]:
     """The files below a folder."""
-    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+    return sorted(
+        str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()
+    )
 
 
 @pytest.mark.parametrize("target", ["-", "found.json"])
 def test_json(run: Run, model: list[str], target: str) -> None:
-    """Of every image and frame what the detector itself says; files that cannot be read are counted."""
+    """Of every image and frame what the detector itself says; files that cannot be read are
+    counted."""
     Path("bad.png").write_bytes(b"no image")
     status, out, err = run("shots", "clip.mp4", "bad.png", "--no-images", "--json", target)
     assert status == 1 and len(err) == 1 and tree(".").count("output") == 0
     assert (out[0] == "{") == (target == "-")
     data = json.loads("\n".join(out) if target == "-" else Path(target).read_text())
-    assert (data["cfg"], data["threshold"], data["nms"], data["not_readable"]) == (model[1], .25, .45, 1)
+    assert (data["cfg"], data["threshold"], data["nms"], data["not_readable"]) == (
+        model[1],
+        0.25,
+        0.45,
+        1,
+    )
     files = [(image["file"], image.get("frame")) for image in data["images"]]
-    assert files == [("shots/none.png", None), ("shots/red.png", None), ("shots/two.JPG", None),
-                     *(("clip.mp4", frame) for frame in range(4))]
+    assert files == [
+        ("shots/none.png", None),
+        ("shots/red.png", None),
+        ("shots/two.JPG", None),
+        *(("clip.mp4", frame) for frame in range(4)),
+    ]
     found = Detector(model[1], model[3], model[5])("shots/two.JPG")
     assert data["images"][2] == {"file": "shots/two.JPG", **found.to_dict()} and len(found) == 2
 
 
-# ---- what it writes -----------------------------------------------------------------------------------
+# ---- what it writes ------------------------------------------------------------------------------
 
 
 def test_a_folder(run: Run) -> None:
     """Its images without subfolders, texts and hidden files; one line each and a summary."""
     status, out, err = run("shots", "--save-json", "--save-txt", "--save-csv")
     assert (status, err) == (0, [])
-    assert out[:3] == ["shots/none.png: nothing", "shots/red.png: 1 red", "shots/two.JPG: 1 red, 1 blue"]
+    assert out[:3] == [
+        "shots/none.png: nothing",
+        "shots/red.png: 1 red",
+        "shots/two.JPG: 1 red, 1 blue",
+    ]
     assert out[3].startswith("3 images, 3 objects: 2 red, 1 blue; ")
     assert out[3].endswith(" images/s; saved in output")
-    assert tree("output") == ["detections.csv", "detections.json", "labels/none.txt", "labels/red.txt",
-                              "labels/two.txt", "none.png", "red.png", "two.jpg"]
+    assert tree("output") == [
+        "detections.csv",
+        "detections.json",
+        "labels/none.txt",
+        "labels/red.txt",
+        "labels/two.txt",
+        "none.png",
+        "red.png",
+        "two.jpg",
+    ]
 
 
 def test_the_pictures(run: Run) -> None:
@@ -114,14 +146,20 @@ def test_the_results_agree(run: Run, model: list[str]) -> None:
     assert tree("output") == ["detections.csv", "detections.json", "labels/two.txt"]
     expected = Detector(model[1], model[3], model[5])("shots/two.JPG")
     document = json.loads(Path("output/detections.json").read_text())
-    assert document["images"] == [{"id": 1, "file_name": "shots/two.JPG", "width": 160, "height": 160}]
+    assert document["images"] == [
+        {"id": 1, "file_name": "shots/two.JPG", "width": 160, "height": 160}
+    ]
     assert [item["category_id"] for item in document["annotations"]] == expected.class_ids.tolist()
-    assert [item["score"] for item in document["annotations"]] == pytest.approx(expected.scores.tolist(), abs=1e-5)
+    assert [item["score"] for item in document["annotations"]] == pytest.approx(
+        expected.scores.tolist(), abs=1e-5
+    )
     left, top, right, bottom = expected[0].box_xyxy
-    assert document["annotations"][0]["bbox"] == pytest.approx([left, top, right - left, bottom - top], abs=.01)
+    assert document["annotations"][0]["bbox"] == pytest.approx(
+        [left, top, right - left, bottom - top], abs=0.01
+    )
     rows = list(csv.DictReader(Path("output/detections.csv").read_text().splitlines()))
     assert [row["name"] for row in rows] == expected.labels
-    assert float(rows[1]["x2"]) == pytest.approx(float(expected.boxes_xyxy[1, 2]), abs=.01)
+    assert float(rows[1]["x2"]) == pytest.approx(float(expected.boxes_xyxy[1, 2]), abs=0.01)
     labels = np.loadtxt("output/labels/two.txt")
     assert labels[:, 0].tolist() == expected.class_ids.tolist()
     assert labels[:, 1:] == pytest.approx(expected.boxes_cxcywh, abs=1e-6)
@@ -133,20 +171,28 @@ def test_a_video(run: Run) -> None:
     assert (status, err) == (0, [])
     assert out[0] == "clip.mp4: 4 frames: 4 blue"
     assert out[1].startswith("4 images, 4 objects: 4 blue; ")
-    assert tree("output") == ["clip.mp4", "detections.csv", "detections.json",
-                              *(f"labels/clip_00000{frame}.txt" for frame in range(4))]
+    assert tree("output") == [
+        "clip.mp4",
+        "detections.csv",
+        "detections.json",
+        *(f"labels/clip_00000{frame}.txt" for frame in range(4)),
+    ]
     with open_video("output/clip.mp4") as video:
         assert (video.fps, [frame.shape for frame in video.frames()]) == (10, [(160, 160, 3)] * 4)
     document = json.loads(Path("output/detections.json").read_text())
     assert [(image["file_name"], image["frame"]) for image in document["images"]] == [
-        ("clip.mp4", frame) for frame in range(4)]
+        ("clip.mp4", frame) for frame in range(4)
+    ]
     rows = list(csv.DictReader(Path("output/detections.csv").read_text().splitlines()))
     assert [row["frame"] for row in rows] == ["0", "1", "2", "3"]
     assert [float(row["x1"]) for row in rows] == pytest.approx([0, 40, 80, 120], abs=1)
 
 
-def test_a_video_is_drawn_while_the_network_works(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frames are decoded in one other thread, drawn and encoded in a second, each in their order."""
+def test_a_video_is_drawn_while_the_network_works(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames are decoded in one other thread, drawn and encoded in a second, each in their
+    order."""
     threads: dict[str, set[threading.Thread]] = {"decode": set(), "draw": set()}
     frames, draw = Video.frames, detection_job.draw_detections
 
@@ -179,12 +225,29 @@ def test_a_video_without_pictures(run: Run) -> None:
 
 def test_globs_order_and_repetition(run: Run) -> None:
     """As given; each file once; two of one name get two names."""
-    status, out, _ = run("clip.mp4", "shots/**/red.*", "shots/red.png", "shots", "--output", "there/new", "--save-txt")
+    status, out, _ = run(
+        "clip.mp4",
+        "shots/**/red.*",
+        "shots/red.png",
+        "shots",
+        "--output",
+        "there/new",
+        "--save-txt",
+    )
     assert status == 0
     assert [line.split(":")[0] for line in out[:-1]] == [
-        "clip.mp4", "shots/more/red.jpg", "shots/red.png", "shots/none.png", "shots/two.JPG"]
+        "clip.mp4",
+        "shots/more/red.jpg",
+        "shots/red.png",
+        "shots/none.png",
+        "shots/two.JPG",
+    ]
     assert [name for name in tree("there/new") if "red" in name] == [
-        "labels/red-2.txt", "labels/red.txt", "red-2.png", "red.jpg"]
+        "labels/red-2.txt",
+        "labels/red.txt",
+        "red-2.png",
+        "red.jpg",
+    ]
 
 
 def test_batches_change_nothing(run: Run) -> None:
@@ -208,15 +271,39 @@ def test_rules(run: Run) -> None:
     write_image("dim.png", image)
     assert run("dim.png", "--no-images")[1][0] == "dim.png: 1 red"
     assert run("dim.png", "--no-images", "--threshold", ".6")[1][0] == "dim.png: nothing"
-    run("shots/more", "--no-images", "--save-csv", "--resize", "letterbox", "--width", "64", "--height", "32",
-        "--output", "a")
-    run("shots/more", "--no-images", "--save-csv", "--width", "64", "--height", "32", "--output", "b")
+    run(
+        "shots/more",
+        "--no-images",
+        "--save-csv",
+        "--resize",
+        "letterbox",
+        "--width",
+        "64",
+        "--height",
+        "32",
+        "--output",
+        "a",
+    )
+    run(
+        "shots/more",
+        "--no-images",
+        "--save-csv",
+        "--width",
+        "64",
+        "--height",
+        "32",
+        "--output",
+        "b",
+    )
     assert Path("a/detections.csv").read_text() != Path("b/detections.csv").read_text()
 
 
 def test_without_names(run: Run, model: list[str]) -> None:
     """Numbers stand for them."""
-    assert run("shots/red.png", "--no-images", *model[:4], own=True)[1][0] == "shots/red.png: 1 class 0"
+    assert (
+        run("shots/red.png", "--no-images", *model[:4], own=True)[1][0]
+        == "shots/red.png: 1 class 0"
+    )
 
 
 def test_the_bundled_model(run: Run, model: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +313,7 @@ def test_the_bundled_model(run: Run, model: list[str], monkeypatch: pytest.Monke
     assert run("shots/red.png", "--no-images", own=True)[1][0] == "shots/red.png: 1 red"
 
 
-# ---- what cannot be read ------------------------------------------------------------------------------
+# ---- what cannot be read -------------------------------------------------------------------------
 
 
 def test_unreadable_files_are_told_and_passed_by(run: Run) -> None:
@@ -236,10 +323,12 @@ def test_unreadable_files_are_told_and_passed_by(run: Run) -> None:
     Path("shots/text.mp4").write_text("no video")
     status, out, err = run("shots", "shots/notes.txt", "--save-json", "--batch", "2")
     assert status == 1
-    assert err == ["skipped: shots/cut.jpg: is no image that OpenCV can read",
-                   "skipped: shots/empty.png: the file is empty",
-                   "skipped: shots/text.mp4: is no video that OpenCV can read",
-                   "skipped: shots/notes.txt: is no image that OpenCV can read"]
+    assert err == [
+        "skipped: shots/cut.jpg: is no image that OpenCV can read",
+        "skipped: shots/empty.png: the file is empty",
+        "skipped: shots/text.mp4: is no video that OpenCV can read",
+        "skipped: shots/notes.txt: is no image that OpenCV can read",
+    ]
     assert out[-1].startswith("3 images, 3 objects: ")
     assert out[-1].endswith("; 4 not readable; saved in output")
     assert tree("output") == ["detections.json", "none.png", "red.png", "two.jpg"]
@@ -249,7 +338,10 @@ def test_unreadable_files_are_told_and_passed_by(run: Run) -> None:
 def test_unreadable_files_are_told_when_quiet(run: Run) -> None:
     """Quiet is about what went well."""
     assert run("shots/notes.txt", "--quiet") == (
-        1, [], ["skipped: shots/notes.txt: is no image that OpenCV can read"])
+        1,
+        [],
+        ["skipped: shots/notes.txt: is no image that OpenCV can read"],
+    )
 
 
 def test_a_video_without_frames(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,29 +352,50 @@ def test_a_video_without_frames(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     assert tree("output") == []
 
 
-# ---- mistakes -----------------------------------------------------------------------------------------
+# ---- mistakes ------------------------------------------------------------------------------------
 
 PREFIX = "darknet-builder: error: "
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    (["none.jpg"], "none.jpg: no such file or folder"),
-    (["shots/*.gif"], "shots/*.gif: fits no image or video"),
-    (["empty"], "empty: no image or video in this folder"),
-    (["shots", "none.jpg"], "none.jpg: no such file or folder"),
-    (["shots", "--output", "shots"], "--output shots: none.png there is a SOURCE and would be overwritten; choose "
-                                     "another folder"),
-    (["shots/red.png", "--report", "shots/red.png"], "--report shots/red.png: expected a file that ends in .html"),
-    (["photo.html", "--report", "photo.html"], "photo.html: would be overwritten; give --report another file"),
-    (["lab/images/red.png", "--output", "lab", "--save-txt"],
-     "lab/labels/red.txt: would be overwritten; it holds the labels of lab/images/red.png; give another --output"),
-    (["shots", "--output", "clip.mp4"], "--output clip.mp4: File exists"),
-    (["shots", "--threshold", "2"], "--threshold 2.0: expected a number from 0 to 1"),
-    (["shots", "--batch", "0"], "--batch 0: expected 1 or more images"),
-    (["shots", "--names", "shots/notes.txt"],
-     "shots/notes.txt: has 1 names, but the network has 2 classes (classes= in the cfg)"),
-    (["shots", "--width", "0"], "--width 0: expected 1 or more pixels"),
-])
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["none.jpg"], "none.jpg: no such file or folder"),
+        (["shots/*.gif"], "shots/*.gif: fits no image or video"),
+        (["empty"], "empty: no image or video in this folder"),
+        (["shots", "none.jpg"], "none.jpg: no such file or folder"),
+        (
+            ["shots", "--output", "shots"],
+            (
+                "--output shots: none.png there is a SOURCE and would be overwritten; choose "
+                "another folder"
+            ),
+        ),
+        (
+            ["shots/red.png", "--report", "shots/red.png"],
+            "--report shots/red.png: expected a file that ends in .html",
+        ),
+        (
+            ["photo.html", "--report", "photo.html"],
+            "photo.html: would be overwritten; give --report another file",
+        ),
+        (
+            ["lab/images/red.png", "--output", "lab", "--save-txt"],
+            (
+                "lab/labels/red.txt: would be overwritten; it holds the labels of"
+                " lab/images/red.png; give another --output"
+            ),
+        ),
+        (["shots", "--output", "clip.mp4"], "--output clip.mp4: File exists"),
+        (["shots", "--threshold", "2"], "--threshold 2.0: expected a number from 0 to 1"),
+        (["shots", "--batch", "0"], "--batch 0: expected 1 or more images"),
+        (
+            ["shots", "--names", "shots/notes.txt"],
+            "shots/notes.txt: has 1 names, but the network has 2 classes (classes= in the cfg)",
+        ),
+        (["shots", "--width", "0"], "--width 0: expected 1 or more pixels"),
+    ],
+)
 def test_mistakes(run: Run, words: list[str], text: str, model: list[str]) -> None:
     """One line, status 2, nothing written."""
     Path("empty").mkdir()
@@ -299,7 +412,8 @@ def test_mistakes(run: Run, words: list[str], text: str, model: list[str]) -> No
 
 
 def test_labels_beside_images(run: Run) -> None:
-    """Where a data set has no labels yet, they are written; a second run does not replace what was mended by hand."""
+    """Where a data set has no labels yet, they are written; a second run does not replace what was
+    mended by hand."""
     Path("lab/images").mkdir(parents=True)
     write_image(Path("lab/images/red.png"), squares((RED, 1, 2)))
     words = ("lab/images", "--output", "lab", "--save-txt", "--no-images")
@@ -307,13 +421,25 @@ def test_labels_beside_images(run: Run) -> None:
     assert run(*words)[0] == 2
 
 
-def test_no_model(run: Run, model: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_model(
+    run: Run, model: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Which option to give."""
     monkeypatch.setattr(detect, "DEFAULT_CFG", tmp_path / "none.cfg")
-    assert run("shots", own=True) == (2, [], [
-        PREFIX + "which network? give --cfg FILE, --weights FILE and, for the classes' names, --names FILE"])
-    assert run("shots", *model[:2], own=True) == (2, [], [
-        PREFIX + f"which weights? give --weights FILE that belongs to {model[1]}"])
+    assert run("shots", own=True) == (
+        2,
+        [],
+        [
+            PREFIX
+            + "which network? give --cfg FILE, --weights FILE and, for the classes' names, --names"
+            " FILE"
+        ],
+    )
+    assert run("shots", *model[:2], own=True) == (
+        2,
+        [],
+        [PREFIX + f"which weights? give --weights FILE that belongs to {model[1]}"],
+    )
 
 
 def test_one_file_for_the_model(run: Run, model: list[str]) -> None:
@@ -341,15 +467,17 @@ def test_a_folder_that_cannot_be_written(run: Run) -> None:
 
 def test_a_machine_without_opencv(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line, before anything else."""
+
     def fail(name: str) -> None:
         raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+
     monkeypatch.setattr(opencv, "import_module", fail)
     status, out, err = run("shots")
     assert (status, out, len(err)) == (2, [], 1)
     assert err[0].startswith(PREFIX + "OpenCV cannot be loaded: libGL.so.1: ")
 
 
-# ---- interrupted --------------------------------------------------------------------------------------
+# ---- interrupted ---------------------------------------------------------------------------------
 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
@@ -361,6 +489,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
         if count[0] > calls:
             raise KeyboardInterrupt
         return original(self, *arguments, **options)  # type: ignore[arg-type]
+
     monkeypatch.setattr(Detector, "raw_maps", call)
 
 
@@ -402,21 +531,26 @@ def test_a_frame_with_memory_comes_alone(run: Run, monkeypatch: pytest.MonkeyPat
     def call(self: Detector, frame: np.ndarray, keep_state: bool = False) -> object:
         seen.append((frame.shape, keep_state))
         return original(self, frame, keep_state=keep_state)
+
     monkeypatch.setattr(Detector, "__call__", call)
     monkeypatch.setattr(Detector, "has_memory", True)
     run("clip.mp4", "--batch", "3")
     assert seen == [((160, 160, 3), number > 0) for number in range(4)]
 
 
-# ---- the script ---------------------------------------------------------------------------------------
+# ---- the script ----------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_the_script(run: Run, model: list[str]) -> None:
     """From outside: stdout, stderr and status of the real process; no bar in a pipe."""
     Path("shots/bad.png").write_text("no image")
-    result = subprocess.run([sys.executable, str(ROOT / "scripts" / "detect.py"), "shots", *model],
-                            capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "detect.py"), "shots", *model],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 1
     assert result.stderr == "skipped: shots/bad.png: is no image that OpenCV can read\n"
     assert len(result.stdout.splitlines()) == 4
@@ -430,11 +564,15 @@ def test_a_real_ctrl_c(run: Run, model: list[str]) -> None:
     write_image("many/000.png", cv2.resize(squares((RED, 1, 2)), (1000, 1000)))
     for number in range(1, 400):
         os.link("many/000.png", f"many/{number:03}.png")
-    with subprocess.Popen([sys.executable, str(ROOT / "scripts" / "detect.py"), "many", *model, "--save-json"],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "scripts" / "detect.py"), "many", *model, "--save-json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(.1)
+        time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -442,5 +580,8 @@ def test_a_real_ctrl_c(run: Run, model: list[str]) -> None:
     done = [path for path in Path("output").iterdir() if path.suffix == ".png"]
     assert 0 < len(done) < 400
     assert all(read_image(path).shape == (1000, 1000, 3) for path in done[:20])
-    assert len(json.loads(Path("output/detections.json").read_text())["images"]) in (len(done), len(done) - 1)
+    assert len(json.loads(Path("output/detections.json").read_text())["images"]) in (
+        len(done),
+        len(done) - 1,
+    )
     assert not [path for path in Path("output").iterdir() if path.name.startswith(".")]

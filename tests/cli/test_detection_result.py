@@ -9,8 +9,11 @@ from darknet_builder.cli.detection_result import DetectionResult, SourceResult
 
 def test_summary() -> None:
     """Classes by number; sources that cannot be read are no images."""
-    sources = [SourceResult(images=1, counts=Counter(dog=1)), SourceResult(failures=1),
-               SourceResult(images=3, counts=Counter(horse=4, dog=1))]
+    sources = [
+        SourceResult(images=1, counts=Counter(dog=1)),
+        SourceResult(failures=1),
+        SourceResult(images=3, counts=Counter(horse=4, dog=1)),
+    ]
     whole = DetectionResult(sources, 2.0)
     assert whole.summary() == "4 images, 6 objects: 4 horse, 2 dog; 2.0 images/s; 1 not readable"
     assert whole.to_dict() == {"not_readable": 1, "images": []}
@@ -18,4 +21,7 @@ def test_summary() -> None:
 
 def test_nothing_was_found() -> None:
     """One image is singular."""
-    assert DetectionResult([SourceResult(images=1)], 4.0).summary() == "1 image, 0 objects; 0.2 images/s"
+    assert (
+        DetectionResult([SourceResult(images=1)], 4.0).summary()
+        == "1 image, 0 objects; 0.2 images/s"
+    )

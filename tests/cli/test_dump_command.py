@@ -1,4 +1,5 @@
-"""``darknet-builder dump``: every listing as text and as JSON, filters, and what a user may get wrong."""
+"""``darknet-builder dump``: every listing as text and as JSON, filters, and what a user may get
+wrong."""
 
 from __future__ import annotations
 
@@ -22,11 +23,13 @@ KINDS = ("modules", "children", "parameters", "buffers", "summary", "blocks")
 @pytest.fixture
 def dump(capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs the command and gives what it wrote; it must succeed without a word on stderr."""
+
     def run(*words: str) -> str:
         assert main(["dump", *words]) == 0
         captured = capsys.readouterr()
         assert captured.err == ""
         return captured.out
+
     return run
 
 
@@ -34,7 +37,8 @@ def last(text: str) -> str:
     return text.splitlines()[-1]
 
 
-# ---- text ---------------------------------------------------------------------------------------------------------
+# ---- text ----------------------------------------------------------------------------------------
+
 
 def test_summary_is_the_default(dump: Any) -> None:
     assert dump(CFG) == str(summarize(build_network(CFG)))
@@ -46,35 +50,47 @@ def test_modules(dump: Any) -> None:
         "name                  type           parameters  output        details",
         "(the network)         Network            28,868",
         "layers                ModuleList         28,868",
-        "layers.0              Convolutional         232  64 x 64 x 8   "
-        "filters=8, size=3, stride=1, activation=leaky",
-        "layers.0.conv         Convolution           216                "
-        "3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False",
+        (
+            "layers.0              Convolutional         232  64 x 64 x 8   "
+            "filters=8, size=3, stride=1, activation=leaky"
+        ),
+        (
+            "layers.0.conv         Convolution           216                "
+            "3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False"
+        ),
     ]
-    assert "layers.7              Route                   0  16 x 16 x 16  layers=[6], groups=2, group_id=1" in lines
+    assert (
+        "layers.7              Route                   0  16 x 16 x 16  layers=[6], groups=2,"
+        " group_id=1" in lines
+    )
     assert lines[-1] == "51 modules, 28,868 parameters"
     assert len(lines) == 51 + 2
 
 
 def test_children_are_only_the_first_generation(dump: Any) -> None:
-    assert dump(CFG, "--what", "children") == (
-        "name    type        parameters  output  details\n"
+    assert (
+        dump(CFG, "--what", "children") == "name    type        parameters  output  details\n"
         "layers  ModuleList      28,868\n"
-        "1 child, 28,868 parameters\n")
-    assert dump(CFG, "--what", "children", "--of", "layers.11") == (
-        "name                  type         parameters  output  details\n"
+        "1 child, 28,868 parameters\n"
+    )
+    assert (
+        dump(CFG, "--what", "children", "--of", "layers.11")
+        == "name                  type         parameters  output  details\n"
         "layers.11.conv        Convolution         357          "
         "16, 21, kernel_size=(1, 1), stride=(1, 1)\n"
         "layers.11.activation  Identity              0\n"
-        "2 children, 357 parameters\n")
+        "2 children, 357 parameters\n"
+    )
 
 
 def test_parameters_of_one_layer(dump: Any) -> None:
-    assert dump(CFG, "--what", "parameters", "--filter", "layers.11") == (
-        "name                   shape           values  dtype\n"
+    assert (
+        dump(CFG, "--what", "parameters", "--filter", "layers.11")
+        == "name                   shape           values  dtype\n"
         "layers.11.conv.weight  (21, 16, 1, 1)     336  float32\n"
         "layers.11.conv.bias    (21,)               21  float32\n"
-        "2 of 29 parameters, 357 of 28,868 values\n")
+        "2 of 29 parameters, 357 of 28,868 values\n"
+    )
 
 
 def test_parameters_are_all_and_in_order(dump: Any) -> None:
@@ -114,14 +130,17 @@ def test_blocks_need_no_network(dump: Any, tmp_path: Path) -> None:
     assert "[no_such_section]\nkey=1\n" in dump(str(cfg), "--what", "blocks")
 
 
-def test_shared_modules_are_listed_once_and_reached_by_both_names(dump: Any, tmp_path: Path) -> None:
+def test_shared_modules_are_listed_once_and_reached_by_both_names(
+    dump: Any, tmp_path: Path
+) -> None:
     cfg = tmp_path / "share.cfg"
     cfg.write_text(UNIT_CFGS["conv-share"])
     assert "layers.2.conv" not in dump(str(cfg), "--what", "modules")
     assert "layers.2.conv.weight" in dump(str(cfg), "--what", "parameters", "--of", "layers.2")
 
 
-# ---- options ------------------------------------------------------------------------------------------------------
+# ---- options -------------------------------------------------------------------------------------
+
 
 def test_cfg_as_an_option_and_another_size(dump: Any) -> None:
     text = dump("--cfg", CFG, "--width", "96", "--height", "32", "--filter", "layers.0")
@@ -130,105 +149,193 @@ def test_cfg_as_an_option_and_another_size(dump: Any) -> None:
 
 def test_dialect(dump: Any, tmp_path: Path) -> None:
     cfg = tmp_path / "strided.cfg"
-    cfg.write_text("[net]\nwidth=8\nheight=8\nchannels=4\n\n[maxpool]\nsize=2\nstride=2\n\n"
-                   "[maxpool]\nsize=2\nstride=2\n\n[shortcut]\nfrom=-2\nactivation=linear\n")
+    cfg.write_text(
+        "[net]\nwidth=8\nheight=8\nchannels=4\n\n[maxpool]\nsize=2\nstride=2\n\n"
+        "[maxpool]\nsize=2\nstride=2\n\n[shortcut]\nfrom=-2\nactivation=linear\n"
+    )
     assert "StridedShortcut" in dump(str(cfg), "--what", "modules", "--dialect", "pjreddie")
 
 
-@pytest.mark.parametrize(("pattern", "names"), [
-    ("layers.1", ["1.norm.weight", "1.norm.bias"]),     # whole parts: not layer 10
-    ("layers.1.", ["1.norm.weight", "1.norm.bias"]),
-    ("conv.weight", ["0.conv.weight", "10.conv.weight"]),
-    ("bias", ["0.norm.bias", "1.norm.bias", "10.norm.bias"]),
-    ("*.norm.bias", ["0.norm.bias", "1.norm.bias", "10.norm.bias"]),
-    ("layers.?.norm.bias", ["0.norm.bias", "1.norm.bias"]),
-    ("layers.1*bias", ["1.norm.bias", "10.norm.bias"]),
-    ("layers.[1-9].norm.*", ["1.norm.weight", "1.norm.bias"]),
-])
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("layers.1", ["1.norm.weight", "1.norm.bias"]),  # whole parts: not layer 10
+        ("layers.1.", ["1.norm.weight", "1.norm.bias"]),
+        ("conv.weight", ["0.conv.weight", "10.conv.weight"]),
+        ("bias", ["0.norm.bias", "1.norm.bias", "10.norm.bias"]),
+        ("*.norm.bias", ["0.norm.bias", "1.norm.bias", "10.norm.bias"]),
+        ("layers.?.norm.bias", ["0.norm.bias", "1.norm.bias"]),
+        ("layers.1*bias", ["1.norm.bias", "10.norm.bias"]),
+        ("layers.[1-9].norm.*", ["1.norm.weight", "1.norm.bias"]),
+    ],
+)
 def test_filter(dump: Any, tmp_path: Path, pattern: str, names: list[str]) -> None:
     cfg = tmp_path / "net.cfg"
-    cfg.write_text("[net]\nwidth=8\nheight=8\nchannels=3\n\n[conv]\nfilters=2\nbatch_normalize=1\n\n[batchnorm]\n\n"
-                   + "[max]\n\n" * 8 + "[conv]\nfilters=2\nbatch_normalize=1\n")
+    cfg.write_text(
+        "[net]\nwidth=8\nheight=8\nchannels=3\n\n[conv]\nfilters=2\nbatch_normalize=1\n\n[batchnorm]\n\n"
+        + "[max]\n\n" * 8
+        + "[conv]\nfilters=2\nbatch_normalize=1\n"
+    )
     rows = dump(str(cfg), "--what", "parameters", "--filter", pattern).splitlines()[1:-1]
     assert [row.split()[0] for row in rows] == [f"layers.{name}" for name in names]
 
 
-@pytest.mark.parametrize(("what", "pattern", "total"), [
-    ("modules", "BatchNorm2d", "8 of 51 modules, 336 of 28,868 parameters"),
-    ("modules", "layers.0", "4 of 51 modules, 232 of 28,868 parameters"),
-    ("children", "ModuleList", "1 child, 28,868 parameters"),
-    ("summary", "yolo", "2 of 20 layers, 0 of 29,204 parameters (0 trainable), 0.000 of 0.019 BFLOPs"),
-    ("summary", "layers.1", "1 of 20 layers, 0 of 29,204 parameters (0 trainable), 0.000 of 0.019 BFLOPs"),
-    ("blocks", "layers.1?", "# 10 of 21 blocks, 39 of 95 options"),
-    ("blocks", "net", "# 1 of 21 blocks, 13 of 95 options"),
-])
+@pytest.mark.parametrize(
+    ("what", "pattern", "total"),
+    [
+        ("modules", "BatchNorm2d", "8 of 51 modules, 336 of 28,868 parameters"),
+        ("modules", "layers.0", "4 of 51 modules, 232 of 28,868 parameters"),
+        ("children", "ModuleList", "1 child, 28,868 parameters"),
+        (
+            "summary",
+            "yolo",
+            "2 of 20 layers, 0 of 29,204 parameters (0 trainable), 0.000 of 0.019 BFLOPs",
+        ),
+        (
+            "summary",
+            "layers.1",
+            "1 of 20 layers, 0 of 29,204 parameters (0 trainable), 0.000 of 0.019 BFLOPs",
+        ),
+        ("blocks", "layers.1?", "# 10 of 21 blocks, 39 of 95 options"),
+        ("blocks", "net", "# 1 of 21 blocks, 13 of 95 options"),
+    ],
+)
 def test_filter_by_name_or_type(dump: Any, what: str, pattern: str, total: str) -> None:
     assert last(dump(CFG, "--what", what, "--filter", pattern)) == total
 
 
-# ---- JSON ---------------------------------------------------------------------------------------------------------
+# ---- JSON ----------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("what", KINDS)
 def test_json_has_the_rows_of_the_text(dump: Any, what: str) -> None:
     data = json.loads(dump(CFG, "--what", what, "--format", "json"))
     assert (data["cfg"], data["what"], data["of"], data["filter"]) == (CFG, what, "", None)
     assert data["totals"] == data["totals_unfiltered"]
-    count = {"modules": 51, "children": 1, "parameters": 29, "buffers": 24, "summary": 20, "blocks": 21}[what]
+    count = {
+        "modules": 51,
+        "children": 1,
+        "parameters": 29,
+        "buffers": 24,
+        "summary": 20,
+        "blocks": 21,
+    }[what]
     assert len(data["rows"]) == count == data["totals"].get("entries", data["totals"].get("layers"))
 
 
 def test_json_rows(dump: Any) -> None:
     def rows(*words: str) -> list[Any]:
         return json.loads(dump(CFG, "--format", "json", *words))["rows"]
+
     assert rows("--what", "parameters", "--filter", "layers.4") == [
-        {"name": "layers.4.weight", "shape": [2, 1], "values": 2, "dtype": "float32"}]
+        {"name": "layers.4.weight", "shape": [2, 1], "values": 2, "dtype": "float32"}
+    ]
     assert rows("--what", "buffers", "--filter", "layers.0.norm.running_var") == [
-        {"name": "layers.0.norm.running_var", "shape": [8], "values": 8, "dtype": "float32", "saved": True}]
+        {
+            "name": "layers.0.norm.running_var",
+            "shape": [8],
+            "values": 8,
+            "dtype": "float32",
+            "saved": True,
+        }
+    ]
     assert rows("--what", "modules", "--filter", "Yolo")[0] == {
-        "name": "layers.12", "type": "Yolo", "parameters": 0, "output": [21, 8, 8],
-        "details": "mask=[3, 4, 5], classes=2"}
-    assert rows("--what", "summary", "--filter", "layers.16")[0]["inputs"] == [[16, 16, 16], [32, 16, 16]]
+        "name": "layers.12",
+        "type": "Yolo",
+        "parameters": 0,
+        "output": [21, 8, 8],
+        "details": "mask=[3, 4, 5], classes=2",
+    }
+    assert rows("--what", "summary", "--filter", "layers.16")[0]["inputs"] == [
+        [16, 16, 16],
+        [32, 16, 16],
+    ]
     assert rows("--what", "blocks", "--filter", "upsample") == [
-        {"layer": 15, "name": "upsample", "line": 121, "options": {"stride": "2"}}]
+        {"layer": 15, "name": "upsample", "line": 121, "options": {"stride": "2"}}
+    ]
 
 
 def test_json_totals(dump: Any) -> None:
-    data = json.loads(dump(CFG, "--what", "parameters", "--filter", "layers.11", "--format", "json"))
+    data = json.loads(
+        dump(CFG, "--what", "parameters", "--filter", "layers.11", "--format", "json")
+    )
     assert data["totals"] == {"entries": 2, "values": 357, "bytes": 4 * 357}
     assert data["totals_unfiltered"] == {"entries": 29, "values": 28868, "bytes": 4 * 28868}
     summary = json.loads(dump(CFG, "--format", "json"))["totals"]
-    assert summary == {"layers": 20, "parameters": 29204, "trainable": 28868, "bflops": summary["bflops"]}
+    assert summary == {
+        "layers": 20,
+        "parameters": 29204,
+        "trainable": 28868,
+        "bflops": summary["bflops"],
+    }
 
 
 def test_json_without_rows(dump: Any) -> None:
-    assert json.loads(dump(CFG, "--what", "buffers", "--of", "layers.4", "--format", "json"))["rows"] == []
+    assert (
+        json.loads(dump(CFG, "--what", "buffers", "--of", "layers.4", "--format", "json"))["rows"]
+        == []
+    )
 
 
-# ---- what a user may get wrong ------------------------------------------------------------------------------------
+# ---- what a user may get wrong -------------------------------------------------------------------
 
-@pytest.mark.parametrize(("words", "message"), [
-    ([], "which network? give a .cfg, as the first word or with --cfg"),
-    (["a.cfg", "--cfg", "b.cfg"], "the network is given twice, a.cfg and --cfg b.cfg; leave one out"),
-    (["no.cfg"], "no.cfg: no such cfg file"),
-    ([CFG, "--what", "parameters", "--filter", "wieght"],
-     "--filter wieght: fits none of the 29 parameters (a name reads layers.18.conv.bias); did you mean 'weight'?"),
-    ([CFG, "--what", "parameters", "--filter", "layers.8"],
-     "--filter layers.8: fits none of the 29 parameters (a name reads layers.18.conv.bias); did you mean 'layers'?"),
-    ([CFG, "--filter", "lstm"], "--filter lstm: fits none of the 20 layers (a name reads layers.19)"),
-    ([CFG, "--what", "buffers", "--of", "layers.4", "--filter", "x"], "--filter x: fits none of the 0 buffers"),
-    ([CFG, "--what", "modules", "--of", "layer.4"],
-     "--of layer.4: the network has no such module; did you mean 'layers.4'?"),
-    ([CFG, "--of", "layers.4"],
-     "--of layers.4: goes with --what modules, children, parameters or buffers, not with summary"),
-    ([CFG, "--width", "0"], "--width 0: expected 1 or more pixels"),
-])
-def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "which network? give a .cfg, as the first word or with --cfg"),
+        (
+            ["a.cfg", "--cfg", "b.cfg"],
+            "the network is given twice, a.cfg and --cfg b.cfg; leave one out",
+        ),
+        (["no.cfg"], "no.cfg: no such cfg file"),
+        (
+            [CFG, "--what", "parameters", "--filter", "wieght"],
+            (
+                "--filter wieght: fits none of the 29 parameters (a name reads"
+                " layers.18.conv.bias); did you mean 'weight'?"
+            ),
+        ),
+        (
+            [CFG, "--what", "parameters", "--filter", "layers.8"],
+            (
+                "--filter layers.8: fits none of the 29 parameters (a name reads"
+                " layers.18.conv.bias); did you mean 'layers'?"
+            ),
+        ),
+        (
+            [CFG, "--filter", "lstm"],
+            "--filter lstm: fits none of the 20 layers (a name reads layers.19)",
+        ),
+        (
+            [CFG, "--what", "buffers", "--of", "layers.4", "--filter", "x"],
+            "--filter x: fits none of the 0 buffers",
+        ),
+        (
+            [CFG, "--what", "modules", "--of", "layer.4"],
+            "--of layer.4: the network has no such module; did you mean 'layers.4'?",
+        ),
+        (
+            [CFG, "--of", "layers.4"],
+            (
+                "--of layers.4: goes with --what modules, children, parameters or buffers, not with"
+                " summary"
+            ),
+        ),
+        ([CFG, "--width", "0"], "--width 0: expected 1 or more pixels"),
+    ],
+)
+def test_mistakes_are_one_line(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
     assert main(["dump", *words]) == 2
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", f"darknet-builder: error: {message}\n")
 
 
-def test_the_script_is_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_script_is_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "argv", ["dump.py", CFG, "--what", "children"])
     with pytest.raises(SystemExit) as left:
         runpy.run_path(str(ROOT / "scripts" / "dump.py"), run_name="__main__")

@@ -34,27 +34,65 @@ def test_onnx(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     import cv2
 
     cv2.imwrite("photo.png", squares((RED, 1, 1), size=(50, 40)))
-    assert main(["export", *toy, "--names", "toy.names", "--level", "nms", "--dynamic-batch", "--threshold", ".3",
-                 "--nms", ".5", "--max-boxes", "9", "--image", "photo.png"]) == 0
+    assert (
+        main(
+            [
+                "export",
+                *toy,
+                "--names",
+                "toy.names",
+                "--level",
+                "nms",
+                "--dynamic-batch",
+                "--threshold",
+                ".3",
+                "--nms",
+                ".5",
+                "--max-boxes",
+                "9",
+                "--image",
+                "photo.png",
+            ]
+        )
+        == 0
+    )
     size = Path("toy.onnx").stat().st_size
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"wrote toy.onnx ({size:,} bytes)"
     assert re.fullmatch(r"opset 18, \d+ nodes: .*\b1 NonMaxSuppression\b.*", lines[1])
-    assert lines[2:7] == ["input   images (batch, 3, 32, 32)", "output  boxes (found, 4)", "output  scores (found)",
-                          "output  class_ids (found)", "output  image_ids (found)"]
+    assert lines[2:7] == [
+        "input   images (batch, 3, 32, 32)",
+        "output  boxes (found, 4)",
+        "output  scores (found)",
+        "output  class_ids (found)",
+        "output  image_ids (found)",
+    ]
     assert lines[7] == "held against PyTorch:"
     pattern = r"  (.+?) +largest difference [\d.e-]+ in \d+ boxes, values up to [\d.]+"
     found = [re.fullmatch(pattern, line) for line in lines[8:]]
-    assert [match and match[1] for match in found] == ["random input", "3 random inputs", "drawn scene", "photo.png"]
+    assert [match and match[1] for match in found] == [
+        "random input",
+        "3 random inputs",
+        "drawn scene",
+        "photo.png",
+    ]
     facts = {entry.key: entry.value for entry in onnx.load("toy.onnx").metadata_props}
-    assert (facts["names"], facts["score_threshold"], facts["iou_threshold"], facts["max_boxes"]) == (
-        '["red", "blue"]', "0.3", "0.5", "9")
+    assert (
+        facts["names"],
+        facts["score_threshold"],
+        facts["iou_threshold"],
+        facts["max_boxes"],
+    ) == ('["red", "blue"]', "0.3", "0.5", "9")
 
 
 def test_notes(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     Path("toy.cfg").write_text(Path("toy.cfg").read_text() + "nms_kind=diounms\n")
     assert main(["export", *toy, "--level", "nms"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("note: the cfg asks for nms_kind=diounms, which ")
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[-1]
+        .startswith("note: the cfg asks for nms_kind=diounms, which ")
+    )
 
 
 @pytest.mark.parametrize("format", ["safetensors", "pt"])
@@ -65,7 +103,11 @@ def test_there_and_back(format: str, toy: list[str], capsys: pytest.CaptureFixtu
     cv2.imwrite("photo.png", squares((RED, 1, 1), size=(50, 40)))
     assert main(["export", *toy, "--format", format, "--image", "photo.png"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[1] for line in lines[-3:]] == ["random input", "drawn scene", "photo.png"]
+    assert [line.split("  ")[1] for line in lines[-3:]] == [
+        "random input",
+        "drawn scene",
+        "photo.png",
+    ]
     assert main(["export", f"toy.{format}", "--format", "darknet", "--output", "again.cfg"]) == 0
     out = capsys.readouterr().out
     assert "wrote again.cfg (" in out and ", again.weights (" in out
@@ -75,7 +117,8 @@ def test_there_and_back(format: str, toy: list[str], capsys: pytest.CaptureFixtu
 
 
 def test_overwrite(toy: list[str]) -> None:
-    """Darknet's pair is replaced only when that is said: a .safetensors file lies beside what it was made of."""
+    """Darknet's pair is replaced only when that is said: a .safetensors file lies beside what it
+    was made of."""
     assert main(["export", *toy, "--format", "safetensors"]) == 0
     Path("toy.cfg").write_text(Path("toy.cfg").read_text() + "# by hand\n")
     assert main(["export", "toy.safetensors", "--format", "darknet"]) == 2
@@ -99,66 +142,127 @@ def test_pytorch_s_own_formats(toy: list[str], capsys: pytest.CaptureFixture[str
 
 
 def test_json(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["export", *toy, "--json", "-", "--width", "64", "--height", "48", "--batch", "2"]) == 0
+    assert (
+        main(["export", *toy, "--json", "-", "--width", "64", "--height", "48", "--batch", "2"])
+        == 0
+    )
     report = json.loads(capsys.readouterr().out)
     assert report["paths"] == ["toy.onnx"] and report["inputs"] == {"images": [2, 3, 48, 64]}
     assert report["outputs"] == {"raw_2": [2, 7, 6, 8]} and report["nodes"]["Conv"] == 1
     assert [entry["what"] for entry in report["comparisons"]] == ["random input", "drawn scene"]
-    assert all(entry["difference"] < 1e-5 and entry["boxes"] is None for entry in report["comparisons"])
+    assert all(
+        entry["difference"] < 1e-5 and entry["boxes"] is None for entry in report["comparisons"]
+    )
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["toy.cfg"], "which weights? give --weights FILE that belongs to toy.cfg"),
-    (["a.pt", "toy.weights"], "a.pt holds weights already; leave toy.weights out"),
-    (["toy.cfg", "toy.weights", "--format", "darknet"], "toy.cfg: would be overwritten; give --output FILE"),
-    (["toy.cfg", "toy.weights", "--output", "toy.cfg"], "toy.cfg: would be overwritten; give --output FILE"),
-    (["toy.cfg", "toy.weights", "--output", "toy.WEIGHTS", "--format", "darknet"], "toy.WEIGHTS: a file of the "),
-    (["toy.cfg", "toy.weights", "--format", "darknet", "--output", "there.cfg"],
-     "there.weights: would be overwritten; give --output FILE, or --overwrite"),
-    (["toy.cfg", "toy.weights", "--output", "there.CFG"],
-     "there.weights: would be overwritten; give --output FILE, or --overwrite"),
-    (["toy.cfg", "toy.weights", "--output", "none/a.onnx"], "none/a.onnx: there is no folder "),
-    (["toy.cfg", "toy.weights", "--output", "a.bin"], "a.bin: which format? expected one of the suffixes .onnx, "),
-    (["toy.cfg", "toy.weights", "--image", "none.png"], "none.png: No such file or directory"),
-    (["toy.cfg", "toy.weights", "--threshold", "7"], "--threshold 7.0: expected a number from 0 to 1"),
-    (["toy.cfg", "toy.weights", "--format", "safetensors", "--opset", "18"],
-     "--opset does not go with the format safetensors, which holds a whole network"),
-    (["toy.cfg", "toy.weights", "--format", "pt", "--dynamic-batch"], "--dynamic-batch does not go with the format pt"),
-    (["toy.cfg", "toy.weights", "--format", "pt", "--level", "raw"], "--level does not go with the format pt"),
-    (["toy.cfg", "toy.weights", "--format", "pt2", "--opset", "18"], "--opset does not go with the format pt2: it is"),
-    (["toy.cfg", "toy.weights", "--max-boxes", "9"], "--max-boxes is for level nms"),
-    (["toy.cfg", "toy.weights", "--output", "a.cfg", "--names", "toy.names"],
-     "--names does not go with the format darknet: a cfg holds no names of classes"),
-    (["toy.cfg", "toy.weights", "--overwrite"], "--overwrite is for the format darknet; other files are replaced"),
-    (["toy.cfg", "toy.weights", "--format", "pt", "--image", "none.png"], "none.png: No such file or directory"),
-    (["class.cfg", "toy.weights", "--threshold", ".5"],
-     "--threshold does not go with a network without a detection head"),
-    (["none.cfg", "toy.weights"], "none.cfg: no such cfg file"),
-    (["toy.cfg", "none.weights"], "none.weights: no such weights file"),
-])
-def test_mistakes(words: list[str], message: str, toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["toy.cfg"], "which weights? give --weights FILE that belongs to toy.cfg"),
+        (["a.pt", "toy.weights"], "a.pt holds weights already; leave toy.weights out"),
+        (
+            ["toy.cfg", "toy.weights", "--format", "darknet"],
+            "toy.cfg: would be overwritten; give --output FILE",
+        ),
+        (
+            ["toy.cfg", "toy.weights", "--output", "toy.cfg"],
+            "toy.cfg: would be overwritten; give --output FILE",
+        ),
+        (
+            ["toy.cfg", "toy.weights", "--output", "toy.WEIGHTS", "--format", "darknet"],
+            "toy.WEIGHTS: a file of the ",
+        ),
+        (
+            ["toy.cfg", "toy.weights", "--format", "darknet", "--output", "there.cfg"],
+            "there.weights: would be overwritten; give --output FILE, or --overwrite",
+        ),
+        (
+            ["toy.cfg", "toy.weights", "--output", "there.CFG"],
+            "there.weights: would be overwritten; give --output FILE, or --overwrite",
+        ),
+        (["toy.cfg", "toy.weights", "--output", "none/a.onnx"], "none/a.onnx: there is no folder "),
+        (
+            ["toy.cfg", "toy.weights", "--output", "a.bin"],
+            "a.bin: which format? expected one of the suffixes .onnx, ",
+        ),
+        (["toy.cfg", "toy.weights", "--image", "none.png"], "none.png: No such file or directory"),
+        (
+            ["toy.cfg", "toy.weights", "--threshold", "7"],
+            "--threshold 7.0: expected a number from 0 to 1",
+        ),
+        (
+            ["toy.cfg", "toy.weights", "--format", "safetensors", "--opset", "18"],
+            "--opset does not go with the format safetensors, which holds a whole network",
+        ),
+        (
+            ["toy.cfg", "toy.weights", "--format", "pt", "--dynamic-batch"],
+            "--dynamic-batch does not go with the format pt",
+        ),
+        (
+            ["toy.cfg", "toy.weights", "--format", "pt", "--level", "raw"],
+            "--level does not go with the format pt",
+        ),
+        (
+            ["toy.cfg", "toy.weights", "--format", "pt2", "--opset", "18"],
+            "--opset does not go with the format pt2: it is",
+        ),
+        (["toy.cfg", "toy.weights", "--max-boxes", "9"], "--max-boxes is for level nms"),
+        (
+            ["toy.cfg", "toy.weights", "--output", "a.cfg", "--names", "toy.names"],
+            "--names does not go with the format darknet: a cfg holds no names of classes",
+        ),
+        (
+            ["toy.cfg", "toy.weights", "--overwrite"],
+            "--overwrite is for the format darknet; other files are replaced",
+        ),
+        (
+            ["toy.cfg", "toy.weights", "--format", "pt", "--image", "none.png"],
+            "none.png: No such file or directory",
+        ),
+        (
+            ["class.cfg", "toy.weights", "--threshold", ".5"],
+            "--threshold does not go with a network without a detection head",
+        ),
+        (["none.cfg", "toy.weights"], "none.cfg: no such cfg file"),
+        (["toy.cfg", "none.weights"], "none.weights: no such weights file"),
+    ],
+)
+def test_mistakes(
+    words: list[str], message: str, toy: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("there.weights").write_text("trained for a week")
     Path("class.cfg").write_text(Path("toy.cfg").read_text().split("[yolo]")[0])
     before = sorted(Path().iterdir())
     assert main(["export", *words]) == 2
     assert Path("there.weights").read_text() == "trained for a week"
     captured = capsys.readouterr()
-    assert captured.err.startswith(f"darknet-builder: error: {message}") and captured.err.count("\n") == 1
+    assert (
+        captured.err.startswith(f"darknet-builder: error: {message}")
+        and captured.err.count("\n") == 1
+    )
     assert captured.out == "" and sorted(Path().iterdir()) == before
 
 
-def test_a_difference_has_its_own_exit_status(toy: list[str], capsys: pytest.CaptureFixture[str],
-                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_difference_has_its_own_exit_status(
+    toy: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def different(*args: object) -> None:
         raise ExportError("drawn scene: output differs from PyTorch's by 7")
 
     monkeypatch.setattr(export_job, "compare_values", different)
     assert main(["export", *toy]) == 1
-    assert capsys.readouterr().err == "darknet-builder: error: drawn scene: output differs from PyTorch's by 7\n"
+    assert (
+        capsys.readouterr().err
+        == "darknet-builder: error: drawn scene: output differs from PyTorch's by 7\n"
+    )
     assert not Path("toy.onnx").exists()
 
 
 def test_the_script(toy: list[str]) -> None:
-    result = subprocess.run([sys.executable, ROOT / "scripts" / "export.py", *toy, "--format", "safetensors"],
-                            capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "export.py", *toy, "--format", "safetensors"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert result.stdout.startswith("wrote toy.safetensors (") and result.stderr == ""

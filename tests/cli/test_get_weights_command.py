@@ -20,14 +20,25 @@ from darknet_builder.weights.official import OfficialFile
 from tests.helpers.web_server import Site, serve
 
 ROOT = Path(__file__).parents[2]
-CONTENT = {name: bytes([number]) * 420 for number, name in enumerate(("checked", "unchecked", "replaced"))}
+CONTENT = {
+    name: bytes([number]) * 420 for number, name in enumerate(("checked", "unchecked", "replaced"))
+}
 
 
 def entry(name: str, site: Site, **checksums: tuple[str, ...]) -> OfficialFile:
     """One line of a table whose files have 100 numbers each."""
     known = {"sha256": (), "sha1": (), "md5": ()} | checksums
-    return OfficialFile(kind="detector", name=name, file=f"{name}.weights", cfg=f"{name}.cfg", num_floats=100,
-                        checksums=known, urls=(f"{site.url}/{name}.weights",), page="", note="")
+    return OfficialFile(
+        kind="detector",
+        name=name,
+        file=f"{name}.weights",
+        cfg=f"{name}.cfg",
+        num_floats=100,
+        checksums=known,
+        urls=(f"{site.url}/{name}.weights",),
+        page="",
+        note="",
+    )
 
 
 @pytest.fixture
@@ -39,20 +50,27 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
     with serve() as site:
         site.files = {f"/{name}.weights": content for name, content in CONTENT.items()}
         digest = hashlib.sha1(CONTENT["replaced"]).hexdigest()
-        entries = [entry("checked", site, sha256=(hashlib.sha256(CONTENT["checked"]).hexdigest(),)),
-                   entry("unchecked", site), entry("replaced", site, sha1=("0" * 40, digest))]
+        entries = [
+            entry("checked", site, sha256=(hashlib.sha256(CONTENT["checked"]).hexdigest(),)),
+            entry("unchecked", site),
+            entry("replaced", site, sha1=("0" * 40, digest)),
+        ]
         for module in (official_weights, get_weights):
-            monkeypatch.setattr(module, "official_files", lambda: {entry.name: entry for entry in entries})
+            monkeypatch.setattr(
+                module, "official_files", lambda: {entry.name: entry for entry in entries}
+            )
         yield site
 
 
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs it: exit status, stdout, stderr."""
+
     def run(*words: str) -> tuple[int, str, str]:
         status = main(["get-weights", *words])
         captured = capsys.readouterr()
         return status, captured.out, captured.err
+
     return run
 
 
@@ -60,31 +78,61 @@ def weights() -> list[str]:
     return sorted(str(path) for path in Path(".").rglob("*") if path.is_file())
 
 
-# ---- fetching -----------------------------------------------------------------------------------------------------
+# ---- fetching ------------------------------------------------------------------------------------
+
 
 def test_one(site: Site, command: Any) -> None:
-    assert command("checked") == (0, "weights/checked.weights: 420 bytes, sha256 as published\n", "")
+    assert command("checked") == (
+        0,
+        "weights/checked.weights: 420 bytes, sha256 as published\n",
+        "",
+    )
     assert Path("weights/checked.weights").read_bytes() == CONTENT["checked"]
 
 
 def test_several_each_once(site: Site, command: Any) -> None:
-    assert command("unchecked", "replaced.weights", "unchecked", "--output", "here") == (0, (
-        "here/unchecked.weights: 420 bytes, no checksum was ever published: only the size could be checked\n"
-        "here/replaced.weights: 420 bytes, sha1 as published\n"), "")
+    assert command("unchecked", "replaced.weights", "unchecked", "--output", "here") == (
+        0,
+        (
+            "here/unchecked.weights: 420 bytes, no checksum was ever published: only the size could"
+            " be checked\nhere/replaced.weights: 420 bytes, sha1 as published\n"
+        ),
+        "",
+    )
     assert weights() == ["here/replaced.weights", "here/unchecked.weights"]
 
 
 def test_again(site: Site, command: Any) -> None:
     command("checked")
-    assert command("checked") == (0, "weights/checked.weights: was there already, 420 bytes, sha256 as published\n", "")
+    assert command("checked") == (
+        0,
+        "weights/checked.weights: was there already, 420 bytes, sha256 as published\n",
+        "",
+    )
     assert len(site.requests) == 1
 
 
 def test_json(site: Site, command: Any) -> None:
     status, out, _ = command("checked", "unchecked", "--json")
-    assert (status, json.loads(out)) == (0, [
-        {"path": "weights/checked.weights", "size": 420, "checksum": "sha256", "fetched": True, "name": "checked"},
-        {"path": "weights/unchecked.weights", "size": 420, "checksum": "", "fetched": True, "name": "unchecked"}])
+    assert (status, json.loads(out)) == (
+        0,
+        [
+            {
+                "path": "weights/checked.weights",
+                "size": 420,
+                "checksum": "sha256",
+                "fetched": True,
+                "name": "checked",
+            },
+            {
+                "path": "weights/unchecked.weights",
+                "size": 420,
+                "checksum": "",
+                "fetched": True,
+                "name": "unchecked",
+            },
+        ],
+    )
 
 
 def test_mirror(site: Site, command: Any) -> None:
@@ -95,15 +143,22 @@ def test_mirror(site: Site, command: Any) -> None:
 
 def test_interrupted_and_gone_on_from(site: Site, command: Any) -> None:
     site.cuts = [300, 0]
-    assert command("checked") == (1, "", (
-        f"darknet-builder: error: {site.url}/checked.weights: the connection ended after 300 of 420 bytes; 300 bytes "
-        "are kept in weights/checked.weights.part, and the same command goes on from there\n"))
+    assert command("checked") == (
+        1,
+        "",
+        (
+            f"darknet-builder: error: {site.url}/checked.weights: the connection ended after 300 of"
+            " 420 bytes; 300 bytes are kept in weights/checked.weights.part, and the same command"
+            " goes on from there\n"
+        ),
+    )
     assert weights() == ["weights/checked.weights.part", "weights/checked.weights.part.tag"]
     assert command("checked")[0] == 0
     assert weights() == ["weights/checked.weights"] and site.requests[-1][1] == "bytes=299-"
 
 
-# ---- progress -----------------------------------------------------------------------------------------------------
+# ---- progress ------------------------------------------------------------------------------------
+
 
 class _Terminal(io.StringIO):
     def isatty(self) -> bool:
@@ -124,14 +179,27 @@ def test_no_bar_without_tqdm(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
 
 
-# ---- mistakes and misfortunes -------------------------------------------------------------------------------------
+# ---- mistakes and misfortunes --------------------------------------------------------------------
 
-@pytest.mark.parametrize(("words", "message"), [
-    ([], "which weights? give a name; --list shows all"),
-    (["cheked"], "no official weights are called 'cheked'; did you mean 'checked'? (--list shows all)"),
-    (["checked", "nothing-like-it"], "no official weights are called 'nothing-like-it' (--list shows all)"),
-    (["checked", "--mirror", "there"], "--mirror there: expected an address like https://example.org/weights"),
-])
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "which weights? give a name; --list shows all"),
+        (
+            ["cheked"],
+            "no official weights are called 'cheked'; did you mean 'checked'? (--list shows all)",
+        ),
+        (
+            ["checked", "nothing-like-it"],
+            "no official weights are called 'nothing-like-it' (--list shows all)",
+        ),
+        (
+            ["checked", "--mirror", "there"],
+            "--mirror there: expected an address like https://example.org/weights",
+        ),
+    ],
+)
 def test_mistakes_fetch_nothing(site: Site, command: Any, words: list[str], message: str) -> None:
     assert command(*words) == (2, "", f"darknet-builder: error: {message}\n")
     assert weights() == [] and site.requests == []
@@ -140,47 +208,69 @@ def test_mistakes_fetch_nothing(site: Site, command: Any, words: list[str], mess
 def test_something_else_in_its_place(site: Site, command: Any) -> None:
     Path("weights").mkdir()
     Path("weights/unchecked.weights").write_bytes(b"mine")
-    assert command("unchecked") == (2, "", (
-        "darknet-builder: error: weights/unchecked.weights: is there already and is another file: the file has 4 "
-        "bytes; expected 420 or 416; move it away, or choose another folder\n"))
+    assert command("unchecked") == (
+        2,
+        "",
+        (
+            "darknet-builder: error: weights/unchecked.weights: is there already and is another"
+            " file: the file has 4 bytes; expected 420 or 416; move it away, or choose another"
+            " folder\n"
+        ),
+    )
     assert Path("weights/unchecked.weights").read_bytes() == b"mine"
 
 
 def test_not_there(site: Site, command: Any) -> None:
     site.files.clear()
     assert command("checked") == (
-        1, "", f"darknet-builder: error: {site.url}/checked.weights: HTTP 404 Not Found\n")
+        1,
+        "",
+        f"darknet-builder: error: {site.url}/checked.weights: HTTP 404 Not Found\n",
+    )
 
 
 def test_one_that_fails_does_not_take_back_the_one_before(site: Site, command: Any) -> None:
     del site.files["/replaced.weights"]
     status, out, err = command("checked", "replaced")
-    assert status == 1 and out.startswith("weights/checked.weights: 420 bytes") and err.count("\n") == 1
+    assert (
+        status == 1
+        and out.startswith("weights/checked.weights: 420 bytes")
+        and err.count("\n") == 1
+    )
     assert weights() == ["weights/checked.weights"]
 
 
-# ---- the list -----------------------------------------------------------------------------------------------------
+# ---- the list ------------------------------------------------------------------------------------
+
 
 def test_list(command: Any) -> None:
     status, out, err = command("--list")
     lines = out.splitlines()
     assert (status, err) == (0, "")
     assert lines[0].split() == ["name", "kind", "bytes", "checksum", "from", "cfg"]
-    assert "yolov4 detector 257,717,640 sha256 github.com yolov4.cfg".split() in [line.split() for line in lines]
-    assert "darknet53.conv.74 cutoff 162,482,580 none pjreddie.com yolov3.cfg".split() in [
-        line.split() for line in lines]
+    assert ["yolov4", "detector", "257,717,640", "sha256", "github.com", "yolov4.cfg"] in [
+        line.split() for line in lines
+    ]
+    assert ["darknet53.conv.74", "cutoff", "162,482,580", "none", "pjreddie.com", "yolov3.cfg"] in [
+        line.split() for line in lines
+    ]
     assert lines[48] == "47 files"
     assert "yolov2-voc: its file is yolo-voc.weights" in lines
-    assert "yolov4-tiny: the file was replaced at the same address: any of the known checksums is accepted" in lines
+    assert (
+        "yolov4-tiny: the file was replaced at the same address: any of the known checksums is"
+        " accepted" in lines
+    )
 
 
 def test_list_some(command: Any) -> None:
-    assert command("--list", "yolov3", "enet-coco")[1] == (
-        "name       kind            bytes  checksum  from          cfg\n"
+    assert (
+        command("--list", "yolov3", "enet-coco")[1]
+        == "name       kind            bytes  checksum  from          cfg\n"
         "yolov3     detector  248,007,048  sha1      pjreddie.com  yolov3.cfg\n"
         "enet-coco  detector   19,233,100  none      by browser    enet-coco.cfg\n"
         "2 files\n"
-        "enet-coco: its file is enetb0-coco_final.weights\n")
+        "enet-coco: its file is enetb0-coco_final.weights\n"
+    )
 
 
 def test_list_as_json(command: Any) -> None:
@@ -188,17 +278,30 @@ def test_list_as_json(command: Any) -> None:
     assert len(rows) == 47
     row = next(row for row in rows if row["name"] == "yolov3-tiny")
     assert row == {
-        "kind": "detector", "name": "yolov3-tiny", "file": "yolov3-tiny.weights", "cfg": "yolov3-tiny.cfg",
-        "num_floats": 8858734, "sizes": [35434956, 35434952], "page": "", "note": "",
+        "kind": "detector",
+        "name": "yolov3-tiny",
+        "file": "yolov3-tiny.weights",
+        "cfg": "yolov3-tiny.cfg",
+        "num_floats": 8858734,
+        "sizes": [35434956, 35434952],
+        "page": "",
+        "note": "",
         "checksums": {"sha256": [], "sha1": [], "md5": ["3bcd6b390912c18924b46b26a9e7ff53"]},
-        "urls": ["https://pjreddie.com/media/files/yolov3-tiny.weights",
-                 "https://github.com/hank-ai/darknet/releases/download/v2.0/yolov3-tiny.weights",
-                 "https://data.pjreddie.com/files/yolov3-tiny.weights"]}
+        "urls": [
+            "https://pjreddie.com/media/files/yolov3-tiny.weights",
+            "https://github.com/hank-ai/darknet/releases/download/v2.0/yolov3-tiny.weights",
+            "https://data.pjreddie.com/files/yolov3-tiny.weights",
+        ],
+    }
 
 
 def test_the_script_is_the_command_and_needs_no_torch() -> None:
-    code = ("import runpy, sys; sys.argv = ['get_weights.py', '--list', 'yolov4']\n"
-            "try: runpy.run_path('scripts/get_weights.py', run_name='__main__')\n"
-            "except SystemExit as end: assert end.code == 0 and 'torch' not in sys.modules")
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    code = (
+        "import runpy, sys; sys.argv = ['get_weights.py', '--list', 'yolov4']\n"
+        "try: runpy.run_path('scripts/get_weights.py', run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 0 and 'torch' not in sys.modules"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert result.stdout.endswith("1 file\n")

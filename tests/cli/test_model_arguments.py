@@ -1,4 +1,5 @@
-"""The network of every command: as words or as options, from a cfg and its weights or from one file that holds both."""
+"""The network of every command: as words or as options, from a cfg and its weights or from one file
+that holds both."""
 
 from __future__ import annotations
 
@@ -25,12 +26,27 @@ SUFFIXES = ("safetensors", "pt")
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder: the toy detector as a cfg, weights, names and both kinds of model file; a data set."""
+    """The working folder: the toy detector as a cfg, weights, names and both kinds of model file; a
+    data set."""
     toy_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     for suffix in SUFFIXES:
-        assert main(["export", "toy.cfg", "toy.weights", "--names", "toy.names", "--format", suffix, "--json",
-                     "report.json"]) == 0
+        assert (
+            main(
+                [
+                    "export",
+                    "toy.cfg",
+                    "toy.weights",
+                    "--names",
+                    "toy.names",
+                    "--format",
+                    suffix,
+                    "--json",
+                    "report.json",
+                ]
+            )
+            == 0
+        )
     write_image(Path("a.png"), squares((RED, 1, 2), (BLUE, 3, 3)))
     Path("a.txt").write_text("0 .375 .625 .25 .25\n1 .875 .875 .25 .25\n")
     Path("list.txt").write_text("a.png\n")
@@ -55,30 +71,38 @@ def mistake(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return error.removeprefix("darknet-builder: error: ").rstrip()
 
 
-# ---- one file that holds both -------------------------------------------------------------------------------------
+# ---- one file that holds both --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_check(suffix: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert answer(capsys, "check", f"toy.{suffix}").endswith(f"toy.{suffix}: 0 errors, 0 warnings\n")
+    assert answer(capsys, "check", f"toy.{suffix}").endswith(
+        f"toy.{suffix}: 0 errors, 0 warnings\n"
+    )
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("what", ["summary", "parameters", "blocks"])
 def test_dump(suffix: str, what: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    theirs, ours = (json.loads(answer(capsys, "dump", cfg, "--what", what, "--json"))
-                    for cfg in ("toy.cfg", f"toy.{suffix}"))
+    theirs, ours = (
+        json.loads(answer(capsys, "dump", cfg, "--what", what, "--json"))
+        for cfg in ("toy.cfg", f"toy.{suffix}")
+    )
     for row in [*theirs["rows"], *ours["rows"]]:
         row.pop("line", None)  # the text in the file has no blank lines of the cfg's
     assert ours["rows"] == theirs["rows"] and len(ours["rows"]) > 1
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_draw_network_has_the_weights(suffix: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_draw_network_has_the_weights(
+    suffix: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pages = []
     for number, words in enumerate((["toy.cfg"], ["toy.cfg", "toy.weights"], [f"toy.{suffix}"])):
         answer(capsys, "draw-network", *words, "--output", f"{number}.svg")
-        pages.append(re.findall('<path class="histogram" d="[^"]+"', Path(f"{number}.svg").read_text()))
+        pages.append(
+            re.findall('<path class="histogram" d="[^"]+"', Path(f"{number}.svg").read_text())
+        )
     assert not pages[0] and pages[1] and pages[2] == pages[1]
 
 
@@ -86,8 +110,10 @@ def test_draw_network_has_the_weights(suffix: str, folder: Path, capsys: pytest.
 def test_plot_weights(suffix: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its own weights are the first state."""
     pytest.importorskip("matplotlib")
-    assert answer(capsys, "plot-weights", f"toy.{suffix}", "--output", "a.png") == (
-        "a.png: 1 histograms of 1 states\n")
+    assert (
+        answer(capsys, "plot-weights", f"toy.{suffix}", "--output", "a.png")
+        == "a.png: 1 histograms of 1 states\n"
+    )
     answer(capsys, "plot-weights", "toy.cfg", "--state", "toy.weights", "--output", "b.png")
     answer(capsys, "plot-weights", "toy.cfg", "--state", f"toy.{suffix}", "--output", "c.png")
     own, given, other = (cv2.imread(f"{name}.png") for name in "abc")
@@ -96,27 +122,49 @@ def test_plot_weights(suffix: str, folder: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_classify_has_names_too(suffix: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_classify_has_names_too(
+    suffix: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("c.cfg").write_text(COLOURS)
     Path("c.names").write_text("rot\ngrün\nblau\n", encoding="utf-8")
     save_weights(colour_network(), "c.weights")
     answer(capsys, "export", "c.cfg", "c.weights", "--names", "c.names", "--format", suffix)
-    wanted = answer(capsys, "classify", "a.png", "--cfg", "c.cfg", "--weights", "c.weights", "--names", "c.names")
-    assert answer(capsys, "classify", "a.png", "--cfg", f"c.{suffix}") == wanted and "grün" in wanted
-    assert mistake(capsys, "classify", "a.png", "--cfg", "c.cfg") == (
-        "which weights? give --weights FILE that belongs to c.cfg")
+    wanted = answer(
+        capsys,
+        "classify",
+        "a.png",
+        "--cfg",
+        "c.cfg",
+        "--weights",
+        "c.weights",
+        "--names",
+        "c.names",
+    )
+    assert (
+        answer(capsys, "classify", "a.png", "--cfg", f"c.{suffix}") == wanted and "grün" in wanted
+    )
+    assert (
+        mistake(capsys, "classify", "a.png", "--cfg", "c.cfg")
+        == "which weights? give --weights FILE that belongs to c.cfg"
+    )
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_adapt_cfg_and_anchors(suffix: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_adapt_cfg_and_anchors(
+    suffix: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     answer(capsys, "adapt-cfg", f"toy.{suffix}", "--classes", "5", "--output", "new.cfg")
     assert build_network("new.cfg").heads[0].classes == 5
     data = ("--data", "toy.data", "--num", "1")
-    assert answer(capsys, "anchors", *data, f"toy.{suffix}") == answer(capsys, "anchors", *data, "--cfg", "toy.cfg")
+    assert answer(capsys, "anchors", *data, f"toy.{suffix}") == answer(
+        capsys, "anchors", *data, "--cfg", "toy.cfg"
+    )
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_train_begins_with_its_weights(suffix: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_begins_with_its_weights(
+    suffix: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """As with a cfg and --weights; and no rate changes nothing."""
     Path("tiny.cfg").write_text(TINY_CFG.replace("burn_in=4", "burn_in=0"))
     write_scenes("scenes", {"train": 4, "valid": 1}, size=64)
@@ -124,20 +172,53 @@ def test_train_begins_with_its_weights(suffix: str, folder: Path, capsys: pytest
     save_weights(build_network("tiny.cfg"), "tiny.weights")
     answer(capsys, "export", "tiny.cfg", "tiny.weights", "--format", suffix)
     ends = []
-    for number, model in enumerate((["--cfg", "tiny.cfg", "--weights", "tiny.weights"], [f"tiny.{suffix}"])):
-        answer(capsys, "train", "--data", "scenes/scenes.data", *model, "--output", str(number), "--max-batches", "1",
-               "--workers", "0", "--eval-every", "0", "--lr", "*=0", "--freeze-norms")
-        ends.append(load_weights(network := build_network("tiny.cfg"), f"{number}/tiny_final.weights"))
-        assert torch.equal(network.get_parameter("layers.0.conv.weight"),
-                           build_network(f"tiny.{suffix}").get_parameter("layers.0.conv.weight"))
+    for number, model in enumerate(
+        (["--cfg", "tiny.cfg", "--weights", "tiny.weights"], [f"tiny.{suffix}"])
+    ):
+        answer(
+            capsys,
+            "train",
+            "--data",
+            "scenes/scenes.data",
+            *model,
+            "--output",
+            str(number),
+            "--max-batches",
+            "1",
+            "--workers",
+            "0",
+            "--eval-every",
+            "0",
+            "--lr",
+            "*=0",
+            "--freeze-norms",
+        )
+        ends.append(
+            load_weights(network := build_network("tiny.cfg"), f"{number}/tiny_final.weights")
+        )
+        assert torch.equal(
+            network.get_parameter("layers.0.conv.weight"),
+            build_network(f"tiny.{suffix}").get_parameter("layers.0.conv.weight"),
+        )
     assert ends[0].header.seen == ends[1].header.seen
 
 
-@pytest.mark.parametrize("words", [
-    ["check"], ["dump"], ["draw-network"], ["export"], ["plot-weights", "--output", "a.png"],
-    ["train", "--data", "toy.data", "--output", "run"], ["evaluate", "--data", "toy.data"],
-    ["adapt-cfg", "--classes", "2", "--output", "b.cfg"], ["anchors", "--data", "toy.data"],
-    ["detect", "a.png"], ["classify", "a.png"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check"],
+        ["dump"],
+        ["draw-network"],
+        ["export"],
+        ["plot-weights", "--output", "a.png"],
+        ["train", "--data", "toy.data", "--output", "run"],
+        ["evaluate", "--data", "toy.data"],
+        ["adapt-cfg", "--classes", "2", "--output", "b.cfg"],
+        ["anchors", "--data", "toy.data"],
+        ["detect", "a.png"],
+        ["classify", "a.png"],
+    ],
+)
 def test_weights_alone(words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A state_dict of others carries no cfg."""
     main([*words, "--cfg", "bare.pt"])
@@ -146,41 +227,92 @@ def test_weights_alone(words: list[str], folder: Path, capsys: pytest.CaptureFix
     assert text in (out if words == ["check"] else error) and error.count("\n") <= 1
 
 
-@pytest.mark.parametrize("words", [["check"], ["draw-network"], ["export"], ["evaluate", "--data", "toy.data"],
-                                   ["train", "--data", "toy.data", "--output", "run"], ["detect", "a.png"],
-                                   ["classify", "a.png"]])
-def test_two_sets_of_weights(words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check"],
+        ["draw-network"],
+        ["export"],
+        ["evaluate", "--data", "toy.data"],
+        ["train", "--data", "toy.data", "--output", "run"],
+        ["detect", "a.png"],
+        ["classify", "a.png"],
+    ],
+)
+def test_two_sets_of_weights(
+    words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main([*words, "--cfg", "toy.pt", "--weights", "toy.weights"])
     out, error = capsys.readouterr()
-    assert "toy.pt holds weights already; leave toy.weights out" in (out if words == ["check"] else error)
+    assert "toy.pt holds weights already; leave toy.weights out" in (
+        out if words == ["check"] else error
+    )
 
 
-# ---- words and options --------------------------------------------------------------------------------------------
+# ---- words and options ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [["check"], ["draw-network"], ["export", "--json", "-"],
-                                   ["evaluate", "--data", "toy.data", "--quiet"]])
-def test_words_and_options_are_the_same(words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    answers = {answer(capsys, *words, *model) for model in (
-        ["toy.cfg", "toy.weights"], ["--cfg", "toy.cfg", "--weights", "toy.weights"],
-        ["toy.cfg", "--weights", "toy.weights"], ["toy.cfg", "--dialect", "alexeyab", "toy.weights"])}
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check"],
+        ["draw-network"],
+        ["export", "--json", "-"],
+        ["evaluate", "--data", "toy.data", "--quiet"],
+    ],
+)
+def test_words_and_options_are_the_same(
+    words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = {
+        answer(capsys, *words, *model)
+        for model in (
+            ["toy.cfg", "toy.weights"],
+            ["--cfg", "toy.cfg", "--weights", "toy.weights"],
+            ["toy.cfg", "--weights", "toy.weights"],
+            ["toy.cfg", "--dialect", "alexeyab", "toy.weights"],
+        )
+    }
     assert len(answers) == 1
 
 
-@pytest.mark.parametrize("words", [["dump"], ["plot-weights", "--output", "a.png"],
-                                   ["adapt-cfg", "--classes", "2", "--output", "b.cfg", "--overwrite"],
-                                   ["anchors", "--data", "toy.data"]])
-def test_networks_without_weights(words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["dump"],
+        ["plot-weights", "--output", "a.png"],
+        ["adapt-cfg", "--classes", "2", "--output", "b.cfg", "--overwrite"],
+        ["anchors", "--data", "toy.data"],
+    ],
+)
+def test_networks_without_weights(
+    words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert answer(capsys, *words, "toy.cfg") == answer(capsys, *words, "--cfg", "toy.cfg")
-    assert mistake(capsys, *words, "toy.cfg", "--cfg", "b.cfg") == (
-        "the network is given twice, toy.cfg and --cfg b.cfg; leave one out")
+    assert (
+        mistake(capsys, *words, "toy.cfg", "--cfg", "b.cfg")
+        == "the network is given twice, toy.cfg and --cfg b.cfg; leave one out"
+    )
 
 
-@pytest.mark.parametrize("words", [["check"], ["draw-network"], ["export"], ["evaluate", "--data", "toy.data"],
-                                   ["train", "--data", "toy.data"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check"],
+        ["draw-network"],
+        ["export"],
+        ["evaluate", "--data", "toy.data"],
+        ["train", "--data", "toy.data"],
+    ],
+)
 def test_given_twice(words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert mistake(capsys, *words, "toy.weights", "--cfg", "toy.cfg") == (
-        "the network is given twice, toy.weights and --cfg toy.cfg; leave one out; weights go with --weights")
-    assert mistake(capsys, *words, "toy.cfg", "toy.weights", "--weights", "b.weights") == (
-        "the weights are given twice, toy.weights and --weights b.weights; leave one out")
+    assert (
+        mistake(capsys, *words, "toy.weights", "--cfg", "toy.cfg")
+        == "the network is given twice, toy.weights and --cfg toy.cfg; leave one out; weights go"
+        " with --weights"
+    )
+    assert (
+        mistake(capsys, *words, "toy.cfg", "toy.weights", "--weights", "b.weights")
+        == "the weights are given twice, toy.weights and --weights b.weights; leave one out"
+    )
     assert mistake(capsys, *words) == "which network? give a .cfg, as the first word or with --cfg"

@@ -1,4 +1,5 @@
-"""The command line as a whole: mistakes are one line, warnings too, and every command explains itself."""
+"""The command line as a whole: mistakes are one line, warnings too, and every command explains
+itself."""
 
 from __future__ import annotations
 
@@ -23,16 +24,32 @@ ROOT = Path(__file__).parents[2]
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     """The program in a process of its own."""
     code = "import sys; from darknet_builder.cli.program import main; sys.exit(main())"
-    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
 
 
-@pytest.mark.parametrize(("words", "line"), [
-    (["detct"], "darknet-builder: error: unknown command 'detct'; did you mean 'detect'? (commands: "),
-    (["dump", "--fromat", "json"], "darknet-builder dump: error: unrecognized arguments: --fromat; "
-                                   "did you mean '--format'? (see darknet-builder dump --help)"),
-    (["dump", "none.cfg"], "darknet-builder: error: none.cfg: no such cfg file"),
-    (["help", "detct"], "darknet-builder help: error: argument COMMAND: invalid choice: 'detct' (choose from "),
-])
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["detct"],
+            "darknet-builder: error: unknown command 'detct'; did you mean 'detect'? (commands: ",
+        ),
+        (
+            ["dump", "--fromat", "json"],
+            (
+                "darknet-builder dump: error: unrecognized arguments: --fromat; "
+                "did you mean '--format'? (see darknet-builder dump --help)"
+            ),
+        ),
+        (["dump", "none.cfg"], "darknet-builder: error: none.cfg: no such cfg file"),
+        (
+            ["help", "detct"],
+            "darknet-builder help: error: argument COMMAND: invalid choice: 'detct' (choose from ",
+        ),
+    ],
+)
 def test_mistakes_are_one_line(words: list[str], line: str) -> None:
     """On stderr, with exit status 2 and nothing on stdout."""
     result = run(*words)
@@ -64,8 +81,11 @@ def test_warnings_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     cfg = tmp_path / "a.cfg"
     cfg.write_text("[net]\ninputs=2\nbatsh=3\n[connected]\noutput=2\n")
     assert main(["dump", str(cfg)]) == 0
-    assert capsys.readouterr().err == (f"darknet-builder: warning: {cfg}:3: [net] batsh=3: no such option, "
-                                       "it changes nothing; did you mean 'batch'?\n")
+    assert (
+        capsys.readouterr().err
+        == f"darknet-builder: warning: {cfg}:3: [net] batsh=3: no such option, "
+        "it changes nothing; did you mean 'batch'?\n"
+    )
 
 
 @pytest.mark.slow
@@ -85,27 +105,38 @@ def test_every_command_has_examples(name: str, capsys: pytest.CaptureFixture[str
     assert f"\n  darknet-builder {name}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", [name for name in command_names() if name not in ("completion", "help")])
+@pytest.mark.parametrize(
+    "name", [name for name in command_names() if name not in ("completion", "help")]
+)
 def test_every_command_has_a_script(name: str) -> None:
     """``scripts/NAME.py`` hands over to the same command."""
     text = (ROOT / "scripts" / f"{name.replace('-', '_')}.py").read_text()
     assert f'main(["{name}", *sys.argv[1:]])' in text and len(text.splitlines()) < 20
 
 
-@pytest.mark.parametrize(("words", "hint"), [
-    ("detect x.jpg -thresh .5", "unrecognized arguments: -thresh .5; did you mean '--threshold'?"),
-    ("detect x.jpg --dialect alexeyb", "; did you mean 'alexeyab'?"),
-    ("dump a.cfg --what module", "; did you mean 'modules'?"),
-    ("completion bsh", "; did you mean 'bash'?"),
-    ("train --dta x --cfg y", "unrecognized arguments: --dta; did you mean '--data'?"),
-    ("train --dta=x", "unrecognized arguments: --dta=x; did you mean '--data'?"),
-    ("train --cfg y --ouput", "unrecognized arguments: --ouput; did you mean '--output'?"),
-    ("train --cfg y", "the following arguments are required: --data (see "),
-    ("help detct", "; did you mean 'detect'?"),
-    ("--vershun", "unrecognized arguments: --vershun; did you mean '--version'?"),
-    ("check --json a.cfg", "argument --json: a.cfg does not end in .json; name such a file, or write --json last"),
-    ("evaluate --data x --cfg y --weights z --points 12", "invalid choice: 12 (choose from "),
-])
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (
+            "detect x.jpg -thresh .5",
+            "unrecognized arguments: -thresh .5; did you mean '--threshold'?",
+        ),
+        ("detect x.jpg --dialect alexeyb", "; did you mean 'alexeyab'?"),
+        ("dump a.cfg --what module", "; did you mean 'modules'?"),
+        ("completion bsh", "; did you mean 'bash'?"),
+        ("train --dta x --cfg y", "unrecognized arguments: --dta; did you mean '--data'?"),
+        ("train --dta=x", "unrecognized arguments: --dta=x; did you mean '--data'?"),
+        ("train --cfg y --ouput", "unrecognized arguments: --ouput; did you mean '--output'?"),
+        ("train --cfg y", "the following arguments are required: --data (see "),
+        ("help detct", "; did you mean 'detect'?"),
+        ("--vershun", "unrecognized arguments: --vershun; did you mean '--version'?"),
+        (
+            "check --json a.cfg",
+            "argument --json: a.cfg does not end in .json; name such a file, or write --json last",
+        ),
+        ("evaluate --data x --cfg y --weights z --points 12", "invalid choice: 12 (choose from "),
+    ],
+)
 def test_the_nearest_word(words: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Of options, also with Darknet's one dash, and of choices."""
     with pytest.raises(SystemExit) as caught:
@@ -140,24 +171,46 @@ def options() -> dict[str, dict[str, argparse.Action]]:
     """By option, by command."""
     found: dict[str, dict[str, argparse.Action]] = {}
     parser = _make_parser(command_names())
-    for name, command in next(action for action in parser._actions if action.choices).choices.items():  # type: ignore
+    for name, command in next(
+        action for action in parser._actions if action.choices
+    ).choices.items():  # type: ignore
         for action in command._actions:
             for option in action.option_strings:
                 found.setdefault(option, {})[name] = action
     return found
 
 
-@pytest.mark.parametrize("option", ["--dialect", "--width", "--height", "--device", "--skip-bad-labels", "--json",
-                                    "--backend"])
+@pytest.mark.parametrize(
+    "option",
+    ["--dialect", "--width", "--height", "--device", "--skip-bad-labels", "--json", "--backend"],
+)
 def test_an_option_means_the_same_everywhere(option: str) -> None:
     actions = options()[option].values()
     assert len(actions) > 2
-    assert len({(action.metavar, str(action.default), str(action.choices), action.nargs) for action in actions}) == 1
+    assert (
+        len(
+            {
+                (action.metavar, str(action.default), str(action.choices), action.nargs)
+                for action in actions
+            }
+        )
+        == 1
+    )
     assert option == "--json" or len({action.help for action in actions}) == 1
 
 
-TABLES = ("adapt-cfg", "anchors", "benchmark", "check", "classify", "detect", "dump", "evaluate", "export",
-          "get-weights")
+TABLES = (
+    "adapt-cfg",
+    "anchors",
+    "benchmark",
+    "check",
+    "classify",
+    "detect",
+    "dump",
+    "evaluate",
+    "export",
+    "get-weights",
+)
 
 
 def test_json_wherever_there_is_a_table() -> None:
@@ -165,8 +218,9 @@ def test_json_wherever_there_is_a_table() -> None:
 
 
 @pytest.mark.parametrize("name", command_names())
-def test_help_is_no_wider_than_the_sources(name: str, capsys: pytest.CaptureFixture[str],
-                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_is_no_wider_than_the_sources(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     with pytest.raises(SystemExit):
         main([name, "--help"])
@@ -181,18 +235,24 @@ def test_words_for_precisions(words: list[str]) -> None:
     assert parser.parse_args(["train", "--data", "x", "--cfg", "y", *words]).precision == "bfloat16"
 
 
-def test_what_comes_with_the_project_goes_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str],
-                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_with_the_project_goes_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From any folder; a file of that very name comes first."""
     monkeypatch.chdir(tmp_path)
     assert main(["dump", "yolo-fastest-1.1", "--json", "listing.json"]) == 0
     assert json.loads(Path("listing.json").read_text())["totals"]["layers"] == 131
     assert read_names("coco")[:2] == ["person", "bicycle"]
     capsys.readouterr()
-    for name, hint in (("yolov3.cfg", "; the one that comes with the project goes by its name, yolov3"),
-                       ("yolov3-tinny", "; did you mean 'yolov3-tiny'?"), ("nothing.cfg", "")):
+    for name, hint in (
+        ("yolov3.cfg", "; the one that comes with the project goes by its name, yolov3"),
+        ("yolov3-tinny", "; did you mean 'yolov3-tiny'?"),
+        ("nothing.cfg", ""),
+    ):
         assert main(["dump", name]) == 2
-        assert capsys.readouterr().err == f"darknet-builder: error: {name}: no such cfg file{hint}\n"
+        assert (
+            capsys.readouterr().err == f"darknet-builder: error: {name}: no such cfg file{hint}\n"
+        )
     Path("yolov3").write_text("[net]\ninputs=2\n[connected]\noutput=3\n")
     assert main(["dump", "yolov3"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("1 layers, 9 parameters")

@@ -19,7 +19,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def use(monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO, total: int = 3, quiet: bool = False) -> str:
+def use(
+    monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO, total: int = 3, quiet: bool = False
+) -> str:
     """Three steps with a line each; returns what was written as the answer."""
     monkeypatch.setattr(sys, "stderr", stderr)
     monkeypatch.setenv("COLUMNS", "80")
@@ -42,12 +44,17 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stderr.getvalue().rstrip("\r").endswith(" ")
 
 
-@pytest.mark.parametrize(("stderr", "total", "quiet"), [
-    (io.StringIO(), 3, False),  # a pipe
-    (Terminal(), 1, False),  # a single step
-    (Terminal(), 3, True),
-])
-def test_no_bar(monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO, total: int, quiet: bool) -> None:
+@pytest.mark.parametrize(
+    ("stderr", "total", "quiet"),
+    [
+        (io.StringIO(), 3, False),  # a pipe
+        (Terminal(), 1, False),  # a single step
+        (Terminal(), 3, True),
+    ],
+)
+def test_no_bar(
+    monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO, total: int, quiet: bool
+) -> None:
     """Nothing but the complaint."""
     answer = use(monkeypatch, stderr, total, quiet)
     assert stderr.getvalue() == "oh\n"

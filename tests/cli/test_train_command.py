@@ -1,4 +1,5 @@
-"""``darknet-builder train``: a whole training in a process of its own, killed, interrupted, taken up again."""
+"""``darknet-builder train``: a whole training in a process of its own, killed, interrupted, taken
+up again."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set, a cfg, and an unbroken training in ``whole``."""
     folder = tmp_path_factory.mktemp("training")
     make_folder(folder)
-    status, out, err = train(folder, "--output", str(folder / "whole"), "--save-every", "3", "--eval-every", "10")
+    status, out, err = train(
+        folder, "--output", str(folder / "whole"), "--save-every", "3", "--eval-every", "10"
+    )
     assert status == 0, err
     assert out.rstrip().endswith(f"weights in {folder / 'whole'}")
     return folder
@@ -38,7 +41,7 @@ def _wait_for_step(output: Path, step: int) -> None:
         paths = list_checkpoints(output)
         if paths and int(paths[-1].stem.split("_")[1]) >= step:
             return
-        time.sleep(.005)
+        time.sleep(0.005)
     raise AssertionError(f"no checkpoint of step {step}")
 
 
@@ -47,7 +50,9 @@ def _same(first: Any, second: Any) -> bool:
     if isinstance(first, torch.Tensor):
         return torch.equal(first, second)
     if isinstance(first, dict):
-        return first.keys() == second.keys() and all(_same(first[key], second[key]) for key in first)
+        return first.keys() == second.keys() and all(
+            _same(first[key], second[key]) for key in first
+        )
     if isinstance(first, list | tuple):
         return len(first) == len(second) and all(map(_same, first, second))
     return bool(first == second)
@@ -55,7 +60,8 @@ def _same(first: Any, second: Any) -> bool:
 
 @pytest.mark.parametrize("step", [0, 6])
 def test_killed_and_resumed_gives_equal_numbers(folder: Path, step: int) -> None:
-    """SIGKILL leaves no chance to save; what comes out is what the unbroken training gives, to the last bit."""
+    """SIGKILL leaves no chance to save; what comes out is what the unbroken training gives, to the
+    last bit."""
     output = folder / f"killed-{step}"
     options = ("--output", str(output), "--save-every", "3", "--eval-every", "10")
     process = start_training(folder, *options)
@@ -66,15 +72,25 @@ def test_killed_and_resumed_gives_equal_numbers(folder: Path, step: int) -> None
     status, out, err = train(folder, *options, "--resume")
     assert status == 0, err
     assert "going on after step" in out or "beginning at step 0" in out
-    assert (output / "tiny_final.weights").read_bytes() == (folder / "whole" / "tiny_final.weights").read_bytes()
-    ours, theirs = (load_checkpoint(list_checkpoints(path)[-1]) for path in (output, folder / "whole"))
+    assert (output / "tiny_final.weights").read_bytes() == (
+        folder / "whole" / "tiny_final.weights"
+    ).read_bytes()
+    ours, theirs = (
+        load_checkpoint(list_checkpoints(path)[-1]) for path in (output, folder / "whole")
+    )
     assert _same(ours, theirs)
 
 
 def test_resumed_log_has_every_step_once(folder: Path) -> None:
     """The log goes on after the checkpoint, without the steps that were done twice."""
-    ours, theirs = ([(record["iteration"], record["loss"]) for record in read_log(path / "log.jsonl")
-                     if "loss" in record] for path in (folder / "killed-6", folder / "whole"))
+    ours, theirs = (
+        [
+            (record["iteration"], record["loss"])
+            for record in read_log(path / "log.jsonl")
+            if "loss" in record
+        ]
+        for path in (folder / "killed-6", folder / "whole")
+    )
     assert ours == theirs
     assert [iteration for iteration, _ in ours] == list(range(1, 21))
 
@@ -82,23 +98,36 @@ def test_resumed_log_has_every_step_once(folder: Path) -> None:
 def test_ctrl_c_saves_and_ends_cleanly(folder: Path) -> None:
     """Status 130, a checkpoint of the very step, and no traceback."""
     output = folder / "interrupted"
-    process = start_training(folder, "--output", str(output), "--max-batches", "100000", "--save-every", "3")
+    process = start_training(
+        folder, "--output", str(output), "--max-batches", "100000", "--save-every", "3"
+    )
     _wait_for_step(output, 3)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
     finished = load_checkpoint(list_checkpoints(output)[-1])["finished"]
-    assert out.rstrip().endswith(f"stopped after step {finished}; the same command with --resume goes on from here")
+    assert out.rstrip().endswith(
+        f"stopped after step {finished}; the same command with --resume goes on from here"
+    )
 
 
 def test_what_is_written(folder: Path) -> None:
     """The files of Darknet's own names, the last three checkpoints, the best, log and chart."""
     output = folder / "whole"
     names = {path.name for path in output.iterdir()}
-    assert {"tiny_last.weights", "tiny_best.weights", "tiny_final.weights", "best.pt", "log.jsonl"} <= names
+    assert {
+        "tiny_last.weights",
+        "tiny_best.weights",
+        "tiny_final.weights",
+        "best.pt",
+        "log.jsonl",
+    } <= names
     assert [path.name for path in list_checkpoints(output)] == [
-        "checkpoint_0000015.pt", "checkpoint_0000018.pt", "checkpoint_0000020.pt"]
+        "checkpoint_0000015.pt",
+        "checkpoint_0000018.pt",
+        "checkpoint_0000020.pt",
+    ]
     assert not [name for name in names if name.startswith(".")]
     scores = [record for record in read_log(output / "log.jsonl") if "map" in record]
     assert [record["iteration"] for record in scores] == [10, 20]
@@ -115,23 +144,37 @@ def test_seen_is_what_darknet_counts(folder: Path) -> None:
 def test_logged_numbers(folder: Path) -> None:
     """One line a step: loss, average, rate as the schedule says, and what the head says."""
     records = [record for record in read_log(folder / "whole" / "log.jsonl") if "loss" in record]
-    assert records[3]["rate"] == pytest.approx(.001)
-    assert records[0]["rate"] == pytest.approx(.001 * (1 / 4) ** 4)
-    assert records[-1]["rate"] == pytest.approx(.0001)
+    assert records[3]["rate"] == pytest.approx(0.001)
+    assert records[0]["rate"] == pytest.approx(0.001 * (1 / 4) ** 4)
+    assert records[-1]["rate"] == pytest.approx(0.0001)
     assert {"iou", "box", "objectness", "classes"} <= records[0].keys()
-    expected = records[0]["average"] * .9 + records[1]["loss"] * .1
+    expected = records[0]["average"] * 0.9 + records[1]["loss"] * 0.1
     assert records[1]["average"] == pytest.approx(expected)
 
 
 def test_workers_change_nothing(folder: Path) -> None:
     """Samples follow from the seed and their place, whoever prepares them."""
-    command = ["train", "--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(folder / "tiny.cfg"),
-               "--max-batches", "4", "--eval-every", "0"]
+    command = [
+        "train",
+        "--data",
+        str(folder / "scenes" / "scenes.data"),
+        "--cfg",
+        str(folder / "tiny.cfg"),
+        "--max-batches",
+        "4",
+        "--eval-every",
+        "0",
+    ]
     losses = []
     for workers in (0, 2):
         output = folder / f"workers-{workers}"
         assert cli.main([*command, "--output", str(output), "--workers", str(workers)]) == 0
-        losses.append([json.loads(line).get("loss") for line in (output / "log.jsonl").read_text().splitlines()])
+        losses.append(
+            [
+                json.loads(line).get("loss")
+                for line in (output / "log.jsonl").read_text().splitlines()
+            ]
+        )
     assert losses[0] == losses[1]
 
 
@@ -142,49 +185,103 @@ def _error(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_used_folder_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Until one says what is meant."""
-    words = ["--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(folder / "tiny.cfg"), "--output"]
+    words = [
+        "--data",
+        str(folder / "scenes" / "scenes.data"),
+        "--cfg",
+        str(folder / "tiny.cfg"),
+        "--output",
+    ]
     error = _error(capsys, *words, str(folder / "whole"))
-    assert "holds a training already (log.jsonl); resume it, overwrite it, or name another folder" in error
+    assert (
+        "holds a training already (log.jsonl); resume it, overwrite it, or name another folder"
+        in error
+    )
     assert error.endswith(" (--resume, --overwrite)\n")
     output = folder / "twice"
     for options in ([], ["--overwrite"]):
         assert cli.main(["train", *words, str(output), "--max-batches", "4", *options]) == 0
-    assert [record["iteration"] for record in read_log(output / "log.jsonl") if "loss" in record] == [1, 2, 3, 4]
+    assert [
+        record["iteration"] for record in read_log(output / "log.jsonl") if "loss" in record
+    ] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("change, message", [
-    (("filters=16", "filters=8"), "belongs to another cfg:"),
-    (("learning_rate=0.001", "learning_rate=0.002"), "learning_rate=0.001 there"),
-    (("[dropout]\nprobability=.3\n", ""), "[dropout]"),
-])
-def test_checkpoint_of_another_cfg(folder: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str],
-                                   message: str) -> None:
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (("filters=16", "filters=8"), "belongs to another cfg:"),
+        (("learning_rate=0.001", "learning_rate=0.002"), "learning_rate=0.001 there"),
+        (("[dropout]\nprobability=.3\n", ""), "[dropout]"),
+    ],
+)
+def test_checkpoint_of_another_cfg(
+    folder: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str], message: str
+) -> None:
     """The first difference is named."""
     other = folder / "other.cfg"
     other.write_text((folder / "tiny.cfg").read_text().replace(*change))
-    error = _error(capsys, "--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(other), "--output",
-                   str(folder / "whole"), "--resume")
+    error = _error(
+        capsys,
+        "--data",
+        str(folder / "scenes" / "scenes.data"),
+        "--cfg",
+        str(other),
+        "--output",
+        str(folder / "whole"),
+        "--resume",
+    )
     assert "belongs to another cfg" in error and message in error
 
 
 def test_other_seed_cannot_go_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The training would not be the same."""
-    error = _error(capsys, "--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(folder / "tiny.cfg"),
-                   "--output", str(folder / "whole"), "--resume", "--seed", "5")
+    error = _error(
+        capsys,
+        "--data",
+        str(folder / "scenes" / "scenes.data"),
+        "--cfg",
+        str(folder / "tiny.cfg"),
+        "--output",
+        str(folder / "whole"),
+        "--resume",
+        "--seed",
+        "5",
+    )
     assert "was made with seed 0, not 5" in error
 
 
-@pytest.mark.parametrize("change, message", [
-    (("subdivisions=2", "subdivisions=3"), "subdivisions=3: batch=4 is no multiple of subdivisions=3"),
-    (("classes=8", "classes=3"), "needs filters=24"),
-    (("max_batches=20", "max_batches=0"), "needs max_batches=, the number of steps (--max-batches)"),
-])
-def test_cfgs_that_cannot_be_trained(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-                                     change: tuple[str, str], message: str) -> None:
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            ("subdivisions=2", "subdivisions=3"),
+            "subdivisions=3: batch=4 is no multiple of subdivisions=3",
+        ),
+        (("classes=8", "classes=3"), "needs filters=24"),
+        (
+            ("max_batches=20", "max_batches=0"),
+            "needs max_batches=, the number of steps (--max-batches)",
+        ),
+    ],
+)
+def test_cfgs_that_cannot_be_trained(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: tuple[str, str],
+    message: str,
+) -> None:
     """Each is told before anything is written."""
     (tmp_path / "bad.cfg").write_text((folder / "tiny.cfg").read_text().replace(*change))
-    error = _error(capsys, "--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(tmp_path / "bad.cfg"),
-                   "--output", str(tmp_path / "run"))
+    error = _error(
+        capsys,
+        "--data",
+        str(folder / "scenes" / "scenes.data"),
+        "--cfg",
+        str(tmp_path / "bad.cfg"),
+        "--output",
+        str(tmp_path / "run"),
+    )
     assert message in error and "bad.cfg" in error
     assert not (tmp_path / "run").exists()
 
@@ -192,28 +289,52 @@ def test_cfgs_that_cannot_be_trained(folder: Path, tmp_path: Path, capsys: pytes
 def test_cfg_without_head(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing to train for."""
     (tmp_path / "bad.cfg").write_text((folder / "tiny.cfg").read_text().split("[yolo]")[0])
-    error = _error(capsys, "--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(tmp_path / "bad.cfg"),
-                   "--output", str(tmp_path / "run"))
+    error = _error(
+        capsys,
+        "--data",
+        str(folder / "scenes" / "scenes.data"),
+        "--cfg",
+        str(tmp_path / "bad.cfg"),
+        "--output",
+        str(tmp_path / "run"),
+    )
     assert "the network has no detection head" in error
 
 
-@pytest.mark.parametrize("words, message", [
-    (["--seed", "-1"], "argument --seed: -1: expected a whole number from 0 to 4294967295 "),
-    (["--seed", "1" * 23], f"argument --seed: {'1' * 23}: expected a whole number from 0 to 4294967295 "),
-    (["--seed", "x"], "argument --seed: x: expected a whole number from 0 to 4294967295 "),
-    (["--eval-every", "-5"], "--eval-every -5: expected 0 or more"),
-    (["--save-every", "0"], "--save-every 0: expected 1 or more"),
-    (["--keep", "0"], "--keep 0: expected 1 or more"),
-    (["--workers", "-1"], "--workers -1: expected 0 or more"),
-    (["--threads", "0"], "--threads 0: expected 1 or more"),
-    (["--max-batches", "0"], "--max-batches 0: expected 1 or more"),
-])
-def test_numbers_that_make_no_sense(folder: Path, capsys: pytest.CaptureFixture[str], words: list[str],
-                                    message: str) -> None:
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--seed", "-1"], "argument --seed: -1: expected a whole number from 0 to 4294967295 "),
+        (
+            ["--seed", "1" * 23],
+            f"argument --seed: {'1' * 23}: expected a whole number from 0 to 4294967295 ",
+        ),
+        (["--seed", "x"], "argument --seed: x: expected a whole number from 0 to 4294967295 "),
+        (["--eval-every", "-5"], "--eval-every -5: expected 0 or more"),
+        (["--save-every", "0"], "--save-every 0: expected 1 or more"),
+        (["--keep", "0"], "--keep 0: expected 1 or more"),
+        (["--workers", "-1"], "--workers -1: expected 0 or more"),
+        (["--threads", "0"], "--threads 0: expected 1 or more"),
+        (["--max-batches", "0"], "--max-batches 0: expected 1 or more"),
+    ],
+)
+def test_numbers_that_make_no_sense(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
     """One line that names the flag."""
     try:
-        status = cli.main(["train", "--data", str(folder / "scenes" / "scenes.data"), "--cfg",
-                           str(folder / "tiny.cfg"), "--output", str(folder / "none"), *words])
+        status = cli.main(
+            [
+                "train",
+                "--data",
+                str(folder / "scenes" / "scenes.data"),
+                "--cfg",
+                str(folder / "tiny.cfg"),
+                "--output",
+                str(folder / "none"),
+                *words,
+            ]
+        )
     except SystemExit as end:
         status = int(end.code or 0)
     error = capsys.readouterr().err
@@ -221,15 +342,23 @@ def test_numbers_that_make_no_sense(folder: Path, capsys: pytest.CaptureFixture[
     assert not (folder / "none").exists()
 
 
-@pytest.mark.parametrize("command", [["anchors", "--data", "x.data", "--num", "3"], ["plot-weights", "x.cfg"],
-                                     ["adapt-cfg", "x.cfg", "--output", "y.cfg"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["anchors", "--data", "x.data", "--num", "3"],
+        ["plot-weights", "x.cfg"],
+        ["adapt-cfg", "x.cfg", "--output", "y.cfg"],
+    ],
+)
 def test_seeds_of_other_commands(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     """Likewise."""
     for seed in ("-1", "1" * 23):
         with pytest.raises(SystemExit) as end:
             cli.main([*command, "--seed", seed])
         assert end.value.code == 2
-        assert f"argument --seed: {seed}: expected a whole number from 0 to" in capsys.readouterr().err
+        assert (
+            f"argument --seed: {seed}: expected a whole number from 0 to" in capsys.readouterr().err
+        )
 
 
 def test_largest_seed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -237,15 +366,42 @@ def test_largest_seed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cfg = folder / "random.cfg"
     text = (folder / "tiny.cfg").read_text()
     cfg.write_text(text.replace("policy=steps", "policy=random").replace("burn_in=4\n", ""))
-    assert cli.main(["train", "--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(cfg), "--output",
-                     str(folder / "seed"), "--workers", "0", "--max-batches", "2", "--seed", "4294967295"]) == 0
+    assert (
+        cli.main(
+            [
+                "train",
+                "--data",
+                str(folder / "scenes" / "scenes.data"),
+                "--cfg",
+                str(cfg),
+                "--output",
+                str(folder / "seed"),
+                "--workers",
+                "0",
+                "--max-batches",
+                "2",
+                "--seed",
+                "4294967295",
+            ]
+        )
+        == 0
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_no_gpu(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line, as detect says it."""
-    error = _error(capsys, "--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(folder / "tiny.cfg"),
-                   "--output", str(folder / "none"), "--device", "cuda")
+    error = _error(
+        capsys,
+        "--data",
+        str(folder / "scenes" / "scenes.data"),
+        "--cfg",
+        str(folder / "tiny.cfg"),
+        "--output",
+        str(folder / "none"),
+        "--device",
+        "cuda",
+    )
     assert "error: device 'cuda' cannot be used here: " in error and error.count("\n") == 1
 
 
@@ -253,8 +409,11 @@ def test_burn_in_that_does_not_end(folder: Path) -> None:
     """A line says so, and the training goes on."""
     status, _, err = train(folder, "--output", str(folder / "short"), "--max-batches", "3")
     assert status == 0
-    assert err == (f"darknet-builder: warning: {folder / 'tiny.cfg'}:13: [net] burn_in=4: does not end before "
-                   "max_batches=3: the rate never reaches learning_rate=\n")
+    assert (
+        err == f"darknet-builder: warning: {folder / 'tiny.cfg'}:13: [net] burn_in=4: does not end"
+        " before "
+        "max_batches=3: the rate never reaches learning_rate=\n"
+    )
 
 
 @pytest.fixture
@@ -264,15 +423,27 @@ def scenes(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("labels, message", [
-    ("8 .5 .5 .2 .2\n", "class 8: there are 8 classes, 0 to 7"),
-    ("1 .5 .5 .2 0\n", "height 0: expected more than 0"),
-])
-def test_bad_labels(scenes: Path, capsys: pytest.CaptureFixture[str], labels: str, message: str) -> None:
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        ("8 .5 .5 .2 .2\n", "class 8: there are 8 classes, 0 to 7"),
+        ("1 .5 .5 .2 0\n", "height 0: expected more than 0"),
+    ],
+)
+def test_bad_labels(
+    scenes: Path, capsys: pytest.CaptureFixture[str], labels: str, message: str
+) -> None:
     """With file and line."""
     (scenes / "scenes" / "labels" / "train" / "000001.txt").write_text(labels)
-    error = _error(capsys, "--data", str(scenes / "scenes" / "scenes.data"), "--cfg", str(scenes / "tiny.cfg"),
-                   "--output", str(scenes / "run"))
+    error = _error(
+        capsys,
+        "--data",
+        str(scenes / "scenes" / "scenes.data"),
+        "--cfg",
+        str(scenes / "tiny.cfg"),
+        "--output",
+        str(scenes / "run"),
+    )
     assert message in error and "000001.txt:1" in error
 
 
@@ -280,33 +451,79 @@ def test_no_boxes_at_all(scenes: Path, capsys: pytest.CaptureFixture[str]) -> No
     """Empty label files are fine, but not all of them."""
     for path in (scenes / "scenes" / "labels" / "train").iterdir():
         path.write_text("")
-    error = _error(capsys, "--data", str(scenes / "scenes" / "scenes.data"), "--cfg", str(scenes / "tiny.cfg"),
-                   "--output", str(scenes / "run"))
+    error = _error(
+        capsys,
+        "--data",
+        str(scenes / "scenes" / "scenes.data"),
+        "--cfg",
+        str(scenes / "tiny.cfg"),
+        "--output",
+        str(scenes / "run"),
+    )
     assert "none of its 2 images has a box: there is nothing to learn" in error
 
 
 @pytest.mark.parametrize("workers", ["0", "1", "2"])
-def test_an_image_that_cannot_be_read(scenes: Path, capsys: pytest.CaptureFixture[str], workers: str) -> None:
+def test_an_image_that_cannot_be_read(
+    scenes: Path, capsys: pytest.CaptureFixture[str], workers: str
+) -> None:
     """One line, whoever reads it."""
     image = scenes / "scenes" / "images" / "train" / "000001.jpg"
     image.write_text("no picture")
-    error = _error(capsys, "--data", str(scenes / "scenes" / "scenes.data"), "--cfg", str(scenes / "tiny.cfg"),
-                   "--output", str(scenes / "run"), "--workers", workers)
+    error = _error(
+        capsys,
+        "--data",
+        str(scenes / "scenes" / "scenes.data"),
+        "--cfg",
+        str(scenes / "tiny.cfg"),
+        "--output",
+        str(scenes / "run"),
+        "--workers",
+        workers,
+    )
     assert error == f"darknet-builder: error: {image}: is no image that OpenCV can read\n"
 
 
 def test_one_image_is_enough(scenes: Path) -> None:
     """A list with one image trains: every sample shows it."""
     (scenes / "scenes" / "train.txt").write_text("images/train/000000.jpg\n")
-    assert cli.main(["train", "--data", str(scenes / "scenes" / "scenes.data"), "--cfg", str(scenes / "tiny.cfg"),
-                     "--output", str(scenes / "run"), "--max-batches", "4", "--workers", "0"]) == 0
+    assert (
+        cli.main(
+            [
+                "train",
+                "--data",
+                str(scenes / "scenes" / "scenes.data"),
+                "--cfg",
+                str(scenes / "tiny.cfg"),
+                "--output",
+                str(scenes / "run"),
+                "--max-batches",
+                "4",
+                "--workers",
+                "0",
+            ]
+        )
+        == 0
+    )
 
 
 def test_show_samples(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture, and no training."""
     monkeypatch.setattr("sys.stdout", io.StringIO())
     target = scenes / "samples.png"
-    assert cli.main(["train", "--data", str(scenes / "scenes" / "scenes.data"), "--cfg", str(scenes / "tiny.cfg"),
-                     "--show-samples", str(target)]) == 0
+    assert (
+        cli.main(
+            [
+                "train",
+                "--data",
+                str(scenes / "scenes" / "scenes.data"),
+                "--cfg",
+                str(scenes / "tiny.cfg"),
+                "--show-samples",
+                str(target),
+            ]
+        )
+        == 0
+    )
     assert target.read_bytes().startswith(b"\x89PNG")
     assert not (scenes / "run").exists()

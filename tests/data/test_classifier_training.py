@@ -1,4 +1,5 @@
-"""Classifiers: classes from paths, Darknet's augmentation of them, and a training on crops of drawn scenes."""
+"""Classifiers: classes from paths, Darknet's augmentation of them, and a training on crops of drawn
+scenes."""
 
 from __future__ import annotations
 
@@ -79,9 +80,9 @@ def crop(scene_image: np.ndarray, box: np.ndarray) -> np.ndarray:
     """An object with a little around it."""
     size = len(scene_image)
     x, y, width, height = box[:4] * size
-    half = max(width, height) * .55
+    half = max(width, height) * 0.55
     left, top = max(int(x - half), 0), max(int(y - half), 0)
-    return scene_image[top:int(y + half) + 1, left:int(x + half) + 1]
+    return scene_image[top : int(y + half) + 1, left : int(x + half) + 1]
 
 
 @pytest.fixture(scope="module")
@@ -100,41 +101,65 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     write_image(folder / names[-1], crop(scene.image, box))
         (folder / f"{split}.txt").write_text("\n".join(names) + "\n")
     (folder / "kinds.txt").write_text("\n".join(KINDS) + "\n")
-    (folder / "kinds.data").write_text("classes=2\ntrain=train.txt\nvalid=valid.txt\nlabels=kinds.txt\n")
+    (folder / "kinds.data").write_text(
+        "classes=2\ntrain=train.txt\nvalid=valid.txt\nlabels=kinds.txt\n"
+    )
     (folder / "tiny.cfg").write_text(CFG)
     return folder
 
 
-# ---- classes ------------------------------------------------------------------------------------------
+# ---- classes -------------------------------------------------------------------------------------
 
 
 def test_class_from_the_path(folder: Path) -> None:
-    """The label that stands in the line, wherever it stands; folders above the list do not count."""
+    """The label that stands in the line, wherever it stands; folders above the list do not
+    count."""
     data = DataFile.read(folder / "kinds.data")
     images = load_classed_images(data.file("train"), class_labels(data))
-    assert {KINDS[image.class_id] for image in images.images if "ring" in image.path.name} == {"ring"}
+    assert {KINDS[image.class_id] for image in images.images if "ring" in image.path.name} == {
+        "ring"
+    }
     assert {image.class_id for image in images.images} == {0, 1}
     sample = images.sample(0)
-    assert sample.shares is not None and sample.shares.tolist() == [float(kind in images.path(0)) for kind in KINDS]
-    assert load_classed_images(folder / "train.txt", ("ring", "train/arrow")).images[0] == images.images[0]
+    assert sample.shares is not None and sample.shares.tolist() == [
+        float(kind in images.path(0)) for kind in KINDS
+    ]
+    assert (
+        load_classed_images(folder / "train.txt", ("ring", "train/arrow")).images[0]
+        == images.images[0]
+    )
 
 
-@pytest.mark.parametrize("labels, message", [
-    (("circle", "star"), "none of the labels in this path"),
-    (("ring", "arrow", "train/"), "several labels ("),
-])
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        (("circle", "star"), "none of the labels in this path"),
+        (("ring", "arrow", "train/"), "several labels ("),
+    ],
+)
 def test_paths_without_one_class(folder: Path, labels: tuple[str, ...], message: str) -> None:
     """Located; Darknet prints 'Too many or too few labels' and goes on."""
     with pytest.raises(DataError) as caught:
         load_classed_images(folder / "train.txt", labels)
-    assert str(caught.value).startswith(f"{folder}/train.txt:1: train/") and message in str(caught.value)
+    assert str(caught.value).startswith(f"{folder}/train.txt:1: train/") and message in str(
+        caught.value
+    )
 
 
-@pytest.mark.parametrize("text, message", [
-    ("classes=3\ntrain=train.txt\nlabels=kinds.txt\n", "kinds.txt has 2 labels; the two must agree"),
-    ("train=train.txt\n", "needs labels=, which is missing"),
-    ("train=train.txt\nlabels=kinds.txt\ntop=0\n", "top=0: expected a whole number of 1 or more"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (
+            "classes=3\ntrain=train.txt\nlabels=kinds.txt\n",
+            "kinds.txt has 2 labels; the two must agree",
+        ),
+        ("train=train.txt\n", "needs labels=, which is missing"),
+        (
+            "train=train.txt\nlabels=kinds.txt\ntop=0\n",
+            "top=0: expected a whole number of 1 or more",
+        ),
+    ],
+)
 def test_bad_data_files(folder: Path, text: str, message: str) -> None:
     """What contradicts itself, and what is missing."""
     path = folder / "bad.data"
@@ -145,25 +170,38 @@ def test_bad_data_files(folder: Path, text: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-# ---- augmentation -------------------------------------------------------------------------------------
+# ---- augmentation --------------------------------------------------------------------------------
 
 
 def plain(class_id: int, level: int, size: tuple[int, int] = (20, 20)) -> Sample:
     """A grey image of one class of four."""
-    return Sample(np.full((size[1], size[0], 3), level, np.uint8), no_boxes(), np.eye(4, dtype=np.float32)[class_id])
+    return Sample(
+        np.full((size[1], size[0], 3), level, np.uint8),
+        no_boxes(),
+        np.eye(4, dtype=np.float32)[class_id],
+    )
 
 
-def make(rule: ClassifierRule, sources: list[Sample], seed: int = 0, net_size: tuple[int, int] = (20, 20)) -> Sample:
+def make(
+    rule: ClassifierRule, sources: list[Sample], seed: int = 0, net_size: tuple[int, int] = (20, 20)
+) -> Sample:
     """One sample."""
     return rule.make(np.random.default_rng(seed), sources, net_size)
 
 
 def test_middle_of_an_image() -> None:
-    """With nothing allowed, the shorter side becomes the network's, and the crop moves along the longer one only."""
+    """With nothing allowed, the shorter side becomes the network's, and the crop moves along the
+    longer one only."""
     rule = ClassifierRule(min_crop=8, max_crop=8)
     ramp = np.broadcast_to(np.arange(16, dtype=np.uint8)[None, :, None], (8, 16, 3)).copy()
-    found = {tuple(make(rule, [Sample(ramp, no_boxes(), np.ones(1, np.float32))], seed, (8, 8)).image[4, :, 0].tolist())
-             for seed in range(40)}
+    found = {
+        tuple(
+            make(rule, [Sample(ramp, no_boxes(), np.ones(1, np.float32))], seed, (8, 8))
+            .image[4, :, 0]
+            .tolist()
+        )
+        for seed in range(40)
+    }
     firsts = sorted(row[0] for row in found)
     assert firsts[0] <= 1 and firsts[-1] >= 7 and all(0 <= first <= 8 for first in firsts)
     assert all(6 <= row[-1] - row[0] <= 8 for row in found)
@@ -176,7 +214,9 @@ def test_turned_by_a_right_angle() -> None:
     rule = ClassifierRule(min_crop=21, max_crop=21, angle=180)
     sides = {}
     for seed in range(60):
-        turned = make(rule, [Sample(image, no_boxes(), np.ones(1, np.float32))], seed, (21, 21)).image[..., 0]
+        turned = make(
+            rule, [Sample(image, no_boxes(), np.ones(1, np.float32))], seed, (21, 21)
+        ).image[..., 0]
         sides["left"] = max(sides.get("left", 0), float(turned[:, :6].mean()))
         sides["top"] = max(sides.get("top", 0), float(turned[:6].mean()))
         assert 50 < turned.mean() < 120
@@ -185,24 +225,32 @@ def test_turned_by_a_right_angle() -> None:
 
 def test_smoothing() -> None:
     """1 - eps for the class, eps shared out among the others (fill_truth_smooth)."""
-    sample = make(ClassifierRule(min_crop=20, max_crop=20, smoothing=.3), [plain(1, 50)])
-    assert sample.shares == pytest.approx([.1, .7, .1, .1])
+    sample = make(ClassifierRule(min_crop=20, max_crop=20, smoothing=0.3), [plain(1, 50)])
+    assert sample.shares == pytest.approx([0.1, 0.7, 0.1, 0.1])
     assert sample.image.shape == (20, 20, 3) and sample.image.min() == sample.image.max() == 50
 
 
 def test_mixup() -> None:
     """The mean of two images, half of either class."""
-    sample = make(ClassifierRule(min_crop=20, max_crop=20, mixup=True), [plain(0, 0), plain(2, 100)])
+    sample = make(
+        ClassifierRule(min_crop=20, max_crop=20, mixup=True), [plain(0, 0), plain(2, 100)]
+    )
     assert sample.image.min() == sample.image.max() == 50
-    assert sample.shares == pytest.approx([.5, 0, .5, 0])
+    assert sample.shares == pytest.approx([0.5, 0, 0.5, 0])
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_cutmix(seed: int) -> None:
     """A rectangle of 9% to 64% of the second image; classes by area."""
-    sample = make(ClassifierRule(min_crop=20, max_crop=20, cutmix=True, mixup=True), [plain(0, 0), plain(3, 255)], seed)
+    sample = make(
+        ClassifierRule(min_crop=20, max_crop=20, cutmix=True, mixup=True),
+        [plain(0, 0), plain(3, 255)],
+        seed,
+    )
     share = float((sample.image[..., 0] == 255).mean())
-    assert .09 <= share <= .64 and sample.shares == pytest.approx([1 - share, 0, 0, share], abs=1e-6)
+    assert 0.09 <= share <= 0.64 and sample.shares == pytest.approx(
+        [1 - share, 0, 0, share], abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -211,25 +259,39 @@ def test_mosaic(seed: int) -> None:
     sources = [plain(number, 10 * number) for number in range(4)]
     sample = make(ClassifierRule(min_crop=20, max_crop=20, mosaic=True), sources, seed)
     areas = [float((sample.image[..., 0] == 10 * number).mean()) for number in range(4)]
-    assert sample.shares == pytest.approx(areas, abs=1e-6) and min(areas) >= .04
+    assert sample.shares == pytest.approx(areas, abs=1e-6) and min(areas) >= 0.04
     assert [int(sample.image[y, x, 0]) for y in (0, -1) for x in (0, -1)] == [0, 10, 20, 30]
 
 
 def test_cutmix_and_mosaic_take_turns() -> None:
     """mixup=4 in Darknet: each sample of a batch draws one of the two."""
     rule = ClassifierRule(min_crop=20, max_crop=20, mosaic=True, cutmix=True)
-    counts = {len(np.unique(make(rule, [plain(number, 10 * number) for number in range(4)], seed).image))
-              for seed in range(20)}
+    counts = {
+        len(np.unique(make(rule, [plain(number, 10 * number) for number in range(4)], seed).image))
+        for seed in range(20)
+    }
     assert counts == {2, 4}
     assert {rule.images_in(np.random.default_rng(seed)) for seed in range(20)} == {1, 4}
 
 
 def test_rule_of_a_cfg() -> None:
     """All of [net]; without min_crop and max_crop once and twice the width."""
-    network = build_network(CFG.replace("min_crop=24\n", "").replace("max_crop=26\n", "cutmix=1\nblur=1\n"))
+    network = build_network(
+        CFG.replace("min_crop=24\n", "").replace("max_crop=26\n", "cutmix=1\nblur=1\n")
+    )
     rule = sample_rule(network)
-    assert rule == ClassifierRule(angle=5, aspect=1.1, min_crop=24, max_crop=48, flip=True, hue=.05, saturation=1.2,
-                                  exposure=1.2, blur=1, cutmix=True)
+    assert rule == ClassifierRule(
+        angle=5,
+        aspect=1.1,
+        min_crop=24,
+        max_crop=48,
+        flip=True,
+        hue=0.05,
+        saturation=1.2,
+        exposure=1.2,
+        blur=1,
+        cutmix=True,
+    )
 
 
 def test_batches(folder: Path) -> None:
@@ -238,7 +300,10 @@ def test_batches(folder: Path) -> None:
     images = load_classed_images(folder / "train.txt", KINDS)
     rule = sample_rule(network)
     plan = StepPlan(len(images), network, rule, seed=3, first=0, last=2)
-    batches = [collate([TrainingSamples(images, rule, 3)[draw] for draw in plan.samples(1)]) for _ in range(2)]
+    batches = [
+        collate([TrainingSamples(images, rule, 3)[draw] for draw in plan.samples(1)])
+        for _ in range(2)
+    ]
     assert batches[0].images.shape == (16, 24, 24, 3) and batches[0].shares is not None
     assert batches[0].shares.shape == (16, 2) and bool((batches[0].shares.sum(1) == 1).all())
     assert bool((batches[0].images == batches[1].images).all())
@@ -252,44 +317,97 @@ def test_a_tree_cannot_be_trained(tmp_path: Path) -> None:
         sample_rule(build_network(tmp_path / "tree.cfg"))
 
 
-# ---- a training ---------------------------------------------------------------------------------------
+# ---- a training ----------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_a_classifier_learns(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Some fifty rings and arrows by heart; the final weights give what was logged."""
     output = folder / "run"
-    (folder / "heart.txt").write_text("\n".join((folder / "train.txt").read_text().split()[:48]) + "\n")
+    (folder / "heart.txt").write_text(
+        "\n".join((folder / "train.txt").read_text().split()[:48]) + "\n"
+    )
     (folder / "heart.data").write_text("train=heart.txt\nvalid=heart.txt\nlabels=kinds.txt\n")
-    assert cli.main(["train", "--data", str(folder / "heart.data"), "--cfg", str(folder / "tiny.cfg"), "--output",
-                     str(output), "--workers", "0", "--eval-every", "40"]) == 0
+    assert (
+        cli.main(
+            [
+                "train",
+                "--data",
+                str(folder / "heart.data"),
+                "--cfg",
+                str(folder / "tiny.cfg"),
+                "--output",
+                str(output),
+                "--workers",
+                "0",
+                "--eval-every",
+                "40",
+            ]
+        )
+        == 0
+    )
     out = capsys.readouterr().out
-    assert "48 images of 2 classes to learn from, 48 to validate on" in out and "80 steps done, top-1 " in out
+    assert (
+        "48 images of 2 classes to learn from, 48 to validate on" in out
+        and "80 steps done, top-1 " in out
+    )
     records = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     scores = [record for record in records if "top1" in record]
     losses = [record["loss"] for record in records if "loss" in record]
-    assert [record["iteration"] for record in scores] == [40, 80] and all(record["top2"] == 1 for record in scores)
-    assert np.mean(losses[-10:]) < .7 * np.mean(losses[:3])
-    assert scores[-1]["top1"] >= .85
+    assert [record["iteration"] for record in scores] == [40, 80] and all(
+        record["top2"] == 1 for record in scores
+    )
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:3])
+    assert scores[-1]["top1"] >= 0.85
     valid = load_classed_images(folder / "heart.txt", KINDS)
     answers = Classifier(folder / "tiny.cfg", output / "tiny_final.weights", KINDS, top=1)(
-        [image.path for image in valid.images])
-    right = sum(answer[0].class_id == image.class_id for answer, image in zip(answers, valid.images, strict=True))
+        [image.path for image in valid.images]
+    )
+    right = sum(
+        answer[0].class_id == image.class_id
+        for answer, image in zip(answers, valid.images, strict=True)
+    )
     assert right / len(valid) == pytest.approx(scores[-1]["top1"])
     assert (output / "chart.png").exists() and (output / "tiny_best.weights").exists()
 
 
-def test_wrong_number_of_classes(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_number_of_classes(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Before anything is written."""
     (tmp_path / "wide.cfg").write_text(CFG.replace("output=2", "output=5"))
-    assert cli.main(["train", "--data", str(folder / "kinds.data"), "--cfg", str(tmp_path / "wide.cfg"), "--output",
-                     str(tmp_path / "run")]) == 2
+    assert (
+        cli.main(
+            [
+                "train",
+                "--data",
+                str(folder / "kinds.data"),
+                "--cfg",
+                str(tmp_path / "wide.cfg"),
+                "--output",
+                str(tmp_path / "run"),
+            ]
+        )
+        == 2
+    )
     assert "there are 2 labels, but the network gives 5 scores" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
 def test_show_samples(folder: Path, tmp_path: Path) -> None:
     """With the shares of the classes in each."""
-    assert cli.main(["train", "--data", str(folder / "kinds.data"), "--cfg", str(folder / "tiny.cfg"),
-                     "--show-samples", str(tmp_path / "samples.png")]) == 0
+    assert (
+        cli.main(
+            [
+                "train",
+                "--data",
+                str(folder / "kinds.data"),
+                "--cfg",
+                str(folder / "tiny.cfg"),
+                "--show-samples",
+                str(tmp_path / "samples.png"),
+            ]
+        )
+        == 0
+    )
     assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,5 @@
-"""Darknet's data sets: .data files, lists, label files, where they are looked for, and every way they can be wrong."""
+"""Darknet's data sets: .data files, lists, label files, where they are looked for, and every way
+they can be wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "labels" / "b.txt").write_text("")
     (tmp_path / "my.names").write_text("cat\ndog\n")
     (tmp_path / "valid.txt").write_text("images/a.jpg\nimages/b.jpg\n\nimages/c.jpg\n")
-    (tmp_path / "my.data").write_text("# a comment\nclasses = 2\nvalid = valid.txt\n\nnames=my.names\n;another\n")
+    (tmp_path / "my.data").write_text(
+        "# a comment\nclasses = 2\nvalid = valid.txt\n\nnames=my.names\n;another\n"
+    )
     return tmp_path
 
 
@@ -36,7 +39,7 @@ def message(function: object, *arguments: object, **options: object) -> str:
     return str(caught.value)
 
 
-# ---- .data files --------------------------------------------------------------------------------------
+# ---- .data files ---------------------------------------------------------------------------------
 
 
 def test_data_file(folder: Path) -> None:
@@ -48,7 +51,9 @@ def test_data_file(folder: Path) -> None:
 
 
 def test_windows_line_ends_and_a_byte_order_mark(folder: Path) -> None:
-    (folder / "my.data").write_bytes(b"\xef\xbb\xbfclasses=2\r\nvalid=valid.txt\r\nnames=my.names\r\n")
+    (folder / "my.data").write_bytes(
+        b"\xef\xbb\xbfclasses=2\r\nvalid=valid.txt\r\nnames=my.names\r\n"
+    )
     assert DataFile.read(folder / "my.data").classes == 2
 
 
@@ -57,8 +62,15 @@ def test_load(folder: Path) -> None:
     assert [image.path.name for image in images] == ["a.jpg", "b.jpg", "c.jpg"]
     assert [len(image.boxes) for image in images] == [2, 0, 0]
     assert images[0].boxes.dtype == np.float32
-    assert np.array_equal(images[0].boxes, np.array([[.5, .25, .1, .2, 0], [.1, .2, .3, .4, 1]], np.float32))
-    assert (len(images), images.num_boxes, images.num_unlabelled, images.skipped_labels) == (3, 2, 1, 0)
+    assert np.array_equal(
+        images[0].boxes, np.array([[0.5, 0.25, 0.1, 0.2, 0], [0.1, 0.2, 0.3, 0.4, 1]], np.float32)
+    )
+    assert (len(images), images.num_boxes, images.num_unlabelled, images.skipped_labels) == (
+        3,
+        2,
+        1,
+        0,
+    )
     assert images[2].label_path is None and images[1].boxes.shape == (0, 5)
     assert [image.path.name for image in images[1:]] == ["b.jpg", "c.jpg"]
     assert len(DataFile.read(folder / "my.data").load("valid", limit=1)) == 1
@@ -74,23 +86,34 @@ def test_other_names(folder: Path) -> None:
     data = DataFile.read(folder / "my.data").having("names", str(folder / "other.names"))
     assert data.names == ("one", "two")
     (folder / "other.names").write_text("one\n")
-    assert message(lambda: data.classes) == (
-        f"{folder}/my.data:2: classes=2: but {folder}/other.names has 1 names; the two must agree")
+    assert (
+        message(lambda: data.classes)
+        == f"{folder}/my.data:2: classes=2: but {folder}/other.names has 1 names; the two must"
+        " agree"
+    )
     gone = data.having("names", "gone.names")
-    assert message(lambda: gone.names).startswith(f"{folder}/my.data: names=gone.names: no such file; looked for ")
+    assert message(lambda: gone.names).startswith(
+        f"{folder}/my.data: names=gone.names: no such file; looked for "
+    )
 
 
-@pytest.mark.parametrize(("wrong", "key"), [("vaild", "valid"), ("name", "names"), ("difficlt", "difficult")])
+@pytest.mark.parametrize(
+    ("wrong", "key"), [("vaild", "valid"), ("name", "names"), ("difficlt", "difficult")]
+)
 def test_misspelt_keys(wrong: str, key: str, folder: Path) -> None:
     """Of what may be left out, a warning; of what is needed, the error itself says so."""
     path = folder / "my.data"
     path.write_text(f"classes=2\n{wrong}=valid.txt\nlist2=valid.txt\n")
     data = DataFile.read(path)
-    assert message(data.file, key) == f"{path}:2: {wrong}=valid.txt: no such key; did you mean {key!r}?"
+    assert (
+        message(data.file, key)
+        == f"{path}:2: {wrong}=valid.txt: no such key; did you mean {key!r}?"
+    )
     with pytest.warns(DataWarning) as caught:
         assert not data.has(key)
     assert [str(warning.message) for warning in caught] == [
-        f"{path}:2: {wrong}=valid.txt: no such key, it changes nothing; did you mean {key!r}?"]
+        f"{path}:2: {wrong}=valid.txt: no such key, it changes nothing; did you mean {key!r}?"
+    ]
     assert data.has("list2") and data.file("list2") == folder / "valid.txt"  # a list by any name
     assert not data.has("backup")  # none is like it
     path.write_text(f"{key}=valid.txt\n{wrong}=valid.txt\n")
@@ -106,7 +129,8 @@ def test_class_map(folder: Path) -> None:
 
 
 def test_files_are_found_beside_it_above_it_and_in_the_working_directory(
-        folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "cfg").mkdir()
     data = DataFile(folder / "cfg" / "x.data", {"valid": "valid.txt", "train": "train.txt"})
     assert data.file("valid") == folder / "valid.txt"
@@ -118,56 +142,87 @@ def test_files_are_found_beside_it_above_it_and_in_the_working_directory(
     assert data.file("train") == Path("train.txt")
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("", "is empty; expected lines such as classes=3 and valid=test.txt"),
-    ("# nothing\n", "is empty; expected lines such as classes=3 and valid=test.txt"),
-    ("classes=2\nvalid\n", ":2: 'valid' is no option; expected key = value"),
-    ("classes=\n", ":1: 'classes=' is no option; expected key = value"),
-    ("classes=2\nvalid=a\nclasses=3\n", ":3: classes is given a second time; line 1 already says classes=2"),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "is empty; expected lines such as classes=3 and valid=test.txt"),
+        ("# nothing\n", "is empty; expected lines such as classes=3 and valid=test.txt"),
+        ("classes=2\nvalid\n", ":2: 'valid' is no option; expected key = value"),
+        ("classes=\n", ":1: 'classes=' is no option; expected key = value"),
+        (
+            "classes=2\nvalid=a\nclasses=3\n",
+            ":3: classes is given a second time; line 1 already says classes=2",
+        ),
+    ],
+)
 def test_data_file_that_is_none(tmp_path: Path, text: str, expected: str) -> None:
     path = tmp_path / "x.data"
     path.write_text(text)
-    assert message(DataFile.read, path) == f"{path}{expected if expected.startswith(':') else f': {expected}'}"
+    assert (
+        message(DataFile.read, path)
+        == f"{path}{expected if expected.startswith(':') else f': {expected}'}"
+    )
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("valid=valid.txt\n", ": needs classes= or names=, which are missing"),
-    ("classes=two\n", ":1: classes=two: expected a whole number of 1 or more"),
-    ("classes=0\n", ":1: classes=0: expected a whole number of 1 or more"),
-    ("valid=a\nclasses=3\nnames=my.names\n", ":2: classes=3: but {0}/my.names has 2 names; the two must agree"),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("valid=valid.txt\n", ": needs classes= or names=, which are missing"),
+        ("classes=two\n", ":1: classes=two: expected a whole number of 1 or more"),
+        ("classes=0\n", ":1: classes=0: expected a whole number of 1 or more"),
+        (
+            "valid=a\nclasses=3\nnames=my.names\n",
+            ":2: classes=3: but {0}/my.names has 2 names; the two must agree",
+        ),
+    ],
+)
 def test_classes_and_names_that_disagree(folder: Path, text: str, expected: str) -> None:
     (folder / "x.data").write_text(text)
-    assert message(lambda: DataFile.read(folder / "x.data").classes) == f"{folder}/x.data" + expected.format(folder)
+    assert message(
+        lambda: DataFile.read(folder / "x.data").classes
+    ) == f"{folder}/x.data" + expected.format(folder)
 
 
 def test_missing_files_and_keys(folder: Path) -> None:
     data = DataFile.read(folder / "my.data")
-    assert message(data.file, "vaild") == (f"{folder}/my.data: needs vaild=, which is missing; did you mean 'valid'? "
-                                           "(it has classes, valid, names)")
+    assert (
+        message(data.file, "vaild")
+        == f"{folder}/my.data: needs vaild=, which is missing; did you mean 'valid'? "
+        "(it has classes, valid, names)"
+    )
     (folder / "valid.txt").unlink()
-    assert message(data.file, "valid") == (
-        f"{folder}/my.data:3: valid=valid.txt: no such file; looked for {folder}/valid.txt and "
-        f"{folder.parent}/valid.txt and valid.txt")
-    assert message(DataFile.read, folder / "no.data") == f"{folder}/no.data: No such file or directory"
+    assert (
+        message(data.file, "valid")
+        == f"{folder}/my.data:3: valid=valid.txt: no such file; looked for {folder}/valid.txt and "
+        f"{folder.parent}/valid.txt and valid.txt"
+    )
+    assert (
+        message(DataFile.read, folder / "no.data") == f"{folder}/no.data: No such file or directory"
+    )
     assert message(DataFile.read, folder) == f"{folder}: Is a directory"
     (folder / "binary.data").write_bytes(b"\xff\xfe\x00\x01")
-    assert message(DataFile.read, folder / "binary.data") == (
-        f"{folder}/binary.data: is not UTF-8 text; expected a .data file")
+    assert (
+        message(DataFile.read, folder / "binary.data")
+        == f"{folder}/binary.data: is not UTF-8 text; expected a .data file"
+    )
 
 
-# ---- lists --------------------------------------------------------------------------------------------
+# ---- lists ---------------------------------------------------------------------------------------
 
 
 def test_images_beside_the_list_in_the_working_directory_and_anywhere(
-        folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = folder / "other"
     other.mkdir()
     (other / "d.jpg").write_bytes(b"")
     (folder / "list.txt").write_text(f"images/a.jpg\r\n  d.jpg  \n{other}/d.jpg\n")
     monkeypatch.chdir(other)
-    assert read_image_list(folder / "list.txt") == [folder / "images" / "a.jpg", Path("d.jpg"), other / "d.jpg"]
+    assert read_image_list(folder / "list.txt") == [
+        folder / "images" / "a.jpg",
+        Path("d.jpg"),
+        other / "d.jpg",
+    ]
 
 
 def test_a_path_may_have_blanks_in_it(folder: Path) -> None:
@@ -180,7 +235,9 @@ def test_a_path_may_have_blanks_in_it(folder: Path) -> None:
 def test_lists_with_missing_images(folder: Path) -> None:
     path = folder / "list.txt"
     path.write_text("images/a.jpg\n\nimages/x.jpg\n")
-    place = f"{path}:3: images/x.jpg: no such image; looked for {folder}/images/x.jpg and images/x.jpg"
+    place = (
+        f"{path}:3: images/x.jpg: no such image; looked for {folder}/images/x.jpg and images/x.jpg"
+    )
     assert message(read_image_list, path) == place
     path.write_text("images/a.jpg\n\nimages/x.jpg\nimages/b.jpg\nimages/y.jpg\n")
     assert message(read_image_list, path) == f"{place}; 2 of its 4 images are missing"
@@ -188,23 +245,39 @@ def test_lists_with_missing_images(folder: Path) -> None:
 
 def test_lists_that_are_none(folder: Path) -> None:
     (folder / "list.txt").write_text("\n \n")
-    assert message(read_image_list, folder / "list.txt") == (
-        f"{folder}/list.txt: names no images; expected one path a line")
-    assert message(read_image_list, folder / "no.txt") == f"{folder}/no.txt: No such file or directory"
+    assert (
+        message(read_image_list, folder / "list.txt")
+        == f"{folder}/list.txt: names no images; expected one path a line"
+    )
+    assert (
+        message(read_image_list, folder / "no.txt") == f"{folder}/no.txt: No such file or directory"
+    )
 
 
-# ---- where labels are ---------------------------------------------------------------------------------
+# ---- where labels are ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("image", "places"), [
-    ("images/a.jpg", ["labels/a.txt", "images/a.txt"]),
-    ("data/images/train/a.b.png", ["data/labels/train/a.b.txt", "data/images/train/a.b.txt"]),
-    ("/voc/VOC2007/JPEGImages/000001.jpg", ["/voc/VOC2007/labels/000001.txt", "/voc/VOC2007/JPEGImages/000001.txt"]),
-    ("/coco/images/val2014/x.jpg", ["/coco/labels/val2014/x.txt", "/coco/images/val2014/x.txt"]),
-    ("/images/set/images/a.jpg", ["/images/set/labels/a.txt", "/labels/set/images/a.txt", "/images/set/images/a.txt"]),
-    ("photos/a.jpg", ["photos/a.txt"]),
-    ("images.jpg", ["images.txt"]),
-])
+@pytest.mark.parametrize(
+    ("image", "places"),
+    [
+        ("images/a.jpg", ["labels/a.txt", "images/a.txt"]),
+        ("data/images/train/a.b.png", ["data/labels/train/a.b.txt", "data/images/train/a.b.txt"]),
+        (
+            "/voc/VOC2007/JPEGImages/000001.jpg",
+            ["/voc/VOC2007/labels/000001.txt", "/voc/VOC2007/JPEGImages/000001.txt"],
+        ),
+        (
+            "/coco/images/val2014/x.jpg",
+            ["/coco/labels/val2014/x.txt", "/coco/images/val2014/x.txt"],
+        ),
+        (
+            "/images/set/images/a.jpg",
+            ["/images/set/labels/a.txt", "/labels/set/images/a.txt", "/images/set/images/a.txt"],
+        ),
+        ("photos/a.jpg", ["photos/a.txt"]),
+        ("images.jpg", ["images.txt"]),
+    ],
+)
 def test_places_of_labels(image: str, places: list[str]) -> None:
     assert label_places(Path(image)) == [Path(place) for place in places]
 
@@ -222,19 +295,24 @@ def test_a_label_folder_goes_before_the_image_s_own(folder: Path) -> None:
 def test_a_list_without_any_labels(folder: Path) -> None:
     for path in (folder / "labels").iterdir():
         path.unlink()
-    assert message(load_images, folder / "valid.txt", 2) == (
-        f"{folder}/valid.txt: none of its 3 images has a label file; for the first one, looked for "
-        f"{folder}/labels/a.txt and {folder}/images/a.txt")
+    assert (
+        message(load_images, folder / "valid.txt", 2)
+        == f"{folder}/valid.txt: none of its 3 images has a label file; for the first one, looked"
+        " for "
+        f"{folder}/labels/a.txt and {folder}/images/a.txt"
+    )
 
 
-# ---- what labels say ----------------------------------------------------------------------------------
+# ---- what labels say -----------------------------------------------------------------------------
 
 
 def test_labels(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("2\t0.5 0.5  1 1\r\n\n0 0 1 1e-3 .25\n")
     boxes, skipped = read_labels(path, 3)
-    assert np.array_equal(boxes, np.array([[.5, .5, 1, 1, 2], [0, 1, .001, .25, 0]], np.float32))
+    assert np.array_equal(
+        boxes, np.array([[0.5, 0.5, 1, 1, 2], [0, 1, 0.001, 0.25, 0]], np.float32)
+    )
     assert skipped == 0
 
 
@@ -271,16 +349,20 @@ def test_bad_labels_are_counted_over_all_files(folder: Path) -> None:
         (folder / "labels" / f"{name}.txt").write_text("0 .5 .5 .1 .1\n9 .5 .5 .1 .1\n0 .5 .5 .1\n")
     images = load_images(folder / "valid.txt", 2, skip_bad_labels=True)
     assert (images.skipped_labels, images.num_boxes) == (4, 2)
-    assert message(load_images, folder / "valid.txt", 2).startswith(f"{folder}/labels/a.txt:2: '9 .5 .5 .1 .1': ")
+    assert message(load_images, folder / "valid.txt", 2).startswith(
+        f"{folder}/labels/a.txt:2: '9 .5 .5 .1 .1': "
+    )
 
 
 def test_a_label_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\x89PNG\r\n")
-    assert message(read_labels, tmp_path / "a.txt", 1) == (
-        f"{tmp_path}/a.txt: is not UTF-8 text; expected a label file")
+    assert (
+        message(read_labels, tmp_path / "a.txt", 1)
+        == f"{tmp_path}/a.txt: is not UTF-8 text; expected a label file"
+    )
 
 
-# ---- a real one ---------------------------------------------------------------------------------------
+# ---- a real one ----------------------------------------------------------------------------------
 
 
 def test_bccd(shared: Path) -> None:
@@ -291,4 +373,6 @@ def test_bccd(shared: Path) -> None:
     assert (len(train), len(valid)) == (292, 72)
     assert train.num_unlabelled == valid.num_unlabelled == 0
     files = (shared / "datasets" / "bccd" / "labels").glob("*.txt")
-    assert train.num_boxes + valid.num_boxes == sum(len(file.read_text().splitlines()) for file in files)
+    assert train.num_boxes + valid.num_boxes == sum(
+        len(file.read_text().splitlines()) for file in files
+    )

@@ -19,7 +19,9 @@ SCENES = [draw_scene(seed) for seed in range(60)]
 def test_a_seed_gives_one_scene() -> None:
     """The same picture and boxes every time; other seeds and splits give others."""
     again = draw_scene(3)
-    assert np.array_equal(again.image, SCENES[3].image) and np.array_equal(again.boxes, SCENES[3].boxes)
+    assert np.array_equal(again.image, SCENES[3].image) and np.array_equal(
+        again.boxes, SCENES[3].boxes
+    )
     assert not np.array_equal(again.image, SCENES[4].image)
     assert not np.array_equal(again.image, draw_scene(3, split="train").image)
 
@@ -43,7 +45,9 @@ def test_sizes_follow() -> None:
 
 def test_label_text() -> None:
     """Darknet's: the class first."""
-    scene = Scene(np.zeros((4, 4, 3), np.uint8), np.array([[.5, .25, .125, .0625, 3]], np.float32))
+    scene = Scene(
+        np.zeros((4, 4, 3), np.uint8), np.array([[0.5, 0.25, 0.125, 0.0625, 3]], np.float32)
+    )
     assert scene.label_text() == "3 0.500000 0.250000 0.125000 0.062500\n"
 
 
@@ -72,6 +76,8 @@ def test_many_scenes_are_the_same_scenes(tmp_path: Path, monkeypatch: pytest.Mon
     alone = write_scenes(tmp_path / "alone", {"valid": 10}, size=32)
     monkeypatch.setattr(scenes, "_MANY", 10)
     together = write_scenes(tmp_path / "together", {"valid": 10}, size=32)
-    assert [image.path.name for image in DataFile.read(together).load("valid")] == [f"{n:06d}.jpg" for n in range(10)]
+    assert [image.path.name for image in DataFile.read(together).load("valid")] == [
+        f"{n:06d}.jpg" for n in range(10)
+    ]
     for path in sorted(together.parent.rglob("*.*")):
         assert path.read_bytes() == (alone.parent / path.relative_to(together.parent)).read_bytes()

@@ -37,17 +37,21 @@ from darknet_builder.weights.loader import save_weights
 from tests.helpers.toy_detector import squares, toy_files
 from tests.helpers.unit_networks import UNIT_CFGS
 
-SMALL = """[net]
+SMALL = (
+    """[net]
 width=32
 height=24
 channels=3
-""" + """[convolutional]
+"""
+    + """[convolutional]
 batch_normalize=1
 filters=16
 size=3
 pad=1
 activation={activation}
-""" * 3 + """[shortcut]
+"""
+    * 3
+    + """[shortcut]
 from=-2
 activation=linear
 [convolutional]
@@ -60,12 +64,25 @@ anchors=4,4, 8,8, 16,16
 num=3
 classes=3
 """
-REAL = ("yolo-fastest-1.1", "yolov3-tiny", "yolov4-tiny", "yolov7-tiny", "MobileNetV2-YOLOv3-Nano-coco",
-        "yolov2-tiny-voc")
-MODELS = ("yolo-fastest-1.1", "yolo-fastest-1.1-xl", "yolo-fastest-1.0-xl", "MobileNetV2-YOLOv3-Nano-coco",
-          "MobileNetV2-YOLOv3-Nano-voc")
-needs_bfloat16 = pytest.mark.skipif(not computes_bfloat16(torch.device("cpu")),
-                                    reason="this processor has no bfloat16 arithmetic")
+)
+REAL = (
+    "yolo-fastest-1.1",
+    "yolov3-tiny",
+    "yolov4-tiny",
+    "yolov7-tiny",
+    "MobileNetV2-YOLOv3-Nano-coco",
+    "yolov2-tiny-voc",
+)
+MODELS = (
+    "yolo-fastest-1.1",
+    "yolo-fastest-1.1-xl",
+    "yolo-fastest-1.0-xl",
+    "MobileNetV2-YOLOv3-Nano-coco",
+    "MobileNetV2-YOLOv3-Nano-voc",
+)
+needs_bfloat16 = pytest.mark.skipif(
+    not computes_bfloat16(torch.device("cpu")), reason="this processor has no bfloat16 arithmetic"
+)
 BACKENDS = [name for name in installed_backends() if name != "compile"]
 
 
@@ -78,23 +95,28 @@ def make(cfg: str | Path, seed: int = 0, **size: int) -> Network:
     for module in network.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             assert module.running_mean is not None and module.running_var is not None
-            module.running_mean.uniform_(-.1, .1)
-            module.running_var.uniform_(.5, 1.5)
-            torch.nn.init.uniform_(module.weight, .5, 1.5)
-            torch.nn.init.uniform_(module.bias, -.1, .1)
+            module.running_mean.uniform_(-0.1, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.bias, -0.1, 0.1)
     return network
 
 
 def difference(answers: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
     """The largest of all, relative to the largest value of its map."""
-    assert [(part.shape, part.dtype) for part in answers] == [(part.shape, torch.float32) for part in expected]
-    return max(float((ours - theirs.detach()).abs().max() / theirs.detach().abs().max())
-               for ours, theirs in zip(answers, expected, strict=True))
+    assert [(part.shape, part.dtype) for part in answers] == [
+        (part.shape, torch.float32) for part in expected
+    ]
+    return max(
+        float((ours - theirs.detach()).abs().max() / theirs.detach().abs().max())
+        for ours, theirs in zip(answers, expected, strict=True)
+    )
 
 
 @torch.inference_mode()
 def worst(network: Network, engine: TorchEngine, batch: int = 2) -> float:
-    """The difference of an engine's answers from the network's, before and after it has compiled."""
+    """The difference of an engine's answers from the network's, before and after it has
+    compiled."""
     differences = []
     for _ in range(COMPILED_FROM_CALL + 1):
         x = torch.rand(network.input_shape.batched(batch))
@@ -120,12 +142,15 @@ def test_every_engine_on_every_layer(name: str, monkeypatch: pytest.MonkeyPatch)
     def record(network: Network, backend: str, precision: str) -> Engine:
         made[backend] = make_engine(network, backend, precision)
         return made[backend]
+
     monkeypatch.setattr(engine_choice, "make_engine", record)
     assert network.optimized("float32", "auto").backend in made
     if network.is_recurrent:
         assert list(made) == ["torch"]
         return
-    assert set(BACKENDS) - set(made) == ({"openvino"} & set(BACKENDS) if name == "avgpool" else set())
+    assert set(BACKENDS) - set(made) == (
+        {"openvino"} & set(BACKENDS) if name == "avgpool" else set()
+    )
     x = torch.rand(network.input_shape.batched(3))
     with torch.inference_mode():
         for engine in made.values():
@@ -135,24 +160,38 @@ def test_every_engine_on_every_layer(name: str, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.skipif("openvino" not in BACKENDS, reason="openvino is not installed")
 def test_a_network_that_openvino_cannot_run() -> None:
     """One line, with the engine and its own reason."""
-    with pytest.raises(InputError, match="^backend='openvino' cannot run this network: .*aten::avg_pool2d do not "
-                                         "support divisor_override input.$"):
+    with pytest.raises(
+        InputError,
+        match=(
+            "^backend='openvino' cannot run this network: .*aten::avg_pool2d do not "
+            "support divisor_override input.$"
+        ),
+    ):
         make_engine(make(UNIT_CFGS["avgpool"]), "openvino", "float32")
 
 
 @pytest.mark.skipif("onnxruntime" not in BACKENDS, reason="onnxruntime is not installed")
-@pytest.mark.parametrize(("broken", "said"), [
-    (b"no model", "cannot run this network: .*protobuf parsing failed"),
-    (InputError("PyTorch 9 cannot trace this network: why"), "this network: PyTorch 9 cannot trace .*: why$"),
-    (MissingExtraError("onnxscript is not installed"), "^onnxscript is not installed$"),
-])
-def test_auto_goes_on_where_an_engine_fails(broken: bytes | Exception, said: str,
-                                            monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (b"no model", "cannot run this network: .*protobuf parsing failed"),
+        (
+            InputError("PyTorch 9 cannot trace this network: why"),
+            "this network: PyTorch 9 cannot trace .*: why$",
+        ),
+        (MissingExtraError("onnxscript is not installed"), "^onnxscript is not installed$"),
+    ],
+)
+def test_auto_goes_on_where_an_engine_fails(
+    broken: bytes | Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Asked for by name it is one line; for ``auto`` the others are left."""
+
     def convert(network: Network) -> bytes:
         if isinstance(broken, Exception):
             raise broken
         return broken
+
     monkeypatch.setattr(onnxruntime_engine, "onnx_bytes", convert)
     network = make(SMALL.format(activation="leaky"))
     with pytest.raises(DarknetError, match=said):
@@ -161,7 +200,9 @@ def test_auto_goes_on_where_an_engine_fails(broken: bytes | Exception, said: str
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
-@pytest.mark.parametrize("activation", ["leaky", "mish", "swish", "relu6", "logistic", "hard_mish", "tanh"])
+@pytest.mark.parametrize(
+    "activation", ["leaky", "mish", "swish", "relu6", "logistic", "hard_mish", "tanh"]
+)
 def test_activations(activation: str, method: str) -> None:
     """Fused or not."""
     network = make(SMALL.format(activation=activation))
@@ -170,11 +211,13 @@ def test_activations(activation: str, method: str) -> None:
 
 @needs_bfloat16
 @pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
-@pytest.mark.parametrize("activation", ["leaky", "mish", "swish", "relu6", "logistic", "hard_mish", "tanh"])
+@pytest.mark.parametrize(
+    "activation", ["leaky", "mish", "swish", "relu6", "logistic", "hard_mish", "tanh"]
+)
 def test_activations_in_bfloat16(activation: str, method: str) -> None:
     """Within a few of its own steps."""
     network = make(SMALL.format(activation=activation))
-    assert worst(network, TorchEngine(network, "bfloat16", method)) < .03
+    assert worst(network, TorchEngine(network, "bfloat16", method)) < 0.03
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -211,7 +254,11 @@ def test_orders_of_the_input(order: str, method: str) -> None:
     with torch.inference_mode():
         for turn in (order, "contiguous"):
             for _ in range(COMPILED_FROM_CALL + 1):
-                x = torch.rand(2, 3, 24, 64)[..., ::2] if turn == "sliced" else torch.rand(2, 3, 24, 32)
+                x = (
+                    torch.rand(2, 3, 24, 64)[..., ::2]
+                    if turn == "sliced"
+                    else torch.rand(2, 3, 24, 32)
+                )
                 if turn == "channels_last":
                     x = x.contiguous(memory_format=torch.channels_last)
                 assert difference(engine(x), network.outputs(x)) < 1e-5
@@ -272,7 +319,8 @@ def test_auto_says_what_it_chose() -> None:
 
 @pytest.mark.skipif("openvino" not in installed_backends(), reason="openvino is not installed")
 def test_openvino_leaves_signals_alone() -> None:
-    """Engines that end in any order: the next signal (Ctrl-C, a child that ends) must not kill the process."""
+    """Engines that end in any order: the next signal (Ctrl-C, a child that ends) must not kill the
+    process."""
     script = """
 import faulthandler, gc, signal, sys
 faulthandler.enable()
@@ -293,15 +341,17 @@ signal.raise_signal(signal.SIGTERM)
 
 
 def test_every_counted_call_follows_one_of_the_same_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an engine's waiting threads take from the next call, they take from one that is not counted."""
+    """What an engine's waiting threads take from the next call, they take from one that is not
+    counted."""
     calls, clock = [], iter(range(1000))
 
     def engine(name: str) -> Engine:
         return lambda x: calls.append((name, next(clock)))  # type: ignore[return-value, func-returns-value]
+
     monkeypatch.setattr(engine_choice.time, "perf_counter", lambda: float(next(clock)))
     made = {BackendChoice("a", "float32"): engine("a"), BackendChoice("b", "float32"): engine("b")}
     assert measure_engines(made, torch.zeros(1)) == dict.fromkeys(made, 2.0)
-    turns = [name for name, _ in calls[2 * COMPILED_FROM_CALL:]]
+    turns = [name for name, _ in calls[2 * COMPILED_FROM_CALL :]]
     assert turns == ["a", "a", "b", "b"] * (len(turns) // 4) and turns
 
 
@@ -309,32 +359,57 @@ def test_auto_measures_with_the_batch_that_is_used(monkeypatch: pytest.MonkeyPat
     """The fastest engine for one image need not be that for eight."""
     shapes = []
 
-    def measure(engines: dict[BackendChoice, Engine], x: torch.Tensor) -> dict[BackendChoice, float]:
+    def measure(
+        engines: dict[BackendChoice, Engine], x: torch.Tensor
+    ) -> dict[BackendChoice, float]:
         shapes.append(tuple(x.shape))
         return dict.fromkeys(engines, 1.0)
+
     monkeypatch.setattr(engine_choice, "measure_engines", measure)
     Detector(*default_model(), backend="auto", batch=3)
     assert shapes == [(3, 3, 192, 192)]
 
 
-@pytest.mark.parametrize(("seconds", "chosen"), [
-    ({"torch:float32": 3, "torch:bfloat16": 2, "onnxruntime:float32": 4}, ("torch", "bfloat16")),
-    ({"torch:float32": 3, "torch:bfloat16": 2.9, "onnxruntime:float32": 4}, ("torch", "float32")),
-    ({"torch:float32": 3, "torch:bfloat16": 2, "onnxruntime:float32": 1}, ("onnxruntime", "float32")),
-])
-def test_what_auto_chooses(seconds: dict[str, float], chosen: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fastest; bfloat16 where it gains a fifth. It measures with the batch that will be used."""
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        (
+            {"torch:float32": 3, "torch:bfloat16": 2, "onnxruntime:float32": 4},
+            ("torch", "bfloat16"),
+        ),
+        (
+            {"torch:float32": 3, "torch:bfloat16": 2.9, "onnxruntime:float32": 4},
+            ("torch", "float32"),
+        ),
+        (
+            {"torch:float32": 3, "torch:bfloat16": 2, "onnxruntime:float32": 1},
+            ("onnxruntime", "float32"),
+        ),
+    ],
+)
+def test_what_auto_chooses(
+    seconds: dict[str, float], chosen: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fastest; bfloat16 where it gains a fifth. It measures with the batch that will be
+    used."""
     batches = []
 
-    def measure(engines: dict[BackendChoice, Engine], x: torch.Tensor) -> dict[BackendChoice, float]:
+    def measure(
+        engines: dict[BackendChoice, Engine], x: torch.Tensor
+    ) -> dict[BackendChoice, float]:
         batches.append(len(x))
-        assert [":".join(choice) for choice in engines] == ["torch:float32", "onnxruntime:float32", "torch:bfloat16"]
+        assert [":".join(choice) for choice in engines] == [
+            "torch:float32",
+            "onnxruntime:float32",
+            "torch:bfloat16",
+        ]
         return {choice: seconds[":".join(choice)] for choice in engines}
 
     def make_one(network: Network, backend: str, precision: str) -> Engine:
         if (backend, precision) == ("onnxruntime", "bfloat16"):
             raise InputError("no such convolutions")
         return TorchEngine(network, "float32")
+
     monkeypatch.setattr(engine_choice, "make_engine", make_one)
     monkeypatch.setattr(engine_choice, "measure_engines", measure)
     monkeypatch.setattr(engine_choice, "computes_bfloat16", lambda device: True)
@@ -344,12 +419,22 @@ def test_what_auto_chooses(seconds: dict[str, float], chosen: tuple[str, str], m
     assert optimized.timings == seconds
 
 
-@pytest.mark.parametrize(("limit", "batch", "parts"), [
-    (8, 8, [8]), (4, 8, [4, 4]), (3, 8, [2] * 4), (6, 7, [4, 3]), (0, 2, [1, 1]), (2, 7, [1] * 7),
-])
-def test_a_large_batch_goes_through_in_parts(limit: int, batch: int, parts: list[int],
-                                             monkeypatch: pytest.MonkeyPatch) -> None:
-    """So many that the largest map, of 24 x 24 x 32 values, stays in the cache; the answers are whole."""
+@pytest.mark.parametrize(
+    ("limit", "batch", "parts"),
+    [
+        (8, 8, [8]),
+        (4, 8, [4, 4]),
+        (3, 8, [2] * 4),
+        (6, 7, [4, 3]),
+        (0, 2, [1, 1]),
+        (2, 7, [1] * 7),
+    ],
+)
+def test_a_large_batch_goes_through_in_parts(
+    limit: int, batch: int, parts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many that the largest map, of 24 x 24 x 32 values, stays in the cache; the answers are
+    whole."""
     monkeypatch.setattr(torch_engine, "_CACHED_BYTES", limit * 4 * 24 * 24 * 32)
     network = make(SMALL.format(activation="leaky"))
     engine, seen = TorchEngine(network, "float32"), []
@@ -361,36 +446,65 @@ def test_a_large_batch_goes_through_in_parts(limit: int, batch: int, parts: list
     assert seen == parts
 
 
-@pytest.mark.parametrize(("options", "line"), [
-    ([], ""),
-    (["--backend", "torch", "--precision", "float32"], ""),
-    (["--backend", "auto"], r"the network runs on \w+ \(.+\) in float32"),
-    (["--precision", "auto"], r"the network runs on torch \(\w+\) in (float32|bfloat16)"),
-    (["--backend", "auto", "--quiet"], ""),
-])
-def test_detect_says_what_was_chosen(options: list[str], line: str, tmp_path: Path,
-                                     capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ([], ""),
+        (["--backend", "torch", "--precision", "float32"], ""),
+        (["--backend", "auto"], r"the network runs on \w+ \(.+\) in float32"),
+        (["--precision", "auto"], r"the network runs on torch \(\w+\) in (float32|bfloat16)"),
+        (["--backend", "auto", "--quiet"], ""),
+    ],
+)
+def test_detect_says_what_was_chosen(
+    options: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Once a run, where something was left open; not where it was asked for, nor when quiet."""
     cfg, weights, _ = toy_files(tmp_path)
     for name in ("a.png", "b.png"):
         write_image(tmp_path / name, squares())
-    assert main(["detect", str(tmp_path), "--cfg", cfg, "--weights", weights, "--no-images", *options]) == 0
+    assert (
+        main(["detect", str(tmp_path), "--cfg", cfg, "--weights", weights, "--no-images", *options])
+        == 0
+    )
     said = [text for text in capsys.readouterr().out.splitlines() if "runs on" in text]
     assert len(said) == bool(line)
     assert not line or re.match(line, said[0])
 
 
-def test_detect_says_where_float32_was_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_detect_says_where_float32_was_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """bfloat16 was asked for, and a depthwise network does not take it."""
     cfg, weights, image = tmp_path / "net.cfg", tmp_path / "net.weights", tmp_path / "a.png"
-    cfg.write_text(SMALL.format(activation="leaky").replace("filters=16", "filters=16\ngroups=16").replace(
-        "groups=16", "groups=1", 1))
+    cfg.write_text(
+        SMALL.format(activation="leaky")
+        .replace("filters=16", "filters=16\ngroups=16")
+        .replace("groups=16", "groups=1", 1)
+    )
     save_weights(make(cfg), weights)
     write_image(image, squares())
-    assert main(["detect", str(image), "--cfg", str(cfg), "--weights", str(weights), "--no-images", "--precision",
-                 "bf16"]) == 0
-    assert re.match(r"the network runs on torch \(\w+\) in float32, as all networks with depthwise convolutions\n",
-                    capsys.readouterr().out)
+    assert (
+        main(
+            [
+                "detect",
+                str(image),
+                "--cfg",
+                str(cfg),
+                "--weights",
+                str(weights),
+                "--no-images",
+                "--precision",
+                "bf16",
+            ]
+        )
+        == 0
+    )
+    assert re.match(
+        r"the network runs on torch \(\w+\) in float32, as all networks with depthwise"
+        r" convolutions\n",
+        capsys.readouterr().out,
+    )
 
 
 def test_a_network_with_memory_runs_itself() -> None:
@@ -401,36 +515,56 @@ def test_a_network_with_memory_runs_itself() -> None:
     first, second = optimized.outputs(x)[0], optimized.outputs(x)[0]
     optimized.reset_state()
     assert not torch.equal(first, second) and torch.equal(first, optimized.outputs(x)[0])
-    with pytest.raises(InputError, match="^backend='torch', precision='bfloat16': a network with recurrent layers runs "
-                                         "with backend='torch' and precision='float32' alone$"):
+    with pytest.raises(
+        InputError,
+        match=(
+            "^backend='torch', precision='bfloat16': a network with recurrent layers runs "
+            "with backend='torch' and precision='float32' alone$"
+        ),
+    ):
         network.optimized("bfloat16")
 
 
 def test_mistakes() -> None:
     """One line each."""
     network = make(SMALL.format(activation="leaky"))
-    with pytest.raises(InputError, match=r"^backend='onnxrutime' is unknown; expected one of auto, torch, compile, "
-                                         r"onnxruntime, openvino; did you mean 'onnxruntime'\?$"):
+    with pytest.raises(
+        InputError,
+        match=r"^backend='onnxrutime' is unknown; expected one of auto, torch, compile, "
+        r"onnxruntime, openvino; did you mean 'onnxruntime'\?$",
+    ):
         network.optimized(backend="onnxrutime")
-    with pytest.raises(InputError, match=r"^precision='half' is unknown; expected one of auto, float32, bfloat16"):
+    with pytest.raises(
+        InputError, match=r"^precision='half' is unknown; expected one of auto, float32, bfloat16"
+    ):
         network.optimized("half")
-    with pytest.raises(InputError, match=r"^expected an input of shape \(B, 3, 24, 32\), got \(1, 3, 8, 8\)"):
+    with pytest.raises(
+        InputError, match=r"^expected an input of shape \(B, 3, 24, 32\), got \(1, 3, 8, 8\)"
+    ):
         network.optimized()(torch.rand(1, 3, 8, 8))
 
 
-@pytest.mark.parametrize(("backend", "extra"), [("onnxruntime", "export"), ("openvino", "openvino")])
-def test_an_engine_that_is_not_installed(backend: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("backend", "extra"), [("onnxruntime", "export"), ("openvino", "openvino")]
+)
+def test_an_engine_that_is_not_installed(
+    backend: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What to install."""
     monkeypatch.setitem(sys.modules, backend, None)
-    with pytest.raises(MissingExtraError, match=rf"^{backend} is not installed: "
-                                                rf"pip install 'darknet-builder\[{extra}\]'$"):
+    with pytest.raises(
+        MissingExtraError,
+        match=rf"^{backend} is not installed: " rf"pip install 'darknet-builder\[{extra}\]'$",
+    ):
         make_engine(make(SMALL.format(activation="leaky")), backend, "float32")
 
 
 def test_depthwise_networks_keep_float32() -> None:
     """They would lose detections for little speed."""
-    depthwise = ("[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=4\n"
-                 "[convolutional]\nfilters=4\ngroups=4\n")
+    depthwise = (
+        "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=4\n"
+        "[convolutional]\nfilters=4\ngroups=4\n"
+    )
     network = make(depthwise)
     assert is_depthwise(network) and network.optimized("bfloat16").precision == "float32"
 
@@ -446,16 +580,21 @@ def test_bfloat16_on_a_processor_without_it(monkeypatch: pytest.MonkeyPatch) -> 
     for module in (devices, engine_choice):
         monkeypatch.setattr(module, "computes_bfloat16", lambda device: False)
     network = make(SMALL.format(activation="leaky"))
-    with pytest.raises(InputError, match=r"^precision='bfloat16': this processor has no bfloat16 arithmetic \(AVX512 "
-                                         r"or AMX on x86\), .*; use precision='float32' or 'auto'$"):
+    with pytest.raises(
+        InputError,
+        match=r"^precision='bfloat16': this processor has no bfloat16 arithmetic \(AVX512 "
+        r"or AMX on x86\), .*; use precision='float32' or 'auto'$",
+    ):
         network.optimized("bfloat16")
     assert network.optimized("auto").precision == "float32"
 
 
 def test_float16_is_for_gpus() -> None:
     """PyTorch has it on CPUs, slowly."""
-    with pytest.raises(InputError, match="^precision='float16' is for GPUs: processors compute faster in bfloat16 or "
-                                         "float32$"):
+    with pytest.raises(
+        InputError,
+        match="^precision='float16' is for GPUs: processors compute faster in bfloat16 or float32$",
+    ):
         make(SMALL.format(activation="leaky")).optimized("float16")
 
 
@@ -494,8 +633,13 @@ def test_trained_models_in_float32(name: str, backend: str, shared: Path) -> Non
     model = shared / "models" / name
     names = shared / "models" / ("voc.names" if name.endswith("voc") else "coco.names")
     # Depthwise networks run in float32 whatever is asked for.
-    fast = Detector(model.with_name(f"{name}.cfg"), model.with_name(f"{name}.weights"), names, precision="bfloat16",
-                    backend=backend)
+    fast = Detector(
+        model.with_name(f"{name}.cfg"),
+        model.with_name(f"{name}.weights"),
+        names,
+        precision="bfloat16",
+        backend=backend,
+    )
     assert isinstance(fast.runner, OptimizedNetwork) and fast.runner.precision == "float32"
     slow = Detector(fast.network, names=names)
     assert slow.runner is slow.network
@@ -518,17 +662,22 @@ def test_a_trained_model_in_bfloat16(backend: str) -> None:
         found, expected = fast(image), slow(image)
         assert sorted(found.labels) == sorted(expected.labels)
         fast.nms = slow.nms = 1  # keeps all
-        check_among_candidates(found, slow(image), .01, .03)
-        check_among_candidates(expected, fast(image), .01, .03)
-        fast.nms = slow.nms = .45
+        check_among_candidates(found, slow(image), 0.01, 0.03)
+        check_among_candidates(expected, fast(image), 0.01, 0.03)
+        fast.nms = slow.nms = 0.45
 
 
-def check_among_candidates(found: Detections, candidates: Detections, place: float, score: float) -> None:
-    """Each object is one of those that NMS chose from: of two with nearly equal scores it may keep the other."""
+def check_among_candidates(
+    found: Detections, candidates: Detections, place: float, score: float
+) -> None:
+    """Each object is one of those that NMS chose from: of two with nearly equal scores it may keep
+    the other."""
     size = np.array(found.image_size * 2)
     for box, class_id, value in zip(found.boxes_xyxy, found.class_ids, found.scores, strict=True):
         near = (np.abs(candidates.boxes_xyxy - box) / size).max(1) < place
-        assert (near & (candidates.class_ids == class_id) & (np.abs(candidates.scores - value) < score)).any()
+        assert (
+            near & (candidates.class_ids == class_id) & (np.abs(candidates.scores - value) < score)
+        ).any()
 
 
 @needs_bfloat16
@@ -541,10 +690,10 @@ def test_real_networks_in_bfloat16(name: str, backend: str, shared: Path) -> Non
     assert optimized.precision == "bfloat16"
     x = torch.rand(2, 3, 128, 160)
     for _ in range(COMPILED_FROM_CALL):
-        assert 0 < difference(optimized.outputs(x), network.outputs(x)) < .05
+        assert 0 < difference(optimized.outputs(x), network.outputs(x)) < 0.05
 
 
-# ---- torch.compile ------------------------------------------------------------------------------------
+# ---- torch.compile -------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
@@ -555,26 +704,38 @@ def test_compile(precision: str) -> None:
     optimized = network.optimized(precision, "compile")
     x = torch.rand(2, 3, 24, 32)
     with torch.inference_mode():
-        assert difference(optimized.outputs(x), network.outputs(x)) < (1e-5 if precision == "float32" else .03)
+        assert difference(optimized.outputs(x), network.outputs(x)) < (
+            1e-5 if precision == "float32" else 0.03
+        )
     assert optimized.describe() == f"compile (inductor) in {precision}"
 
 
 def test_compile_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What to install, and what needs nothing; a compiler that ``CXX`` names and that is not there is none."""
+    """What to install, and what needs nothing; a compiler that ``CXX`` names and that is not there
+    is none."""
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(InputError, match=r"^backend='compile' needs a C\+\+ compiler \(Debian, Ubuntu: apt-get install "
-                                         r"g\+\+\); backend='torch' needs none$"):
+    with pytest.raises(
+        InputError,
+        match=r"^backend='compile' needs a C\+\+ compiler \(Debian, Ubuntu: apt-get install "
+        r"g\+\+\); backend='torch' needs none$",
+    ):
         make(SMALL.format(activation="leaky")).optimized(backend="compile")
 
 
 def test_compile_where_the_compiler_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line."""
+
     def fail(*args: object) -> None:
-        raise import_module("torch._dynamo.exc").TorchDynamoException("g++ ended with 1\nand a long list")
+        raise import_module("torch._dynamo.exc").TorchDynamoException(
+            "g++ ended with 1\nand a long list"
+        )
+
     monkeypatch.setattr(torch, "compile", lambda module, **options: fail)
     optimized = make(SMALL.format(activation="leaky")).optimized(backend="compile")
-    with pytest.raises(InputError, match=r"^backend='compile' cannot run this network: g\+\+ ended with 1$"):
+    with pytest.raises(
+        InputError, match=r"^backend='compile' cannot run this network: g\+\+ ended with 1$"
+    ):
         optimized.outputs(torch.rand(1, 3, 24, 32))
 
 

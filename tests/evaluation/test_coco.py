@@ -1,4 +1,5 @@
-"""COCO's numbers: pycocotools against this project's arithmetic where the two rules agree, and where they differ."""
+"""COCO's numbers: pycocotools against this project's arithmetic where the two rules agree, and
+where they differ."""
 
 from __future__ import annotations
 
@@ -16,28 +17,55 @@ SIZE = (640, 480)
 NAMES = ["a", "b", "c", "never"]
 
 
-def image(rows: list[tuple[float, int, list[float]]], truths: list[list[float]],
-          size: tuple[int, int] = SIZE) -> ImageBoxes:
+def image(
+    rows: list[tuple[float, int, list[float]]],
+    truths: list[list[float]],
+    size: tuple[int, int] = SIZE,
+) -> ImageBoxes:
     return ImageBoxes(
-        np.array([row[2] for row in rows], np.float32).reshape(-1, 4), np.array([row[0] for row in rows], np.float32),
-        np.array([row[1] for row in rows], np.int32), np.array(truths, np.float32).reshape(-1, 5), size)
+        np.array([row[2] for row in rows], np.float32).reshape(-1, 4),
+        np.array([row[0] for row in rows], np.float32),
+        np.array([row[1] for row in rows], np.int32),
+        np.array(truths, np.float32).reshape(-1, 5),
+        size,
+    )
 
 
 def far_apart(seed: int) -> list[ImageBoxes]:
-    """Truths on a grid that is wider than they are, boxes near them: each box can be on one truth at most."""
+    """Truths on a grid that is wider than they are, boxes near them: each box can be on one truth
+    at most."""
     random = np.random.default_rng(seed)
     images = []
     for _ in range(40):
         places = random.choice(16, int(random.integers(0, 9)), replace=False)
-        truths = [[(place % 4 + .5) / 4, (place // 4 + .5) / 4, *random.uniform(.08, .16, 2), random.integers(3)]
-                  for place in places]
+        truths = [
+            [
+                (place % 4 + 0.5) / 4,
+                (place // 4 + 0.5) / 4,
+                *random.uniform(0.08, 0.16, 2),
+                random.integers(3),
+            ]
+            for place in places
+        ]
         rows = []
         for truth in truths:
             for _ in range(int(random.integers(0, 3))):
-                class_id = int(truth[4]) if random.random() < .85 else int(random.integers(3))
-                rows.append((float(random.random()), class_id, [*(np.array(truth[:4]) + random.normal(0, .006, 4))]))
-        rows += [(float(random.random()) * .5, int(random.integers(3)), [*random.uniform(.2, .8, 2), .05, .05])
-                 for _ in range(int(random.integers(0, 3)))]
+                class_id = int(truth[4]) if random.random() < 0.85 else int(random.integers(3))
+                rows.append(
+                    (
+                        float(random.random()),
+                        class_id,
+                        [*(np.array(truth[:4]) + random.normal(0, 0.006, 4))],
+                    )
+                )
+        rows += [
+            (
+                float(random.random()) * 0.5,
+                int(random.integers(3)),
+                [*random.uniform(0.2, 0.8, 2), 0.05, 0.05],
+            )
+            for _ in range(int(random.integers(0, 3)))
+        ]
         images.append(image(rows, truths))
     return images
 
@@ -50,27 +78,44 @@ def test_equal_to_101_points_where_the_rules_agree(seed: int) -> None:
 
     def ours(iou: float) -> float:
         return mean_average_precision(images, NAMES, iou=iou, points=101).mean_over_present
-    assert coco.ap50 == pytest.approx(ours(.5), abs=1e-9)
-    assert coco.ap75 == pytest.approx(ours(.75), abs=1e-9)
-    assert coco.ap == pytest.approx(np.mean([ours(iou) for iou in np.linspace(.5, .95, 10)]), abs=1e-9)
-    assert coco.ap50 is not None and .3 < coco.ap50 < .99  # it is no trivial case
-    by_class = [np.mean([mean_average_precision(images, NAMES, iou=iou, points=101).classes[index].average_precision
-                         for iou in np.linspace(.5, .95, 10)]) for index in range(3)]
+
+    assert coco.ap50 == pytest.approx(ours(0.5), abs=1e-9)
+    assert coco.ap75 == pytest.approx(ours(0.75), abs=1e-9)
+    assert coco.ap == pytest.approx(
+        np.mean([ours(iou) for iou in np.linspace(0.5, 0.95, 10)]), abs=1e-9
+    )
+    assert coco.ap50 is not None and 0.3 < coco.ap50 < 0.99  # it is no trivial case
+    by_class = [
+        np.mean(
+            [
+                mean_average_precision(images, NAMES, iou=iou, points=101)
+                .classes[index]
+                .average_precision
+                for iou in np.linspace(0.5, 0.95, 10)
+            ]
+        )
+        for index in range(3)
+    ]
     assert coco.classes[:3] == pytest.approx(by_class, abs=1e-9)
 
 
 def test_a_box_takes_a_free_truth() -> None:
-    """COCO's greedy matching: the second box gets the other truth, which ``detector map`` would not give it."""
-    both = image([(.9, 0, [.2, .5, .2, .4]), (.8, 0, [.22, .5, .2, .4])],
-                 [[.2, .5, .2, .4, 0], [.26, .5, .2, .4, 0]])
+    """COCO's greedy matching: the second box gets the other truth, which ``detector map`` would not
+    give it."""
+    both = image(
+        [(0.9, 0, [0.2, 0.5, 0.2, 0.4]), (0.8, 0, [0.22, 0.5, 0.2, 0.4])],
+        [[0.2, 0.5, 0.2, 0.4, 0], [0.26, 0.5, 0.2, 0.4, 0]],
+    )
     assert coco_average_precision([both], NAMES).ap50 == pytest.approx(1)
-    assert mean_average_precision([both], NAMES, points=101).mean_over_present == pytest.approx(51 / 101)
+    assert mean_average_precision([both], NAMES, points=101).mean_over_present == pytest.approx(
+        51 / 101
+    )
 
 
 def test_sizes_are_in_pixels() -> None:
     """Boxes of 20, 60 and 200 pixels a side are small, medium and large."""
-    rows = [(.9, 0, [.1, .1, 20 / 640, 20 / 480]), (.9, 1, [.5, .5, 60 / 640, 60 / 480])]
-    truths = [[*rows[0][2], 0], [*rows[1][2], 1], [.5, .5, 200 / 640, 200 / 480, 2]]
+    rows = [(0.9, 0, [0.1, 0.1, 20 / 640, 20 / 480]), (0.9, 1, [0.5, 0.5, 60 / 640, 60 / 480])]
+    truths = [[*rows[0][2], 0], [*rows[1][2], 1], [0.5, 0.5, 200 / 640, 200 / 480, 2]]
     result = coco_average_precision([image(rows, truths)], NAMES)
     assert (result.ap_small, result.ap_medium, result.ap_large) == pytest.approx((1, 1, 0))
     assert result.classes == pytest.approx((1, 1, 0, None))
@@ -79,22 +124,25 @@ def test_sizes_are_in_pixels() -> None:
 
 def test_boxes_are_cut_off_at_the_edges() -> None:
     """A box that reaches beyond the image covers the truth wholly once it is cut off."""
-    beyond = image([(.9, 0, [0, .5, .4, .5])], [[.1, .5, .2, .5, 0]])
+    beyond = image([(0.9, 0, [0, 0.5, 0.4, 0.5])], [[0.1, 0.5, 0.2, 0.5, 0]])
     assert coco_average_precision([beyond], NAMES).ap == pytest.approx(1)
 
 
 def test_nothing_found_and_nothing_there() -> None:
-    nothing = coco_average_precision([image([], [[.5, .5, .2, .2, 0]]), image([], [])], NAMES)
+    nothing = coco_average_precision([image([], [[0.5, 0.5, 0.2, 0.2, 0]]), image([], [])], NAMES)
     assert (nothing.ap, nothing.ar100, nothing.ap_small) == (0, 0, None)
-    empty = coco_average_precision([image([(.5, 0, [.5, .5, .2, .2])], [])], NAMES)
+    empty = coco_average_precision([image([(0.5, 0, [0.5, 0.5, 0.2, 0.2])], [])], NAMES)
     assert (empty.ap, empty.classes) == (None, (None,) * 4)
 
 
 def test_only_the_best_boxes_of_a_class_count() -> None:
-    """One more than COCO looks at: it cannot spoil the result, and another class has its own places."""
-    rows: list[tuple[float, int, list[float]]] = [(.5, 0, [.1, .1, .01, .01])] * MOST_BOXES
-    truths = [[.5, .5, .2, .2, 0], [.5, .5, .2, .2, 1]]
-    result = coco_average_precision([image([*rows, (.4, 0, truths[0][:4]), (.1, 1, truths[1][:4])], truths)], NAMES)
+    """One more than COCO looks at: it cannot spoil the result, and another class has its own
+    places."""
+    rows: list[tuple[float, int, list[float]]] = [(0.5, 0, [0.1, 0.1, 0.01, 0.01])] * MOST_BOXES
+    truths = [[0.5, 0.5, 0.2, 0.2, 0], [0.5, 0.5, 0.2, 0.2, 1]]
+    result = coco_average_precision(
+        [image([*rows, (0.4, 0, truths[0][:4]), (0.1, 1, truths[1][:4])], truths)], NAMES
+    )
     assert result.classes[:2] == pytest.approx((0, 1))
 
 

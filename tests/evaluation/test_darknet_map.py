@@ -1,4 +1,5 @@
-"""Average precision: Darknet's recorded numbers, its own loops on random boxes, and COCO's where the rules agree."""
+"""Average precision: Darknet's recorded numbers, its own loops on random boxes, and COCO's where
+the rules agree."""
 
 from __future__ import annotations
 
@@ -29,21 +30,28 @@ from tests.helpers.scored_boxes import scored_boxes
 SIZE = (640, 480)
 
 
-def boxes_of(rows: list[tuple[float, int, list[float]]], truths: list[list[float]],
-             difficult: list[list[float]] | None = None) -> ImageBoxes:
+def boxes_of(
+    rows: list[tuple[float, int, list[float]]],
+    truths: list[list[float]],
+    difficult: list[list[float]] | None = None,
+) -> ImageBoxes:
     """An image from (score, class, box) rows in Darknet's order."""
     return ImageBoxes(
-        np.array([row[2] for row in rows], np.float32).reshape(-1, 4), np.array([row[0] for row in rows], np.float32),
-        np.array([row[1] for row in rows], np.int32), np.array(truths, np.float32).reshape(-1, 5), SIZE,
-        None if difficult is None else np.array(difficult, np.float32).reshape(-1, 5))
+        np.array([row[2] for row in rows], np.float32).reshape(-1, 4),
+        np.array([row[0] for row in rows], np.float32),
+        np.array([row[1] for row in rows], np.int32),
+        np.array(truths, np.float32).reshape(-1, 5),
+        SIZE,
+        None if difficult is None else np.array(difficult, np.float32).reshape(-1, 5),
+    )
 
 
-LEFT, RIGHT, NOWHERE = [.2, .5, .2, .4], [.7, .5, .2, .4], [.45, .1, .05, .1]
-SHIFTED = [.23, .5, .2, .4]
+LEFT, RIGHT, NOWHERE = [0.2, 0.5, 0.2, 0.4], [0.7, 0.5, 0.2, 0.4], [0.45, 0.1, 0.05, 0.1]
+SHIFTED = [0.23, 0.5, 0.2, 0.4]
 """Overlaps LEFT by 17/23."""
 
 
-# ---- Darknet's own numbers ----------------------------------------------------------------------------
+# ---- Darknet's own numbers -----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -70,18 +78,27 @@ def _suppressed(file: Any, model: str, name: str) -> ImageBoxes:
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(("points", "threshold"), CASES)
-def test_every_recorded_number(recorded: dict[str, Any], found: dict[str, list[ImageBoxes]], model: str, points: int,
-                               threshold: float) -> None:
-    """mAP, AP and counts of each class, precision, recall, F1, average IoU: every digit that Darknet printed."""
-    result = mean_average_precision(found[model], [str(index) for index in range(80)], iou=threshold, points=points)
+def test_every_recorded_number(
+    recorded: dict[str, Any],
+    found: dict[str, list[ImageBoxes]],
+    model: str,
+    points: int,
+    threshold: float,
+) -> None:
+    """mAP, AP and counts of each class, precision, recall, F1, average IoU: every digit that
+    Darknet printed."""
+    result = mean_average_precision(
+        found[model], [str(index) for index in range(80)], iou=threshold, points=points
+    )
     assert as_recorded(result) == recorded[key(model, points, threshold)]
 
 
-# ---- Darknet's loops, restated --------------------------------------------------------------------------
+# ---- Darknet's loops, restated -------------------------------------------------------------------
 
 
-def plain_loops(images: list[ImageBoxes], classes: int, threshold: float, points: int,
-                confidence: float) -> dict[str, Any]:
+def plain_loops(
+    images: list[ImageBoxes], classes: int, threshold: float, points: int, confidence: float
+) -> dict[str, Any]:
     """detector.c:937, loop by loop, on what is found in each image."""
     ranked: list[tuple[float, int, int]] = []
     positives, negatives, overlap = [0] * classes, [0] * classes, 0.0
@@ -90,14 +107,18 @@ def plain_loops(images: list[ImageBoxes], classes: int, threshold: float, points
         seen: list[int] = []
         for row in image.truths:
             num_truths[int(row[4])] += 1
-        for box, score, class_id in zip(image.boxes_cxcywh, image.scores, image.class_ids, strict=True):
+        for box, score, class_id in zip(
+            image.boxes_cxcywh, image.scores, image.class_ids, strict=True
+        ):
             best, number = 0.0, -1
             for index, row in enumerate(image.truths):
                 value = overlap_of(box, row[:4])
                 if value > np.float32(threshold) and int(row[4]) == class_id and value > best:
                     best, number = value, start + index
-            hard = number < 0 and any(overlap_of(box, row[:4]) > np.float32(threshold) and int(row[4]) == class_id
-                                      for row in (image.difficult if image.difficult is not None else []))
+            hard = number < 0 and any(
+                overlap_of(box, row[:4]) > np.float32(threshold) and int(row[4]) == class_id
+                for row in (image.difficult if image.difficult is not None else [])
+            )
             if score > np.float32(confidence):
                 if number >= 0 and number not in seen:
                     positives[class_id] += 1
@@ -109,15 +130,25 @@ def plain_loops(images: list[ImageBoxes], classes: int, threshold: float, points
                 seen.append(number)
         start += len(image.truths)
     ranked.sort(key=lambda row: -row[0])
-    return {"ap": [precision_of(ranked, class_id, num_truths[class_id], points) for class_id in range(classes)],
-            "tp": positives, "fp": negatives, "truths": num_truths, "overlap": overlap}
+    return {
+        "ap": [
+            precision_of(ranked, class_id, num_truths[class_id], points)
+            for class_id in range(classes)
+        ],
+        "tp": positives,
+        "fp": negatives,
+        "truths": num_truths,
+        "overlap": overlap,
+    }
 
 
 def overlap_of(first: np.ndarray, second: np.ndarray) -> float:
     return float(iou(torch.from_numpy(first), torch.from_numpy(second)))
 
 
-def precision_of(ranked: list[tuple[float, int, int]], class_id: int, truths: int, points: int) -> float:
+def precision_of(
+    ranked: list[tuple[float, int, int]], class_id: int, truths: int, points: int
+) -> float:
     """Through the ranks of all classes, as Darknet does."""
     taken: set[int] = set()
     right = wrong = 0
@@ -126,10 +157,24 @@ def precision_of(ranked: list[tuple[float, int, int]], class_id: int, truths: in
         hit = number >= 0 and number not in taken
         taken.add(number)
         right, wrong = right + (hit and other == class_id), wrong + (not hit and other == class_id)
-        curve.append((right / truths if truths else 0.0, right / (right + wrong) if right + wrong else 0.0))
+        curve.append(
+            (right / truths if truths else 0.0, right / (right + wrong) if right + wrong else 0.0)
+        )
     if points:
-        return sum(max((precision for recall, precision in curve if recall >= point * (1 / (points - 1))), default=0.0)
-                   for point in range(points)) / points
+        return (
+            sum(
+                max(
+                    (
+                        precision
+                        for recall, precision in curve
+                        if recall >= point * (1 / (points - 1))
+                    ),
+                    default=0.0,
+                )
+                for point in range(points)
+            )
+            / points
+        )
     area, last_recall, best = 0.0, *(curve[-1] if curve else (0.0, 0.0))
     for recall, precision in reversed(curve[:-1]):
         area += (last_recall - recall) * max(best, precision)
@@ -137,23 +182,39 @@ def precision_of(ranked: list[tuple[float, int, int]], class_id: int, truths: in
     return area + last_recall * best
 
 
-def random_images(seed: int, *, images: int = 12, classes: int = 3, difficult: bool = False) -> list[ImageBoxes]:
+def random_images(
+    seed: int, *, images: int = 12, classes: int = 3, difficult: bool = False
+) -> list[ImageBoxes]:
     """Many boxes near truths, some twice, some elsewhere; some images without either."""
     random = np.random.default_rng(seed)
     made = []
     for index in range(images):
-        truths = random.uniform(.2, .6, (int(random.integers(6)), 5))
+        truths = random.uniform(0.2, 0.6, (int(random.integers(6)), 5))
         truths[:, 4] = random.integers(0, classes, len(truths))
         near = truths[random.integers(0, len(truths), 10), :4] if len(truths) else np.zeros((0, 4))
-        boxes = np.concatenate((near + random.normal(0, .03, near.shape),
-                                random.uniform(.1, .5, (int(random.integers(6)), 4))))
-        hard = random.uniform(.2, .6, (3, 5))
+        boxes = np.concatenate(
+            (
+                near + random.normal(0, 0.03, near.shape),
+                random.uniform(0.1, 0.5, (int(random.integers(6)), 4)),
+            )
+        )
+        hard = random.uniform(0.2, 0.6, (3, 5))
         hard[:, 4] = random.integers(0, classes, 3)
-        scores = random.choice(np.linspace(.01, .99, 60), len(boxes)) if index % 4 else np.full(len(boxes), .5)
-        made.append(ImageBoxes(
-            boxes.astype(np.float32), scores.astype(np.float32),
-            random.integers(0, classes, len(boxes)).astype(np.int32), truths.astype(np.float32), SIZE,
-            hard.astype(np.float32) if difficult else None))
+        scores = (
+            random.choice(np.linspace(0.01, 0.99, 60), len(boxes))
+            if index % 4
+            else np.full(len(boxes), 0.5)
+        )
+        made.append(
+            ImageBoxes(
+                boxes.astype(np.float32),
+                scores.astype(np.float32),
+                random.integers(0, classes, len(boxes)).astype(np.int32),
+                truths.astype(np.float32),
+                SIZE,
+                hard.astype(np.float32) if difficult else None,
+            )
+        )
     return made
 
 
@@ -163,9 +224,11 @@ def random_images(seed: int, *, images: int = 12, classes: int = 3, difficult: b
 def test_random_boxes_as_in_plain_loops(seed: int, points: int, difficult: bool) -> None:
     """Boxes that share a truth, equal scores, classes without truths, difficult objects."""
     images = random_images(seed, difficult=difficult)
-    wanted = plain_loops(images, 4, .4, points, .25)
-    result = mean_average_precision(images, ["a", "b", "c", "never"], iou=.4, points=points)
-    assert [row.average_precision for row in result.classes] == pytest.approx(wanted["ap"], abs=1e-12)
+    wanted = plain_loops(images, 4, 0.4, points, 0.25)
+    result = mean_average_precision(images, ["a", "b", "c", "never"], iou=0.4, points=points)
+    assert [row.average_precision for row in result.classes] == pytest.approx(
+        wanted["ap"], abs=1e-12
+    )
     assert [row.counts.true_positives for row in result.classes] == wanted["tp"]
     assert [row.counts.false_positives for row in result.classes] == wanted["fp"]
     assert [row.counts.truths for row in result.classes] == wanted["truths"]
@@ -173,7 +236,7 @@ def test_random_boxes_as_in_plain_loops(seed: int, points: int, difficult: bool)
     assert result.counts.true_positives and result.counts.false_positives  # something was tested
 
 
-# ---- rules, one by one --------------------------------------------------------------------------------
+# ---- rules, one by one ---------------------------------------------------------------------------
 
 
 def result_of(*images: ImageBoxes, **options: Any) -> MapResult:
@@ -181,60 +244,69 @@ def result_of(*images: ImageBoxes, **options: Any) -> MapResult:
 
 
 def test_a_perfect_box() -> None:
-    result = result_of(boxes_of([(.9, 0, LEFT)], [[*LEFT, 0]]))
+    result = result_of(boxes_of([(0.9, 0, LEFT)], [[*LEFT, 0]]))
     row = result.classes[0]
     assert (row.average_precision, row.counts.average_iou) == (1.0, 1.0)
-    assert (result.mean_average_precision, result.mean_over_present) == (.5, 1.0)  # class 1 has no truths: 0
+    assert (result.mean_average_precision, result.mean_over_present) == (
+        0.5,
+        1.0,
+    )  # class 1 has no truths: 0
 
 
 def test_the_class_must_agree() -> None:
-    result = result_of(boxes_of([(.9, 1, LEFT)], [[*LEFT, 0]]))
+    result = result_of(boxes_of([(0.9, 1, LEFT)], [[*LEFT, 0]]))
     assert [row.average_precision for row in result.classes] == [0, 0]
     assert result.counts == Counts(0, 1, 1, 0.0)
 
 
 def test_the_overlap_must_be_larger_than_the_threshold() -> None:
     """Exactly half is not enough."""
-    half = [.25, .5, .125, .5]
-    truth = [[.25, .5, .25, .5, 0]]
-    assert overlap_of(np.array(half, np.float32), np.array(truth[0][:4], np.float32)) == .5
-    assert result_of(boxes_of([(.9, 0, half)], truth), iou=.5).classes[0].average_precision == 0
-    assert result_of(boxes_of([(.9, 0, half)], truth), iou=.49).classes[0].average_precision == 1
+    half = [0.25, 0.5, 0.125, 0.5]
+    truth = [[0.25, 0.5, 0.25, 0.5, 0]]
+    assert overlap_of(np.array(half, np.float32), np.array(truth[0][:4], np.float32)) == 0.5
+    assert result_of(boxes_of([(0.9, 0, half)], truth), iou=0.5).classes[0].average_precision == 0
+    assert result_of(boxes_of([(0.9, 0, half)], truth), iou=0.49).classes[0].average_precision == 1
 
 
 def test_the_second_box_on_a_truth_is_wrong_even_beside_a_free_truth() -> None:
     """Unlike COCO's rule: a box belongs to the truth it overlaps most."""
-    close = [.22, .5, .2, .4]
-    image = boxes_of([(.9, 0, LEFT), (.8, 0, close)], [[*LEFT, 0], [.29, .5, .2, .4, 0]])
-    counts = result_of(image, iou=.4).classes[0].counts
+    close = [0.22, 0.5, 0.2, 0.4]
+    image = boxes_of([(0.9, 0, LEFT), (0.8, 0, close)], [[*LEFT, 0], [0.29, 0.5, 0.2, 0.4, 0]])
+    counts = result_of(image, iou=0.4).classes[0].counts
     assert (counts.true_positives, counts.false_positives, counts.false_negatives) == (1, 1, 1)
 
 
 def test_the_first_in_the_list_is_the_true_positive_above_the_confidence() -> None:
     """Even when it is itself below it, so that the better one counts as wrong."""
-    image = boxes_of([(.2, 0, SHIFTED), (.9, 0, LEFT)], [[*LEFT, 0]])
+    image = boxes_of([(0.2, 0, SHIFTED), (0.9, 0, LEFT)], [[*LEFT, 0]])
     row = result_of(image).classes[0]
     assert (row.counts.true_positives, row.counts.false_positives) == (0, 1)
     assert row.average_precision == 1.0  # in the ranking the better one comes first
 
 
 def test_a_difficult_object_need_not_be_found() -> None:
-    plain = boxes_of([(.9, 0, RIGHT), (.8, 0, LEFT)], [[*LEFT, 0]])
-    hard = boxes_of([(.9, 0, RIGHT), (.8, 0, LEFT)], [[*LEFT, 0]], difficult=[[*RIGHT, 0]])
-    assert result_of(plain).classes[0].average_precision == .5
+    plain = boxes_of([(0.9, 0, RIGHT), (0.8, 0, LEFT)], [[*LEFT, 0]])
+    hard = boxes_of([(0.9, 0, RIGHT), (0.8, 0, LEFT)], [[*LEFT, 0]], difficult=[[*RIGHT, 0]])
+    assert result_of(plain).classes[0].average_precision == 0.5
     assert result_of(hard).classes[0].average_precision == 1.0
-    assert result_of(hard).counts.false_positives == 1  # counted before it is taken out, as in Darknet
+    assert (
+        result_of(hard).counts.false_positives == 1
+    )  # counted before it is taken out, as in Darknet
 
 
 def test_ranks_go_through_all_images() -> None:
     """TP, FP, TP over two truths: 1/2 * 1 + 1/2 * 2/3."""
-    result = result_of(boxes_of([(.9, 0, LEFT), (.7, 0, NOWHERE)], [[*LEFT, 0]]),
-                       boxes_of([(.5, 0, RIGHT)], [[*RIGHT, 0]]))
+    result = result_of(
+        boxes_of([(0.9, 0, LEFT), (0.7, 0, NOWHERE)], [[*LEFT, 0]]),
+        boxes_of([(0.5, 0, RIGHT)], [[*RIGHT, 0]]),
+    )
     row = result.classes[0]
     assert row.average_precision == pytest.approx(5 / 6)
-    assert row.curve.precision.tolist() == pytest.approx([1, .5, 2 / 3])
-    assert row.curve.recall.tolist() == [.5, .5, 1]
-    assert row.curve.precision_at(np.array([0, .5, .6, 1, 1.1])).tolist() == pytest.approx([1, 1, 2 / 3, 2 / 3, 0])
+    assert row.curve.precision.tolist() == pytest.approx([1, 0.5, 2 / 3])
+    assert row.curve.recall.tolist() == [0.5, 0.5, 1]
+    assert row.curve.precision_at(np.array([0, 0.5, 0.6, 1, 1.1])).tolist() == pytest.approx(
+        [1, 1, 2 / 3, 2 / 3, 0]
+    )
 
 
 def test_nothing_found() -> None:
@@ -246,17 +318,22 @@ def test_nothing_found() -> None:
 
 def test_11_points_read_the_curve_as_the_compiled_darknet() -> None:
     """3 of 5 is not quite 6 * .1, and 7 of 10 is."""
+
     def curve(steps: int, hits: int) -> Curve:
         return Curve(np.ones(hits), np.ones(hits), np.arange(1, hits + 1) / steps)
+
     assert average_precision(curve(5, 3), 11) == pytest.approx(6 / 11)
     assert average_precision(curve(5, 4), 11) == pytest.approx(9 / 11)
     assert average_precision(curve(2, 1), 101) == pytest.approx(51 / 101)
 
 
-@pytest.mark.parametrize(("images", "options", "message"), [
-    ([], {}, "expected the boxes of one or more images"),
-    ([boxes_of([], [])], {"points": 10}, "points=10: expected 0, 11 or 101"),
-])
+@pytest.mark.parametrize(
+    ("images", "options", "message"),
+    [
+        ([], {}, "expected the boxes of one or more images"),
+        ([boxes_of([], [])], {"points": 10}, "points=10: expected 0, 11 or 101"),
+    ],
+)
 def test_mistakes(images: list[ImageBoxes], options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         mean_average_precision(images, ["thing"], **options)
@@ -264,9 +341,22 @@ def test_mistakes(images: list[ImageBoxes], options: dict[str, Any], message: st
 
 
 def test_to_dict_is_fit_for_json() -> None:
-    result = result_of(boxes_of([(.9, 0, LEFT)], [[*LEFT, 0]]))
+    result = result_of(boxes_of([(0.9, 0, LEFT)], [[*LEFT, 0]]))
     data = json.loads(json.dumps(result.to_dict()))
     assert data["classes"][0] == {
-        "class_id": 0, "name": "thing", "average_precision": 1.0, "truths": 1, "true_positives": 1,
-        "false_positives": 0, "false_negatives": 0, "precision": 1.0, "recall": 1.0, "f1": 1.0, "average_iou": 1.0}
-    assert (data["mean_average_precision"], data["mean_average_precision_of_present_classes"]) == (.5, 1.0)
+        "class_id": 0,
+        "name": "thing",
+        "average_precision": 1.0,
+        "truths": 1,
+        "true_positives": 1,
+        "false_positives": 0,
+        "false_negatives": 0,
+        "precision": 1.0,
+        "recall": 1.0,
+        "f1": 1.0,
+        "average_iou": 1.0,
+    }
+    assert (data["mean_average_precision"], data["mean_average_precision_of_present_classes"]) == (
+        0.5,
+        1.0,
+    )

@@ -17,22 +17,38 @@ pytest.importorskip("matplotlib", reason="the extra 'evaluate' is not installed"
 
 def boxes(classes: int) -> list[ImageBoxes]:
     """One object of each class but the last, all of even number found."""
-    truths = np.array([[.5, .5, .2, .2, index] for index in range(classes - 1)], np.float32)
+    truths = np.array([[0.5, 0.5, 0.2, 0.2, index] for index in range(classes - 1)], np.float32)
     found = truths[::2]
-    return [ImageBoxes(found[:, :4], np.linspace(.9, .5, len(found)).astype(np.float32), found[:, 4].astype(np.int32),
-                       truths, (100, 100))]
+    return [
+        ImageBoxes(
+            found[:, :4],
+            np.linspace(0.9, 0.5, len(found)).astype(np.float32),
+            found[:, 4].astype(np.int32),
+            truths,
+            (100, 100),
+        )
+    ]
 
 
 def texts(path: Path) -> list[str]:
     """matplotlib writes each text as a comment beside its outlines."""
-    return [line.strip()[5:-4] for line in path.read_text().splitlines() if line.strip().startswith("<!-- ")]
+    return [
+        line.strip()[5:-4]
+        for line in path.read_text().splitlines()
+        if line.strip().startswith("<!-- ")
+    ]
 
 
 def test_few_classes_are_named_the_best_first(tmp_path: Path) -> None:
     result = mean_average_precision(boxes(5), ["a", "b", "c", "d", "never"])
     plot_curves(result, tmp_path / "x.svg", "title")
-    assert texts(tmp_path / "x.svg")[-5:] == ["a  1.000", "c  1.000", "b  0.000", "d  0.000",
-                                              "mean of 4 classes  0.500"]
+    assert texts(tmp_path / "x.svg")[-5:] == [
+        "a  1.000",
+        "c  1.000",
+        "b  0.000",
+        "d  0.000",
+        "mean of 4 classes  0.500",
+    ]
     assert "title" in texts(tmp_path / "x.svg")
 
 
@@ -45,8 +61,18 @@ def test_many_classes_are_grey(tmp_path: Path) -> None:
 
 
 def test_nothing_to_draw(tmp_path: Path) -> None:
-    nothing = mean_average_precision([ImageBoxes(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(
-        0, np.int32), np.zeros((0, 5), np.float32), (10, 10))], ["a"])
+    nothing = mean_average_precision(
+        [
+            ImageBoxes(
+                np.zeros((0, 4), np.float32),
+                np.zeros(0, np.float32),
+                np.zeros(0, np.int32),
+                np.zeros((0, 5), np.float32),
+                (10, 10),
+            )
+        ],
+        ["a"],
+    )
     plot_curves(nothing, tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 1000
 

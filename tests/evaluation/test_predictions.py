@@ -1,4 +1,5 @@
-"""Networks on labelled images: ``detector map`` of the pack, Darknet's order of boxes, batches, difficult objects."""
+"""Networks on labelled images: ``detector map`` of the pack, Darknet's order of boxes, batches,
+difficult objects."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ from tests.helpers.darknet_images import PHOTOGRAPHS, darknet_image
 from tests.helpers.map_fixtures import CASES, MODELS, as_recorded, key
 from tests.helpers.scored_boxes import scored_boxes
 
-# ---- the pack -----------------------------------------------------------------------------------------
+# ---- the pack ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +69,21 @@ def names(shared: Path) -> list[str]:
 
 @pytest.mark.pack
 @pytest.mark.parametrize("fast", [False, True], ids=["network", "optimized"])
-def test_map_on_the_pixels_that_darknet_saw(recorded: dict[str, Any], photographs: ImageSet, names: list[str],
-                                            model: tuple[str, Network], shared: Path, fast: bool) -> None:
-    """Every digit that Darknet printed, at 0, 11 and 101 points and both IoUs; also by the engine of the command."""
+def test_map_on_the_pixels_that_darknet_saw(
+    recorded: dict[str, Any],
+    photographs: ImageSet,
+    names: list[str],
+    model: tuple[str, Network],
+    shared: Path,
+    fast: bool,
+) -> None:
+    """Every digit that Darknet printed, at 0, 11 and 101 points and both IoUs; also by the engine
+    of the command."""
     runner = model[1].optimized().warm_up() if fast else None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "read_image", lambda path: darknet_image(shared / "images", Path(path).stem))
+        patch.setattr(
+            evaluation, "read_image", lambda path: darknet_image(shared / "images", Path(path).stem)
+        )
         found = list(find_boxes(model[1], photographs, runner=runner))
     for points, threshold in CASES:
         result = mean_average_precision(found, names, iou=threshold, points=points)
@@ -81,18 +91,22 @@ def test_map_on_the_pixels_that_darknet_saw(recorded: dict[str, Any], photograph
 
 
 @pytest.mark.pack
-def test_map_on_opencvs_pixels(recorded: dict[str, Any], photographs: ImageSet, names: list[str],
-                               model: tuple[str, Network]) -> None:
+def test_map_on_opencvs_pixels(
+    recorded: dict[str, Any], photographs: ImageSet, names: list[str], model: tuple[str, Network]
+) -> None:
     """What another JPEG decoder changes: overlaps in the fourth digit, and the order of two boxes.
 
-    In horses.jpg MobileNetV2-YOLOv3-Nano gives a wrong box .3640 and a right one .3631; as OpenCV decodes the file they
-    get .3603 and .3624. So that model's AP of ``horse`` (17), and the mean, are another's; all else is equal.
+    In horses.jpg MobileNetV2-YOLOv3-Nano gives a wrong box .3640 and a right one .3631; as OpenCV
+    decodes the file they get .3603 and .3624. So that model's AP of ``horse`` (17), and the mean,
+    are another's; all else is equal.
     """
     found = list(find_boxes(model[1], photographs))
     for points, threshold in CASES:
         ours = as_recorded(mean_average_precision(found, names, iou=threshold, points=points))
         theirs = json.loads(json.dumps(recorded[key(model[0], points, threshold)]))
-        assert float(ours["counts"].pop()) == pytest.approx(float(theirs["counts"].pop()), abs=.021)
+        assert float(ours["counts"].pop()) == pytest.approx(
+            float(theirs["counts"].pop()), abs=0.021
+        )
         if model[0] == "MobileNetV2-YOLOv3-Nano-coco":
             swapped = ours["per_class"]["17"][0] - theirs["per_class"]["17"][0]
             assert 0 < swapped < 5.1  # the right box moved up by one rank
@@ -104,17 +118,21 @@ def test_map_on_opencvs_pixels(recorded: dict[str, Any], photographs: ImageSet, 
 
 @pytest.mark.pack
 def test_a_batch_changes_nothing(photographs: ImageSet, model: tuple[str, Network]) -> None:
-    for one, many in zip(find_boxes(model[1], photographs), find_boxes(model[1], photographs, batch=4), strict=True):
+    for one, many in zip(
+        find_boxes(model[1], photographs), find_boxes(model[1], photographs, batch=4), strict=True
+    ):
         assert one.image_size == many.image_size
         assert np.array_equal(one.class_ids, many.class_ids)
         assert np.allclose(one.scores, many.scores, atol=1e-5)
         assert np.allclose(one.boxes_cxcywh, many.boxes_cxcywh, atol=1e-5)
 
 
-# ---- Darknet's order ----------------------------------------------------------------------------------
+# ---- Darknet's order -----------------------------------------------------------------------------
 
 
-def plain_nms_sort(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> tuple[list[int], np.ndarray]:
+def plain_nms_sort(
+    boxes: np.ndarray, scores: np.ndarray, threshold: float
+) -> tuple[list[int], np.ndarray]:
     """do_nms_sort: the list's order, and the scores in it."""
     order = list(range(len(boxes)))
     kept = scores.copy()
@@ -123,8 +141,11 @@ def plain_nms_sort(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> t
         for place, row in enumerate(order):
             if kept[row, class_id] == 0:
                 continue
-            for other in order[place + 1:]:
-                if float(iou(torch.from_numpy(boxes[row]), torch.from_numpy(boxes[other]))) > threshold:
+            for other in order[place + 1 :]:
+                if (
+                    float(iou(torch.from_numpy(boxes[row]), torch.from_numpy(boxes[other])))
+                    > threshold
+                ):
                     kept[other, class_id] = 0
     return order, kept
 
@@ -136,11 +157,15 @@ def test_order_as_do_nms_sort_leaves_it(seed: int) -> None:
     No two scores are equal: C's qsort does not say which of such boxes comes first.
     """
     random = np.random.default_rng(seed)
-    boxes = (random.choice([.3, .5, .7], (14, 4)) + random.normal(0, .02, (14, 4))).astype(np.float32)
-    scores = (random.permutation(70).reshape(14, 5) / 70 * (random.random((14, 5)) < .5)).astype(np.float32)
+    boxes = (random.choice([0.3, 0.5, 0.7], (14, 4)) + random.normal(0, 0.02, (14, 4))).astype(
+        np.float32
+    )
+    scores = (random.permutation(70).reshape(14, 5) / 70 * (random.random((14, 5)) < 0.5)).astype(
+        np.float32
+    )
     entry = scored_boxes(boxes, scores)
-    found = image_boxes(entry, np.zeros((0, 5), np.float32), (10, 10), nms=.45, rule=NmsRule())
-    order, kept = plain_nms_sort(boxes, scores, .45)
+    found = image_boxes(entry, np.zeros((0, 5), np.float32), (10, 10), nms=0.45, rule=NmsRule())
+    order, kept = plain_nms_sort(boxes, scores, 0.45)
     rows = [(row, class_id) for row in order for class_id in range(5) if kept[row, class_id] > 0]
     assert found.class_ids.tolist() == [class_id for _, class_id in rows]
     assert np.array_equal(found.scores, np.array([kept[place] for place in rows], np.float32))
@@ -148,12 +173,12 @@ def test_order_as_do_nms_sort_leaves_it(seed: int) -> None:
 
 
 def test_the_last_class_decides_the_order() -> None:
-    scores = np.array([[.9, 0, .1], [.2, 0, .3], [.5, 0, .3], [.7, 0, 0]], np.float32)
+    scores = np.array([[0.9, 0, 0.1], [0.2, 0, 0.3], [0.5, 0, 0.3], [0.7, 0, 0]], np.float32)
     assert darknet_order(scores).tolist() == [2, 1, 0, 3]
     assert darknet_order(np.zeros((0, 3), np.float32)).tolist() == []
 
 
-# ---- a small network on drawn images ------------------------------------------------------------------
+# ---- a small network on drawn images -------------------------------------------------------------
 
 
 CFG = """[net]
@@ -181,7 +206,7 @@ def network() -> Network:
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.zero_()
-        net.get_parameter("layers.0.conv.bias").copy_(torch.tensor([0., 0, 0, 0, 3, 2, -2]))
+        net.get_parameter("layers.0.conv.bias").copy_(torch.tensor([0.0, 0, 0, 0, 3, 2, -2]))
     return net
 
 
@@ -201,21 +226,29 @@ def test_find_boxes(network: Network, images: tuple[LabelledImage, ...]) -> None
     assert [image.image_size for image in found] == [(30, 20), (31, 20), (32, 20)]
     assert [len(image.truths) for image in found] == [1, 0, 0]
     for image in found:
-        assert (len(image.scores), image.boxes_cxcywh.dtype, image.class_ids.dtype) == (512, np.float32, np.int32)
+        assert (len(image.scores), image.boxes_cxcywh.dtype, image.class_ids.dtype) == (
+            512,
+            np.float32,
+            np.int32,
+        )
     first = found[0]
-    assert first.scores[first.class_ids == 0] == pytest.approx(float(torch.sigmoid(torch.tensor(3.)) * torch.sigmoid(
-        torch.tensor(2.))))
+    assert first.scores[first.class_ids == 0] == pytest.approx(
+        float(torch.sigmoid(torch.tensor(3.0)) * torch.sigmoid(torch.tensor(2.0)))
+    )
 
 
 def test_threshold_and_nms(network: Network, images: tuple[LabelledImage, ...]) -> None:
-    assert {len(image.scores) for image in find_boxes(network, images, threshold=.5, nms=1.0)} == {256}
-    assert {len(image.scores) for image in find_boxes(network, images, threshold=.95)} == {0}
-    few = next(find_boxes(network, images, threshold=.5, nms=.2))
+    assert {len(image.scores) for image in find_boxes(network, images, threshold=0.5, nms=1.0)} == {
+        256
+    }
+    assert {len(image.scores) for image in find_boxes(network, images, threshold=0.95)} == {0}
+    few = next(find_boxes(network, images, threshold=0.5, nms=0.2))
     assert 0 < len(few.scores) < 64
 
 
-def test_images_are_read_ahead_but_not_far(network: Network, images: tuple[LabelledImage, ...],
-                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_read_ahead_but_not_far(
+    network: Network, images: tuple[LabelledImage, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In other threads; thousands must not be in memory at once, and their order is the list's."""
     read: list[Path] = []
     threads = set()
@@ -238,14 +271,16 @@ def test_images_are_read_ahead_but_not_far(network: Network, images: tuple[Label
 
 
 def test_difficult_objects_come_along(network: Network, images: tuple[LabelledImage, ...]) -> None:
-    boxes = np.array([[.5, .5, .2, .2, 0]], np.float32)
+    boxes = np.array([[0.5, 0.5, 0.2, 0.2, 0]], np.float32)
     hard = [LabelledImage(image.path, boxes, None) for image in images]
     for found in find_boxes(network, images, difficult=hard, batch=2):
         assert found.difficult is boxes
     with pytest.raises(DataError) as caught:
         next(find_boxes(network, images, difficult=hard[:2]))
-    assert str(caught.value) == ("the list of difficult= has 2 images, the evaluated one 3; "
-                                 "they must be the same images in the same order")
+    assert (
+        str(caught.value) == "the list of difficult= has 2 images, the evaluated one 3; "
+        "they must be the same images in the same order"
+    )
 
 
 def test_an_image_that_cannot_be_read(network: Network, images: tuple[LabelledImage, ...]) -> None:
@@ -258,4 +293,6 @@ def test_an_image_that_cannot_be_read(network: Network, images: tuple[LabelledIm
 
 def test_labels_of_the_pack_are_good(photographs: ImageSet, shared: Path) -> None:
     assert photographs.num_boxes == 18
-    assert np.array_equal(photographs[0].boxes, read_labels(shared / "parity" / "map" / "dog.txt", 80)[0])
+    assert np.array_equal(
+        photographs[0].boxes, read_labels(shared / "parity" / "map" / "dog.txt", 80)[0]
+    )

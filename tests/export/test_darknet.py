@@ -20,8 +20,10 @@ from darknet_builder.weights.loader import load_weights
 from tests.helpers.unit_networks import UNIT_CFGS
 
 TREE = "animal -1\nthing -1\ncat 0\ndog 0\n"
-TREE_CFG = ("[net]\nwidth=16\nheight=16\nchannels=3\n[convolutional]\nfilters=9\nsize=8\nstride=8\n"
-            "[region]\nanchors=1,1\nclasses=4\nnum=1\ntree=lists/a.tree\nmap=lists/a.map\nsoftmax=1\n")
+TREE_CFG = (
+    "[net]\nwidth=16\nheight=16\nchannels=3\n[convolutional]\nfilters=9\nsize=8\nstride=8\n"
+    "[region]\nanchors=1,1\nclasses=4\nnum=1\ntree=lists/a.tree\nmap=lists/a.map\nsoftmax=1\n"
+)
 
 
 def random_network(text: str | Path, **keywords: str | int) -> Network:
@@ -30,7 +32,7 @@ def random_network(text: str | Path, **keywords: str | int) -> Network:
     network = build_network(text, **keywords).eval()  # type: ignore[arg-type]
     for name, tensor in network.state_dict().items():
         if "running" in name:
-            tensor.uniform_(.2, 1.5)
+            tensor.uniform_(0.2, 1.5)
     return network
 
 
@@ -49,11 +51,17 @@ def test_every_section_comes_back(name: str, tmp_path: Path) -> None:
     again = read(tmp_path / "a.cfg")
     state = network.state_dict()
     assert again.state_dict().keys() == state.keys()
-    assert all(torch.equal(tensor, state[key]) for key, tensor in again.state_dict().items() if "batches" not in key)
+    assert all(
+        torch.equal(tensor, state[key])
+        for key, tensor in again.state_dict().items()
+        if "batches" not in key
+    )
     assert again.blocks[1:] == network.blocks[1:]
 
 
-@pytest.mark.parametrize("name", ["yolo-heads", "conv-share", "conv-lstm", "recurrent", "conv-antialiasing"])
+@pytest.mark.parametrize(
+    "name", ["yolo-heads", "conv-share", "conv-lstm", "recurrent", "conv-antialiasing"]
+)
 def test_folded_on_request(name: str, tmp_path: Path) -> None:
     network = random_network(UNIT_CFGS[name])
     report = export_network(network, tmp_path / "a.cfg", settings=ExportSettings(fold=True))
@@ -77,18 +85,28 @@ def test_the_size_that_the_network_has_now(tmp_path: Path) -> None:
 
 
 def test_the_dialect_is_named(tmp_path: Path) -> None:
-    text = ("[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=4\nsize=1\nbatch_normalize=1\n"
-            "[deconvolutional]\nfilters=2\nsize=2\nstride=2\nbatch_normalize=1\n")
+    text = (
+        "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=4\nsize=1\nbatch_normalize=1\n"
+        "[deconvolutional]\nfilters=2\nsize=2\nstride=2\nbatch_normalize=1\n"
+    )
     network = random_network(text, dialect="pjreddie")
     export_network(network, tmp_path / "a.cfg", settings=ExportSettings(fold=True))
     assert (tmp_path / "a.cfg").read_text().startswith("# dialect: pjreddie\n[net]\nwidth=8\n")
-    assert read(tmp_path / "a.cfg", dialect="pjreddie")(torch.rand(1, 3, 8, 8)).shape == (1, 2, 16, 16)
+    assert read(tmp_path / "a.cfg", dialect="pjreddie")(torch.rand(1, 3, 8, 8)).shape == (
+        1,
+        2,
+        16,
+        16,
+    )
 
 
 def test_all_weights_are_there_to_be_loaded(tmp_path: Path) -> None:
     """dontload and dontloadscales tell of the file that the network came from, not of this one."""
-    text = UNIT_CFGS["route"].replace("filters=8\n", "filters=8\ndontload=1\n", 1).replace(
-        "filters=12\n", "filters=12\ndontloadscales=1\n", 1)
+    text = (
+        UNIT_CFGS["route"]
+        .replace("filters=8\n", "filters=8\ndontload=1\n", 1)
+        .replace("filters=12\n", "filters=12\ndontloadscales=1\n", 1)
+    )
     assert text.count("dontload") == 2
     network = random_network(text)
     assert export_network(network, tmp_path / "a.cfg").difference == 0
@@ -104,7 +122,12 @@ def test_files_that_the_cfg_names_are_laid_beside_it(tmp_path: Path) -> None:
     (source / "a.cfg").write_text(TREE_CFG)
     network = random_network(source / "a.cfg")
     export_network(network, target / "b.cfg")
-    assert sorted(path.name for path in target.iterdir()) == ["a.map", "a.tree", "b.cfg", "b.weights"]
+    assert sorted(path.name for path in target.iterdir()) == [
+        "a.map",
+        "a.tree",
+        "b.cfg",
+        "b.weights",
+    ]
     assert (target / "a.tree").read_text() == TREE
     region = parse_cfg(target / "b.cfg")[-1]
     assert (region["tree"], region["map"]) == ("a.tree", "a.map")
@@ -119,7 +142,9 @@ def test_files_that_the_cfg_names_are_laid_beside_it(tmp_path: Path) -> None:
 
 def test_what_was_warned_of_once_is_not_warned_of_again(tmp_path: Path) -> None:
     with pytest.warns(CfgWarning, match="no such option"):
-        network = random_network(UNIT_CFGS["route"].replace("filters=8\n", "filters=8\nfilter=9\n", 1))
+        network = random_network(
+            UNIT_CFGS["route"].replace("filters=8\n", "filters=8\nfilter=9\n", 1)
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         export_network(network, tmp_path / "a.cfg")
@@ -127,12 +152,16 @@ def test_what_was_warned_of_once_is_not_warned_of_again(tmp_path: Path) -> None:
 
 def test_all_or_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.weights").mkdir()  # in the way
-    with pytest.raises(WeightsError, match=r"a\.weights: is a folder, where the weights should be written$"):
+    with pytest.raises(
+        WeightsError, match=r"a\.weights: is a folder, where the weights should be written$"
+    ):
         export_network(random_network(UNIT_CFGS["route"]), tmp_path / "a.cfg")
     assert [path.name for path in tmp_path.iterdir()] == ["a.weights"]
 
 
-def test_a_difference_takes_the_laid_files_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_difference_takes_the_laid_files_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def different(*args: object) -> None:
         raise ExportError("differs")
 
@@ -153,5 +182,8 @@ def test_another_file_of_that_name(tmp_path: Path) -> None:
     (tmp_path / "lists" / "a.map").write_text("2\n3\n")
     (tmp_path / "a.cfg").write_text(TREE_CFG)
     (tmp_path / "a.tree").write_text("other -1\n")
-    with pytest.raises(WeightsError, match=r"a\.tree: is another file than .*lists/a\.tree, which the new cfg needs"):
+    with pytest.raises(
+        WeightsError,
+        match=r"a\.tree: is another file than .*lists/a\.tree, which the new cfg needs",
+    ):
         export_network(random_network(tmp_path / "a.cfg"), tmp_path / "b.cfg")

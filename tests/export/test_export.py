@@ -1,4 +1,5 @@
-"""Exported files: what they hold, what they answer in every program that reads them, and every reason to refuse."""
+"""Exported files: what they hold, what they answer in every program that reads them, and every
+reason to refuse."""
 
 from __future__ import annotations
 
@@ -54,15 +55,26 @@ from tests.helpers.toy_detector import BLUE, NAMES, RED, squares, toy_network
 from tests.helpers.unit_networks import UNIT_CFGS
 
 ROOT = Path(__file__).parents[2]
-QUICK = ("attention", "conv-options", "local", "maxpool", "reorg", "shortcut-per_channel-relu", "upsample")
+QUICK = (
+    "attention",
+    "conv-options",
+    "local",
+    "maxpool",
+    "reorg",
+    "shortcut-per_channel-relu",
+    "upsample",
+)
 """One network for each group of operators; the others go with the pack."""
 RECURRENT = ("conv-lstm", "crnn", "recurrent")
 CONV = "[net]\nwidth=16\nheight=16\nchannels=3\n[convolutional]\nfilters=6\nsize=3\npad=1\nbatch_normalize=1\n"
 
 
-PROGRAMS = {name: run for name, run in RUNNERS.items()
-            if not (name == "OpenVINO" and find_spec("openvino") is None)
-            and not (name == "OpenCV 5" and int(cv2.__version__.split(".")[0]) < 5)}
+PROGRAMS = {
+    name: run
+    for name, run in RUNNERS.items()
+    if not (name == "OpenVINO" and find_spec("openvino") is None)
+    and not (name == "OpenCV 5" and int(cv2.__version__.split(".")[0]) < 5)
+}
 """Those that are installed; a file is exported once and read by all of them."""
 
 
@@ -79,9 +91,9 @@ def loaded(name: str, seed: int = 5) -> Network:
     network = build_network(UNIT_CFGS[name]).eval()
     for key, tensor in network.state_dict().items():
         if key.endswith(("running_var", "norm.weight")):
-            tensor.uniform_(.5, 1.5)
+            tensor.uniform_(0.5, 1.5)
         elif key.endswith(("running_mean", "norm.bias")):
-            tensor.uniform_(-.2, .2)
+            tensor.uniform_(-0.2, 0.2)
     return network
 
 
@@ -100,7 +112,7 @@ def operators(path: Path) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
-# ---- every program gives the numbers of PyTorch -------------------------------------------------------------
+# ---- every program gives the numbers of PyTorch --------------------------------------------------
 
 
 def check_cells(levels: dict[str, dict[str, str]]) -> None:
@@ -108,9 +120,14 @@ def check_cells(levels: dict[str, dict[str, str]]) -> None:
     assert all(float(cell) < 2e-5 for cells in levels.values() for cell in cells.values()), levels
 
 
-@pytest.mark.parametrize("name", [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.pack)
-    for name in UNIT_CFGS if name not in RECURRENT])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.pack)
+        for name in UNIT_CFGS
+        if name not in RECURRENT
+    ],
+)
 def test_every_section_as_onnx(name: str, tmp_path: Path) -> None:
     """onnxruntime, OpenCV and, where it is installed, OpenVINO."""
     network = loaded(name)
@@ -123,10 +140,14 @@ def test_heads_as_onnx(name: str, tmp_path: Path) -> None:
     check_cells(measure(loaded(name), picture(), PROGRAMS, tmp_path))
 
 
-GAUSSIAN = ("[net]\nwidth=32\nheight=32\nchannels=3\n[convolutional]\nfilters=22\nsize=8\nstride=8\n"
-            "[Gaussian_yolo]\nmask=0,1\nanchors=4,5,8,10\nclasses=2\nnum=2\nscale_x_y=1.1\nyolo_point=left_top\n")
-V1 = ("[net]\nwidth=16\nheight=16\nchannels=3\n[connected]\noutput=96\nactivation=linear\n"
-      "[detection]\nclasses=2\ncoords=4\nside=4\nnum=1\nsoftmax=1\nsqrt=1\n")
+GAUSSIAN = (
+    "[net]\nwidth=32\nheight=32\nchannels=3\n[convolutional]\nfilters=22\nsize=8\nstride=8\n"
+    "[Gaussian_yolo]\nmask=0,1\nanchors=4,5,8,10\nclasses=2\nnum=2\nscale_x_y=1.1\nyolo_point=left_top\n"
+)
+V1 = (
+    "[net]\nwidth=16\nheight=16\nchannels=3\n[connected]\noutput=96\nactivation=linear\n"
+    "[detection]\nclasses=2\ncoords=4\nside=4\nnum=1\nsoftmax=1\nsqrt=1\n"
+)
 V1 = V1.replace("output=96", f"output={4 * 4 * (2 + 5)}")
 
 
@@ -139,15 +160,20 @@ def test_rarer_heads_as_onnx(text: str, tmp_path: Path) -> None:
 
 def test_xnor_weights_are_binary_in_the_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = build_network(CONV + "[convolutional]\nxnor=1\nfilters=4\nsize=3\npad=1\nbatch_normalize=1\n").eval()
+    network = build_network(
+        CONV + "[convolutional]\nxnor=1\nfilters=4\nsize=3\npad=1\nbatch_normalize=1\n"
+    ).eval()
     report = export_network(network, tmp_path / "a.onnx")
     assert not {"Abs", "Neg", "ReduceMean"} & report.nodes.keys()
-    weight = next(onnx.numpy_helper.to_array(constant) for constant in onnx.load(tmp_path / "a.onnx").graph.initializer
-                  if list(constant.dims) == [4, 6, 3, 3])
+    weight = next(
+        onnx.numpy_helper.to_array(constant)
+        for constant in onnx.load(tmp_path / "a.onnx").graph.initializer
+        if list(constant.dims) == [4, 6, 3, 3]
+    )
     assert len(np.unique(np.abs(weight[0]))) == 1
 
 
-# ---- sizes that change --------------------------------------------------------------------------------------
+# ---- sizes that change ---------------------------------------------------------------------------
 
 
 def test_any_batch(tmp_path: Path) -> None:
@@ -155,13 +181,23 @@ def test_any_batch(tmp_path: Path) -> None:
     path = tmp_path / "a.onnx"
     report = export_network(network, path, settings=ExportSettings(level="decoded", any_batch=True))
     assert report.inputs == {"images": ["batch", 3, 96, 64]}
-    assert report.outputs == {"boxes": ["batch", 576, 4], "scores": ["batch", 576, 3], "objectness": ["batch", 576]}
-    assert [comparison.what for comparison in report.comparisons] == ["random input", "3 random inputs", "drawn scene"]
+    assert report.outputs == {
+        "boxes": ["batch", 576, 4],
+        "scores": ["batch", 576, 3],
+        "objectness": ["batch", 576],
+    }
+    assert [comparison.what for comparison in report.comparisons] == [
+        "random input",
+        "3 random inputs",
+        "drawn scene",
+    ]
     names = list(report.outputs)
     for batch in (1, 5):
         x = picture(batch, batch)
         for program, run in PROGRAMS.items():
-            compare_values(program, wanted(network, "decoded", x), run(path, x.numpy(), names), names)
+            compare_values(
+                program, wanted(network, "decoded", x), run(path, x.numpy(), names), names
+            )
 
 
 def wanted(network: Network, level: str, x: Tensor) -> list[Tensor]:
@@ -175,59 +211,89 @@ def test_any_size(tmp_path: Path) -> None:
     path = tmp_path / "a.onnx"
     report = export_network(network, path, settings=ExportSettings(level="decoded", any_size=True))
     assert report.inputs == {"images": [1, 3, "height", "width"]}
-    assert [comparison.what for comparison in report.comparisons] == ["random input", "random input of 88 x 104",
-                                                                      "drawn scene"]
+    assert [comparison.what for comparison in report.comparisons] == [
+        "random input",
+        "random input of 88 x 104",
+        "drawn scene",
+    ]
     for size in ((64, 96), (40, 24), (200, 16)):
         x = picture(7, size=size)
         for program, run in PROGRAMS.items():
-            compare_values(f"{program} {size}", wanted(network, "decoded", x),
-                           run(path, x.numpy(), list(report.outputs)), list(report.outputs))
+            compare_values(
+                f"{program} {size}",
+                wanted(network, "decoded", x),
+                run(path, x.numpy(), list(report.outputs)),
+                list(report.outputs),
+            )
 
 
 def test_a_fixed_batch(tmp_path: Path) -> None:
     report = export_network(loaded("route"), tmp_path / "a.onnx", settings=ExportSettings(batch=4))
-    assert report.inputs == {"images": [4, 3, 24, 32]} and report.outputs == {"output": [4, 4, 24, 32]}
+    assert report.inputs == {"images": [4, 3, 24, 32]} and report.outputs == {
+        "output": [4, 4, 24, 32]
+    }
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("local", "layer 1 [local] has weights that fit one size only"),
-    ("dropout-crop", None),
-    ("recurrent", "layer 0 [rnn] remembers the frames before"),
-])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("local", "layer 1 [local] has weights that fit one size only"),
+        ("dropout-crop", None),
+        ("recurrent", "layer 0 [rnn] remembers the frames before"),
+    ],
+)
 def test_what_takes_one_size_only(name: str, message: str | None, tmp_path: Path) -> None:
     """A crop makes one size of all; the connected layer behind it does not mind."""
     settings = ExportSettings(any_size=True)
     if message is None:
-        assert export_network(loaded(name), tmp_path / "a.onnx", settings=settings).difference < 1e-5
+        assert (
+            export_network(loaded(name), tmp_path / "a.onnx", settings=settings).difference < 1e-5
+        )
         return
     with pytest.raises(InputError, match="^not exportable") as error:
         export_network(loaded(name), tmp_path / "a.onnx", settings=settings)
     assert message in str(error.value)
 
 
-# ---- the graph ----------------------------------------------------------------------------------------------
+# ---- the graph -----------------------------------------------------------------------------------
 
 
 def test_the_graph_is_short(tmp_path: Path) -> None:
     """Batch norm and padding are folded, shapes are numbers, splits are splits."""
     network = loaded("maxpool")
     export_network(network, tmp_path / "a.onnx")
-    assert operators(tmp_path / "a.onnx") == {"Conv": 5, "LeakyRelu": 5, "MaxPool": 5, "Reshape": 1, "ReduceMax": 1}
+    assert operators(tmp_path / "a.onnx") == {
+        "Conv": 5,
+        "LeakyRelu": 5,
+        "MaxPool": 5,
+        "Reshape": 1,
+        "ReduceMax": 1,
+    }
     lesson = build_network(ROOT / "cfg" / "lesson.cfg").eval()
     export_network(lesson, tmp_path / "b.onnx", settings=ExportSettings(any_batch=True))
-    assert not {"Pad", "Shape", "Gather", "BatchNormalization", "Identity", "Constant", "Cast"} & operators(
-        tmp_path / "b.onnx").keys()
+    assert (
+        not {"Pad", "Shape", "Gather", "BatchNormalization", "Identity", "Constant", "Cast"}
+        & operators(tmp_path / "b.onnx").keys()
+    )
 
 
 def test_padding_is_uneven_as_in_darknet(tmp_path: Path) -> None:
     """size=2 stride=1: nothing before, one after, and it never wins."""
-    network = build_network("[net]\nwidth=5\nheight=5\nchannels=3\n[maxpool]\nsize=2\nstride=1\n").eval()
+    network = build_network(
+        "[net]\nwidth=5\nheight=5\nchannels=3\n[maxpool]\nsize=2\nstride=1\n"
+    ).eval()
     export_network(network, tmp_path / "a.onnx")
-    node, = onnx.load(tmp_path / "a.onnx").graph.node
-    attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
-    assert (node.op_type, attributes["pads"], attributes["kernel_shape"]) == ("MaxPool", [0, 0, 1, 1], [2, 2])
+    (node,) = onnx.load(tmp_path / "a.onnx").graph.node
+    attributes = {
+        attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute
+    }
+    assert (node.op_type, attributes["pads"], attributes["kernel_shape"]) == (
+        "MaxPool",
+        [0, 0, 1, 1],
+        [2, 2],
+    )
     x = -torch.rand(1, 3, 5, 5)
-    found, = RUNNERS["onnxruntime"](tmp_path / "a.onnx", x.numpy(), ["output"])
+    (found,) = RUNNERS["onnxruntime"](tmp_path / "a.onnx", x.numpy(), ["output"])
     assert found.max() < 0
 
 
@@ -243,7 +309,9 @@ def test_no_folder_of_this_machine_in_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("opset", [18, 21])
 def test_opsets(opset: int, tmp_path: Path) -> None:
-    export_network(loaded("yolo-heads"), tmp_path / "a.onnx", settings=ExportSettings(level="nms", opset=opset))
+    export_network(
+        loaded("yolo-heads"), tmp_path / "a.onnx", settings=ExportSettings(level="nms", opset=opset)
+    )
     model = onnx.load(tmp_path / "a.onnx")
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
 
@@ -253,38 +321,72 @@ def test_opsets_that_cannot_be_written(opset: int, tmp_path: Path) -> None:
     newest = onnx.defs.onnx_opset_version()
     with pytest.raises(InputError) as error:
         export_network(loaded("route"), tmp_path / "a.onnx", settings=ExportSettings(opset=opset))
-    assert str(error.value) == (f"opset={opset}: expected a version from 18 to {newest}, the newest that the installed "
-                                "package onnx knows")
+    assert (
+        str(error.value)
+        == f"opset={opset}: expected a version from 18 to {newest}, the newest that the installed "
+        "package onnx knows"
+    )
 
 
-# ---- metadata -----------------------------------------------------------------------------------------------
+# ---- metadata ------------------------------------------------------------------------------------
 
 
 def test_metadata(tmp_path: Path) -> None:
-    settings = ExportSettings(level="nms", names=["a", "b", "ç"], any_batch=True, suppression=Suppression(.3, .5, 70))
+    settings = ExportSettings(
+        level="nms", names=["a", "b", "ç"], any_batch=True, suppression=Suppression(0.3, 0.5, 70)
+    )
     export_network(loaded("yolo-heads"), tmp_path / "a.onnx", settings=settings)
     facts = metadata(tmp_path / "a.onnx")
     heads = json.loads(facts.pop("heads"))
     assert facts == {
-        "level": "nms", "dialect": "alexeyab", "input": "images", "input_shape": "[3, 96, 64]", "any_batch": "true",
-        "any_size": "false", "size_step": "0", "channel_order": "RGB", "input_scale": "1/255", "resize": "stretch",
-        "resize_rule": "bilinear, corners aligned", "letterbox_value": "0.5", "names": '["a", "b", "ç"]',
-        "classes": "3", "nms_kind": "greedynms", "beta_nms": "0.6",
+        "level": "nms",
+        "dialect": "alexeyab",
+        "input": "images",
+        "input_shape": "[3, 96, 64]",
+        "any_batch": "true",
+        "any_size": "false",
+        "size_step": "0",
+        "channel_order": "RGB",
+        "input_scale": "1/255",
+        "resize": "stretch",
+        "resize_rule": "bilinear, corners aligned",
+        "letterbox_value": "0.5",
+        "names": '["a", "b", "ç"]',
+        "classes": "3",
+        "nms_kind": "greedynms",
+        "beta_nms": "0.6",
         "box_format": "centre x, centre y, width, height, relative to the network's input",
-        "score_threshold": "0.3", "iou_threshold": "0.5", "max_boxes": "70", "nms": "iou",
+        "score_threshold": "0.3",
+        "iou_threshold": "0.5",
+        "max_boxes": "70",
+        "nms": "iou",
     }
-    assert heads[0] == {"layer": 4, "type": "yolo", "classes": 3, "anchors": [[23, 29], [43, 31], [30, 60]],
-                        "anchor_unit": "pixel", "values_a_box": 5, "scale_x_y": 1.2, "new_coords": False,
-                        "values": "x, y, w, h, objectness", "layout": "anchors, values and classes, rows, columns"}
+    assert heads[0] == {
+        "layer": 4,
+        "type": "yolo",
+        "classes": 3,
+        "anchors": [[23, 29], [43, 31], [30, 60]],
+        "anchor_unit": "pixel",
+        "values_a_box": 5,
+        "scale_x_y": 1.2,
+        "new_coords": False,
+        "values": "x, y, w, h, objectness",
+        "layout": "anchors, values and classes, rows, columns",
+    }
     assert (heads[1]["layer"], heads[1]["new_coords"]) == (7, True)
 
 
 def test_metadata_of_other_networks(tmp_path: Path) -> None:
-    export_network(loaded("region"), tmp_path / "a.onnx", settings=ExportSettings(resize="letterbox"))
+    export_network(
+        loaded("region"), tmp_path / "a.onnx", settings=ExportSettings(resize="letterbox")
+    )
     facts = metadata(tmp_path / "a.onnx")
     assert facts["resize"] == "letterbox" and "box_format" not in facts
     assert json.loads(facts["heads"])[0]["anchor_unit"] == "cell"
-    assert (facts["score_threshold"], facts["iou_threshold"]) == ("0.25", "0.45") and "max_boxes" not in facts
+    assert (facts["score_threshold"], facts["iou_threshold"]) == (
+        "0.25",
+        "0.45",
+    ) and "max_boxes" not in facts
     export_network(loaded("route"), tmp_path / "b.onnx")
     facts = metadata(tmp_path / "b.onnx")
     assert not {"names", "classes", "heads", "nms_kind", "score_threshold"} & facts.keys()
@@ -301,7 +403,10 @@ def test_metadata_of_a_classifier(dialect: str, resize: str, tmp_path: Path) -> 
     model = onnx.load(tmp_path / "a.onnx")
     facts = {entry.key: entry.value for entry in model.metadata_props}
     assert (json.loads(facts["names"]), facts["classes"], facts["resize"]) == (names, "6", resize)
-    assert (model.producer_name, model.producer_version) == ("darknet-builder", darknet_builder.__version__)
+    assert (model.producer_name, model.producer_version) == (
+        "darknet-builder",
+        darknet_builder.__version__,
+    )
     with pytest.raises(DataError, match="^names: got 2 names, but the network gives 6 scores$"):
         export_network(network, tmp_path / "b.onnx", settings=ExportSettings(names=["a", "b"]))
 
@@ -315,7 +420,7 @@ def test_raw_maps_can_be_decoded_from_the_metadata_alone(text: str, tmp_path: Pa
     x = torch.rand(network.input_shape.batched(1))
     names = [output.name for output in open_session(tmp_path / "a.onnx").get_outputs()]
     raw = torch.from_numpy(RUNNERS["onnxruntime"](tmp_path / "a.onnx", x.numpy(), names)[0])[0]
-    head, = json.loads(metadata(tmp_path / "a.onnx")["heads"])
+    (head,) = json.loads(metadata(tmp_path / "a.onnx")["heads"])
     boxes = decode_gaussian(raw, head, 32) if text == "gaussian" else decode_v1(raw, head)
     torch.testing.assert_close(boxes, wanted(network, "decoded", x)[0][0], atol=1e-5, rtol=1e-5)
 
@@ -326,31 +431,37 @@ def decode_gaussian(raw: Tensor, head: dict[str, Any], size: int) -> Tensor:
     values = dict(zip(head["values"].split(", "), maps.transpose(0, 1), strict=False))
     rows, columns = torch.meshgrid(*map(torch.arange, maps.shape[2:]), indexing="ij")
     stretch = head["scale_x_y"]
-    x, y = (((values[key].sigmoid() - .5) * stretch + .5 + place) / length for key, place, length
-            in (("x", columns, maps.shape[3]), ("y", rows, maps.shape[2])))
-    w, h = (values[key].exp() * torch.tensor(head["anchors"])[:, axis, None, None] / size
-            for axis, key in enumerate("wh"))
-    share = {"center": 0, "left_top": .5, "right_bottom": -.5}[head["yolo_point"]]
+    x, y = (
+        ((values[key].sigmoid() - 0.5) * stretch + 0.5 + place) / length
+        for key, place, length in (("x", columns, maps.shape[3]), ("y", rows, maps.shape[2]))
+    )
+    w, h = (
+        values[key].exp() * torch.tensor(head["anchors"])[:, axis, None, None] / size
+        for axis, key in enumerate("wh")
+    )
+    share = {"center": 0, "left_top": 0.5, "right_bottom": -0.5}[head["yolo_point"]]
     return torch.stack((x + share * w, y + share * h, w, h), -1).flatten(0, 2)
 
 
 def decode_v1(raw: Tensor, head: dict[str, Any]) -> Tensor:
     """Vector -> (N, 4)."""
     cells = head["side"] ** 2
-    boxes = raw[-cells * head["boxes_a_cell"] * 4:].reshape(cells, head["boxes_a_cell"], 4)
+    boxes = raw[-cells * head["boxes_a_cell"] * 4 :].reshape(cells, head["boxes_a_cell"], 4)
     place = torch.arange(cells)
     corner = torch.stack((place % head["side"], place // head["side"]), -1)[:, None]
     sizes = boxes[..., 2:].square() if head["sqrt"] else boxes[..., 2:]
     return torch.cat(((boxes[..., :2] + corner) / head["side"], sizes), -1).flatten(0, 1)
 
 
-# ---- suppression in the graph -------------------------------------------------------------------------------
+# ---- suppression in the graph --------------------------------------------------------------------
 
 
 def test_suppression_finds_what_a_detector_finds(tmp_path: Path) -> None:
     network = toy_network().eval()
     image = squares((RED, 0, 0), (BLUE, 2, 1), (RED, 3, 3))
-    report = export_network(network, tmp_path / "a.onnx", settings=ExportSettings(level="nms", names=NAMES))
+    report = export_network(
+        network, tmp_path / "a.onnx", settings=ExportSettings(level="nms", names=NAMES)
+    )
     x, _ = to_input(image, network.input_size)
     expected = Detector(network, names=NAMES)(image)
     theirs = np.lexsort((expected.boxes_xyxy[:, 0], expected.class_ids))
@@ -358,9 +469,15 @@ def test_suppression_finds_what_a_detector_finds(tmp_path: Path) -> None:
     for program, run in PROGRAMS.items():
         found = dict(zip(names, run(tmp_path / "a.onnx", x[None].numpy(), names), strict=True))
         order = np.lexsort((found["boxes"][:, 0], found["class_ids"].ravel()))
-        assert found["class_ids"].ravel()[order].tolist() == expected.class_ids[theirs].tolist() == [0, 0, 1], program
+        assert (
+            found["class_ids"].ravel()[order].tolist()
+            == expected.class_ids[theirs].tolist()
+            == [0, 0, 1]
+        ), program
         np.testing.assert_allclose(found["boxes"][order], expected.boxes_cxcywh[theirs], atol=1e-4)
-        np.testing.assert_allclose(found["scores"].ravel()[order], expected.scores[theirs], atol=1e-5)
+        np.testing.assert_allclose(
+            found["scores"].ravel()[order], expected.scores[theirs], atol=1e-5
+        )
         assert found["image_ids"].ravel().tolist() == [0, 0, 0]
         black = run(tmp_path / "a.onnx", np.zeros_like(x[None].numpy()), names)
         assert [output.size for output in black] == [0, 0, 0, 0], program
@@ -373,34 +490,52 @@ def test_a_call_may_give_other_thresholds(tmp_path: Path) -> None:
     session = open_session(tmp_path / "a.onnx")
     assert [one.name for one in session.get_inputs()] == ["images"]
     assert [one.name for one in session.get_overridable_initializers()] == [
-        "max_boxes", "iou_threshold", "score_threshold"]
+        "max_boxes",
+        "iou_threshold",
+        "score_threshold",
+    ]
     x = picture()
     boxes, scores, objectness = wanted(network, "decoded", x)
     counts = []
-    for threshold in (.2, .3):
-        found = session.run(["scores"], {"images": x.numpy(), "score_threshold": np.array([threshold], np.float32)})[0]
+    for threshold in (0.2, 0.3):
+        found = session.run(
+            ["scores"], {"images": x.numpy(), "score_threshold": np.array([threshold], np.float32)}
+        )[0]
         assert found.min() > threshold
-        assert len(found) == len(suppress(boxes, scores, objectness, threshold, .45).rows)
+        assert len(found) == len(suppress(boxes, scores, objectness, threshold, 0.45).rows)
         counts.append(len(found))
     assert counts[0] > counts[1] > 0
-    few = session.run(["class_ids"], {"images": x.numpy(), "score_threshold": np.array([.2], np.float32),
-                                      "max_boxes": np.array([1], np.int64)})[0]
+    few = session.run(
+        ["class_ids"],
+        {
+            "images": x.numpy(),
+            "score_threshold": np.array([0.2], np.float32),
+            "max_boxes": np.array([1], np.int64),
+        },
+    )[0]
     assert sorted(few.tolist()) == [0, 1, 2]
 
 
 def test_the_threshold_itself_is_too_small(tmp_path: Path) -> None:
     """Score and objectness must exceed it, as in Darknet."""
-    boxes = torch.tensor([[[.2, .2, .1, .1], [.5, .5, .1, .1], [.8, .8, .1, .1]]])
-    scores, objectness = torch.tensor([[[.5], [.6], [.6]]]), torch.tensor([[.9, .5, .9]])
-    assert suppress(boxes, scores, objectness, .5, .45).rows.tolist() == [pytest.approx([.8, .8, .1, .1, .6])]
+    boxes = torch.tensor([[[0.2, 0.2, 0.1, 0.1], [0.5, 0.5, 0.1, 0.1], [0.8, 0.8, 0.1, 0.1]]])
+    scores, objectness = torch.tensor([[[0.5], [0.6], [0.6]]]), torch.tensor([[0.9, 0.5, 0.9]])
+    assert suppress(boxes, scores, objectness, 0.5, 0.45).rows.tolist() == [
+        pytest.approx([0.8, 0.8, 0.1, 0.1, 0.6])
+    ]
     module = _Constant(boxes, scores, objectness)
-    model = onnx_graph.to_model(module, torch.zeros(1, 1), "images", ["boxes", "scores", "objectness"])
-    onnx_graph.append_suppression(model, Suppression(threshold=.5))
+    model = onnx_graph.to_model(
+        module, torch.zeros(1, 1), "images", ["boxes", "scores", "objectness"]
+    )
+    onnx_graph.append_suppression(model, Suppression(threshold=0.5))
     onnx.save(model, tmp_path / "a.onnx")
     for name, run in PROGRAMS.items():
-        _, found, *_ = run(tmp_path / "a.onnx", np.zeros((1, 1), np.float32),
-                           ["boxes", "scores", "class_ids", "image_ids"])
-        assert found.ravel().tolist() == pytest.approx([.6]), name
+        _, found, *_ = run(
+            tmp_path / "a.onnx",
+            np.zeros((1, 1), np.float32),
+            ["boxes", "scores", "class_ids", "image_ids"],
+        )
+        assert found.ravel().tolist() == pytest.approx([0.6]), name
 
 
 class _Constant(torch.nn.Module):
@@ -415,11 +550,22 @@ class _Constant(torch.nn.Module):
 
 
 def test_what_the_graph_cannot_do_is_said(tmp_path: Path) -> None:
-    report = export_network(loaded("yolo-heads"), tmp_path / "a.onnx", settings=ExportSettings(level="nms"))
-    assert report.notes == ("the cfg asks for nms_kind=greedynms, which weighs the distance of centres too; ONNX's "
-                            "NonMaxSuppression knows plain IoU alone, so that of close boxes others may be left. "
-                            "Level decoded leaves the choice to you",)
-    assert export_network(loaded("region"), tmp_path / "b.onnx", settings=ExportSettings(level="nms")).notes == ()
+    report = export_network(
+        loaded("yolo-heads"), tmp_path / "a.onnx", settings=ExportSettings(level="nms")
+    )
+    assert report.notes == (
+        (
+            "the cfg asks for nms_kind=greedynms, which weighs the distance of centres too; ONNX's "
+            "NonMaxSuppression knows plain IoU alone, so that of close boxes others may be left. "
+            "Level decoded leaves the choice to you"
+        ),
+    )
+    assert (
+        export_network(
+            loaded("region"), tmp_path / "b.onnx", settings=ExportSettings(level="nms")
+        ).notes
+        == ()
+    )
 
 
 def test_a_comparison_has_something_to_compare() -> None:
@@ -429,42 +575,57 @@ def test_a_comparison_has_something_to_compare() -> None:
     for factor in (1, 1e-3):
         threshold, overlap = clear_thresholds(boxes, scores * factor, objectness)
         kept = suppress(boxes, scores * factor, objectness, threshold, overlap)
-        assert .3 <= overlap <= .6 and 20 < len(kept.rows) < 400
+        assert 0.3 <= overlap <= 0.6 and 20 < len(kept.rows) < 400
         margin = (torch.minimum(scores * factor, objectness[..., None]) - threshold).abs().min()
         assert margin > 1e-6 * factor
-    assert clear_thresholds(boxes, scores * 0, objectness) == (0.0, pytest.approx(.45))
+    assert clear_thresholds(boxes, scores * 0, objectness) == (0.0, pytest.approx(0.45))
     threshold, _ = clear_thresholds(boxes, scores + 10, torch.ones_like(objectness))
-    assert threshold == .5
-    pair = torch.tensor([[[.5, .5, .2, .2], [.55, .5, .2, .2]]])  # one overlap alone, of .6: far from what is chosen
-    _, overlap = clear_thresholds(pair, torch.tensor([[[.9], [.8]]]), torch.ones(1, 2))
-    assert overlap == pytest.approx(.45)
+    assert threshold == 0.5
+    pair = torch.tensor(
+        [[[0.5, 0.5, 0.2, 0.2], [0.55, 0.5, 0.2, 0.2]]]
+    )  # one overlap alone, of .6: far from what is chosen
+    _, overlap = clear_thresholds(pair, torch.tensor([[[0.9], [0.8]]]), torch.ones(1, 2))
+    assert overlap == pytest.approx(0.45)
 
 
-# ---- a file that differs is no file -------------------------------------------------------------------------
+# ---- a file that differs is no file --------------------------------------------------------------
 
 
-def test_a_difference_is_an_error_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_difference_is_an_error_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = export_onnx.to_model
 
     def spoilt(*args: Any, **keywords: Any) -> Any:
         model = real(*args, **keywords)
         weight = onnx.numpy_helper.to_array(model.graph.initializer[0]).copy()
-        weight.flat[0] += .1
-        model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, model.graph.initializer[0].name))
+        weight.flat[0] += 0.1
+        model.graph.initializer[0].CopyFrom(
+            onnx.numpy_helper.from_array(weight, model.graph.initializer[0].name)
+        )
         return model
 
     monkeypatch.setattr(export_onnx, "to_model", spoilt)
-    for level, message in (("raw", r"^random input: raw_4 differs from PyTorch's by [\d.e-]+ \(values up to [\d.]+\); "
-                            r"from float64 it is [\d.e-]+ off in the mean, PyTorch's float32 [\d.e-]+$"),
-                           ("decoded", "^random input: boxes differs from PyTorch's by "),
-                           ("nms", "^random input: boxes differs from PyTorch's by ")):
+    for level, message in (
+        (
+            "raw",
+            r"^random input: raw_4 differs from PyTorch's by [\d.e-]+ \(values up to [\d.]+\); "
+            r"from float64 it is [\d.e-]+ off in the mean, PyTorch's float32 [\d.e-]+$",
+        ),
+        ("decoded", "^random input: boxes differs from PyTorch's by "),
+        ("nms", "^random input: boxes differs from PyTorch's by "),
+    ):
         with pytest.raises(ExportError, match=message) as error:
-            export_network(loaded("yolo-heads"), tmp_path / "a.onnx", settings=ExportSettings(level=level))
+            export_network(
+                loaded("yolo-heads"), tmp_path / "a.onnx", settings=ExportSettings(level=level)
+            )
         assert error.value.exit_status == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_graph_that_is_not_valid_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_is_not_valid_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(model: Any, metadata: Any) -> None:
         model.graph.node[0].input[0] = "nothing"
 
@@ -475,7 +636,9 @@ def test_a_graph_that_is_not_valid_leaves_no_file(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("suffix", [".pt2", ".torchscript", ".safetensors", ".pt", ".cfg"])
-def test_other_formats_leave_no_file_either(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_formats_leave_no_file_either(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def different(*args: object) -> None:
         raise ExportError("differs")
 
@@ -487,37 +650,66 @@ def test_other_formats_leave_no_file_either(suffix: str, tmp_path: Path, monkeyp
 
 
 def test_values_that_differ() -> None:
-    ours = [torch.tensor([1., 2., 3.])]
-    assert compare_values("x", ours, [np.array([1, 2, 3.00001], np.float32)], ["y"]).difference == pytest.approx(1e-5,
-                                                                                                                 rel=.1)
+    ours = [torch.tensor([1.0, 2.0, 3.0])]
+    assert compare_values(
+        "x", ours, [np.array([1, 2, 3.00001], np.float32)], ["y"]
+    ).difference == pytest.approx(1e-5, rel=0.1)
     infinite = [torch.tensor([float("inf"), 1])]
     assert compare_values("x", infinite, infinite, ["y"]).difference == 0
     for values in ([np.inf, 2], [5, 1], [-np.inf, 1]):
         with pytest.raises(ExportError, match="^x: y differs"):
             compare_values("x", infinite, [np.array(values)], ["y"])
-    for other, message in ((np.array([1, 2, 3.1]), r"^x: y differs from PyTorch's by 0\.1 \(values up to 3\)$"),
-                           (np.array([1, 2, np.nan]), "^x: y differs from PyTorch's by nan"),
-                           (np.zeros((3, 1)), r"^x: y has the shape \(3, 1\) in the file and \(3,\) in PyTorch$")):
+    for other, message in (
+        (np.array([1, 2, 3.1]), r"^x: y differs from PyTorch's by 0\.1 \(values up to 3\)$"),
+        (np.array([1, 2, np.nan]), "^x: y differs from PyTorch's by nan"),
+        (np.zeros((3, 1)), r"^x: y has the shape \(3, 1\) in the file and \(3,\) in PyTorch$"),
+    ):
         with pytest.raises(ExportError, match=message):
             compare_values("x", ours, [other], ["y"])
 
 
 def test_float64_decides_beyond_the_bound() -> None:
-    """It is asked only there; the file may be three times as far from it as PyTorch's float32 is."""
+    """It is asked only there; the file may be three times as far from it as PyTorch's float32
+    is."""
     exact = torch.linspace(1, 2, 100, dtype=torch.float64)
     noise = torch.tensor([1.0, -1.0] * 50)
 
     def compare(file: float, own: float, size: float = 1.0) -> Comparison:
-        return compare_values("x", [(exact * size).float() + own * noise], [(exact * size).float() + file * noise],
-                              ["y"], lambda: Precise([exact * size]))
+        return compare_values(
+            "x",
+            [(exact * size).float() + own * noise],
+            [(exact * size).float() + file * noise],
+            ["y"],
+            lambda: Precise([exact * size]),
+        )
 
-    assert compare(-.01, .005).own == pytest.approx(.005, rel=.01)
-    assert compare_values("x", [exact], [exact + 1e-6], ["y"], lambda: pytest.fail("nothing to decide")).own is None
+    assert compare(-0.01, 0.005).own == pytest.approx(0.005, rel=0.01)
+    assert (
+        compare_values(
+            "x", [exact], [exact + 1e-6], ["y"], lambda: pytest.fail("nothing to decide")
+        ).own
+        is None
+    )
     for file, own, size, message in (
-            (.02, .005, 1, r"^x: y differs from PyTorch's by 0\.015 \(values up to 2\.?\d*\); from float64 it is 0\.02 "
-                           r"off in the mean, PyTorch's float32 0\.005$"),
-            (.02, -.02, 1, "the network magnifies rounding so much that PyTorch's own float32 is 0.02 off in the mean"),
-            (float("nan"), .005, 1, "from float64 it is nan off")):
+        (
+            0.02,
+            0.005,
+            1,
+            r"^x: y differs from PyTorch's by 0\.015 \(values up to 2\.?\d*\); from float64 it is"
+            r" 0\.02 "
+            r"off in the mean, PyTorch's float32 0\.005$",
+        ),
+        (
+            0.02,
+            -0.02,
+            1,
+            (
+                "the network magnifies rounding so much that PyTorch's own float32 is 0.02 off in"
+                " the mean"
+            ),
+        ),
+        (float("nan"), 0.005, 1, "from float64 it is nan off"),
+    ):
         with pytest.raises(ExportError, match=message):
             compare(file, own, size)
 
@@ -525,34 +717,50 @@ def test_float64_decides_beyond_the_bound() -> None:
 def magnifying() -> Network:
     """A deep network with random weights in which rounding grows a thousandfold."""
     torch.manual_seed(3)
-    text = "[net]\nwidth=8\nheight=8\nchannels=3\n" + 20 * "[convolutional]\nfilters=16\nsize=1\nactivation=tanh\n"
+    text = (
+        "[net]\nwidth=8\nheight=8\nchannels=3\n"
+        + 20 * "[convolutional]\nfilters=16\nsize=1\nactivation=tanh\n"
+    )
     network = build_network(text + HEAD).eval()
-    for convolution in (module for module in network.modules() if isinstance(module, torch.nn.Conv2d)):
-        torch.nn.init.normal_(convolution.weight, 0, 8 / convolution.in_channels ** .5)
-        torch.nn.init.normal_(convolution.bias, 0, .1)
+    for convolution in (
+        module for module in network.modules() if isinstance(module, torch.nn.Conv2d)
+    ):
+        torch.nn.init.normal_(convolution.weight, 0, 8 / convolution.in_channels**0.5)
+        torch.nn.init.normal_(convolution.bias, 0, 0.1)
     convolution.weight.data.div_(20)
     return network
 
 
-HEAD = ("[convolutional]\nfilters=14\nsize=1\nactivation=linear\n"
-        "[yolo]\nmask=0,1\nanchors=4,5,8,10\nclasses=2\nnum=2\n")
+HEAD = (
+    "[convolutional]\nfilters=14\nsize=1\nactivation=linear\n"
+    "[yolo]\nmask=0,1\nanchors=4,5,8,10\nclasses=2\nnum=2\n"
+)
 
 
 @pytest.mark.parametrize("level", ["raw", "decoded", "nms"])
-def test_a_network_that_magnifies_rounding(level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is exported, and the report says why the difference is large; a convolution that is wrong by 0.2 % is not."""
+def test_a_network_that_magnifies_rounding(
+    level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is exported, and the report says why the difference is large; a convolution that is wrong
+    by 0.2 % is not."""
     report = export_network(magnifying(), tmp_path / "a.onnx", settings=ExportSettings(level=level))
     assert report.difference > 1e-3
-    assert all(comparison.own > comparison.difference / 10 for comparison in report.comparisons
-               if comparison.own is not None)
+    assert all(
+        comparison.own > comparison.difference / 10
+        for comparison in report.comparisons
+        if comparison.own is not None
+    )
     assert level == "nms" or any(comparison.own is not None for comparison in report.comparisons)
     real = export_onnx.to_model
 
     def spoilt(*args: Any, **keywords: Any) -> Any:
         model = real(*args, **keywords)
         weight = onnx.numpy_helper.to_array(model.graph.initializer[0])
-        model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(
-            (weight * 1.002).astype(np.float32), model.graph.initializer[0].name))
+        model.graph.initializer[0].CopyFrom(
+            onnx.numpy_helper.from_array(
+                (weight * 1.002).astype(np.float32), model.graph.initializer[0].name
+            )
+        )
         return model
 
     monkeypatch.setattr(export_onnx, "to_model", spoilt)
@@ -562,27 +770,36 @@ def test_a_network_that_magnifies_rounding(level: str, tmp_path: Path, monkeypat
 
 
 def test_boxes_that_differ() -> None:
-    rows = torch.tensor([[.5, .5, .1, .1, .9], [.2, .2, .1, .1, .8]])
+    rows = torch.tensor([[0.5, 0.5, 0.1, 0.1, 0.9], [0.2, 0.2, 0.1, 0.1, 0.8]])
     kept = Kept(rows, torch.tensor([[0, 1], [0, 1]]))
 
     def found(values: Tensor, classes: list[int]) -> dict[str, np.ndarray]:
-        return {"boxes": values[:, :4].numpy(), "scores": values[:, 4].numpy(), "class_ids": np.array(classes),
-                "image_ids": np.zeros(len(classes), np.int64)}
+        return {
+            "boxes": values[:, :4].numpy(),
+            "scores": values[:, 4].numpy(),
+            "class_ids": np.array(classes),
+            "image_ids": np.zeros(len(classes), np.int64),
+        }
 
-    assert compare_kept("x", kept, found(rows.flip(0), [1, 1])).boxes == 2  # the order does not count
+    assert (
+        compare_kept("x", kept, found(rows.flip(0), [1, 1])).boxes == 2
+    )  # the order does not count
     for values, classes, message in (
-            (rows[:1], [1], "^x: 1 boxes are left in the file, 2 in PyTorch$"),
-            (rows, [1, 2], "^x: class 1 of image 0 has 1 boxes in the file, 2 in PyTorch$"),
-            (rows + .01, [1, 1], r"^x: a box of class 1 differs from PyTorch's by 0\.01$")):
+        (rows[:1], [1], "^x: 1 boxes are left in the file, 2 in PyTorch$"),
+        (rows, [1, 2], "^x: class 1 of image 0 has 1 boxes in the file, 2 in PyTorch$"),
+        (rows + 0.01, [1, 1], r"^x: a box of class 1 differs from PyTorch's by 0\.01$"),
+    ):
         with pytest.raises(ExportError, match=message):
             compare_kept("x", kept, found(values, classes))
 
 
-# ---- PyTorch's own ------------------------------------------------------------------------------------------
+# ---- PyTorch's own -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("suffix", "read"), [(".pt2", torch_files.read_program),
-                                              (".torchscript", torch_files.read_script)])
+@pytest.mark.parametrize(
+    ("suffix", "read"),
+    [(".pt2", torch_files.read_program), (".torchscript", torch_files.read_script)],
+)
 def test_pytorch_s_own_files(suffix: str, read: Any, tmp_path: Path) -> None:
     network = loaded("yolo-heads")
     settings = ExportSettings(level="decoded", any_batch=True, any_size=True, names=["a", "b", "c"])
@@ -592,49 +809,70 @@ def test_pytorch_s_own_files(suffix: str, read: Any, tmp_path: Path) -> None:
     module, facts = read(tmp_path / f"a{suffix}")
     assert json.loads(facts["names"]) == ["a", "b", "c"]
     x = picture(3, 2, (80, 48))
-    compare_values(suffix, wanted(network, "decoded", x), module(x), ["boxes", "scores", "objectness"])
+    compare_values(
+        suffix, wanted(network, "decoded", x), module(x), ["boxes", "scores", "objectness"]
+    )
 
 
-@pytest.mark.parametrize(("suffix", "read"), [(".pt2", torch_files.read_program),
-                                              (".torchscript", torch_files.read_script)])
+@pytest.mark.parametrize(
+    ("suffix", "read"),
+    [(".pt2", torch_files.read_program), (".torchscript", torch_files.read_script)],
+)
 def test_files_that_are_none(suffix: str, read: Any, tmp_path: Path) -> None:
     (tmp_path / f"a{suffix}").write_bytes(b"no such thing")
-    with pytest.raises(WeightsError, match=r"a\.(pt2: is no program|torchscript: is no TorchScript) that PyTorch .* "
-                                           r"reads: .+"):
+    with pytest.raises(
+        WeightsError,
+        match=r"a\.(pt2: is no program|torchscript: is no TorchScript) that PyTorch .* "
+        r"reads: .+",
+    ):
         read(tmp_path / f"a{suffix}")
 
 
 def test_a_pt2_file_does_not_hold_its_example(tmp_path: Path) -> None:
-    network = build_network("[net]\nwidth=512\nheight=512\nchannels=3\n[convolutional]\nfilters=2\n").eval()
+    network = build_network(
+        "[net]\nwidth=512\nheight=512\nchannels=3\n[convolutional]\nfilters=2\n"
+    ).eval()
     export_network(network, tmp_path / "a.pt2", settings=ExportSettings(any_batch=True))
     assert (tmp_path / "a.pt2").stat().st_size < 100_000
 
 
-# ---- reasons to refuse --------------------------------------------------------------------------------------
+# ---- reasons to refuse ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "section"), [("recurrent", "0 [rnn]"), ("crnn", "1 [crnn]"),
-                                               ("conv-lstm", "1 [conv_lstm]")])
+@pytest.mark.parametrize(
+    ("name", "section"),
+    [("recurrent", "0 [rnn]"), ("crnn", "1 [crnn]"), ("conv-lstm", "1 [conv_lstm]")],
+)
 def test_networks_with_a_memory(name: str, section: str, tmp_path: Path) -> None:
     for suffix in (".onnx", ".pt2", ".torchscript"):
         with pytest.raises(InputError) as error:
             export_network(loaded(name), tmp_path / f"a{suffix}")
-        assert str(error.value) == (f"not exportable, because layer {section} remembers the frames before: a file that "
-                                    "holds a function of one frame cannot")
+        assert (
+            str(error.value)
+            == f"not exportable, because layer {section} remembers the frames before: a file that "
+            "holds a function of one frame cannot"
+        )
 
 
 def test_levels_that_need_a_head(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
-        export_network(loaded("route"), tmp_path / "a.onnx", settings=ExportSettings(level="decoded"))
-    assert str(error.value) == ("not exportable, because the network has no detection head: there is nothing to "
-                                "decode; export it with level raw, not decoded")
+        export_network(
+            loaded("route"), tmp_path / "a.onnx", settings=ExportSettings(level="decoded")
+        )
+    assert (
+        str(error.value)
+        == "not exportable, because the network has no detection head: there is nothing to "
+        "decode; export it with level raw, not decoded"
+    )
 
 
 def test_a_classifier_s_tree_names_its_classes(tmp_path: Path) -> None:
     """As they are named without a list of names; a list that is given goes before."""
     (tmp_path / "a.tree").write_text("animal -1\nthing -1\ncat 0\ndog 0\n")
-    (tmp_path / "a.cfg").write_text("[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=4\nsize=1\n"
-                                    "[avgpool]\n[softmax]\ntree=a.tree\n")
+    (tmp_path / "a.cfg").write_text(
+        "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=4\nsize=1\n"
+        "[avgpool]\n[softmax]\ntree=a.tree\n"
+    )
     network = build_network(tmp_path / "a.cfg")
     for names, wanted in (((), ["animal", "thing", "cat", "dog"]), (list("wxyz"), list("wxyz"))):
         export_network(network, tmp_path / "b.onnx", settings=ExportSettings(names=names))
@@ -646,38 +884,111 @@ def test_a_walk_down_a_tree(tmp_path: Path) -> None:
     (tmp_path / "a.tree").write_text("animal -1\nthing -1\ncat 0\ndog 0\n")
     (tmp_path / "a.cfg").write_text(
         "[net]\nwidth=16\nheight=16\nchannels=3\n[convolutional]\nfilters=9\nsize=8\nstride=8\n"
-        "[region]\nanchors=1,1\nclasses=4\nnum=1\ntree=a.tree\nsoftmax=1\n")
-    with pytest.raises(InputError, match="pjreddie's .region. finds the class by a walk down the tree"):
-        export_network(build_network(tmp_path / "a.cfg", dialect="pjreddie"), tmp_path / "a.onnx",
-                       settings=ExportSettings(level="decoded"))
+        "[region]\nanchors=1,1\nclasses=4\nnum=1\ntree=a.tree\nsoftmax=1\n"
+    )
+    with pytest.raises(
+        InputError, match="pjreddie's .region. finds the class by a walk down the tree"
+    ):
+        export_network(
+            build_network(tmp_path / "a.cfg", dialect="pjreddie"),
+            tmp_path / "a.onnx",
+            settings=ExportSettings(level="decoded"),
+        )
     network = build_network(tmp_path / "a.cfg").eval()
     report = export_network(network, tmp_path / "a.onnx", settings=ExportSettings(level="nms"))
     assert report.difference < 1e-5
 
 
-@pytest.mark.parametrize(("path", "keywords", "settings", "message"), [
-    ("a.bin", {}, {}, "a.bin: which format? expected one of the suffixes .onnx, .pt2, .torchscript, .safetensors, .pt, "
-                      ".cfg"),
-    ("a.onnx", {"format": "onx"}, {}, "format='onx' is unknown; expected one of onnx, pt2, torchscript, safetensors, "
-                                      "pt, darknet; did you mean 'onnx'?"),
-    ("a.onnx", {"format": "pt"}, {}, "a.onnx: a file of the format pt ends in .pt"),
-    ("a.onnx", {}, {"level": "decode"}, "level='decode' is unknown; expected one of raw, decoded, nms; did you mean "
-                                        "'decoded'?"),
-    ("a.pt2", {}, {"level": "nms"}, "level=nms: a file of the format pt2 has no operator that suppresses boxes; take "
-                                    "onnx"),
-    ("a.pt", {}, {"level": "decoded"}, "the format pt holds a whole network: level, any_batch and any_size do not go "
-                                       "with it"),
-    ("a.cfg", {}, {"any_batch": True}, "the format darknet holds a whole network: level, any_batch and any_size do not "
-                                       "go with it"),
-    ("a.onnx", {}, {"suppression": Suppression(threshold=1.5)}, "threshold=1.5: expected a number from 0 to 1"),
-    ("a.onnx", {}, {"suppression": Suppression(overlap=-1)}, "overlap=-1: expected a number from 0 to 1"),
-    ("a.onnx", {}, {"suppression": Suppression(max_boxes=0)}, "max_boxes=0: expected 1 or more"),
-    ("a.onnx", {}, {"batch": 0}, "batch=0: expected 1 or more images"),
-    ("a.onnx", {}, {"resize": "crop"}, "resize='crop' is unknown; expected stretch or letterbox"),
-    ("a.onnx", {}, {"names": ["one"]}, "names: got 1 names, but the network has 3 classes (classes= in the cfg)"),
-])
-def test_settings_that_do_not_go(path: str, keywords: dict[str, Any], settings: dict[str, Any], message: str,
-                                 tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("path", "keywords", "settings", "message"),
+    [
+        (
+            "a.bin",
+            {},
+            {},
+            (
+                "a.bin: which format? expected one of the suffixes .onnx, .pt2, .torchscript,"
+                " .safetensors, .pt, .cfg"
+            ),
+        ),
+        (
+            "a.onnx",
+            {"format": "onx"},
+            {},
+            (
+                "format='onx' is unknown; expected one of onnx, pt2, torchscript, safetensors, "
+                "pt, darknet; did you mean 'onnx'?"
+            ),
+        ),
+        ("a.onnx", {"format": "pt"}, {}, "a.onnx: a file of the format pt ends in .pt"),
+        (
+            "a.onnx",
+            {},
+            {"level": "decode"},
+            "level='decode' is unknown; expected one of raw, decoded, nms; did you mean 'decoded'?",
+        ),
+        (
+            "a.pt2",
+            {},
+            {"level": "nms"},
+            "level=nms: a file of the format pt2 has no operator that suppresses boxes; take onnx",
+        ),
+        (
+            "a.pt",
+            {},
+            {"level": "decoded"},
+            "the format pt holds a whole network: level, any_batch and any_size do not go with it",
+        ),
+        (
+            "a.cfg",
+            {},
+            {"any_batch": True},
+            (
+                "the format darknet holds a whole network: level, any_batch and any_size do not "
+                "go with it"
+            ),
+        ),
+        (
+            "a.onnx",
+            {},
+            {"suppression": Suppression(threshold=1.5)},
+            "threshold=1.5: expected a number from 0 to 1",
+        ),
+        (
+            "a.onnx",
+            {},
+            {"suppression": Suppression(overlap=-1)},
+            "overlap=-1: expected a number from 0 to 1",
+        ),
+        (
+            "a.onnx",
+            {},
+            {"suppression": Suppression(max_boxes=0)},
+            "max_boxes=0: expected 1 or more",
+        ),
+        ("a.onnx", {}, {"batch": 0}, "batch=0: expected 1 or more images"),
+        (
+            "a.onnx",
+            {},
+            {"resize": "crop"},
+            "resize='crop' is unknown; expected stretch or letterbox",
+        ),
+        (
+            "a.onnx",
+            {},
+            {"names": ["one"]},
+            "names: got 1 names, but the network has 3 classes (classes= in the cfg)",
+        ),
+    ],
+)
+def test_settings_that_do_not_go(
+    path: str,
+    keywords: dict[str, Any],
+    settings: dict[str, Any],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DarknetError) as error:
         export_network(loaded("yolo-heads"), path, settings=ExportSettings(**settings), **keywords)
@@ -687,23 +998,35 @@ def test_settings_that_do_not_go(path: str, keywords: dict[str, Any], settings: 
 
 def test_photographs_for_a_network_that_sees_none(tmp_path: Path) -> None:
     network = build_network("[net]\ninputs=20\n[connected]\noutput=3\n").eval()
-    assert [one.what for one in export_network(network, tmp_path / "a.onnx").comparisons] == ["random input"]
+    assert [one.what for one in export_network(network, tmp_path / "a.onnx").comparisons] == [
+        "random input"
+    ]
     with pytest.raises(InputError, match="^images: the network takes 20, which no photograph has$"):
         export_network(network, tmp_path / "a.onnx", settings=ExportSettings(images=["a.jpg"]))
 
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"none/a\.onnx: cannot be written: No such file or directory$"):
+    with pytest.raises(
+        WeightsError, match=r"none/a\.onnx: cannot be written: No such file or directory$"
+    ):
         export_network(loaded("route"), tmp_path / "none" / "a.onnx")
     (tmp_path / "b.pt").mkdir()
     with pytest.raises(InputError, match=r"b\.pt: is a folder; expected a file's name$"):
         export_network(loaded("route"), tmp_path / "b.pt")
 
 
-@pytest.mark.parametrize(("module", "suffix"), [("onnx", ".onnx"), ("onnxscript", ".onnx"), ("onnxruntime", ".onnx"),
-                                                ("safetensors", ".safetensors")])
-def test_packages_that_are_not_installed(module: str, suffix: str, tmp_path: Path,
-                                         monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("module", "suffix"),
+    [
+        ("onnx", ".onnx"),
+        ("onnxscript", ".onnx"),
+        ("onnxruntime", ".onnx"),
+        ("safetensors", ".safetensors"),
+    ],
+)
+def test_packages_that_are_not_installed(
+    module: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == module]:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, module, None)
@@ -713,7 +1036,7 @@ def test_packages_that_are_not_installed(module: str, suffix: str, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-# ---- the network itself stays as it is ----------------------------------------------------------------------
+# ---- the network itself stays as it is -----------------------------------------------------------
 
 
 def test_a_training_network_is_exported_as_it_would_answer(tmp_path: Path) -> None:
@@ -728,11 +1051,14 @@ def test_a_training_network_is_exported_as_it_would_answer(tmp_path: Path) -> No
 
 def test_a_pytorch_that_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch 2.4 has an exporter that does not know ``dynamic_shapes``."""
+
     def export(module: object, args: object, *, dynamo: bool, opset_version: int) -> None:
         raise AssertionError("was not to be called with these")
 
     monkeypatch.setattr(torch.onnx, "export", export)
-    with pytest.raises(MissingExtraError,
-                       match=r"^PyTorch \S+ cannot export to ONNX by torch.export; a newer one can$"):
+    with pytest.raises(
+        MissingExtraError,
+        match=r"^PyTorch \S+ cannot export to ONNX by torch.export; a newer one can$",
+    ):
         export_network(loaded("region"), tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())

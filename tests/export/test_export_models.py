@@ -1,4 +1,5 @@
-"""Real detectors on real photographs: the same objects through ONNX, in onnxruntime and in OpenCV, as in PyTorch."""
+"""Real detectors on real photographs: the same objects through ONNX, in onnxruntime and in OpenCV,
+as in PyTorch."""
 
 from __future__ import annotations
 
@@ -24,19 +25,30 @@ from darknet_builder.weights.loader import load_weights
 from tests.export.test_export import PROGRAMS
 
 pytestmark = pytest.mark.filterwarnings("ignore::darknet_builder.errors.CfgWarning")
-MODELS = ("MobileNetV2-YOLOv3-Nano-coco", "MobileNetV2-YOLOv3-Nano-voc", "yolo-fastest-1.0-xl", "yolo-fastest-1.1-xl",
-          "yolo-fastest-1.1")
+MODELS = (
+    "MobileNetV2-YOLOv3-Nano-coco",
+    "MobileNetV2-YOLOv3-Nano-voc",
+    "yolo-fastest-1.0-xl",
+    "yolo-fastest-1.1-xl",
+    "yolo-fastest-1.1",
+)
 QUICK = "yolo-fastest-1.1"
 OUTPUTS = ["boxes", "scores", "objectness"]
 
 
-@pytest.mark.parametrize("model", [
-    pytest.param(name, marks=pytest.mark.slow if name == QUICK else pytest.mark.pack) for name in MODELS])
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == QUICK else pytest.mark.pack)
+        for name in MODELS
+    ],
+)
 def test_the_same_objects(model: str, shared: Path, tmp_path: Path) -> None:
-    """Six photographs; suppression as the cfg asks for it, by this package, from each program's boxes and scores."""
+    """Six photographs; suppression as the cfg asks for it, by this package, from each program's
+    boxes and scores."""
     network = build_network(shared / "models" / f"{model}.cfg", initialize=False).eval()
     load_weights(network, shared / "models" / f"{model}.weights")
-    names = (shared / "models" / ("voc.names" if "voc" in model else "coco.names"))
+    names = shared / "models" / ("voc.names" if "voc" in model else "coco.names")
     detector = Detector(network, names=names)
     export_network(network, tmp_path / "a.onnx", settings=ExportSettings(level="decoded"))
     photographs = sorted((shared / "images").glob("*.jpg"))
@@ -56,8 +68,13 @@ def test_the_same_objects(model: str, shared: Path, tmp_path: Path) -> None:
 def found(detector: Detector, outputs: Sequence[np.ndarray], placement: Placement) -> Any:
     """The objects of the outputs of level ``decoded``."""
     boxes, scores, objectness = (torch.from_numpy(np.asarray(output)) for output in outputs)
-    return postprocess([Candidates(boxes, objectness, scores)], [placement], threshold=detector.threshold,
-                       nms=detector.nms, rule=nms_rule(detector.network))[0]
+    return postprocess(
+        [Candidates(boxes, objectness, scores)],
+        [placement],
+        threshold=detector.threshold,
+        nms=detector.nms,
+        rule=nms_rule(detector.network),
+    )[0]
 
 
 def check(where: str, wanted: Detections, objects: Any) -> None:
@@ -65,26 +82,40 @@ def check(where: str, wanted: Detections, objects: Any) -> None:
     size = np.array(wanted.image_size * 2)
     assert objects.class_ids.tolist() == wanted.class_ids.tolist(), where
     np.testing.assert_allclose(objects.scores, wanted.scores, atol=2e-5, err_msg=where)
-    np.testing.assert_allclose(objects.boxes_cxcywh * size, wanted.boxes_cxcywh * size, atol=.02, err_msg=where)
+    np.testing.assert_allclose(
+        objects.boxes_cxcywh * size, wanted.boxes_cxcywh * size, atol=0.02, err_msg=where
+    )
 
 
 @pytest.mark.slow
 def test_suppression_inside_the_graph(shared: Path, tmp_path: Path) -> None:
     """A network whose cfg asks for plain IoU: what is left is the same, without this package."""
-    cfg = (shared / "models" / f"{QUICK}.cfg").read_text().replace("nms_kind=greedynms", "nms_kind=default")
+    cfg = (
+        (shared / "models" / f"{QUICK}.cfg")
+        .read_text()
+        .replace("nms_kind=greedynms", "nms_kind=default")
+    )
     network = build_network(cfg, initialize=False).eval()
     load_weights(network, shared / "models" / f"{QUICK}.weights")
-    detector = Detector(network, threshold=.3)
-    report = export_network(network, tmp_path / "a.onnx",
-                            settings=ExportSettings(level="nms", suppression=Suppression(threshold=.3)))
+    detector = Detector(network, threshold=0.3)
+    report = export_network(
+        network,
+        tmp_path / "a.onnx",
+        settings=ExportSettings(level="nms", suppression=Suppression(threshold=0.3)),
+    )
     assert report.notes == ()
     for photograph in sorted((shared / "images").glob("*.jpg")):
         image = read_image(photograph)
         wanted = detector(image)
         x, placement = to_input(image, network.input_size, detector.resize)
         for program, run in PROGRAMS.items():
-            boxes, scores, class_ids, _ = run(tmp_path / "a.onnx", x[None].numpy(), list(report.outputs))
+            boxes, scores, class_ids, _ = run(
+                tmp_path / "a.onnx", x[None].numpy(), list(report.outputs)
+            )
             order = np.argsort(-scores.ravel(), kind="stable")
-            assert class_ids.ravel()[order].tolist() == wanted.class_ids.tolist(), (program, photograph)
+            assert class_ids.ravel()[order].tolist() == wanted.class_ids.tolist(), (
+                program,
+                photograph,
+            )
             placed = placement.undo(boxes.reshape(-1, 4)[order])
             np.testing.assert_allclose(placed, wanted.boxes_cxcywh, atol=1e-5)

@@ -1,4 +1,5 @@
-"""The table of docs/export.md: how it is made, and that every cell is a small difference or a reason."""
+"""The table of docs/export.md: how it is made, and that every cell is a small difference or a
+reason."""
 
 from __future__ import annotations
 
@@ -14,7 +15,10 @@ from scripts.export_table import FOLDERS, RUNNERS, insert, table
 from tests.export.test_export import PROGRAMS
 
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
-NO_HEAD = "the network has no detection head: there is nothing to decode; export it with level raw, not nms"
+NO_HEAD = (
+    "the network has no detection head: there is nothing to decode; export it with level raw,"
+    " not nms"
+)
 
 
 def row(text: str) -> dict[str, dict[str, str]]:
@@ -23,11 +27,19 @@ def row(text: str) -> dict[str, dict[str, str]]:
 
 
 def test_cells_and_reasons() -> None:
-    rows = {"b": row("3e-07"), "A": row("it is too large"), "c": row(NO_HEAD), "d": row("it is too large")}
+    rows = {
+        "b": row("3e-07"),
+        "A": row("it is too large"),
+        "c": row(NO_HEAD),
+        "d": row("it is too large"),
+    }
     rows["b"]["raw"] |= {"OpenVINO": "another reason", "OpenCV 5": "7e-04 (f32: 6e-04)"}
     lines = table(rows).splitlines()
-    assert lines[0] == ("| network | raw: onnxruntime | raw: OpenCV 5 | raw: OpenVINO | decoded: onnxruntime | "
-                        "decoded: OpenCV 5 | decoded: OpenVINO | nms: onnxruntime | nms: OpenCV 5 | nms: OpenVINO |")
+    assert (
+        lines[0]
+        == "| network | raw: onnxruntime | raw: OpenCV 5 | raw: OpenVINO | decoded: onnxruntime | "
+        "decoded: OpenCV 5 | decoded: OpenVINO | nms: onnxruntime | nms: OpenCV 5 | nms: OpenVINO |"
+    )
     assert lines[1] == "|---|" + "---|" * 9
     assert lines[2] == "| A" + " | [1]" * 9 + " |"
     assert lines[3] == "| b | 3e-07 | 7e-04 (f32: 6e-04) | [2]" + " | 3e-07" * 6 + " |"
@@ -36,8 +48,13 @@ def test_cells_and_reasons() -> None:
 
 
 def test_the_table_goes_between_its_marks() -> None:
-    page = insert("before\n<!-- table -->\nold\n<!-- end of table -->\nafter\n", {"x": row("1e-06")}, 3)
-    assert page.startswith("before\n<!-- table -->\n1 of 3 networks, measured with PyTorch ") and "old" not in page
+    page = insert(
+        "before\n<!-- table -->\nold\n<!-- end of table -->\nafter\n", {"x": row("1e-06")}, 3
+    )
+    assert (
+        page.startswith("before\n<!-- table -->\n1 of 3 networks, measured with PyTorch ")
+        and "old" not in page
+    )
     assert page.endswith("| 1e-06 |\n\n<!-- end of table -->\nafter\n")
     assert insert(page, {"x": row("1e-06")}, 3) == page
     with pytest.raises(SystemExit, match="no place for the table"):
@@ -47,7 +64,9 @@ def test_the_table_goes_between_its_marks() -> None:
 def test_the_page_s_table() -> None:
     """Small differences, or a reason that stands below; and no program differs."""
     text = PAGE.read_text().split("<!-- table -->")[1].split("<!-- end of table -->")[0]
-    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][1:]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][
+        1:
+    ]
     notes = dict(re.findall(r"^(\d+)\. (.+)$", text, re.MULTILINE))
     assert int(text.split()[0]) == len(rows) > 50
     for name, *cells in rows:
@@ -57,34 +76,56 @@ def test_the_page_s_table() -> None:
                 assert cell.strip("[]") in notes, name
             else:
                 assert cell == "-" or float(cell.split()[0]) < 1e-4 or "f32" in cell, name
-    assert not [note for note in notes.values() if "differs from" in note or "are left in the file" in note]
+    assert not [
+        note for note in notes.values() if "differs from" in note or "are left in the file" in note
+    ]
 
 
 def test_the_page_s_networks_are_the_pack_s(pack: Path) -> None:
-    names = {f"{dialect}/{path.stem}" for folder, dialect in FOLDERS.items() for path in (pack / folder).glob("*.npz")}
+    names = {
+        f"{dialect}/{path.stem}"
+        for folder, dialect in FOLDERS.items()
+        for path in (pack / folder).glob("*.npz")
+    }
     found = set(re.findall(r"^\| (\w+/\S+) \|", PAGE.read_text(), re.MULTILINE))
-    assert found <= names and f"\n{len(found)} of {len(names)} networks, measured with " in PAGE.read_text()
+    assert (
+        found <= names
+        and f"\n{len(found)} of {len(names)} networks, measured with " in PAGE.read_text()
+    )
 
 
-def test_what_was_measured_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_measured_is_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     results = tmp_path / "results.json"
     results.write_text('{"x": {"raw": {}, "decoded": {}, "nms": {}}}')
     recorded = export_table.Recorded("x", Path("none.cfg"), "alexeyab", {})
-    assert export_table.measure_all([recorded], None, results) == {"x": {"raw": {}, "decoded": {}, "nms": {}}}
+    assert export_table.measure_all([recorded], None, results) == {
+        "x": {"raw": {}, "decoded": {}, "nms": {}}
+    }
 
 
 @pytest.mark.pack
-@pytest.mark.parametrize("name", ["alexeyab/yolo-fastest-1.1", "alexeyab/cifar", "pjreddie/yolov2-tiny"])
-def test_a_quick_part_of_the_table(name: str, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the page says of a network is what is measured here, as far as the programs are installed."""
+@pytest.mark.parametrize(
+    "name", ["alexeyab/yolo-fastest-1.1", "alexeyab/cifar", "pjreddie/yolov2-tiny"]
+)
+def test_a_quick_part_of_the_table(
+    name: str, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the page says of a network is what is measured here, as far as the programs are
+    installed."""
     monkeypatch.setattr(export_table, "RUNNERS", PROGRAMS)
-    recorded, = (one for one in export_table.recorded_networks(pack) if one.name == name)
+    (recorded,) = (one for one in export_table.recorded_networks(pack) if one.name == name)
     rows = export_table.measure_all([recorded], generator, tmp_path / "results.json")
     assert list(rows) == [name] and list(rows[name]) == list(LEVELS)
     for level, cells in rows[name].items():
         assert list(cells) == list(PROGRAMS)
         for cell in cells.values():
-            assert "no detection head" in cell if name.endswith("cifar") and level != "raw" else float(cell) < 2e-5
+            assert (
+                "no detection head" in cell
+                if name.endswith("cifar") and level != "raw"
+                else float(cell) < 2e-5
+            )
     assert '"raw"' in (tmp_path / "results.json").read_text()
 
 

@@ -1,4 +1,5 @@
-"""Networks as functions of one tensor; and that what makes their graphs short gives the numbers that loops give."""
+"""Networks as functions of one tensor; and that what makes their graphs short gives the numbers
+that loops give."""
 
 from __future__ import annotations
 
@@ -20,19 +21,24 @@ TREE = Tree(("a", "b", "c", "aa", "ab", "ba", "aaa", "aab", "aac"), (-1, -1, -1,
 """Groups of 3, 2, 1 and 3."""
 
 
-# ---- the parts ----------------------------------------------------------------------------------------------
+# ---- the parts -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("squared", [False, True])
 def test_boxes_of_cells(squared: bool) -> None:
     """(i + x) / W, (j + y) / H, e^w or (2 w)^2 times the anchor, cell by cell."""
     values = torch.randn(2, 3, 4, 5, 4, generator=torch.Generator().manual_seed(0))
-    anchors, unit = [(10., 13.), (30., 61.), (116., 90.)], (160, 128)
+    anchors, unit = [(10.0, 13.0), (30.0, 61.0), (116.0, 90.0)], (160, 128)
     boxes = anchor_boxes(values, anchors, unit, squared=squared).view(2, 3, 4, 5, 4)
     for b, a, j, i in torch.cartesian_prod(*map(torch.arange, values.shape[:4])).tolist():
         x, y, w, h = values[b, a, j, i].tolist()
         sizes = [4 * v * v for v in (w, h)] if squared else [math.exp(v) for v in (w, h)]
-        expected = [(i + x) / 5, (j + y) / 4, sizes[0] * anchors[a][0] / 160, sizes[1] * anchors[a][1] / 128]
+        expected = [
+            (i + x) / 5,
+            (j + y) / 4,
+            sizes[0] * anchors[a][0] / 160,
+            sizes[1] * anchors[a][1] / 128,
+        ]
         assert boxes[b, a, j, i].tolist() == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
@@ -52,19 +58,28 @@ def test_probabilities_down_a_tree() -> None:
             assert found[index] == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize(("in_shape", "other_shape", "beta"), [
-    ((8, 4, 6), (8, 4, 6), 1.0), ((8, 4, 6), (4, 8, 12), .5), ((4, 4, 6), (8, 8, 12), 1.0)])
-def test_a_strided_shortcut_without_writing_in_place(in_shape: tuple[int, int, int], other_shape: tuple[int, int, int],
-                                                     beta: float) -> None:
-    """alpha=1 takes the short way, any other alpha the general one: with alpha near 1 both must agree."""
+@pytest.mark.parametrize(
+    ("in_shape", "other_shape", "beta"),
+    [((8, 4, 6), (8, 4, 6), 1.0), ((8, 4, 6), (4, 8, 12), 0.5), ((4, 4, 6), (8, 8, 12), 1.0)],
+)
+def test_a_strided_shortcut_without_writing_in_place(
+    in_shape: tuple[int, int, int], other_shape: tuple[int, int, int], beta: float
+) -> None:
+    """alpha=1 takes the short way, any other alpha the general one: with alpha near 1 both must
+    agree."""
     random = torch.Generator().manual_seed(0)
-    x, other = torch.randn(2, *in_shape, generator=random), torch.randn(2, *other_shape, generator=random)
-    short, general = (StridedShortcut(Shape(*in_shape), Shape(*other_shape), alpha=alpha, beta=beta)
-                      for alpha in (1.0, 1 + 2 ** -40))
+    x, other = (
+        torch.randn(2, *in_shape, generator=random),
+        torch.randn(2, *other_shape, generator=random),
+    )
+    short, general = (
+        StridedShortcut(Shape(*in_shape), Shape(*other_shape), alpha=alpha, beta=beta)
+        for alpha in (1.0, 1 + 2**-40)
+    )
     assert torch.equal(short(x, other), general(x, other))
 
 
-# ---- the whole ----------------------------------------------------------------------------------------------
+# ---- the whole -----------------------------------------------------------------------------------
 
 
 def test_levels() -> None:
@@ -74,9 +89,16 @@ def test_levels() -> None:
         raw, decoded = Traceable(network, "raw"), Traceable(network, "decoded")
         assert (raw.input_name, raw.output_names) == ("images", ["raw_4", "raw_7"])
         assert all(map(torch.equal, raw(x), network(x)))
-        assert decoded.output_names == Traceable(network, "nms").output_names == ["boxes", "scores", "objectness"]
+        assert (
+            decoded.output_names
+            == Traceable(network, "nms").output_names
+            == ["boxes", "scores", "objectness"]
+        )
         boxes, scores, objectness = decoded(x)
-        heads = [head.decode(answer, (64, 96)) for head, answer in zip(network.heads, network(x), strict=True)]
+        heads = [
+            head.decode(answer, (64, 96))
+            for head, answer in zip(network.heads, network(x), strict=True)
+        ]
         assert torch.equal(boxes, torch.cat([head.boxes_cxcywh for head in heads], 1))
         assert (scores.shape, objectness.shape) == ((2, 576, 3), (2, 576))
     flat = Traceable(build_network("[net]\ninputs=20\n[connected]\noutput=3\n"), "raw")
@@ -87,16 +109,22 @@ def test_reasons() -> None:
     assert why_not(build_network(UNIT_CFGS["route"]), "raw") == ""
     text = UNIT_CFGS["yolo-heads"]
     uneven = _with_other_classes(text)
-    assert why_not(build_network(uneven), "decoded") == ("its heads have different numbers of classes; export it with "
-                                                         "level raw")
-    with pytest.raises(InputError, match="^not exportable, because its heads have different numbers of classes"):
+    assert (
+        why_not(build_network(uneven), "decoded")
+        == "its heads have different numbers of classes; export it with level raw"
+    )
+    with pytest.raises(
+        InputError, match="^not exportable, because its heads have different numbers of classes"
+    ):
         Traceable(build_network(uneven), "nms")
 
 
 def _with_other_classes(text: str) -> str:
     """The second head with one class."""
     start = text.rindex("filters=24")
-    return text[:start] + text[start:].replace("filters=24", "filters=18").replace("classes=3", "classes=1")
+    return text[:start] + text[start:].replace("filters=24", "filters=18").replace(
+        "classes=3", "classes=1"
+    )
 
 
 def test_sizes() -> None:
@@ -104,18 +132,35 @@ def test_sizes() -> None:
     assert plan_sizes(network, 3, False, False) == Sizes(3)
     assert plan_sizes(network, 1, True, True) == Sizes(1, True, True, 8)
     assert Sizes(1, any_batch=True).traced_batch == 2 and Sizes(1).traced_batch == 1
-    assert Sizes(1).dimensions() is None and set(Sizes(1, True, True, 8).dimensions() or {}) == {0, 2, 3}
-    with pytest.raises(InputError, match="^the network takes a vector, not an image: it has no width and height"):
+    assert Sizes(1).dimensions() is None and set(Sizes(1, True, True, 8).dimensions() or {}) == {
+        0,
+        2,
+        3,
+    }
+    with pytest.raises(
+        InputError, match="^the network takes a vector, not an image: it has no width and height"
+    ):
         plan_sizes(build_network("[net]\ninputs=20\n[connected]\noutput=3\n"), 1, False, True)
-    stiff = "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=2\n[connected]\noutput=4\n"
+    stiff = (
+        "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=2\n[connected]\noutput=4\n"
+    )
     with pytest.raises(InputError) as error:
         plan_sizes(build_network(stiff), 1, False, True)
-    assert str(error.value) == ("not exportable for any size of image, because layer 1 [connected] has weights that "
-                                "fit one size only")
+    assert (
+        str(error.value)
+        == "not exportable for any size of image, because layer 1 [connected] has weights that "
+        "fit one size only"
+    )
 
 
 def test_facts_of_a_vector() -> None:
     network = build_network("[net]\ninputs=20\n[connected]\noutput=3\n")
     assert describe(network, "raw", [], "stretch", Sizes()) == {
-        "level": "raw", "dialect": "alexeyab", "input": "inputs", "input_shape": "[20]", "any_batch": "false",
-        "any_size": "false", "size_step": "0"}
+        "level": "raw",
+        "dialect": "alexeyab",
+        "input": "inputs",
+        "input_shape": "[20]",
+        "any_batch": "false",
+        "any_size": "false",
+        "size_step": "0",
+    }

@@ -1,4 +1,5 @@
-"""A real browser without a window, for the tests of pages; they are skipped, saying why, where there is none."""
+"""A real browser without a window, for the tests of pages; they are skipped, saying why, where
+there is none."""
 
 from __future__ import annotations
 
@@ -11,18 +12,32 @@ from typing import Any
 
 import pytest
 
-_ARGUMENTS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-              "--disable-background-networking", "--disable-component-update", "--disable-sync")
-_OUTSIDE = re.compile(r"""(?:src|href|srcset|action|poster)\s*=\s*["']?(?!data:)[^"'\s>]|@import|url\((?!data:)|//\w""")
+_ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_OUTSIDE = re.compile(
+    r"""(?:src|href|srcset|action|poster)\s*=\s*["']?(?!data:)[^"'\s>]|@import|url\((?!data:)|//\w"""
+)
 _NAMESPACE = "http://www.w3.org/2000/svg"
 OpenPage = Callable[..., Any]
 
 
 @contextmanager
 def browsers(folder: Path) -> Iterator[OpenPage]:
-    """A function that opens a file in a browser, which is closed at the end; one for each colour scheme."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: no browser can be steered")
+    """A function that opens a file in a browser, which is closed at the end; one for each colour
+    scheme."""
+    webdriver = pytest.importorskip(
+        "selenium.webdriver", reason="selenium is not installed: no browser can be steered"
+    )
     from selenium.webdriver.chrome.service import Service
+
     program = shutil.which("chromium") or shutil.which("google-chrome")
     driver = shutil.which("chromedriver")
     if program is None or driver is None:
@@ -53,12 +68,16 @@ def browsers(folder: Path) -> Iterator[OpenPage]:
 
 def complaints(browser: Any) -> list[str]:
     """What the page's script said or failed at, and what the page loaded from anywhere."""
-    loaded = browser.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)"
-                                    ".filter((name) => !name.startsWith('data:'))")
+    loaded = browser.execute_script(
+        "return performance.getEntriesByType('resource').map((entry) => entry.name)"
+        ".filter((name) => !name.startsWith('data:'))"
+    )
     return [entry["message"] for entry in browser.get_log("browser")] + list(loaded)
 
 
 def outside_references(page: str) -> list[str]:
     """Whatever a page could load from elsewhere."""
     text = re.sub(r"(data:[a-z/]+;base64),[\w+/=]+", r"\1", page.replace(_NAMESPACE, ""))
-    return [text[max(0, match.start() - 30):match.end() + 40] for match in _OUTSIDE.finditer(text)]
+    return [
+        text[max(0, match.start() - 30) : match.end() + 40] for match in _OUTSIDE.finditer(text)
+    ]

@@ -8,7 +8,7 @@ from darknet_builder.evaluation.darknet_map import MapResult
 
 MODELS = ("yolo-fastest-1.1", "MobileNetV2-YOLOv3-Nano-coco")
 """Both cfgs say ``nms_kind=greedynms``."""
-CASES = [(points, iou) for points in (0, 11, 101) for iou in (.5, .75)]
+CASES = [(points, iou) for points in (0, 11, 101) for iou in (0.5, 0.75)]
 
 
 def as_recorded(result: MapResult) -> dict[str, Any]:
@@ -16,13 +16,25 @@ def as_recorded(result: MapResult) -> dict[str, Any]:
     counts = result.counts
     return {
         "map": round(result.mean_average_precision, 6),
-        "per_class": {str(row.class_id): [round(100 * row.average_precision, 2), row.counts.true_positives,
-                                          row.counts.false_positives]
-                      for row in result.classes
-                      if row.average_precision or row.counts.true_positives or row.counts.false_positives},
-        "summary": [f"{value:.2f}" for value in (result.confidence, counts.precision, counts.recall, counts.f1)],
-        "counts": [str(counts.true_positives), str(counts.false_positives), str(counts.false_negatives),
-                   f"{100 * counts.average_iou:.2f}"],
+        "per_class": {
+            str(row.class_id): [
+                round(100 * row.average_precision, 2),
+                row.counts.true_positives,
+                row.counts.false_positives,
+            ]
+            for row in result.classes
+            if row.average_precision or row.counts.true_positives or row.counts.false_positives
+        },
+        "summary": [
+            f"{value:.2f}"
+            for value in (result.confidence, counts.precision, counts.recall, counts.f1)
+        ],
+        "counts": [
+            str(counts.true_positives),
+            str(counts.false_positives),
+            str(counts.false_negatives),
+            f"{100 * counts.average_iou:.2f}",
+        ],
     }
 
 

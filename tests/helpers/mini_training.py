@@ -2,8 +2,9 @@
 
     python -m tests.helpers.mini_training [--nudges N] [--steps N] [--folder DIR]
 
-says for each run how long its costs, averaged over 25 steps, stay within 5% of Darknet's, and its mAP; and the same for
-every two of our own runs, which differ by changes of the pixels as small as float32 rounds.
+says for each run how long its costs, averaged over 25 steps, stay within 5% of Darknet's, and its
+mAP; and the same for every two of our own runs, which differ by changes of the pixels as small as
+float32 rounds.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from darknet_builder.weights.loader import load_weights
 IMAGES, BATCH, STEPS = 288, 16, 500
 _SIZE = (160, 128)
 _NUDGE = 1e-7
-_APART = .05
+_APART = 0.05
 
 Costs = dict[int, list[float]]
 """By layer, one a step."""
@@ -49,18 +50,23 @@ def train_mini(folder: Path, *, steps: int, nudge: int = 0) -> tuple[Network, Co
     load_weights(network, folder / "mini" / "init.weights")
     order = np.random.RandomState(7).permutation(IMAGES)
     random = torch.Generator().manual_seed(nudge)
-    samples = [read_sample(folder, name) for name in (folder / "train.txt").read_text().split()[:IMAGES]]
+    samples = [
+        read_sample(folder, name) for name in (folder / "train.txt").read_text().split()[:IMAGES]
+    ]
     if nudge:
-        samples = [(image * (1 + _NUDGE * torch.randn(image.shape, generator=random)), boxes)
-                   for image, boxes in samples]
+        samples = [
+            (image * (1 + _NUDGE * torch.randn(image.shape, generator=random)), boxes)
+            for image, boxes in samples
+        ]
     optimizer = make_optimizer(network)
     scheduler = make_scheduler(optimizer, network.options.schedule)
     costs: Costs = {}
     for step in range(steps):
         chosen = [samples[order[(step * BATCH + number) % IMAGES]] for number in range(BATCH)]
         maps = loss_inputs(network, torch.stack([image for image, _ in chosen]))
-        report = network_loss(network, maps, Targets.of_boxes([boxes for _, boxes in chosen]),
-                              seen=(step + 1) * BATCH)
+        report = network_loss(
+            network, maps, Targets.of_boxes([boxes for _, boxes in chosen]), seen=(step + 1) * BATCH
+        )
         for loss in report.heads:
             costs.setdefault(loss.layer, []).append(float(loss.value.detach()))
         optimizer.zero_grad()
@@ -84,11 +90,14 @@ def averaged(costs: Sequence[float], over: int = 25) -> np.ndarray:
     return np.convolve(costs, np.ones(over) / over, "valid")
 
 
-def parting(costs: Mapping[int, Sequence[float]], others: Mapping[int, Sequence[float]]) -> dict[int, int | None]:
-    """By layer, the first step from which on 25 are more than 5% apart on average; None if they never are."""
+def parting(
+    costs: Mapping[int, Sequence[float]], others: Mapping[int, Sequence[float]]
+) -> dict[int, int | None]:
+    """By layer, the first step from which on 25 are more than 5% apart on average; None if they
+    never are."""
     found: dict[int, int | None] = {}
     for layer, ours in costs.items():
-        apart = np.abs(averaged(ours) / averaged(others[layer][:len(ours)]) - 1) > _APART
+        apart = np.abs(averaged(ours) / averaged(others[layer][: len(ours)]) - 1) > _APART
         found[layer] = int(apart.argmax()) if apart.any() else None
     return found
 
@@ -97,15 +106,20 @@ def score(folder: Path, network: Network) -> float:
     """The mAP on the test images, as ``detector map`` computes it."""
     data = DataFile.read(folder / "bccd.data")
     names = data.names or []
-    return mean_average_precision(list(find_boxes(network.eval(), data.load("valid"), batch=8)),
-                                  names).mean_average_precision
+    return mean_average_precision(
+        list(find_boxes(network.eval(), data.load("valid"), batch=8)), names
+    ).mean_average_precision
 
 
 def main() -> None:
     """Train, and say what came of it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--folder", type=Path, default=Path("../shared/datasets/bccd"), help="the data set")
-    parser.add_argument("--nudges", type=int, default=0, help="how many further runs (default: %(default)s)")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("../shared/datasets/bccd"), help="the data set"
+    )
+    parser.add_argument(
+        "--nudges", type=int, default=0, help="how many further runs (default: %(default)s)"
+    )
     parser.add_argument("--steps", type=int, default=STEPS, help="(default: %(default)s)")
     args = parser.parse_args()
     reference = json.loads((args.folder / "mini" / "reference.json").read_text())
@@ -114,10 +128,15 @@ def main() -> None:
     for nudge in range(args.nudges + 1):
         network, costs = train_mini(args.folder, steps=args.steps, nudge=nudge)
         runs.append(costs)
-        print(f"run {nudge}: leaves Darknet's costs at steps {parting(costs, recorded)}, "
-              f"mAP {score(args.folder, network):.4f} (Darknet's {reference['map50']:.4f})", flush=True)
+        print(
+            f"run {nudge}: leaves Darknet's costs at steps {parting(costs, recorded)}, "
+            f"mAP {score(args.folder, network):.4f} (Darknet's {reference['map50']:.4f})",
+            flush=True,
+        )
     for first, second in itertools.combinations(range(len(runs)), 2):
-        print(f"runs {first} and {second}: leave each other at {parting(runs[first], runs[second])}")
+        print(
+            f"runs {first} and {second}: leave each other at {parting(runs[first], runs[second])}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The networks of a parity pack: which cfg belongs to which fixture, and at which size it was run."""
+"""The networks of a parity pack: which cfg belongs to which fixture, and at which size it was
+run."""
 
 from __future__ import annotations
 
@@ -30,8 +31,13 @@ class PackNetwork:
         """The network at the size that was run, weights undefined."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CfgWarning)  # real cfgs have odd options
-            return build_network(self.cfg, width=self.meta["width"] or None, height=self.meta["height"] or None,
-                                 dialect=self.dialect, initialize=False)
+            return build_network(
+                self.cfg,
+                width=self.meta["width"] or None,
+                height=self.meta["height"] or None,
+                dialect=self.dialect,
+                initialize=False,
+            )
 
 
 def pack_networks(pack: Path, config: pytest.Config) -> Iterator[PackNetwork]:
@@ -39,5 +45,9 @@ def pack_networks(pack: Path, config: pytest.Config) -> Iterator[PackNetwork]:
     cfgs = config.getoption("--pack-cfgs") or pack.resolve().parent / "cfgs"
     for folder, dialect in _FOLDERS.items():
         for path in sorted((pack / folder).glob("*.npz")):
-            cfg = path.with_suffix(".cfg") if folder == "layers" else cfgs / dialect / f"{path.stem}.cfg"
+            cfg = (
+                path.with_suffix(".cfg")
+                if folder == "layers"
+                else cfgs / dialect / f"{path.stem}.cfg"
+            )
             yield PackNetwork(f"{folder}/{path.stem}", read_fixture(path)[0], cfg, dialect)

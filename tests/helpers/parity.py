@@ -1,4 +1,5 @@
-"""Holding a network against a fixture of the parity pack: weights through a real file, every layer of every frame."""
+"""Holding a network against a fixture of the parity pack: weights through a real file, every layer
+of every frame."""
 
 from __future__ import annotations
 
@@ -39,18 +40,29 @@ class Fixture:
 
     def build(self) -> Network:
         """The network at the recorded size, without weights yet."""
-        return build_network(self.cfg, width=self.meta["width"] or None, height=self.meta["height"] or None,
-                             dialect=self.dialect, initialize=False).eval()
+        return build_network(
+            self.cfg,
+            width=self.meta["width"] or None,
+            height=self.meta["height"] or None,
+            dialect=self.dialect,
+            initialize=False,
+        ).eval()
 
     def frames(self) -> Tensor:
         """The recorded input, one image (or vector) a frame."""
         meta = self.meta
-        shape = (meta["channels"], meta["height"], meta["width"]) if meta["channels"] else (meta["inputs"],)
+        shape = (
+            (meta["channels"], meta["height"], meta["width"])
+            if meta["channels"]
+            else (meta["inputs"],)
+        )
         return torch.from_numpy(generator.input_image(meta["seed"] + 1, (meta["frames"], *shape)))
 
     def write_weights(self, path: Path) -> None:
         """The file that Darknet loaded."""
-        generator.write_weights(path, [segment[1:] for segment in self.meta["segments"]], self.meta["seed"])
+        generator.write_weights(
+            path, [segment[1:] for segment in self.meta["segments"]], self.meta["seed"]
+        )
 
 
 def check_structure(fixture: Fixture, network: Network) -> None:
@@ -61,7 +73,9 @@ def check_structure(fixture: Fixture, network: Network) -> None:
         shape = layer.out_shape
         assert shape.size == recorded["outputs"], recorded
         if recorded["out_c"] and not shape.flat:
-            assert [shape.channels, shape.height, shape.width] == [recorded[key] for key in ("out_c", "out_h", "out_w")]
+            assert [shape.channels, shape.height, shape.width] == [
+                recorded[key] for key in ("out_c", "out_h", "out_w")
+            ]
     assert network.num_stored == fixture.meta["parameters"]
     if fixture.meta.get("bflops") is not None:
         assert f"{network.bflops:.3f}" == f"{fixture.meta['bflops']:.3f}"
@@ -86,24 +100,33 @@ Place = tuple[int, int]
 def check_outputs(fixture: Fixture, network: Network) -> None:
     """Every layer of every frame, at the pack's bound.
 
-    Both sides are float32, and where they round away from each other deep networks with random weights magnify it: with
-    the convolutions of an AVX2 processor one [yolo] of yolov4_new is 1.2 bounds from Darknet's, which itself is 0.8
-    bounds from what float64 gives, while ours is 0.4. So a layer beyond the bound is computed in float64, which must be
-    within it; and float32 must be no further from that than Darknet's is.
+    Both sides are float32, and where they round away from each other deep networks with random
+    weights magnify it: with the convolutions of an AVX2 processor one [yolo] of yolov4_new is 1.2
+    bounds from Darknet's, which itself is 0.8 bounds from what float64 gives, while ours is 0.4. So
+    a layer beyond the bound is computed in float64, which must be within it; and float32 must be no
+    further from that than Darknet's is.
     """
     _prepare(fixture, network)
-    wrong = {place: (fault, output) for place, output in _outputs(fixture, network, torch.float32)
-             if (fault := _fault(fixture, place, output))}
+    wrong = {
+        place: (fault, output)
+        for place, output in _outputs(fixture, network, torch.float32)
+        if (fault := _fault(fixture, place, output))
+    }
     if wrong:
         network.double().reset_state()
         for place, exact in _outputs(fixture, network, torch.float64):
-            if (place in wrong and not _fault(fixture, place, exact)
-                    and _is_nearer(fixture, place, wrong[place][1], exact)):
+            if (
+                place in wrong
+                and not _fault(fixture, place, exact)
+                and _is_nearer(fixture, place, wrong[place][1], exact)
+            ):
                 del wrong[place]
     assert not wrong, "\n".join([fault for fault, _ in wrong.values()][:10])
 
 
-def _outputs(fixture: Fixture, network: Network, dtype: torch.dtype) -> Iterator[tuple[Place, np.ndarray]]:
+def _outputs(
+    fixture: Fixture, network: Network, dtype: torch.dtype
+) -> Iterator[tuple[Place, np.ndarray]]:
     with torch.no_grad(), _unblurred(network) as unblurred:
         for number, frame in enumerate(fixture.frames().to(dtype)):
             for index, output in enumerate(network.layer_outputs(frame[None])):
@@ -115,34 +138,45 @@ def _recorded(fixture: Fixture, place: Place) -> tuple[np.ndarray, np.ndarray]:
     frame, index = place
     layers = fixture.meta["layers"]
     most = 1024 if layers[index]["type"] in HEADS or index == len(layers) - 1 else 48
-    positions = generator.sample_positions(fixture.meta["seed"] + 2 + index, layers[index]["outputs"], most)
+    positions = generator.sample_positions(
+        fixture.meta["seed"] + 2 + index, layers[index]["outputs"], most
+    )
     return positions, fixture.arrays[f"{frame}/{index}/values"]
 
 
 def _fault(fixture: Fixture, place: Place, output: np.ndarray) -> str:
-    """A line for a layer that is further off than float32 sums in another order explain; empty for others."""
+    """A line for a layer that is further off than float32 sums in another order explain; empty for
+    others."""
     frame, index = place
     recorded = fixture.meta["layers"][index]
     norm = float(fixture.arrays[f"{frame}/{index}/norm"])
     if output.size != recorded["outputs"]:
-        return f"frame {frame} layer {index} [{recorded['type']}]: {output.size} values, not {recorded['outputs']}"
+        return (
+            f"frame {frame} layer {index} [{recorded['type']}]: {output.size} values, not"
+            f" {recorded['outputs']}"
+        )
     bound = 1e-3 * norm / np.sqrt(recorded["outputs"]) + 1e-5
     positions, values = _recorded(fixture, place)
     difference = np.abs(output[positions] - values).max()
     norm_difference = abs(np.linalg.norm(output.astype(np.float64)) - norm)
     if difference <= bound and norm_difference <= 1e-4 * norm:
         return ""
-    return (f"frame {frame} layer {index} [{recorded['type']}]: off by {difference:.3g} (bound {bound:.3g}), "
-            f"norm by {norm_difference / max(norm, 1e-30):.2g}")
+    return (
+        f"frame {frame} layer {index} [{recorded['type']}]: off by {difference:.3g} (bound"
+        f" {bound:.3g}), norm by {norm_difference / max(norm, 1e-30):.2g}"
+    )
 
 
 def _is_nearer(fixture: Fixture, place: Place, output: np.ndarray, exact: np.ndarray) -> bool:
     """Whether our float32 is at least as near to float64 as Darknet's."""
     positions, values = _recorded(fixture, place)
-    return bool(np.abs(output[positions] - exact[positions]).max() <= np.abs(values - exact[positions]).max())
+    return bool(
+        np.abs(output[positions] - exact[positions]).max()
+        <= np.abs(values - exact[positions]).max()
+    )
 
 
-# ---- three things that the recording programs did in their own way ------------------------------------
+# ---- three things that the recording programs did in their own way -------------------------------
 # None of them loosens a bound: each says exactly what Darknet's memory held.
 
 
@@ -155,10 +189,11 @@ def _prepare(fixture: Fixture, network: Network) -> None:
 
 
 def _divide_as_pjreddies_cpu(network: Network) -> None:
-    """pjreddie's CPU code divides by sqrt(v) + 1e-6, its GPU code, which we follow, by sqrt(v + 1e-5).
+    """pjreddie's CPU code divides by sqrt(v) + 1e-6, its GPU code, which we follow, by sqrt(v +
+    1e-5).
 
-    The relative difference of 5e-6 a layer adds up to 1e-4 over 100 layers. Variances that make the two formulas
-    equal hold everything else to the full bound.
+    The relative difference of 5e-6 a layer adds up to 1e-4 over 100 layers. Variances that make the
+    two formulas equal hold everything else to the full bound.
     """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -170,12 +205,17 @@ def _divide_as_pjreddies_cpu(network: Network) -> None:
 def _count_bits_as_recorded(layer: Convolutional) -> None:
     """Undo what Darknet's bit-counting code leaves out, and did twice, when it was recorded.
 
-    It returns before batch norm, because the detector folds batch norm first, and the recording did not: only the bias
-    was added. And with 32, 64, ... input channels it negates the weights' bits for the GPU's sake (``gpu_index``, 0 in
-    the CPU library unless its main program says otherwise), then counts on the CPU: the sum changes its sign, and the
-    padding up to 256 bits counts as -1 each, twice.
+    It returns before batch norm, because the detector folds batch norm first, and the recording did
+    not: only the bias was added. And with 32, 64, ... input channels it negates the weights' bits
+    for the GPU's sake (``gpu_index``, 0 in the CPU library unless its main program says otherwise),
+    then counts on the CPU: the sum changes its sign, and the padding up to 256 bits counts as -1
+    each, twice.
     """
-    assert layer.norm is not None and layer.norm.running_mean is not None and layer.norm.running_var is not None
+    assert (
+        layer.norm is not None
+        and layer.norm.running_mean is not None
+        and layer.norm.running_var is not None
+    )
     layer.norm.running_mean.zero_()
     layer.norm.running_var.fill_(1 - layer.norm.eps)
     layer.norm.weight.data.fill_(1)
@@ -196,18 +236,22 @@ def _unblurred(network: Network) -> Iterator[dict[int, Tensor]]:
     for index, layer in enumerate(network.sequence()):
         blur = getattr(layer, "blur", None)
         if blur is not None:
-            handles.append(blur.register_forward_hook(
-                lambda module, inputs, output, index=index: maps.__setitem__(index, inputs[0])))
+            handles.append(
+                blur.register_forward_hook(
+                    lambda module, inputs, output, index=index: maps.__setitem__(index, inputs[0])
+                )
+            )
     yield maps
     for handle in handles:
         handle.remove()
 
 
 def _as_recorded(output: Tensor, unblurred: Tensor | None) -> np.ndarray:
-    """The output's memory: Darknet copies the blurred map over the beginning of the unblurred one."""
+    """The output's memory: Darknet copies the blurred map over the beginning of the unblurred
+    one."""
     values = output.flatten().numpy()
     if unblurred is None:
         return values
     memory = unblurred.flatten().numpy().copy()
-    memory[:values.size] = values
+    memory[: values.size] = values
     return memory

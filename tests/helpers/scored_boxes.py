@@ -8,11 +8,19 @@ from darknet_builder.boxes.candidates import ScoredBoxes
 
 
 def scored_boxes(boxes_cxcywh: np.ndarray, scores: np.ndarray) -> ScoredBoxes:
-    """Boxes (K, 4) and scores (K, C), zero where a class is below the threshold, as the rows of one image."""
+    """Boxes (K, 4) and scores (K, C), zero where a class is below the threshold, as the rows of one
+    image."""
     box_ids, class_ids = np.nonzero(scores)
     ones = np.ones(len(box_ids), np.float32)
-    return ScoredBoxes(np.zeros_like(box_ids), box_ids, boxes_cxcywh[box_ids], ones, class_ids,
-                       scores[box_ids, class_ids], scores.shape[1])
+    return ScoredBoxes(
+        np.zeros_like(box_ids),
+        box_ids,
+        boxes_cxcywh[box_ids],
+        ones,
+        class_ids,
+        scores[box_ids, class_ids],
+        scores.shape[1],
+    )
 
 
 def score_table(rows: ScoredBoxes) -> np.ndarray:

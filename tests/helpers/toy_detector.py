@@ -41,17 +41,22 @@ num=1
 
 
 def toy_network(cfg: str = CFG) -> Network:
-    """Objectness follows the brightness of a cell of 8 x 8 pixels, the classes its red and its blue."""
+    """Objectness follows the brightness of a cell of 8 x 8 pixels, the classes its red and its
+    blue."""
     network = build_network(cfg)
     layer = network.layers[1]
     assert isinstance(layer, Convolutional)
     weight = torch.zeros(7, 3)
-    weight[4] = torch.tensor([20., 0, 20])
-    weight[5] = torch.tensor([10., 0, -10])
-    weight[6] = torch.tensor([-10., 0, 10])
+    weight[4] = torch.tensor([20.0, 0, 20])
+    weight[5] = torch.tensor([10.0, 0, -10])
+    weight[6] = torch.tensor([-10.0, 0, 10])
     with torch.no_grad():
         for name, tensor in layer.weight_layout(network.header):
-            tensor.copy_(weight.reshape(tensor.shape) if name == "weight" else torch.tensor([0., 0, 0, 0, -10, 0, 0]))
+            tensor.copy_(
+                weight.reshape(tensor.shape)
+                if name == "weight"
+                else torch.tensor([0.0, 0, 0, 0, -10, 0, 0])
+            )
     return network
 
 
@@ -64,10 +69,16 @@ def toy_files(folder: Path) -> tuple[str, str, str]:
     return str(cfg), str(weights), str(names)
 
 
-def squares(*objects: tuple[tuple[int, int, int], int, int], size: tuple[int, int] = (32, 32)) -> np.ndarray:
-    """A black image of (width, height) pixels with a square for each (colour, column, row) of the 4 x 4 cells."""
+def squares(
+    *objects: tuple[tuple[int, int, int], int, int], size: tuple[int, int] = (32, 32)
+) -> np.ndarray:
+    """A black image of (width, height) pixels with a square for each (colour, column, row) of the 4
+    x 4 cells."""
     width, height = size
     image = np.zeros((height, width, 3), np.uint8)
     for color, column, row in objects:
-        image[row * height // 4:(row + 1) * height // 4, column * width // 4:(column + 1) * width // 4] = color
+        image[
+            row * height // 4 : (row + 1) * height // 4,
+            column * width // 4 : (column + 1) * width // 4,
+        ] = color
     return image

@@ -1,4 +1,5 @@
-"""What the tests of training share: a tiny network, a tiny data set, and a training in a process of its own."""
+"""What the tests of training share: a tiny network, a tiny data set, and a training in a process of
+its own."""
 
 from __future__ import annotations
 
@@ -75,8 +76,21 @@ def make_folder(folder: Path, *, train: int = 10, valid: int = 4) -> Path:
 
 def start_training(folder: Path, *options: str) -> subprocess.Popen[str]:
     """``darknet-builder train`` on what ``make_folder`` made."""
-    command = [sys.executable, "-c", _RUN, "train", "--data", str(folder / "scenes" / "scenes.data"), "--cfg",
-               str(folder / "tiny.cfg"), "--threads", "1", "--workers", "0", *options]
+    command = [
+        sys.executable,
+        "-c",
+        _RUN,
+        "train",
+        "--data",
+        str(folder / "scenes" / "scenes.data"),
+        "--cfg",
+        str(folder / "tiny.cfg"),
+        "--threads",
+        "1",
+        "--workers",
+        "0",
+        *options,
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -1,4 +1,5 @@
-"""A web server on this machine for the tests of downloads: it can misbehave in the ways that real ones do."""
+"""A web server on this machine for the tests of downloads: it can misbehave in the ways that real
+ones do."""
 
 from __future__ import annotations
 
@@ -72,8 +73,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             start = 0 if site.wrong_range else start
             status, body = 206, content[start:]
-        headers = {"ETag": site.etags.get(self.path, ""), "Last-Modified": site.modified,
-                   "Content-Length": str(len(body)) if site.announce is None else site.announce}
+        headers = {
+            "ETag": site.etags.get(self.path, ""),
+            "Last-Modified": site.modified,
+            "Content-Length": str(len(body)) if site.announce is None else site.announce,
+        }
         if status == 206:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         self._head(status, **headers)
@@ -91,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body[:cut])
         if cut < len(body) and self.site.reset:
             self.wfile.flush()
-            time.sleep(.1)  # let the bytes arrive before the reset throws away what was not read
+            time.sleep(0.1)  # let the bytes arrive before the reset throws away what was not read
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
 
@@ -121,7 +125,7 @@ def serve() -> Iterator[Site]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         site.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": .01})
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield site
         server.shutdown()

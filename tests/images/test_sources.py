@@ -21,25 +21,34 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize(("words", "names"), [
-    (["in/b.jpg"], ["in/b.jpg"]),
-    (["in/notes.txt"], ["in/notes.txt"]),  # named outright: reading it will tell
-    (["in"], ["in/[x].jpg", "in/a.PNG", "in/b.jpg", "in/c.mp4"]),
-    (["in/*"], ["in/[x].jpg", "in/a.PNG", "in/b.jpg", "in/c.mp4"]),
-    (["in/**/?.jpg"], ["in/b.jpg", "in/sub/e.jpg"]),
-    (["in/[x].jpg"], ["in/[x].jpg"]),  # a file before a glob
-    (["in/c.mp4", "in/sub/../b.jpg", "in"], ["in/c.mp4", "in/sub/../b.jpg", "in/[x].jpg", "in/a.PNG"]),
-])
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["in/b.jpg"], ["in/b.jpg"]),
+        (["in/notes.txt"], ["in/notes.txt"]),  # named outright: reading it will tell
+        (["in"], ["in/[x].jpg", "in/a.PNG", "in/b.jpg", "in/c.mp4"]),
+        (["in/*"], ["in/[x].jpg", "in/a.PNG", "in/b.jpg", "in/c.mp4"]),
+        (["in/**/?.jpg"], ["in/b.jpg", "in/sub/e.jpg"]),
+        (["in/[x].jpg"], ["in/[x].jpg"]),  # a file before a glob
+        (
+            ["in/c.mp4", "in/sub/../b.jpg", "in"],
+            ["in/c.mp4", "in/sub/../b.jpg", "in/[x].jpg", "in/a.PNG"],
+        ),
+    ],
+)
 def test_words(words: list[str], names: list[str]) -> None:
     """In the order given, each file once."""
     assert [str(path) for path in find_sources(words)] == names
 
 
-@pytest.mark.parametrize(("word", "text"), [
-    ("none.jpg", "none.jpg: no such file or folder"),
-    ("empty", "empty: no image or video in this folder"),
-    ("in/*.txt", "in/*.txt: fits no image or video"),
-])
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("none.jpg", "none.jpg: no such file or folder"),
+        ("empty", "empty: no image or video in this folder"),
+        ("in/*.txt", "in/*.txt: fits no image or video"),
+    ],
+)
 def test_words_that_name_nothing(word: str, text: str) -> None:
     """One line each, however many others are right."""
     with pytest.raises(InputError) as raised:

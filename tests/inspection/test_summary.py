@@ -54,9 +54,14 @@ layer  type           filters  size / stride                input            out
     4  connected           10                   8 x   8 x   16 ->                10      10,250
 5 layers, 10,578 parameters (10,562 trainable), 0.000 BFLOPs
 """
-# Darknet's names for its own kinds of layers, where they are not those of its cfgs (AlexeyAB's layer.h).
-RECORDED_NAMES = {"activation": ("active",), "reorg": ("reorg_old", "reorg"), "reorg3d": ("reorg",),
-                  "Gaussian_yolo": ("gaussian_yolo",)}
+# Darknet's names for its own kinds of layers, where they are not those of its cfgs (AlexeyAB's
+# layer.h).
+RECORDED_NAMES = {
+    "activation": ("active",),
+    "reorg": ("reorg_old", "reorg"),
+    "reorg3d": ("reorg",),
+    "Gaussian_yolo": ("gaussian_yolo",),
+}
 
 
 def test_text() -> None:
@@ -65,19 +70,35 @@ def test_text() -> None:
 
 def test_some_rows_only() -> None:
     summary = summarize(build_network(CFG))
-    assert summary.table(summary.layers[:2]).splitlines()[-1] == (
-        "2 of 5 layers, 328 of 10,578 parameters (312 trainable), 0.000 of 0.000 BFLOPs")
+    assert (
+        summary.table(summary.layers[:2]).splitlines()[-1]
+        == "2 of 5 layers, 328 of 10,578 parameters (312 trainable), 0.000 of 0.000 BFLOPs"
+    )
 
 
 def test_plain_data() -> None:
     data = json.loads(json.dumps(summarize(build_network(CFG)).to_dict()))
     assert data["input"] == [3, 16, 32]
     assert data["layers"][2] == {
-        "index": 2, "type": "route", "filters": "", "size": "1 0", "sources": [1, 0],
-        "inputs": [[8, 16, 16], [8, 16, 16]], "output": [16, 16, 16], "parameters": 0, "trainable": 0, "flops": 0}
+        "index": 2,
+        "type": "route",
+        "filters": "",
+        "size": "1 0",
+        "sources": [1, 0],
+        "inputs": [[8, 16, 16], [8, 16, 16]],
+        "output": [16, 16, 16],
+        "parameters": 0,
+        "trainable": 0,
+        "flops": 0,
+    }
     assert data["layers"][4]["output"] == [10]
     flops = 2 * 8 * 3 * 9 * 256 + 2 * 8 * 9 * 256 + 4 * 16 * 64
-    assert data["totals"] == {"layers": 5, "parameters": 10578, "trainable": 10562, "bflops": flops / 1e9}
+    assert data["totals"] == {
+        "layers": 5,
+        "parameters": 10578,
+        "trainable": 10562,
+        "bflops": flops / 1e9,
+    }
 
 
 def test_weights_of_an_earlier_layer_count_once() -> None:
@@ -93,22 +114,37 @@ def test_aliases_have_the_main_name() -> None:
 
 
 def _check(network: PackNetwork) -> None:
-    """Totals, names and sizes as recorded from Darknet, which keeps the size before the blur in blurred layers."""
+    """Totals, names and sizes as recorded from Darknet, which keeps the size before the blur in
+    blurred layers."""
     built = network.build()
     summary = summarize(built)
     assert summary.parameters == network.meta["parameters"]
     if network.meta.get("bflops") is not None:
         assert f"{summary.bflops:.3f}" == f"{network.meta['bflops']:.3f}"
     for row, recorded in zip(summary.layers, network.meta["layers"], strict=True):
-        assert recorded["type"] in RECORDED_NAMES.get(row.type, (row.type,)), (network.name, row.index)
-        if recorded["out_c"] and not row.output.flat and getattr(built.layers[row.index], "blur", None) is None:
+        assert recorded["type"] in RECORDED_NAMES.get(row.type, (row.type,)), (
+            network.name,
+            row.index,
+        )
+        if (
+            recorded["out_c"]
+            and not row.output.flat
+            and getattr(built.layers[row.index], "blur", None) is None
+        ):
             assert (row.output.channels, row.output.height, row.output.width) == (
-                recorded["out_c"], recorded["out_h"], recorded["out_w"]), (network.name, row.index)
+                recorded["out_c"],
+                recorded["out_h"],
+                recorded["out_w"],
+            ), (network.name, row.index)
 
 
 @pytest.mark.parametrize("name", UNIT_CFGS)
 def test_totals_are_darknets(name: str) -> None:
-    _check(PackNetwork(name, read_fixture(GOLDEN / "layers" / f"{name}.npz")[0], UNIT_CFGS[name], "alexeyab"))
+    _check(
+        PackNetwork(
+            name, read_fixture(GOLDEN / "layers" / f"{name}.npz")[0], UNIT_CFGS[name], "alexeyab"
+        )
+    )
 
 
 @pytest.mark.pack

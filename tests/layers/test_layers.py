@@ -1,4 +1,5 @@
-"""Layers where no number is recorded, against plain loops over Darknet's own formulas, and what layers remember."""
+"""Layers where no number is recorded, against plain loops over Darknet's own formulas, and what
+layers remember."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ def image(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-# ---- sections of which the pack has no numbers ---------------------------------------------------------
+# ---- sections of which the pack has no numbers ---------------------------------------------------
 
 
 def test_l2norm() -> None:
@@ -52,9 +53,13 @@ def test_l2norm() -> None:
 def test_logistic_and_iseg() -> None:
     """A logistic over everything; over the class maps alone."""
     x = image(2, 4, 6, 8)
-    assert torch.equal(run(f"{NET}[logistic]\n", x, dialect="pjreddie"), torch.sigmoid(x).flatten(1))
+    assert torch.equal(
+        run(f"{NET}[logistic]\n", x, dialect="pjreddie"), torch.sigmoid(x).flatten(1)
+    )
     output = run(f"{NET}[iseg]\nclasses=3\nids=1\n", x, dialect="pjreddie")
-    assert torch.equal(output[:, :3], torch.sigmoid(x[:, :3])) and torch.equal(output[:, 3], x[:, 3])
+    assert torch.equal(output[:, :3], torch.sigmoid(x[:, :3])) and torch.equal(
+        output[:, 3], x[:, 3]
+    )
 
 
 def test_deconvolutional() -> None:
@@ -66,7 +71,7 @@ def test_deconvolutional() -> None:
     for row in range(6):
         for column in range(8):
             kernels = torch.einsum("c,cfij->fij", x[0, :, row, column], weight)
-            expected[:, 2 * row:2 * row + 3, 2 * column:2 * column + 3] += kernels
+            expected[:, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3] += kernels
     output = network(x).detach()
     assert output.shape == (1, 2, 11, 15) == network.layers[0].out_shape.batched(1)
     assert torch.allclose(output[0], expected[:, 1:-1, 1:-1], atol=1e-6)
@@ -83,13 +88,15 @@ def test_maxpool_never_takes_what_is_outside() -> None:
         for row in range(output.shape[2]):
             for column in range(output.shape[3]):
                 top, left = row * stride - offset, column * stride - offset
-                window = x[0, 0, max(top, 0):top + size, max(left, 0):left + size]
+                window = x[0, 0, max(top, 0) : top + size, max(left, 0) : left + size]
                 assert output[0, 0, row, column] == window.max()
 
 
 def test_local_avgpool_counts_what_is_inside() -> None:
     """A constant image stays constant up to its edges."""
-    output = LocalAvgpool(Shape(1, 5, 7), size=3, stride=(2, 2), padding=2)(torch.full((1, 1, 5, 7), 3.0))
+    output = LocalAvgpool(Shape(1, 5, 7), size=3, stride=(2, 2), padding=2)(
+        torch.full((1, 1, 5, 7), 3.0)
+    )
     assert torch.allclose(output, torch.full_like(output, 3.0))
 
 
@@ -105,17 +112,27 @@ def test_history_fills_the_newest_place() -> None:
 
 
 def test_scale_xnor_equals_folded_detection() -> None:
-    """Batch norm after the count equals Darknet's detector, which folds it into the weights before it takes signs."""
+    """Batch norm after the count equals Darknet's detector, which folds it into the weights before
+    it takes signs."""
     torch.manual_seed(1)
-    layer = Convolutional(Shape(4, 6, 8), filters=3, size=3, padding=1, batch_normalize=True, activation="linear",
-                          xnor=True).eval()
+    layer = Convolutional(
+        Shape(4, 6, 8),
+        filters=3,
+        size=3,
+        padding=1,
+        batch_normalize=True,
+        activation="linear",
+        xnor=True,
+    ).eval()
     assert layer.norm is not None
     nn.init.uniform_(layer.norm.weight, -1.5, 1.5)  # negative scales turn the signs
     nn.init.uniform_(layer.norm.bias)
     layer.norm.running_mean = torch.rand(3)
-    layer.norm.running_var = torch.rand(3) + .5
+    layer.norm.running_var = torch.rand(3) + 0.5
     factor = layer.norm.weight / torch.sqrt(layer.norm.running_var + layer.norm.eps)
-    folded = Convolutional(Shape(4, 6, 8), filters=3, size=3, padding=1, activation="linear", xnor=True)
+    folded = Convolutional(
+        Shape(4, 6, 8), filters=3, size=3, padding=1, activation="linear", xnor=True
+    )
     with torch.no_grad():
         folded.conv.weight.copy_(layer.conv.weight * factor.view(-1, 1, 1, 1))
         folded.conv.bias.copy_(layer.norm.bias - layer.norm.running_mean * factor)
@@ -125,7 +142,9 @@ def test_scale_xnor_equals_folded_detection() -> None:
 
 def test_binary_weights() -> None:
     """``binary=1``: sign * mean magnitude of each filter, the input as it is."""
-    network = build_network(f"{NET}[convolutional]\nfilters=2\nsize=3\npad=1\nbinary=1\nactivation=linear\n").eval()
+    network = build_network(
+        f"{NET}[convolutional]\nfilters=2\nsize=3\npad=1\nbinary=1\nactivation=linear\n"
+    ).eval()
     conv = network.layers[0].conv
     x = image(1, 4, 6, 8)
     with torch.no_grad():
@@ -136,25 +155,27 @@ def test_binary_weights() -> None:
 
 def test_what_only_training_would_use_is_said() -> None:
     """Left out, but not in silence."""
-    with pytest.warns(CfgWarning, match=r"\[convolutional\] grad_centr=1: is left out: Darknet uses"):
+    with pytest.warns(
+        CfgWarning, match=r"\[convolutional\] grad_centr=1: is left out: Darknet uses"
+    ):
         build_network(f"{NET}{LINEAR}grad_centr=1\n")
     with pytest.warns(CfgWarning, match=r"\[dropout\] dropblock=1: is trained as plain dropout"):
         build_network(f"{NET}{LINEAR}[dropout]\ndropblock=1\n")
 
 
-# ---- boxes ---------------------------------------------------------------------------------------------
+# ---- boxes ---------------------------------------------------------------------------------------
 
 
 def test_yolo_boxes() -> None:
     """One place, by hand: b = ((i + x) / W, (j + y) / H, e^w a_w / n_w, e^h a_h / n_h)."""
     head = Yolo(Shape(7, 2, 4), AnchorOptions([(10, 20), (30, 40)], [1], 2, scale_x_y=1.2))
     raw = torch.zeros(1, 7, 2, 4)
-    raw[0, :, 1, 2] = torch.tensor([.5, -.5, .1, .2, 2.0, 1.0, -1.0])
+    raw[0, :, 1, 2] = torch.tensor([0.5, -0.5, 0.1, 0.2, 2.0, 1.0, -1.0])
     found = head.decode(raw, (64, 32))
     row = 1 * 4 + 2
-    sigmoid = torch.sigmoid(torch.tensor([.5, -.5, 2.0, 1.0, -1.0]))
-    centre = [(2 + float(sigmoid[0]) * 1.2 - .1) / 4, (1 + float(sigmoid[1]) * 1.2 - .1) / 2]
-    expected = torch.tensor([*centre, math.exp(.1) * 30 / 64, math.exp(.2) * 40 / 32])
+    sigmoid = torch.sigmoid(torch.tensor([0.5, -0.5, 2.0, 1.0, -1.0]))
+    centre = [(2 + float(sigmoid[0]) * 1.2 - 0.1) / 4, (1 + float(sigmoid[1]) * 1.2 - 0.1) / 2]
+    expected = torch.tensor([*centre, math.exp(0.1) * 30 / 64, math.exp(0.2) * 40 / 32])
     assert torch.allclose(found.boxes_cxcywh[0, row], expected, atol=1e-6)
     assert torch.allclose(found.objectness[0, row], sigmoid[2])
     assert torch.allclose(found.scores[0, row], sigmoid[2] * sigmoid[3:])
@@ -163,17 +184,21 @@ def test_yolo_boxes() -> None:
 def test_new_coords_are_squares() -> None:
     """(2 w)^2 of the anchor, and no logistic in the head."""
     head = Yolo(Shape(6, 1, 1), AnchorOptions([(10, 20)], [0], 1, scale_x_y=2.0), new_coords=True)
-    found = head.decode(torch.tensor([.5, .75, .25, .5, .8, .5]).view(1, 6, 1, 1), (40, 40))
-    assert torch.allclose(found.boxes_cxcywh[0, 0], torch.tensor([.5, 1.0, .25 * .25, .5]))
-    assert torch.allclose(found.scores, torch.tensor(.4))
+    found = head.decode(torch.tensor([0.5, 0.75, 0.25, 0.5, 0.8, 0.5]).view(1, 6, 1, 1), (40, 40))
+    assert torch.allclose(found.boxes_cxcywh[0, 0], torch.tensor([0.5, 1.0, 0.25 * 0.25, 0.5]))
+    assert torch.allclose(found.scores, torch.tensor(0.4))
 
 
 @pytest.mark.parametrize("new_coords", [False, True])
-@pytest.mark.parametrize("threshold", [.005, .25, .7])
+@pytest.mark.parametrize("threshold", [0.005, 0.25, 0.7])
 def test_decode_above_gives_what_decode_gives(new_coords: bool, threshold: float) -> None:
-    """Decoding only what reaches the threshold gives what decoding everything gives, in the same order."""
-    head = Yolo(Shape(14, 3, 5), AnchorOptions([(10, 20), (30, 40), (5, 6)], [2, 0], 2, scale_x_y=1.1),
-                new_coords=new_coords)
+    """Decoding only what reaches the threshold gives what decoding everything gives, in the same
+    order."""
+    head = Yolo(
+        Shape(14, 3, 5),
+        AnchorOptions([(10, 20), (30, 40), (5, 6)], [2, 0], 2, scale_x_y=1.1),
+        new_coords=new_coords,
+    )
     raw = torch.randn(3, 14, 3, 5, generator=torch.Generator().manual_seed(1)) * 3
     raw = (raw / 3).sigmoid() if new_coords else raw
     raw[1, 2, 1, 1] = float("inf")  # a width without end
@@ -187,17 +212,24 @@ def test_decode_above_gives_what_decode_gives(new_coords: bool, threshold: float
         assert np.array_equal(np.diff(found.box_ids) > 0, np.diff(wanted.box_ids) > 0)
         for name in ("boxes_cxcywh", "objectness", "scores"):
             assert getattr(found, name).dtype == np.float32
-            assert np.allclose(getattr(found, name), getattr(wanted, name), rtol=1e-6, atol=1e-7), name
+            assert np.allclose(getattr(found, name), getattr(wanted, name), rtol=1e-6, atol=1e-7), (
+                name
+            )
 
 
-@pytest.mark.parametrize("threshold", [0.0, 1e-6, .005, .25, .9, .99999, 1.0])
+@pytest.mark.parametrize("threshold", [0.0, 1e-6, 0.005, 0.25, 0.9, 0.99999, 1.0])
 def test_no_place_is_missed_at_the_threshold(threshold: float) -> None:
-    """Raw objectness a hair around the threshold, in steps of single precision: the score itself decides."""
+    """Raw objectness a hair around the threshold, in steps of single precision: the score itself
+    decides."""
     head = Yolo(Shape(6, 1, 400), AnchorOptions([(10, 20)], [0], 1))
-    edge = np.float32(np.clip(np.log(threshold / (1 - threshold)) if 0 < threshold < 1 else 0, -80, 80))
+    edge = np.float32(
+        np.clip(np.log(threshold / (1 - threshold)) if 0 < threshold < 1 else 0, -80, 80)
+    )
     raw = torch.full((1, 6, 1, 400), 100.0)  # the class is certain
     raw[0, :4] = 0
-    raw[0, 4, 0] = torch.from_numpy(edge + np.arange(-200, 200, dtype=np.float32) * np.spacing(edge))
+    raw[0, 4, 0] = torch.from_numpy(
+        edge + np.arange(-200, 200, dtype=np.float32) * np.spacing(edge)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = head.decode_above(raw, (400, 1), threshold)
@@ -207,7 +239,8 @@ def test_no_place_is_missed_at_the_threshold(threshold: float) -> None:
 
 
 def test_raw_numbers_without_end() -> None:
-    """Objectness of -1000 is none, without a word of it; of +1000 it is certain; one that is no number is none."""
+    """Objectness of -1000 is none, without a word of it; of +1000 it is certain; one that is no
+    number is none."""
     head = Yolo(Shape(6, 1, 4), AnchorOptions([(10, 20)], [0], 1))
     raw = torch.zeros(1, 6, 1, 4)
     raw[0, 4, 0] = torch.tensor([-1000, 1000, float("nan"), 1000])
@@ -221,20 +254,24 @@ def test_raw_numbers_without_end() -> None:
 def test_places_of_another_device() -> None:
     """What PyTorch gathers there is what NumPy gathers here."""
     maps = torch.randn(2, 3, 7, 4, 5, generator=torch.Generator().manual_seed(2))
-    here, there = _places_above(maps, .3), _places_above_elsewhere(maps, .3)
+    here, there = _places_above(maps, 0.3), _places_above_elsewhere(maps, 0.3)
     assert len(here[1]) and np.array_equal(here[1], there[1])
     assert np.array_equal(here[0], there[0])
 
 
 def test_gaussian_scores_fall_with_uncertainty() -> None:
-    """prob = objectness * class * (1 - mean uncertainty); yolo_point moves the centre by half the size."""
+    """prob = objectness * class * (1 - mean uncertainty); yolo_point moves the centre by half the
+    size."""
     raw = torch.zeros(1, 10, 1, 1)
-    raw[0, :, 0, 0] = torch.tensor([0., 2., 0., -2., 0., 1., 0., -1., 3., 1.])
-    for point, share in (("center", 0.0), ("left_top", .5), ("right_bottom", -.5)):
+    raw[0, :, 0, 0] = torch.tensor([0.0, 2.0, 0.0, -2.0, 0.0, 1.0, 0.0, -1.0, 3.0, 1.0])
+    for point, share in (("center", 0.0), ("left_top", 0.5), ("right_bottom", -0.5)):
         head = GaussianYolo(Shape(10, 1, 1), AnchorOptions([(10, 20)], [0], 1), yolo_point=point)
         found = head.decode(raw, (40, 40))
-        assert torch.allclose(found.boxes_cxcywh[0, 0], torch.tensor([.5 + share * .25, .5 + share * .5, .25, .5]))
-        expected = torch.sigmoid(torch.tensor(3.0)) * torch.sigmoid(torch.tensor(1.0)) * .5
+        assert torch.allclose(
+            found.boxes_cxcywh[0, 0],
+            torch.tensor([0.5 + share * 0.25, 0.5 + share * 0.5, 0.25, 0.5]),
+        )
+        expected = torch.sigmoid(torch.tensor(3.0)) * torch.sigmoid(torch.tensor(1.0)) * 0.5
         assert torch.allclose(found.scores[0, 0, 0], expected)
 
 
@@ -243,18 +280,28 @@ def test_region_boxes_in_both_dialects() -> None:
     raw = image(1, 14, 2, 3)
     found = {}
     for dialect in ("alexeyab", "pjreddie"):
-        text = ("[net]\nwidth=3\nheight=2\nchannels=14\n"
-                "[region]\nanchors=1,2,3,4\nnum=2\nclasses=2\nsoftmax=1\n")
+        text = (
+            "[net]\nwidth=3\nheight=2\nchannels=14\n"
+            "[region]\nanchors=1,2,3,4\nnum=2\nclasses=2\nsoftmax=1\n"
+        )
         network = build_network(text, dialect=dialect)
         head = network.heads[0]
         assert isinstance(head, Region)
         found[dialect] = head.decode(raw, (3, 2))
     values = raw.view(2, 7, 6)[1, :, 4]  # anchor 1, row 1, column 1
-    expected = torch.tensor([(1 + torch.sigmoid(values[0])) / 3, (1 + torch.sigmoid(values[1])) / 2,
-                             values[2].exp() * 3 / 3, values[3].exp() * 4 / 2])
+    expected = torch.tensor(
+        [
+            (1 + torch.sigmoid(values[0])) / 3,
+            (1 + torch.sigmoid(values[1])) / 2,
+            values[2].exp() * 3 / 3,
+            values[3].exp() * 4 / 2,
+        ]
+    )
     for candidates in found.values():
         assert torch.allclose(candidates.boxes_cxcywh[0, 6 + 4], expected, atol=1e-6)
-        assert torch.allclose(candidates.scores[0, 10], torch.sigmoid(values[4]) * values[5:].softmax(0), atol=1e-6)
+        assert torch.allclose(
+            candidates.scores[0, 10], torch.sigmoid(values[4]) * values[5:].softmax(0), atol=1e-6
+        )
     assert found["alexeyab"].objectness[0, 10] == 1
     assert torch.allclose(found["pjreddie"].objectness[0, 10], torch.sigmoid(values[4]))
 
@@ -265,29 +312,38 @@ def test_detection_boxes() -> None:
     raw = image(1, 52).abs()
     found = head.decode(raw, (448, 448))
     cell, box = 3, 1  # row 1, column 1, second box
-    values = raw[0, 12 + 8 + (cell * 2 + box) * 4:][:4]
-    expected = torch.tensor([(values[0] + 1) / 2, (values[1] + 1) / 2, values[2] ** 2, values[3] ** 2])
+    values = raw[0, 12 + 8 + (cell * 2 + box) * 4 :][:4]
+    expected = torch.tensor(
+        [(values[0] + 1) / 2, (values[1] + 1) / 2, values[2] ** 2, values[3] ** 2]
+    )
     assert torch.allclose(found.boxes_cxcywh[0, cell * 2 + box], expected)
     confidence = raw[0, 12 + cell * 2 + box]
-    assert torch.allclose(found.scores[0, cell * 2 + box], confidence * raw[0, cell * 3:cell * 3 + 3])
+    assert torch.allclose(
+        found.scores[0, cell * 2 + box], confidence * raw[0, cell * 3 : cell * 3 + 3]
+    )
 
 
-# ---- memory --------------------------------------------------------------------------------------------
+# ---- memory --------------------------------------------------------------------------------------
 
 
 RECURRENT = {
-    "rnn": "[net]\ninputs=5\ntime_steps=3\n[rnn]\noutput=4\nhidden=6\nactivation=tanh\nshortcut=1\n",
+    "rnn": (
+        "[net]\ninputs=5\ntime_steps=3\n[rnn]\noutput=4\nhidden=6\nactivation=tanh\nshortcut=1\n"
+    ),
     "gru": "[net]\ninputs=5\ntime_steps=3\n[gru]\noutput=4\n",
     "lstm": "[net]\ninputs=5\ntime_steps=3\n[lstm]\noutput=4\n",
     "crnn": f"{NET}time_steps=3\n[crnn]\noutput=3\nhidden=2\nsize=3\npad=1\nactivation=leaky\n",
     "conv_lstm": f"{NET}time_steps=3\n[conv_lstm]\noutput=4\nsize=3\npad=1\npeephole=1\n",
-    "bottleneck": f"{NET}time_steps=3\n[conv_lstm]\noutput=4\nsize=3\npad=1\nbottleneck=1\nshortcut=1\n",
+    "bottleneck": (
+        f"{NET}time_steps=3\n[conv_lstm]\noutput=4\nsize=3\npad=1\nbottleneck=1\nshortcut=1\n"
+    ),
 }
 
 
 @pytest.mark.parametrize("name", RECURRENT)
 def test_state_lives_between_calls(name: str) -> None:
-    """Frames in a row, forgotten at ``reset_state``; training walks the same frames from zero in one call."""
+    """Frames in a row, forgotten at ``reset_state``; training walks the same frames from zero in
+    one call."""
     network = build_network(RECURRENT[name]).eval()
     frames = image(3, *network.input_shape.batched(1)[1:])
     with torch.no_grad():
@@ -304,8 +360,11 @@ def test_another_batch_size_is_refused() -> None:
     """The state belongs to as many sequences as it began with."""
     network = build_network(RECURRENT["gru"]).eval()
     network(torch.zeros(2, 5))
-    with pytest.raises(InputError, match=r"^the state of the \[gru\] layer holds 2 sequences, the input 1; "
-                                         r"call network\.reset_state\(\) before a new batch$"):
+    with pytest.raises(
+        InputError,
+        match=r"^the state of the \[gru\] layer holds 2 sequences, the input 1; "
+        r"call network\.reset_state\(\) before a new batch$",
+    ):
         network(torch.zeros(1, 5))
     with pytest.raises(InputError, match=r"^a batch of 4 cannot be cut into time_steps=3 frames$"):
         network.train()(torch.zeros(4, 5))
@@ -314,30 +373,36 @@ def test_another_batch_size_is_refused() -> None:
 def test_gru_and_lstm_orders_differ_between_dialects() -> None:
     """The same floats, poured in another order."""
     for text, names in ((RECURRENT["gru"], ("uz", "wz")), (RECURRENT["lstm"], ("wf", "wi"))):
-        first = [build_network(text, dialect=dialect).layers[0].weight_layout(WeightsHeader())[0][0]
-                 for dialect in ("alexeyab", "pjreddie")]
+        first = [
+            build_network(text, dialect=dialect).layers[0].weight_layout(WeightsHeader())[0][0]
+            for dialect in ("alexeyab", "pjreddie")
+        ]
         assert first == [f"{name}.bias" for name in names]
 
 
 def test_conv_lstm_bottleneck_needs_equal_channels() -> None:
     """The gates read what the bottleneck gives."""
-    with pytest.raises(CfgError, match=r"bottleneck=1 needs output=4, the channels of the layer before it$"):
+    with pytest.raises(
+        CfgError, match=r"bottleneck=1 needs output=4, the channels of the layer before it$"
+    ):
         build_network(f"{NET}[conv_lstm]\noutput=5\nsize=3\npad=1\nbottleneck=1\n")
     with pytest.raises(CfgError, match=r"must keep its size: use stride=1, an odd size and pad=1$"):
         build_network(f"{NET}[crnn]\noutput=5\nsize=3\n")
     assert issubclass(ConvLstm, nn.Module) and issubclass(Crnn, nn.Module)
 
 
-# ---- training mode -------------------------------------------------------------------------------------
+# ---- training mode -------------------------------------------------------------------------------
 
 
 def test_dropout_works_in_its_sources_memory() -> None:
     """A route to the layer before a dropout sees the dropped values, as in Darknet."""
-    text = f"{NET}{LINEAR}[dropout]\nprobability=.5\n{LINEAR}[route]\nlayers=0\n[shortcut]\nfrom=0\n"
+    text = (
+        f"{NET}{LINEAR}[dropout]\nprobability=.5\n{LINEAR}[route]\nlayers=0\n[shortcut]\nfrom=0\n"
+    )
     network = build_network(text)
     assert network.layers[3].sources == (1,) and network.layers[4].sources == (3, 1)
     outputs = network.train().layer_outputs(image(1, 4, 6, 8))
-    assert (outputs[3] == 0).float().mean() > .3
+    assert (outputs[3] == 0).float().mean() > 0.3
     assert torch.equal(outputs[3], outputs[1])
     outputs = network.eval().layer_outputs(image(1, 4, 6, 8))
     assert torch.equal(outputs[3], outputs[0])
@@ -345,17 +410,24 @@ def test_dropout_works_in_its_sources_memory() -> None:
 
 def test_shared_weights_are_one_parameter() -> None:
     """``share_index``: found once by ``parameters()``, trained by both."""
-    text = f"{NET}{LINEAR}{LINEAR}".replace("activation", "batch_normalize=1\nactivation") + \
-        f"{LINEAR}share_index=1\nbatch_normalize=1\n"
+    text = (
+        f"{NET}{LINEAR}{LINEAR}".replace("activation", "batch_normalize=1\nactivation")
+        + f"{LINEAR}share_index=1\nbatch_normalize=1\n"
+    )
     network = build_network(text)
-    assert network.layers[2].conv is network.layers[1].conv and network.layers[2].norm is network.layers[1].norm
+    assert (
+        network.layers[2].conv is network.layers[1].conv
+        and network.layers[2].norm is network.layers[1].norm
+    )
     assert len(list(network.parameters())) == 2 * 3
 
 
 def test_crop_in_training_moves() -> None:
     """The middle at inference, any place in training."""
-    network = build_network("[net]\nwidth=8\nheight=6\nchannels=1\n[crop]\ncrop_width=4\ncrop_height=2\nflip=1\n")
-    x = torch.arange(48.).view(1, 1, 6, 8)
+    network = build_network(
+        "[net]\nwidth=8\nheight=6\nchannels=1\n[crop]\ncrop_width=4\ncrop_height=2\nflip=1\n"
+    )
+    x = torch.arange(48.0).view(1, 1, 6, 8)
     assert network.eval()(x)[0, 0, 0, 0] == 2 * (2 * 8 + 2) - 1
     torch.manual_seed(0)
     assert len({float(network.train()(x)[0, 0, 0, 0]) for _ in range(40)}) > 5
@@ -363,6 +435,8 @@ def test_crop_in_training_moves() -> None:
 
 def test_sizes_without_any_cfg() -> None:
     """Layers are usable, and refuse nonsense, on their own."""
-    with pytest.raises(ShapeError, match=r"^groups=3 must divide both the 4 input channels and the 6 filters$"):
+    with pytest.raises(
+        ShapeError, match=r"^groups=3 must divide both the 4 input channels and the 6 filters$"
+    ):
         Convolutional(Shape(4, 6, 8), filters=6, groups=3)
     assert Convolutional(Shape(4, 6, 8), filters=6)(image(2, 4, 6, 8)).shape == (2, 6, 6, 8)

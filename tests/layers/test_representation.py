@@ -43,11 +43,15 @@ ALEXEYAB: dict[str, list[Case]] = {
         (
             [
                 IMAGE,
-                "conv_lstm output=3 pad=1 peephole=1 bottleneck=1 shortcut=1 lstm_activation=relu "
-                "state_constrain=16",
+                (
+                    "conv_lstm output=3 pad=1 peephole=1 bottleneck=1 shortcut=1"
+                    " lstm_activation=relu state_constrain=16"
+                ),
             ],
-            "ConvLstm(output=3, peephole=1, bottleneck=1, shortcut=1, "
-            "lstm_activation=relu, state_constrain=16)",
+            (
+                "ConvLstm(output=3, peephole=1, bottleneck=1, shortcut=1, "
+                "lstm_activation=relu, state_constrain=16)"
+            ),
         ),
     ],
     "convolutional": [
@@ -61,16 +65,22 @@ ALEXEYAB: dict[str, list[Case]] = {
         (
             [
                 IMAGE,
-                "convolutional filters=4 size=3 stride_x=2 stride_y=1 "
-                "activation=linear flipped=1 binary=1",
+                (
+                    "convolutional filters=4 size=3 stride_x=2 stride_y=1 "
+                    "activation=linear flipped=1 binary=1"
+                ),
             ],
-            "Convolutional(filters=4, size=3, stride_x=2, stride_y=1, "
-            "activation=linear, flipped=1, binary=1)",
+            (
+                "Convolutional(filters=4, size=3, stride_x=2, stride_y=1, "
+                "activation=linear, flipped=1, binary=1)"
+            ),
         ),
         (
             [IMAGE, "convolutional filters=4 size=3 stride=2 pad=1 antialiasing=1 xnor=1"],
-            "Convolutional(filters=4, size=3, stride=2, activation=logistic, "
-            "antialiasing=1, xnor=1)",
+            (
+                "Convolutional(filters=4, size=3, stride=2, activation=logistic, "
+                "antialiasing=1, xnor=1)"
+            ),
         ),
         (
             [IMAGE, CONV, CONV, f"{CONV} share_index=-1"],
@@ -206,11 +216,15 @@ ALEXEYAB: dict[str, list[Case]] = {
                 CONV,
                 CONV,
                 CONV,
-                "shortcut from=-2,-3 activation=leaky weights_type=per_channel "
-                "weights_normalization=softmax",
+                (
+                    "shortcut from=-2,-3 activation=leaky weights_type=per_channel "
+                    "weights_normalization=softmax"
+                ),
             ],
-            "Shortcut(from=[1, 0], activation=leaky, weights_type=per_channel, "
-            "weights_normalization=softmax)",
+            (
+                "Shortcut(from=[1, 0], activation=leaky, weights_type=per_channel, "
+                "weights_normalization=softmax)"
+            ),
         ),
     ],
     "softmax": [
@@ -293,8 +307,10 @@ def test_a_convolution_beside_its_parts() -> None:
         expand(
             [
                 IMAGE,
-                "convolutional filters=6 size=3 stride=2 pad=1 groups=3 activation=leaky "
-                "antialiasing=1",
+                (
+                    "convolutional filters=6 size=3 stride=2 pad=1 groups=3 activation=leaky "
+                    "antialiasing=1"
+                ),
             ]
         )
     )

@@ -1,4 +1,5 @@
-"""Hierarchies of classes: their files, their arithmetic, and what region and v1 heads report, in Darknet's loops."""
+"""Hierarchies of classes: their files, their arithmetic, and what region and v1 heads report, in
+Darknet's loops."""
 
 from __future__ import annotations
 
@@ -51,10 +52,12 @@ def network_with(folder: Path, options: str, dialect: str = "alexeyab") -> Netwo
 
 def raw_map(seed: int = 0) -> Tensor:
     """Values that make some objects and some paths likely."""
-    return 3 * torch.randn(1, ANCHORS * (5 + CLASSES), SIZE[1], SIZE[0], generator=torch.Generator().manual_seed(seed))
+    return 3 * torch.randn(
+        1, ANCHORS * (5 + CLASSES), SIZE[1], SIZE[0], generator=torch.Generator().manual_seed(seed)
+    )
 
 
-# ---- Darknet's loops ----------------------------------------------------------------------------------
+# ---- Darknet's loops -----------------------------------------------------------------------------
 
 
 def sigmoid(value: float) -> float:
@@ -107,24 +110,31 @@ def reported(logits: list[float], scale: float, threshold: float, kind: str) -> 
     found = [0.0] * CLASSES
     if scale > threshold:
         if kind == "pjreddie":
-            found[top_prediction(absolute, .5)] = scale
+            found[top_prediction(absolute, 0.5)] = scale
         else:
             for index in reversed(range(CLASSES)):
-                if absolute[index] > .5:
+                if absolute[index] > 0.5:
                     found[index] = absolute[index]
                     break
     return found
 
 
-CASES = [("alexeyab", "softmax=1", "flat"), ("pjreddie", "softmax=1", "flat"),
-         ("alexeyab", "softmax=1\ntree=my.tree", "alexeyab"), ("pjreddie", "softmax=1\ntree=my.tree", "pjreddie"),
-         ("alexeyab", "softmax=1\ntree=my.tree\nmap=my.map", "alexeyab"),
-         ("alexeyab", "softmax=1\ntree=my.tree", "map"), ("pjreddie", "softmax=1\ntree=my.tree", "map")]
+CASES = [
+    ("alexeyab", "softmax=1", "flat"),
+    ("pjreddie", "softmax=1", "flat"),
+    ("alexeyab", "softmax=1\ntree=my.tree", "alexeyab"),
+    ("pjreddie", "softmax=1\ntree=my.tree", "pjreddie"),
+    ("alexeyab", "softmax=1\ntree=my.tree\nmap=my.map", "alexeyab"),
+    ("alexeyab", "softmax=1\ntree=my.tree", "map"),
+    ("pjreddie", "softmax=1\ntree=my.tree", "map"),
+]
 
 
 @pytest.mark.parametrize(("dialect", "options", "kind"), CASES)
-@pytest.mark.parametrize("threshold", [.02, .4])
-def test_what_a_region_head_reports(tmp_path: Path, dialect: str, options: str, kind: str, threshold: float) -> None:
+@pytest.mark.parametrize("threshold", [0.02, 0.4])
+def test_what_a_region_head_reports(
+    tmp_path: Path, dialect: str, options: str, kind: str, threshold: float
+) -> None:
     """Every place of four maps: flat, down the path, and the classes that a map names."""
     network = network_with(tmp_path, options, dialect)
     head = network.heads[0]
@@ -135,8 +145,16 @@ def test_what_a_region_head_reports(tmp_path: Path, dialect: str, options: str, 
     for seed in range(4):
         raw = raw_map(seed)
         values = raw.reshape(ANCHORS, 5 + CLASSES, -1)
-        wanted = [reported(values[anchor, 5:, place].tolist(), sigmoid(float(values[anchor, 4, place])), threshold,
-                           kind) for anchor in range(ANCHORS) for place in range(6)]
+        wanted = [
+            reported(
+                values[anchor, 5:, place].tolist(),
+                sigmoid(float(values[anchor, 4, place])),
+                threshold,
+                kind,
+            )
+            for anchor in range(ANCHORS)
+            for place in range(6)
+        ]
         entry = by_image([head.decode_above(raw, SIZE, threshold)], [WHOLE])[0]
         found = score_table(entry).tolist()
         kept = [row for row in wanted if any(row)]
@@ -147,7 +165,8 @@ def test_what_a_region_head_reports(tmp_path: Path, dialect: str, options: str, 
 
 
 def test_map_in_the_cfg_is_for_the_loss_alone(tmp_path: Path) -> None:
-    """``detector test`` of yolo9000 names all classes; a ``.data`` file's map= makes ``detector valid`` name some."""
+    """``detector test`` of yolo9000 names all classes; a ``.data`` file's map= makes ``detector
+    valid`` name some."""
     head = network_with(tmp_path, "softmax=1\ntree=my.tree\nmap=my.map").heads[0]
     assert isinstance(head, Region)
     assert (head.class_map, head.report_map, head.reported_classes) == ([6, 3], None, 8)
@@ -159,34 +178,40 @@ def test_classfix_makes_doubtful_objects_none(tmp_path: Path) -> None:
     plain = network_with(tmp_path, "softmax=1").heads[0].decode(doubtful, SIZE)
     fixed = network_with(tmp_path, "softmax=1\nclassfix=-1").heads[0].decode(doubtful, SIZE)
     objectness = doubtful.reshape(ANCHORS, 5 + CLASSES, -1)[:, 4].flatten().sigmoid()
-    assert bool((objectness < .5).any()) and bool((objectness > .5).any())
-    assert torch.equal(fixed.scores[0, objectness < .5], torch.zeros_like(fixed.scores[0, objectness < .5]))
-    assert torch.equal(fixed.scores[0, objectness > .5], plain.scores[0, objectness > .5])
+    assert bool((objectness < 0.5).any()) and bool((objectness > 0.5).any())
+    assert torch.equal(
+        fixed.scores[0, objectness < 0.5], torch.zeros_like(fixed.scores[0, objectness < 0.5])
+    )
+    assert torch.equal(fixed.scores[0, objectness > 0.5], plain.scores[0, objectness > 0.5])
 
 
-# ---- YOLO v1 ------------------------------------------------------------------------------------------
+# ---- YOLO v1 -------------------------------------------------------------------------------------
 
 
 def test_only_the_product_meets_the_threshold_in_v1() -> None:
     """Class scores may be above 1 there, so that a doubtful box can be reported."""
     head = Detection(flat(1 * (2 + 5)), side=1, num=1, classes=2)
     #                    classes   confidence  x   y   w   h
-    raw = torch.tensor([[1.5, .1, .19, .5, .5, .4, .4]])
-    found = postprocess([head.decode(raw, (448, 448))], [WHOLE], threshold=.2, nms=.45)[0]
+    raw = torch.tensor([[1.5, 0.1, 0.19, 0.5, 0.5, 0.4, 0.4]])
+    found = postprocess([head.decode(raw, (448, 448))], [WHOLE], threshold=0.2, nms=0.45)[0]
     assert found.class_ids.tolist() == [0]
-    assert found.scores.tolist() == pytest.approx([.285])
-    nothing = torch.tensor([[1.5, .1, 0, .5, .5, .4, .4]])
-    assert not len(postprocess([head.decode(nothing, (448, 448))], [WHOLE], threshold=0, nms=.45)[0].scores)
+    assert found.scores.tolist() == pytest.approx([0.285])
+    nothing = torch.tensor([[1.5, 0.1, 0, 0.5, 0.5, 0.4, 0.4]])
+    assert not len(
+        postprocess([head.decode(nothing, (448, 448))], [WHOLE], threshold=0, nms=0.45)[0].scores
+    )
 
 
 def test_two_products_of_v1_below_zero() -> None:
     """Both factors may be negative: Darknet looks at the product alone."""
     head = Detection(flat(1 * (1 + 5)), side=1, num=1, classes=1)
-    candidates: Candidates = head.decode(torch.tensor([[-1.0, -.5, .5, .5, .4, .4]]), (448, 448))
-    assert postprocess([candidates], [WHOLE], threshold=.2, nms=.45)[0].scores.tolist() == [.5]
+    candidates: Candidates = head.decode(
+        torch.tensor([[-1.0, -0.5, 0.5, 0.5, 0.4, 0.4]]), (448, 448)
+    )
+    assert postprocess([candidates], [WHOLE], threshold=0.2, nms=0.45)[0].scores.tolist() == [0.5]
 
 
-# ---- the tree -----------------------------------------------------------------------------------------
+# ---- the tree ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -204,22 +229,25 @@ def test_probabilities_down_the_path(tree: Tree, seed: int) -> None:
     logits = torch.randn(5, CLASSES, generator=torch.Generator().manual_seed(seed))
     found = tree.multiply_down(tree.softmax(logits, 1))
     assert np.allclose(found, [path_probabilities(row) for row in logits.tolist()], atol=1e-6)
-    assert torch.allclose(found[:, [3, 4, 5, 6, 7]].sum(1), torch.ones(5))  # the leaves share the whole
+    assert torch.allclose(
+        found[:, [3, 4, 5, 6, 7]].sum(1), torch.ones(5)
+    )  # the leaves share the whole
 
 
-@pytest.mark.parametrize("threshold", [.05, .3, .5, .9])
+@pytest.mark.parametrize("threshold", [0.05, 0.3, 0.5, 0.9])
 def test_the_best_path_while_it_is_likely(tree: Tree, threshold: float) -> None:
     logits = 2 * torch.randn(40, CLASSES, generator=torch.Generator().manual_seed(1))
     absolute = tree.multiply_down(tree.softmax(logits, 1))
     assert tree.top_class(absolute, threshold).tolist() == [
-        top_prediction(row, threshold) for row in absolute.tolist()]
+        top_prediction(row, threshold) for row in absolute.tolist()
+    ]
 
 
 def test_a_hierarchy_threshold_of_its_own(tmp_path: Path) -> None:
     """-hier: a lower one leads further down."""
     head: Any = network_with(tmp_path, "softmax=1\ntree=my.tree", "pjreddie").heads[0]
     depths = []
-    for threshold in (.9, .5, .05):
+    for threshold in (0.9, 0.5, 0.05):
         head.hierarchy_threshold = threshold
         places = [head.decode(raw_map(seed), SIZE).scores[0].argmax(1) for seed in range(4)]
         depths.append(sum(_depth(int(index)) for index in torch.cat(places)))
@@ -230,42 +258,59 @@ def _depth(index: int) -> int:
     return 0 if PARENTS[index] < 0 else 1 + _depth(PARENTS[index])
 
 
-# ---- files --------------------------------------------------------------------------------------------
+# ---- files ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("", "{0}/bad.tree: is empty; expected lines of 'name parent'"),
-    ("animal -1\ndog\n", "{0}/bad.tree:2: 'dog' is no class; expected 'name parent'"),
-    ("animal -1\n\ndog zero\n", "{0}/bad.tree:3: 'dog zero' is no class; expected 'name parent'"),
-    ("animal -1\ndog 1\n", "{0}/bad.tree:2: parent 1 must be -1 or a line before this one"),
-    ("animal -1\ndog -2\n", "{0}/bad.tree:2: parent -2 must be -1 or a line before this one"),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "{0}/bad.tree: is empty; expected lines of 'name parent'"),
+        ("animal -1\ndog\n", "{0}/bad.tree:2: 'dog' is no class; expected 'name parent'"),
+        (
+            "animal -1\n\ndog zero\n",
+            "{0}/bad.tree:3: 'dog zero' is no class; expected 'name parent'",
+        ),
+        ("animal -1\ndog 1\n", "{0}/bad.tree:2: parent 1 must be -1 or a line before this one"),
+        ("animal -1\ndog -2\n", "{0}/bad.tree:2: parent -2 must be -1 or a line before this one"),
+    ],
+)
 def test_trees_that_are_malformed(tmp_path: Path, text: str, expected: str) -> None:
     (tmp_path / "bad.tree").write_text(text)
     with pytest.raises(CfgError) as caught:
         network_with(tmp_path, "tree=bad.tree")
-    assert str(caught.value) == f"{tmp_path}/net.cfg:10: [region] tree=bad.tree: {expected.format(tmp_path)}"
+    assert (
+        str(caught.value)
+        == f"{tmp_path}/net.cfg:10: [region] tree=bad.tree: {expected.format(tmp_path)}"
+    )
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("6\nx\n", "{0}/bad.map:2: 'x' is no class number below 8"),
-    ("6\n\n8\n", "{0}/bad.map:3: '8' is no class number below 8"),
-    ("-1\n", "{0}/bad.map:1: '-1' is no class number below 8"),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("6\nx\n", "{0}/bad.map:2: 'x' is no class number below 8"),
+        ("6\n\n8\n", "{0}/bad.map:3: '8' is no class number below 8"),
+        ("-1\n", "{0}/bad.map:1: '-1' is no class number below 8"),
+    ],
+)
 def test_maps_that_are_malformed(tmp_path: Path, text: str, expected: str) -> None:
     (tmp_path / "bad.map").write_text(text)
     with pytest.raises(CfgError) as caught:
         network_with(tmp_path, "map=bad.map")
-    assert str(caught.value) == f"{tmp_path}/net.cfg:10: [region] map=bad.map: {expected.format(tmp_path)}"
+    assert (
+        str(caught.value)
+        == f"{tmp_path}/net.cfg:10: [region] map=bad.map: {expected.format(tmp_path)}"
+    )
 
 
 def test_files_that_are_missing(tmp_path: Path) -> None:
     for option in ("tree", "map"):
         with pytest.raises(CfgError) as caught:
             network_with(tmp_path, f"{option}=no.file")
-        assert str(caught.value) == (
-            f"{tmp_path}/net.cfg:10: [region] {option}=no.file: no such file; looked for {tmp_path}/no.file and "
-            f"{tmp_path.parent}/no.file and no.file")
+        assert (
+            str(caught.value)
+            == f"{tmp_path}/net.cfg:10: [region] {option}=no.file: no such file; looked for"
+            f" {tmp_path}/no.file and {tmp_path.parent}/no.file and no.file"
+        )
 
 
 def test_a_tree_of_another_size(tmp_path: Path) -> None:
@@ -275,10 +320,14 @@ def test_a_tree_of_another_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.pack
-@pytest.mark.filterwarnings("ignore::darknet_builder.errors.CfgWarning")  # the cfg says batch= twice
+@pytest.mark.filterwarnings(
+    "ignore::darknet_builder.errors.CfgWarning"
+)  # the cfg says batch= twice
 def test_the_tree_of_yolo9000(shared: Path) -> None:
     """9,418 classes; all of COCO's 80 are among them."""
-    network = build_network(shared / "cfgs" / "alexeyab" / "yolo9000.cfg", width=32, height=32, initialize=False)
+    network = build_network(
+        shared / "cfgs" / "alexeyab" / "yolo9000.cfg", width=32, height=32, initialize=False
+    )
     head = network.heads[-1]
     assert isinstance(head, Region) and head.tree is not None and head.class_map is not None
     assert (head.tree.size, len(head.class_map), head.reported_classes) == (9418, 80, 9418)

@@ -76,6 +76,7 @@ def test_parameters_in_a_list_and_in_a_parameter_list() -> None:
 def test_tensor_parameter_and_buffer() -> None:
     def reached(name: str) -> list[int]:
         return [getattr(measured, name).reached for measured in kinds_of_tensors().measured]
+
     assert reached("parameters") == [0, 1, 0]
     assert reached("buffers") == [0, 0, 1]
     assert reached("saved") == [0, 1, 1]
@@ -86,6 +87,7 @@ def test_tensor_parameter_and_buffer() -> None:
 
 def test_measure_sees_what_is_registered_in_part() -> None:
     """Not only all or nothing: a list beside a registered layer."""
+
     class Half(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -95,9 +97,15 @@ def test_measure_sees_what_is_registered_in_part() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.others[1](self.others[0](self.first(x)))
 
-    x = torch.tensor([[0., 1.], [2., 5.], [3., 1.]])
-    measured = measure(Variant("half", Half, lambda module: module(x).square().sum(),
-                               lambda module: [module.first, *module.others]))
+    x = torch.tensor([[0.0, 1.0], [2.0, 5.0], [3.0, 1.0]])
+    measured = measure(
+        Variant(
+            "half",
+            Half,
+            lambda module: module(x).square().sum(),
+            lambda module: [module.first, *module.others],
+        )
+    )
     assert measured.parameters == Reach(2, 6)
     assert measured.values == Reach(4, 4 + 4 + 6)
     assert measured.buffers == Reach(3, 6)

@@ -1,4 +1,5 @@
-"""find_unregistered: what is hidden is found and named; what torch itself keeps beside the registry is not."""
+"""find_unregistered: what is hidden is found and named; what torch itself keeps beside the registry
+is not."""
 
 from __future__ import annotations
 
@@ -61,30 +62,35 @@ def follow(module: nn.Module, path: str) -> object:
     return eval(f"module.{path}", {"module": module})
 
 
-# ---- what is found ------------------------------------------------------------------------------------------------
+# ---- what is found -------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("value", "paths"), [
-    ([conv(), conv()], ["x[0]", "x[1]"]),
-    ((conv(),), ["x[0]"]),
-    (deque([1, conv()]), ["x[1]"]),
-    ({"k": conv()}, ["x['k']"]),
-    ({3: weight()}, ["x[3]"]),
-    (OrderedDict(a=[conv(), {"b": weight()}]), ["x['a'][0]", "x['a'][1]['b']"]),
-    (UserDict(k=conv()), ["x['k']"]),
-    (MappingProxyType({"k": conv()}), ["x['k']"]),
-    (Pair(1, conv()), ["x.right"]),
-    (SimpleNamespace(conv=conv()), ["x.conv"]),
-    (Stage(conv(), torch.ones(1), [weight()]), ["x.conv", "x.scale", "x.rest[0]"]),
-    (Slotted(conv()), ["x.conv"]),
-    ([[Stage(conv())]], ["x[0][0].conv"]),
-    ([weight(), None, "text", 3, torch.ones(2)], ["x[0]", "x[4]"]),
-    (torch.ones(3), ["x"]),
-    (torch.tensor(0.5), ["x"]),
-    (torch.arange(3), ["x"]),
-    (torch.ones(3, device="meta"), ["x"]),
-    (weight().double(), ["x"]),
-    (torch.ones(3).to_sparse(), ["x"]),
-], ids=lambda value: type(value).__name__ if not isinstance(value, list) else None)
+
+@pytest.mark.parametrize(
+    ("value", "paths"),
+    [
+        ([conv(), conv()], ["x[0]", "x[1]"]),
+        ((conv(),), ["x[0]"]),
+        (deque([1, conv()]), ["x[1]"]),
+        ({"k": conv()}, ["x['k']"]),
+        ({3: weight()}, ["x[3]"]),
+        (OrderedDict(a=[conv(), {"b": weight()}]), ["x['a'][0]", "x['a'][1]['b']"]),
+        (UserDict(k=conv()), ["x['k']"]),
+        (MappingProxyType({"k": conv()}), ["x['k']"]),
+        (Pair(1, conv()), ["x.right"]),
+        (SimpleNamespace(conv=conv()), ["x.conv"]),
+        (Stage(conv(), torch.ones(1), [weight()]), ["x.conv", "x.scale", "x.rest[0]"]),
+        (Slotted(conv()), ["x.conv"]),
+        ([[Stage(conv())]], ["x[0][0].conv"]),
+        ([weight(), None, "text", 3, torch.ones(2)], ["x[0]", "x[4]"]),
+        (torch.ones(3), ["x"]),
+        (torch.tensor(0.5), ["x"]),
+        (torch.arange(3), ["x"]),
+        (torch.ones(3, device="meta"), ["x"]),
+        (weight().double(), ["x"]),
+        (torch.ones(3).to_sparse(), ["x"]),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, list) else None,
+)
 def test_finds_what_is_hidden_and_its_path_is_python(value: object, paths: list[str]) -> None:
     module = holding(x=value)
     assert find_unregistered(module) == paths
@@ -107,14 +113,22 @@ def test_looks_into_registered_children_by_the_way_python_reaches_them() -> None
     module.layers = nn.ModuleList([conv(), holding(x={"k": weight()})])
     module.table = nn.ModuleDict({"a b": holding(x=torch.ones(1))})
     module.add_module("7", holding(x=[conv()]))
-    paths = ["stem[1].x[0]", "named.first.x[0]", "layers[1].x['k']", "table['a b'].x", "_modules['7'].x[0]"]
+    paths = [
+        "stem[1].x[0]",
+        "named.first.x[0]",
+        "layers[1].x['k']",
+        "table['a b'].x",
+        "_modules['7'].x[0]",
+    ]
     assert find_unregistered(module) == paths
     assert all(isinstance(follow(module, path), (nn.Module, Tensor)) for path in paths)
 
 
 def test_names_a_hidden_module_once_and_not_the_parameters_inside_it() -> None:
     hidden = nn.Sequential(conv(), conv())
-    module = holding(weights=[hidden[0].weight, weight()], first=[hidden], again={"k": hidden}, part=[hidden[1]])
+    module = holding(
+        weights=[hidden[0].weight, weight()], first=[hidden], again={"k": hidden}, part=[hidden[1]]
+    )
     assert find_unregistered(module) == ["weights[1]", "first[0]"]
 
 
@@ -162,7 +176,8 @@ def test_nothing_is_changed() -> None:
     assert module.x[0].training
 
 
-# ---- what is not an alarm -----------------------------------------------------------------------------------------
+# ---- what is not an alarm ------------------------------------------------------------------------
+
 
 def test_shared_modules_registered_elsewhere_are_fine() -> None:
     module = holding()
@@ -220,12 +235,28 @@ def test_what_is_computed_from_a_hidden_parameter_is_found() -> None:
 
 
 def test_an_empty_tensor_and_other_values_are_fine() -> None:
-    assert find_unregistered(holding(x=torch.empty(0), y=[1, "text", None], z=range(3), f=torch.relu, c=Stage)) == []
+    assert (
+        find_unregistered(
+            holding(x=torch.empty(0), y=[1, "text", None], z=range(3), f=torch.relu, c=Stage)
+        )
+        == []
+    )
 
 
-_ARGUMENTS: list[tuple[Any, ...]] = [(), (4,), (4, 4), (4, 4, 1), (4, 4, 2), ((4,),), (4, 2, 4, 8), (4, 20, [5]),
-                                     (1, (2, 2)), ([2],), (nn.TransformerEncoderLayer(4, 2, 8), 1),
-                                     (nn.TransformerDecoderLayer(4, 2, 8), 1)]
+_ARGUMENTS: list[tuple[Any, ...]] = [
+    (),
+    (4,),
+    (4, 4),
+    (4, 4, 1),
+    (4, 4, 2),
+    ((4,),),
+    (4, 2, 4, 8),
+    (4, 20, [5]),
+    (1, (2, 2)),
+    ([2],),
+    (nn.TransformerEncoderLayer(4, 2, 8), 1),
+    (nn.TransformerDecoderLayer(4, 2, 8), 1),
+]
 
 
 def _first_built(module_class: type[nn.Module]) -> nn.Module | None:
@@ -238,27 +269,42 @@ def _first_built(module_class: type[nn.Module]) -> nn.Module | None:
 
 
 def test_no_alarm_on_any_module_of_torch_nn() -> None:
-    classes = {name: value for name, value in vars(nn).items()
-               if isinstance(value, type) and issubclass(value, nn.Module)}
+    classes = {
+        name: value
+        for name, value in vars(nn).items()
+        if isinstance(value, type) and issubclass(value, nn.Module)
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some are deprecated, but still torch's own
-        built = {name: module for name, value in classes.items() if (module := _first_built(value)) is not None}
+        built = {
+            name: module
+            for name, value in classes.items()
+            if (module := _first_built(value)) is not None
+        }
     assert set(classes) - set(built) <= {"RNNBase"}
     assert len(built) > 140
-    assert {name: paths for name, module in built.items() if (paths := find_unregistered(module))} == {}
+    assert {
+        name: paths for name, module in built.items() if (paths := find_unregistered(module))
+    } == {}
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("make", [
-    lambda: nn.Transformer(8, 2, 1, 1, 8),
-    lambda: nn.LSTM(3, 4, 2, bidirectional=True).double(),
-    lambda: copy.deepcopy(nn.GRU(3, 4)),
-    lambda: nn.ParameterDict({"a": weight(), "b": torch.ones(2)}),
-    lambda: nn.DataParallel(nn.LSTM(3, 4)),
-    lambda: torch.optim.swa_utils.AveragedModel(nn.Sequential(nn.LSTM(3, 3), nn.BatchNorm1d(3))),
-    lambda: torch.fx.symbolic_trace(nn.Sequential(nn.Linear(3, 3), nn.ReLU())),
-    lambda: torch.compile(nn.Linear(3, 3)),
-], ids=range(8))
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Transformer(8, 2, 1, 1, 8),
+        lambda: nn.LSTM(3, 4, 2, bidirectional=True).double(),
+        lambda: copy.deepcopy(nn.GRU(3, 4)),
+        lambda: nn.ParameterDict({"a": weight(), "b": torch.ones(2)}),
+        lambda: nn.DataParallel(nn.LSTM(3, 4)),
+        lambda: torch.optim.swa_utils.AveragedModel(
+            nn.Sequential(nn.LSTM(3, 3), nn.BatchNorm1d(3))
+        ),
+        lambda: torch.fx.symbolic_trace(nn.Sequential(nn.Linear(3, 3), nn.ReLU())),
+        lambda: torch.compile(nn.Linear(3, 3)),
+    ],
+    ids=range(8),
+)
 def test_no_alarm_on_torchs_larger_things(make: Any) -> None:
     assert find_unregistered(make()) == []
 
@@ -267,19 +313,41 @@ def test_no_alarm_on_torchs_larger_things(make: Any) -> None:
 @pytest.mark.parametrize("compiled", ["script", "trace"])
 def test_no_alarm_on_compiled_modules(compiled: str) -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
-    result = torch.jit.script(model) if compiled == "script" else torch.jit.trace(model, torch.rand(2, 3))
+    result = (
+        torch.jit.script(model)
+        if compiled == "script"
+        else torch.jit.trace(model, torch.rand(2, 3))
+    )
     assert find_unregistered(result) == []
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("rule", [
-    weight_norm, spectral_norm, parametrizations.weight_norm, parametrizations.spectral_norm,
-    parametrizations.orthogonal, lambda module, name: prune.l1_unstructured(module, name, amount=.5),
-], ids=["weight_norm", "spectral_norm", "p.weight_norm", "p.spectral_norm", "p.orthogonal", "prune"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        weight_norm,
+        spectral_norm,
+        parametrizations.weight_norm,
+        parametrizations.spectral_norm,
+        parametrizations.orthogonal,
+        lambda module, name: prune.l1_unstructured(module, name, amount=0.5),
+    ],
+    ids=[
+        "weight_norm",
+        "spectral_norm",
+        "p.weight_norm",
+        "p.spectral_norm",
+        "p.orthogonal",
+        "prune",
+    ],
+)
 @pytest.mark.parametrize("kind", ["linear", "lstm"])
 def test_no_alarm_on_reparametrised_weights_at_any_time(rule: Any, kind: str) -> None:
-    module, name, x = ((nn.Linear(4, 4), "weight", torch.rand(2, 4)) if kind == "linear"
-                       else (nn.LSTM(4, 4), "weight_hh_l0", torch.rand(2, 1, 4)))
+    module, name, x = (
+        (nn.Linear(4, 4), "weight", torch.rand(2, 4))
+        if kind == "linear"
+        else (nn.LSTM(4, 4), "weight_hh_l0", torch.rand(2, 1, 4))
+    )
     module = rule(module, name=name)
     assert find_unregistered(module) == []
     module.to(torch.float64)
@@ -302,13 +370,18 @@ def test_no_alarm_on_hooks_and_optimisers() -> None:
     assert find_unregistered(module) == []
 
 
-# ---- the package's own networks -----------------------------------------------------------------------------------
+# ---- the package's own networks ------------------------------------------------------------------
+
 
 @pytest.mark.filterwarnings("ignore::darknet_builder.errors.CfgWarning")
 def test_no_network_of_the_project_hides_anything() -> None:
     cfgs = sorted((Path(__file__).parents[2] / "cfg").glob("*.cfg"))
     assert cfgs
-    assert {cfg.name: paths for cfg in cfgs if (paths := find_unregistered(build_network(cfg, initialize=False)))} == {}
+    assert {
+        cfg.name: paths
+        for cfg in cfgs
+        if (paths := find_unregistered(build_network(cfg, initialize=False)))
+    } == {}
 
 
 @pytest.mark.parametrize("name", UNIT_CFGS)
@@ -324,4 +397,6 @@ def test_no_section_hides_anything(name: str) -> None:
 def test_no_network_of_the_pack_hides_anything(pack: Path, pytestconfig: pytest.Config) -> None:
     networks = list(pack_networks(pack, pytestconfig))
     assert networks
-    assert {network.name: paths for network in networks if (paths := find_unregistered(network.build()))} == {}
+    assert {
+        network.name: paths for network in networks if (paths := find_unregistered(network.build()))
+    } == {}

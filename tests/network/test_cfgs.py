@@ -1,4 +1,5 @@
-"""The networks of ``cfg/`` are Darknet's: same layers, same numbers, same options, and true comments."""
+"""The networks of ``cfg/`` are Darknet's: same layers, same numbers, same options, and true
+comments."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ from tests.helpers.parity import Fixture, check_outputs, check_structure, check_
 CFGS = Path(__file__).parents[2] / "cfg"
 NETWORKS = GOLDEN / "networks"
 STRUCTURES: dict[str, dict[str, Any]] = json.loads((NETWORKS / "structures.json").read_text())
-"""cfg -> what Darknet recorded of its layers (``type channels height width outputs``), and what Darknet's own cfg says:
-each layer's ``wiring``, and the options of ``[net]`` and of the heads."""
+"""cfg -> what Darknet recorded of its layers (``type channels height width outputs``), and what
+Darknet's own cfg says: each layer's ``wiring``, and the options of ``[net]`` and of the heads."""
 FOLDERS = {"alexeyab": "networks", "pjreddie": "networks-pjreddie"}
 OTHER_NAMES = {"Gaussian_yolov3": "Gaussian_yolov3_BDD"}
 HEADS = ("yolo", "Gaussian_yolo", "region", "detection", "softmax", "cost")
@@ -31,9 +32,12 @@ UNUSED = ("batch", "subdivisions", "max_epochs")
 """The first two have a test of their own; the third changes nothing."""
 SECTIONS = {"gaussian_yolo": "Gaussian_yolo", "reorg_old": "reorg"}
 """Darknet's names of layer types where they are not its sections' names."""
-RECORDED = [*((name, row["dialect"]) for name, row in STRUCTURES.items()),
-            *((name, "pjreddie") for name in ("yolov2", "yolov3", "yolov3-tiny"))]
-"""Which dialect's recordings hold for which cfg. pjreddie's own darknet19 ends without a [cost]: another network."""
+RECORDED = [
+    *((name, row["dialect"]) for name, row in STRUCTURES.items()),
+    *((name, "pjreddie") for name in ("yolov2", "yolov3", "yolov3-tiny")),
+]
+"""Which dialect's recordings hold for which cfg. pjreddie's own darknet19 ends without a [cost]:
+another network."""
 CARRIED = sorted(path.stem for path in NETWORKS.glob("*.npz"))
 
 
@@ -65,8 +69,11 @@ def their_cfg(pack: Path, request: pytest.FixtureRequest, name: str) -> Path:
 
 def plain_options(block: Block) -> dict[str, Any]:
     """The options of a section, numbers as numbers: ``.1,.1`` is ``0.1,0.10``."""
-    return {key: [_number(word) for word in value.split(",")] for key, value in sorted(block.items())
-            if key not in UNUSED}
+    return {
+        key: [_number(word) for word in value.split(",")]
+        for key, value in sorted(block.items())
+        if key not in UNUSED
+    }
 
 
 def _number(word: str) -> float | str:
@@ -82,7 +89,8 @@ def important_options(blocks: list[Block]) -> list[dict[str, Any]]:
 
 
 def wiring(blocks: list[Block]) -> list[str]:
-    """Kernel, groups, activation and absolute sources of every layer: what shapes alone do not show."""
+    """Kernel, groups, activation and absolute sources of every layer: what shapes alone do not
+    show."""
     lines = []
     for index, block in enumerate(blocks[1:]):
         numbers = block.get("layers", block.get("from", "-1")).split(",")
@@ -99,13 +107,28 @@ def check_all(fixture: Fixture, folder: Path) -> None:
     check_outputs(fixture, network)
 
 
-# ---- what Darknet recorded ----------------------------------------------------------------------------------------
+# ---- what Darknet recorded -----------------------------------------------------------------------
+
 
 def test_every_network_that_people_ask_for_is_here() -> None:
     assert set(STRUCTURES) == {
-        "Gaussian_yolov3", "darknet19", "darknet53", "yolo-fastest-1.1", "yolov1-tiny", "yolov2", "yolov2-tiny",
-        "yolov3", "yolov3-spp", "yolov3-tiny", "yolov4", "yolov4-csp", "yolov4-tiny", "yolov4-tiny-3l", "yolov7",
-        "yolov7-tiny"}
+        "Gaussian_yolov3",
+        "darknet19",
+        "darknet53",
+        "yolo-fastest-1.1",
+        "yolov1-tiny",
+        "yolov2",
+        "yolov2-tiny",
+        "yolov3",
+        "yolov3-spp",
+        "yolov3-tiny",
+        "yolov4",
+        "yolov4-csp",
+        "yolov4-tiny",
+        "yolov4-tiny-3l",
+        "yolov7",
+        "yolov7-tiny",
+    }
     assert all(cfg_of(name).is_file() for name in STRUCTURES)
 
 
@@ -119,12 +142,15 @@ def test_structure(name: str) -> None:
     network = fixture.build()
     check_structure(fixture, network)
     types = [line.split()[0] for line in row["layers"]]
-    assert [layer.section for layer in network.sequence()] == [SECTIONS.get(word, word) for word in types]
+    assert [layer.section for layer in network.sequence()] == [
+        SECTIONS.get(word, word) for word in types
+    ]
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_options_of_net_and_heads(name: str) -> None:
-    """Anchors, masks, suppression, losses, augmentation and schedule; outputs would not show a wrong anchor."""
+    """Anchors, masks, suppression, losses, augmentation and schedule; outputs would not show a
+    wrong anchor."""
     assert important_options(parse_cfg(cfg_of(name))) == STRUCTURES[name]["options"]
 
 
@@ -150,21 +176,30 @@ def test_pack_network(name: str, dialect: str, pack: Path, tmp_path: Path) -> No
 
 @pytest.mark.pack
 @pytest.mark.parametrize("name", STRUCTURES)
-def test_options_are_those_of_darknets_cfg(name: str, pack: Path, request: pytest.FixtureRequest) -> None:
-    """Anchors, masks, suppression, losses, augmentation, learning rates: everything that the package reads."""
+def test_options_are_those_of_darknets_cfg(
+    name: str, pack: Path, request: pytest.FixtureRequest
+) -> None:
+    """Anchors, masks, suppression, losses, augmentation, learning rates: everything that the
+    package reads."""
     dialect = STRUCTURES[name]["dialect"]
     ours = build_network(cfg_of(name), dialect=dialect, initialize=False)
     theirs = build_network(their_cfg(pack, request, name), dialect=dialect, initialize=False)
     for index, (layer, other) in enumerate(zip(ours.sequence(), theirs.sequence(), strict=True)):
         assert (repr(layer), options_of(layer)) == (repr(other), options_of(other)), index
-    same = vars(ours.options) | {"batch": theirs.options.batch, "subdivisions": theirs.options.subdivisions}
+    same = vars(ours.options) | {
+        "batch": theirs.options.batch,
+        "subdivisions": theirs.options.subdivisions,
+    }
     assert same == vars(theirs.options)
 
 
 @pytest.mark.pack
 @pytest.mark.parametrize("name", STRUCTURES)
-def test_batch_is_the_one_for_training(name: str, pack: Path, request: pytest.FixtureRequest) -> None:
-    """Some of Darknet's cfgs say batch=1, with the batch to train with in a comment: ours say the latter."""
+def test_batch_is_the_one_for_training(
+    name: str, pack: Path, request: pytest.FixtureRequest
+) -> None:
+    """Some of Darknet's cfgs say batch=1, with the batch to train with in a comment: ours say the
+    latter."""
     net = their_cfg(pack, request, name).read_text().split("\n[convolutional]")[0]
     for key in ("batch", "subdivisions"):
         values = [int(value) for value in re.findall(rf"(?m)^#?\s*{key}\s*=\s*(\d+)", net)]
@@ -173,7 +208,9 @@ def test_batch_is_the_one_for_training(name: str, pack: Path, request: pytest.Fi
 
 @pytest.mark.pack
 @pytest.mark.parametrize("name", STRUCTURES)
-def test_what_is_carried_is_the_packs(name: str, pack: Path, request: pytest.FixtureRequest) -> None:
+def test_what_is_carried_is_the_packs(
+    name: str, pack: Path, request: pytest.FixtureRequest
+) -> None:
     meta = packed(pack, name, STRUCTURES[name]["dialect"]).meta
     row = {key: meta[key] for key in ("name", "width", "height", "parameters", "bflops")}
     keys = ("type", "out_c", "out_h", "out_w", "outputs")
@@ -181,15 +218,20 @@ def test_what_is_carried_is_the_packs(name: str, pack: Path, request: pytest.Fix
         "dialect": STRUCTURES[name]["dialect"],
         "wiring": wiring(parse_cfg(their_cfg(pack, request, name))),
         "options": important_options(parse_cfg(their_cfg(pack, request, name))),
-        "layers": [" ".join(str(layer[key]) for key in keys) for layer in meta["layers"]]}
+        "layers": [" ".join(str(layer[key]) for key in keys) for layer in meta["layers"]],
+    }
 
 
 def test_published_weights_fit(shared: Path) -> None:
     network = build_network(cfg_of("yolo-fastest-1.1"), initialize=False)
-    assert load_weights(network, shared / "models/yolo-fastest-1.1.weights").num_floats == network.num_stored
+    assert (
+        load_weights(network, shared / "models/yolo-fastest-1.1.weights").num_floats
+        == network.num_stored
+    )
 
 
-# ---- names --------------------------------------------------------------------------------------------------------
+# ---- names ---------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize(("names", "count"), [("coco", 80), ("voc", 20), ("bdd", 10)])
 def test_names(names: str, count: int) -> None:
@@ -204,7 +246,8 @@ def test_names_are_in_darknets_order(names: str, shared: Path) -> None:
     assert ours.read_text().splitlines() == theirs.read_text().splitlines()
 
 
-# ---- comments and layout ------------------------------------------------------------------------------------------
+# ---- comments and layout -------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_header_is_true(name: str) -> None:
@@ -212,7 +255,10 @@ def test_header_is_true(name: str) -> None:
     network = build_network(cfg_of(name), initialize=False)
     text = " ".join(line.removeprefix("# ") for line in header_of(name))
     width, height = network.input_size
-    assert f"{width} x {height}: {network.num_stored:,} parameters, {network.bflops:.3f} BFLOPs." in text
+    assert (
+        f"{width} x {height}: {network.num_stored:,} parameters, {network.bflops:.3f} BFLOPs."
+        in text
+    )
     classes = network.heads[0].classes if network.heads else network.sequence()[-1].out_shape.size
     assert f" {classes} classes of " in text
     for names in re.findall(r"\((\w+\.names)\)", text):
@@ -225,7 +271,8 @@ def test_header_is_true(name: str) -> None:
 
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_stage_comments_are_true(name: str) -> None:
-    """``# first-last, stride N: what``: stages follow each other without a gap; N is the stride of the last layer."""
+    """``# first-last, stride N: what``: stages follow each other without a gap; N is the stride of
+    the last layer."""
     lines = cfg_of(name).read_text().splitlines()
     network = build_network(cfg_of(name), initialize=False)
     layer_at = {block.line: index for index, block in enumerate(network.blocks[1:])}
@@ -252,7 +299,9 @@ def test_layout(name: str) -> None:
     """One empty line between sections, blanks only in lists, options always in one order."""
     text = cfg_of(name).read_text()
     assert text.endswith("\n") and not re.search(r"[ \t]\n|\n\n\n|\n\n$|\t|\r", text)
-    assert all(re.fullmatch(r"\[\w+\]|\w+=\S+(, \S+)*|# .{1,118}|", line) for line in text.split("\n"))
+    assert all(
+        re.fullmatch(r"\[\w+\]|\w+=\S+(, \S+)*|# .{1,118}|", line) for line in text.split("\n")
+    )
     orders = {block.name: list(block) for block in sorted(parse_cfg(cfg_of(name)), key=len)}
     for block in parse_cfg(cfg_of(name)):
         assert [key for key in orders[block.name] if key in block] == list(block), block.where()

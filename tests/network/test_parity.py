@@ -10,7 +10,9 @@ from tests.conftest import GOLDEN, read_fixture
 from tests.helpers.parity import Fixture, check_outputs, check_structure, check_weights_file
 from tests.helpers.unit_networks import UNIT_CFGS
 
-pytestmark = pytest.mark.filterwarnings("ignore::darknet_builder.errors.CfgWarning")  # real cfgs have their oddities
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::darknet_builder.errors.CfgWarning"
+)  # real cfgs have their oddities
 
 FOLDERS = {"networks": "alexeyab", "networks-pjreddie": "pjreddie", "layers": "alexeyab"}
 
@@ -20,7 +22,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "pack_fixture" in metafunc.fixturenames:
         pack = metafunc.config.getoption("--pack")
         paths = [path for folder in FOLDERS for path in sorted((pack / folder).glob("*.npz"))]
-        metafunc.parametrize("pack_fixture", paths, ids=[f"{path.parent.name}/{path.stem}" for path in paths])
+        metafunc.parametrize(
+            "pack_fixture", paths, ids=[f"{path.parent.name}/{path.stem}" for path in paths]
+        )
 
 
 def check(fixture: Fixture, folder: Path) -> None:

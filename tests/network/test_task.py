@@ -1,4 +1,5 @@
-"""What can be asked of a network and its layers: classes, names, resizing, frames, and the attributes of sections."""
+"""What can be asked of a network and its layers: classes, names, resizing, frames, and the
+attributes of sections."""
 
 from __future__ import annotations
 
@@ -22,10 +23,20 @@ from darknet_builder.network.task import (
 )
 
 NET = "[net]\nwidth=32\nheight=32\nchannels=3\n"
-DETECTOR = NET + "[conv]\nfilters=14\nactivation=linear\n[yolo]\nclasses=2\nnum=2\nanchors=1,2,3,4\n"
-MASKED = NET + "[conv]\nfilters=11\nactivation=linear\n[Gaussian_yolo]\nclasses=2\nnum=3\nmask=1\nanchors=1,2,3,4,5,6\n"
-REGION = NET + "[conv]\nfilters=14\nactivation=linear\n[region]\nclasses=2\nnum=2\nanchors=1,2,3,4\n"
-OLD = NET + "[connected]\noutput=28\nactivation=linear\n[detection]\nclasses=2\nside=2\nnum=1\nsqrt=1\ncoords=4\n"
+DETECTOR = (
+    NET + "[conv]\nfilters=14\nactivation=linear\n[yolo]\nclasses=2\nnum=2\nanchors=1,2,3,4\n"
+)
+MASKED = (
+    NET
+    + "[conv]\nfilters=11\nactivation=linear\n[Gaussian_yolo]\nclasses=2\nnum=3\nmask=1\nanchors=1,2,3,4,5,6\n"
+)
+REGION = (
+    NET + "[conv]\nfilters=14\nactivation=linear\n[region]\nclasses=2\nnum=2\nanchors=1,2,3,4\n"
+)
+OLD = (
+    NET
+    + "[connected]\noutput=28\nactivation=linear\n[detection]\nclasses=2\nside=2\nnum=1\nsqrt=1\ncoords=4\n"
+)
 CLASSIFIER = NET + "[conv]\nfilters=3\n[avgpool]\n[softmax]\n"
 VECTOR = "[net]\ninputs=4\n[connected]\noutput=3\n"
 FRAMES = "[net]\ninputs=4\n[rnn]\noutput=3\nhidden=2\n"
@@ -41,20 +52,23 @@ def sections_with(attribute: str) -> set[str]:
     return {layer.section for layer in registered_sections().values() if getattr(layer, attribute)}
 
 
-# ---- sections -----------------------------------------------------------------------------------------
+# ---- sections ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("attribute", "sections"), [
-    ("is_cost", {"cost", "contrastive"}),
-    ("has_loss", {"yolo", "Gaussian_yolo", "region", "detection", "softmax", "cost"}),
-    ("is_recurrent", {"rnn", "gru", "lstm", "crnn", "conv_lstm"}),
-    ("averaged", {"convolutional"}),
-    ("is_convolution", {"convolutional"}),
-    ("is_view", {"route"}),
-    ("can_overwrite", {"shortcut", "dropout", "activation", "empty"}),
-    ("shares_buffer", {"dropout"}),
-    ("file_options", {"region", "softmax"}),
-])
+@pytest.mark.parametrize(
+    ("attribute", "sections"),
+    [
+        ("is_cost", {"cost", "contrastive"}),
+        ("has_loss", {"yolo", "Gaussian_yolo", "region", "detection", "softmax", "cost"}),
+        ("is_recurrent", {"rnn", "gru", "lstm", "crnn", "conv_lstm"}),
+        ("averaged", {"convolutional"}),
+        ("is_convolution", {"convolutional"}),
+        ("is_view", {"route"}),
+        ("can_overwrite", {"shortcut", "dropout", "activation", "empty"}),
+        ("shares_buffer", {"dropout"}),
+        ("file_options", {"region", "softmax"}),
+    ],
+)
 def test_attributes_of_sections(attribute: str, sections: set[str]) -> None:
     """As they were before they were attributes."""
     assert sections_with(attribute) == sections
@@ -63,23 +77,35 @@ def test_attributes_of_sections(attribute: str, sections: set[str]) -> None:
 def test_a_shortcut_alone_does_not_decay() -> None:
     """shortcut_layer.c:310 has no decay."""
     assert set(registered_sections()) - {"shortcut"} == {
-        name for name, layer in registered_sections().items() if layer.decays}
+        name for name, layer in registered_sections().items() if layer.decays
+    }
 
 
-@pytest.mark.parametrize(("cfg", "num", "unit", "decimals", "values", "mask"), [
-    (DETECTOR, 2, "pixel", 0, 7, [0, 1]), (MASKED, 1, "pixel", 0, 11, [1]), (REGION, 2, "cell", 2, 7, None),
-])
-def test_anchors_of_heads(cfg: str, num: int, unit: str, decimals: int, values: int, mask: list[int] | None) -> None:
+@pytest.mark.parametrize(
+    ("cfg", "num", "unit", "decimals", "values", "mask"),
+    [
+        (DETECTOR, 2, "pixel", 0, 7, [0, 1]),
+        (MASKED, 1, "pixel", 0, 11, [1]),
+        (REGION, 2, "cell", 2, 7, None),
+    ],
+)
+def test_anchors_of_heads(
+    cfg: str, num: int, unit: str, decimals: int, values: int, mask: list[int] | None
+) -> None:
     """How many, in which unit, and what each takes of the map."""
-    head, = network_of(cfg).heads
+    (head,) = network_of(cfg).heads
     assert (head.num_anchors, head.anchor_unit, head.anchor_decimals) == (num, unit, decimals)
-    assert (head.values_per_anchor, head.objectness_channel, head.mask) == (values, values - 3, mask)
+    assert (head.values_per_anchor, head.objectness_channel, head.mask) == (
+        values,
+        values - 3,
+        mask,
+    )
     assert head.num_anchors * head.values_per_anchor == head.in_shape.channels
 
 
 def test_a_head_without_anchors() -> None:
     """[detection] has none, so nobody asks for their unit."""
-    head, = network_of(OLD).heads
+    (head,) = network_of(OLD).heads
     assert (head.num_anchors, head.anchor_unit, head.mask) == (0, None, None)
     assert not head.takes_raw and not head.walks_tree and head.tree is None
 
@@ -92,11 +118,13 @@ def test_new_coords_takes_bounded_numbers() -> None:
 
 def test_every_head_says_something_of_training_images() -> None:
     """Also one that somebody writes without a word of it."""
-    assert network_of(OLD + "jitter=.5\n").heads[0].augment.jitter == .5
-    assert (Head.augment.jitter, Head.augment.random, Head.report_map) == (.2, 0, None)
+    assert network_of(OLD + "jitter=.5\n").heads[0].augment.jitter == 0.5
+    assert (Head.augment.jitter, Head.augment.random, Head.report_map) == (0.2, 0, None)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("weight", "weight"), ("input.norm.var", "var"), ("self.mean", "mean")])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("weight", "weight"), ("input.norm.var", "var"), ("self.mean", "mean")]
+)
 def test_tensor_kind(name: str, kind: str) -> None:
     """The last part of a name."""
     assert tensor_kind(name) == kind
@@ -104,19 +132,27 @@ def test_tensor_kind(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize(("cfg", "expected"), [(FRAMES, True), (VECTOR, False), (DETECTOR, False)])
 def test_is_recurrent(cfg: str, expected: bool) -> None:
-    """One answer for engines, exports and detectors; the state is forgotten at any layer's ``reset_state``."""
+    """One answer for engines, exports and detectors; the state is forgotten at any layer's
+    ``reset_state``."""
     network = network_of(cfg)
     assert network.is_recurrent is expected
     network.reset_state()
     assert [layer.is_recurrent for layer in network.sequence()].count(True) == expected
 
 
-# ---- the network's task -------------------------------------------------------------------------------
+# ---- the network's task --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("cfg", "classes", "classifies"), [
-    (DETECTOR, 2, False), (REGION, 2, False), (CLASSIFIER, 3, True), (VECTOR, 0, False), (NET + "[conv]\n", 0, False),
-])
+@pytest.mark.parametrize(
+    ("cfg", "classes", "classifies"),
+    [
+        (DETECTOR, 2, False),
+        (REGION, 2, False),
+        (CLASSIFIER, 3, True),
+        (VECTOR, 0, False),
+        (NET + "[conv]\n", 0, False),
+    ],
+)
 def test_classes(cfg: str, classes: int, classifies: bool) -> None:
     """Of detectors and classifiers; others have none."""
     network = network_of(cfg)
@@ -125,13 +161,18 @@ def test_classes(cfg: str, classes: int, classifies: bool) -> None:
     assert known_names(network) == () and find_tree(network) is None
 
 
-@pytest.mark.parametrize(("cfg", "dialect", "expected"), [
-    (DETECTOR, "alexeyab", "stretch"), (DETECTOR, "pjreddie", "letterbox"),
-    (DETECTOR.replace("channels=3", "channels=3\nletter_box=1"), "alexeyab", "letterbox"),
-    (CLASSIFIER, "alexeyab", "crop"), (CLASSIFIER, "pjreddie", "letterbox"),
-    (CLASSIFIER.replace("channels=3", "channels=3\nletter_box=1"), "alexeyab", "crop"),
-    (NET + "[conv]\n", "alexeyab", "stretch"),
-])
+@pytest.mark.parametrize(
+    ("cfg", "dialect", "expected"),
+    [
+        (DETECTOR, "alexeyab", "stretch"),
+        (DETECTOR, "pjreddie", "letterbox"),
+        (DETECTOR.replace("channels=3", "channels=3\nletter_box=1"), "alexeyab", "letterbox"),
+        (CLASSIFIER, "alexeyab", "crop"),
+        (CLASSIFIER, "pjreddie", "letterbox"),
+        (CLASSIFIER.replace("channels=3", "channels=3\nletter_box=1"), "alexeyab", "crop"),
+        (NET + "[conv]\n", "alexeyab", "stretch"),
+    ],
+)
 def test_default_resize(cfg: str, dialect: str, expected: str) -> None:
     """The cfg's, the dialect's and the task's way."""
     assert default_resize(network_of(cfg, dialect)) == expected
@@ -150,9 +191,13 @@ def test_class_names(tmp_path: Path) -> None:
     assert class_names(network) == ("class 0", "class 1")
 
 
-@pytest.mark.parametrize(("cfg", "known"), [
-    (DETECTOR, "has 2 classes (classes= in the cfg)"), (CLASSIFIER, "gives 3 scores"),
-])
+@pytest.mark.parametrize(
+    ("cfg", "known"),
+    [
+        (DETECTOR, "has 2 classes (classes= in the cfg)"),
+        (CLASSIFIER, "gives 3 scores"),
+    ],
+)
 def test_names_that_do_not_fit(cfg: str, known: str, tmp_path: Path) -> None:
     """How many there are, how many are needed, and the file where they come from one."""
     path = tmp_path / "one.names"
@@ -178,7 +223,11 @@ def test_a_classifier_s_tree_names_its_classes(tmp_path: Path) -> None:
 def test_one_check_for_ways_to_fit() -> None:
     """Detectors cannot crop; the argument's name is in the error."""
     assert set(RESIZE_MODES) < set(FITS) and check_resize("crop", FITS) == "crop"
-    with pytest.raises(InputError, match=r"^resize='crop' is unknown; expected stretch or letterbox$"):
+    with pytest.raises(
+        InputError, match=r"^resize='crop' is unknown; expected stretch or letterbox$"
+    ):
         check_resize("crop")
-    with pytest.raises(InputError, match=r"^fit='crops' is unknown; expected crop, stretch or letterbox; "):
+    with pytest.raises(
+        InputError, match=r"^fit='crops' is unknown; expected crop, stretch or letterbox; "
+    ):
         check_resize("crops", FITS, "fit")

@@ -1,4 +1,5 @@
-"""``detect --report``: what is in the page, and what the slider, the classes and the pictures do in a real browser."""
+"""``detect --report``: what is in the page, and what the slider, the classes and the pictures do in
+a real browser."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ from tests.helpers.browser import OpenPage, browsers, complaints, outside_refere
 
 ROOT = Path(__file__).parents[2]
 LESSON = ROOT / "cfg" / "lesson.cfg"
-NAMES = ("cat", "dog", "<b>&\"cow\"")
+NAMES = ("cat", "dog", '<b>&"cow"')
 
 
 def picture(width: int, height: int) -> np.ndarray:
@@ -34,22 +35,44 @@ def picture(width: int, height: int) -> np.ndarray:
     return np.stack(np.broadcast_arrays(across[None], down[:, None], 100.0), 2).astype(np.uint8)
 
 
-def found(boxes: list[list[float]], scores: list[float], class_ids: list[int], size: tuple[int, int]) -> Detections:
-    return Detections(np.array(boxes).reshape(-1, 4), np.array(scores), np.array(class_ids, np.int64), NAMES, size)
+def found(
+    boxes: list[list[float]], scores: list[float], class_ids: list[int], size: tuple[int, int]
+) -> Detections:
+    return Detections(
+        np.array(boxes).reshape(-1, 4), np.array(scores), np.array(class_ids, np.int64), NAMES, size
+    )
 
 
 def make_report() -> DetectionReport:
-    """Four pictures: two with objects, a tall one with one at its very top, and one with nothing."""
-    report = DetectionReport("A <walk>", threshold=.1)
-    report.add(Record("walk/a.jpg", found([[40, 60, 200, 220], [30, 90, 120, 230], [-20, 200, 60, 260]], [.9, .5, .2],
-                                          [0, 1, 1], (320, 240))), picture(320, 240))
-    report.add(Record("walk/b.jpg", found([[900, 300, 1500, 1100]], [.35], [2], (1920, 1280))), picture(1920, 1280))
-    report.add(Record("walk/tall.jpg", found([[80, 0, 119, 60]], [.8], [0], (120, 400))), picture(120, 400))
+    """Four pictures: two with objects, a tall one with one at its very top, and one with
+    nothing."""
+    report = DetectionReport("A <walk>", threshold=0.1)
+    report.add(
+        Record(
+            "walk/a.jpg",
+            found(
+                [[40, 60, 200, 220], [30, 90, 120, 230], [-20, 200, 60, 260]],
+                [0.9, 0.5, 0.2],
+                [0, 1, 1],
+                (320, 240),
+            ),
+        ),
+        picture(320, 240),
+    )
+    report.add(
+        Record("walk/b.jpg", found([[900, 300, 1500, 1100]], [0.35], [2], (1920, 1280))),
+        picture(1920, 1280),
+    )
+    report.add(
+        Record("walk/tall.jpg", found([[80, 0, 119, 60]], [0.8], [0], (120, 400))),
+        picture(120, 400),
+    )
     report.add(Record("walk/nothing <i>.jpg", found([], [], [], (64, 48))), picture(64, 48))
     return report
 
 
-# ---- the file -----------------------------------------------------------------------------------------------------
+# ---- the file ------------------------------------------------------------------------------------
+
 
 def test_the_page_loads_nothing() -> None:
     page = make_report().html()
@@ -59,7 +82,10 @@ def test_the_page_loads_nothing() -> None:
 
 def test_pictures_are_scaled_down_and_kept() -> None:
     sources = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', make_report().html())
-    images = [cv2.imdecode(np.frombuffer(base64.b64decode(source), np.uint8), cv2.IMREAD_COLOR) for source in sources]
+    images = [
+        cv2.imdecode(np.frombuffer(base64.b64decode(source), np.uint8), cv2.IMREAD_COLOR)
+        for source in sources
+    ]
     assert [image.shape[:2] for image in images] == [(240, 320), (640, 960), (400, 120), (48, 64)]
     assert np.abs(images[0].astype(int) - picture(320, 240)).mean() < 3
 
@@ -67,12 +93,24 @@ def test_pictures_are_scaled_down_and_kept() -> None:
 def test_boxes_are_those_of_the_detections() -> None:
     """Cut off at the edges, in the image's own pixels, the best one last."""
     page = make_report().html()
-    assert re.findall(r'viewBox="([^"]+)"', page) == ["0 0 320 240", "0 0 1920 1280", "0 0 120 400", "0 0 64 48"]
-    boxes = re.findall(r'data-class="(\d)" data-score="([\d.]+)"><title>.*?</title>'
-                       r'<rect class="edge" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', page)
+    assert re.findall(r'viewBox="([^"]+)"', page) == [
+        "0 0 320 240",
+        "0 0 1920 1280",
+        "0 0 120 400",
+        "0 0 64 48",
+    ]
+    boxes = re.findall(
+        r'data-class="(\d)" data-score="([\d.]+)"><title>.*?</title>'
+        r'<rect class="edge" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"',
+        page,
+    )
     assert [tuple(map(float, box)) for box in boxes] == [
-        (1, .2, 0, 200, 60, 40), (1, .5, 30, 90, 90, 140), (0, .9, 40, 60, 160, 160), (2, .35, 900, 300, 600, 800),
-        (0, .8, 80, 0, 39, 60)]
+        (1, 0.2, 0, 200, 60, 40),
+        (1, 0.5, 30, 90, 90, 140),
+        (0, 0.9, 40, 60, 160, 160),
+        (2, 0.35, 900, 300, 600, 800),
+        (0, 0.8, 80, 0, 39, 60),
+    ]
 
 
 def test_no_text_can_leave_its_place() -> None:
@@ -91,7 +129,11 @@ def test_of_a_video_one_frame_in_many() -> None:
     for number in range(2 * FRAME_STEP + 1):
         report.add(Record("a.mp4", found([], [], [], (64, 48)), number), picture(64, 48))
     captions = re.findall(r"<figcaption><b [^>]*>(.*?)</b>", report.html())
-    assert captions == ["a.mp4, frame 0", f"a.mp4, frame {FRAME_STEP}", f"a.mp4, frame {2 * FRAME_STEP}"]
+    assert captions == [
+        "a.mp4, frame 0",
+        f"a.mp4, frame {FRAME_STEP}",
+        f"a.mp4, frame {2 * FRAME_STEP}",
+    ]
 
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:
@@ -103,10 +145,14 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
         DetectionReport().add(Record("a.jpg", found([], [], [], (4, 4))), np.zeros((4, 4, 3)))
 
 
-# ---- the command --------------------------------------------------------------------------------------------------
+# ---- the command ---------------------------------------------------------------------------------
 
-def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The page shows what the JSON file says, of pictures and of a video, and its folder is made."""
+
+def test_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page shows what the JSON file says, of pictures and of a video, and its folder is
+    made."""
     monkeypatch.chdir(tmp_path)
     save_weights(build_network(LESSON), "lesson.weights")
     for name in ("a.png", "b.png"):
@@ -116,8 +162,26 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         video.write(picture(96, 64))
     video.release()
     model = ["--cfg", str(LESSON), "--weights", "lesson.weights"]
-    assert main(["detect", "a.png", "b.png", "c.avi", *model, "--no-images", "--threshold", "0.01", "--save-json",
-                 "--output", "out", "--report", "pages/a.html"]) == 0
+    assert (
+        main(
+            [
+                "detect",
+                "a.png",
+                "b.png",
+                "c.avi",
+                *model,
+                "--no-images",
+                "--threshold",
+                "0.01",
+                "--save-json",
+                "--output",
+                "out",
+                "--report",
+                "pages/a.html",
+            ]
+        )
+        == 0
+    )
     assert capsys.readouterr().out.splitlines()[-1].endswith("; saved in out; report: pages/a.html")
     page = Path("pages/a.html").read_text(encoding="utf-8")
     document = json.loads(Path("out/detections.json").read_text())
@@ -131,7 +195,8 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert capsys.readouterr().err == "darknet-builder: error: --report file: File exists\n"
 
 
-# ---- in a browser -------------------------------------------------------------------------------------------------
+# ---- in a browser --------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def open_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenPage]:
@@ -150,8 +215,12 @@ def page(open_page: OpenPage, tmp_path: Path) -> Iterator[Any]:
 
 def visible(browser: Any) -> int:
     """How many boxes can be seen, by the browser's own layout."""
-    return int(browser.execute_script("return [...document.querySelectorAll('.edge')]"
-                                      ".filter((box) => box.getClientRects().length).length"))
+    return int(
+        browser.execute_script(
+            "return [...document.querySelectorAll('.edge')]"
+            ".filter((box) => box.getClientRects().length).length"
+        )
+    )
 
 
 def text(browser: Any, selector: str) -> str:
@@ -159,21 +228,32 @@ def text(browser: Any, selector: str) -> str:
 
 
 def captions(browser: Any) -> list[str]:
-    return [part.text for part in browser.find_elements("css selector", "figcaption") if part.is_displayed()]
+    return [
+        part.text
+        for part in browser.find_elements("css selector", "figcaption")
+        if part.is_displayed()
+    ]
 
 
 def test_counts(page: Any) -> None:
     assert text(page, "#totals") == "5 objects in 3 of 4 pictures"
-    assert [chip.text.split("\n")[-1][-1] for chip in page.find_elements("css selector", ".chip[data-class]")] == [
-        "2", "2", "1"]
-    assert captions(page) == ["a.jpg 2 dog, 1 cat", 'b.jpg 1 <b>&"cow"', "tall.jpg 1 cat",
-                              "nothing <i>.jpg nothing"]
+    assert [
+        chip.text.split("\n")[-1][-1]
+        for chip in page.find_elements("css selector", ".chip[data-class]")
+    ] == ["2", "2", "1"]
+    assert captions(page) == [
+        "a.jpg 2 dog, 1 cat",
+        'b.jpg 1 <b>&"cow"',
+        "tall.jpg 1 cat",
+        "nothing <i>.jpg nothing",
+    ]
     assert visible(page) == 5
 
 
 def test_the_slider_hides_boxes_at_once(page: Any) -> None:
     """With real keys; 0.01 a press."""
     from selenium.webdriver.common.keys import Keys
+
     slider = page.find_element("id", "threshold")
     assert text(page, "#value") == "10 %"
     slider.send_keys(*[Keys.ARROW_RIGHT] * 10)
@@ -224,21 +304,31 @@ def test_labels_stay_within_the_picture_and_keep_their_size(page: Any) -> None:
     page.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
     assert page.execute_script(LABELS) == []
     page.find_element("id", "labels").click()
-    assert page.execute_script("return [...document.querySelectorAll('.plate')].filter((plate) => "
-                               "plate.getClientRects().length).length") == 0
+    assert (
+        page.execute_script(
+            "return [...document.querySelectorAll('.plate')].filter((plate) => "
+            "plate.getClientRects().length).length"
+        )
+        == 0
+    )
     assert visible(page) == 5
 
 
 def test_a_box_lies_where_its_object_is(page: Any) -> None:
-    places = page.execute_script("""
+    places = page.execute_script(
+        """
         const frame = document.querySelector('.picture').getBoundingClientRect();
         const box = document.querySelector('.box[data-score="0.90000"] .edge').getBoundingClientRect();
         return [(box.left - frame.left) / frame.width, (box.top - frame.top) / frame.height,
-                (box.right - frame.left) / frame.width, (box.bottom - frame.top) / frame.height];""")
-    np.testing.assert_allclose(places, [40 / 320, 60 / 240, 200 / 320, 220 / 240], atol=.006)
+                (box.right - frame.left) / frame.width, (box.bottom - frame.top) / frame.height];"""
+    )
+    np.testing.assert_allclose(places, [40 / 320, 60 / 240, 200 / 320, 220 / 240], atol=0.006)
 
 
 def test_dark(open_page: OpenPage, tmp_path: Path) -> None:
     make_report().save(tmp_path / "report.html")
     browser = open_page(tmp_path / "report.html", dark=True)
-    assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 28)"
+    assert (
+        browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        == "rgb(20, 23, 28)"
+    )

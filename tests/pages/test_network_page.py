@@ -69,12 +69,17 @@ def page_data(page: str) -> Any:
     return json.loads(match[1])
 
 
-# ---- arcs ---------------------------------------------------------------------------------------------------------
+# ---- arcs ----------------------------------------------------------------------------------------
+
 
 def test_arcs_of_a_small_network() -> None:
     """Every source that is not the layer before, once; the shortest ones are the innermost."""
     assert find_arcs(summarize(build_network(JUMPS))) == [
-        Arc(0, 2, 0), Arc(2, 4, 0), Arc(0, 3, 1), Arc(0, 4, 2)]
+        Arc(0, 2, 0),
+        Arc(2, 4, 0),
+        Arc(0, 3, 1),
+        Arc(0, 4, 2),
+    ]
 
 
 @pytest.mark.parametrize("cfg", CFGS, ids=lambda path: path.stem)
@@ -82,18 +87,30 @@ def test_arcs_of_one_lane_never_run_side_by_side(cfg: Path) -> None:
     summary = summarize(build_network(cfg, initialize=False))
     arcs = find_arcs(summary)
     assert {(arc.source, arc.reader) for arc in arcs} == {
-        (source, row.index) for row in summary.layers for source in row.sources if source != row.index - 1}
+        (source, row.index)
+        for row in summary.layers
+        for source in row.sources
+        if source != row.index - 1
+    }
     for one, other in itertools.combinations(arcs, 2):
         assert one.lane != other.lane or one.reader <= other.source or other.reader <= one.source
 
 
 def test_kinds() -> None:
-    assert Diagram.of(build_network(JUMPS)).kinds == ("weights", "weights", "add", "route", "route", "plain")
+    assert Diagram.of(build_network(JUMPS)).kinds == (
+        "weights",
+        "weights",
+        "add",
+        "route",
+        "route",
+        "plain",
+    )
     assert Diagram.of(build_network(LESSON)).kinds[-1] == "head"
     assert set(KINDS) < set(THEMES["light"])
 
 
-# ---- histograms ---------------------------------------------------------------------------------------------------
+# ---- histograms ----------------------------------------------------------------------------------
+
 
 def test_histogram_equals_numpys() -> None:
     network = build_network(JUMPS)
@@ -109,21 +126,25 @@ def test_histogram_equals_numpys() -> None:
     assert (found.low, found.high) == (edges[0], edges[-1])
     assert [tensor.name for tensor in found.tensors] == ["bias", "weight"]
     assert found.tensors[1].shape == (4, 3, 1, 1)
-    np.testing.assert_allclose([found.tensors[1].mean, found.tensors[1].deviation],
-                               [values.numpy().mean(), values.numpy().std()], rtol=1e-6)
+    np.testing.assert_allclose(
+        [found.tensors[1].mean, found.tensors[1].deviation],
+        [values.numpy().mean(), values.numpy().std()],
+        rtol=1e-6,
+    )
 
 
 def test_histogram_of_odd_weights() -> None:
-    """Far values are counted, not drawn; what is no number is counted apart; equal values have a bin as well."""
+    """Far values are counted, not drawn; what is no number is counted apart; equal values have a
+    bin as well."""
     network = build_network(JUMPS)
     with torch.no_grad():
-        network.layers[0].conv.weight.fill_(.5)
+        network.layers[0].conv.weight.fill_(0.5)
         network.layers[1].conv.weight.zero_()
         network.layers[1].conv.bias.copy_(torch.tensor([float("nan"), float("inf"), 1, 2]))
         network.layers[1].conv.weight.view(-1)[3] = float("-inf")
     first, second = weight_statistics(network)[:2]
     assert first is not None and second is not None
-    assert first.low < .5 < first.high and sum(first.counts) == 12 and max(first.counts) == 12
+    assert first.low < 0.5 < first.high and sum(first.counts) == 12 and max(first.counts) == 12
     assert second.not_finite == 3 and sum(second.counts) == 15
     assert (second.tensors[0].low, second.tensors[0].high) == (1, 2)
     with torch.no_grad():
@@ -138,22 +159,35 @@ def test_far_weights_are_outside() -> None:
         network.layers[0].conv.weight.copy_(torch.linspace(-1, 1, 300).view(100, 3, 1, 1))
         network.layers[0].conv.weight[0, 0] = 1000
     found = weight_statistics(network)[0]
-    assert found is not None and found.outside == 1 and sum(found.counts) == 299 and found.high < 1000
+    assert (
+        found is not None and found.outside == 1 and sum(found.counts) == 299 and found.high < 1000
+    )
 
 
-# ---- the files ----------------------------------------------------------------------------------------------------
+# ---- the files -----------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("cfg", CFGS, ids=lambda path: path.stem)
 def test_the_picture_is_whole(cfg: Path) -> None:
-    """Well-formed XML with a row a layer and a way a source, that loads nothing and needs no variables."""
+    """Well-formed XML with a row a layer and a way a source, that loads nothing and needs no
+    variables."""
     network = build_network(cfg, initialize=False)
     text = Diagram.of(network).svg()
     root = ElementTree.fromstring(text)
     rows = [part for part in root if part.get("class", "").startswith("row ")]
-    assert [part.get("id") for part in rows] == [f"layer-{index}" for index in range(len(network.layers))]
-    ways = [(int(part.get("data-from", "")), int(part.get("data-to", ""))) for part in root.iter(f"{SVG}path")
-            if part.get("class", "").split()[0] in ("flow", "arc")]
-    wanted = {(source, index) for index, layer in enumerate(network.sequence()) for source in layer.sources}
+    assert [part.get("id") for part in rows] == [
+        f"layer-{index}" for index in range(len(network.layers))
+    ]
+    ways = [
+        (int(part.get("data-from", "")), int(part.get("data-to", "")))
+        for part in root.iter(f"{SVG}path")
+        if part.get("class", "").split()[0] in ("flow", "arc")
+    ]
+    wanted = {
+        (source, index)
+        for index, layer in enumerate(network.sequence())
+        for source in layer.sources
+    }
     assert sorted(ways) == sorted(wanted)
     assert outside_references(text) == [] and "var(" not in text
     words = [part.text for part in root.iter(f"{SVG}text")]
@@ -164,7 +198,14 @@ def test_a_row_says_what_the_summary_says() -> None:
     root = ElementTree.fromstring(Diagram.of(build_network(LESSON)).svg())
     row = next(part for part in root if part.get("id") == "layer-0")
     assert [part.text for part in row.iter(f"{SVG}text")] == [
-        "0", "convolutional", "8", "3 x 3 / 1", "64 x 64 x 8", "248", "0.002"]
+        "0",
+        "convolutional",
+        "8",
+        "3 x 3 / 1",
+        "64 x 64 x 8",
+        "248",
+        "0.002",
+    ]
 
 
 def test_histograms_only_with_weights() -> None:
@@ -172,7 +213,9 @@ def test_histograms_only_with_weights() -> None:
     plain, full = Diagram.of(network).svg(), Diagram.of(network, weights=True).svg()
     layers = sum(layer.num_stored() > 0 for layer in network.sequence())
     assert 'class="histogram"' not in plain and full.count('class="histogram"') == layers
-    assert float(re.findall(r'width="([\d.]+)"', full)[0]) > float(re.findall(r'width="([\d.]+)"', plain)[0])
+    assert float(re.findall(r'width="([\d.]+)"', full)[0]) > float(
+        re.findall(r'width="([\d.]+)"', plain)[0]
+    )
 
 
 def test_the_page_loads_nothing_and_holds_its_data() -> None:
@@ -180,7 +223,9 @@ def test_the_page_loads_nothing_and_holds_its_data() -> None:
     page = page_of(network, weights=True)
     assert outside_references(page) == [] and "{{" not in page
     data = page_data(page)
-    assert [layer["sources"] for layer in data["layers"]] == [list(layer.sources) for layer in network.sequence()]
+    assert [layer["sources"] for layer in data["layers"]] == [
+        list(layer.sources) for layer in network.sequence()
+    ]
     assert data["totals"] == summarize(network).totals()
     assert data["layers"][0]["text"].startswith("[convolutional]\nbatch_normalize=1\n")
     assert data["layers"][0]["weights"]["counts"] and data["layers"][1]["weights"] is None
@@ -201,37 +246,50 @@ def test_no_text_can_leave_its_place() -> None:
 
 def test_fixed_css() -> None:
     text = fixed_css("a{fill:var(--ink)}")
-    assert text == ("a{fill:#1b1f24}\n@media screen and (prefers-color-scheme: dark){a{fill:#e6e9ee}}")
+    assert (
+        text == "a{fill:#1b1f24}\n@media screen and (prefers-color-scheme: dark){a{fill:#e6e9ee}}"
+    )
     assert set(THEMES["light"]) == set(THEMES["dark"])
     assert "var(" in read_part("diagram.css") and "var(" not in fixed_css(read_part("diagram.css"))
 
 
 def test_every_word_can_be_read() -> None:
     """WCAG's contrast of 4.5 for all text, on every ground that it has, light and dark."""
+
     def luminance(color: tuple[float, ...]) -> float:
-        parts = [part / 12.92 if part <= .04045 else ((part + .055) / 1.055) ** 2.4 for part in color]
-        return float(np.dot(parts, [.2126, .7152, .0722]))
+        parts = [
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in color
+        ]
+        return float(np.dot(parts, [0.2126, 0.7152, 0.0722]))
 
     def rgb(color: str) -> tuple[float, ...]:
         return tuple(value / 255 for value in bytes.fromhex(color[1:]))
 
     def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
         high, low = sorted((luminance(one), luminance(other)), reverse=True)
-        return (high + .05) / (low + .05)
+        return (high + 0.05) / (low + 0.05)
 
     for theme in THEMES.values():
         for ground in ("paper", "panel", "chosen", "source", "reader"):
             assert contrast(rgb(theme["ink"]), rgb(theme[ground])) >= 7, ground
             assert contrast(rgb(theme["muted"]), rgb(theme[ground])) >= 4.5, ground
             for kind in KINDS:
-                pill = tuple(.87 * under + .13 * over for under, over in zip(rgb(theme[ground]), rgb(theme[kind]),
-                                                                             strict=True))
-                assert contrast(rgb(theme[kind]), pill) >= (4.5 if ground == "paper" else 4), (kind, ground)
+                pill = tuple(
+                    0.87 * under + 0.13 * over
+                    for under, over in zip(rgb(theme[ground]), rgb(theme[kind]), strict=True)
+                )
+                assert contrast(rgb(theme[kind]), pill) >= (4.5 if ground == "paper" else 4), (
+                    kind,
+                    ground,
+                )
 
 
-# ---- the command --------------------------------------------------------------------------------------------------
+# ---- the command ---------------------------------------------------------------------------------
 
-def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+
+def test_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The page beside the user by default; with weights it has histograms."""
     monkeypatch.chdir(tmp_path)
     assert main(["draw-network", str(LESSON)]) == 0
@@ -239,15 +297,21 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     network = build_network(LESSON)
     assert Path("lesson.html").read_text(encoding="utf-8") == page_of(network)
     save_weights(network, "lesson.weights")
-    assert main(["draw-network", str(LESSON), "lesson.weights", "--output", "a.svg", "--width", "96"]) == 0
+    assert (
+        main(["draw-network", str(LESSON), "lesson.weights", "--output", "a.svg", "--width", "96"])
+        == 0
+    )
     text = Path("a.svg").read_text(encoding="utf-8")
     assert 'class="histogram"' in text and "96 x 64 x 3" in text
 
 
 def test_what_a_user_may_get_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["draw-network", str(LESSON), "--output", "a.png"]) == 2
-    assert capsys.readouterr().err == ("darknet-builder: error: a.png: expected a name that ends in .html (a page) "
-                                       "or .svg (a picture)\n")
+    assert (
+        capsys.readouterr().err
+        == "darknet-builder: error: a.png: expected a name that ends in .html (a page) "
+        "or .svg (a picture)\n"
+    )
     assert main(["draw-network", str(LESSON), "none.weights"]) == 2
     assert capsys.readouterr().err == "darknet-builder: error: none.weights: no such weights file\n"
     target = tmp_path / "no" / "a.html"
@@ -256,7 +320,8 @@ def test_what_a_user_may_get_wrong(tmp_path: Path, capsys: pytest.CaptureFixture
     assert str(caught.value) == f"{target}: cannot be written: No such file or directory"
 
 
-# ---- in a browser -------------------------------------------------------------------------------------------------
+# ---- in a browser --------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def open_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenPage]:
@@ -274,6 +339,7 @@ def show(open_page: OpenPage, tmp_path: Path) -> Any:
         save_network_picture(build_network(cfg), path, weights=weights, title="a network")
         shown.append(open_page(path, **options))
         return shown[-1]
+
     yield run
     for browser in shown:
         assert complaints(browser) == []
@@ -304,30 +370,49 @@ return wrong;
 """
 
 
-@pytest.mark.parametrize(("cfg", "layers"), [
-    (ROOT / "cfg" / "yolov3-tiny.cfg", 24), (ROOT / "cfg" / "yolov4.cfg", 162), (ROOT / "cfg" / "yolov7.cfg", 143),
-    (residual_cfg(83), 251), (residual_cfg(133), 401)], ids=["24", "162", "143", "251", "401"])
+@pytest.mark.parametrize(
+    ("cfg", "layers"),
+    [
+        (ROOT / "cfg" / "yolov3-tiny.cfg", 24),
+        (ROOT / "cfg" / "yolov4.cfg", 162),
+        (ROOT / "cfg" / "yolov7.cfg", 143),
+        (residual_cfg(83), 251),
+        (residual_cfg(133), 401),
+    ],
+    ids=["24", "162", "143", "251", "401"],
+)
 def test_nothing_lies_over_anything_else(show: Any, cfg: str | Path, layers: int) -> None:
     browser = show(cfg, weights=isinstance(cfg, str))
     assert browser.execute_script("return document.querySelectorAll('.row').length") == layers
     assert browser.execute_script(OVERLAPS) == []
-    size = browser.execute_script("return document.querySelectorAll('main svg')[1].getBoundingClientRect().height")
+    size = browser.execute_script(
+        "return document.querySelectorAll('main svg')[1].getBoundingClientRect().height"
+    )
     assert size / layers > 20  # rows keep their height however many there are
 
 
 @pytest.mark.parametrize("size", [(1000, 700), (760, 900)])
 def test_small_windows(show: Any, size: tuple[int, int]) -> None:
-    assert show(ROOT / "cfg" / "yolov3-tiny.cfg", weights=True, size=size).execute_script(OVERLAPS) == []
+    assert (
+        show(ROOT / "cfg" / "yolov3-tiny.cfg", weights=True, size=size).execute_script(OVERLAPS)
+        == []
+    )
 
 
 def classes(browser: Any, name: str) -> list[int]:
-    return list(browser.execute_script(
-        "return [...document.querySelectorAll(`.row.${arguments[0]}`)].map((row) => +row.dataset.index)", name))
+    return list(
+        browser.execute_script(
+            "return [...document.querySelectorAll(`.row.${arguments[0]}`)].map((row) =>"
+            " +row.dataset.index)",
+            name,
+        )
+    )
 
 
 def hover(browser: Any, index: int) -> None:
     """The pointer itself, onto the middle of the row."""
     from selenium.webdriver.common.action_chains import ActionChains
+
     row = browser.find_element("css selector", f"#layer-{index} .band")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", row)
     ActionChains(browser).move_to_element(row).perform()
@@ -338,13 +423,26 @@ def test_hovering_shows_sources_and_readers(show: Any) -> None:
     details = browser.find_element("id", "details")
     assert details.text.startswith("Layers\n")
     hover(browser, 20)
-    assert (classes(browser, "on"), classes(browser, "source"), classes(browser, "reader")) == ([20], [8, 19], [21])
-    ways = browser.execute_script("return [...document.querySelectorAll('.arc.on, .flow.on')].map((way) => "
-                                  "[+way.dataset.from, +way.dataset.to])")
+    assert (classes(browser, "on"), classes(browser, "source"), classes(browser, "reader")) == (
+        [20],
+        [8, 19],
+        [21],
+    )
+    ways = browser.execute_script(
+        "return [...document.querySelectorAll('.arc.on, .flow.on')].map((way) => "
+        "[+way.dataset.from, +way.dataset.to])"
+    )
     assert sorted(ways) == [[8, 20], [19, 20], [20, 21]]
     assert details.text.splitlines()[:8] == [
-        "20 route", "reads", "19 upsample8 convolutional", "read by", "21 convolutional", "input",
-        "26 x 26 x 128, 26 x 26 x 256", "output"]
+        "20 route",
+        "reads",
+        "19 upsample8 convolutional",
+        "read by",
+        "21 convolutional",
+        "input",
+        "26 x 26 x 128, 26 x 26 x 256",
+        "output",
+    ]
     assert details.text.endswith("line 154 of the cfg\n[route]\nlayers=-1,8")
     hover(browser, 8)
     assert (classes(browser, "source"), classes(browser, "reader")) == ([7], [9, 20])
@@ -367,6 +465,7 @@ def test_clicking_keeps_a_layer_and_leads_on(show: Any) -> None:
 
 def test_search(show: Any) -> None:
     from selenium.webdriver.common.keys import Keys
+
     browser = show(ROOT / "cfg" / "yolov4.cfg")
     search, found = browser.find_element("id", "search"), browser.find_element("id", "found")
 
@@ -382,9 +481,11 @@ def test_search(show: Any) -> None:
     assert classes(browser, "on") == [118]
     search.send_keys(Keys.ENTER)
     assert classes(browser, "on") == [128]
-    box = browser.execute_script("const box = document.getElementById('layer-128').getBoundingClientRect();"
-                                 "return [box.top, box.bottom, innerHeight]")
-    assert 100 < box[0] and box[1] < box[2], "what is found is brought into sight"
+    box = browser.execute_script(
+        "const box = document.getElementById('layer-128').getBoundingClientRect();"
+        "return [box.top, box.bottom, innerHeight]"
+    )
+    assert box[0] > 100 and box[1] < box[2], "what is found is brought into sight"
     assert look_for("nothing") == [] and found.text == "0 of 162"
     search.send_keys(Keys.ESCAPE)
     assert (search.get_attribute("value"), found.text, classes(browser, "miss")) == ("", "", [])
@@ -394,6 +495,7 @@ def test_search(show: Any) -> None:
 
 def test_keys(show: Any) -> None:
     from selenium.webdriver.common.keys import Keys
+
     browser = show(ROOT / "cfg" / "yolov3-tiny.cfg")
     body = browser.find_element("css selector", "body")
     body.send_keys(Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_UP)
@@ -406,15 +508,21 @@ def test_keys(show: Any) -> None:
 
 def test_overview_leads_to_a_place(show: Any) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
+
     browser = show(residual_cfg(83))
     overview = browser.find_element("id", "overview")
     height = overview.size["height"]
-    ActionChains(browser).move_to_element_with_offset(overview, 0, round(height * .3)).click().perform()
-    middle = browser.execute_script("return +document.elementFromPoint(400, innerHeight / 2).closest('.row')"
-                                    ".dataset.index")
-    assert abs(middle - .8 * 251) < 8
-    window = browser.execute_script("const bar = document.querySelector('.window'); return +bar.getAttribute('y')")
-    assert .65 * 251 < window < .8 * 251
+    ActionChains(browser).move_to_element_with_offset(
+        overview, 0, round(height * 0.3)
+    ).click().perform()
+    middle = browser.execute_script(
+        "return +document.elementFromPoint(400, innerHeight / 2).closest('.row').dataset.index"
+    )
+    assert abs(middle - 0.8 * 251) < 8
+    window = browser.execute_script(
+        "const bar = document.querySelector('.window'); return +bar.getAttribute('y')"
+    )
+    assert 0.65 * 251 < window < 0.8 * 251
 
 
 def test_histogram_in_the_details(show: Any) -> None:
@@ -428,8 +536,10 @@ def test_histogram_in_the_details(show: Any) -> None:
 
 def test_light_and_dark(show: Any) -> None:
     """The page is as the reader's system is, to its last row."""
-    colors = "const of = (part, name) => getComputedStyle(document.querySelector(part))[name];" \
-             "return [of('body', 'backgroundColor'), of('.row .quiet', 'fill'), of('.row .band', 'fill')]"
+    colors = (
+        "const of = (part, name) => getComputedStyle(document.querySelector(part))[name];return"
+        " [of('body', 'backgroundColor'), of('.row .quiet', 'fill'), of('.row .band', 'fill')]"
+    )
     white, black = "rgb(255, 255, 255)", "rgb(20, 23, 28)"
     assert show(LESSON).execute_script(colors) == [white, "rgb(91, 99, 108)", white]
     assert show(LESSON, dark=True).execute_script(colors) == [black, "rgb(166, 176, 188)", black]
@@ -440,5 +550,8 @@ def test_the_picture_in_a_browser(open_page: OpenPage, tmp_path: Path) -> None:
     save_network_picture(build_network(ROOT / "cfg" / "yolov3-tiny.cfg"), path)
     for dark, paper in ((False, "rgb(255, 255, 255)"), (True, "rgb(20, 23, 28)")):
         browser = open_page(path, dark=dark)
-        assert browser.execute_script("return getComputedStyle(document.querySelector('.paper')).fill") == paper
+        assert (
+            browser.execute_script("return getComputedStyle(document.querySelector('.paper')).fill")
+            == paper
+        )
         assert complaints(browser) == []

@@ -1,4 +1,5 @@
-"""The detector: equal to Darknet's on real photographs, exact on a network checked by hand, clear about mistakes."""
+"""The detector: equal to Darknet's on real photographs, exact on a network checked by hand, clear
+about mistakes."""
 
 from __future__ import annotations
 
@@ -25,10 +26,15 @@ from darknet_builder.shapes import Shape
 from tests.helpers.darknet_images import PHOTOGRAPHS, darknet_image
 from tests.helpers.toy_detector import BLUE, CFG, NAMES, RED, squares, toy_files, toy_network
 
-MODELS = ("yolo-fastest-1.1", "yolo-fastest-1.1-xl", "yolo-fastest-1.0-xl", "MobileNetV2-YOLOv3-Nano-coco",
-          "MobileNetV2-YOLOv3-Nano-voc")
-RECORDED_THRESHOLD = .2
-NEAR = .05
+MODELS = (
+    "yolo-fastest-1.1",
+    "yolo-fastest-1.1-xl",
+    "yolo-fastest-1.0-xl",
+    "MobileNetV2-YOLOv3-Nano-coco",
+    "MobileNetV2-YOLOv3-Nano-voc",
+)
+RECORDED_THRESHOLD = 0.2
+NEAR = 0.05
 """How far above the threshold a box is sure to be found by two JPEG decoders."""
 
 
@@ -38,18 +44,29 @@ def toy() -> Detector:
     return Detector(toy_network(), names=NAMES)
 
 
-# ---- against Darknet ----------------------------------------------------------------------------------
+# ---- against Darknet -----------------------------------------------------------------------------
 
 Row = tuple[int, float, tuple[float, ...]]
 
 
-def unmatched(recorded: list[Row], found: list[Row], probability: float, place: float) -> tuple[list[Row], list[Row]]:
-    """What has no partner of its class within the tolerances: recorded rows, found rows. Each partner counts once."""
+def unmatched(
+    recorded: list[Row], found: list[Row], probability: float, place: float
+) -> tuple[list[Row], list[Row]]:
+    """What has no partner of its class within the tolerances: recorded rows, found rows. Each
+    partner counts once."""
     free, missing = list(found), []
     for row in recorded:
-        partner = min((other for other in free if other[0] == row[0] and abs(other[1] - row[1]) <= probability
-                       and np.abs(np.subtract(other[2], row[2])).max() <= place),
-                      key=lambda other: float(np.abs(np.subtract(other[2], row[2])).max()), default=None)
+        partner = min(
+            (
+                other
+                for other in free
+                if other[0] == row[0]
+                and abs(other[1] - row[1]) <= probability
+                and np.abs(np.subtract(other[2], row[2])).max() <= place
+            ),
+            key=lambda other: float(np.abs(np.subtract(other[2], row[2])).max()),
+            default=None,
+        )
         if partner is None:
             missing.append(row)
         else:
@@ -59,8 +76,15 @@ def unmatched(recorded: list[Row], found: list[Row], probability: float, place: 
 
 def rows_of(found: Detections) -> list[Row]:
     """(class, probability, relative box)."""
-    return [(class_id, score, tuple(box)) for class_id, score, box
-            in zip(found.class_ids.tolist(), found.scores.tolist(), found.boxes_cxcywh.tolist(), strict=True)]
+    return [
+        (class_id, score, tuple(box))
+        for class_id, score, box in zip(
+            found.class_ids.tolist(),
+            found.scores.tolist(),
+            found.boxes_cxcywh.tolist(),
+            strict=True,
+        )
+    ]
 
 
 def recorded_cases(shared: Path, model: str, mode: str) -> Iterator[tuple[str, list[Row]]]:
@@ -74,9 +98,14 @@ def recorded_cases(shared: Path, model: str, mode: str) -> Iterator[tuple[str, l
 def real_detector(shared: Path, model: str, mode: str) -> Detector:
     """One of the pretrained networks, as it was recorded."""
     models = shared / "models"
-    return Detector(models / f"{model}.cfg", models / f"{model}.weights",
-                    models / ("voc.names" if "voc" in model else "coco.names"),
-                    threshold=RECORDED_THRESHOLD, nms=.45, resize=mode)
+    return Detector(
+        models / f"{model}.cfg",
+        models / f"{model}.weights",
+        models / ("voc.names" if "voc" in model else "coco.names"),
+        threshold=RECORDED_THRESHOLD,
+        nms=0.45,
+        resize=mode,
+    )
 
 
 @pytest.mark.pack
@@ -88,7 +117,9 @@ def test_real_photographs(shared: Path, model: str, mode: str) -> None:
     detector = real_detector(shared, model, mode)
     sure = RECORDED_THRESHOLD + NEAR
     for image, recorded in recorded_cases(shared, model, mode):
-        missing, extra = unmatched(recorded, rows_of(detector(shared / "images" / f"{image}.jpg")), .02, .01)
+        missing, extra = unmatched(
+            recorded, rows_of(detector(shared / "images" / f"{image}.jpg")), 0.02, 0.01
+        )
         assert [row for row in missing if row[1] >= sure] == [], image
         assert [row for row in extra if row[1] >= sure] == [], image
 
@@ -98,14 +129,15 @@ def test_real_photographs(shared: Path, model: str, mode: str) -> None:
 @pytest.mark.parametrize("mode", ["stretch", "letterbox"])
 @pytest.mark.parametrize("model", MODELS)
 def test_real_photographs_as_darknet_decodes_them(shared: Path, model: str, mode: str) -> None:
-    """From the same pixels, every box is there, none is too many, and all numbers agree to float32's own noise."""
+    """From the same pixels, every box is there, none is too many, and all numbers agree to
+    float32's own noise."""
     detector = real_detector(shared, model, mode)
     for image, recorded in recorded_cases(shared, model, mode):
         found = detector(darknet_image(shared / "images", image))
         assert unmatched(recorded, rows_of(found), 5e-5, 5e-6) == ([], []), image
 
 
-# ---- by hand ------------------------------------------------------------------------------------------
+# ---- by hand -------------------------------------------------------------------------------------
 
 
 def test_squares_are_found_where_they_are(toy: Detector) -> None:
@@ -114,7 +146,7 @@ def test_squares_are_found_where_they_are(toy: Detector) -> None:
     assert sorted(found.labels) == ["blue", "red"]
     assert found[found.class_ids == 0].boxes_xyxy.tolist() == [[8, 16, 16, 24]]
     assert found[found.class_ids == 1].boxes_xyxy.tolist() == [[24, 0, 32, 8]]
-    assert found.scores.tolist() == pytest.approx([.99991] * 2, abs=1e-5)
+    assert found.scores.tolist() == pytest.approx([0.99991] * 2, abs=1e-5)
     assert found.image_size == (32, 32)
 
 
@@ -128,8 +160,10 @@ def test_boxes_are_in_the_images_own_pixels(mode: str) -> None:
     assert best.name == "red"
     centre = ((best.box_xyxy[0] + best.box_xyxy[2]) / 2, (best.box_xyxy[1] + best.box_xyxy[3]) / 2)
     assert centre == pytest.approx((80, 48), abs=17)
-    assert best.box_xyxy[2] - best.box_xyxy[0] == pytest.approx(32, abs=.01)
-    assert best.box_xyxy[3] - best.box_xyxy[1] == pytest.approx(16 if mode == "stretch" else 32, abs=.01)
+    assert best.box_xyxy[2] - best.box_xyxy[0] == pytest.approx(32, abs=0.01)
+    assert best.box_xyxy[3] - best.box_xyxy[1] == pytest.approx(
+        16 if mode == "stretch" else 32, abs=0.01
+    )
 
 
 def test_files_arrays_and_lists(toy: Detector, tmp_path: Path) -> None:
@@ -141,7 +175,12 @@ def test_files_arrays_and_lists(toy: Detector, tmp_path: Path) -> None:
     assert [len(found) for found in expected] == [1, 2]
     for batch in (1, 2, 5):
         detector = Detector(toy.network, names=NAMES, batch=batch)
-        assert detector([one, str(path), path, two]) == [expected[0], expected[1], expected[1], expected[1]]
+        assert detector([one, str(path), path, two]) == [
+            expected[0],
+            expected[1],
+            expected[1],
+            expected[1],
+        ]
     assert toy((one,)) == [expected[0]]
     assert toy([]) == []
     assert toy(squares()) == toy(squares())[:0]
@@ -170,7 +209,7 @@ def test_threshold_and_nms() -> None:
     image = squares((RED, 1, 1))
     image[8:16, 8:16] //= 2  # half as bright: objectness .5
     score = Detector(toy_network(), threshold=0)(image).scores[0]
-    assert .3 < score < .6
+    assert 0.3 < score < 0.6
     assert len(Detector(toy_network(), threshold=float(score))(image)) == 0
     assert len(Detector(toy_network(), threshold=float(score) - 1e-3)(image)) == 1
 
@@ -178,7 +217,10 @@ def test_threshold_and_nms() -> None:
 def test_the_way_of_resizing_is_the_cfgs() -> None:
     """letter_box=1, or the dialect's way; the argument overrides both."""
     assert Detector(toy_network()).resize == "stretch"
-    assert Detector(toy_network(CFG.replace("channels=3", "channels=3\nletter_box=1"))).resize == "letterbox"
+    assert (
+        Detector(toy_network(CFG.replace("channels=3", "channels=3\nletter_box=1"))).resize
+        == "letterbox"
+    )
     other = build_network(CFG.replace("local_avgpool", "maxpool"), dialect="pjreddie")
     assert Detector(other).resize == "letterbox"
     assert Detector(other, resize="stretch").resize == "stretch"
@@ -193,7 +235,9 @@ def test_a_network_is_put_into_eval_mode_and_where_it_shall_be(toy: Detector) ->
     assert not detector.has_memory
 
 
-RECURRENT = CFG.replace("[yolo]", "[crnn]\noutput=7\nhidden=7\nsize=3\npad=1\nactivation=linear\n[yolo]")
+RECURRENT = CFG.replace(
+    "[yolo]", "[crnn]\noutput=7\nhidden=7\nsize=3\npad=1\nactivation=linear\n[yolo]"
+)
 
 
 def test_a_network_with_memory_forgets_between_calls() -> None:
@@ -212,28 +256,33 @@ def test_the_answer_is_sorted() -> None:
     """Best first."""
     image = squares((RED, 0, 0), (RED, 2, 2), (BLUE, 1, 3))
     image[:8, :8] //= 2
-    scores = Detector(toy_network(), threshold=.1)(image).scores
+    scores = Detector(toy_network(), threshold=0.1)(image).scores
     assert len(scores) == 3
     assert (np.diff(scores) <= 0).all() and scores[0] > scores[2]
 
 
-# ---- hierarchies --------------------------------------------------------------------------------------
+# ---- hierarchies ---------------------------------------------------------------------------------
 
 
 def tree_candidates(report_map: list[int] | None) -> tuple[Region, Candidates]:
     """A [region] over a tree of three classes in two groups, at one place."""
-    region = Region(Shape(8, 1, 1), anchors=[(1, 1)], classes=3, softmax=True,
-                    tree=Tree(names=("a", "b", "c"), parents=(-1, -1, 0)))
+    region = Region(
+        Shape(8, 1, 1),
+        anchors=[(1, 1)],
+        classes=3,
+        softmax=True,
+        tree=Tree(names=("a", "b", "c"), parents=(-1, -1, 0)),
+    )
     region.report_map = report_map
-    raw = torch.tensor([0., 0, 0, 0, 0, 3, 0, 1]).reshape(1, 8, 1, 1)
+    raw = torch.tensor([0.0, 0, 0, 0, 0, 3, 0, 1]).reshape(1, 8, 1, 1)
     return region, region.decode(raw, (32, 32))
 
 
 def test_a_path_down_the_tree_is_reported_where_there_is_an_object() -> None:
     """region_layer.c:398: the path's own probability, if the objectness passes the threshold."""
     region, candidates = tree_candidates(None)
-    assert candidates.objectness.item() == .5
-    assert candidates.scores.max().item() > .9
+    assert candidates.objectness.item() == 0.5
+    assert candidates.scores.max().item() > 0.9
     assert region.reported_classes == 3
 
 
@@ -243,20 +292,35 @@ def test_classes_of_a_map() -> None:
     assert region.reported_classes == candidates.scores.shape[2] == 2
 
 
-# ---- mistakes -----------------------------------------------------------------------------------------
+# ---- mistakes ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("changes", "text"), [
-    ({"threshold": 1.5}, "threshold=1.5: expected a number from 0 to 1"),
-    ({"nms": -.1}, "nms=-0.1: expected a number from 0 to 1"),
-    ({"threshold": float("nan")}, "threshold=nan: expected a number from 0 to 1"),
-    ({"batch": 0}, "batch=0: expected 1 or more images"),
-    ({"resize": "strech"}, "resize='strech' is unknown; expected stretch or letterbox; did you mean 'stretch'?"),
-    ({"weights": "a.weights"}, "a Network is built and loaded already: it takes no weights, width or height here"),
-    ({"width": 64}, "a Network is built and loaded already: it takes no weights, width or height here"),
-    ({"names": ["cat"]}, "names: got 1 names, but the network has 2 classes (classes= in the cfg)"),
-    ({"cfg": CFG}, "weights: expected the path of a .weights file"),
-])
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"threshold": 1.5}, "threshold=1.5: expected a number from 0 to 1"),
+        ({"nms": -0.1}, "nms=-0.1: expected a number from 0 to 1"),
+        ({"threshold": float("nan")}, "threshold=nan: expected a number from 0 to 1"),
+        ({"batch": 0}, "batch=0: expected 1 or more images"),
+        (
+            {"resize": "strech"},
+            "resize='strech' is unknown; expected stretch or letterbox; did you mean 'stretch'?",
+        ),
+        (
+            {"weights": "a.weights"},
+            "a Network is built and loaded already: it takes no weights, width or height here",
+        ),
+        (
+            {"width": 64},
+            "a Network is built and loaded already: it takes no weights, width or height here",
+        ),
+        (
+            {"names": ["cat"]},
+            "names: got 1 names, but the network has 2 classes (classes= in the cfg)",
+        ),
+        ({"cfg": CFG}, "weights: expected the path of a .weights file"),
+    ],
+)
 def test_mistakes(changes: dict[str, Any], text: str) -> None:
     """One line each."""
     with pytest.raises(DarknetError) as raised:
@@ -274,11 +338,19 @@ def test_one_set_of_weights_is_enough(tmp_path: Path) -> None:
 
 def test_devices_that_are_not_here() -> None:
     """The name, and what torch says, as far as it is for users; or the name that was meant."""
-    for name, meant in (("cudaa", "; did you mean 'cuda'?"), ("CPU", "; did you mean 'cpu'?"), ("0", ""),
-                        ("gpu", "; did you mean 'cuda'?"), ("gpu:1", "; did you mean 'cuda'?")):
+    for name, meant in (
+        ("cudaa", "; did you mean 'cuda'?"),
+        ("CPU", "; did you mean 'cpu'?"),
+        ("0", ""),
+        ("gpu", "; did you mean 'cuda'?"),
+        ("gpu:1", "; did you mean 'cuda'?"),
+    ):
         with pytest.raises(InputError) as raised:
             Detector(toy_network(), device=name)
-        assert str(raised.value) == f"device {name!r} is unknown; expected cpu, cuda, cuda:1, ...{meant}"
+        assert (
+            str(raised.value)
+            == f"device {name!r} is unknown; expected cpu, cuda, cuda:1, ...{meant}"
+        )
     with pytest.raises(InputError, match=r"^device 'vulkan' cannot be used here: .{5,100}$"):
         Detector(toy_network(), device="vulkan")
     if not torch.cuda.is_available():
@@ -292,7 +364,10 @@ def test_names_that_do_not_fit(tmp_path: Path) -> None:
     path.write_text("cat\ndog\ncow\n")
     with pytest.raises(DataError) as raised:
         Detector(toy_network(), names=path)
-    assert str(raised.value) == f"{path}: has 3 names, but the network has 2 classes (classes= in the cfg)"
+    assert (
+        str(raised.value)
+        == f"{path}: has 3 names, but the network has 2 classes (classes= in the cfg)"
+    )
 
 
 def test_images_that_cannot_be_read(toy: Detector, tmp_path: Path) -> None:
@@ -309,7 +384,10 @@ def test_images_that_cannot_be_read(toy: Detector, tmp_path: Path) -> None:
 def test_on_the_gpu() -> None:
     """The same objects at the same places."""
     image = squares((RED, 1, 2), (BLUE, 3, 0))
-    here, there = Detector(toy_network())(image), Detector(toy_network(), device="cuda", batch=2)([image, image])[1]
+    here, there = (
+        Detector(toy_network())(image),
+        Detector(toy_network(), device="cuda", batch=2)([image, image])[1],
+    )
     assert here.labels == there.labels
     assert np.allclose(here.boxes_xyxy, there.boxes_xyxy, atol=1e-3)
     assert np.allclose(here.scores, there.scores, atol=1e-4)

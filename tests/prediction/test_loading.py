@@ -1,4 +1,5 @@
-"""From a cfg and its weights to a network that is ready to run: one way for detectors, classifiers and commands."""
+"""From a cfg and its weights to a network that is ready to run: one way for detectors, classifiers
+and commands."""
 
 from __future__ import annotations
 
@@ -57,7 +58,9 @@ def test_networks_without_weights(tmp_path: Path) -> None:
     torch.manual_seed(1)
     first = load_network(cfg, initialize=True)
     torch.manual_seed(1)
-    assert same(first, build_unloaded(cfg, initialize=True)) and not same(first, load_network(cfg, weights))
+    assert same(first, build_unloaded(cfg, initialize=True)) and not same(
+        first, load_network(cfg, weights)
+    )
     before = torch.get_rng_state()
     assert same(load_network(cfg, weights, initialize=True), load_network(cfg, weights))
     assert torch.equal(before, torch.get_rng_state())  # nothing is drawn where there are weights
@@ -68,7 +71,9 @@ def test_two_sets_of_weights(tmp_path: Path) -> None:
     export_network(toy_network(), tmp_path / "toy.pt")
     with pytest.raises(InputError, match=r"toy\.pt holds weights already; leave no\.weights out$"):
         build_unloaded(tmp_path / "toy.pt", "no.weights")
-    with pytest.raises(InputError, match="^a Network is built and loaded already: it takes no weights, width or"):
+    with pytest.raises(
+        InputError, match="^a Network is built and loaded already: it takes no weights, width or"
+    ):
         build_unloaded(toy_network(), "no.weights")
 
 
@@ -81,9 +86,15 @@ def test_the_two_halves(tmp_path: Path) -> None:
     assert same(network, load_network(cfg, weights)) and not network.training
 
 
-@pytest.mark.parametrize(("built", "precision", "backend", "itself"), [
-    (True, "float32", None, True), (True, "float32", "torch", False), (True, "auto", None, False),
-    (False, "float32", None, False)])
+@pytest.mark.parametrize(
+    ("built", "precision", "backend", "itself"),
+    [
+        (True, "float32", None, True),
+        (True, "float32", "torch", False),
+        (True, "auto", None, False),
+        (False, "float32", None, False),
+    ],
+)
 def test_choose_runner(built: bool, precision: str, backend: str | None, itself: bool) -> None:
     """A Network that was given runs itself unless something else is asked for."""
     network = toy_network().eval()
@@ -91,10 +102,12 @@ def test_choose_runner(built: bool, precision: str, backend: str | None, itself:
     assert (runner is network) == itself and isinstance(runner, OptimizedNetwork) != itself
 
 
-# ---- what an engine says of itself --------------------------------------------------------------------
+# ---- what an engine says of itself ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backend", installed_backends([name for name in BACKEND_NAMES if name != "compile"]))
+@pytest.mark.parametrize(
+    "backend", installed_backends([name for name in BACKEND_NAMES if name != "compile"])
+)
 def test_the_contract_of_an_engine(backend: str) -> None:
     """Its name for people, whether it compiles, and raw maps in float32."""
     network = make(SMALL.format(activation="leaky"))
@@ -109,18 +122,31 @@ def test_the_contract_of_an_engine(backend: str) -> None:
 def test_which_engines_compile() -> None:
     """Those are worth warming up."""
     network = toy_network().eval()
-    assert TorchEngine(network, "float32", "graph").compiles and not TorchEngine(network, "float32", "plain").compiles
-    recurrent = make_engine(load_network(UNIT_CFGS["conv-lstm"], initialize=True), "torch", "float32")
+    assert (
+        TorchEngine(network, "float32", "graph").compiles
+        and not TorchEngine(network, "float32", "plain").compiles
+    )
+    recurrent = make_engine(
+        load_network(UNIT_CFGS["conv-lstm"], initialize=True), "torch", "float32"
+    )
     assert isinstance(recurrent, RecurrentEngine) and not recurrent.compiles
 
 
-# ---- words --------------------------------------------------------------------------------------------
+# ---- words ---------------------------------------------------------------------------------------
 
 
 def test_one_vocabulary_of_precisions(tmp_path: Path) -> None:
     """Torch's words; the short ones mean the same, and are what checkpoints hold."""
-    assert [precision_name(word) for word in ("fp32", "bf16", "bfloat16", "fp8")] == ["float32", "bfloat16", "bfloat16",
-                                                                                      "fp8"]
+    assert [precision_name(word) for word in ("fp32", "bf16", "bfloat16", "fp8")] == [
+        "float32",
+        "bfloat16",
+        "bfloat16",
+        "fp8",
+    ]
     assert (short_precision("float32"), short_precision("bfloat16")) == ("fp32", "bf16")
     assert TrainSettings(tmp_path, precision="bf16").precision == "bfloat16"
-    assert TrainSettings(tmp_path).precision == TrainSettings(tmp_path, precision="fp32").precision == "float32"
+    assert (
+        TrainSettings(tmp_path).precision
+        == TrainSettings(tmp_path, precision="fp32").precision
+        == "float32"
+    )

@@ -1,4 +1,5 @@
-"""Overlapped detection: the same results as one image after the other, in order, whatever goes wrong."""
+"""Overlapped detection: the same results as one image after the other, in order, whatever goes
+wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from tests.engines.test_optimized import SMALL, make
 @pytest.fixture(scope="module")
 def detector() -> Detector:
     """Of nothing in particular, but sure of itself."""
-    return Detector(make(SMALL.format(activation="leaky")), threshold=.3, batch=3)
+    return Detector(make(SMALL.format(activation="leaky")), threshold=0.3, batch=3)
 
 
 def pictures(count: int) -> list[np.ndarray]:
@@ -49,13 +50,21 @@ def test_files_that_cannot_be_read_stand_in_their_place(detector: Detector, tmp_
     write_image(good, pictures(1)[0])
     bad.write_bytes(b"no image")
     outcomes = list(stream(detector, [bad, good, good, bad, good, good, bad]))
-    assert [type(outcome) for outcome in outcomes] == [Unreadable, Outcome, Outcome, Unreadable, Outcome, Outcome,
-                                                       Unreadable]
+    assert [type(outcome) for outcome in outcomes] == [
+        Unreadable,
+        Outcome,
+        Outcome,
+        Unreadable,
+        Outcome,
+        Outcome,
+        Unreadable,
+    ]
     assert isinstance(outcomes[0], Unreadable) and str(bad) in str(outcomes[0].error)
 
 
 def test_finish_runs_elsewhere_and_before(detector: Detector) -> None:
-    """Drawing and writing do not keep the network waiting; an outcome is given when they are done."""
+    """Drawing and writing do not keep the network waiting; an outcome is given when they are
+    done."""
     threads, done = set(), []
 
     def finish(outcome: Outcome) -> None:
@@ -69,6 +78,7 @@ def test_finish_runs_elsewhere_and_before(detector: Detector) -> None:
 
 def test_mistakes_of_finish_and_of_sources_come_out(detector: Detector) -> None:
     """Nothing is swallowed by a thread."""
+
     def fail(outcome: Outcome) -> None:
         raise InputError("no room on the disk")
 
@@ -95,7 +105,7 @@ def test_it_reads_no_further_than_needed(detector: Detector) -> None:
     results.close()  # type: ignore[attr-defined]
 
 
-# ---- compiling ----------------------------------------------------------------------------------------
+# ---- compiling -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -117,10 +127,14 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return events
 
 
-@pytest.mark.skipif(available_methods()[0] != "graph", reason="this PyTorch compiles no graphs here")
+@pytest.mark.skipif(
+    available_methods()[0] != "graph", reason="this PyTorch compiles no graphs here"
+)
 def test_many_images_are_compiled_for_first(compiled: list[str]) -> None:
     """Once for all streams, and not in the middle of one."""
-    detector = Detector(make(SMALL.format(activation="leaky")), threshold=.3, batch=2, backend="torch")
+    detector = Detector(
+        make(SMALL.format(activation="leaky")), threshold=0.3, batch=2, backend="torch"
+    )
     assert len(list(stream(detector, pictures(20)))) == 20
     assert compiled == ["compile 2", *["run 2"] * 10]
     list(stream(detector, iter(pictures(21)), expected=21))
@@ -130,7 +144,9 @@ def test_many_images_are_compiled_for_first(compiled: list[str]) -> None:
 @pytest.mark.parametrize("lazy", [False, True])
 def test_few_images_do_not_wait_for_a_compiler(compiled: list[str], lazy: bool) -> None:
     """Nor do images of which nobody knows how many there are."""
-    detector = Detector(make(SMALL.format(activation="leaky")), threshold=.3, batch=10, backend="torch")
+    detector = Detector(
+        make(SMALL.format(activation="leaky")), threshold=0.3, batch=10, backend="torch"
+    )
     list(stream(detector, iter(pictures(20)) if lazy else pictures(20)))
     assert compiled == ["run 10"] * 2
 
@@ -141,7 +157,7 @@ def test_what_does_not_compile_is_not_warmed_up(detector: Detector, compiled: li
     assert compiled == ["run 3"] * 10
 
 
-# ---- videos -------------------------------------------------------------------------------------------
+# ---- videos --------------------------------------------------------------------------------------
 
 
 def test_frames_are_decoded_elsewhere_in_order_and_not_far_ahead() -> None:

@@ -1,4 +1,5 @@
-"""Post-processing: Darknet's suppression number by number, thresholds, the way back to the image."""
+"""Post-processing: Darknet's suppression number by number, thresholds, the way back to the
+image."""
 
 from __future__ import annotations
 
@@ -57,8 +58,9 @@ def suppress(rows: torch.Tensor, kind: str, threshold: float, beta: float) -> to
     return nms_by_class(box, scores, threshold, kind=kind, beta=beta)
 
 
-def suppress_by_objectness(box: torch.Tensor, objectness: torch.Tensor, scores: torch.Tensor,
-                           threshold: float) -> torch.Tensor:
+def suppress_by_objectness(
+    box: torch.Tensor, objectness: torch.Tensor, scores: torch.Tensor, threshold: float
+) -> torch.Tensor:
     """Darknet's ``do_nms_obj``: all classes together, best objectness first (box.c:805)."""
     rows = objectness.nonzero().flatten()
     rows = rows[objectness[rows].argsort(descending=True, stable=True)]
@@ -80,190 +82,280 @@ def test_every_recorded_nms(pack: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", boxes.NMS_KINDS)
-def test_how_many_pairs_are_compared_at_once_changes_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_many_pairs_are_compared_at_once_changes_nothing(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From all to one box with the others."""
-    some = torch.rand(150, 4, generator=torch.Generator().manual_seed(3)) * torch.tensor([1, 1, .4, .4])
-    whole = survivors(some, .3, kind=kind)
+    some = torch.rand(150, 4, generator=torch.Generator().manual_seed(3)) * torch.tensor(
+        [1, 1, 0.4, 0.4]
+    )
+    whole = survivors(some, 0.3, kind=kind)
     assert 10 < whole.sum() < 140
     for most in (1, 200, 5000):
         monkeypatch.setattr(boxes, "_MOST_PAIRS", most)
-        assert torch.equal(survivors(some, .3, kind=kind), whole)
+        assert torch.equal(survivors(some, 0.3, kind=kind), whole)
 
 
 def test_many_boxes_need_little_memory() -> None:
     """Not that of all their overlaps: of 6000 boxes these would be 18 million."""
-    some = torch.rand(6000, 4, generator=torch.Generator().manual_seed(3)) * torch.tensor([1, 1, .05, .05])
+    some = torch.rand(6000, 4, generator=torch.Generator().manual_seed(3)) * torch.tensor(
+        [1, 1, 0.05, 0.05]
+    )
     tracemalloc.start()
     try:
-        kept = survivors(some, .45)
+        kept = survivors(some, 0.45)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert 1000 < kept.sum() < 6000
-    assert peak < 64 * 2 ** 20
+    assert peak < 64 * 2**20
 
 
-def plain_suppression(rows: np.ndarray, scores: np.ndarray, groups: np.ndarray, threshold: float, overlap: Overlap,
-                      ) -> list[bool]:
+def plain_suppression(
+    rows: np.ndarray,
+    scores: np.ndarray,
+    groups: np.ndarray,
+    threshold: float,
+    overlap: Overlap,
+) -> list[bool]:
     """Box by box."""
     keep = [True] * len(rows)
     order = sorted(range(len(rows)), key=lambda row: -scores[row])
     for place, row in enumerate(order):
-        for other in order[place + 1:] if keep[row] else ():
-            if groups[row] == groups[other] and float(overlap(torch.from_numpy(rows[row]),
-                                                              torch.from_numpy(rows[other]))) > threshold:
+        for other in order[place + 1 :] if keep[row] else ():
+            if (
+                groups[row] == groups[other]
+                and float(overlap(torch.from_numpy(rows[row]), torch.from_numpy(rows[other])))
+                > threshold
+            ):
                 keep[other] = False
     return keep
 
 
-@pytest.mark.parametrize(("kind", "overlap"), [
-    ("default", boxes.iou), ("cornersnms", boxes.iou), ("greedynms", partial(boxes.diou, beta=.6)),
-    ("diounms", partial(boxes.diou, beta=.9))])
-@pytest.mark.parametrize("threshold", [0.0, .3, 1.0])
-def test_groups_are_suppressed_each_for_itself(kind: str, overlap: Overlap, threshold: float) -> None:
-    """With the overlaps of PyTorch; of equal scores the first wins; boxes without area overlap none."""
+@pytest.mark.parametrize(
+    ("kind", "overlap"),
+    [
+        ("default", boxes.iou),
+        ("cornersnms", boxes.iou),
+        ("greedynms", partial(boxes.diou, beta=0.6)),
+        ("diounms", partial(boxes.diou, beta=0.9)),
+    ],
+)
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 1.0])
+def test_groups_are_suppressed_each_for_itself(
+    kind: str, overlap: Overlap, threshold: float
+) -> None:
+    """With the overlaps of PyTorch; of equal scores the first wins; boxes without area overlap
+    none."""
     random = np.random.default_rng(1)
-    rows = np.concatenate((random.random((120, 2)), random.random((120, 2)) * .5), 1).astype(np.float32)
+    rows = np.concatenate((random.random((120, 2)), random.random((120, 2)) * 0.5), 1).astype(
+        np.float32
+    )
     rows[5:9] = rows[5]
     rows[10:14, 2:] = 0
     scores = (random.integers(1, 20, 120) / 20).astype(np.float32)
     groups = random.integers(0, 5, 120)
     groups[5:14] = 2
-    keep = boxes.best_of_groups(rows, scores, groups, threshold, kind=kind, beta=.9)
-    assert keep.tolist() == ([True] * 120 if threshold == 1 else plain_suppression(rows, scores, groups, threshold,
-                                                                                   overlap))
+    keep = boxes.best_of_groups(rows, scores, groups, threshold, kind=kind, beta=0.9)
+    assert keep.tolist() == (
+        [True] * 120
+        if threshold == 1
+        else plain_suppression(rows, scores, groups, threshold, overlap)
+    )
     assert keep.all() == (threshold == 1)
 
 
 def test_unknown_kind() -> None:
     """With the nearest known one."""
     with pytest.raises(InputError) as raised:
-        survivors(torch.rand(2, 4), .5, kind="greedynm")
-    assert str(raised.value) == ("unknown NMS kind 'greedynm'; expected one of default, greedynms, diounms, "
-                                 "cornersnms; did you mean 'greedynms'?")
+        survivors(torch.rand(2, 4), 0.5, kind="greedynm")
+    assert (
+        str(raised.value)
+        == "unknown NMS kind 'greedynm'; expected one of default, greedynms, diounms, "
+        "cornersnms; did you mean 'greedynms'?"
+    )
 
 
-# ---- the whole ----------------------------------------------------------------------------------------
+# ---- the whole -----------------------------------------------------------------------------------
 
 
 def head(*rows: tuple[float, ...], batch: int = 1) -> Candidates:
-    """Candidates from rows of x, y, w, h, objectness, scores; the same for each image of the batch."""
+    """Candidates from rows of x, y, w, h, objectness, scores; the same for each image of the
+    batch."""
     values = torch.tensor(rows).expand(batch, -1, -1)
     return Candidates(values[..., :4], values[..., 4], values[..., 5:])
 
 
 def test_thresholds_are_strict() -> None:
     """yolo_layer.c:1087: objectness > thresh, then class by class prob > thresh."""
-    candidates = head((.5, .5, .1, .1, .25, .25, .9), (.2, .2, .1, .1, .26, .25, .2), (.8, .8, .1, .1, .9, .25, .26))
-    found, = postprocess([candidates], [SQUARE], threshold=.25, nms=.45)
+    candidates = head(
+        (0.5, 0.5, 0.1, 0.1, 0.25, 0.25, 0.9),
+        (0.2, 0.2, 0.1, 0.1, 0.26, 0.25, 0.2),
+        (0.8, 0.8, 0.1, 0.1, 0.9, 0.25, 0.26),
+    )
+    (found,) = postprocess([candidates], [SQUARE], threshold=0.25, nms=0.45)
     assert found.class_ids.tolist() == [1]
-    assert found.boxes_cxcywh[0].tolist() == pytest.approx([.8, .8, .1, .1])
-    assert found.objectness.tolist() == pytest.approx([.9])
+    assert found.boxes_cxcywh[0].tolist() == pytest.approx([0.8, 0.8, 0.1, 0.1])
+    assert found.objectness.tolist() == pytest.approx([0.9])
 
 
 def test_a_box_may_count_for_two_classes() -> None:
     """Each class suppresses for itself, and the best comes first."""
-    candidates = head((.5, .5, .2, .2, .9, .6, .7), (.51, .5, .2, .2, .9, .8, 0.), (.51, .51, .2, .2, .8, 0., .3))
-    found, = postprocess([candidates], [SQUARE], threshold=.25, nms=.45)
+    candidates = head(
+        (0.5, 0.5, 0.2, 0.2, 0.9, 0.6, 0.7),
+        (0.51, 0.5, 0.2, 0.2, 0.9, 0.8, 0.0),
+        (0.51, 0.51, 0.2, 0.2, 0.8, 0.0, 0.3),
+    )
+    (found,) = postprocess([candidates], [SQUARE], threshold=0.25, nms=0.45)
     assert found.class_ids.tolist() == [0, 1]
-    assert found.scores.tolist() == pytest.approx([.8, .7])
-    everything, = postprocess([candidates], [SQUARE], threshold=.25, nms=1)
-    assert everything.scores.tolist() == pytest.approx([.8, .7, .6, .3])
+    assert found.scores.tolist() == pytest.approx([0.8, 0.7])
+    (everything,) = postprocess([candidates], [SQUARE], threshold=0.25, nms=1)
+    assert everything.scores.tolist() == pytest.approx([0.8, 0.7, 0.6, 0.3])
 
 
 def test_heads_are_taken_together_and_images_apart() -> None:
     """Two heads, two images with placements of their own."""
     wide = Placement.plan((64, 32), (32, 32), "letterbox")
-    one, two = head((.5, .5, .2, .2, .9, .9), batch=2), head((.5, .52, .2, .2, .9, .8), batch=2)
-    found = postprocess([one, two], [SQUARE, wide], threshold=.25, nms=.45)
+    one, two = (
+        head((0.5, 0.5, 0.2, 0.2, 0.9, 0.9), batch=2),
+        head((0.5, 0.52, 0.2, 0.2, 0.9, 0.8), batch=2),
+    )
+    found = postprocess([one, two], [SQUARE, wide], threshold=0.25, nms=0.45)
     assert [len(image.scores) for image in found] == [1, 1]
-    assert found[0].boxes_cxcywh[0].tolist() == pytest.approx([.5, .5, .2, .2])
-    assert found[1].boxes_cxcywh[0].tolist() == pytest.approx([.5, .5, .2, .4])
+    assert found[0].boxes_cxcywh[0].tolist() == pytest.approx([0.5, 0.5, 0.2, 0.2])
+    assert found[1].boxes_cxcywh[0].tolist() == pytest.approx([0.5, 0.5, 0.2, 0.4])
 
 
 def test_suppression_comes_after_the_way_back() -> None:
-    """The distance between centres counts in the image's own proportions, so greedynms depends on the letterbox."""
-    candidates = head((.5, .47, .5, .25, .9, .9), (.5, .53, .5, .25, .9, .8))
+    """The distance between centres counts in the image's own proportions, so greedynms depends on
+    the letterbox."""
+    candidates = head((0.5, 0.47, 0.5, 0.25, 0.9, 0.9), (0.5, 0.53, 0.5, 0.25, 0.9, 0.8))
     tall = Placement.plan((128, 32), (32, 32), "letterbox")
     rule = NmsRule("greedynms")
-    square, = postprocess([candidates], [SQUARE], threshold=.25, nms=.52, rule=rule)
-    letterboxed, = postprocess([candidates], [tall], threshold=.25, nms=.52, rule=rule)
+    (square,) = postprocess([candidates], [SQUARE], threshold=0.25, nms=0.52, rule=rule)
+    (letterboxed,) = postprocess([candidates], [tall], threshold=0.25, nms=0.52, rule=rule)
     assert (len(square.scores), len(letterboxed.scores)) == (1, 2)
 
 
 def test_nothing_found() -> None:
     """Empty arrays of the right shapes."""
-    found, = postprocess([head((.5, .5, .1, .1, .1, .1))], [SQUARE], threshold=.25, nms=.45)
-    assert (found.boxes_cxcywh.shape, found.scores.shape, found.class_ids.shape) == ((0, 4), (0,), (0,))
+    (found,) = postprocess(
+        [head((0.5, 0.5, 0.1, 0.1, 0.1, 0.1))], [SQUARE], threshold=0.25, nms=0.45
+    )
+    assert (found.boxes_cxcywh.shape, found.scores.shape, found.class_ids.shape) == (
+        (0, 4),
+        (0,),
+        (0,),
+    )
 
 
 def test_boxes_without_end_are_none() -> None:
     """An untrained network has them."""
-    candidates = head((.5, .5, float("inf"), .1, .9, .9), (.5, float("nan"), .1, .1, .9, .9), (.5, .5, .1, .1, .9, .8))
-    found, = postprocess([candidates], [SQUARE], threshold=.25, nms=.45)
-    assert found.scores.tolist() == pytest.approx([.8])
+    candidates = head(
+        (0.5, 0.5, float("inf"), 0.1, 0.9, 0.9),
+        (0.5, float("nan"), 0.1, 0.1, 0.9, 0.9),
+        (0.5, 0.5, 0.1, 0.1, 0.9, 0.8),
+    )
+    (found,) = postprocess([candidates], [SQUARE], threshold=0.25, nms=0.45)
+    assert found.scores.tolist() == pytest.approx([0.8])
 
 
 def test_heads_of_different_classes() -> None:
     """Cannot be taken together."""
     with pytest.raises(InputError, match="^the heads have different numbers of classes: 1, 2$"):
-        postprocess([head((0, 0, 0, 0, 1, 1)), head((0, 0, 0, 0, 1, 1, 1))], [SQUARE], threshold=.25, nms=.45)
+        postprocess(
+            [head((0, 0, 0, 0, 1, 1)), head((0, 0, 0, 0, 1, 1, 1))],
+            [SQUARE],
+            threshold=0.25,
+            nms=0.45,
+        )
 
 
 def test_equal_scores_stand_in_the_order_of_heads_and_places() -> None:
     """As a stable sort leaves them."""
-    one, two = head((.1, .1, .1, .1, .5, .5, .5), (.3, .3, .1, .1, .5, 0, .5)), head((.6, .6, .1, .1, .5, .5, .7))
-    found, = postprocess([one, two], [SQUARE], threshold=.25, nms=.45)
+    one, two = (
+        head((0.1, 0.1, 0.1, 0.1, 0.5, 0.5, 0.5), (0.3, 0.3, 0.1, 0.1, 0.5, 0, 0.5)),
+        head((0.6, 0.6, 0.1, 0.1, 0.5, 0.5, 0.7)),
+    )
+    (found,) = postprocess([one, two], [SQUARE], threshold=0.25, nms=0.45)
     assert found.class_ids.tolist() == [1, 0, 1, 1, 0]
-    assert found.boxes_cxcywh[:, 0].tolist() == pytest.approx([.6, .1, .1, .3, .6])
+    assert found.boxes_cxcywh[:, 0].tolist() == pytest.approx([0.6, 0.1, 0.1, 0.3, 0.6])
 
 
 def test_before_suppression_an_image_has_all_rows_above_the_threshold() -> None:
     """Head after head and place after place; the ids tell which rows are one box."""
-    one, two = head((.1, .1, .1, .1, .5, .5, .1), (.2, .2, .1, .1, .5, .1, .1), batch=2), head(
-        (.6, .6, .1, .1, .5, .5, .7), (.7, .7, .1, .1, .5, .1, .6), batch=2)
-    for index, entry in enumerate(by_image([one.above(.25), two.above(.25)], [SQUARE, SQUARE])):
+    one, two = (
+        head((0.1, 0.1, 0.1, 0.1, 0.5, 0.5, 0.1), (0.2, 0.2, 0.1, 0.1, 0.5, 0.1, 0.1), batch=2),
+        head((0.6, 0.6, 0.1, 0.1, 0.5, 0.5, 0.7), (0.7, 0.7, 0.1, 0.1, 0.5, 0.1, 0.6), batch=2),
+    )
+    for index, entry in enumerate(by_image([one.above(0.25), two.above(0.25)], [SQUARE, SQUARE])):
         assert entry.image_ids.tolist() == [index] * 4 and entry.num_classes == 2
-        assert (np.diff(entry.box_ids) != 0).tolist() == [True, False, True] and (np.diff(entry.box_ids) >= 0).all()
-        assert entry.boxes_cxcywh[:, 0].tolist() == pytest.approx([.1, .6, .6, .7])
+        assert (np.diff(entry.box_ids) != 0).tolist() == [True, False, True] and (
+            np.diff(entry.box_ids) >= 0
+        ).all()
+        assert entry.boxes_cxcywh[:, 0].tolist() == pytest.approx([0.1, 0.6, 0.6, 0.7])
         assert entry.class_ids.tolist() == [0, 0, 1, 1]
-        assert entry.scores.tolist() == pytest.approx([.5, .5, .7, .6])
-        assert entry.objectness.tolist() == [.5] * 4
+        assert entry.scores.tolist() == pytest.approx([0.5, 0.5, 0.7, 0.6])
+        assert entry.objectness.tolist() == [0.5] * 4
 
 
 @pytest.mark.parametrize("mode", ["stretch", "letterbox"])
 def test_a_batch_of_maps_is_what_its_images_are(mode: str) -> None:
     """Suppressed all at once, each with a placement of its own."""
     network = build_network(CFG)
-    maps = torch.randn(3, *network.heads[0].out_shape.batched(1)[1:], generator=torch.Generator().manual_seed(4)) * 3
-    placements = [Placement.plan(size, network.input_size, mode) for size in ((32, 32), (20, 60), (90, 30))]
-    together = find_objects(network, [maps], placements, threshold=.05, nms=.3)
+    maps = (
+        torch.randn(
+            3,
+            *network.heads[0].out_shape.batched(1)[1:],
+            generator=torch.Generator().manual_seed(4),
+        )
+        * 3
+    )
+    placements = [
+        Placement.plan(size, network.input_size, mode) for size in ((32, 32), (20, 60), (90, 30))
+    ]
+    together = find_objects(network, [maps], placements, threshold=0.05, nms=0.3)
     for index, (placement, found) in enumerate(zip(placements, together, strict=True)):
-        alone, = find_objects(network, [maps[index:index + 1]], [placement], threshold=.05, nms=.3)
-        slow, = postprocess([network.heads[0].decode(maps[index:index + 1], network.input_size)], [placement],
-                            threshold=.05, nms=.3)
+        (alone,) = find_objects(
+            network, [maps[index : index + 1]], [placement], threshold=0.05, nms=0.3
+        )
+        (slow,) = postprocess(
+            [network.heads[0].decode(maps[index : index + 1], network.input_size)],
+            [placement],
+            threshold=0.05,
+            nms=0.3,
+        )
         assert len(found.scores) > 3
         for name in ("boxes_cxcywh", "scores", "class_ids", "objectness"):
             assert np.array_equal(getattr(found, name), getattr(alone, name))
             assert np.allclose(getattr(found, name), getattr(slow, name), rtol=1e-5)
 
 
-# ---- which rule holds ---------------------------------------------------------------------------------
+# ---- which rule holds ----------------------------------------------------------------------------
 
 
 def test_the_last_heads_rule_holds_for_all() -> None:
     """nms_kind and beta_nms."""
-    other = CFG.split("[local_avgpool]")[1].replace("[yolo]", "[yolo]\nnms_kind=diounms\nbeta_nms=.7")
+    other = CFG.split("[local_avgpool]")[1].replace(
+        "[yolo]", "[yolo]\nnms_kind=diounms\nbeta_nms=.7"
+    )
     again = "[route]\nlayers=-3\n[local_avgpool]" + other
-    cfg = CFG + "[upsample]\nstride=8\n[convolutional]\nfilters=3\n" + again.replace("layers=-3", "layers=-1")
+    cfg = (
+        CFG
+        + "[upsample]\nstride=8\n[convolutional]\nfilters=3\n"
+        + again.replace("layers=-3", "layers=-1")
+    )
     network = build_network(cfg)
     assert [item.nms_kind for item in network.heads] == ["default", "diounms"]
-    assert nms_rule(network) == NmsRule("diounms", .7)
+    assert nms_rule(network) == NmsRule("diounms", 0.7)
 
 
 def test_a_network_without_heads() -> None:
     """Finds no boxes."""
     with pytest.raises(InputError) as raised:
         nms_rule(build_network(CFG.split("[yolo]")[0]))
-    assert str(raised.value) == ("the network has no detection head ([yolo], [Gaussian_yolo], [region] or "
-                                 "[detection]): it finds no boxes")
+    assert (
+        str(raised.value)
+        == "the network has no detection head ([yolo], [Gaussian_yolo], [region] or "
+        "[detection]): it finds no boxes"
+    )

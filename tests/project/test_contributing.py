@@ -51,5 +51,8 @@ def test_the_example_reports_mistakes() -> None:
         build_network(CFG.format(high=-1))
     with pytest.warns(CfgWarning, match=r"^<text>:8: \[clamp\] lo=0: .*did you mean 'low'\?$"):
         build_network(CFG.format(high=1) + "lo=0\n")
-    with warnings.catch_warnings(), pytest.raises(CfgError, match="the dialect pjreddie does not know this section"):
+    with (
+        warnings.catch_warnings(),
+        pytest.raises(CfgError, match="the dialect pjreddie does not know this section"),
+    ):
         build_network(CFG.format(high=1), dialect="pjreddie")

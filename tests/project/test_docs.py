@@ -1,9 +1,10 @@
 """Every code block of README.md and docs/ runs, and prints what the page shows.
 
-- ``python`` blocks run in order, in one namespace a page. What one prints must stand in a ``text`` block right after
-  it, and a ``text`` block must follow one.
-- ``console`` blocks hold commands after ``$ `` and, under each, what it writes; ``...`` stands for anything. A command
-  must succeed, say ``error:``, or be followed by ``$ echo $?`` with the exit status.
+- ``python`` blocks run in order, in one namespace a page. What one prints must stand in a ``text``
+  block right after it, and a ``text`` block must follow one.
+- ``console`` blocks hold commands after ``$ `` and, under each, what it writes; ``...`` stands for
+  anything. A command must succeed, say ``error:``, or be followed by ``$ echo $?`` with the exit
+  status.
 - ``cfg`` blocks must parse.
 - ``{...}`` blocks are Sphinx's own; ``test_docs_site`` holds them.
 - Anything else needs ``<!-- not run: the reason -->`` on the line before it.
@@ -34,7 +35,11 @@ from darknet_builder.cli import program as cli
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-PROGRAM = [sys.executable, "-c", "import sys; from darknet_builder.cli.program import main; sys.exit(main())"]
+PROGRAM = [
+    sys.executable,
+    "-c",
+    "import sys; from darknet_builder.cli.program import main; sys.exit(main())",
+]
 LAST_STATUS = "echo $?"
 _FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
 _NOT_RUN = re.compile(r"<!-- not run: .+ -->\s*\Z")
@@ -67,9 +72,17 @@ def fences(page: str, text: str) -> list[Fence]:
     """The blocks of a page, in order."""
     found, end = [], 0
     for match in _FENCE.finditer(text):
-        between = text[end:match.start()]
-        found.append(Fence(page, text.count("\n", 0, match.start()) + 1, match[1].strip(), match[2],
-                           bool(_NOT_RUN.search(between)), bool(found) and not between.strip()))
+        between = text[end : match.start()]
+        found.append(
+            Fence(
+                page,
+                text.count("\n", 0, match.start()) + 1,
+                match[1].strip(),
+                match[2],
+                bool(_NOT_RUN.search(between)),
+                bool(found) and not between.strip(),
+            )
+        )
         end = match.end()
     return found
 
@@ -78,7 +91,8 @@ def check_page(page: str, text: str) -> int:
     """Run a page; returns how many blocks it has.
 
     Raises:
-        PageError: naming page and line, for output that differs or a block that cannot be held to anything.
+        PageError: naming page and line, for output that differs or a block that cannot be held to
+            anything.
     """
     blocks = [block for block in fences(page, text) if not block.skipped]
     namespace: dict[str, Any] = {"__name__": "__page__"}
@@ -120,7 +134,11 @@ def run_console(block: Fence) -> None:
             continue
         status, written = run_command(block, command)
         compare(block, expected, written)
-        need(status == 0 or "error:" in expected or following == LAST_STATUS, block, f"exit status {status}")
+        need(
+            status == 0 or "error:" in expected or following == LAST_STATUS,
+            block,
+            f"exit status {status}",
+        )
 
 
 def run_command(block: Fence, command: str) -> tuple[int, str]:
@@ -130,16 +148,27 @@ def run_command(block: Fence, command: str) -> tuple[int, str]:
     need(program in known, block, f"{program} is not run; begin with {' or '.join(known)}")
     if program == "darknet-builder" and words[:1] != ["train"]:  # which seeds, and starts processes
         return run_here(words)
-    result = subprocess.run([*known[program], *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            check=False)
+    result = subprocess.run(
+        [*known[program], *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     return result.returncode, result.stdout
 
 
 def run_here(words: list[str]) -> tuple[int, str]:
     """``darknet-builder`` without the seconds that importing PyTorch takes."""
     out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), warnings.catch_warnings():
-        warnings.simplefilter("default")  # as in a process of its own; the suite makes errors of some
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(out),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter(
+            "default"
+        )  # as in a process of its own; the suite makes errors of some
         try:
             status = cli.main(words)
         except SystemExit as end:  # argparse, after --help or a wrong option
@@ -161,7 +190,8 @@ def compare(block: Fence, expected: str, got: str) -> None:
     need(same, block, f"expected\n{expected}\ngot\n{got}")
 
 
-# ---- the pages ----------------------------------------------------------------------------------------------------
+# ---- the pages -----------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_page(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +202,9 @@ def test_page(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_are_pages() -> None:
-    assert {"README.md", "docs/detect.md", "docs/lessons.md", "docs/reference/networks.md"} <= set(NAMES)
+    assert {"README.md", "docs/detect.md", "docs/lessons.md", "docs/reference/networks.md"} <= set(
+        NAMES
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -188,7 +220,7 @@ def test_every_option_has_its_place(command: str) -> None:
     assert {option for option in options if f"`{option}" not in page} == set()
 
 
-# ---- that the runner would notice ---------------------------------------------------------------------------------
+# ---- that the runner would notice ----------------------------------------------------------------
 
 GOOD = """\
 ```python
@@ -242,20 +274,39 @@ def test_a_good_page() -> None:
     assert check_page("page", GOOD) == 7
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ("```text\n1\n", "```text\n2\n", "page:6: expected\n2\n\ngot\n1\n"),
-    ("```text\n1\n```\n", "", "page:1: prints what the page does not show:\n1\n"),
-    ("```\n\n```text", "```\n\nIt prints:\n\n```text", "page:1: prints what the page does not show:\n1\n"),
-    ("x += 1\n```\n", "x += 1\n```\n\n```text\n7\n```\n", "page:14: expected\n7\n\ngot\n"),
-    ("x += 1\n```\n", "x += 1\n```\n\n\nWords.\n\n```text\n7\n```\n", "page:17: shows output, but of what?"),
-    ("a\n...\n", "a\nc\n", "page:16: expected\na\nc\n\ngot\na\nb\n"),
-    ("$ python -c \"pass\"", "$ python -c \"import sys; sys.exit(3)\"", "page:16: exit status 3"),
-    ("$ python -c \"pass\"", "$ rm x", "page:16: rm is not run; begin with python or darknet-builder"),
-    ("$ python -c \"print('a'); print('b')\"\n", "", "page:16: begin with a command after '$ '"),
-    ("$ echo $?\n2\n", "$ echo $?\n1\n", "page:23: expected\n1\n\ngot\n2\n"),
-    ("$ echo $?\n2\n", "", "page:23: exit status 2"),
-    ("<!-- not run: needs a GPU -->\n", "", "page:41: a block of 'sh' is not run"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("```text\n1\n", "```text\n2\n", "page:6: expected\n2\n\ngot\n1\n"),
+        ("```text\n1\n```\n", "", "page:1: prints what the page does not show:\n1\n"),
+        (
+            "```\n\n```text",
+            "```\n\nIt prints:\n\n```text",
+            "page:1: prints what the page does not show:\n1\n",
+        ),
+        ("x += 1\n```\n", "x += 1\n```\n\n```text\n7\n```\n", "page:14: expected\n7\n\ngot\n"),
+        (
+            "x += 1\n```\n",
+            "x += 1\n```\n\n\nWords.\n\n```text\n7\n```\n",
+            "page:17: shows output, but of what?",
+        ),
+        ("a\n...\n", "a\nc\n", "page:16: expected\na\nc\n\ngot\na\nb\n"),
+        ('$ python -c "pass"', '$ python -c "import sys; sys.exit(3)"', "page:16: exit status 3"),
+        (
+            '$ python -c "pass"',
+            "$ rm x",
+            "page:16: rm is not run; begin with python or darknet-builder",
+        ),
+        (
+            "$ python -c \"print('a'); print('b')\"\n",
+            "",
+            "page:16: begin with a command after '$ '",
+        ),
+        ("$ echo $?\n2\n", "$ echo $?\n1\n", "page:23: expected\n1\n\ngot\n2\n"),
+        ("$ echo $?\n2\n", "", "page:23: exit status 2"),
+        ("<!-- not run: needs a GPU -->\n", "", "page:41: a block of 'sh' is not run"),
+    ],
+)
 def test_a_bad_page(old: str, new: str, message: str) -> None:
     assert old in GOOD
     with pytest.raises(PageError) as caught:

@@ -1,4 +1,5 @@
-"""``make docs``: Sphinx makes a site of docs/ without a warning, with everything in it, for wide and narrow windows."""
+"""``make docs``: Sphinx makes a site of docs/ without a warning, with everything in it, for wide
+and narrow windows."""
 
 from __future__ import annotations
 
@@ -28,9 +29,24 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     options = re.search(r"-m sphinx (.+) -b html", (ROOT / "Makefile").read_text())
     assert options is not None and "-W" in options[1].split()
-    result = subprocess.run([sys.executable, "-m", "sphinx", *options[1].split(), "-b", "html", "-d", folder / "trees",
-                             ROOT / "docs", folder / "html"], capture_output=True, text=True, check=False,
-                            env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "sphinx",
+            *options[1].split(),
+            "-b",
+            "html",
+            "-d",
+            folder / "trees",
+            ROOT / "docs",
+            folder / "html",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
     assert (result.returncode, result.stderr) == (0, "")
     return folder / "html"
 
@@ -44,8 +60,10 @@ def read(site: Path) -> ReadPage:
 def test_every_public_name_is_described(site: Path) -> None:
     """Once, under the name that users import."""
     pages = [path.read_text(encoding="utf-8") for path in (site / "reference").glob("*.html")]
-    counts = {name: sum(page.count(f'id="darknet_builder.{name}"') for page in pages)
-              for name in darknet_builder.__all__}
+    counts = {
+        name: sum(page.count(f'id="darknet_builder.{name}"') for page in pages)
+        for name in darknet_builder.__all__
+    }
     assert {name: count for name, count in counts.items() if count != 1} == {}
 
 
@@ -55,15 +73,20 @@ def test_every_command_shows_its_help(read: ReadPage) -> None:
 
 
 def test_every_module_has_its_rank(read: ReadPage) -> None:
-    rows = re.findall(r"<tr class=\"row-\w+\"><td><p>(\d+)</p></td>\n<td><p><code.*?><span class=\"pre\">(.+?)</span>",
-                      read("architecture"))
+    rows = re.findall(
+        r"<tr class=\"row-\w+\"><td><p>(\d+)</p></td>\n<td><p><code.*?><span"
+        r" class=\"pre\">(.+?)</span>",
+        read("architecture"),
+    )
     assert sorted(name for _, name in rows) == sorted(set(map(module_name, SOURCES)) - {"__init__"})
     ranks = {name: int(rank) for rank, name in rows}
     assert ranks["errors"] < ranks["parser"] < ranks["factory"] < ranks["network"] < ranks["cli"]
 
 
 def test_links_to_files_above_are_pages(read: ReadPage) -> None:
-    assert 'href="contributing.html"' in read("index") and 'href="../contributing.html"' in read("reference/layers")
+    assert 'href="contributing.html"' in read("index") and 'href="../contributing.html"' in read(
+        "reference/layers"
+    )
     assert "A worked example" in read("contributing") and "Unreleased" in read("changelog")
 
 
@@ -74,9 +97,13 @@ def test_in_a_browser(site: Path, width: int, tmp_path: Path) -> None:
     with browsers(tmp_path) as open_page:
         for page in sorted(site.glob("**/*.html")):
             browser = open_page(page)
-            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
-                                    {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500})
+            browser.execute_cdp_cmd(
+                "Emulation.setDeviceMetricsOverride",
+                {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500},
+            )
             if browser.execute_script("return document.documentElement.scrollWidth") > width:
                 wide.append(page.name)
-            assert [told for told in complaints(browser) if not told.startswith(site.as_uri())] == []
+            assert [
+                told for told in complaints(browser) if not told.startswith(site.as_uri())
+            ] == []
     assert wide == []

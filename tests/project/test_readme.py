@@ -11,8 +11,11 @@ ROOT = Path(__file__).parents[2]
 
 def update(*options: str) -> int:
     """The script that writes the tables, asked whether they are up to date."""
-    return subprocess.run([sys.executable, str(ROOT / "scripts" / "update_readme.py"), "--check", *options],
-                          check=False, cwd=ROOT).returncode
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "update_readme.py"), "--check", *options],
+        check=False,
+        cwd=ROOT,
+    ).returncode
 
 
 def test_section_table(tmp_path: Path) -> None:

@@ -23,16 +23,34 @@ from darknet_builder.training.log.run_log import read_log
 from tests.helpers.training_folder import TINY_CFG, make_folder, train
 
 ROOT = Path(__file__).parents[2]
-MODEL = ["--cfg", str(ROOT / "cfg" / "shapes.cfg"), "--weights", str(ROOT / "weights" / "shapes.weights")]
+MODEL = [
+    "--cfg",
+    str(ROOT / "cfg" / "shapes.cfg"),
+    "--weights",
+    str(ROOT / "weights" / "shapes.weights"),
+]
 TRAINING = ["--max-batches", "12", "--save-every", "2"]
 
 
 def start_two(script: str, *words: str) -> subprocess.Popen[str]:
     """A script under ``torchrun``, twice, over loopback."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-               str(ROOT / "scripts" / script), *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(ROOT / "scripts" / script),
+        *words,
+    ]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
 
 
 def run_two(script: str, *words: str) -> tuple[int, str, str]:
@@ -42,17 +60,20 @@ def run_two(script: str, *words: str) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-# ---- training -----------------------------------------------------------------------------------------
+# ---- training ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set, a cfg without dropout, which would draw other places, and with depthwise kernels; weights whose batch
-    norms have seen images; and one process's training with frozen batch norms, which would see other parts of a batch.
+    """A data set, a cfg without dropout, which would draw other places, and with depthwise kernels;
+    weights whose batch norms have seen images; and one process's training with frozen batch norms,
+    which would see other parts of a batch.
     """
     folder = tmp_path_factory.mktemp("processes")
     make_folder(folder)
-    text = TINY_CFG.replace("[dropout]\nprobability=.3\n", "").replace("filters=16\n", "filters=16\ngroups=8\n")
+    text = TINY_CFG.replace("[dropout]\nprobability=.3\n", "").replace(
+        "filters=16\n", "filters=16\ngroups=8\n"
+    )
     (folder / "tiny.cfg").write_text(text)
     status, _, err = train(folder, "--max-batches", "12", "--output", str(folder / "before"))
     assert status == 0, err
@@ -62,29 +83,49 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def frozen(folder: Path) -> list[str]:
-    """Going on from weights whose batch norms have seen images, and whose statistics stay as they are."""
+    """Going on from weights whose batch norms have seen images, and whose statistics stay as they
+    are."""
     return ["--freeze-norms", "--weights", str(folder / "before" / "tiny_final.weights")]
 
 
 def words_for(folder: Path, name: str) -> list[str]:
     """The options of a training of two processes."""
-    return ["--data", str(folder / "scenes" / "scenes.data"), "--cfg", str(folder / "tiny.cfg"), "--workers", "0",
-            "--output", str(folder / name), *TRAINING, *frozen(folder)]
+    return [
+        "--data",
+        str(folder / "scenes" / "scenes.data"),
+        "--cfg",
+        str(folder / "tiny.cfg"),
+        "--workers",
+        "0",
+        "--output",
+        str(folder / name),
+        *TRAINING,
+        *frozen(folder),
+    ]
 
 
 def assert_same_training(folder: Path, name: str, one_name: str = "one", steps: int = 12) -> None:
     """Equal losses and weights, but for the order in which floats are added.
 
-    Sums of float32 round to some 1e-7 of themselves (2e-7 was the most that a run showed), and 12 steps hand that on.
-    Nothing else may differ: no batch norm sees a batch, and what is a mean over the positives is that of all processes.
+    Sums of float32 round to some 1e-7 of themselves (2e-7 was the most that a run showed), and 12
+    steps hand that on. Nothing else may differ: no batch norm sees a batch, and what is a mean over
+    the positives is that of all processes.
     """
-    two, one = ([record for record in read_log(folder / run / "log.jsonl") if "loss" in record]
-                for run in (name, one_name))
-    assert [record["iteration"] for record in two] == [record["iteration"] for record in one] == [*range(1, steps + 1)]
+    two, one = (
+        [record for record in read_log(folder / run / "log.jsonl") if "loss" in record]
+        for run in (name, one_name)
+    )
+    assert (
+        [record["iteration"] for record in two]
+        == [record["iteration"] for record in one]
+        == [*range(1, steps + 1)]
+    )
     for ours, theirs in zip(two, one, strict=True):
         for key in ("loss", "average", "iou", "objectness", "classes", "box", "count", "rate"):
             assert ours[key] == pytest.approx(theirs[key], rel=1e-6), (ours["iteration"], key)
-    first, second = (load_checkpoint(list_checkpoints(folder / run)[-1])["network"] for run in (one_name, name))
+    first, second = (
+        load_checkpoint(list_checkpoints(folder / run)[-1])["network"] for run in (one_name, name)
+    )
     for key, tensor in first.items():
         assert torch.allclose(tensor, second[key], rtol=1e-5, atol=1e-7), key
 
@@ -94,7 +135,7 @@ def wait_for_step(process: subprocess.Popen[str], output: Path, step: int) -> No
     deadline = time.monotonic() + 300
     while not any(int(path.stem.split("_")[1]) >= step for path in list_checkpoints(output)):
         assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(.005)
+        time.sleep(0.005)
 
 
 @pytest.mark.slow
@@ -109,14 +150,17 @@ def test_two_processes_give_the_numbers_of_one(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_head_that_does_not_learn(folder: Path) -> None:
-    """``onlyforward=1`` for a head and for a layer: behind them no gradient comes, and nobody waits for it."""
+    """``onlyforward=1`` for a head and for a layer: behind them no gradient comes, and nobody waits
+    for it."""
     text = (folder / "tiny.cfg").read_text()
-    last = text[text.index("[convolutional]\nfilters=39"):]
+    last = text[text.index("[convolutional]\nfilters=39") :]
     branch = "[route]\nlayers=-3\n\n[convolutional]\nfilters=8\nsize=1\nonlyforward=1\n\n"
-    (folder / "heads.cfg").write_text(text + "\n[route]\nlayers=-3\n\n" + last + "onlyforward=1\n\n" + branch + last)
+    (folder / "heads.cfg").write_text(
+        text + "\n[route]\nlayers=-3\n\n" + last + "onlyforward=1\n\n" + branch + last
+    )
     words = [*words_for(folder, "heads-two"), "--max-batches", "4"]
     words[words.index("--cfg") + 1] = str(folder / "heads.cfg")
-    del words[words.index("--weights"):words.index("--weights") + 2]
+    del words[words.index("--weights") : words.index("--weights") + 2]
     status, _, err = run_two("train.py", *words)
     assert status == 0, err
     words[words.index("--output") + 1] = str(folder / "heads-one")
@@ -129,7 +173,9 @@ def test_two_processes_killed_and_resumed(folder: Path) -> None:
     """SIGKILL for one ends both; --resume goes on to the same numbers."""
     process = start_two("train.py", *words_for(folder, "killed"))
     wait_for_step(process, folder / "killed", 0)
-    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout
+    children = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    ).stdout
     wait_for_step(process, folder / "killed", 4)
     os.kill(int(children.split()[-1]), signal.SIGKILL)
     process.communicate(timeout=300)
@@ -140,7 +186,7 @@ def test_two_processes_killed_and_resumed(folder: Path) -> None:
     assert_same_training(folder, "killed")
 
 
-# ---- lists --------------------------------------------------------------------------------------------
+# ---- lists ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -149,19 +195,23 @@ def test_two_processes_evaluate_as_one(tmp_path: Path) -> None:
     data = str(write_scenes(tmp_path / "scenes", {"valid": 7}))
     answers = []
     for name, run in (("one", run_one), ("two", run_two)):
-        status, out, err = run("evaluate.py", "--data", data, *MODEL, "--json", str(tmp_path / f"{name}.json"))
+        status, out, err = run(
+            "evaluate.py", "--data", data, *MODEL, "--json", str(tmp_path / f"{name}.json")
+        )
         assert status == 0, err
         table = out.split(" images/s")[0].rpartition("; ")[0]
         answers.append((json.loads((tmp_path / f"{name}.json").read_text()), table))
     assert answers[0] == answers[1]
-    assert answers[0][0]["darknet"]["mean_average_precision"] > .3
+    assert answers[0][0]["darknet"]["mean_average_precision"] > 0.3
 
 
 @pytest.mark.slow
 def test_two_processes_detect_as_one(tmp_path: Path) -> None:
-    """The same files, objects and lines in the list's order, nothing twice; what cannot be read is told once.
+    """The same files, objects and lines in the list's order, nothing twice; what cannot be read is
+    told once.
 
-    Scores and corners may differ in the last digits: an engine computes its first images otherwise than the later ones.
+    Scores and corners may differ in the last digits: an engine computes its first images otherwise
+    than the later ones.
     """
     source = tmp_path / "shots"
     shutil.copytree(ROOT / "docs" / "images" / "scenes", source)
@@ -169,22 +219,39 @@ def test_two_processes_detect_as_one(tmp_path: Path) -> None:
     lines, tables, pages = [], [], []
     for name, run in (("one", run_one), ("two", run_two)):
         folder = tmp_path / name
-        status, out, err = run("detect.py", str(source), *MODEL, "--output", str(folder), "--save-json", "--save-csv",
-                               "--save-txt", "--report", str(folder / "page.html"))
+        status, out, err = run(
+            "detect.py",
+            str(source),
+            *MODEL,
+            "--output",
+            str(folder),
+            "--save-json",
+            "--save-csv",
+            "--save-txt",
+            "--report",
+            str(folder / "page.html"),
+        )
         assert status == 1 and err.count("skipped: ") == 1
         lines.append([line.split("; ")[0] for line in out.splitlines()])
         tables.append(read_csv(folder / "detections.csv"))
         pages.append((folder / "page.html").read_text().count("<figure "))
         document = json.loads((folder / "detections.json").read_text())
-        assert [image["file_name"] for image in document["images"]] == sorted(image["file_name"]
-                                                                              for image in document["images"])
+        assert [image["file_name"] for image in document["images"]] == sorted(
+            image["file_name"] for image in document["images"]
+        )
         assert len(document["images"]) == 6 and len(document["annotations"]) == len(tables[-1][0])
     assert lines[0] == lines[1] and len(lines[0]) == 7 and "scene-0.jpg: " in lines[0][0]
     assert tables[0][0] == tables[1][0]
-    assert tables[0][1] == pytest.approx(tables[1][1], abs=.02) and len(tables[0][1]) > 10
+    assert tables[0][1] == pytest.approx(tables[1][1], abs=0.02) and len(tables[0][1]) > 10
     assert pages == [6, 6]
-    one, two = (sorted(str(path.relative_to(tmp_path / name)) for path in (tmp_path / name).rglob("*")
-                       if path.is_file()) for name in ("one", "two"))
+    one, two = (
+        sorted(
+            str(path.relative_to(tmp_path / name))
+            for path in (tmp_path / name).rglob("*")
+            if path.is_file()
+        )
+        for name in ("one", "two")
+    )
     assert one == two and len(one) == 6 + 6 + 3
 
 

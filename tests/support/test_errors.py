@@ -1,4 +1,5 @@
-"""Errors and warnings: their parts, the one text that is made of them, and the options that a command adds."""
+"""Errors and warnings: their parts, the one text that is made of them, and the options that a
+command adds."""
 
 from __future__ import annotations
 
@@ -28,33 +29,45 @@ from darknet_builder.weights.loader import load_weights
 NET = "[net]\nwidth=8\nheight=8\nchannels=3\n"
 
 
-@pytest.mark.parametrize(("parts", "text"), [
-    ({}, "m"),
-    ({"path": "a"}, "a: m"),
-    ({"path": Path("a"), "line": 3}, "a:3: m"),
-    ({"path": "a", "line": 3, "section": "net"}, "a:3: [net]: m"),
-    ({"path": "a", "line": 3, "section": "net", "key": "k"}, "a:3: [net]: m"),
-    ({"path": "a", "line": 3, "section": "net", "key": "k", "value": "v", "hint": "h"}, "a:3: [net] k=v: m; h"),
-    ({"path": "a", "line": 3, "key": "k", "value": "v", "hint": "; h"}, "a:3: k=v: m; h"),
-    ({"argument": "batch", "value": 0}, "batch=0: m"),
-    ({"argument": "resume", "hint": "h"}, "m; h"),
-])
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        ({}, "m"),
+        ({"path": "a"}, "a: m"),
+        ({"path": Path("a"), "line": 3}, "a:3: m"),
+        ({"path": "a", "line": 3, "section": "net"}, "a:3: [net]: m"),
+        ({"path": "a", "line": 3, "section": "net", "key": "k"}, "a:3: [net]: m"),
+        (
+            {"path": "a", "line": 3, "section": "net", "key": "k", "value": "v", "hint": "h"},
+            "a:3: [net] k=v: m; h",
+        ),
+        ({"path": "a", "line": 3, "key": "k", "value": "v", "hint": "; h"}, "a:3: k=v: m; h"),
+        ({"argument": "batch", "value": 0}, "batch=0: m"),
+        ({"argument": "resume", "hint": "h"}, "m; h"),
+    ],
+)
 def test_the_text_is_made_of_the_parts(parts: dict[str, Any], text: str) -> None:
     """What is unknown leaves no trace."""
     error = CfgError("m", **parts)
     assert str(error) == error.describe() == text
-    assert error.message == "m" and error.key == parts.get("key") and error.line == parts.get("line")
+    assert (
+        error.message == "m" and error.key == parts.get("key") and error.line == parts.get("line")
+    )
 
 
-@pytest.mark.parametrize(("error", "text"), [
-    (InputError("m", argument="batch", value=0), "--batch 0: m"),
-    (InputError("m", argument="other", value=0), "other=0: m"),
-    (InputError("m", argument="batch", hint="h"), "m; h (--batch)"),
-    (InputError("m", argument=("batch", "other", "size")), "m (--batch, --size)"),
-    (InputError("m", path="a", hint="h"), "a: m; h"),
-])
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (InputError("m", argument="batch", value=0), "--batch 0: m"),
+        (InputError("m", argument="other", value=0), "other=0: m"),
+        (InputError("m", argument="batch", hint="h"), "m; h (--batch)"),
+        (InputError("m", argument=("batch", "other", "size")), "m (--batch, --size)"),
+        (InputError("m", path="a", hint="h"), "a: m; h"),
+    ],
+)
 def test_a_command_adds_its_options(error: DarknetError, text: str) -> None:
-    """In place of the argument's name, or behind it all; an argument that is not an option stays."""
+    """In place of the argument's name, or behind it all; an argument that is not an option
+    stays."""
     assert error.describe({"batch": "--batch", "size": "--size"}.get) == text
 
 
@@ -62,25 +75,39 @@ def test_a_command_adds_its_options(error: DarknetError, text: str) -> None:
 def test_errors_travel_between_processes(again: Any) -> None:
     """With text and parts."""
     error = again(DataError("m", path="a", line=3, hint="h"))
-    assert (str(error), error.path, error.line, error.hint, error.message) == ("a:3: m; h", "a", 3, "h", "m")
+    assert (str(error), error.path, error.line, error.hint, error.message) == (
+        "a:3: m; h",
+        "a",
+        3,
+        "h",
+        "m",
+    )
 
 
 def _of(error: Any) -> tuple[object, ...]:
     return error.path, error.line, error.section, error.key, error.hint
 
 
-@pytest.mark.parametrize(("text", "parts"), [
-    ("[net]\nwidth 8\n", ("<text>", 2, "net", None, "expected key=value")),
-    (NET + "[maxpol]\n", ("<text>", 5, "maxpol", None, "did you mean 'maxpool'?")),
-    (NET + "[convolutional]\nsize=x\n", ("<text>", 6, "convolutional", "size", None)),
-    (NET + "[convolutional]\nactivation=leakey\n",
-     ("<text>", 6, "convolutional", "activation", "did you mean 'leaky'?")),
-    (NET + "[route]\nlayer=0\n", ("<text>", 5, "route", "layers", "is 'layer' meant for it?")),
-    (NET + "[convolutional]\nfilters=3\n[yolo]\nmask=0\nanchors=1,2\nnum=1\nclasses=1\n",
-     ("<text>", 6, "convolutional", "filters", None)),
-])
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("[net]\nwidth 8\n", ("<text>", 2, "net", None, "expected key=value")),
+        (NET + "[maxpol]\n", ("<text>", 5, "maxpol", None, "did you mean 'maxpool'?")),
+        (NET + "[convolutional]\nsize=x\n", ("<text>", 6, "convolutional", "size", None)),
+        (
+            NET + "[convolutional]\nactivation=leakey\n",
+            ("<text>", 6, "convolutional", "activation", "did you mean 'leaky'?"),
+        ),
+        (NET + "[route]\nlayer=0\n", ("<text>", 5, "route", "layers", "is 'layer' meant for it?")),
+        (
+            NET + "[convolutional]\nfilters=3\n[yolo]\nmask=0\nanchors=1,2\nnum=1\nclasses=1\n",
+            ("<text>", 6, "convolutional", "filters", None),
+        ),
+    ],
+)
 def test_cfg_errors_know_where(text: str, parts: tuple[object, ...]) -> None:
-    """File, line, section, key and cure; a size that does not fit is blamed on the option before it."""
+    """File, line, section, key and cure; a size that does not fit is blamed on the option before
+    it."""
     with pytest.raises(CfgError) as caught:
         build_network(text)
     assert _of(caught.value) == parts
@@ -90,7 +117,13 @@ def test_cfg_warnings_know_where() -> None:
     """An option of no section."""
     with pytest.warns(CfgWarning) as caught:
         build_network(NET + "[convolutional]\nactivaton=linear\n")
-    assert _of(caught[0].message) == ("<text>", 6, "convolutional", "activaton", "did you mean 'activation'?")
+    assert _of(caught[0].message) == (
+        "<text>",
+        6,
+        "convolutional",
+        "activaton",
+        "did you mean 'activation'?",
+    )
 
 
 def test_data_errors_and_warnings_know_where(tmp_path: Path) -> None:
@@ -146,7 +179,7 @@ def test_mistakes_are_collected() -> None:
 
 def test_a_section_is_read_past_its_mistakes() -> None:
     """Every option that ends the reading is reported; afterwards the section raises again."""
-    block, = parse_cfg("[net]\na=1\nb=1\nc=3\nd=x\n")
+    (block,) = parse_cfg("[net]\na=1\nb=1\nc=3\nd=x\n")
     collector = Collector()
 
     def read(section: Any) -> int:

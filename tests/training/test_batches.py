@@ -15,9 +15,18 @@ from tests.helpers.training_folder import TINY_CFG
 RULE = AugmentRule()
 
 
-def _plan(text: str = TINY_CFG, images: int = 10, first: int = 0, last: int = 20, rule: AugmentRule = RULE,
-          shard: Shard | None = None, seed: int = 0) -> StepPlan:
-    return StepPlan(images, build_network(text), rule, seed=seed, first=first, last=last, shard=shard)
+def _plan(
+    text: str = TINY_CFG,
+    images: int = 10,
+    first: int = 0,
+    last: int = 20,
+    rule: AugmentRule = RULE,
+    shard: Shard | None = None,
+    seed: int = 0,
+) -> StepPlan:
+    return StepPlan(
+        images, build_network(text), rule, seed=seed, first=first, last=last, shard=shard
+    )
 
 
 def test_every_image_once_an_epoch() -> None:
@@ -25,7 +34,9 @@ def test_every_image_once_an_epoch() -> None:
     places = [planned.indices[0] for step in range(5) for planned in _plan().samples(step)]
     assert sorted(places[:10]) == sorted(places[10:]) == list(range(10))
     assert places[:10] != places[10:]
-    assert places != [planned.indices[0] for step in range(5) for planned in _plan(seed=1).samples(step)]
+    assert places != [
+        planned.indices[0] for step in range(5) for planned in _plan(seed=1).samples(step)
+    ]
 
 
 def test_going_on_gives_the_rest() -> None:
@@ -50,9 +61,13 @@ def test_several_images_a_sample() -> None:
 
 
 def test_multi_scale() -> None:
-    """random=1: factors up to 1.4 either way, steps of 32, the largest first and last (detector.c:196)."""
-    text = TINY_CFG.replace("width=64", "width=320").replace("height=64", "height=256").replace(
-        "classes=8", "classes=8\nrandom=1")
+    """random=1: factors up to 1.4 either way, steps of 32, the largest first and last
+    (detector.c:196)."""
+    text = (
+        TINY_CFG.replace("width=64", "width=320")
+        .replace("height=64", "height=256")
+        .replace("classes=8", "classes=8\nrandom=1")
+    )
     assert multi_scale_factor(build_network(text)) == 1.4
     plan = _plan(text, last=1000)
     largest = (round(1.4 * 320 / 32 + 1) * 32, round(1.4 * 256 / 32 + 1) * 32)
@@ -70,7 +85,9 @@ def test_mistakes() -> None:
         _plan(images=0)
     with pytest.raises(CfgError, match="batch=4 is no multiple of subdivisions=3"):
         _plan(TINY_CFG.replace("subdivisions=2", "subdivisions=3"))
-    with pytest.raises(CfgError, match="the 2 images of each part .* cannot be shared evenly by 3 processes"):
+    with pytest.raises(
+        CfgError, match="the 2 images of each part .* cannot be shared evenly by 3 processes"
+    ):
         _plan(shard=Shard(0, 3))
 
 
@@ -81,7 +98,7 @@ def test_inputs_of_a_batch() -> None:
     batch = Batch(images, (torch.zeros((0, 5)),), (0,))
     x = batch.inputs(3, torch.device("cpu"))
     assert x.shape == (1, 3, 2, 2) and x[0, :, 0, 0].tolist() == [0, 0, 1]
-    assert batch.inputs(1, torch.device("cpu"))[0, 0, 0, 0].item() == pytest.approx(.114)
+    assert batch.inputs(1, torch.device("cpu"))[0, 0, 0, 0].item() == pytest.approx(0.114)
     assert len(batch.targets(torch.device("cpu")).boxes) == 1
 
 

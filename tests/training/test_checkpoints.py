@@ -1,4 +1,5 @@
-"""Checkpoints: whole or not there, read without running anything, refused where they do not belong."""
+"""Checkpoints: whole or not there, read without running anything, refused where they do not
+belong."""
 
 from __future__ import annotations
 
@@ -26,7 +27,12 @@ CFG = "[net]\nwidth=8\nheight=8\nchannels=3\nmax_batches=5\n[convolutional]\nfil
 
 
 def _state(**more: Any) -> dict[str, Any]:
-    return {"network": {"weight": torch.arange(3.)}, "cfg": plain_blocks(parse_cfg(CFG)), "facts": {"seed": 0}, **more}
+    return {
+        "network": {"weight": torch.arange(3.0)},
+        "cfg": plain_blocks(parse_cfg(CFG)),
+        "facts": {"seed": 0},
+        **more,
+    }
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -35,8 +41,11 @@ def test_round_trip(tmp_path: Path) -> None:
     save_checkpoint(path, _state(finished=12, best=None))
     state = load_checkpoint(path)
     assert path.name == "checkpoint_0000012.pt"
-    assert state["finished"] == 12 and state["best"] is None and torch.equal(state["network"]["weight"],
-                                                                             torch.arange(3.))
+    assert (
+        state["finished"] == 12
+        and state["best"] is None
+        and torch.equal(state["network"]["weight"], torch.arange(3.0))
+    )
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,8 +56,11 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     def fail(self: Path, data: object) -> int:
         self.open("wb").close()
         raise OSError(errno.ENOSPC, "No space left on device")
+
     monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(WeightsError, match="cannot be written: No space left on device; those written before are"):
+    with pytest.raises(
+        WeightsError, match="cannot be written: No space left on device; those written before are"
+    ):
         save_checkpoint(path, _state(finished=2))
     monkeypatch.undo()
     assert load_checkpoint(path)["finished"] == 1
@@ -61,7 +73,10 @@ def test_oldest_go_first(tmp_path: Path) -> None:
         checkpoint_path(tmp_path, finished).touch()
     (tmp_path / "best.pt").touch()
     prune_checkpoints(tmp_path, 2)
-    assert [path.name for path in list_checkpoints(tmp_path)] == ["checkpoint_9999999.pt", "checkpoint_10000000.pt"]
+    assert [path.name for path in list_checkpoints(tmp_path)] == [
+        "checkpoint_9999999.pt",
+        "checkpoint_10000000.pt",
+    ]
     assert (tmp_path / "best.pt").exists()
 
 
@@ -72,14 +87,19 @@ class _Bomb:
         return exec, ("raise SystemExit('it ran')",)
 
 
-@pytest.mark.parametrize("length", [0, 1, 200, 9000, .5, -200, -1])
+@pytest.mark.parametrize("length", [0, 1, 200, 9000, 0.5, -200, -1])
 def test_a_cut_checkpoint(tmp_path: Path, length: float) -> None:
     """Wherever it was cut."""
     path = tmp_path / "checkpoint_0000001.pt"
-    save_checkpoint(path, {**_state(), "network": {f"layer {number}": torch.rand(999) for number in range(20)}})
+    save_checkpoint(
+        path, {**_state(), "network": {f"layer {number}": torch.rand(999) for number in range(20)}}
+    )
     data = path.read_bytes()
-    path.write_bytes(data[:len(data) // 2 if length == .5 else int(length)])
-    with pytest.raises(WeightsError, match="is no checkpoint, or a damaged one; remove it to go on from an older one"):
+    path.write_bytes(data[: len(data) // 2 if length == 0.5 else int(length)])
+    with pytest.raises(
+        WeightsError,
+        match="is no checkpoint, or a damaged one; remove it to go on from an older one",
+    ):
         load_checkpoint(path)
 
 
@@ -98,7 +118,10 @@ def test_what_is_no_checkpoint(tmp_path: Path, content: str) -> None:
         torch.save({"network": _Bomb(), "cfg": []}, path)
     else:
         path.write_bytes({"text": b"hello", "empty": b""}[content])
-    with pytest.raises(WeightsError, match="is no checkpoint, or a damaged one; remove it to go on from an older one"):
+    with pytest.raises(
+        WeightsError,
+        match="is no checkpoint, or a damaged one; remove it to go on from an older one",
+    ):
         load_checkpoint(path)
 
 
@@ -112,12 +135,15 @@ def test_other_files_of_torch(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "b.pt")
 
 
-@pytest.mark.parametrize("change, message", [
-    (("filters=2", "filters=3"), r"<text>:7: \[convolutional\] filters=3: filters=2 there"),
-    (("filters=2\n", ""), r"<text>:6: \[convolutional\]: filters=2 there"),
-    (("[convolutional]", "[maxpool]"), r"<text>:6: \[maxpool\] is \[convolutional\] there"),
-    (("[convolutional]\nfilters=2\n", ""), "that has 2 sections, this one 1"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (("filters=2", "filters=3"), r"<text>:7: \[convolutional\] filters=3: filters=2 there"),
+        (("filters=2\n", ""), r"<text>:6: \[convolutional\]: filters=2 there"),
+        (("[convolutional]", "[maxpool]"), r"<text>:6: \[maxpool\] is \[convolutional\] there"),
+        (("[convolutional]\nfilters=2\n", ""), "that has 2 sections, this one 1"),
+    ],
+)
 def test_another_cfg(change: tuple[str, str], message: str) -> None:
     """The first difference, with its place."""
     with pytest.raises(WeightsError, match=message):

@@ -42,7 +42,7 @@ def test_no_room_for_the_log(tmp_path: Path, act: Any) -> None:
     log, _ = make_log(tmp_path)
     log._file.close()
     log._file = open(FULL, "a", encoding="utf-8")
-    log.step(StepReport(1, 2.0, .1, 4, .5))
+    log.step(StepReport(1, 2.0, 0.1, 4, 0.5))
     with pytest.raises(DataError) as error:
         act(log)
     assert str(error.value) == f"{tmp_path / 'log.jsonl'}: cannot be written: {HINT}"
@@ -56,7 +56,7 @@ def test_no_room_for_a_long_line(tmp_path: Path) -> None:
     log._file.close()
     log._file = open(FULL, "a", encoding="utf-8")
     with pytest.raises(DataError, match=HINT):
-        log.step(StepReport(1, 2.0, .1, 4, .5, {f"part{number}": 1.5 for number in range(2000)}))
+        log.step(StepReport(1, 2.0, 0.1, 4, 0.5, {f"part{number}": 1.5 for number in range(2000)}))
     log.close()
 
 
@@ -78,21 +78,28 @@ def test_no_room_for_the_chart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [path.name for path in tmp_path.iterdir() if "chart" in path.name] == []
 
 
-def test_no_room_for_the_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                capsys: pytest.CaptureFixture[str]) -> None:
-    """They can be done without: one line, no traceback of the thread that writes them, and the log has all steps."""
+def test_no_room_for_the_curves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They can be done without: one line, no traceback of the thread that writes them, and the log
+    has all steps."""
     pytest.importorskip("tensorboard")
     log, out = make_log(tmp_path)
     monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", fail)
     before = threading.enumerate()
     for step in range(1, 5):
-        log.step(StepReport(step, 2.0, .1, 4, .5))
+        log.step(StepReport(step, 2.0, 0.1, 4, 0.5))
         for thread in before:
             if type(thread).__module__.startswith("tensorboard."):
                 thread.join(10)
     log.flush()
     log.close()
-    assert out.getvalue().count("no more curves for TensorBoard (log.jsonl has the numbers): No space left") == 1
+    assert (
+        out.getvalue().count(
+            "no more curves for TensorBoard (log.jsonl has the numbers): No space left"
+        )
+        == 1
+    )
     assert capsys.readouterr().err == ""
     assert [record["iteration"] for record in read_log(tmp_path / "log.jsonl")] == [1, 2, 3, 4]
 
@@ -102,12 +109,14 @@ def test_no_place_for_the_curves(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     (tmp_path / "tensorboard").write_text("")
     log, out = make_log(tmp_path)
-    log.step(StepReport(1, 2.0, .1, 4, .5))
+    log.step(StepReport(1, 2.0, 0.1, 4, 0.5))
     log.close()
     assert "no more curves for TensorBoard (log.jsonl has the numbers): " in out.getvalue()
 
 
-def test_other_threads_are_reported_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_threads_are_reported_as_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Only TensorBoard's is meant; after the training all is as before."""
     seen: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", seen.append)
@@ -131,6 +140,7 @@ def test_no_room_for_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     def refuse(*args: Any) -> None:
         raise WeightsError("t_last.weights: cannot be written: No space left on device")
+
     monkeypatch.setattr(training_files, "save_weights", refuse)
     with pytest.raises(WeightsError) as error:
         trainer.run()
@@ -138,7 +148,9 @@ def test_no_room_for_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
-def test_a_failure_is_not_hidden_by_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_is_not_hidden_by_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What ended the training is what is said, though the log cannot be closed either."""
     trainer = make_trainer(tmp_path)
 
@@ -146,6 +158,7 @@ def test_a_failure_is_not_hidden_by_the_log(tmp_path: Path, monkeypatch: pytest.
         trainer.log._file = open(FULL, "a", encoding="utf-8")
         trainer.log._file.write("a line")
         raise DarknetError("the cause")
+
     monkeypatch.setattr(trainer, "_step", spoil)
     with pytest.raises(DarknetError, match="^the cause$"):
         trainer.run()

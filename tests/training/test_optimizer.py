@@ -65,10 +65,14 @@ def network(net: str = "", **lines: str) -> Network:
 
 def settings(groups: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
     """Name -> (rate, decay)."""
-    return {name: (group["lr"], group["weight_decay"]) for group in groups for name in group["names"]}
+    return {
+        name: (group["lr"], group["weight_decay"]) for group in groups for name in group["names"]
+    }
 
 
-def update(net: Network, optimizer: torch.optim.Optimizer, *, seed: int = 0, finished: int = 0) -> None:
+def update(
+    net: Network, optimizer: torch.optim.Optimizer, *, seed: int = 0, finished: int = 0
+) -> None:
     """One whole update."""
     torch.manual_seed(seed)
     freeze(net, finished)
@@ -80,64 +84,142 @@ def update(net: Network, optimizer: torch.optim.Optimizer, *, seed: int = 0, fin
 
 
 def test_decay_on_weights_only() -> None:
-    """Not on biases, scales of batch norms, or a shortcut's weights; every parameter is in one group."""
+    """Not on biases, scales of batch norms, or a shortcut's weights; every parameter is in one
+    group."""
     net = network()
     groups = parameter_groups(net)
     assert settings(groups) == {
-        "layers.0.conv.weight": (.1, .01), "layers.1.conv.weight": (.1, .01), "layers.3.linear.weight": (.1, .01),
-        "layers.0.norm.weight": (.1, 0), "layers.0.norm.bias": (.1, 0), "layers.1.conv.bias": (.1, 0),
-        "layers.2.weight": (.1, 0), "layers.3.linear.bias": (.1, 0),
+        "layers.0.conv.weight": (0.1, 0.01),
+        "layers.1.conv.weight": (0.1, 0.01),
+        "layers.3.linear.weight": (0.1, 0.01),
+        "layers.0.norm.weight": (0.1, 0),
+        "layers.0.norm.bias": (0.1, 0),
+        "layers.1.conv.bias": (0.1, 0),
+        "layers.2.weight": (0.1, 0),
+        "layers.3.linear.bias": (0.1, 0),
     }
     named = dict(net.named_parameters())
     for group in groups:
-        assert all(named[name] is parameter for name, parameter in zip(group["names"], group["params"], strict=True))
+        assert all(
+            named[name] is parameter
+            for name, parameter in zip(group["names"], group["params"], strict=True)
+        )
     assert sum(len(group["params"]) for group in groups) == len(named)
 
 
 def test_other_weights_that_decay() -> None:
-    """Implicit values, local and recurrent layers (representation_layer.c:110, local_layer.c:230)."""
-    text = NET.format(net="") + ("[local]\nfilters=2\nsize=3\npad=1\nactivation=linear\n[rnn]\nhidden=4\noutput=4\n"
-                                 "batch_normalize=1\nactivation=tanh\n[implicit]\nfilters=3\n")
-    decayed = {name for name, (_, decay) in settings(parameter_groups(build_network(text))).items() if decay}
-    assert decayed == {"layers.0.weight", "layers.1.input_layer.linear.weight", "layers.1.self_layer.linear.weight",
-                       "layers.1.output_layer.linear.weight", "layers.2.weight"}
+    """Implicit values, local and recurrent layers (representation_layer.c:110,
+    local_layer.c:230)."""
+    text = (
+        NET.format(net="")
+        + "[local]\nfilters=2\nsize=3\npad=1\nactivation=linear\n[rnn]\nhidden=4\noutput=4\n"
+        "batch_normalize=1\nactivation=tanh\n[implicit]\nfilters=3\n"
+    )
+    decayed = {
+        name
+        for name, (_, decay) in settings(parameter_groups(build_network(text))).items()
+        if decay
+    }
+    assert decayed == {
+        "layers.0.weight",
+        "layers.1.input_layer.linear.weight",
+        "layers.1.self_layer.linear.weight",
+        "layers.1.output_layer.linear.weight",
+        "layers.2.weight",
+    }
 
 
 def test_shared_weights_are_in_one_group() -> None:
     """``share_index``: the first layer's options hold."""
-    text = NET.format(net="") + ("[convolutional]\nfilters=3\nsize=1\nactivation=linear\n[convolutional]\nfilters=3\n"
-                                 "size=1\nshare_index=0\nlearning_rate=5\nactivation=linear\n")
-    assert set(settings(parameter_groups(build_network(text)))) == {"layers.0.conv.weight", "layers.0.conv.bias"}
+    text = (
+        NET.format(net="")
+        + "[convolutional]\nfilters=3\nsize=1\nactivation=linear\n[convolutional]\nfilters=3\n"
+        "size=1\nshare_index=0\nlearning_rate=5\nactivation=linear\n"
+    )
+    assert set(settings(parameter_groups(build_network(text)))) == {
+        "layers.0.conv.weight",
+        "layers.0.conv.bias",
+    }
 
 
 def test_rates_of_layers_and_patterns() -> None:
     """A layer's ``learning_rate=`` times the last pattern that fits."""
     net = network(first="learning_rate=2", second="learning_rate=3")
-    rates = [RatePattern.parse(text) for text in ("layers.[0-1].*=0.1", "*.bias=0.5", "layers.3.*=0")]
-    found = {name: round(rate, 6) for name, (rate, _) in settings(parameter_groups(net, rates)).items()}
+    rates = [
+        RatePattern.parse(text) for text in ("layers.[0-1].*=0.1", "*.bias=0.5", "layers.3.*=0")
+    ]
+    found = {
+        name: round(rate, 6) for name, (rate, _) in settings(parameter_groups(net, rates)).items()
+    }
     assert found == {
-        "layers.0.conv.weight": .02, "layers.0.norm.weight": .02, "layers.0.norm.bias": .1,
-        "layers.1.conv.weight": .03, "layers.1.conv.bias": .15, "layers.2.weight": .1,
-        "layers.3.linear.weight": 0, "layers.3.linear.bias": 0,
+        "layers.0.conv.weight": 0.02,
+        "layers.0.norm.weight": 0.02,
+        "layers.0.norm.bias": 0.1,
+        "layers.1.conv.weight": 0.03,
+        "layers.1.conv.bias": 0.15,
+        "layers.2.weight": 0.1,
+        "layers.3.linear.weight": 0,
+        "layers.3.linear.bias": 0,
     }
 
 
 def test_patterns_are_the_shells() -> None:
     """``[0-9]`` is one digit, so that layers.10 is another layer."""
     text = NET.format(net="") + "[convolutional]\nfilters=3\nsize=1\nactivation=linear\n" * 11
-    found = settings(parameter_groups(build_network(text), [RatePattern("layers.[0-9].*", .5)]))
-    assert {name for name, (rate, _) in found.items() if rate == .1} == {"layers.10.conv.weight",
-                                                                         "layers.10.conv.bias"}
+    found = settings(parameter_groups(build_network(text), [RatePattern("layers.[0-9].*", 0.5)]))
+    assert {name for name, (rate, _) in found.items() if rate == 0.1} == {
+        "layers.10.conv.weight",
+        "layers.10.conv.bias",
+    }
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("layers.0", "'layers.0': expected PATTERN=FACTOR with a factor of 0 or more, such as 'layers.[0-9].*=0.1'"),
-    ("=0.1", "'=0.1': expected PATTERN=FACTOR with a factor of 0 or more, such as 'layers.[0-9].*=0.1'"),
-    ("a=b", "'a=b': expected PATTERN=FACTOR with a factor of 0 or more, such as 'layers.[0-9].*=0.1'"),
-    ("a=-1", "'a=-1': expected PATTERN=FACTOR with a factor of 0 or more, such as 'layers.[0-9].*=0.1'"),
-    ("a=nan", "'a=nan': expected PATTERN=FACTOR with a factor of 0 or more, such as 'layers.[0-9].*=0.1'"),
-    ("a=inf", "'a=inf': expected PATTERN=FACTOR with a factor of 0 or more, such as 'layers.[0-9].*=0.1'"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "layers.0",
+            (
+                "'layers.0': expected PATTERN=FACTOR with a factor of 0 or more, such as"
+                " 'layers.[0-9].*=0.1'"
+            ),
+        ),
+        (
+            "=0.1",
+            (
+                "'=0.1': expected PATTERN=FACTOR with a factor of 0 or more, such as"
+                " 'layers.[0-9].*=0.1'"
+            ),
+        ),
+        (
+            "a=b",
+            (
+                "'a=b': expected PATTERN=FACTOR with a factor of 0 or more, such as"
+                " 'layers.[0-9].*=0.1'"
+            ),
+        ),
+        (
+            "a=-1",
+            (
+                "'a=-1': expected PATTERN=FACTOR with a factor of 0 or more, such as"
+                " 'layers.[0-9].*=0.1'"
+            ),
+        ),
+        (
+            "a=nan",
+            (
+                "'a=nan': expected PATTERN=FACTOR with a factor of 0 or more, such as"
+                " 'layers.[0-9].*=0.1'"
+            ),
+        ),
+        (
+            "a=inf",
+            (
+                "'a=inf': expected PATTERN=FACTOR with a factor of 0 or more, such as"
+                " 'layers.[0-9].*=0.1'"
+            ),
+        ),
+    ],
+)
 def test_patterns_that_are_none(text: str, message: str) -> None:
     """One line, with an example."""
     with pytest.raises(InputError) as error:
@@ -149,8 +231,10 @@ def test_a_pattern_must_fit_something() -> None:
     """Most likely it is a slip."""
     with pytest.raises(InputError) as error:
         parameter_groups(network(), [RatePattern("layers.1.conv.wieght", 1.0)])
-    assert str(error.value) == ("the pattern 'layers.1.conv.wieght' fits no parameter; did you mean "
-                                "'layers.1.conv.weight'?; names are like 'layers.0.conv.weight'; * stands for anything")
+    assert (
+        str(error.value) == "the pattern 'layers.1.conv.wieght' fits no parameter; did you mean "
+        "'layers.1.conv.weight'?; names are like 'layers.0.conv.weight'; * stands for anything"
+    )
 
 
 def test_everything_frozen() -> None:
@@ -160,22 +244,34 @@ def test_everything_frozen() -> None:
     assert str(error.value) == "<text>:1: [net]: every layer is frozen: there is nothing to learn"
 
 
-# ---- freezing -----------------------------------------------------------------------------------------
+# ---- freezing ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("lines", "frozen"), [
-    ({}, [set(), set(), set()]),
-    ({"second": "stopbackward=1"}, [{0, 1}, {0, 1}, {0, 1}]),
-    ({"second": "stopbackward=2"}, [{0, 1}, {0, 1}, set()]),
-    ({"second": "onlyforward=1"}, [{1}, {1}, {1}]),
-    ({"first": "train_only_bn=1"}, [{0}, {0}, {0}]),
-    ({"second": "train_only_bn=1"}, [{0, 1}, {0, 1}, {0, 1}]),  # and all layers before it (parser.c)
-    ({"first": "train_only_bn=1", "third": "train_only_bn=1"}, [{0, 1, 2}, {0, 1, 2}, {0, 1, 2}]),
-    ({"first": "dont_update=2"}, [{0}, {0}, set()]),
-    ({"net": "burn_in=1", "first": "burnin_update=3"}, [{0}, {0}, set()]),
-    ({"net": "burn_in=2", "fourth": "burnin_update=1"}, [{3}, set(), set()]),
-    ({"first": "burnin_update=3"}, [set(), set(), set()]),  # without burn_in there is nothing to wait for
-])
+@pytest.mark.parametrize(
+    ("lines", "frozen"),
+    [
+        ({}, [set(), set(), set()]),
+        ({"second": "stopbackward=1"}, [{0, 1}, {0, 1}, {0, 1}]),
+        ({"second": "stopbackward=2"}, [{0, 1}, {0, 1}, set()]),
+        ({"second": "onlyforward=1"}, [{1}, {1}, {1}]),
+        ({"first": "train_only_bn=1"}, [{0}, {0}, {0}]),
+        (
+            {"second": "train_only_bn=1"},
+            [{0, 1}, {0, 1}, {0, 1}],
+        ),  # and all layers before it (parser.c)
+        (
+            {"first": "train_only_bn=1", "third": "train_only_bn=1"},
+            [{0, 1, 2}, {0, 1, 2}, {0, 1, 2}],
+        ),
+        ({"first": "dont_update=2"}, [{0}, {0}, set()]),
+        ({"net": "burn_in=1", "first": "burnin_update=3"}, [{0}, {0}, set()]),
+        ({"net": "burn_in=2", "fourth": "burnin_update=1"}, [{3}, set(), set()]),
+        (
+            {"first": "burnin_update=3"},
+            [set(), set(), set()],
+        ),  # without burn_in there is nothing to wait for
+    ],
+)
 def test_frozen_layers(lines: dict[str, str], frozen: list[set[int]]) -> None:
     """Before the first, second and third update; and what is frozen does not move."""
     net = network(**lines)
@@ -184,16 +280,25 @@ def test_frozen_layers(lines: dict[str, str], frozen: list[set[int]]) -> None:
         assert frozen_layers(net, finished) == expected
         before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
         update(net, optimizer, seed=finished, finished=finished)
-        moved = {int(name.split(".")[1]) for name, parameter in net.named_parameters()
-                 if not torch.equal(parameter, before[name])}
-        behind = {0} if "onlyforward" in lines.get("second", "") else set()  # its gradient came through layer 1 alone
+        moved = {
+            int(name.split(".")[1])
+            for name, parameter in net.named_parameters()
+            if not torch.equal(parameter, before[name])
+        }
+        behind = (
+            {0} if "onlyforward" in lines.get("second", "") else set()
+        )  # its gradient came through layer 1 alone
         assert moved | behind == {0, 1, 2, 3} - expected | behind
 
 
 def test_layers_frozen_for_good_are_in_no_group() -> None:
     """Those that thaw are."""
-    assert {name.split(".")[1] for name in settings(parameter_groups(network(third="train_only_bn=1")))} == {"3"}
-    assert {name.split(".")[1] for name in settings(parameter_groups(network(second="stopbackward=1")))} == {"2", "3"}
+    assert {
+        name.split(".")[1] for name in settings(parameter_groups(network(third="train_only_bn=1")))
+    } == {"3"}
+    assert {
+        name.split(".")[1] for name in settings(parameter_groups(network(second="stopbackward=1")))
+    } == {"2", "3"}
     assert len(settings(parameter_groups(network(second="stopbackward=9")))) == 8
 
 
@@ -207,8 +312,15 @@ def test_onlyforward_ends_the_gradient() -> None:
     assert first.requires_grad and not second.requires_grad
 
 
-@pytest.mark.parametrize("lines", [{"first": "train_only_bn=1"}, {"second": "train_only_bn=1"},
-                                   {"first": "stopbackward=1"}, {"second": "stopbackward=9"}])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        {"first": "train_only_bn=1"},
+        {"second": "train_only_bn=1"},
+        {"first": "stopbackward=1"},
+        {"second": "stopbackward=9"},
+    ],
+)
 def test_frozen_batch_norm_still_gathers_statistics(lines: dict[str, str]) -> None:
     """As Darknet's do in training."""
     net = network(**lines).train()
@@ -245,7 +357,7 @@ def test_frozen_norms() -> None:
     assert norm.training and norm.weight.requires_grad
 
 
-# ---- the optimisers -----------------------------------------------------------------------------------
+# ---- the optimisers ------------------------------------------------------------------------------
 
 
 def test_sgd_is_darknets() -> None:
@@ -261,28 +373,31 @@ def test_sgd_is_darknets() -> None:
         for name, parameter in net.named_parameters():
             assert parameter.grad is not None
             updates[name] += -2 * parameter.grad - decays[name] * 2 * weights[name]
-            weights[name] += .1 / 2 * updates[name]
-            updates[name] *= .9
+            weights[name] += 0.1 / 2 * updates[name]
+            updates[name] *= 0.9
             torch.testing.assert_close(parameter.detach(), weights[name])
 
 
 def test_adam_is_darknets_but_for_decay_on_biases() -> None:
-    """On the sum of the gradients, eps outside the root, its size not divided by B (blas_kernels.cu:192)."""
+    """On the sum of the gradients, eps outside the root, its size not divided by B
+    (blas_kernels.cu:192)."""
     net = network("adam=1\nB1=.8\nB2=.95\neps=.01")
     optimizer = make_optimizer(net)
     assert isinstance(optimizer, Adam)
     weights = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
-    first, second = ({name: torch.zeros_like(weight) for name, weight in weights.items()} for _ in range(2))
+    first, second = (
+        {name: torch.zeros_like(weight) for name, weight in weights.items()} for _ in range(2)
+    )
     decays = {name: decay for name, (_, decay) in settings(parameter_groups(net)).items()}
     for number in range(1, 5):
         update(net, optimizer, seed=number)
         for name, parameter in net.named_parameters():
             assert parameter.grad is not None
             d = -2 * parameter.grad - decays[name] * 2 * weights[name]
-            first[name] = .8 * first[name] + .2 * d
-            second[name] = .95 * second[name] + .05 * d * d
-            mean, square = first[name] / (1 - .8 ** number), second[name] / (1 - .95 ** number)
-            weights[name] += .1 * mean / (square.sqrt() + .01)
+            first[name] = 0.8 * first[name] + 0.2 * d
+            second[name] = 0.95 * second[name] + 0.05 * d * d
+            mean, square = first[name] / (1 - 0.8**number), second[name] / (1 - 0.95**number)
+            weights[name] += 0.1 * mean / (square.sqrt() + 0.01)
             torch.testing.assert_close(parameter.detach(), weights[name], rtol=1e-4, atol=1e-6)
 
 
@@ -295,7 +410,9 @@ def test_loss_scale_undoes_itself(kind: str) -> None:
     for seed in range(3):
         update(plain, optimizers[0], seed=seed)
         update(scaled, optimizers[1], seed=seed)
-    for (name, ours), (_, theirs) in zip(plain.named_parameters(), scaled.named_parameters(), strict=True):
+    for (name, ours), (_, theirs) in zip(
+        plain.named_parameters(), scaled.named_parameters(), strict=True
+    ):
         assert ours.grad is not None and theirs.grad is not None
         torch.testing.assert_close(128 * ours.grad, theirs.grad, rtol=1e-3, atol=1e-4, msg=name)
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6, msg=name)
@@ -308,5 +425,9 @@ def test_clip() -> None:
         for parameter in net.parameters():
             parameter.fill_(-3)
     clip_weights(net)
-    clipped = {name for name, parameter in net.named_parameters() if float(parameter.detach().min()) == -.25}
+    clipped = {
+        name
+        for name, parameter in net.named_parameters()
+        if float(parameter.detach().min()) == -0.25
+    }
     assert clipped == {"layers.1.conv.weight"}

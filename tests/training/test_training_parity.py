@@ -1,4 +1,5 @@
-"""Whole training steps against Darknet's: deltas, gradients, costs, rates and the weights after three steps."""
+"""Whole training steps against Darknet's: deltas, gradients, costs, rates and the weights after
+three steps."""
 
 from __future__ import annotations
 
@@ -17,15 +18,17 @@ from tests.conftest import GOLDEN
 from tests.helpers.mini_training import averaged, train_mini
 from tests.helpers.training_runs import Recording, Run
 
-pytestmark = pytest.mark.filterwarnings("ignore::darknet_builder.errors.CfgWarning")  # real cfgs have their oddities
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::darknet_builder.errors.CfgWarning"
+)  # real cfgs have their oddities
 
 UNIT = ("unit-classifier", "unit-classifier-cost", "unit-options")
 SHALLOW = (*UNIT, "yolov3-tiny", "yolov4-tiny", "yolov2-tiny-voc")
 """Those that float32 leaves alone: 1e-3 of a norm, 1e-4 of the largest delta and of a cost."""
 WEIGHT_BOUNDS = {"yolov2-tiny-voc": 5e-3}
-"""In the second step of this recording an activation within rounding of zero fell to the other side of the leaky
-rectifier than it does here. With images nudged by 1e-7 some of our runs fall as the recording did, and then agree with
-it to 1e-4; the others keep 3.4e-3, in float64 as in float32."""
+"""In the second step of this recording an activation within rounding of zero fell to the other side
+of the leaky rectifier than it does here. With images nudged by 1e-7 some of our runs fall as the
+recording did, and then agree with it to 1e-4; the others keep 3.4e-3, in float64 as in float32."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -82,25 +85,29 @@ def check_heads(recording: Recording, run: Run, bound: float) -> None:
     for layer in heads:
         recorded = recording.arrays[f"delta/{layer}"].ravel()
         assert np.abs(run.deltas[layer] - recorded).max() <= bound * np.abs(recorded).max()
-        if recording.meta["layers"][layer]["type"] != "cost":  # which holds errors there, not an output
+        if (
+            recording.meta["layers"][layer]["type"] != "cost"
+        ):  # which holds errors there, not an output
             output = recording.arrays[f"output/{layer}"].ravel()
             assert np.abs(run.outputs[layer] - output).max() <= bound * np.abs(output).max()
     assert recording.cost_errors(run)[0].max() <= bound
 
 
 def check_against_chaos(recording: Recording, run: Run, nudged: list[Run]) -> None:
-    """Deep networks with random weights and small batches amplify rounding: nothing can be closer than they allow.
+    """Deep networks with random weights and small batches amplify rounding: nothing can be closer
+    than they allow.
 
-    Two runs of ours over images that differ by 1e-7 show how far that goes. Gradients of the first step are held to
-    3e-2 of their norm, or to three times our own scatter where that is more (biases before another batch norm have a
-    gradient of nothing but rounding). After three steps the recorded weights must lie no further from ours than ours
-    from each other, as the middle and the ninth tenth of all segments show; costs likewise.
+    Two runs of ours over images that differ by 1e-7 show how far that goes. Gradients of the first
+    step are held to 3e-2 of their norm, or to three times our own scatter where that is more
+    (biases before another batch norm have a gradient of nothing but rounding). After three steps
+    the recorded weights must lie no further from ours than ours from each other, as the middle and
+    the ninth tenth of all segments show; costs likewise.
     """
     scatter = [recording.gradient_errors(run, other) for other in nudged]
     for key, error in recording.gradient_errors(run).items():
         assert error <= max(3e-2, 3 * max(errors[key] for errors in scatter)), key
     ours = [recording.weight_errors(run, other) for other in nudged]
-    for share in (.5, .9):
+    for share in (0.5, 0.9):
         limit = max(np.quantile(errors, share) for errors in ours)
         assert np.quantile(recording.weight_errors(run), share) <= 1.5 * limit + 1e-3
     costs = np.max([recording.cost_errors(run, other).max(1) for other in nudged], 0)
@@ -122,6 +129,6 @@ def test_the_first_steps_of_a_whole_training(shared: Path) -> None:
     costs = train_mini(folder, steps=60)[1]
     assert sorted(costs) == sorted(int(layer) for layer in recorded)
     for layer, ours in costs.items():
-        theirs = recorded[str(layer)][:len(ours)]
-        np.testing.assert_allclose(averaged(ours), averaged(theirs), rtol=.05)
+        theirs = recorded[str(layer)][: len(ours)]
+        np.testing.assert_allclose(averaged(ours), averaged(theirs), rtol=0.05)
         np.testing.assert_allclose(ours[:10], theirs[:10], rtol=1e-4)

@@ -1,4 +1,5 @@
-"""Downloads from a server that misbehaves: nothing half-written under the final name, and one clear line."""
+"""Downloads from a server that misbehaves: nothing half-written under the final name, and one clear
+line."""
 
 from __future__ import annotations
 
@@ -50,8 +51,12 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "net.weights"
 
 
-def fetch(site: Site, target: Path, expected: Expected = CHECKED, *paths: str, **more: Any) -> Download:
-    return download([site.url + path for path in paths or ("/net.weights",)], target, expected, **more)
+def fetch(
+    site: Site, target: Path, expected: Expected = CHECKED, *paths: str, **more: Any
+) -> Download:
+    return download(
+        [site.url + path for path in paths or ("/net.weights",)], target, expected, **more
+    )
 
 
 def failure(site: Site, target: Path, expected: Expected = CHECKED, *paths: str) -> str:
@@ -66,7 +71,8 @@ def names(target: Path) -> list[str]:
     return sorted(path.name for path in target.parent.iterdir())
 
 
-# ---- all is well --------------------------------------------------------------------------------------------------
+# ---- all is well ---------------------------------------------------------------------------------
+
 
 def test_fetch(site: Site, target: Path) -> None:
     assert fetch(site, target) == Download(target, 10240, "sha256", fetched=True)
@@ -100,14 +106,22 @@ def test_the_short_header_is_another_right_size(site: Site, target: Path) -> Non
     assert fetch(site, target, UNCHECKED) == Download(target, 10236, "", fetched=True)
 
 
-@pytest.mark.parametrize(("checksums", "used"), [
-    ({"sha256": ("0" * 64, digest("sha256"))}, "sha256"),
-    ({"sha1": ("0" * 40, digest("sha1"))}, "sha1"),
-    ({"sha256": ("0" * 64,), "md5": (digest("md5"),)}, "md5"),  # sources that do not mean the same upload
-    ({"sha256": (digest("sha256"),), "md5": ("0" * 32,)}, "sha256"),
-    (EMPTY, ""),
-])
-def test_any_known_checksum_will_do(site: Site, target: Path, checksums: dict[str, tuple[str, ...]], used: str) -> None:
+@pytest.mark.parametrize(
+    ("checksums", "used"),
+    [
+        ({"sha256": ("0" * 64, digest("sha256"))}, "sha256"),
+        ({"sha1": ("0" * 40, digest("sha1"))}, "sha1"),
+        (
+            {"sha256": ("0" * 64,), "md5": (digest("md5"),)},
+            "md5",
+        ),  # sources that do not mean the same upload
+        ({"sha256": (digest("sha256"),), "md5": ("0" * 32,)}, "sha256"),
+        (EMPTY, ""),
+    ],
+)
+def test_any_known_checksum_will_do(
+    site: Site, target: Path, checksums: dict[str, tuple[str, ...]], used: str
+) -> None:
     assert fetch(site, target, Expected(SIZES, checksums)).checksum == used
 
 
@@ -122,7 +136,11 @@ def test_redirect(site: Site, target: Path) -> None:
     site.redirects["/old"] = "/net.weights"
     site.cuts = [4000]
     assert fetch(site, target, CHECKED, "/old").path.read_bytes() == CONTENT
-    assert site.requests[-1] == ("/net.weights", "bytes=3999-", None)  # the redirected request asks for the rest too
+    assert site.requests[-1] == (
+        "/net.weights",
+        "bytes=3999-",
+        None,
+    )  # the redirected request asks for the rest too
 
 
 def test_a_server_that_names_no_length(site: Site, target: Path) -> None:
@@ -130,7 +148,8 @@ def test_a_server_that_names_no_length(site: Site, target: Path) -> None:
     assert fetch(site, target, UNCHECKED).path.read_bytes() == CONTENT
 
 
-# ---- interrupted --------------------------------------------------------------------------------------------------
+# ---- interrupted ---------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("reset", [False, True])
 def test_lost_connections_are_gone_on_from(site: Site, target: Path, reset: bool) -> None:
@@ -139,11 +158,15 @@ def test_lost_connections_are_gone_on_from(site: Site, target: Path, reset: bool
     assert [asked for _, asked, _ in site.requests] == [None, "bytes=3999-", "bytes=6998-"]
 
 
-def test_an_unfinished_download_is_kept_and_gone_on_from_by_the_next(site: Site, target: Path) -> None:
+def test_an_unfinished_download_is_kept_and_gone_on_from_by_the_next(
+    site: Site, target: Path
+) -> None:
     site.cuts = [4000, 0]
-    assert failure(site, target) == (
-        "URL/net.weights: the connection ended after 4,000 of 10,240 bytes; 4,000 bytes are kept in "
-        "DIR/net.weights.part, and the same command goes on from there")
+    assert (
+        failure(site, target)
+        == "URL/net.weights: the connection ended after 4,000 of 10,240 bytes; 4,000 bytes are kept"
+        " in DIR/net.weights.part, and the same command goes on from there"
+    )
     assert names(target) == ["net.weights.part", "net.weights.part.tag"]
     told: list[int] = []
     fetch(site, target, progress=lambda done, total: told.append(done))
@@ -155,23 +178,30 @@ def test_stopped_by_the_user(site: Site, target: Path) -> None:
     def stop(done: int, total: int) -> None:
         if done > 5000:
             raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
         fetch(site, target, progress=stop)
     part = target.with_name("net.weights.part")
-    assert not target.exists() and CONTENT.startswith(part.read_bytes()) and part.stat().st_size > 4000
+    assert (
+        not target.exists() and CONTENT.startswith(part.read_bytes()) and part.stat().st_size > 4000
+    )
     assert fetch(site, target).path.read_bytes() == CONTENT
     assert site.requests[-1][1] is not None
 
 
-def test_a_connection_that_falls_silent(site: Site, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "_TIMEOUT", .05)
-    site.delay = .5
+def test_a_connection_that_falls_silent(
+    site: Site, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "_TIMEOUT", 0.05)
+    site.delay = 0.5
     assert failure(site, target) == "URL/net.weights: the connection was lost: timed out"
 
 
 def test_a_connection_that_is_lost_again_and_again(site: Site, target: Path) -> None:
     site.cuts = [100] * 99
-    assert failure(site, target).startswith("URL/net.weights: the connection was lost 10 times; 991 bytes are kept in")
+    assert failure(site, target).startswith(
+        "URL/net.weights: the connection was lost 10 times; 991 bytes are kept in"
+    )
 
 
 def test_a_whole_part_only_needs_its_name(site: Site, target: Path) -> None:
@@ -180,7 +210,9 @@ def test_a_whole_part_only_needs_its_name(site: Site, target: Path) -> None:
     assert site.requests == [("/net.weights", "bytes=10239-", None)]
 
 
-def test_a_part_that_ends_with_the_short_size_is_not_taken_for_whole(site: Site, target: Path) -> None:
+def test_a_part_that_ends_with_the_short_size_is_not_taken_for_whole(
+    site: Site, target: Path
+) -> None:
     site.etags["/net.weights"], site.cuts = '"one"', [10236, 0]
     assert "after 10,236 of 10,240" in failure(site, target, UNCHECKED)
     assert fetch(site, target, UNCHECKED).path.read_bytes() == CONTENT
@@ -210,15 +242,24 @@ def test_a_server_that_sends_another_part(site: Site, target: Path) -> None:
     assert [asked for _, asked, _ in site.requests] == [None, "bytes=3999-", None]
 
 
-# ---- which version ------------------------------------------------------------------------------------------------
+# ---- which version -------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("etag", "modified", "named"), [
-    ('"one"', "Wed, 01 Jan 2020 00:00:00 GMT", '"one"'),
-    ('W/"one"', "Wed, 01 Jan 2020 00:00:00 GMT", "Wed, 01 Jan 2020 00:00:00 GMT"),  # a weak one may not be named
-    ("", "Wed, 01 Jan 2020 00:00:00 GMT", "Wed, 01 Jan 2020 00:00:00 GMT"),
-])
-def test_the_rest_is_asked_for_of_the_same_version(site: Site, target: Path, etag: str, modified: str,
-                                                   named: str) -> None:
+
+@pytest.mark.parametrize(
+    ("etag", "modified", "named"),
+    [
+        ('"one"', "Wed, 01 Jan 2020 00:00:00 GMT", '"one"'),
+        (
+            'W/"one"',
+            "Wed, 01 Jan 2020 00:00:00 GMT",
+            "Wed, 01 Jan 2020 00:00:00 GMT",
+        ),  # a weak one may not be named
+        ("", "Wed, 01 Jan 2020 00:00:00 GMT", "Wed, 01 Jan 2020 00:00:00 GMT"),
+    ],
+)
+def test_the_rest_is_asked_for_of_the_same_version(
+    site: Site, target: Path, etag: str, modified: str, named: str
+) -> None:
     site.etags["/net.weights"], site.modified, site.cuts = etag, modified, [4000]
     fetch(site, target, UNCHECKED)
     assert site.requests[1:] == [("/net.weights", "bytes=3999-", named)]
@@ -252,32 +293,42 @@ def test_the_next_address_goes_on_where_a_checksum_will_tell(site: Site, target:
     assert site.requests[-1] == ("/mirror", "bytes=3999-", None)
 
 
-# ---- what servers do wrong ----------------------------------------------------------------------------------------
+# ---- what servers do wrong -----------------------------------------------------------------------
+
 
 def test_truncated_by_a_server_that_names_no_length(site: Site, target: Path) -> None:
     site.announce, site.cuts = "", [4000, 0]
-    assert failure(site, target).startswith("URL/net.weights: the connection ended after 4,000 of 10,240 bytes")
+    assert failure(site, target).startswith(
+        "URL/net.weights: the connection ended after 4,000 of 10,240 bytes"
+    )
 
 
 def test_wrong_checksum(site: Site, target: Path) -> None:
     site.files["/net.weights"] = OTHER
-    assert failure(site, target) == (
-        f"URL/net.weights: the file's sha256 is {digest('sha256', OTHER)}; expected {digest('sha256')}; it was removed")
+    assert (
+        failure(site, target)
+        == f"URL/net.weights: the file's sha256 is {digest('sha256', OTHER)}; expected"
+        f" {digest('sha256')}; it was removed"
+    )
     assert names(target) == []
 
 
 def test_wrong_checksum_of_a_file_that_was_replaced(site: Site, target: Path) -> None:
     expected = Expected(SIZES, {"sha1": ("1" * 40, "2" * 40)})
-    assert failure(site, target, expected) == (f"URL/net.weights: the file's sha1 is {digest('sha1')}; "
-                                               f"expected {'1' * 40} or {'2' * 40}; it was removed")
+    assert (
+        failure(site, target, expected) == f"URL/net.weights: the file's sha1 is {digest('sha1')}; "
+        f"expected {'1' * 40} or {'2' * 40}; it was removed"
+    )
 
 
 @pytest.mark.parametrize("content", [b"<html>Sorry</html>", CONTENT + b"more"])
 def test_wrong_size(site: Site, target: Path, content: bytes) -> None:
     """Refused before a byte of it is stored."""
     site.files["/net.weights"] = content
-    assert failure(site, target) == (
-        f"URL/net.weights: offers a file of {len(content):,} bytes; expected 10,240 or 10,236")
+    assert (
+        failure(site, target)
+        == f"URL/net.weights: offers a file of {len(content):,} bytes; expected 10,240 or 10,236"
+    )
     assert names(target) == []
 
 
@@ -290,12 +341,21 @@ def test_a_wrong_size_leaves_an_older_part_alone(site: Site, target: Path) -> No
 
 def test_no_end(site: Site, target: Path) -> None:
     site.announce, site.files["/net.weights"] = "", CONTENT * 3
-    assert failure(site, target) == "URL/net.weights: the file goes on after 10,240 or 10,236 bytes; it was removed"
+    assert (
+        failure(site, target)
+        == "URL/net.weights: the file goes on after 10,240 or 10,236 bytes; it was removed"
+    )
     assert names(target) == []
 
 
-@pytest.mark.parametrize(("status", "words"), [(404, "HTTP 404 Not Found"), (403, "HTTP 403 Forbidden"),
-                                               (500, "HTTP 500 Internal Server Error")])
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (404, "HTTP 404 Not Found"),
+        (403, "HTTP 403 Forbidden"),
+        (500, "HTTP 500 Internal Server Error"),
+    ],
+)
 def test_http_errors(site: Site, target: Path, status: int, words: str) -> None:
     site.statuses["/net.weights"] = status
     assert failure(site, target) == f"URL/net.weights: {words}"
@@ -304,39 +364,57 @@ def test_http_errors(site: Site, target: Path, status: int, words: str) -> None:
 
 def test_redirected_in_a_circle(site: Site, target: Path) -> None:
     site.redirects["/net.weights"] = "/net.weights"
-    assert failure(site, target).startswith("URL/net.weights: HTTP 302 The HTTP server returned a redirect error")
+    assert failure(site, target).startswith(
+        "URL/net.weights: HTTP 302 The HTTP server returned a redirect error"
+    )
 
 
 def test_the_next_address_is_tried(site: Site, target: Path) -> None:
     site.files["/wrong"] = OTHER
-    assert fetch(site, target, CHECKED, "/gone", "/wrong", "/net.weights").path.read_bytes() == CONTENT
+    assert (
+        fetch(site, target, CHECKED, "/gone", "/wrong", "/net.weights").path.read_bytes() == CONTENT
+    )
     assert [path for path, _, _ in site.requests] == ["/gone", "/wrong", "/net.weights"]
 
 
 def test_every_address_is_named_when_all_fail(site: Site, target: Path) -> None:
     site.statuses["/b"] = 503
-    assert failure(site, target, CHECKED, "/a", "/b") == (
-        "URL/a: HTTP 404 Not Found; URL/b: HTTP 503 Service Unavailable")
+    assert (
+        failure(site, target, CHECKED, "/a", "/b")
+        == "URL/a: HTTP 404 Not Found; URL/b: HTTP 503 Service Unavailable"
+    )
 
 
 def test_nobody_there(target: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but not listening
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/net.weights"
-        with pytest.raises(DownloadError, match=f"^{re.escape(url)}: cannot be reached: Connection refused$"):
+        with pytest.raises(
+            DownloadError, match=f"^{re.escape(url)}: cannot be reached: Connection refused$"
+        ):
             download([url], target, CHECKED)
 
 
-@pytest.mark.parametrize("url", ["http://no-such-host.invalid/a", "http://a..b/a", "http://127.0.0.1:x/a",
-                                 "http://127.0.0.1/a b"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://no-such-host.invalid/a",
+        "http://a..b/a",
+        "http://127.0.0.1:x/a",
+        "http://127.0.0.1/a b",
+    ],
+)
 def test_unreachable(target: Path, url: str) -> None:
     with pytest.raises(DownloadError, match=f"^{re.escape(url)}: cannot be reached: \\S.*"):
         download([url], target, CHECKED)
 
 
-# ---- this machine -------------------------------------------------------------------------------------------------
+# ---- this machine --------------------------------------------------------------------------------
 
-def test_no_space_is_seen_before_the_download(site: Site, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+
+def test_no_space_is_seen_before_the_download(
+    site: Site, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
     assert failure(site, target) == "DIR: 10,240 bytes are needed, 10,000 are free"
     assert site.requests == []
@@ -346,7 +424,9 @@ def test_no_space_is_seen_before_the_download(site: Site, target: Path, monkeypa
 def test_no_space_on_the_way(site: Site, target: Path) -> None:
     """``/dev/full`` takes the place of a file on a full disk."""
     target.with_name("net.weights.part").symlink_to("/dev/full")
-    assert failure(site, target) == "DIR/net.weights.part: cannot be written: No space left on device"
+    assert (
+        failure(site, target) == "DIR/net.weights.part: cannot be written: No space left on device"
+    )
     assert len(site.requests) == 1, "another address would not help"
 
 
@@ -354,15 +434,21 @@ def test_the_name_is_taken_by_another_file(site: Site, target: Path) -> None:
     target.write_bytes(OTHER)
     with pytest.raises(InputError) as caught:
         fetch(site, target)
-    assert str(caught.value) == (f"{target}: is there already and is another file: the file's sha256 is "
-                                 f"{digest('sha256', OTHER)}; expected {digest('sha256')}; "
-                                 "move it away, or choose another folder")
+    assert (
+        str(caught.value)
+        == f"{target}: is there already and is another file: the file's sha256 is "
+        f"{digest('sha256', OTHER)}; expected {digest('sha256')}; "
+        "move it away, or choose another folder"
+    )
     assert target.read_bytes() == OTHER and site.requests == []
 
 
 def test_the_name_is_taken_by_a_folder(site: Site, target: Path) -> None:
     target.mkdir()
-    with pytest.raises(InputError, match="is there already and is another file: it is no regular file; move it away"):
+    with pytest.raises(
+        InputError,
+        match="is there already and is another file: it is no regular file; move it away",
+    ):
         fetch(site, target)
 
 

@@ -1,4 +1,5 @@
-"""The table of official weights: whole, consistent, and in agreement with the networks that it is about."""
+"""The table of official weights: whole, consistent, and in agreement with the networks that it is
+about."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ def floats_of(cfg: Path, name: str) -> int:
     """What the network has, or its first N layers for ``*.conv.N``."""
     layers = build_network(cfg, initialize=False).sequence()
     cut = re.search(r"\.conv\.(\d+)$", name)
-    return sum(layer.num_stored() for layer in layers[:int(cut[1]) if cut else None])
+    return sum(layer.num_stored() for layer in layers[: int(cut[1]) if cut else None])
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -33,8 +34,13 @@ def test_line(name: str) -> None:
     assert (entry.kind == "cutoff") == (".conv." in name)
     assert entry.file.endswith(".weights") or entry.file == name
     for kind in CHECKSUMS:
-        assert all(re.fullmatch(rf"[0-9a-f]{{{DIGITS[kind]}}}", digest) for digest in entry.checksums[kind])
-    assert all(urlsplit(url).scheme in ("https", "http") and url.endswith(f"/{entry.file}") for url in entry.urls)
+        assert all(
+            re.fullmatch(rf"[0-9a-f]{{{DIGITS[kind]}}}", digest) for digest in entry.checksums[kind]
+        )
+    assert all(
+        urlsplit(url).scheme in ("https", "http") and url.endswith(f"/{entry.file}")
+        for url in entry.urls
+    )
     assert not entry.urls or entry.urls[0].startswith("https://")
     assert entry.urls or entry.page or entry.note, "without an address there is a word about it"
 
@@ -44,7 +50,9 @@ def test_files_are_not_shared() -> None:
     assert len(files) == len(set(files)) == 47
 
 
-@pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if (CFGS / entry.cfg).is_file()])
+@pytest.mark.parametrize(
+    "name", [name for name, entry in ENTRIES.items() if (CFGS / entry.cfg).is_file()]
+)
 def test_sizes_are_those_of_the_networks(name: str) -> None:
     entry = ENTRIES[name]
     assert entry.num_floats == floats_of(CFGS / entry.cfg, name)
@@ -55,23 +63,38 @@ def test_sizes_are_those_of_the_networks(name: str) -> None:
 @pytest.mark.filterwarnings("ignore::darknet_builder.errors.CfgWarning")
 def test_sizes_are_those_of_darknets_cfgs(pack: Path, request: pytest.FixtureRequest) -> None:
     cfgs = request.config.getoption("--pack-cfgs") or pack.resolve().parent / "cfgs"
-    checked = [name for name, entry in ENTRIES.items()
-               if (cfg := cfgs / "alexeyab" / entry.cfg).is_file() and entry.num_floats == floats_of(cfg, name)]
+    checked = [
+        name
+        for name, entry in ENTRIES.items()
+        if (cfg := cfgs / "alexeyab" / entry.cfg).is_file()
+        and entry.num_floats == floats_of(cfg, name)
+    ]
     there = [name for name, entry in ENTRIES.items() if (cfgs / "alexeyab" / entry.cfg).is_file()]
     assert checked == there and len(there) > 25
 
 
-@pytest.mark.parametrize(("name", "size"), [
-    ("yolov4", 257717640), ("yolov4-tiny", 24251276), ("yolov2-tiny", 44948600),  # stated by other projects
-    ("darknet53.conv.74", 162482580), ("yolov4.conv.137", 170038676), ("yolov4-tiny.conv.29", 19789716),
-])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("yolov4", 257717640),
+        ("yolov4-tiny", 24251276),
+        ("yolov2-tiny", 44948600),  # stated by other projects
+        ("darknet53.conv.74", 162482580),
+        ("yolov4.conv.137", 170038676),
+        ("yolov4-tiny.conv.29", 19789716),
+    ],
+)
 def test_known_sizes(name: str, size: int) -> None:
     assert ENTRIES[name].expected.sizes[0] == size
 
 
 def test_the_table_says_all_that_was_collected(shared: Path) -> None:
     """Every address and checksum of the collection, under the same name."""
-    lines = [line for line in (shared / "models.tsv").read_text().splitlines() if not line.startswith("#")]
+    lines = [
+        line
+        for line in (shared / "models.tsv").read_text().splitlines()
+        if not line.startswith("#")
+    ]
     for row in csv.DictReader(lines, delimiter="\t"):
         entry = ENTRIES[row["name"].split(" ")[0]]
         assert entry.kind == row["kind"] and entry.file in (row["file"] or "yolov7x.weights")
@@ -86,10 +109,15 @@ def test_found_by_name_or_file() -> None:
     assert find_official("yolo-voc.weights") is ENTRIES["yolov2-voc"]
 
 
-@pytest.mark.parametrize(("name", "hint"), [
-    ("yolov4-tny", "; did you mean 'yolov4-tiny'?"), ("YOLOV3", "; did you mean 'yolov3'?"),
-    ("darknet53.conv.47", "; did you mean 'darknet53.conv.74'?"), ("vgg-16", ""),
-])
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("yolov4-tny", "; did you mean 'yolov4-tiny'?"),
+        ("YOLOV3", "; did you mean 'yolov3'?"),
+        ("darknet53.conv.47", "; did you mean 'darknet53.conv.74'?"),
+        ("vgg-16", ""),
+    ],
+)
 def test_unknown_names(name: str, hint: str) -> None:
     with pytest.raises(InputError) as caught:
         find_official(name)
@@ -103,24 +131,46 @@ def test_addresses() -> None:
         assert entry.addresses(mirror) == ("https://example.org/a/yolov4.weights",)
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("enet-coco", "enet-coco: where it is, no program can fetch it; open https://drive.google.com/file/d/"
-                  "1FlHeQjWEQVJt0ay1PVsiuuMzmtNyv36m/view in a browser and save it as enetb0-coco_final.weights, "
-                  "or name a mirror"),
-    ("yolov7x", "yolov7x: no address of its weights is known; if a server has it, name it as mirror"),
-    ("yolov3-tiny.conv.15", "yolov3-tiny.conv.15: never published: it is what yolov3-tiny.weights holds of layers 0 to "
-                            "14 (until=15); if a server has it, name it as mirror"),
-])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "enet-coco",
+            (
+                "enet-coco: where it is, no program can fetch it; open"
+                " https://drive.google.com/file/d/1FlHeQjWEQVJt0ay1PVsiuuMzmtNyv36m/view in a"
+                " browser and save it as enetb0-coco_final.weights, or name a mirror"
+            ),
+        ),
+        (
+            "yolov7x",
+            "yolov7x: no address of its weights is known; if a server has it, name it as mirror",
+        ),
+        (
+            "yolov3-tiny.conv.15",
+            (
+                "yolov3-tiny.conv.15: never published: it is what yolov3-tiny.weights holds of"
+                " layers 0 to 14 (until=15); if a server has it, name it as mirror"
+            ),
+        ),
+    ],
+)
 def test_what_no_program_can_fetch(name: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         ENTRIES[name].addresses()
     assert str(caught.value) == message
-    assert ENTRIES[name].addresses("https://example.org") == (f"https://example.org/{ENTRIES[name].file}",)
+    assert ENTRIES[name].addresses("https://example.org") == (
+        f"https://example.org/{ENTRIES[name].file}",
+    )
 
 
-@pytest.mark.parametrize("mirror", ["example.org", "ftp://example.org", "https://", "", "/srv/weights"])
+@pytest.mark.parametrize(
+    "mirror", ["example.org", "ftp://example.org", "https://", "", "/srv/weights"]
+)
 def test_a_mirror_must_be_a_web_address(mirror: str) -> None:
-    with pytest.raises(InputError, match=f"^mirror={mirror}: expected an address like https://example.org/weights$"):
+    with pytest.raises(
+        InputError, match=f"^mirror={mirror}: expected an address like https://example.org/weights$"
+    ):
         ENTRIES["yolov4"].addresses(mirror)
 
 

@@ -47,10 +47,18 @@ FLOATS = (4 * 4 + 4 * 3 * 9) + (21 + 21 * 4)
 PER_CLASS = 3 * (4 + 1)
 
 
-def write(path: Path, count: int = FLOATS, *, header: bytes | None = None, values: np.ndarray | None = None) -> Path:
+def write(
+    path: Path,
+    count: int = FLOATS,
+    *,
+    header: bytes | None = None,
+    values: np.ndarray | None = None,
+) -> Path:
     """A file with a header and ``count`` floats of 0.5."""
-    floats = np.full(count, .5, "<f4") if values is None else values.astype("<f4")
-    path.write_bytes((struct.pack("<iiiQ", 0, 2, 5, 64000) if header is None else header) + floats.tobytes())
+    floats = np.full(count, 0.5, "<f4") if values is None else values.astype("<f4")
+    path.write_bytes(
+        (struct.pack("<iiiQ", 0, 2, 5, 64000) if header is None else header) + floats.tobytes()
+    )
     return path
 
 
@@ -94,10 +102,20 @@ def test_order_within_a_convolution(network: Network, tmp_path: Path) -> None:
     assert network.layers[2].conv.bias[0].item() == 124
 
 
-@pytest.mark.parametrize(("version", "layout", "dialect"), [
-    ((0, 1, 0), "<iiiI", "alexeyab"), ((0, 2, 0), "<iiiQ", "alexeyab"), ((1, 0, 0), "<iiiQ", "alexeyab"),
-    ((0, 1000, 0), "<iiiQ", "alexeyab"), ((0, 1000, 0), "<iiiI", "pjreddie"), ((0, 2, 5), "<iiiQ", "pjreddie")])
-def test_header_by_version(version: tuple[int, int, int], layout: str, dialect: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "layout", "dialect"),
+    [
+        ((0, 1, 0), "<iiiI", "alexeyab"),
+        ((0, 2, 0), "<iiiQ", "alexeyab"),
+        ((1, 0, 0), "<iiiQ", "alexeyab"),
+        ((0, 1000, 0), "<iiiQ", "alexeyab"),
+        ((0, 1000, 0), "<iiiI", "pjreddie"),
+        ((0, 2, 5), "<iiiQ", "pjreddie"),
+    ],
+)
+def test_header_by_version(
+    version: tuple[int, int, int], layout: str, dialect: str, tmp_path: Path
+) -> None:
     """``seen`` has 64 bits from version 0.2 on; pjreddie's large versions have 32."""
     network = build_network(DETECTOR, dialect=dialect)
     source = write(tmp_path / "a.weights", header=struct.pack(layout, *version, 77))
@@ -109,7 +127,9 @@ def test_header_by_version(version: tuple[int, int, int], layout: str, dialect: 
 def test_old_files_hold_connected_weights_transposed(tmp_path: Path) -> None:
     """Version 1000 and more: inputs x outputs."""
     network = build_network("[net]\ninputs=2\n[connected]\noutput=3\nactivation=linear\n")
-    source = write(tmp_path / "a.weights", header=struct.pack("<iiiQ", 0, 1001, 0, 0), values=np.arange(9))
+    source = write(
+        tmp_path / "a.weights", header=struct.pack("<iiiQ", 0, 1001, 0, 0), values=np.arange(9)
+    )
     load_weights(network, source)
     assert network.layers[0].linear.weight.tolist() == [[3, 6], [4, 7], [5, 8]]
     save_weights(network, tmp_path / "b.weights")
@@ -135,7 +155,7 @@ def test_dontload_and_dontloadscales(tmp_path: Path) -> None:
     report = load_weights(network, write(tmp_path / "a.weights", 4 + 108))
     assert report.num_floats == 112
     assert network.layers[0].norm.running_var.tolist() == [1, 1, 1, 1]
-    assert network.layers[0].conv.weight[0, 0, 0, 0] == .5
+    assert network.layers[0].conv.weight[0, 0, 0, 0] == 0.5
     save_weights(network, tmp_path / "b.weights")
     assert (tmp_path / "b.weights").stat().st_size == 20 + 4 * FLOATS
 
@@ -145,7 +165,7 @@ def test_until(network: Network, tmp_path: Path) -> None:
     whole = write(tmp_path / "whole.weights", values=np.arange(FLOATS))
     load_weights(network, whole)
     save_weights(network, tmp_path / "net.conv.2", until=2)
-    assert (tmp_path / "net.conv.2").read_bytes() == whole.read_bytes()[:20 + 4 * 124]
+    assert (tmp_path / "net.conv.2").read_bytes() == whole.read_bytes()[: 20 + 4 * 124]
     fresh = build_network(DETECTOR)
     untouched = fresh.layers[2].conv.weight.clone()
     assert load_weights(fresh, tmp_path / "net.conv.2", until=2).num_layers == 1
@@ -159,50 +179,90 @@ def test_until(network: Network, tmp_path: Path) -> None:
 
 def test_a_cut_off_without_until(network: Network, tmp_path: Path) -> None:
     """It is recognised, and the number is named."""
-    assert refused(network, write(tmp_path / "net.conv.1", 124)) == (
-        "ends at float 124, 105 too early: in bias (21,) of layer 2 (<text>:15: [convolutional]); it holds exactly the "
-        "layers before: load such a cut-off with until=1, or the download is not complete")
+    assert (
+        refused(network, write(tmp_path / "net.conv.1", 124))
+        == "ends at float 124, 105 too early: in bias (21,) of layer 2 (<text>:15:"
+        " [convolutional]); it holds exactly the layers before: load such a cut-off with"
+        " until=1, or the download is not complete"
+    )
 
 
 def test_one_float_too_few(network: Network, tmp_path: Path) -> None:
     """Which layer, which tensor, how many."""
-    assert refused(network, write(tmp_path / "a.weights", FLOATS - 1)) == (
-        "ends at float 228, 1 too early: in weight (21, 4, 1, 1) of layer 2 (<text>:15: [convolutional]); "
-        "the file is not complete, or belongs to another cfg")
+    assert (
+        refused(network, write(tmp_path / "a.weights", FLOATS - 1))
+        == "ends at float 228, 1 too early: in weight (21, 4, 1, 1) of layer 2 (<text>:15:"
+        " [convolutional]); the file is not complete, or belongs to another cfg"
+    )
 
 
 def test_one_float_too_many(network: Network, tmp_path: Path) -> None:
     """Left-over floats are never taken in silence."""
-    assert refused(network, write(tmp_path / "a.weights", FLOATS + 1)) == (
-        "1 floats are left over after the 229 that the network takes; it belongs to another cfg")
+    assert (
+        refused(network, write(tmp_path / "a.weights", FLOATS + 1))
+        == "1 floats are left over after the 229 that the network takes; it belongs to another cfg"
+    )
 
 
-@pytest.mark.parametrize(("classes", "text"), [
-    (1, "ends at float 214, 15 too early: in weight (21, 4, 1, 1) of layer 2 (<text>:15: [convolutional]); "),
-    (5, "45 floats are left over after the 229 that the network takes; ")])
-def test_another_number_of_classes(network: Network, tmp_path: Path, classes: int, text: str) -> None:
+@pytest.mark.parametrize(
+    ("classes", "text"),
+    [
+        (
+            1,
+            (
+                "ends at float 214, 15 too early: in weight (21, 4, 1, 1) of layer 2 (<text>:15:"
+                " [convolutional]); "
+            ),
+        ),
+        (5, "45 floats are left over after the 229 that the network takes; "),
+    ],
+)
+def test_another_number_of_classes(
+    network: Network, tmp_path: Path, classes: int, text: str
+) -> None:
     """The most common wrong file is recognised."""
     path = write(tmp_path / "a.weights", FLOATS + (classes - 2) * PER_CLASS)
-    assert refused(network, path) == (
-        f"{text}it fits this cfg with classes={classes} (and filters to match) instead of 2")
+    assert (
+        refused(network, path)
+        == f"{text}it fits this cfg with classes={classes} (and filters to match) instead of 2"
+    )
 
 
-@pytest.mark.parametrize(("content", "text"), [
-    (b"", "has 0 bytes, less than a header of 16 or 20; download it again"),
-    (b"\0" * 12, "has 12 bytes, less than a header of 16 or 20; download it again"),
-    (struct.pack("<iiiI", 0, 2, 5, 0), "has 16 bytes, less than the header of 20; download it again"),
-    (struct.pack("<iiiQ", 0, 2, 5, 0) + b"abc",
-     "its 3 bytes after the header are no whole number of floats; it was cut off while it was copied, "
-     "or it is no .weights file"),
-    (b"<!DOCTYPE html><html><body>404</body></html>",
-     "is a web page, not the weights; open its address in a browser and look"),
-    (b"\n <html>" + b" " * 90, "is a web page, not the weights; open its address in a browser and look"),
-    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
-     "is a Git LFS pointer, not the weights; run 'git lfs pull' where it came from"),
-    (DETECTOR.encode(), "is a cfg, not weights; were cfg and weights exchanged?"),
-    (b"PK\x03\x04" + b"\0" * 60, "is a zip archive or a PyTorch file, not Darknet weights"),
-])
-def test_files_that_are_no_weights(network: Network, tmp_path: Path, content: bytes, text: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "has 0 bytes, less than a header of 16 or 20; download it again"),
+        (b"\0" * 12, "has 12 bytes, less than a header of 16 or 20; download it again"),
+        (
+            struct.pack("<iiiI", 0, 2, 5, 0),
+            "has 16 bytes, less than the header of 20; download it again",
+        ),
+        (
+            struct.pack("<iiiQ", 0, 2, 5, 0) + b"abc",
+            (
+                "its 3 bytes after the header are no whole number of floats; it was cut off while"
+                " it was copied, or it is no .weights file"
+            ),
+        ),
+        (
+            b"<!DOCTYPE html><html><body>404</body></html>",
+            "is a web page, not the weights; open its address in a browser and look",
+        ),
+        (
+            b"\n <html>" + b" " * 90,
+            "is a web page, not the weights; open its address in a browser and look",
+        ),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "is a Git LFS pointer, not the weights; run 'git lfs pull' where it came from",
+        ),
+        (DETECTOR.encode(), "is a cfg, not weights; were cfg and weights exchanged?"),
+        (b"PK\x03\x04" + b"\0" * 60, "is a zip archive or a PyTorch file, not Darknet weights"),
+    ],
+)
+def test_files_that_are_no_weights(
+    network: Network, tmp_path: Path, content: bytes, text: str
+) -> None:
     """Whatever a browser or a slip may have put there."""
     path = tmp_path / "a.weights"
     path.write_bytes(content)
@@ -215,16 +275,40 @@ def test_no_such_file_and_a_folder(network: Network, tmp_path: Path) -> None:
     assert refused(network, tmp_path) == "is a folder, not a .weights file"
 
 
-@pytest.mark.parametrize(("value", "place", "text"), [
-    (np.nan, 120, "float 120 is nan, in weight of layer 0 [convolutional]; "
-                  "the training diverged or the file is damaged"),
-    (np.inf, 130, "float 130 is inf, in bias of layer 2 [convolutional]; "
-                  "the training diverged or the file is damaged"),
-    (-1.0, 14, "float 14 is -1, in var of layer 0 [convolutional]; a variance is never negative: "
-               "the file belongs to another cfg")])
-def test_impossible_values(network: Network, tmp_path: Path, value: float, place: int, text: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "place", "text"),
+    [
+        (
+            np.nan,
+            120,
+            (
+                "float 120 is nan, in weight of layer 0 [convolutional]; "
+                "the training diverged or the file is damaged"
+            ),
+        ),
+        (
+            np.inf,
+            130,
+            (
+                "float 130 is inf, in bias of layer 2 [convolutional]; "
+                "the training diverged or the file is damaged"
+            ),
+        ),
+        (
+            -1.0,
+            14,
+            (
+                "float 14 is -1, in var of layer 0 [convolutional]; a variance is never negative: "
+                "the file belongs to another cfg"
+            ),
+        ),
+    ],
+)
+def test_impossible_values(
+    network: Network, tmp_path: Path, value: float, place: int, text: str
+) -> None:
     """NaN, infinity, and a variance below zero."""
-    values = np.full(FLOATS, .5)
+    values = np.full(FLOATS, 0.5)
     values[place] = value
     assert refused(network, write(tmp_path / "a.weights", values=values)) == text
 
@@ -235,7 +319,9 @@ def test_large_finite_values_are_taken(network: Network, tmp_path: Path) -> None
     assert network.layers[2].conv.bias[0] > 2.9e38
 
 
-def test_a_failed_save_leaves_the_old_file(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_leaves_the_old_file(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The target is replaced at the very end or not at all."""
     target = tmp_path / "a.weights"
     target.write_bytes(b"old")
@@ -248,7 +334,9 @@ def test_a_failed_save_leaves_the_old_file(network: Network, tmp_path: Path, mon
 
 def test_a_save_into_a_folder_that_does_not_exist(network: Network, tmp_path: Path) -> None:
     """One line."""
-    with pytest.raises(WeightsError, match=re.escape("x.weights: cannot be written: No such file or directory")):
+    with pytest.raises(
+        WeightsError, match=re.escape("x.weights: cannot be written: No such file or directory")
+    ):
         save_weights(network, tmp_path / "none" / "x.weights")
 
 
@@ -261,7 +349,7 @@ def test_loading_takes_no_second_copy(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2_000_000
-    assert network.layers[0].linear.weight[0, 0] == .5
+    assert network.layers[0].linear.weight[0, 0] == 0.5
 
 
 def test_entries_name_every_float(network: Network) -> None:
@@ -269,17 +357,34 @@ def test_entries_name_every_float(network: Network) -> None:
     entries = weight_entries(network)
     assert [entry.start for entry in entries[1:]] == [entry.stop for entry in entries[:-1]]
     assert entries[-1].stop == network.num_stored == FLOATS
-    assert [entry.name for entry in entries] == ["bias", "scale", "mean", "var", "weight", "bias", "weight"]
+    assert [entry.name for entry in entries] == [
+        "bias",
+        "scale",
+        "mean",
+        "var",
+        "weight",
+        "bias",
+        "weight",
+    ]
 
 
 def test_cut_offs_have_the_published_sizes(shared: Path) -> None:
     """models.tsv: darknet53.conv.74, yolov3-tiny.conv.15, yolov4.conv.137, yolov4-tiny.conv.29."""
-    sizes = {line.split("\t")[1]: line.split("\t") for line in (shared / "models.tsv").read_text().splitlines()
-             if line.startswith("cutoff\t")}
-    column = next(line.split("\t") for line in (shared / "models.tsv").read_text().splitlines()
-                  if line.startswith("kind\t")).index("bytes_if_20B_header")
-    for name, cfg, until in (("darknet53.conv.74", "pjreddie/yolov3", 74), ("yolov4.conv.137", "alexeyab/yolov4", 137),
-                             ("yolov3-tiny.conv.15", "pjreddie/yolov3-tiny", 15),
-                             ("yolov4-tiny.conv.29", "alexeyab/yolov4-tiny", 29)):
+    sizes = {
+        line.split("\t")[1]: line.split("\t")
+        for line in (shared / "models.tsv").read_text().splitlines()
+        if line.startswith("cutoff\t")
+    }
+    column = next(
+        line.split("\t")
+        for line in (shared / "models.tsv").read_text().splitlines()
+        if line.startswith("kind\t")
+    ).index("bytes_if_20B_header")
+    for name, cfg, until in (
+        ("darknet53.conv.74", "pjreddie/yolov3", 74),
+        ("yolov4.conv.137", "alexeyab/yolov4", 137),
+        ("yolov3-tiny.conv.15", "pjreddie/yolov3-tiny", 15),
+        ("yolov4-tiny.conv.29", "alexeyab/yolov4-tiny", 29),
+    ):
         network = build_network(shared / "cfgs" / f"{cfg}.cfg", initialize=False)
         assert 20 + 4 * weight_entries(network, until=until)[-1].stop == int(sizes[name][column])

@@ -36,9 +36,15 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     add_model(parser, f"to begin from: {MODEL_HELP}", weights=None)
-    parser.add_argument("--classes", type=int, metavar="N", help="how many (default: what --data says)")
+    parser.add_argument(
+        "--classes", type=int, metavar="N", help="how many (default: what --data says)"
+    )
     parser.add_argument("--data", metavar="FILE", help="the .data file they come from")
-    parser.add_argument("--anchors", metavar="fit|W,H,W,H,...", help="fitted to --data, or given (default: they stay)")
+    parser.add_argument(
+        "--anchors",
+        metavar="fit|W,H,W,H,...",
+        help="fitted to --data, or given (default: they stay)",
+    )
     parser.add_argument("--max-batches", type=int, metavar="N", help="steps of the training")
     parser.add_argument("--output", required=True, metavar="FILE", help="where to")
     parser.add_argument("--overwrite", action="store_true", help="even where a file is")
@@ -70,7 +76,9 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _read(cfg: str) -> tuple[str, list[Block]]:
-    """The text and what ``parse_cfg`` makes of it, so that its line numbers fit; of a model file, what it holds."""
+    """The text and what ``parse_cfg`` makes of it, so that its line numbers fit; of a model file,
+    what it holds.
+    """
     source = read_cfg(cfg)
     if source.tensors is not None:
         text = note_dialect(source.metadata.dialect) + source.metadata.cfg
@@ -79,7 +87,9 @@ def _read(cfg: str) -> tuple[str, list[Block]]:
     try:
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"), source.blocks
     except UnicodeDecodeError:
-        raise CfgError(f"{path}: is not UTF-8 text; its comments would be damaged: save it as UTF-8 first") from None
+        raise CfgError(
+            f"{path}: is not UTF-8 text; its comments would be damaged: save it as UTF-8 first"
+        ) from None
 
 
 def _anchors(args: argparse.Namespace, data: DataFile | None) -> np.ndarray | None:
@@ -93,7 +103,9 @@ def _anchors(args: argparse.Namespace, data: DataFile | None) -> np.ndarray | No
     try:
         sizes = np.array([float(number) for number in args.anchors.split(",")]).reshape(-1, 2)
     except ValueError:
-        raise InputError(f"--anchors {args.anchors}: expected fit, or pairs of numbers W,H,W,H,...") from None
+        raise InputError(
+            f"--anchors {args.anchors}: expected fit, or pairs of numbers W,H,W,H,..."
+        ) from None
     if not (np.isfinite(sizes).all() and (sizes > 0).all()):
         raise InputError(f"--anchors {args.anchors}: expected numbers above 0")
     return sizes

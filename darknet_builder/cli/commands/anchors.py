@@ -33,7 +33,9 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("--data", required=True, metavar="FILE", help="the .data file")
-    parser.add_argument("--split", default="train", metavar="KEY", help="which of its lists (default: %(default)s)")
+    parser.add_argument(
+        "--split", default="train", metavar="KEY", help="which of its lists (default: %(default)s)"
+    )
     add_model(parser, f"what they are for: {MODEL_HELP}", weights=None)
     parser.add_argument("--num", type=int, metavar="N", help="how many (default: the cfg's)")
     add_input_size(parser)
@@ -49,16 +51,30 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     take_model(args, required=False)
     images = DataFile.read(args.data).load(args.split, skip_bad_labels=args.skip_bad_labels)
     if args.cfg:
-        network = build_network(args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False)
+        network = build_network(
+            args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False
+        )
         anchors, decimals = fit_network(network, images, num=args.num, seed=args.seed)
     else:
         if not (args.num and args.width and args.height):
             raise InputError("for which network? give --cfg FILE, or --num, --width and --height")
-        anchors = find_anchors(box_sizes(images) * (args.width, args.height), args.num, seed=args.seed)
+        anchors = find_anchors(
+            box_sizes(images) * (args.width, args.height), args.num, seed=args.seed
+        )
         decimals = 0
     if args.json != STDOUT:
-        out.write(f"# {images.num_boxes} boxes of {len(images)} images, average IoU {anchors.average_iou:.2%}\n"
-                  f"anchors = {anchors.text(decimals)}\n")
-    write_json(args.json, {"anchors": anchors.sizes.round(decimals).tolist(), "average_iou": anchors.average_iou,
-                           "boxes": images.num_boxes, "images": len(images)}, out)
+        out.write(
+            f"# {images.num_boxes} boxes of {len(images)} images, average IoU"
+            f" {anchors.average_iou:.2%}\nanchors = {anchors.text(decimals)}\n"
+        )
+    write_json(
+        args.json,
+        {
+            "anchors": anchors.sizes.round(decimals).tolist(),
+            "average_iou": anchors.average_iou,
+            "boxes": images.num_boxes,
+            "images": len(images),
+        },
+        out,
+    )
     return 0

@@ -1,4 +1,6 @@
-"""``darknet-builder benchmark``: engines, precisions and reference programs side by side on this machine."""
+"""``darknet-builder benchmark``: engines, precisions and reference programs side by side on this
+machine.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ from darknet_builder.support.devices import find_device
 from darknet_builder.training.batches import ListedImages
 from darknet_builder.training.datasets import load_training
 
-HELP = "time a network on every engine that is installed, side by side, alone and from file to boxes"
+HELP = (
+    "time a network on every engine that is installed, side by side, alone and from file to boxes"
+)
 EXAMPLES = """\
 A candidate is BACKEND:PRECISION: torch, compile, onnxruntime or openvino, with float32 or bfloat16; without the fast
 path plain:float32, the network as it is, and channels-last, with either; and opencv:float32, the OpenCV that is
@@ -67,23 +71,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("cfg", nargs="+", metavar="CFG", help=CFG_HELP)
     parser.add_argument("--weights", metavar="FILE", help="of the only network (default: random)")
     add_dialect(parser)
-    parser.add_argument("--sizes", type=int, nargs="+", metavar="PIXELS", help="square inputs (default: the cfg's)")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1], metavar="N", help="(default: 1)")
-    parser.add_argument("--contenders", nargs="+", metavar="NAME", help="(default: all that are installed)")
-    parser.add_argument("--peer-python", metavar="PATH", help="an interpreter whose OpenCV is measured as well")
-    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="calls of each (default: %(default)s)")
-    parser.add_argument("--threads", type=int, metavar="N", help="of every engine (default: torch's own choice)")
-    parser.add_argument("--images", nargs="+", metavar="SOURCE", help="files or folders: end to end as well")
-    parser.add_argument("--threshold", type=float, default=.25, metavar="P",
-                        help="of post-processing, with --images (default: %(default)s)")
-    parser.add_argument("--memory", action="store_true", help="the least that the graph allows, and what is taken")
-    parser.add_argument("--pipeline", action="store_true",
-                        help="with --images: from the files to drawn pictures, against the network's own rate")
-    parser.add_argument("--training", metavar="DATA", help="a .data file: time training on it, and nothing else")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="of --training (default: %(default)s)")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", metavar="PIXELS", help="square inputs (default: the cfg's)"
+    )
+    parser.add_argument(
+        "--batches", type=int, nargs="+", default=[1], metavar="N", help="(default: 1)"
+    )
+    parser.add_argument(
+        "--contenders", nargs="+", metavar="NAME", help="(default: all that are installed)"
+    )
+    parser.add_argument(
+        "--peer-python", metavar="PATH", help="an interpreter whose OpenCV is measured as well"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=20, metavar="N", help="calls of each (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="of every engine (default: torch's own choice)"
+    )
+    parser.add_argument(
+        "--images", nargs="+", metavar="SOURCE", help="files or folders: end to end as well"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.25,
+        metavar="P",
+        help="of post-processing, with --images (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--memory", action="store_true", help="the least that the graph allows, and what is taken"
+    )
+    parser.add_argument(
+        "--pipeline",
+        action="store_true",
+        help="with --images: from the files to drawn pictures, against the network's own rate",
+    )
+    parser.add_argument(
+        "--training", metavar="DATA", help="a .data file: time training on it, and nothing else"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="of --training (default: %(default)s)"
+    )
     add_device(parser)
     add_json(parser, "everything, each round included,")
-    parser.add_argument("--chart", metavar="FILE", help="bars, as PNG, SVG or PDF (needs the extra 'evaluate')")
+    parser.add_argument(
+        "--chart", metavar="FILE", help="bars, as PNG, SVG or PDF (needs the extra 'evaluate')"
+    )
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
@@ -94,8 +128,11 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     device = find_device(args.device) or torch.device("cpu")
     answer, out = out, io.StringIO() if args.json == STDOUT else out
     rates = matrix_rates(device)
-    out.write(f"{torch.get_num_threads()} threads; a large matrix product: "
-              + ", ".join(f"{rate:.0f} GFLOP/s in {name}" for name, rate in rates.items()) + "\n\n")
+    out.write(
+        f"{torch.get_num_threads()} threads; a large matrix product: "
+        + ", ".join(f"{rate:.0f} GFLOP/s in {name}" for name, rate in rates.items())
+        + "\n\n"
+    )
     comparisons: list[Comparison] = []
     pipelines: list[PipelineRate] = []
     trainings: list[TrainingRate] = []
@@ -103,8 +140,15 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         if args.training:
             trainings += _train(args, cfg, size, device, out)
             continue
-        network = load_network(cfg, args.weights, width=size, height=size, dialect=args.dialect, device=device,
-                               initialize=True)
+        network = load_network(
+            cfg,
+            args.weights,
+            width=size,
+            height=size,
+            dialect=args.dialect,
+            device=device,
+            initialize=True,
+        )
         for comparison in _compare(args, Path(cfg).stem, network, out):
             out.write(table(comparison, rates) + "\n")
             out.flush()
@@ -124,61 +168,95 @@ def _check(args: argparse.Namespace) -> None:
         InputError: for options that do not go together or are out of range.
     """
     if args.weights and len(args.cfg) > 1:
-        raise InputError(f"--weights {args.weights}: belongs to one network, {len(args.cfg)} were given")
+        raise InputError(
+            f"--weights {args.weights}: belongs to one network, {len(args.cfg)} were given"
+        )
     if min([args.rounds, *args.batches, args.threads or 1]) < 1:
         raise InputError("--rounds, --batches and --threads: expected 1 or more")
     if args.pipeline and not args.images:
         raise InputError("--pipeline: through which photographs? give --images")
-    if args.training and (args.images or args.chart or args.memory or args.contenders or args.peer_python):
-        raise InputError("--training is timed alone: without --images, --contenders, --peer-python, --memory and "
-                         "--chart")
+    if args.training and (
+        args.images or args.chart or args.memory or args.contenders or args.peer_python
+    ):
+        raise InputError(
+            "--training is timed alone: without --images, --contenders, --peer-python, --memory and"
+            " --chart"
+        )
     check_answer(args.json)
 
 
-def _compare(args: argparse.Namespace, name: str, network: Network, out: TextIO) -> Iterator[Comparison]:
+def _compare(
+    args: argparse.Namespace, name: str, network: Network, out: TextIO
+) -> Iterator[Comparison]:
     candidates = args.contenders or default_candidates(network)
     if args.memory:
         out.write(measure_memory(network).line(name) + "\n\n")
     for batch in args.batches:
-        yield compare(network, name, candidates=candidates, batch=batch, rounds=args.rounds,
-                      reference_python=args.peer_python)
+        yield compare(
+            network,
+            name,
+            candidates=candidates,
+            batch=batch,
+            rounds=args.rounds,
+            reference_python=args.peer_python,
+        )
     if args.images:
-        yield compare_end_to_end(network, f"{name}, file to boxes at threshold {args.threshold:g}", _photographs(args),
-                                 candidates=candidates, threshold=args.threshold)
+        yield compare_end_to_end(
+            network,
+            f"{name}, file to boxes at threshold {args.threshold:g}",
+            _photographs(args),
+            candidates=candidates,
+            threshold=args.threshold,
+        )
 
 
 def _photographs(args: argparse.Namespace) -> list[Path]:
     return [Path(path) for path in find_sources(args.images) if not is_video(path)]
 
 
-# ---- the whole pipeline, and training -------------------------------------------------------------------
+# ---- the whole pipeline, and training ------------------------------------------------------------
 
 
-def _run_pipeline(args: argparse.Namespace, name: str, network: Network, out: TextIO) -> list[PipelineRate]:
+def _run_pipeline(
+    args: argparse.Namespace, name: str, network: Network, out: TextIO
+) -> list[PipelineRate]:
     rates, photographs = [], _photographs(args)
     for candidate in args.contenders or default_candidates(network):
         backend, _, precision = candidate.partition(":")
         if backend not in BACKEND_NAMES:
             continue  # the detector does not run on it
         for batch in args.batches:
-            detector = Detector(network, threshold=args.threshold, batch=batch, backend=backend,
-                                precision=precision_name(precision or "float32"))
+            detector = Detector(
+                network,
+                threshold=args.threshold,
+                batch=batch,
+                backend=backend,
+                precision=precision_name(precision or "float32"),
+            )
             rates.append(measure_pipeline(detector, name, candidate, photographs))
     out.write(pipeline_table(rates) + "\n")
     return rates
 
 
-def _train(args: argparse.Namespace, cfg: str, size: int | None, device: torch.device,
-           out: TextIO) -> list[TrainingRate]:
+def _train(
+    args: argparse.Namespace, cfg: str, size: int | None, device: torch.device, out: TextIO
+) -> list[TrainingRate]:
     """The table of one network; the cfg's batch, or those that were asked for, in one part."""
     case = TrainingCase(cfg, size, args.dialect, args.weights)
     data, network = DataFile.read(args.training), case.network(args.batches[0], steps=1)
     images = ListedImages(load_training(data, network, skip_bad=False))
     rates = []
     for batch in args.batches:
-        rates += measure_training(partial(case.network, batch), Path(cfg).stem, images,
-                                  precisions=trained_precisions(device), rounds=_TRAINING_ROUNDS, steps=args.rounds,
-                                  workers=args.workers, device=args.device)
+        rates += measure_training(
+            partial(case.network, batch),
+            Path(cfg).stem,
+            images,
+            precisions=trained_precisions(device),
+            rounds=_TRAINING_ROUNDS,
+            steps=args.rounds,
+            workers=args.workers,
+            device=args.device,
+        )
     out.write(training_table(rates) + "\n")
     out.flush()
     return rates

@@ -39,5 +39,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         for finding in findings:
             out.write(f"{in_color(finding.level, out)}: {finding.text}\n")
         warnings = len(findings) - errors
-        out.write(f"{args.cfg}: {errors} {plural(errors, 'error')}, {warnings} {plural(warnings, 'warning')}\n")
+        out.write(
+            f"{args.cfg}: {errors} {plural(errors, 'error')}, {warnings}"
+            f" {plural(warnings, 'warning')}\n"
+        )
     return 1 if errors else 0

@@ -52,17 +52,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("model")
     model.add_argument("--cfg", required=True, metavar="FILE", help=MODEL_HELP)
     model.add_argument("--weights", metavar="FILE", help=WEIGHTS_HELP)
-    model.add_argument("--names", metavar="FILE",
-                       help="class names, one a line (default: the file's or the tree's own, or class 0, ...)")
+    model.add_argument(
+        "--names",
+        metavar="FILE",
+        help="class names, one a line (default: the file's or the tree's own, or class 0, ...)",
+    )
     add_input_size(model)
     add_dialect(model)
     add_device(model)
     add_batch(model)
     add_speed_options(model)
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="classes an image (default: %(default)s)")
-    parser.add_argument("--fit", choices=FITS, help="how images are fitted (default: the dialect's way)")
+    parser.add_argument(
+        "--top", type=int, default=5, metavar="N", help="classes an image (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--fit", choices=FITS, help="how images are fitted (default: the dialect's way)"
+    )
     add_json(parser, "the classes")
-    parser.add_argument("--quiet", action="store_true", help="no progress and no list: only mistakes")
+    parser.add_argument(
+        "--quiet", action="store_true", help="no progress and no list: only mistakes"
+    )
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
@@ -70,38 +79,70 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     load_opencv()
     check_answer(args.json)
     check_weights(args.cfg, args.weights)
-    sources = [path for path in find_sources(args.source)
-               if path.suffix.lower() in IMAGE_SUFFIXES or str(path) in args.source]
-    classifier = Classifier(args.cfg, args.weights, args.names, top=args.top, fit=args.fit, width=args.width,
-                            height=args.height, dialect=args.dialect, device=args.device, batch=args.batch,
-                            precision=args.precision, backend=args.backend)
-    with Progress(len(sources), "image", quiet=args.quiet or args.json == STDOUT, out=out) as progress:
+    sources = [
+        path
+        for path in find_sources(args.source)
+        if path.suffix.lower() in IMAGE_SUFFIXES or str(path) in args.source
+    ]
+    classifier = Classifier(
+        args.cfg,
+        args.weights,
+        args.names,
+        top=args.top,
+        fit=args.fit,
+        width=args.width,
+        height=args.height,
+        dialect=args.dialect,
+        device=args.device,
+        batch=args.batch,
+        precision=args.precision,
+        backend=args.backend,
+    )
+    with Progress(
+        len(sources), "image", quiet=args.quiet or args.json == STDOUT, out=out
+    ) as progress:
         if line := describe_choice(args, classifier.runner):
             progress.say(line)
         found, failures = _classify(classifier, sources, progress)
-    write_json(args.json, {
-        "cfg": args.cfg, "weights": args.weights, "fit": classifier.fit, "not_readable": failures,
-        "images": [{"file": str(path), "classes": [row.to_dict() for row in scores]} for path, scores in found]}, out)
+    write_json(
+        args.json,
+        {
+            "cfg": args.cfg,
+            "weights": args.weights,
+            "fit": classifier.fit,
+            "not_readable": failures,
+            "images": [
+                {"file": str(path), "classes": [row.to_dict() for row in scores]}
+                for path, scores in found
+            ],
+        },
+        out,
+    )
     return 1 if failures else 0
 
 
-def _classify(classifier: Classifier, sources: Sequence[Path],
-              progress: Progress) -> tuple[list[tuple[Path, list[ClassScore]]], int]:
+def _classify(
+    classifier: Classifier, sources: Sequence[Path], progress: Progress
+) -> tuple[list[tuple[Path, list[ClassScore]]], int]:
     found: list[tuple[Path, list[ClassScore]]] = []
     failures = 0
     for start in range(0, len(sources), classifier.batch):
         inputs: list[tuple[Path, Tensor]] = []
-        for path in sources[start:start + classifier.batch]:
+        for path in sources[start : start + classifier.batch]:
             try:
                 inputs.append((path, classifier.prepare(path)))
             except ImageError as error:
                 failures += 1
                 text = str(error)
-                progress.complain(f"skipped: {text if text.startswith(str(path)) else f'{path}: {text}'}")
+                progress.complain(
+                    f"skipped: {text if text.startswith(str(path)) else f'{path}: {text}'}"
+                )
             progress.advance()
         if not inputs:
             continue
-        for (path, _), scores in zip(inputs, classifier.rank(torch.stack([x for _, x in inputs])), strict=True):
+        for (path, _), scores in zip(
+            inputs, classifier.rank(torch.stack([x for _, x in inputs])), strict=True
+        ):
             found.append((path, scores))
             progress.say("\n".join([str(path), *map(_line, scores)]))
     return found, failures

@@ -1,4 +1,6 @@
-"""``darknet-builder completion``: a script that lets a shell complete commands, options and file names."""
+"""``darknet-builder completion``: a script that lets a shell complete commands, options and file
+names.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     parser: argparse.ArgumentParser = args.make_whole_parser()
     for action in _arguments(parser):
         if _takes_path(action):
-            setattr(action, "complete", shtab.DIRECTORY if action.metavar in _FOLDERS else shtab.FILE)
+            action.complete = shtab.DIRECTORY if action.metavar in _FOLDERS else shtab.FILE
     out.write(shtab.complete(parser, args.shell).rstrip("\n") + "\n")
     return 0
 
@@ -55,6 +57,12 @@ def _arguments(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _takes_path(action: argparse.Action) -> bool:
-    """Whether an argument's value is free text that is no number: a path, unless its placeholder says otherwise."""
-    return (action.nargs != 0 and not action.choices and action.type not in (int, float)
-            and action.metavar not in _NO_FILES)
+    """Whether an argument's value is free text that is no number: a path, unless its placeholder
+    says otherwise.
+    """
+    return (
+        action.nargs != 0
+        and not action.choices
+        and action.type not in (int, float)
+        and action.metavar not in _NO_FILES
+    )

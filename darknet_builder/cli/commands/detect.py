@@ -1,4 +1,6 @@
-"""``darknet-builder detect``: photographs and videos in; pictures with boxes, COCO JSON, label files and CSV out."""
+"""``darknet-builder detect``: photographs and videos in; pictures with boxes, COCO JSON, label
+files and CSV out.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from darknet_builder.prediction.detector import Detector
 from darknet_builder.support.bundled import default_model
 from darknet_builder.support.distributed import init_processes
 
-HELP = "find objects in images, folders, globs and videos; draw them, save them as JSON, labels or CSV"
+HELP = (
+    "find objects in images, folders, globs and videos; draw them, save them as JSON, labels or CSV"
+)
 EXAMPLES = """\
 SOURCE is an image, a video, a folder (its images and videos, without subfolders) or a quoted glob ('shots/**/*.jpg').
 
@@ -50,40 +54,77 @@ DEFAULT_CFG, DEFAULT_WEIGHTS, DEFAULT_NAMES = default_model()
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("source", nargs="+", metavar="SOURCE", help="image, video, folder or quoted glob")
+    parser.add_argument(
+        "source", nargs="+", metavar="SOURCE", help="image, video, folder or quoted glob"
+    )
     model = parser.add_argument_group("model")
-    model.add_argument("--cfg", metavar="FILE", help="the network (default: the bundled one); a .safetensors or .pt "
-                       "file of 'export' brings its weights and names")
+    model.add_argument(
+        "--cfg",
+        metavar="FILE",
+        help=(
+            "the network (default: the bundled one); a .safetensors or .pt "
+            "file of 'export' brings its weights and names"
+        ),
+    )
     model.add_argument("--weights", metavar="FILE", help="its weights (default: the bundled ones)")
-    model.add_argument("--names", metavar="FILE", help="class names, one a line (default: class 0, class 1, ...)")
+    model.add_argument(
+        "--names", metavar="FILE", help="class names, one a line (default: class 0, class 1, ...)"
+    )
     add_input_size(model)
     add_dialect(model)
     add_device(model)
     add_batch(model)
     add_speed_options(model)
     rules = parser.add_argument_group("rules")
-    rules.add_argument("--threshold", type=float, default=.25, metavar="P",
-                       help="least probability of an object (default: %(default)s)")
-    rules.add_argument("--nms", type=float, default=.45, metavar="P",
-                       help="most overlap of two objects of a class; 1: any (default: %(default)s)")
-    rules.add_argument("--resize", choices=RESIZE_MODES, help="how images are fitted (default: the cfg's way)")
+    rules.add_argument(
+        "--threshold",
+        type=float,
+        default=0.25,
+        metavar="P",
+        help="least probability of an object (default: %(default)s)",
+    )
+    rules.add_argument(
+        "--nms",
+        type=float,
+        default=0.45,
+        metavar="P",
+        help="most overlap of two objects of a class; 1: any (default: %(default)s)",
+    )
+    rules.add_argument(
+        "--resize", choices=RESIZE_MODES, help="how images are fitted (default: the cfg's way)"
+    )
     results = parser.add_argument_group("results")
-    results.add_argument("--output", default="output", metavar="DIR", help="where to (default: %(default)s)")
+    results.add_argument(
+        "--output", default="output", metavar="DIR", help="where to (default: %(default)s)"
+    )
     add_json(results, "all objects, image by image,")
     results.add_argument("--save-json", action="store_true", help="all objects in COCO's format")
-    results.add_argument("--save-txt", action="store_true", help="a Darknet label file for each image")
+    results.add_argument(
+        "--save-txt", action="store_true", help="a Darknet label file for each image"
+    )
     results.add_argument("--save-csv", action="store_true", help="all objects as a table")
-    results.add_argument("--report", metavar="FILE", help="a page (.html): gallery, counts, threshold slider")
+    results.add_argument(
+        "--report", metavar="FILE", help="a page (.html): gallery, counts, threshold slider"
+    )
     results.add_argument("--no-images", action="store_true", help="draw no pictures and videos")
-    results.add_argument("--quiet", action="store_true", help="no progress, no list and no summary: only mistakes")
+    results.add_argument(
+        "--quiet", action="store_true", help="no progress, no list and no summary: only mistakes"
+    )
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Detect in every source; returns 0, or 1 where some could not be read."""
     load_opencv()
     check_answer(args.json)
-    outputs = Outputs(Path(args.output), not args.no_images, args.save_txt, args.save_json, args.save_csv,
-                      Path(args.report) if args.report else None, args.json)
+    outputs = Outputs(
+        Path(args.output),
+        not args.no_images,
+        args.save_txt,
+        args.save_json,
+        args.save_csv,
+        Path(args.report) if args.report else None,
+        args.json,
+    )
     sources = find_sources(args.source)
     check_page(args.report, [*sources, args.cfg, args.weights, args.names])
     targets = outputs.plan(sources)
@@ -109,8 +150,23 @@ def make_detector(args: argparse.Namespace, device: str) -> Detector:
     if cfg is None and weights is None and DEFAULT_CFG.exists() and DEFAULT_WEIGHTS.exists():
         cfg, weights, names = DEFAULT_CFG, DEFAULT_WEIGHTS, names or DEFAULT_NAMES
     if cfg is None:
-        raise InputError("which network? give --cfg FILE, --weights FILE and, for the classes' names, --names FILE")
+        raise InputError(
+            "which network? give --cfg FILE, --weights FILE and, for the classes' names, --names"
+            " FILE"
+        )
     check_weights(cfg, weights)
-    return Detector(cfg, weights, names, threshold=args.threshold, nms=args.nms, resize=args.resize, width=args.width,
-                    height=args.height, dialect=args.dialect, device=device, batch=args.batch,
-                    precision=args.precision, backend=args.backend)
+    return Detector(
+        cfg,
+        weights,
+        names,
+        threshold=args.threshold,
+        nms=args.nms,
+        resize=args.resize,
+        width=args.width,
+        height=args.height,
+        dialect=args.dialect,
+        device=device,
+        batch=args.batch,
+        precision=args.precision,
+        backend=args.backend,
+    )

@@ -27,7 +27,11 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     add_model(parser, weights="its weights, for histograms of them")
-    parser.add_argument("--output", metavar="FILE", help="ends in .html or .svg (default: the cfg's name with .html)")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="ends in .html or .svg (default: the cfg's name with .html)",
+    )
     add_input_size(parser)
     add_dialect(parser)
 

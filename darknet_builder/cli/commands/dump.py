@@ -1,4 +1,6 @@
-"""``darknet-builder dump``: what a network consists of, by the names that PyTorch gives its parts."""
+"""``darknet-builder dump``: what a network consists of, by the names that PyTorch gives its
+parts.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +39,28 @@ OPTIONS = {"pattern": "--filter"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
     add_model(parser, weights=None)
-    parser.add_argument("--what", choices=(*PARTS, "blocks"), default="summary", help="to show (default: %(default)s)")
-    parser.add_argument("--format", choices=("text", "json"), default="text",
-                        help="json is the same as --json (default: %(default)s)")
+    parser.add_argument(
+        "--what",
+        choices=(*PARTS, "blocks"),
+        default="summary",
+        help="to show (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("text", "json"),
+        default="text",
+        help="json is the same as --json (default: %(default)s)",
+    )
     add_json(parser, "the listing")
-    parser.add_argument("--filter", metavar="PATTERN", help="only what goes by such a name (see below)")
-    parser.add_argument("--of", metavar="NAME", default="",
-                        help="of this module instead of the whole network, for example layers.8")
+    parser.add_argument(
+        "--filter", metavar="PATTERN", help="only what goes by such a name (see below)"
+    )
+    parser.add_argument(
+        "--of",
+        metavar="NAME",
+        default="",
+        help="of this module instead of the whole network, for example layers.8",
+    )
     add_input_size(parser)
     add_dialect(parser)
 
@@ -53,8 +70,10 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     check_answer(args.json)
     take_model(args)
     if args.of and args.what in ("summary", "blocks"):
-        raise InputError(f"--of {args.of}: goes with --what modules, children, parameters or buffers, "
-                         f"not with {args.what}")
+        raise InputError(
+            f"--of {args.of}: goes with --what modules, children, parameters or buffers, "
+            f"not with {args.what}"
+        )
     listing = _list(args)
     shown = listing.matching(args.filter)
     target = args.json or (STDOUT if args.format == "json" else None)
@@ -70,13 +89,17 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 def _list(args: argparse.Namespace) -> Listing:
     if args.what == "blocks":
         return list_blocks(read_cfg(args.cfg).blocks)
-    network = build_network(args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False)
+    network = build_network(
+        args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False
+    )
     return list_network(network, args.what, args.of)
 
 
 def _json(data: dict[str, Any]) -> str:
     """One key a line, and one row a line: shapes spread over lines are hard to read."""
     rows = ",\n".join(f"    {json.dumps(row)}" for row in data["rows"])
-    keys = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in data.items() if key != "rows"]
+    keys = [
+        f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in data.items() if key != "rows"
+    ]
     body = ",\n".join([*keys, f'  "rows": [\n{rows}\n  ]' if rows else '  "rows": []'])
     return f"{{\n{body}\n}}\n"

@@ -1,4 +1,6 @@
-"""``darknet-builder evaluate``: Darknet's mAP and COCO's AP of a detector on a labelled set of images."""
+"""``darknet-builder evaluate``: Darknet's mAP and COCO's AP of a detector on a labelled set of
+images.
+"""
 
 from __future__ import annotations
 
@@ -54,26 +56,57 @@ _OPTIONS = ("data", "split", "cfg", "weights", "threshold", "nms")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("--data", required=True, metavar="FILE", help="the .data file")
-    parser.add_argument("--split", default="valid", metavar="KEY", help="which of its lists (default: %(default)s)")
+    parser.add_argument(
+        "--split", default="valid", metavar="KEY", help="which of its lists (default: %(default)s)"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     add_skip_bad_labels(parser)
     _add_model(parser.add_argument_group("model"))
     rules = parser.add_argument_group("rules")
-    rules.add_argument("--points", type=int, choices=POINTS, default=0,
-                       help="recalls at which a curve is read; 0: the area under it (default: %(default)s)")
-    rules.add_argument("--iou", type=float, default=.5, metavar="P",
-                       help="how much a box must overlap its object (default: %(default)s)")
-    rules.add_argument("--confidence", type=float, default=.25, metavar="P",
-                       help="above which boxes count for precision, recall and F1 (default: %(default)s)")
-    rules.add_argument("--threshold", type=float, default=MAP_THRESHOLD, metavar="P",
-                       help="above which boxes count at all (default: %(default)s)")
-    rules.add_argument("--nms", type=float, default=MAP_NMS, metavar="P",
-                       help="most overlap of two boxes of a class; 1: any (default: %(default)s)")
-    rules.add_argument("--resize", choices=RESIZE_MODES, help="how images are fitted (default: the cfg's way)")
+    rules.add_argument(
+        "--points",
+        type=int,
+        choices=POINTS,
+        default=0,
+        help="recalls at which a curve is read; 0: the area under it (default: %(default)s)",
+    )
+    rules.add_argument(
+        "--iou",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="how much a box must overlap its object (default: %(default)s)",
+    )
+    rules.add_argument(
+        "--confidence",
+        type=float,
+        default=0.25,
+        metavar="P",
+        help="above which boxes count for precision, recall and F1 (default: %(default)s)",
+    )
+    rules.add_argument(
+        "--threshold",
+        type=float,
+        default=MAP_THRESHOLD,
+        metavar="P",
+        help="above which boxes count at all (default: %(default)s)",
+    )
+    rules.add_argument(
+        "--nms",
+        type=float,
+        default=MAP_NMS,
+        metavar="P",
+        help="most overlap of two boxes of a class; 1: any (default: %(default)s)",
+    )
+    rules.add_argument(
+        "--resize", choices=RESIZE_MODES, help="how images are fitted (default: the cfg's way)"
+    )
     rules.add_argument("--no-coco", action="store_true", help="Darknet's numbers alone")
     results = parser.add_argument_group("results")
     add_json(results, "all numbers of all classes")
-    results.add_argument("--plot", metavar="FILE", help="precision-recall curves, as PNG, SVG or PDF")
+    results.add_argument(
+        "--plot", metavar="FILE", help="precision-recall curves, as PNG, SVG or PDF"
+    )
     results.add_argument("--quiet", action="store_true", help="no progress and no table")
 
 
@@ -101,10 +134,20 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _evaluate(args: argparse.Namespace, data: DataFile, group: ProcessGroup, out: TextIO) -> int:
-    network = build_unloaded(args.cfg, args.weights, width=args.width, height=args.height, dialect=args.dialect)
-    detector = Detector(network, threshold=args.threshold, nms=args.nms, resize=args.resize, device=group.device,
-                        batch=args.batch)
-    evaluation = Evaluation.plan(data, detector, args.split, skip_bad_labels=args.skip_bad_labels, limit=args.limit)
+    network = build_unloaded(
+        args.cfg, args.weights, width=args.width, height=args.height, dialect=args.dialect
+    )
+    detector = Detector(
+        network,
+        threshold=args.threshold,
+        nms=args.nms,
+        resize=args.resize,
+        device=group.device,
+        batch=args.batch,
+    )
+    evaluation = Evaluation.plan(
+        data, detector, args.split, skip_bad_labels=args.skip_bad_labels, limit=args.limit
+    )
     load_into(network, args.cfg, args.weights)  # not before the labels are known to fit
     runner = network.optimized(args.precision, args.backend, args.batch)
     quiet = args.quiet or args.json == STDOUT or not group.is_main
@@ -117,7 +160,9 @@ def _evaluate(args: argparse.Namespace, data: DataFile, group: ProcessGroup, out
         report = evaluation.run(runner, metrics, group, progress.advance)
         if report is None:
             return 0
-        write_json(args.json, {**{name: getattr(args, name) for name in _OPTIONS}, **report.to_dict()}, out)
+        write_json(
+            args.json, {**{name: getattr(args, name) for name in _OPTIONS}, **report.to_dict()}, out
+        )
         if args.plot is not None:
             plot_curves(report.darknet, args.plot, f"{Path(args.data).stem}, IoU {args.iou:g}")
         for line in report.lines():
@@ -129,7 +174,9 @@ def _check_options(args: argparse.Namespace) -> None:
     """What would otherwise be found out after the work."""
     for name in ("iou", "confidence"):
         if not 0 <= getattr(args, name) < 1:
-            raise InputError(f"--{name} {getattr(args, name):g}: expected a number from 0 to below 1")
+            raise InputError(
+                f"--{name} {getattr(args, name):g}: expected a number from 0 to below 1"
+            )
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit {args.limit}: expected 1 or more images")
     if args.plot is not None:

@@ -21,7 +21,10 @@ from darknet_builder.images.resize import FITS
 from darknet_builder.support.bundled import find_by_name
 from darknet_builder.support.files import check_folder, refuse_overwriting
 
-HELP = "write a network as ONNX, torch.export, TorchScript, safetensors, state_dict, or Darknet's own files"
+HELP = (
+    "write a network as ONNX, torch.export, TorchScript, safetensors, state_dict, or Darknet's own"
+    " files"
+)
 EXAMPLES = """\
 CFG may be a .safetensors or .pt file that this command wrote: it holds the weights too. WEIGHTS may be a .weights,
 .safetensors or .pt file.
@@ -36,37 +39,84 @@ examples:
   darknet-builder export my.cfg my.weights --format safetensors
   darknet-builder export my.safetensors --format darknet --fold --output my-folded.cfg
 """
-_OF_GRAPHS = ("level", "batch", "dynamic_batch", "dynamic_size", "opset", "resize", "threshold", "nms", "max_boxes")
+_OF_GRAPHS = (
+    "level",
+    "batch",
+    "dynamic_batch",
+    "dynamic_size",
+    "opset",
+    "resize",
+    "threshold",
+    "nms",
+    "max_boxes",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     add_model(parser)
-    parser.add_argument("--format", choices=list(FORMATS), help="of the file (default: as --output ends, or onnx)")
+    parser.add_argument(
+        "--format", choices=list(FORMATS), help="of the file (default: as --output ends, or onnx)"
+    )
     parser.add_argument("--output", metavar="FILE", help="the file (default: CFG's name, here)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a .cfg and .weights that are there")
-    parser.add_argument("--names", metavar="FILE", help="class names, one a line, for the file's metadata")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a .cfg and .weights that are there"
+    )
+    parser.add_argument(
+        "--names", metavar="FILE", help="class names, one a line, for the file's metadata"
+    )
     add_input_size(parser)
     add_dialect(parser)
-    parser.add_argument("--fold", action="store_true", help="fold batch norm into the weights; ONNX always does")
-    parser.add_argument("--image", action="append", default=[], metavar="FILE",
-                        help="a photograph that the file is tried on; may be given again")
+    parser.add_argument(
+        "--fold", action="store_true", help="fold batch norm into the weights; ONNX always does"
+    )
+    parser.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a photograph that the file is tried on; may be given again",
+    )
     add_json(parser, "the report")
     graph = parser.add_argument_group("graphs (onnx, pt2, torchscript)")
-    graph.add_argument("--level", choices=LEVELS, help=f"where the graph ends (default: {LEVELS[0]})")
+    graph.add_argument(
+        "--level", choices=LEVELS, help=f"where the graph ends (default: {LEVELS[0]})"
+    )
     graph.add_argument("--batch", type=int, metavar="N", help="images a call (default: 1)")
-    graph.add_argument("--dynamic-batch", action="store_true", help="let every call take as many images as it likes")
-    graph.add_argument("--dynamic-size", action="store_true", help="let every call have its own width and height")
-    graph.add_argument("--opset", type=int, metavar="N", help=f"of ONNX alone (default: {LOWEST_OPSET})")
-    graph.add_argument("--resize", choices=FITS, help="how images are fitted (default: Darknet's way)")
+    graph.add_argument(
+        "--dynamic-batch",
+        action="store_true",
+        help="let every call take as many images as it likes",
+    )
+    graph.add_argument(
+        "--dynamic-size", action="store_true", help="let every call have its own width and height"
+    )
+    graph.add_argument(
+        "--opset", type=int, metavar="N", help=f"of ONNX alone (default: {LOWEST_OPSET})"
+    )
+    graph.add_argument(
+        "--resize", choices=FITS, help="how images are fitted (default: Darknet's way)"
+    )
     defaults = Suppression()
     nms = parser.add_argument_group("detectors", "for the metadata; at level nms for the graph too")
-    nms.add_argument("--threshold", type=float, metavar="P",
-                     help=f"least probability of an object (default: {defaults.threshold})")
-    nms.add_argument("--nms", type=float, metavar="P",
-                     help=f"most overlap of two objects of a class (default: {defaults.overlap})")
-    nms.add_argument("--max-boxes", type=int, metavar="N",
-                     help=f"of a class in an image, at level nms alone (default: {defaults.max_boxes})")
+    nms.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help=f"least probability of an object (default: {defaults.threshold})",
+    )
+    nms.add_argument(
+        "--nms",
+        type=float,
+        metavar="P",
+        help=f"most overlap of two objects of a class (default: {defaults.overlap})",
+    )
+    nms.add_argument(
+        "--max-boxes",
+        type=int,
+        metavar="N",
+        help=f"of a class in an image, at level nms alone (default: {defaults.max_boxes})",
+    )
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
@@ -77,7 +127,11 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     _refuse_what_does_not_apply(args, format_of(target, args.format))
     network = load_model(args).eval()
     if not network.heads:
-        _refuse(args, ("threshold", "nms", "max_boxes"), "does not go with a network without a detection head")
+        _refuse(
+            args,
+            ("threshold", "nms", "max_boxes"),
+            "does not go with a network without a detection head",
+        )
     settings = _settings(args)
     report = export_network(network, target, args.format, settings)
     if args.json != STDOUT:
@@ -93,11 +147,15 @@ def _refuse_what_does_not_apply(args: argparse.Namespace, name: str) -> None:
         InputError: naming the first.
     """
     if name not in GRAPHS:
-        _refuse(args, _OF_GRAPHS, f"does not go with the format {name}, which holds a whole network")
+        _refuse(
+            args, _OF_GRAPHS, f"does not go with the format {name}, which holds a whole network"
+        )
     if name != "onnx":
         _refuse(args, ("opset",), f"does not go with the format {name}: it is ONNX's")
     if name == "darknet":
-        _refuse(args, ("names",), "does not go with the format darknet: a cfg holds no names of classes")
+        _refuse(
+            args, ("names",), "does not go with the format darknet: a cfg holds no names of classes"
+        )
     else:
         _refuse(args, ("overwrite",), "is for the format darknet; other files are replaced anyway")
     if args.level != "nms":
@@ -113,18 +171,29 @@ def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str) -> None
 def _settings(args: argparse.Namespace) -> ExportSettings:
     default = Suppression()
     chosen = {"threshold": args.threshold, "overlap": args.nms, "max_boxes": args.max_boxes}
-    suppression = replace(default, **{key: value for key, value in chosen.items() if value is not None})
+    suppression = replace(
+        default, **{key: value for key, value in chosen.items() if value is not None}
+    )
     return ExportSettings(
-        level=args.level or LEVELS[0], batch=1 if args.batch is None else args.batch, any_batch=args.dynamic_batch,
-        any_size=args.dynamic_size, opset=args.opset or LOWEST_OPSET, suppression=suppression, fold=args.fold,
-        names=read_names(args.names) if args.names else (), resize=args.resize, images=args.image)
+        level=args.level or LEVELS[0],
+        batch=1 if args.batch is None else args.batch,
+        any_batch=args.dynamic_batch,
+        any_size=args.dynamic_size,
+        opset=args.opset or LOWEST_OPSET,
+        suppression=suppression,
+        fold=args.fold,
+        names=read_names(args.names) if args.names else (),
+        resize=args.resize,
+        images=args.image,
+    )
 
 
 def _target(args: argparse.Namespace) -> Path:
     """Where to, which must be no file that the network comes from.
 
     Raises:
-        InputError: likewise for a pair of Darknet's files that is there already, without --overwrite.
+        InputError: likewise for a pair of Darknet's files that is there already, without
+            --overwrite.
     """
     if args.output is None:
         target = Path(Path(args.cfg).stem + FORMATS[args.format or "onnx"])
@@ -135,15 +204,20 @@ def _target(args: argparse.Namespace) -> Path:
     if target.suffix.lower() == FORMATS["darknet"]:
         written.append(target.with_suffix(".weights"))
     for path in written:
-        refuse_overwriting(path, (find_by_name(args.cfg, ".cfg"), args.weights, args.names, *args.image),
-                           "give --output FILE")
+        refuse_overwriting(
+            path,
+            (find_by_name(args.cfg, ".cfg"), args.weights, args.names, *args.image),
+            "give --output FILE",
+        )
     there = [str(path) for path in written if path.exists()] if len(written) > 1 else []
     if there and not args.overwrite:
-        raise InputError(f"{' and '.join(there)}: would be overwritten; give --output FILE, or --overwrite")
+        raise InputError(
+            f"{' and '.join(there)}: would be overwritten; give --output FILE, or --overwrite"
+        )
     return target
 
 
-# ---- the report -----------------------------------------------------------------------------------------
+# ---- the report ----------------------------------------------------------------------------------
 
 
 def _lines(report: ExportReport, settings: ExportSettings) -> Iterator[str]:
@@ -158,15 +232,23 @@ def _lines(report: ExportReport, settings: ExportSettings) -> Iterator[str]:
     width = max(len(comparison.what) for comparison in report.comparisons)
     for comparison in report.comparisons:
         boxes = "" if comparison.boxes is None else f" in {comparison.boxes} boxes"
-        own = "" if comparison.own is None else f"; PyTorch's own float32 is off by {comparison.own:.2g}"
-        yield (f"  {comparison.what:<{width}}  largest difference {comparison.difference:.2g}{boxes}, "
-               f"values up to {comparison.largest:.4g}{own}")
+        own = (
+            ""
+            if comparison.own is None
+            else f"; PyTorch's own float32 is off by {comparison.own:.2g}"
+        )
+        yield (
+            f"  {comparison.what:<{width}}  largest difference {comparison.difference:.2g}{boxes}, "
+            f"values up to {comparison.largest:.4g}{own}"
+        )
     for note in report.notes:
         yield f"note: {note}"
 
 
 def _counts(nodes: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in sorted(nodes.items(), key=lambda item: -item[1]))
+    return ", ".join(
+        f"{count} {name}" for name, count in sorted(nodes.items(), key=lambda item: -item[1])
+    )
 
 
 def _shape(shape: Sequence[int | str]) -> str:

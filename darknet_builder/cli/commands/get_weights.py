@@ -41,8 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="of the weights or of their file")
     parser.add_argument("--list", action="store_true", help="show what there is, and fetch nothing")
-    parser.add_argument("--output", metavar="DIR", default="weights", help="where to (default: %(default)s)")
-    parser.add_argument("--mirror", metavar="URL", help="fetch URL/FILE instead of the official address")
+    parser.add_argument(
+        "--output", metavar="DIR", default="weights", help="where to (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--mirror", metavar="URL", help="fetch URL/FILE instead of the official address"
+    )
     add_json(parser, "the list, or what was fetched")
 
 
@@ -58,7 +62,9 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         return 0
     if not entries:
         raise InputError("which weights? give a name; --list shows all")
-    addresses = [entry.addresses(args.mirror) for entry in entries]  # every mistake before the first download
+    addresses = [
+        entry.addresses(args.mirror) for entry in entries
+    ]  # every mistake before the first download
     done: list[dict[str, Any]] = []
     for entry, urls in zip(entries, addresses, strict=True):
         with _progress_bar(entry.file) as progress:
@@ -82,20 +88,26 @@ def _progress_bar(name: str) -> Iterator[Progress | None]:
         yield None
         return
     with tqdm(desc=name, unit="B", unit_scale=True, leave=False) as bar:
+
         def show(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
+
         yield show
 
 
 def _line(result: Download) -> str:
-    checked = f"{result.checksum} as published" if result.checksum else \
-        "no checksum was ever published: only the size could be checked"
+    checked = (
+        f"{result.checksum} as published"
+        if result.checksum
+        else "no checksum was ever published: only the size could be checked"
+    )
     there = "" if result.fetched else "was there already, "
     return f"{result.path}: {there}{result.size:,} bytes, {checked}\n"
 
 
-# ---- the list -----------------------------------------------------------------------------------------------------
+# ---- the list ------------------------------------------------------------------------------------
+
 
 def _table(entries: list[OfficialFile]) -> str:
     lines = align_columns([_COLUMNS, *map(_row, entries)], left=_WORDS)
@@ -104,9 +116,17 @@ def _table(entries: list[OfficialFile]) -> str:
 
 
 def _row(entry: OfficialFile) -> tuple[str, ...]:
-    source = urlsplit(entry.urls[0]).netloc if entry.urls else "by browser" if entry.page else "nowhere"
-    return (entry.name, entry.kind, f"{entry.expected.sizes[0]:,}", entry.expected.strongest_checksum or "none",
-            source, entry.cfg)
+    source = (
+        urlsplit(entry.urls[0]).netloc if entry.urls else "by browser" if entry.page else "nowhere"
+    )
+    return (
+        entry.name,
+        entry.kind,
+        f"{entry.expected.sizes[0]:,}",
+        entry.expected.strongest_checksum or "none",
+        source,
+        entry.cfg,
+    )
 
 
 def _notes(entry: OfficialFile) -> Iterator[str]:

@@ -17,7 +17,13 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("command", nargs="?", choices=command_names(), metavar="COMMAND", help="whose (default: all)")
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=command_names(),
+        metavar="COMMAND",
+        help="whose (default: all)",
+    )
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:

@@ -1,4 +1,6 @@
-"""``darknet-builder plot-weights``: histograms of any parameters, of one or several states of a network."""
+"""``darknet-builder plot-weights``: histograms of any parameters, of one or several states of a
+network.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +38,21 @@ _FILES = ".weights, .safetensors or .pt"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     add_model(parser, weights=None)
-    parser.add_argument("--state", action="append", metavar="STATE",
-                        help="see below (default: CFG's own weights, if it holds them, or darknet)")
-    parser.add_argument("--names", default="*.conv.weight", metavar="PATTERN",
-                        help="which parameters (default: %(default)s)")
-    parser.add_argument("--output", required=True, metavar="FILE", help="where to, as PNG, SVG, PDF or JPEG")
+    parser.add_argument(
+        "--state",
+        action="append",
+        metavar="STATE",
+        help="see below (default: CFG's own weights, if it holds them, or darknet)",
+    )
+    parser.add_argument(
+        "--names",
+        default="*.conv.weight",
+        metavar="PATTERN",
+        help="which parameters (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="FILE", help="where to, as PNG, SVG, PDF or JPEG"
+    )
     add_seed(parser, "drawn weights")
     add_dialect(parser)
 
@@ -73,5 +85,9 @@ def _parse_rule(state: str) -> InitRule:
         return InitRule.parse(state)
     except InputError as error:
         hints = (f"a file ends in {_FILES}", error.hint)
-        raise InputError(error.message, argument=error.argument, value=error.value,
-                         hint="; ".join(hint for hint in hints if hint)) from None
+        raise InputError(
+            error.message,
+            argument=error.argument,
+            value=error.value,
+            hint="; ".join(hint for hint in hints if hint),
+        ) from None

@@ -1,4 +1,6 @@
-"""``darknet-builder train``: train as Darknet does, with checkpoints from which it goes on exactly."""
+"""``darknet-builder train``: train as Darknet does, with checkpoints from which it goes on
+exactly.
+"""
 
 from __future__ import annotations
 
@@ -68,35 +70,76 @@ OPTIONS = {"rule": "--init"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("--data", required=True, metavar="FILE", help="the .data file: classes, train, valid, names")
-    add_model(parser, weights="to begin from (default: CFG's, if it holds them, or drawn as --init says)")
-    parser.add_argument("--until", type=int, metavar="N", help="take only the layers before N from --weights")
+    parser.add_argument(
+        "--data", required=True, metavar="FILE", help="the .data file: classes, train, valid, names"
+    )
+    add_model(
+        parser, weights="to begin from (default: CFG's, if it holds them, or drawn as --init says)"
+    )
+    parser.add_argument(
+        "--until", type=int, metavar="N", help="take only the layers before N from --weights"
+    )
     parser.add_argument("--output", metavar="DIR", help="where to; needed unless --show-samples")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
-    parser.add_argument("--overwrite", action="store_true", help="remove the training that is in --output")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint in --output"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="remove the training that is in --output"
+    )
     rules = parser.add_argument_group("training")
-    rules.add_argument("--max-batches", type=int, metavar="N",
-                       help="steps, instead of the cfg's max_batches=; steps= and burn_in= stay as they are")
-    rules.add_argument("--init", action="append", default=[], metavar="[SECTION=]METHOD", help="see below")
-    rules.add_argument("--lr", action="append", default=[], metavar="PATTERN=FACTOR", help="see below")
-    rules.add_argument("--freeze-norms", action="store_true",
-                       help="batch norms use their stored statistics, and nothing of them changes")
+    rules.add_argument(
+        "--max-batches",
+        type=int,
+        metavar="N",
+        help="steps, instead of the cfg's max_batches=; steps= and burn_in= stay as they are",
+    )
+    rules.add_argument(
+        "--init", action="append", default=[], metavar="[SECTION=]METHOD", help="see below"
+    )
+    rules.add_argument(
+        "--lr", action="append", default=[], metavar="PATTERN=FACTOR", help="see below"
+    )
+    rules.add_argument(
+        "--freeze-norms",
+        action="store_true",
+        help="batch norms use their stored statistics, and nothing of them changes",
+    )
     add_seed(rules, "everything drawn")
     add_dialect(rules)
     add_skip_bad_labels(rules)
     machine = parser.add_argument_group("machine")
     add_device(machine)
     add_precision(machine, PRECISIONS, "float32")
-    machine.add_argument("--workers", type=int, default=1, metavar="N",
-                         help="processes that prepare images; 0: none (default: %(default)s)")
-    machine.add_argument("--threads", type=int, metavar="N", help="of torch (default: as many as there are cores)")
+    machine.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that prepare images; 0: none (default: %(default)s)",
+    )
+    machine.add_argument(
+        "--threads", type=int, metavar="N", help="of torch (default: as many as there are cores)"
+    )
     watching = parser.add_argument_group("watching")
-    watching.add_argument("--eval-every", type=int, metavar="N",
-                          help="steps between mAPs; 0: only at the end (default: four epochs, 100 or more)")
-    watching.add_argument("--save-every", type=int, default=100, metavar="N",
-                          help="steps between checkpoints (default: %(default)s)")
-    watching.add_argument("--keep", type=int, default=3, metavar="N", help="checkpoints kept (default: %(default)s)")
-    watching.add_argument("--show-samples", metavar="PNG", help="draw augmented samples with their boxes; no training")
+    watching.add_argument(
+        "--eval-every",
+        type=int,
+        metavar="N",
+        help="steps between mAPs; 0: only at the end (default: four epochs, 100 or more)",
+    )
+    watching.add_argument(
+        "--save-every",
+        type=int,
+        default=100,
+        metavar="N",
+        help="steps between checkpoints (default: %(default)s)",
+    )
+    watching.add_argument(
+        "--keep", type=int, default=3, metavar="N", help="checkpoints kept (default: %(default)s)"
+    )
+    watching.add_argument(
+        "--show-samples", metavar="PNG", help="draw augmented samples with their boxes; no training"
+    )
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
@@ -109,7 +152,9 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     check_weights(args.cfg, args.weights, required=False)
     torch.manual_seed(args.seed)
     network = _make_network(args)
-    lists = load_training_lists(DataFile.read(args.data), network, skip_bad_labels=args.skip_bad_labels)
+    lists = load_training_lists(
+        DataFile.read(args.data), network, skip_bad_labels=args.skip_bad_labels
+    )
     if args.show_samples:
         write_image(args.show_samples, sample_sheet(network, lists.images, args.seed))
         out.write(f"{args.show_samples}: {NUM_SAMPLES} samples\n")
@@ -120,11 +165,22 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         return _train(args, network, lists, group, out)
 
 
-def _train(args: argparse.Namespace, network: Network, lists: TrainingLists, group: ProcessGroup,
-           out: TextIO) -> int:
+def _train(
+    args: argparse.Namespace,
+    network: Network,
+    lists: TrainingLists,
+    group: ProcessGroup,
+    out: TextIO,
+) -> int:
     """Train in every process of the group; only the main one writes."""
-    trainer = Trainer(network, lists.images, _settings(args, group.device), out=out,
-                      validate=lists.validator, group=group)
+    trainer = Trainer(
+        network,
+        lists.images,
+        _settings(args, group.device),
+        out=out,
+        validate=lists.validator,
+        group=group,
+    )
     if group.is_main:
         out.write(lists.description + "\n")
         if burn_in := check_burn_in(network.blocks[0], network.options.schedule):
@@ -135,19 +191,34 @@ def _train(args: argparse.Namespace, network: Network, lists: TrainingLists, gro
 
 
 def _settings(args: argparse.Namespace, device: str) -> TrainSettings:
-    return TrainSettings(output=Path(args.output), name=Path(args.cfg).stem, seed=args.seed, device=device,
-                         precision=args.precision, workers=args.workers, eval_every=args.eval_every,
-                         save_every=args.save_every, keep=args.keep,
-                         rates=tuple(RatePattern.parse(text) for text in args.lr), resume=args.resume,
-                         overwrite=args.overwrite, freeze_norms=args.freeze_norms)
+    return TrainSettings(
+        output=Path(args.output),
+        name=Path(args.cfg).stem,
+        seed=args.seed,
+        device=device,
+        precision=args.precision,
+        workers=args.workers,
+        eval_every=args.eval_every,
+        save_every=args.save_every,
+        keep=args.keep,
+        rates=tuple(RatePattern.parse(text) for text in args.lr),
+        resume=args.resume,
+        overwrite=args.overwrite,
+        freeze_norms=args.freeze_norms,
+    )
 
 
 def _report(outcome: Outcome, score: str, args: argparse.Namespace, out: TextIO) -> int:
     """What to say at the end, and the exit status."""
     if outcome.interrupted:
-        out.write(f"stopped after step {outcome.finished}; the same command with --resume goes on from here\n")
+        out.write(
+            f"stopped after step {outcome.finished}; the same command with --resume goes on from"
+            " here\n"
+        )
         return 130
-    scores = "" if outcome.last is None else f", {score} {outcome.last:.4f}, best {outcome.best:.4f}"
+    scores = (
+        "" if outcome.last is None else f", {score} {outcome.last:.4f}, best {outcome.best:.4f}"
+    )
     out.write(f"{outcome.finished} steps done{scores}; weights in {args.output}\n")
     return 0
 
@@ -158,14 +229,16 @@ def _check_least(name: str, number: int, least: int) -> int:
     return number
 
 
-# ---- the network and its data -------------------------------------------------------------------------
+# ---- the network and its data --------------------------------------------------------------------
 
 
 def _make_network(args: argparse.Namespace) -> Network:
     source = read_cfg(args.cfg)
     blocks = source.blocks
     if args.max_batches is not None:
-        blocks[0] = blocks[0].with_option("max_batches", str(_check_least("max_batches", args.max_batches, 1)))
+        blocks[0] = blocks[0].with_option(
+            "max_batches", str(_check_least("max_batches", args.max_batches, 1))
+        )
     weights = args.weights if source.tensors is None else args.cfg
     if args.until is not None and weights is None:
         raise InputError(f"--until {args.until}: of which weights? give --weights FILE")

@@ -24,12 +24,12 @@ _IOU_KINDS = ("mse", "iou", "giou", "diou", "ciou")
 class YoloLossOptions:
     """What only the loss reads (parser.c:436), with Darknet's defaults."""
 
-    ignore_thresh: float = .5
+    ignore_thresh: float = 0.5
     truth_thresh: float = 1.0
     iou_thresh: float = 1.0
     iou_thresh_kind: str = "iou"
     iou_loss: str = "mse"
-    iou_normalizer: float = .75
+    iou_normalizer: float = 0.75
     obj_normalizer: float = 1.0
     cls_normalizer: float = 1.0
     delta_normalizer: float = 1.0
@@ -46,14 +46,16 @@ class YoloLossOptions:
         """Read them from [yolo] or [Gaussian_yolo]."""
         counters = tuple(block.get_ints("counters_per_class", ()))
         if counters and len(counters) != classes:
-            raise block.error(f"has {len(counters)} numbers for classes={classes}", "counters_per_class")
+            raise block.error(
+                f"has {len(counters)} numbers for classes={classes}", "counters_per_class"
+            )
         return cls(
-            ignore_thresh=block.get_float("ignore_thresh", .5),
+            ignore_thresh=block.get_float("ignore_thresh", 0.5),
             truth_thresh=block.get_float("truth_thresh", 1.0),
             iou_thresh=block.get_float("iou_thresh", 1.0),
             iou_thresh_kind=block.get_choice("iou_thresh_kind", "iou", _IOU_KINDS[1:]),
             iou_loss=block.get_choice("iou_loss", "mse", _IOU_KINDS),
-            iou_normalizer=block.get_float("iou_normalizer", .75),
+            iou_normalizer=block.get_float("iou_normalizer", 0.75),
             obj_normalizer=block.get_float("obj_normalizer", 1.0),
             cls_normalizer=block.get_float("cls_normalizer", 1.0),
             delta_normalizer=block.get_float("delta_normalizer", 1.0),
@@ -98,11 +100,14 @@ class AnchorOptions:
         classes = block.get_int("classes", 20, minimum=1)
         block.ignore("map")
         return cls(
-            anchors, mask, classes,
+            anchors,
+            mask,
+            classes,
             scale_x_y=block.get_float("scale_x_y", 1.0),
             nms_kind=block.get_choice("nms_kind", "default", NMS_KINDS),
             beta_nms=block.get_float("beta_nms", GREEDY_BETA),
-            loss=YoloLossOptions.from_block(block, classes), augment=AugmentOptions.from_block(block),
+            loss=YoloLossOptions.from_block(block, classes),
+            augment=AugmentOptions.from_block(block),
         )
 
 
@@ -128,11 +133,18 @@ class AnchorHead(Head):
         expected = len(mask) * (classes + self.box_values)
         if in_shape.channels != expected:
             raise ShapeError(
-                f"needs filters={expected} in the layer before it, which gives {in_shape.channels}: "
-                f"len(mask) * (classes + {self.box_values}) = {len(mask)} * ({classes} + {self.box_values})",
-                source_key="filters")
+                f"needs filters={expected} in the layer before it, which gives {in_shape.channels}:"
+                f" len(mask) * (classes + {self.box_values}) = {len(mask)} * ({classes} +"
+                f" {self.box_values})",
+                source_key="filters",
+            )
         super().__init__(in_shape, in_shape)
-        self.anchors, self.mask, self.classes, self.scale_x_y = common.anchors, mask, classes, common.scale_x_y
+        self.anchors, self.mask, self.classes, self.scale_x_y = (
+            common.anchors,
+            mask,
+            classes,
+            common.scale_x_y,
+        )
         self.nms_kind, self.beta_nms = common.nms_kind, common.beta_nms
         self.loss, self.augment = common.loss, common.augment
 
@@ -159,9 +171,13 @@ class AnchorHead(Head):
 
     def metadata(self) -> dict[str, object]:
         """With its anchors."""
-        return super().metadata() | {"anchors": self.masked_anchors, "anchor_unit": self.anchor_unit,
-                                     "values_a_box": self.box_values, "scale_x_y": self.scale_x_y,
-                                     "layout": "anchors, values and classes, rows, columns"}
+        return super().metadata() | {
+            "anchors": self.masked_anchors,
+            "anchor_unit": self.anchor_unit,
+            "values_a_box": self.box_values,
+            "scale_x_y": self.scale_x_y,
+            "layout": "anchors, values and classes, rows, columns",
+        }
 
     def summary_cells(self) -> tuple[str, str]:
         """Classes and mask."""
@@ -188,7 +204,7 @@ def _read_anchors(block: Block) -> tuple[list[tuple[float, float]], list[int]]:
     """
     num = block.get_int("num", 1, minimum=1)
     mask = block.get_ints("mask", range(num))
-    numbers = block.get_floats("anchors", [.5] * (2 * num))
+    numbers = block.get_floats("anchors", [0.5] * (2 * num))
     if len(numbers) < 2 * num:
         raise block.error(f"num={num} needs {2 * num} numbers, {len(numbers)} are here", "anchors")
     anchors = list(zip(numbers[::2], numbers[1::2], strict=False))
@@ -197,16 +213,27 @@ def _read_anchors(block: Block) -> tuple[list[tuple[float, float]], list[int]]:
             raise block.error(f"anchor {index} does not exist: there are {len(anchors)}", "mask")
     if max(mask) < num:
         return anchors[:num], mask
-    # Darknet keeps only the first num anchors and reads beyond them (cspx-p7-mish.cfg): the list's own are meant.
-    block.warn(f"anchor {max(mask)} is beyond num={num}; all {len(anchors)} anchors of the list are used", "mask")
+    # Darknet keeps only the first num anchors and reads beyond them (cspx-p7-mish.cfg): the list's
+    # own are meant.
+    block.warn(
+        f"anchor {max(mask)} is beyond num={num}; all {len(anchors)} anchors of the list are used",
+        "mask",
+    )
     return anchors, mask
 
 
-def anchor_boxes(values: Tensor, anchors: list[tuple[float, float]], unit: tuple[float, float], *,
-                 squared: bool = False) -> Tensor:
-    """(B, A, H, W, 4) of (x, y, w, h) within their cells -> (B, A * H * W, 4) relative to the image.
+def anchor_boxes(
+    values: Tensor,
+    anchors: list[tuple[float, float]],
+    unit: tuple[float, float],
+    *,
+    squared: bool = False,
+) -> Tensor:
+    """(B, A, H, W, 4) of (x, y, w, h) within their cells -> (B, A * H * W, 4) relative to the
+    image.
 
-    Written axis by axis, without a grid of all places, so that an exported graph holds for any H and W.
+    Written axis by axis, without a grid of all places, so that an exported graph holds for any H
+    and W.
 
     Args:
         values: x and y in cells, w and h raw.
@@ -223,11 +250,21 @@ def anchor_boxes(values: Tensor, anchors: list[tuple[float, float]], unit: tuple
     columns = torch.arange(width, device=values.device).view(-1, 1)
     rows = torch.arange(height, device=values.device).view(-1, 1, 1)
     sizes = values.new_tensor(anchors)[:, None, None]
-    return boxes_at(values, columns, rows, sizes, (width, height), unit, squared=squared).flatten(1, 3)
+    return boxes_at(values, columns, rows, sizes, (width, height), unit, squared=squared).flatten(
+        1, 3
+    )
 
 
-def boxes_at(values: Array, columns: Array, rows: Array, anchors: Array, grid: tuple[int, int],
-             unit: tuple[float, float], *, squared: bool = False) -> Array:
+def boxes_at(
+    values: Array,
+    columns: Array,
+    rows: Array,
+    anchors: Array,
+    grid: tuple[int, int],
+    unit: tuple[float, float],
+    *,
+    squared: bool = False,
+) -> Array:
     """An array (..., 4) of (x, y, w, h) within their cells -> (..., 4) relative to the image.
 
     Args:
@@ -245,5 +282,11 @@ def boxes_at(values: Array, columns: Array, rows: Array, anchors: Array, grid: t
     library = library_of(values)
     factor = library.square(values[..., 2:4]) * 4 if squared else library.exp(values[..., 2:4])
     sizes = factor * anchors
-    return join(((values[..., 0:1] + columns) / grid[0], (values[..., 1:2] + rows) / grid[1],
-                 sizes[..., 0:1] / unit[0], sizes[..., 1:2] / unit[1]))
+    return join(
+        (
+            (values[..., 0:1] + columns) / grid[0],
+            (values[..., 1:2] + rows) / grid[1],
+            sizes[..., 0:1] / unit[0],
+            sizes[..., 1:2] / unit[1],
+        )
+    )

@@ -47,7 +47,8 @@ class DetectionLossOptions:
 
 @register("detection")
 class Detection(Head):
-    """Boxes from a vector: class scores of every cell, then confidences of every box, then coordinates.
+    """Boxes from a vector: class scores of every cell, then confidences of every box, then
+    coordinates.
 
     Args:
         in_shape: side^2 * (classes + num * 5) values.
@@ -66,14 +67,26 @@ class Detection(Head):
     takes_raw = False
     loss: DetectionLossOptions
 
-    def __init__(self, in_shape: Shape, *, side: int = 7, num: int = 1, classes: int = 1, softmax: bool = False,
-                 square_root: bool = False, loss: DetectionLossOptions | None = None,
-                 augment: AugmentOptions | None = None) -> None:
+    def __init__(
+        self,
+        in_shape: Shape,
+        *,
+        side: int = 7,
+        num: int = 1,
+        classes: int = 1,
+        softmax: bool = False,
+        square_root: bool = False,
+        loss: DetectionLossOptions | None = None,
+        augment: AugmentOptions | None = None,
+    ) -> None:
         expected = side * side * (classes + num * BOX_VALUES)
         if in_shape.size != expected:
-            raise ShapeError(f"needs {expected} values from the layer before it, which gives {in_shape.size}: "
-                             f"side^2 * (classes + num * {BOX_VALUES}) = {side}^2 * ({classes} + {num} * {BOX_VALUES})",
-                             source_key="output")
+            raise ShapeError(
+                f"needs {expected} values from the layer before it, which gives {in_shape.size}:"
+                f" side^2 * (classes + num * {BOX_VALUES}) = {side}^2 * ({classes} + {num} *"
+                f" {BOX_VALUES})",
+                source_key="output",
+            )
         super().__init__(in_shape, flat(expected))
         self.side, self.num, self.classes = side, num, classes
         self.softmax, self.square_root = softmax, square_root
@@ -86,27 +99,37 @@ class Detection(Head):
         if block.get_int("coords", 1) != _COORDS:
             raise block.error("only coords=4 (x, y, w, h) is supported", "coords")
         return cls(
-            graph.shape, side=block.get_int("side", 7, minimum=1), num=block.get_int("num", 1, minimum=1),
-            classes=block.get_int("classes", 1, minimum=1), softmax=block.get_flag("softmax"),
-            square_root=block.get_flag("sqrt"), loss=DetectionLossOptions.from_block(block),
+            graph.shape,
+            side=block.get_int("side", 7, minimum=1),
+            num=block.get_int("num", 1, minimum=1),
+            classes=block.get_int("classes", 1, minimum=1),
+            softmax=block.get_flag("softmax"),
+            square_root=block.get_flag("sqrt"),
+            loss=DetectionLossOptions.from_block(block),
             augment=AugmentOptions.from_block(block),
         )
 
     def metadata(self) -> dict[str, object]:
         """With the order of the vector, and whether sizes are roots."""
-        return super().metadata() | {"side": self.side, "boxes_a_cell": self.num, "softmax": self.softmax,
-                                     "sqrt": self.square_root,
-                                     "layout": "classes of all cells, objectness of all boxes, x, y, w, h of all boxes"}
+        return super().metadata() | {
+            "side": self.side,
+            "boxes_a_cell": self.num,
+            "softmax": self.softmax,
+            "sqrt": self.square_root,
+            "layout": "classes of all cells, objectness of all boxes, x, y, w, h of all boxes",
+        }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, ...) -> (B, side^2 * (classes + num * 5)), the class scores after softmax where it is asked for."""
+        """(B, ...) -> (B, side^2 * (classes + num * 5)), the class scores after softmax where it is
+        asked for.
+        """
         x = x.flatten(1)
         if not self.softmax:
             return x
         cells = self.side * self.side
         # (B, cells, C)
-        scores = x[:, :cells * self.classes].reshape(-1, cells, self.classes).softmax(2)
-        return torch.cat((scores.flatten(1), x[:, cells * self.classes:]), 1)
+        scores = x[:, : cells * self.classes].reshape(-1, cells, self.classes).softmax(2)
+        return torch.cat((scores.flatten(1), x[:, cells * self.classes :]), 1)
 
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
         """Vector -> N = side^2 * num candidates (detection_layer.c:300)."""
@@ -116,7 +139,8 @@ class Detection(Head):
         # One image's vector, for C classes and n boxes a cell:
         #   | C of cell 0 | C of cell 1 | ... | n of cell 0 | ... | n * (x, y, w, h) of cell 0 | ...
         classes, confidences, coords = values.split(
-            [cells * self.classes, cells * self.num, cells * self.num * _COORDS], 1)
+            [cells * self.classes, cells * self.num, cells * self.num * _COORDS], 1
+        )
         objectness = confidences.reshape(batch, -1)  # (B, cells * num)
         boxes = coords.reshape(batch, cells, self.num, _COORDS)  # (B, cells, num, 4)
         place = torch.arange(cells, device=raw.device)  # row by row: place = row * side + column
@@ -125,8 +149,13 @@ class Detection(Head):
         size = boxes[..., 2:].square() if self.square_root else boxes[..., 2:]
         boxes = torch.cat(((boxes[..., :2] + corner) / self.side, size), -1).flatten(1, 2)
         # All boxes of a cell share its classes: (B, cells, 1, C) -> (B, cells * num, C)
-        scores = classes.reshape(batch, cells, 1, self.classes).expand(-1, -1, self.num, -1).flatten(1, 2)
-        # Only the products meet the threshold (get_detection_detections): class scores here may be above 1.
+        scores = (
+            classes.reshape(batch, cells, 1, self.classes)
+            .expand(-1, -1, self.num, -1)
+            .flatten(1, 2)
+        )
+        # Only the products meet the threshold (get_detection_detections): class scores here may be
+        # above 1.
         reported = (objectness != 0).to(objectness)
         return Candidates(boxes, reported, objectness.unsqueeze(-1) * scores)
 

@@ -1,4 +1,6 @@
-"""[Gaussian_yolo]: a yolo head that also says how sure it is of each coordinate (gaussian_yolo_layer.c)."""
+"""[Gaussian_yolo]: a yolo head that also says how sure it is of each coordinate
+(gaussian_yolo_layer.c).
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,14 @@ from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.shapes import Shape
 
 YOLO_POINTS = {"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}
-"""``yolo_point=``: what x and y mean, as the share of the size that leads from there to the centre."""
+"""``yolo_point=``: what x and y mean, as the share of the size that leads from there to the
+centre."""
 
 
 @register("Gaussian_yolo", dialects=("alexeyab",))
 class GaussianYolo(AnchorHead):
-    """Boxes from a map of A anchors: x, y, w, h, each with its uncertainty behind it, objectness and C class scores.
+    """Boxes from a map of A anchors: x, y, w, h, each with its uncertainty behind it, objectness
+    and C class scores.
 
     Args:
         in_shape: (A * (9 + C), H, W).
@@ -28,40 +32,62 @@ class GaussianYolo(AnchorHead):
 
     box_values = 9
 
-    def __init__(self, in_shape: Shape, common: AnchorOptions, *, yolo_point: str = "center") -> None:
+    def __init__(
+        self, in_shape: Shape, common: AnchorOptions, *, yolo_point: str = "center"
+    ) -> None:
         super().__init__(in_shape, common)
         self.yolo_point = yolo_point
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> GaussianYolo:
         """parser.c:600."""
-        return cls(graph.image_shape(block), AnchorOptions.from_block(block),
-                   yolo_point=block.get_choice("yolo_point", "center", tuple(YOLO_POINTS)))
+        return cls(
+            graph.image_shape(block),
+            AnchorOptions.from_block(block),
+            yolo_point=block.get_choice("yolo_point", "center", tuple(YOLO_POINTS)),
+        )
 
     def metadata(self) -> dict[str, object]:
         """With what x and y mean."""
-        values = "x, x uncertainty, y, y uncertainty, w, w uncertainty, h, h uncertainty, objectness"
+        values = (
+            "x, x uncertainty, y, y uncertainty, w, w uncertainty, h, h uncertainty, objectness"
+        )
         return super().metadata() | {"values": values, "yolo_point": self.yolo_point}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Raw map (B, A * (9 + C), H, W) -> as Darknet holds it: only w and h stay raw (gaussian_yolo_layer.c:411)."""
+        """Raw map (B, A * (9 + C), H, W) -> as Darknet holds it: only w and h stay raw
+        (gaussian_yolo_layer.c:411).
+        """
         # Channels of an anchor: x, its uncertainty, y, its, w, its, h, its, objectness, classes
         #                        0        1          2   3   4   5   6   7       8       9 ...
         maps = self.split(x)  # (B, A, 9 + C, H, W)
         stretched = maps[:, :, 0:3:2].sigmoid() * self.scale_x_y - (self.scale_x_y - 1) / 2
-        return torch.cat((
-            stretched[:, :, :1], maps[:, :, 1:2].sigmoid(), stretched[:, :, 1:], maps[:, :, 3:4].sigmoid(),
-            maps[:, :, 4:5], maps[:, :, 5:6].sigmoid(), maps[:, :, 6:7], maps[:, :, 7:].sigmoid(),
-        ), 2).flatten(1, 2)
+        return torch.cat(
+            (
+                stretched[:, :, :1],
+                maps[:, :, 1:2].sigmoid(),
+                stretched[:, :, 1:],
+                maps[:, :, 3:4].sigmoid(),
+                maps[:, :, 4:5],
+                maps[:, :, 5:6].sigmoid(),
+                maps[:, :, 6:7],
+                maps[:, :, 7:].sigmoid(),
+            ),
+            2,
+        ).flatten(1, 2)
 
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
-        """Raw map -> N = A * H * W candidates; the mean uncertainty lowers the scores (gaussian_yolo_layer.c:819)."""
+        """Raw map -> N = A * H * W candidates; the mean uncertainty lowers the scores
+        (gaussian_yolo_layer.c:819).
+        """
         places = self.split(self(raw)).permute(0, 1, 3, 4, 2)  # (B, A, H, W, 9 + C)
         boxes = self.boxes_of(places, net_size)
         maps = places.flatten(1, 3)  # (B, N, 9 + C)
         objectness = maps[..., 8]
         certainty = 1 - maps[..., 1:8:2].mean(-1)
-        return Candidates(boxes, objectness, (objectness * certainty).unsqueeze(-1) * maps[..., self.box_values:])
+        return Candidates(
+            boxes, objectness, (objectness * certainty).unsqueeze(-1) * maps[..., self.box_values :]
+        )
 
     def boxes_of(self, places: Tensor, net_size: tuple[int, int]) -> Tensor:
         """Decode the means; x and y are those of the point that ``yolo_point`` names."""

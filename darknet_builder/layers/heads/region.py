@@ -22,7 +22,7 @@ from darknet_builder.shapes import Shape
 class RegionLossOptions:
     """What only the loss reads (parser.c:556), with Darknet's defaults."""
 
-    thresh: float = .5
+    thresh: float = 0.5
     coord_scale: float = 1.0
     object_scale: float = 1.0
     noobject_scale: float = 1.0
@@ -38,7 +38,7 @@ class RegionLossOptions:
         """Read them."""
         block.ignore("log", "sqrt", "absolute", "mask_scale", "coords")
         return cls(
-            thresh=block.get_float("thresh", .5),
+            thresh=block.get_float("thresh", 0.5),
             coord_scale=block.get_float("coord_scale", 1.0),
             object_scale=block.get_float("object_scale", 1.0),
             noobject_scale=block.get_float("noobject_scale", 1.0),
@@ -53,7 +53,8 @@ class RegionLossOptions:
 
 @register("region")
 class Region(Head):
-    """Boxes from a map of A anchors: x, y, w, h, objectness and C class scores that share one softmax.
+    """Boxes from a map of A anchors: x, y, w, h, objectness and C class scores that share one
+    softmax.
 
     Args:
         in_shape: (A * (5 + C), H, W).
@@ -68,8 +69,9 @@ class Region(Head):
         augment: what it says of the training images.
 
     Attributes:
-        report_map: the classes whose probability down the tree is reported, instead of the path; None, as for
-            ``detector test``, unless the ``.data`` file has ``map=``, as for ``detector valid``.
+        report_map: the classes whose probability down the tree is reported, instead of the path;
+            None, as for ``detector test``, unless the ``.data`` file has ``map=``, as for
+            ``detector valid``.
 
     Raises:
         ShapeError: when the channels before it, or the tree, do not fit.
@@ -81,15 +83,27 @@ class Region(Head):
     anchors: list[tuple[float, float]]
     loss: RegionLossOptions
 
-    def __init__(self, in_shape: Shape, *, anchors: list[tuple[float, float]], classes: int, softmax: bool = False,
-                 dialect: Dialect | None = None, tree: Tree | None = None, hierarchy_threshold: float = .5,
-                 class_map: list[int] | None = None, loss: RegionLossOptions | None = None,
-                 augment: AugmentOptions | None = None) -> None:
+    def __init__(
+        self,
+        in_shape: Shape,
+        *,
+        anchors: list[tuple[float, float]],
+        classes: int,
+        softmax: bool = False,
+        dialect: Dialect | None = None,
+        tree: Tree | None = None,
+        hierarchy_threshold: float = 0.5,
+        class_map: list[int] | None = None,
+        loss: RegionLossOptions | None = None,
+        augment: AugmentOptions | None = None,
+    ) -> None:
         expected = len(anchors) * (classes + BOX_VALUES)
         if in_shape.channels != expected:
-            raise ShapeError(f"needs filters={expected} in the layer before it, which gives {in_shape.channels}: "
-                             f"num * (classes + {BOX_VALUES}) = {len(anchors)} * ({classes} + {BOX_VALUES})",
-                             source_key="filters")
+            raise ShapeError(
+                f"needs filters={expected} in the layer before it, which gives {in_shape.channels}:"
+                f" num * (classes + {BOX_VALUES}) = {len(anchors)} * ({classes} + {BOX_VALUES})",
+                source_key="filters",
+            )
         if tree is not None and tree.size != classes:
             raise ShapeError(f"classes={classes}, but the tree has {tree.size}")
         super().__init__(in_shape, in_shape)
@@ -107,30 +121,46 @@ class Region(Head):
         if block.get_int("coords", 4) != 4:
             raise block.error("only coords=4 (x, y, w, h) is supported", "coords")
         block.refuse("background")
-        numbers = block.get_floats("anchors", [.5] * (2 * num))
+        numbers = block.get_floats("anchors", [0.5] * (2 * num))
         if len(numbers) < 2 * num:
-            raise block.error(f"num={num} needs {2 * num} numbers, {len(numbers)} are here", "anchors")
+            raise block.error(
+                f"num={num} needs {2 * num} numbers, {len(numbers)} are here", "anchors"
+            )
         return cls(
-            graph.image_shape(block), anchors=list(zip(numbers[:2 * num:2], numbers[1:2 * num:2], strict=True)),
-            classes=classes, softmax=block.get_flag("softmax"), dialect=graph.dialect,
-            tree=read_tree(block, graph.folder), class_map=read_map(block, graph.folder, classes),
-            loss=RegionLossOptions.from_block(block), augment=AugmentOptions.from_block(block),
+            graph.image_shape(block),
+            anchors=list(zip(numbers[: 2 * num : 2], numbers[1 : 2 * num : 2], strict=True)),
+            classes=classes,
+            softmax=block.get_flag("softmax"),
+            dialect=graph.dialect,
+            tree=read_tree(block, graph.folder),
+            class_map=read_map(block, graph.folder, classes),
+            loss=RegionLossOptions.from_block(block),
+            augment=AugmentOptions.from_block(block),
         )
 
     def metadata(self) -> dict[str, object]:
         """With its anchors, the activation of its classes, and their hierarchy."""
-        activation = "softmax" if self.softmax or self.tree is not None else (
-            "logistic" if self.dialect.region_logistic_classes else "linear")
+        activation = (
+            "softmax"
+            if self.softmax or self.tree is not None
+            else ("logistic" if self.dialect.region_logistic_classes else "linear")
+        )
         return super().metadata() | {
-            "anchors": self.anchors, "anchor_unit": self.anchor_unit, "values_a_box": self.box_values, "softmax": self.softmax,
-            "values": "x, y, w, h, objectness", "layout": "anchors, values and classes, rows, columns",
-            "class_activation": activation, "parents": None if self.tree is None else self.tree.parents}
+            "anchors": self.anchors,
+            "anchor_unit": self.anchor_unit,
+            "values_a_box": self.box_values,
+            "softmax": self.softmax,
+            "values": "x, y, w, h, objectness",
+            "layout": "anchors, values and classes, rows, columns",
+            "class_activation": activation,
+            "parents": None if self.tree is None else self.tree.parents,
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw map (B, A * (5 + C), H, W) -> as Darknet holds it.
 
-        AlexeyAB's is (B, H * W * A * (5 + C)), cell by cell, with x and y raw; pjreddie's is a map of the input's
-        shape, with x and y activated.
+        AlexeyAB's is (B, H * W * A * (5 + C)), cell by cell, with x and y raw; pjreddie's is a map
+        of the input's shape, with x and y activated.
         """
         values = self.activate(x)  # (B, H, W, A, 5 + C)
         if self.dialect.region_by_cell:
@@ -140,7 +170,9 @@ class Region(Head):
         return values.permute(0, 3, 4, 1, 2).flatten(1, 2)
 
     def activate(self, raw: Tensor) -> Tensor:
-        """Raw map -> (B, H, W, A, 5 + C) with objectness and classes activated, x, y, w, h raw (region_layer.c:160)."""
+        """Raw map -> (B, H, W, A, 5 + C) with objectness and classes activated, x, y, w, h raw
+        (region_layer.c:160).
+        """
         # (B, A, 5 + C, H, W) -> (B, H, W, A, 5 + C)
         values = raw.unflatten(1, (len(self.anchors), -1)).permute(0, 3, 4, 1, 2)
         scores = values[..., BOX_VALUES:]
@@ -160,7 +192,9 @@ class Region(Head):
     @property
     def reported_classes(self) -> int:
         """Those of ``report_map``, where there is one."""
-        return self.classes if self.tree is None or self.report_map is None else len(self.report_map)
+        return (
+            self.classes if self.tree is None or self.report_map is None else len(self.report_map)
+        )
 
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
         """Raw map -> N = A * H * W candidates (region_layer.c:380)."""
@@ -170,9 +204,10 @@ class Region(Head):
         values = places.flatten(1, 3)  # (B, N, 5 + C)
         objectness = values[..., 4]
         if self.loss.classfix == -1 and not self.dialect.region_objectness:  # get_region_boxes
-            objectness = torch.where(objectness < .5, torch.zeros_like(objectness), objectness)
+            objectness = torch.where(objectness < 0.5, torch.zeros_like(objectness), objectness)
         scores = self._scores(objectness.unsqueeze(-1), values[..., BOX_VALUES:])
-        # A path down the tree stands for itself and is reported where there is an object (region_layer.c:398).
+        # A path down the tree stands for itself and is reported where there is an object
+        # (region_layer.c:398).
         by_path = self.tree is not None and self.report_map is None
         reported = objectness if by_path or self.dialect.region_objectness else objectness.sign()
         return Candidates(boxes, reported, scores)

@@ -1,4 +1,6 @@
-"""[crnn], [conv_lstm] and [history]: layers of maps with a memory (crnn_layer.c, conv_lstm_layer.c)."""
+"""[crnn], [conv_lstm] and [history]: layers of maps with a memory (crnn_layer.c,
+conv_lstm_layer.c).
+"""
 
 from __future__ import annotations
 
@@ -43,21 +45,38 @@ class _Kernel:
         """The options that a [convolutional] has too; ``activation`` is the default."""
         size = block.get_int("size", 3, minimum=1)
         padding = block.get_int("padding", 0, minimum=0)
-        return cls(size=size, stride=block.get_int("stride", 1, minimum=1), dilation=block.get_int("dilation", 1),
-                   padding=size // 2 if block.get_flag("pad") else padding,
-                   groups=block.get_int("groups", 1, minimum=1), xnor=block.get_flag("xnor"),
-                   batch_normalize=block.get_flag("batch_normalize"), activation=read_activation(block, activation))
+        return cls(
+            size=size,
+            stride=block.get_int("stride", 1, minimum=1),
+            dilation=block.get_int("dilation", 1),
+            padding=size // 2 if block.get_flag("pad") else padding,
+            groups=block.get_int("groups", 1, minimum=1),
+            xnor=block.get_flag("xnor"),
+            batch_normalize=block.get_flag("batch_normalize"),
+            activation=read_activation(block, activation),
+        )
 
     def make(self, in_shape: Shape, filters: int) -> Convolutional:
         """One part."""
-        return Convolutional(in_shape, filters=filters, size=self.size, stride=(self.stride, self.stride),
-                             padding=self.padding, dilation=self.dilation, groups=self.groups, xnor=self.xnor,
-                             batch_normalize=self.batch_normalize, activation=self.activation)
+        return Convolutional(
+            in_shape,
+            filters=filters,
+            size=self.size,
+            stride=(self.stride, self.stride),
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+            xnor=self.xnor,
+            batch_normalize=self.batch_normalize,
+            activation=self.activation,
+        )
 
 
 def _same_size(shape: Shape, kernel: _Kernel) -> None:
     if kernel.make(shape, shape.channels).out_shape != shape:
-        raise ShapeError(f"the state of {shape} must keep its size: use stride=1, an odd size and pad=1")
+        raise ShapeError(
+            f"the state of {shape} must keep its size: use stride=1, an odd size and pad=1"
+        )
 
 
 @register("crnn")
@@ -76,11 +95,23 @@ class Crnn(ThreePart):
         ShapeError: when the convolution would change the state's size.
     """
 
-    def __init__(self, in_shape: Shape, *, hidden: int, output: int, kernel: _Kernel, shortcut: bool = False,
-                 time_steps: int = 1) -> None:
+    def __init__(
+        self,
+        in_shape: Shape,
+        *,
+        hidden: int,
+        output: int,
+        kernel: _Kernel,
+        shortcut: bool = False,
+        time_steps: int = 1,
+    ) -> None:
         state = Shape(hidden, in_shape.height, in_shape.width)
         _same_size(state, kernel)
-        parts = (kernel.make(in_shape, hidden), kernel.make(state, hidden), kernel.make(state, output))
+        parts = (
+            kernel.make(in_shape, hidden),
+            kernel.make(state, hidden),
+            kernel.make(state, output),
+        )
         super().__init__(in_shape, state, parts, shortcut=shortcut, time_steps=time_steps)
 
     @classmethod
@@ -88,10 +119,17 @@ class Crnn(ThreePart):
         """parser.c:238; pjreddie's has always a 3x3 kernel that keeps the size (P parser.c:243)."""
         kernel = _Kernel.from_block(block, "logistic")
         if graph.dialect.crnn_keeps_size:
-            kernel = _Kernel(3, 1, 1, batch_normalize=kernel.batch_normalize, activation=kernel.activation)
-        return cls(graph.image_shape(block), hidden=block.get_int("hidden", 1, minimum=1),
-                   output=block.get_int("output", 1, minimum=1), kernel=kernel, shortcut=block.get_flag("shortcut"),
-                   time_steps=graph.time_steps)
+            kernel = _Kernel(
+                3, 1, 1, batch_normalize=kernel.batch_normalize, activation=kernel.activation
+            )
+        return cls(
+            graph.image_shape(block),
+            hidden=block.get_int("hidden", 1, minimum=1),
+            output=block.get_int("output", 1, minimum=1),
+            kernel=kernel,
+            shortcut=block.get_flag("shortcut"),
+            time_steps=graph.time_steps,
+        )
 
 
 @register("conv_lstm", dialects=("alexeyab",))
@@ -113,19 +151,38 @@ class ConvLstm(Recurrent):
         ShapeError: when the convolution would change the state's size.
     """
 
-    def __init__(self, in_shape: Shape, *, output: int, kernel: _Kernel, peephole: bool = False,
-                 bottleneck: bool = False, shortcut: bool = False, activation: str = "tanh",
-                 state_constrain: float = 32.0, time_steps: int = 1) -> None:
+    def __init__(
+        self,
+        in_shape: Shape,
+        *,
+        output: int,
+        kernel: _Kernel,
+        peephole: bool = False,
+        bottleneck: bool = False,
+        shortcut: bool = False,
+        activation: str = "tanh",
+        state_constrain: float = 32.0,
+        time_steps: int = 1,
+    ) -> None:
         state = Shape(output, in_shape.height, in_shape.width)
         if bottleneck and in_shape.channels != output:
-            raise ShapeError(f"bottleneck=1 needs output={in_shape.channels}, the channels of the layer before it")
+            raise ShapeError(
+                f"bottleneck=1 needs output={in_shape.channels}, the channels of the layer"
+                " before it"
+            )
         _same_size(state, kernel)
         super().__init__(in_shape, state, {"cell": state, "hidden": state}, time_steps)
         joined = Shape(2 * output, state.height, state.width)
         self.u = nn.ModuleDict({gate: kernel.make(in_shape, output) for gate in "figo"})
-        self.w = nn.ModuleDict({gate: kernel.make(joined if bottleneck else state, output)
-                                for gate in ("f" if bottleneck else "figo")})
-        self.v = nn.ModuleDict({gate: kernel.make(state, output) for gate in ("fio" if peephole else "")})
+        self.w = nn.ModuleDict(
+            {
+                gate: kernel.make(joined if bottleneck else state, output)
+                for gate in ("f" if bottleneck else "figo")
+            }
+        )
+        self.v = nn.ModuleDict(
+            {gate: kernel.make(state, output) for gate in ("fio" if peephole else "")}
+        )
         self.activation_name = activation
         self.activation = make_activation(activation)
         self.bottleneck, self.shortcut = bottleneck, shortcut
@@ -135,12 +192,17 @@ class ConvLstm(Recurrent):
     def from_block(cls, block: Block, graph: Graph) -> ConvLstm:
         """parser.c:297."""
         block.ignore("time_normalizer")
-        return cls(graph.image_shape(block), output=block.get_int("output", 1, minimum=1),
-                   kernel=_Kernel.from_block(block, "linear"), peephole=block.get_flag("peephole"),
-                   bottleneck=block.get_flag("bottleneck"), shortcut=block.get_flag("shortcut"),
-                   activation=read_activation(block, "tanh", "lstm_activation"),
-                   state_constrain=block.get_int("state_constrain", 32 * graph.time_steps),
-                   time_steps=graph.time_steps)
+        return cls(
+            graph.image_shape(block),
+            output=block.get_int("output", 1, minimum=1),
+            kernel=_Kernel.from_block(block, "linear"),
+            peephole=block.get_flag("peephole"),
+            bottleneck=block.get_flag("bottleneck"),
+            shortcut=block.get_flag("shortcut"),
+            activation=read_activation(block, "tanh", "lstm_activation"),
+            state_constrain=block.get_int("state_constrain", 32 * graph.time_steps),
+            time_steps=graph.time_steps,
+        )
 
     def step(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
         """One frame."""
@@ -166,9 +228,13 @@ class ConvLstm(Recurrent):
         return total + self.v[gate](cell) if gate in self.v else total
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
-        """v (f, i, o), then w and u (f, i, g, o) as far as they exist (parser.c:2310)."""
-        parts = {f"{kind}{gate}": group[gate] for kind, group in (("v", self.v), ("w", self.w), ("u", self.u))
-                 for gate in "figo" if gate in group}
+        """V (f, i, o), then w and u (f, i, g, o) as far as they exist (parser.c:2310)."""
+        parts = {
+            f"{kind}{gate}": group[gate]
+            for kind, group in (("v", self.v), ("w", self.w), ("u", self.u))
+            for gate in "figo"
+            if gate in group
+        }
         return concatenate(parts, header)
 
     def flops(self) -> int:
@@ -195,7 +261,8 @@ class ConvLstm(Recurrent):
 class History(Layer):
     """The last frames' maps side by side (conv_lstm_layer.c, ``make_history_layer``).
 
-    With one time step, as in every detection program of Darknet's, only the newest place is ever filled.
+    With one time step, as in every detection program of Darknet's, only the newest place is ever
+    filled.
 
     Args:
         in_shape: (C, H, W).
@@ -210,8 +277,11 @@ class History(Layer):
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> History:
         """parser.c:322."""
-        return cls(graph.image_shape(block), size=block.get_int("history_size", 4, minimum=1),
-                   time_steps=graph.time_steps)
+        return cls(
+            graph.image_shape(block),
+            size=block.get_int("history_size", 4, minimum=1),
+            time_steps=graph.time_steps,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C * size, H, W)."""
@@ -219,7 +289,7 @@ class History(Layer):
         past = F.pad(frames[0], (0, 0, 0, 0, 0, frames[0].shape[1] * (self.size - 1))) * 0
         answers: list[Tensor] = []
         for frame in frames:
-            past = torch.cat((frame, past[:, :-frame.shape[1]]), 1) if self.size > 1 else frame
+            past = torch.cat((frame, past[:, : -frame.shape[1]]), 1) if self.size > 1 else frame
             answers.append(past)
         return torch.cat(answers)
 

@@ -17,19 +17,23 @@ from darknet_builder.shapes import Shape
 class Recurrent(Layer):
     """A layer with a memory.
 
-    In eval mode each call is one frame, and the state lives on until ``reset_state``. In training each call is
-    ``time_steps`` frames, one after the other along the batch, and begins with a state of zeros.
+    In eval mode each call is one frame, and the state lives on until ``reset_state``. In training
+    each call is ``time_steps`` frames, one after the other along the batch, and begins with a state
+    of zeros.
 
     Args:
         in_shape: of one frame.
         out_shape: of one frame's answer.
-        state_shapes: the states by name. They are buffers, so that they move with the module, but are not saved.
+        state_shapes: the states by name. They are buffers, so that they move with the module, but
+            are not saved.
         time_steps: frames in a row during training.
     """
 
     is_recurrent = True
 
-    def __init__(self, in_shape: Shape, out_shape: Shape, state_shapes: Mapping[str, Shape], time_steps: int) -> None:
+    def __init__(
+        self, in_shape: Shape, out_shape: Shape, state_shapes: Mapping[str, Shape], time_steps: int
+    ) -> None:
         super().__init__(in_shape, out_shape)
         self.state_shapes = dict(state_shapes)
         self.time_steps = time_steps
@@ -41,7 +45,9 @@ class Recurrent(Layer):
             self.register_buffer(name, None, persistent=False)
 
     def step(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
-        """One frame: (B, ...) and the states -> the answer; ``state`` is brought up to date in place."""
+        """One frame: (B, ...) and the states -> the answer; ``state`` is brought up to date in
+        place.
+        """
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,27 +59,35 @@ class Recurrent(Layer):
                 setattr(self, name, value.detach())
             return answer
         if x.shape[0] % self.time_steps:
-            raise InputError(f"a batch of {x.shape[0]} cannot be cut into time_steps={self.time_steps} frames")
+            raise InputError(
+                f"a batch of {x.shape[0]} cannot be cut into time_steps={self.time_steps} frames"
+            )
         frames = x.chunk(self.time_steps)
         state = self._zero_state(frames[0])
         return torch.cat([self.step(frame, state) for frame in frames])
 
     def _zero_state(self, x: Tensor) -> dict[str, Tensor]:
-        return {name: x.new_zeros(shape.batched(x.shape[0])) for name, shape in self.state_shapes.items()}
+        return {
+            name: x.new_zeros(shape.batched(x.shape[0]))
+            for name, shape in self.state_shapes.items()
+        }
 
     def _old_state(self, x: Tensor) -> dict[str, Tensor]:
         state = self._zero_state(x)
         for name, zero in state.items():
             old = getattr(self, name)
             if old is not None and old.shape != zero.shape:
-                raise InputError(f"the state of the [{self.section}] layer holds {old.shape[0]} sequences, the input "
-                                 f"{x.shape[0]}; call network.reset_state() before a new batch")
+                raise InputError(
+                    f"the state of the [{self.section}] layer holds {old.shape[0]} sequences, the"
+                    f" input {x.shape[0]}; call network.reset_state() before a new batch"
+                )
             state[name] = zero if old is None else old
         return state
 
 
 class ThreePart(Recurrent):
-    """s = [s +] input(x) + self(s); y = output(s): what [rnn] and [crnn] share (rnn_layer.c:120, crnn_layer.c:200).
+    """s = [s +] input(x) + self(s); y = output(s): what [rnn] and [crnn] share (rnn_layer.c:120,
+    crnn_layer.c:200).
 
     Args:
         in_shape: of one frame.
@@ -83,8 +97,15 @@ class ThreePart(Recurrent):
         time_steps: frames in a row during training.
     """
 
-    def __init__(self, in_shape: Shape, state_shape: Shape, parts: tuple[Layer, Layer, Layer], *, shortcut: bool,
-                 time_steps: int) -> None:
+    def __init__(
+        self,
+        in_shape: Shape,
+        state_shape: Shape,
+        parts: tuple[Layer, Layer, Layer],
+        *,
+        shortcut: bool,
+        time_steps: int,
+    ) -> None:
         super().__init__(in_shape, parts[2].out_shape, {"state": state_shape}, time_steps)
         self.input_layer, self.self_layer, self.output_layer = parts
         self.shortcut = shortcut
@@ -97,7 +118,10 @@ class ThreePart(Recurrent):
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
         """input, self, output (parser.c:2290, parser.c:2300)."""
-        return concatenate({"input": self.input_layer, "self": self.self_layer, "output": self.output_layer}, header)
+        return concatenate(
+            {"input": self.input_layer, "self": self.self_layer, "output": self.output_layer},
+            header,
+        )
 
     def flops(self) -> int:
         """Those of the three parts (crnn_layer.c:110)."""
@@ -116,5 +140,8 @@ class ThreePart(Recurrent):
 
 def concatenate(parts: Mapping[str, nn.Module], header: WeightsHeader) -> WeightLayout:
     """The layouts of several layers in a row, their names in front."""
-    return [(f"{name}.{tensor_name}", tensor) for name, part in parts.items()
-            for tensor_name, tensor in cast(Layer, part).weight_layout(header)]
+    return [
+        (f"{name}.{tensor_name}", tensor)
+        for name, part in parts.items()
+        for tensor_name, tensor in cast(Layer, part).weight_layout(header)
+    ]

@@ -1,4 +1,6 @@
-"""[rnn], [gru] and [lstm]: layers of vectors with a memory (rnn_layer.c, gru_layer.c, lstm_layer.c)."""
+"""[rnn], [gru] and [lstm]: layers of vectors with a memory (rnn_layer.c, gru_layer.c,
+lstm_layer.c).
+"""
 
 from __future__ import annotations
 
@@ -36,14 +38,31 @@ class Rnn(ThreePart):
         time_steps: frames in a row during training.
     """
 
-    def __init__(self, in_shape: Shape, *, hidden: int, output: int, activation: str = "logistic",
-                 self_activation: str | None = None, batch_normalize: bool = False, shortcut: bool = False,
-                 time_steps: int = 1) -> None:
+    def __init__(
+        self,
+        in_shape: Shape,
+        *,
+        hidden: int,
+        output: int,
+        activation: str = "logistic",
+        self_activation: str | None = None,
+        batch_normalize: bool = False,
+        shortcut: bool = False,
+        time_steps: int = 1,
+    ) -> None:
         parts = (
-            Connected(in_shape, output=hidden, batch_normalize=batch_normalize, activation=activation),
-            Connected(flat(hidden), output=hidden, batch_normalize=batch_normalize,
-                      activation=self_activation or activation),
-            Connected(flat(hidden), output=output, batch_normalize=batch_normalize, activation=activation),
+            Connected(
+                in_shape, output=hidden, batch_normalize=batch_normalize, activation=activation
+            ),
+            Connected(
+                flat(hidden),
+                output=hidden,
+                batch_normalize=batch_normalize,
+                activation=self_activation or activation,
+            ),
+            Connected(
+                flat(hidden), output=output, batch_normalize=batch_normalize, activation=activation
+            ),
         )
         super().__init__(in_shape, flat(hidden), parts, shortcut=shortcut, time_steps=time_steps)
 
@@ -53,14 +72,21 @@ class Rnn(ThreePart):
         output = block.get_int("output", 1, minimum=1)
         hidden = block.get_int("hidden", 1, minimum=1)
         activation = read_activation(block, "logistic")
-        return cls(graph.shape, hidden=hidden if graph.dialect.rnn_hidden else output, output=output,
-                   activation=activation, self_activation=_SELF_ACTIVATIONS.get(block.get_int("logistic", 0)),
-                   batch_normalize=block.get_flag("batch_normalize"), shortcut=block.get_flag("shortcut"),
-                   time_steps=graph.time_steps)
+        return cls(
+            graph.shape,
+            hidden=hidden if graph.dialect.rnn_hidden else output,
+            output=output,
+            activation=activation,
+            self_activation=_SELF_ACTIVATIONS.get(block.get_int("logistic", 0)),
+            batch_normalize=block.get_flag("batch_normalize"),
+            shortcut=block.get_flag("shortcut"),
+            time_steps=graph.time_steps,
+        )
 
 
 class _Gated(Recurrent):
-    """What [gru] and [lstm] share: one linear layer a gate for the input (u) and one for the state (w).
+    """What [gru] and [lstm] share: one linear layer a gate for the input (u) and one for the state
+    (w).
 
     Args:
         in_shape: any; taken as a vector.
@@ -72,9 +98,20 @@ class _Gated(Recurrent):
         time_steps: frames in a row during training.
     """
 
-    def __init__(self, in_shape: Shape, *, output: int, gates: str, states: tuple[str, ...], batch_normalize: bool,
-                 file_order: tuple[str, ...], time_steps: int) -> None:
-        super().__init__(in_shape, flat(output), {name: flat(output) for name in states}, time_steps)
+    def __init__(
+        self,
+        in_shape: Shape,
+        *,
+        output: int,
+        gates: str,
+        states: tuple[str, ...],
+        batch_normalize: bool,
+        file_order: tuple[str, ...],
+        time_steps: int,
+    ) -> None:
+        super().__init__(
+            in_shape, flat(output), {name: flat(output) for name in states}, time_steps
+        )
         options = {"output": output, "batch_normalize": batch_normalize, "activation": "linear"}
         self.u = nn.ModuleDict({gate: Connected(in_shape, **options) for gate in gates})  # type: ignore[arg-type]
         self.w = nn.ModuleDict({gate: Connected(flat(output), **options) for gate in gates})  # type: ignore[arg-type]
@@ -86,8 +123,11 @@ class _Gated(Recurrent):
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
         """The parts in the dialect's order."""
-        parts: dict[str, nn.Module] = {f"{kind}{gate}": part for kind, group in (("u", self.u), ("w", self.w))
-                                       for gate, part in group.items()}
+        parts: dict[str, nn.Module] = {
+            f"{kind}{gate}": part
+            for kind, group in (("u", self.u), ("w", self.w))
+            for gate, part in group.items()
+        }
         return concatenate({name: parts[name] for name in self.file_order}, header)
 
     def extra_repr(self) -> str:
@@ -97,7 +137,8 @@ class _Gated(Recurrent):
 
 @register("gru")
 class Gru(_Gated):
-    """z, r gates; candidate = act(u x + w (r * s)); s = z * s + (1 - z) * candidate (gru_layer.c:150).
+    """z, r gates; candidate = act(u x + w (r * s)); s = z * s + (1 - z) * candidate
+    (gru_layer.c:150).
 
     Args:
         in_shape: any; taken as a vector.
@@ -108,20 +149,40 @@ class Gru(_Gated):
         time_steps: frames in a row during training.
     """
 
-    def __init__(self, in_shape: Shape, *, output: int, batch_normalize: bool = False, tanh: bool = False,
-                 input_first: bool = True, time_steps: int = 1) -> None:
+    def __init__(
+        self,
+        in_shape: Shape,
+        *,
+        output: int,
+        batch_normalize: bool = False,
+        tanh: bool = False,
+        input_first: bool = True,
+        time_steps: int = 1,
+    ) -> None:
         kinds = "uw" if input_first else "wu"
-        super().__init__(in_shape, output=output, gates="zrh", states=("state",), batch_normalize=batch_normalize,
-                         file_order=tuple(kind + gate for kind in kinds for gate in "zrh"), time_steps=time_steps)
+        super().__init__(
+            in_shape,
+            output=output,
+            gates="zrh",
+            states=("state",),
+            batch_normalize=batch_normalize,
+            file_order=tuple(kind + gate for kind in kinds for gate in "zrh"),
+            time_steps=time_steps,
+        )
         self.tanh = tanh
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Gru:
         """parser.c:277, P parser.c:271."""
         tanh = graph.dialect.gru_tanh and block.get_flag("tanh")
-        return cls(graph.shape, output=block.get_int("output", 1, minimum=1),
-                   batch_normalize=block.get_flag("batch_normalize"), tanh=tanh,
-                   input_first=graph.dialect.gru_input_first, time_steps=graph.time_steps)
+        return cls(
+            graph.shape,
+            output=block.get_int("output", 1, minimum=1),
+            batch_normalize=block.get_flag("batch_normalize"),
+            tanh=tanh,
+            input_first=graph.dialect.gru_input_first,
+            time_steps=graph.time_steps,
+        )
 
     def step(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
         """One frame."""
@@ -150,18 +211,35 @@ class Lstm(_Gated):
         time_steps: frames in a row during training.
     """
 
-    def __init__(self, in_shape: Shape, *, output: int, batch_normalize: bool = False, gate_order: str = "figo",
-                 time_steps: int = 1) -> None:
-        super().__init__(in_shape, output=output, gates="figo", states=("cell", "hidden"),
-                         batch_normalize=batch_normalize, time_steps=time_steps,
-                         file_order=tuple(kind + gate for kind in "wu" for gate in gate_order))
+    def __init__(
+        self,
+        in_shape: Shape,
+        *,
+        output: int,
+        batch_normalize: bool = False,
+        gate_order: str = "figo",
+        time_steps: int = 1,
+    ) -> None:
+        super().__init__(
+            in_shape,
+            output=output,
+            gates="figo",
+            states=("cell", "hidden"),
+            batch_normalize=batch_normalize,
+            time_steps=time_steps,
+            file_order=tuple(kind + gate for kind in "wu" for gate in gate_order),
+        )
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Lstm:
         """parser.c:287."""
-        return cls(graph.shape, output=block.get_int("output", 1, minimum=1),
-                   batch_normalize=block.get_flag("batch_normalize"), gate_order=graph.dialect.lstm_order,
-                   time_steps=graph.time_steps)
+        return cls(
+            graph.shape,
+            output=block.get_int("output", 1, minimum=1),
+            batch_normalize=block.get_flag("batch_normalize"),
+            gate_order=graph.dialect.lstm_order,
+            time_steps=graph.time_steps,
+        )
 
     def step(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
         """One frame."""

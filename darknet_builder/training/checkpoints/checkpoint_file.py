@@ -1,7 +1,9 @@
-"""Checkpoints: everything that a training needs to go on with equal numbers, in one file that appears whole or not.
+"""Checkpoints: everything that a training needs to go on with equal numbers, in one file that
+appears whole or not.
 
-They hold tensors, numbers and text alone, so that ``torch.load(..., weights_only=True)`` reads them: a pickled network
-would tie the file to this package's source, and could run anything when it is opened.
+They hold tensors, numbers and text alone, so that ``torch.load(..., weights_only=True)`` reads
+them: a pickled network would tie the file to this package's source, and could run anything when it
+is opened.
 """
 
 from __future__ import annotations
@@ -63,8 +65,8 @@ class State(_OptionalState):
         facts: settings that must be the same when the training is resumed: ``seed``, ``precision``,
             ``number_of_training_images``, ``rates``, ``norms`` (``learning`` or ``frozen``).
         finished: number of finished steps.
-        validated: the step after which the last validation was made. Earlier versions, without this key,
-            saved after the validation.
+        validated: the step after which the last validation was made. Earlier versions, without this
+            key, saved after the validation.
         best: the highest score so far; None before the first validation.
         network: the network's ``state_dict()``.
         optimizer: that of the optimiser.
@@ -91,8 +93,11 @@ def checkpoint_path(folder: str | Path, finished: int) -> Path:
 
 def list_checkpoints(folder: str | Path) -> list[Path]:
     """Those of a folder, oldest first; the best one, which is a copy, is not among them."""
-    found = [(int(match.group(1)), path) for path in Path(folder).glob("checkpoint_*.pt")
-             if (match := _NAME.fullmatch(path.name))]
+    found = [
+        (int(match.group(1)), path)
+        for path in Path(folder).glob("checkpoint_*.pt")
+        if (match := _NAME.fullmatch(path.name))
+    ]
     return [path for _, path in sorted(found)]
 
 
@@ -113,7 +118,7 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
 def prune_checkpoints(folder: str | Path, keep: int) -> None:
     """Remove all but the newest ``keep``."""
     paths = list_checkpoints(folder)
-    for path in paths[:max(len(paths) - keep, 0)]:
+    for path in paths[: max(len(paths) - keep, 0)]:
         path.unlink(missing_ok=True)
 
 
@@ -124,22 +129,34 @@ def load_checkpoint(path: str | Path) -> State:
         WeightsError: for a file that is none or cannot be read.
     """
     try:
-        # Into memory first: torch.load on a truncated file seeks to a negative offset, a misleading OSError.
-        state = torch.load(io.BytesIO(Path(path).read_bytes()), map_location="cpu", weights_only=True)
+        # Into memory first: torch.load on a truncated file seeks to a negative offset, a misleading
+        # OSError.
+        state = torch.load(
+            io.BytesIO(Path(path).read_bytes()), map_location="cpu", weights_only=True
+        )
     except OSError as error:
         raise WeightsError(f"cannot be read: {error.strerror or error}", path=path) from None
     except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError):
-        raise WeightsError("is no checkpoint, or a damaged one", path=path,
-                           hint="remove it to go on from an older one") from None
+        raise WeightsError(
+            "is no checkpoint, or a damaged one",
+            path=path,
+            hint="remove it to go on from an older one",
+        ) from None
     if not isinstance(state, dict) or "network" not in state or "cfg" not in state:
-        raise WeightsError("is no checkpoint of a training", path=path, argument="weights",
-                           hint="load a .weights file as weights")
+        raise WeightsError(
+            "is no checkpoint of a training",
+            path=path,
+            argument="weights",
+            hint="load a .weights file as weights",
+        )
     if state.get("format") != FORMAT:
-        raise WeightsError(f"has the format {state.get('format')}, this version reads {FORMAT}", path=path)
+        raise WeightsError(
+            f"has the format {state.get('format')}, this version reads {FORMAT}", path=path
+        )
     return cast("State", state)
 
 
-# ---- whether it belongs to this training --------------------------------------------------------------
+# ---- whether it belongs to this training ---------------------------------------------------------
 
 
 def plain_blocks(blocks: Sequence[Block]) -> list[list[Any]]:
@@ -148,9 +165,14 @@ def plain_blocks(blocks: Sequence[Block]) -> list[list[Any]]:
 
 
 def model_metadata(network: Network, header: WeightsHeader) -> dict[str, str]:
-    """What ``build_network`` takes from a checkpoint beside cfg and tensors, as a model file has it."""
-    return ModelMetadata(names=network.names, dialect=network.dialect.name,
-                         header=(header.major, header.minor, header.revision, header.seen)).as_text()
+    """What ``build_network`` takes from a checkpoint beside cfg and tensors, as a model file has
+    it.
+    """
+    return ModelMetadata(
+        names=network.names,
+        dialect=network.dialect.name,
+        header=(header.major, header.minor, header.revision, header.seen),
+    ).as_text()
 
 
 def check_same_cfg(path: str | Path, state: State, blocks: Sequence[Block]) -> None:
@@ -161,12 +183,19 @@ def check_same_cfg(path: str | Path, state: State, blocks: Sequence[Block]) -> N
     """
     for index, (there, block) in enumerate(zip_longest(state["cfg"], blocks)):
         if block is None or there is None:
-            raise WeightsError(f"belongs to another cfg: that has {len(state['cfg'])} sections, this one "
-                               f"{len(blocks)}", path=path)
+            raise WeightsError(
+                f"belongs to another cfg: that has {len(state['cfg'])} sections, this one "
+                f"{len(blocks)}",
+                path=path,
+            )
         difference = _difference(there, block, free=_FREE_OPTIONS if index == 0 else ())
         if difference:
-            raise WeightsError(f"belongs to another cfg: {difference}", path=path, argument="overwrite",
-                               hint="take the one it was made with, or overwrite the training")
+            raise WeightsError(
+                f"belongs to another cfg: {difference}",
+                path=path,
+                argument="overwrite",
+                hint="take the one it was made with, or overwrite the training",
+            )
 
 
 def _difference(there: list[Any], block: Block, free: Sequence[str]) -> str:
@@ -188,5 +217,8 @@ def check_same_run(path: str | Path, state: State, metadata: Mapping[str, Any]) 
     """
     for name, value in metadata.items():
         if state["facts"].get(name) != value:
-            raise InputError(f"was made with {name.replace('_', ' ')} {state['facts'].get(name)}, not {value}: "
-                             "the training would not go on as it began", path=path)
+            raise InputError(
+                f"was made with {name.replace('_', ' ')} {state['facts'].get(name)}, not {value}: "
+                "the training would not go on as it began",
+                path=path,
+            )

@@ -38,13 +38,26 @@ class Checkpointer:
         optimizer: its momentum is saved and restored.
         scheduler: its position is saved and restored.
         average: the moving averages of the weights are saved and restored.
-        settings: output folder, number of checkpoints to keep, and the settings that a resumed training must share.
+        settings: output folder, number of checkpoints to keep, and the settings that a resumed
+            training must share.
         num_images: size of the training set, which a resumed training must share too.
     """
 
-    def __init__(self, network: Network, optimizer: Optimizer, scheduler: LRScheduler, average: WeightEma,
-                 settings: TrainSettings, num_images: int) -> None:
-        self._network, self._optimizer, self._scheduler, self._average = network, optimizer, scheduler, average
+    def __init__(
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        scheduler: LRScheduler,
+        average: WeightEma,
+        settings: TrainSettings,
+        num_images: int,
+    ) -> None:
+        self._network, self._optimizer, self._scheduler, self._average = (
+            network,
+            optimizer,
+            scheduler,
+            average,
+        )
         self._settings, self._num_images = settings, num_images
         self._device = torch.device(settings.device)
 
@@ -57,10 +70,18 @@ class Checkpointer:
         return {
             "cfg": plain_blocks(self._network.blocks),
             "model": model_metadata(self._network, training_header(self._network, finished)),
-            "facts": self._run_metadata(), "finished": finished, "validated": validated, "best": best,
-            "network": self._network.state_dict(), "optimizer": self._optimizer.state_dict(),
-            "scheduler": self._scheduler.state_dict(), "average": self._average.state_dict(),
-            "random": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(self._device) if cuda else None},
+            "facts": self._run_metadata(),
+            "finished": finished,
+            "validated": validated,
+            "best": best,
+            "network": self._network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scheduler": self._scheduler.state_dict(),
+            "average": self._average.state_dict(),
+            "random": {
+                "cpu": torch.get_rng_state(),
+                "cuda": torch.cuda.get_rng_state(self._device) if cuda else None,
+            },
         }
 
     def exists(self, finished: int) -> bool:
@@ -87,7 +108,8 @@ class Checkpointer:
     def newest(self) -> State | None:
         """Load the newest checkpoint of the output folder; None without any.
 
-        Without one the training stopped before the first; the same beginning then gives the same training.
+        Without one the training stopped before the first; the same beginning then gives the same
+        training.
 
         Raises:
             WeightsError: for a file that cannot be read, or one of another cfg.
@@ -103,7 +125,9 @@ class Checkpointer:
         return state
 
     def restore(self, state: State) -> None:
-        """Put network, optimiser, scheduler, average and random generators back to a checkpoint's state."""
+        """Put network, optimiser, scheduler, average and random generators back to a checkpoint's
+        state.
+        """
         self._network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scheduler.load_state_dict(state["scheduler"])
@@ -114,6 +138,10 @@ class Checkpointer:
 
     def _run_metadata(self) -> dict[str, Any]:
         rates = [f"{rate.pattern}={rate.factor}" for rate in self._settings.rates]
-        return {"seed": self._settings.seed, "precision": short_precision(self._settings.precision),
-                "number_of_training_images": self._num_images, "rates": rates,
-                "norms": "frozen" if self._settings.freeze_norms else _LEARNING}
+        return {
+            "seed": self._settings.seed,
+            "precision": short_precision(self._settings.precision),
+            "number_of_training_images": self._num_images,
+            "rates": rates,
+            "norms": "frozen" if self._settings.freeze_norms else _LEARNING,
+        }

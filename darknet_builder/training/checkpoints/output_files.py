@@ -1,4 +1,6 @@
-"""The output folder of a training: prepare it, and write ``.weights`` files under Darknet's names."""
+"""The output folder of a training: prepare it, and write ``.weights`` files under Darknet's
+names.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ _WEIGHTS_PERIOD = 1000
 
 
 _LONG_TRAINING = 10000
-"""Trainings of this number of steps and more keep numbered weights at this period only (detector.c:372)."""
+"""Trainings of this number of steps and more keep numbered weights at this period only
+(detector.c:372)."""
 
 
 class OutputFiles:
@@ -57,10 +60,13 @@ class OutputFiles:
         try:
             save_weights(network, path)
         except WeightsError as error:
-            raise WeightsError(error.message, path=error.path, hint=MAKE_ROOM, argument="resume") from None
+            raise WeightsError(
+                error.message, path=error.path, hint=MAKE_ROOM, argument="resume"
+            ) from None
 
     def write_numbered(self, network: Network, finished: int, total: int) -> None:
-        """Write ``NAME_finished.weights`` where it is due: every 1000 steps, or 10000 in long trainings.
+        """Write ``NAME_finished.weights`` where it is due: every 1000 steps, or 10000 in long
+        trainings.
 
         Raises:
             WeightsError: when the file cannot be written.
@@ -71,12 +77,23 @@ class OutputFiles:
 
 
 def training_header(network: Network, finished: int) -> WeightsHeader:
-    """Return the header of version 0.2 whose ``seen`` is what Darknet would have counted: steps times batch."""
+    """Return the header of version 0.2 whose ``seen`` is what Darknet would have counted: steps
+    times batch.
+    """
     return WeightsHeader(0, 2, network.header.revision, finished * network.options.batch)
 
 
-_TRACES = (LOG_NAME, CHART_NAME, "checkpoint_*.pt", BEST, "*_last.weights", "*_best.weights", "*_final.weights",
-           "*_[0-9]*000.weights", "tensorboard/events.*")
+_TRACES = (
+    LOG_NAME,
+    CHART_NAME,
+    "checkpoint_*.pt",
+    BEST,
+    "*_last.weights",
+    "*_best.weights",
+    "*_final.weights",
+    "*_[0-9]*000.weights",
+    "tensorboard/events.*",
+)
 """What a training leaves in its folder."""
 
 
@@ -101,7 +118,11 @@ def prepare_output(settings: TrainSettings) -> None:
         for path in old:
             path.unlink()
     elif old and not settings.resume:
-        raise InputError(f"holds a training already ({old[0].name})", path=folder, argument=("resume", "overwrite"),
-                         hint="resume it, overwrite it, or name another folder")
+        raise InputError(
+            f"holds a training already ({old[0].name})",
+            path=folder,
+            argument=("resume", "overwrite"),
+            hint="resume it, overwrite it, or name another folder",
+        )
     for path in (path for pattern in _HALF_WRITTEN for path in folder.glob(pattern)):
         path.unlink()

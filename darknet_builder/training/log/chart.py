@@ -30,14 +30,28 @@ def draw_chart(records: Sequence[Mapping[str, Any]], path: str | Path, total: in
     scores = [record for record in records if metric in record]
     axes = figure.subplots()
     iterations = [record["iteration"] for record in steps]
-    axes.plot(iterations, [record["loss"] for record in steps], color="tab:blue", alpha=.25, linewidth=.6)
-    axes.plot(iterations, [record["average"] for record in steps], color="tab:blue", label="average loss")
+    axes.plot(
+        iterations,
+        [record["loss"] for record in steps],
+        color="tab:blue",
+        alpha=0.25,
+        linewidth=0.6,
+    )
+    axes.plot(
+        iterations, [record["average"] for record in steps], color="tab:blue", label="average loss"
+    )
     axes.set(xlabel="iteration", ylabel="loss", xlim=(0, max(total, 1)), yscale="log")
-    axes.grid(alpha=.3)
+    axes.grid(alpha=0.3)
     if scores:
         right = axes.twinx()
         values = [record[metric] for record in scores]
-        right.plot([record["iteration"] for record in scores], values, "o-", color="tab:red", label=METRICS[metric])
+        right.plot(
+            [record["iteration"] for record in scores],
+            values,
+            "o-",
+            color="tab:red",
+            label=METRICS[metric],
+        )
         right.set(ylabel=METRICS[metric], ylim=(0, 1))
         right.set_title(f"{short_name(metric)} {values[-1]:.3f}, best {max(values):.3f}")
     with atomic_path(path) as temporary:

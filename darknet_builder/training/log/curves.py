@@ -24,8 +24,9 @@ class ScalarWriter(Protocol):
 class Curves:
     """The curves of one training, in ``tensorboard/`` below its folder.
 
-    TensorBoard writes in a thread of its own. While the curves are open, ``threading.excepthook`` is
-    replaced, so that a full disk there gives one line instead of a traceback; ``close`` restores it.
+    TensorBoard writes in a thread of its own. While the curves are open, ``threading.excepthook``
+    is replaced, so that a full disk there gives one line instead of a traceback; ``close`` restores
+    it.
 
     Args:
         folder: output folder of the training.
@@ -34,7 +35,9 @@ class Curves:
         log_name: file name of the log, which has the same numbers.
     """
 
-    def __init__(self, folder: Path, note: Callable[[str], None], *, finished: int, log_name: str) -> None:
+    def __init__(
+        self, folder: Path, note: Callable[[str], None], *, finished: int, log_name: str
+    ) -> None:
         self._note, self._log_name = note, log_name
         self._thread_hook = threading.excepthook
         self._writer = self._open(folder, finished)
@@ -78,7 +81,10 @@ class Curves:
             threading.excepthook = self._thread_hook
 
     def _note_end(self, error: OSError) -> None:
-        self._note(f"no more curves for TensorBoard ({self._log_name} has the numbers): {error.strerror or error}")
+        self._note(
+            f"no more curves for TensorBoard ({self._log_name} has the numbers):"
+            f" {error.strerror or error}"
+        )
 
     def _on_thread_failure(self, failure: threading.ExceptHookArgs) -> None:
         """Ignore a failed write in TensorBoard's thread, which the next ``add`` raises again."""

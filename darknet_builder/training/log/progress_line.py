@@ -12,7 +12,7 @@ from darknet_builder.training.log.step_report import StepReport
 
 _QUIET_PERIOD = 10.0
 """Seconds between progress lines when the output is not a terminal."""
-_LIVE_PERIOD = .2
+_LIVE_PERIOD = 0.2
 """Seconds between redraws on a terminal."""
 _RATE_STEPS = 50
 """Steps over which the speed is averaged."""
@@ -49,7 +49,7 @@ class ProgressLine:
 
     def count(self, report: StepReport) -> None:
         """Count a step for ``images_per_second`` and the remaining time."""
-        self._recent = [*self._recent[1 - _RATE_STEPS:], (report.images, report.seconds)]
+        self._recent = [*self._recent[1 - _RATE_STEPS :], (report.images, report.seconds)]
 
     def step(self, report: StepReport, average: float) -> None:
         """Show a step that was counted, unless another one was shown a moment ago.
@@ -70,7 +70,9 @@ class ProgressLine:
     def validation(self, iteration: int, metric: str, score: float) -> None:
         """Show a score and the best one, on a line of its own."""
         self.best = score if self.best is None else max(self.best, score)
-        self.note(f"{iteration}/{self.total}: {short_name(metric)} {score:.4f}, best {self.best:.4f}")
+        self.note(
+            f"{iteration}/{self.total}: {short_name(metric)} {score:.4f}, best {self.best:.4f}"
+        )
 
     def note(self, text: str) -> None:
         """Show a line of its own."""
@@ -87,5 +89,8 @@ class ProgressLine:
         parts = "".join(f" {name} {value:.3g}" for name, value in report.parts.items())
         left = (self.total - report.iteration) * self._recent_seconds / len(self._recent)
         best = "" if self.best is None else f", best so far {self.best:.3f}"
-        return (f"{report.iteration}/{self.total}: loss {report.loss:.4g}, average {average:.4g},{parts}, "
-                f"rate {report.rate:.3g}, {self.images_per_second:.0f} images/s, {duration(left)} left{best}")
+        return (
+            f"{report.iteration}/{self.total}: loss {report.loss:.4g}, average"
+            f" {average:.4g},{parts}, rate {report.rate:.3g}, {self.images_per_second:.0f}"
+            f" images/s, {duration(left)} left{best}"
+        )

@@ -1,4 +1,6 @@
-"""Record a training in ``log.jsonl``, one JSON object a line, and show it: progress line, curves, chart."""
+"""Record a training in ``log.jsonl``, one JSON object a line, and show it: progress line, curves,
+chart.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from darknet_builder.training.log.progress_line import ProgressLine
 from darknet_builder.training.log.step_report import StepReport
 
 LOG_NAME = "log.jsonl"
-_SMOOTHING = .1
+_SMOOTHING = 0.1
 """Darknet's share of the newest loss in the average (detector.c:318)."""
 
 
@@ -35,14 +37,16 @@ class RunLog:
         quiet: write nothing at all, as all but one of several processes do.
 
     Raises:
-        DataError: here and later, when the log cannot be written (a full disk). A training can do without chart and
-            curves: a line says that they are missing.
+        DataError: here and later, when the log cannot be written (a full disk). A training can do
+            without chart and curves: a line says that they are missing.
 
     Attributes:
         average: moving average of the loss; None before the first step.
     """
 
-    def __init__(self, folder: Path, out: TextIO, *, total: int, finished: int = 0, quiet: bool = False) -> None:
+    def __init__(
+        self, folder: Path, out: TextIO, *, total: int, finished: int = 0, quiet: bool = False
+    ) -> None:
         if quiet:
             folder, out = Path(os.devnull), io.StringIO()
         self.folder, self.total = folder, total
@@ -52,9 +56,11 @@ class RunLog:
             if not quiet:
                 self._keep_until(finished)
             self._file = open(os.devnull if quiet else folder / LOG_NAME, "a", encoding="utf-8")
-        self._curves = None if quiet else Curves(folder, self.note, finished=finished, log_name=LOG_NAME)
+        self._curves = (
+            None if quiet else Curves(folder, self.note, finished=finished, log_name=LOG_NAME)
+        )
 
-    # ---- events -------------------------------------------------------------------------------------
+    # ---- events ----------------------------------------------------------------------------------
 
     def step(self, report: StepReport) -> None:
         """Record a finished step."""
@@ -64,13 +70,32 @@ class RunLog:
             self.average = self.average * (1 - _SMOOTHING) + report.loss * _SMOOTHING
         self._line.count(report)
         speed = self._line.images_per_second
-        self._write({"iteration": report.iteration, "loss": report.loss, "average": self.average, "rate": report.rate,
-                     "images_per_second": speed, "seconds": report.seconds, "waited": report.waited, **report.parts})
-        self._add_points({"loss": report.loss, "rate": report.rate, "images_per_second": speed,
-                          **{f"loss/{name}": value for name, value in report.parts.items()}}, report.iteration)
+        self._write(
+            {
+                "iteration": report.iteration,
+                "loss": report.loss,
+                "average": self.average,
+                "rate": report.rate,
+                "images_per_second": speed,
+                "seconds": report.seconds,
+                "waited": report.waited,
+                **report.parts,
+            }
+        )
+        self._add_points(
+            {
+                "loss": report.loss,
+                "rate": report.rate,
+                "images_per_second": speed,
+                **{f"loss/{name}": value for name, value in report.parts.items()},
+            },
+            report.iteration,
+        )
         self._line.step(report, self.average)
 
-    def validation(self, iteration: int, metric: str, score: float, numbers: Mapping[str, float]) -> None:
+    def validation(
+        self, iteration: int, metric: str, score: float, numbers: Mapping[str, float]
+    ) -> None:
         """Record a score on the validation list.
 
         Args:
@@ -87,10 +112,12 @@ class RunLog:
         """Show a line of its own, which is not recorded."""
         self._line.note(text)
 
-    # ---- files --------------------------------------------------------------------------------------
+    # ---- files -----------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Bring the log to the disk; called before every checkpoint, which must not be ahead of it."""
+        """Bring the log to the disk; called before every checkpoint, which must not be ahead of
+        it.
+        """
         with self._needed():
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -127,15 +154,25 @@ class RunLog:
             self._curves.add(values, iteration)
 
     def _needed(self) -> AbstractContextManager[None]:
-        """Raise a DataError where the log, without which a training cannot continue, cannot be written."""
+        """Raise a DataError where the log, without which a training cannot continue, cannot be
+        written.
+        """
         return writing(self.folder / LOG_NAME, DataError, cure=MAKE_ROOM, argument="resume")
 
     def _keep_until(self, finished: int) -> None:
-        """Drop the lines after the checkpoint, which will be written again; take average and best score over."""
+        """Drop the lines after the checkpoint, which will be written again; take average and best
+        score over.
+        """
         path = self.folder / LOG_NAME
-        kept = [record for record in read_log(path) if record["iteration"] <= finished] if path.exists() else []
+        kept = (
+            [record for record in read_log(path) if record["iteration"] <= finished]
+            if path.exists()
+            else []
+        )
         write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
-        self.average = next((record["average"] for record in reversed(kept) if "average" in record), None)
+        self.average = next(
+            (record["average"] for record in reversed(kept) if "average" in record), None
+        )
         scores = [record[key] for record in kept for key in METRICS if key in record]
         self._line.best = max(scores, default=None)
 

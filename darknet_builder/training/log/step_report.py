@@ -21,7 +21,8 @@ class StepReport:
         rate: learning rate of the step.
         images: number of images in the step.
         seconds: duration of the step.
-        parts: numbers of the heads by name (``box``, ``objectness``, ``classes``, ``iou``, ``count``).
+        parts: numbers of the heads by name (``box``, ``objectness``, ``classes``, ``iou``,
+            ``count``).
         waited: seconds of the step that were spent waiting for its images.
     """
 
@@ -34,9 +35,17 @@ class StepReport:
     waited: float = 0.0
 
 
-def summarize_step(reports: Sequence[LossReport], finished: int, rate: float, images: int, seconds: float,
-                   waited: float, group: ProcessGroup) -> StepReport:
-    """Combine the parts of a batch: the mean of ``iou`` over the positives, the sums of the others per image.
+def summarize_step(
+    reports: Sequence[LossReport],
+    finished: int,
+    rate: float,
+    images: int,
+    seconds: float,
+    waited: float,
+    group: ProcessGroup,
+) -> StepReport:
+    """Combine the parts of a batch: the mean of ``iou`` over the positives, the sums of the others
+    per image.
 
     Args:
         reports: one for each part of the batch, of this process's shard.
@@ -51,22 +60,38 @@ def summarize_step(reports: Sequence[LossReport], finished: int, rate: float, im
     names = list(dict.fromkeys(name for head in heads for name in head.parts))
     sums = []
     for name in names:
-        sums.append(sum(float(head.parts[name]) * (float(head.parts.get("count", 1)) if name == "iou" else 1)
-                        for head in heads if name in head.parts))
+        sums.append(
+            sum(
+                float(head.parts[name])
+                * (float(head.parts.get("count", 1)) if name == "iou" else 1)
+                for head in heads
+                if name in head.parts
+            )
+        )
     values = group.sum(torch.tensor(sums, dtype=torch.float64)).tolist()
     parts = {name: value / images for name, value in zip(names, values, strict=True)}
     if "iou" in parts and "count" in parts:
         parts["iou"] /= parts["count"] or 1
-    return StepReport(finished, _printed_loss(reports, group) / images, rate, images, seconds, parts,
-                      waited)
+    return StepReport(
+        finished, _printed_loss(reports, group) / images, rate, images, seconds, parts, waited
+    )
 
 
 def _printed_loss(reports: Sequence[LossReport], group: ProcessGroup) -> float:
-    """Return the loss that one process would print: means are over the positives of all processes."""
+    """Return the loss that one process would print: means are over the positives of all
+    processes.
+    """
     if group.world_size == 1:
         return sum(float(report.cost) for report in reports)
-    rows = [[float(head.value.detach()) - float(head.mean), float(head.mean) * float(head.parts.get("count", 0)),
-             float(head.parts.get("count", 0))] for report in reports for head in report.heads]
+    rows = [
+        [
+            float(head.value.detach()) - float(head.mean),
+            float(head.mean) * float(head.parts.get("count", 0)),
+            float(head.parts.get("count", 0)),
+        ]
+        for report in reports
+        for head in report.heads
+    ]
     totals = group.sum(torch.tensor(rows, dtype=torch.float64)).tolist()
     values = [plain + missed / (count or 1) for plain, missed, count in totals]
     num_heads = len(reports[0].heads)
