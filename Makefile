@@ -23,8 +23,9 @@ test: $(VENV)/.dev ## everything that needs nothing but this folder
 parity: $(VENV)/.dev ## every number of the parity pack (PACK=DIR)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m pack $(if $(PACK),--pack $(PACK))
 
-check: $(VENV)/.dev ## lint and types
-	$(BIN)/python -m flake8
+check: $(VENV)/.dev ## formatting, lint and types
+	$(BIN)/python -m ruff format --check
+	$(BIN)/python -m ruff check
 	$(BIN)/python -m mypy
 
 docs: $(VENV)/.dev ## the documentation as a site: build/docs/index.html
@@ -41,7 +42,7 @@ export-table: $(VENV)/.dev ## the table of docs/export.md (PACK=DIR)
 	$(BIN)/python scripts/export_table.py $(if $(PACK),--pack $(PACK))
 
 clean: ## remove the environment and what tools leave behind
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .coverage
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage
 
 # One environment; .dev adds what the tests need to what running needs.
 $(VENV)/.run: setup.cfg pyproject.toml constraints.txt
