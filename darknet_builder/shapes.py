@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -10,13 +10,17 @@ class Shape:
     """The output of one layer for one image: (channels, height, width), or a flat vector of
     ``channels`` values.
 
-    A flat shape belongs to a tensor (B, N), any other to a tensor (B, C, H, W).
+    A flat shape belongs to a tensor (B, N), any other to a tensor (B, C, H, W). Sections that need
+    an image take a vector as one of 1 x 1 with as many channels, as Darknet does
+    (connected_layer.c:67), unless it is ``formless``: Darknet gives what [softmax] and some others
+    make a length alone, and so its parser refuses such sections there.
     """
 
     channels: int
     height: int = 1
     width: int = 1
     flat: bool = False
+    formless: bool = field(default=False, compare=False)
 
     @property
     def size(self) -> int:
@@ -36,9 +40,9 @@ class Shape:
         )
 
 
-def flat(size: int) -> Shape:
+def flat(size: int, *, formless: bool = False) -> Shape:
     """The shape of a vector of ``size`` values."""
-    return Shape(size, flat=True)
+    return Shape(size, flat=True, formless=formless)
 
 
 def convolution_output(size: int, kernel: int, stride: int, padding: int) -> int:

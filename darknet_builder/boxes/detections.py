@@ -15,6 +15,11 @@ import numpy.typing as npt
 from darknet_builder.errors import InputError
 from darknet_builder.support.extras import load_extra
 
+HIDDEN = "dont_show"
+"""Classes whose name begins so are found, and neither drawn nor listed (image.c:306,
+network.c:1032)."""
+
+
 Index = int | np.integer[Any]
 
 
@@ -171,6 +176,15 @@ class Detections:
         return np.concatenate(((low + high) / 2, high - low), 1) / np.array(
             self.image_size * 2, np.float32
         )
+
+    def shown(self) -> Detections:
+        """The objects that are drawn and listed: those of classes whose name does not begin with
+        ``dont_show``.
+
+        Darknet hides the others in its pictures, its lines and its JSON, and counts them everywhere
+        else: in mAP, in COCO's results and in label files.
+        """
+        return self[[not label.startswith(HIDDEN) for label in self.labels]]
 
     def clipped(self) -> Detections:
         """The same objects, every box cut off at the image's edges; what lies wholly outside is

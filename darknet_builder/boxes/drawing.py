@@ -83,7 +83,8 @@ def draw_detections(image: np.ndarray, detections: Detections) -> np.ndarray:
 
     Args:
         image: (H, W, 3) uint8, blue, green, red.
-        detections: of that image; the best ones are drawn last, on top.
+        detections: of that image; the best ones are drawn last, on top. ``dont_show`` classes are
+            left out.
 
     Raises:
         InputError: for what is no image.
@@ -93,7 +94,7 @@ def draw_detections(image: np.ndarray, detections: Detections) -> np.ndarray:
     style = _style(canvas.shape[1], canvas.shape[0])
     rows = [
         (class_id, name, score, _to_pixels(box, canvas))
-        for class_id, name, score, box in detections.clipped().rows()
+        for class_id, name, score, box in detections.shown().clipped().rows()
     ]
     for class_id, _, _, (left, top, right, bottom) in reversed(rows):
         cv2.rectangle(

@@ -62,13 +62,15 @@ def coco_document(records: Iterable[Record], names: Sequence[str]) -> dict[str, 
 
 
 def csv_text(records: Iterable[Record]) -> str:
-    """One line an object, under a header; boxes in pixels, cut off at the image's edges."""
+    """One line an object that is shown, under a header; boxes in pixels, cut off at the image's
+    edges.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for record in records:
         frame = "" if record.frame is None else record.frame
-        for class_id, name, score, box in record.detections.clipped().rows():
+        for class_id, name, score, box in record.detections.shown().clipped().rows():
             writer.writerow(
                 [
                     record.file,

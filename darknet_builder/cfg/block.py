@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from darknet_builder.cfg.diagnostics import Diagnostics
-from darknet_builder.errors import CfgError, CfgWarning, did_you_mean, nearest
+from darknet_builder.cfg.synonyms import meant_for, suggest
+from darknet_builder.errors import CfgError, CfgWarning
 
 _Number = TypeVar("_Number", int, float)
 
@@ -151,11 +152,11 @@ class Block(Mapping[str, str]):
         string.
         """
         known = self._asked - set(self._options)
-        return {key: did_you_mean(key, known) for key in self._options if key not in self._asked}
+        return {key: suggest(key, known) for key in self._options if key not in self._asked}
 
     def misspelt(self, key: str) -> str:
         """``"; is 'widht' meant for it?"`` where such an option is there, or an empty string."""
-        near = nearest(key, [option for option in self._options if option not in self._asked])
+        near = meant_for(key, [option for option in self._options if option not in self._asked])
         return f"; is {near!r} meant for it?" if near else ""
 
     # ---- typed readers ---------------------------------------------------------------------------
@@ -185,20 +186,47 @@ class Block(Mapping[str, str]):
         """A whole number of which only zero or not zero counts."""
         return self.get_int(key, int(default)) != 0
 
-    def get_ints(self, key: str, default: Sequence[int] | _Required = REQUIRED) -> list[int]:
-        """Whole numbers between commas."""
-        return self._numbers(key, default, self._to_int)
+    def get_ints(
+        self, key: str, default: Sequence[int] | _Required = REQUIRED, *, hash_ends: bool = True
+    ) -> list[int]:
+        """Whole numbers between commas.
 
-    def get_floats(self, key: str, default: Sequence[float] | _Required = REQUIRED) -> list[float]:
-        """Numbers between commas."""
-        return self._numbers(key, default, self._to_float)
+        Darknet counts the commas and reads that many numbers and one more, so an empty item is a 0,
+        one at the end too (parser.c:402).
+
+        Args:
+            key: the option.
+            default: where it is absent.
+            hash_ends: whether Darknet stops counting at ``#``. It does in mask, counters_per_class,
+                steps and the anchors of [yolo], and does not in layers, from and the anchors of
+                [region] and [Gaussian_yolo].
+        """
+        return self._numbers(key, default, self._to_int, hash_ends, 0)
+
+    def get_floats(
+        self,
+        key: str,
+        default: Sequence[float] | _Required = REQUIRED,
+        *,
+        hash_ends: bool = True,
+        empty: float = 0.0,
+    ) -> list[float]:
+        """Numbers between commas; see ``get_ints``.
+
+        Args:
+            key: the option.
+            default: where it is absent.
+            hash_ends: as for ``get_ints``.
+            empty: what stands for an empty item, for callers that must know where one was.
+        """
+        return self._numbers(key, default, self._to_float, hash_ends, empty)
 
     def get_choice(self, key: str, default: str, choices: Sequence[str]) -> str:
         """One of ``choices``."""
         text = self.get_str(key, default)
         if text not in choices:
             error = self.error(
-                f"expected one of {', '.join(choices)}", key, hint=did_you_mean(text, choices)
+                f"expected one of {', '.join(choices)}", key, hint=suggest(text, choices)
             )
             return self._settle(error, default)
         return text
@@ -250,21 +278,24 @@ class Block(Mapping[str, str]):
         key: str,
         default: Sequence[_Number] | _Required,
         convert: Callable[[str, str], _Number],
+        hash_ends: bool,
+        empty: _Number,
     ) -> list[_Number]:
         text = self.get_str(key, REQUIRED if isinstance(default, _Required) else "")
         if not text:
             return list(cast("Sequence[_Number]", default))
-        items = text.split("#", 1)[0].split(",")
+        items = (text.partition("#")[0] if hash_ends else text).split(",")
         try:
-            if "" in items:
-                raise self.error(
-                    f"the list has a hole at place {items.index('') + 1}",
-                    key,
-                    hint="write one number between two commas and none at the ends",
-                )
-            return [convert(key, item) for item in items]
+            numbers = [convert(key, item) if item else empty for item in items]
         except CfgError as error:
             return list(self._settle(error, default))
+        if "" in items:
+            self.warn(
+                f"item {items.index('') + 1} of the list is empty; Darknet reads 0 there: "
+                f"{','.join(item or '0' for item in items)}",
+                key,
+            )
+        return numbers
 
     def _settle(self, error: CfgError, default: _Value | _Required) -> _Value:
         """Report a mistake; the default stands in for the value, if there is one and the report

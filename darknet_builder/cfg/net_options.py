@@ -141,7 +141,7 @@ class NetOptions:
         """What ``network(x)`` takes for each image."""
         if self.width and self.height and self.channels:
             return Shape(self.channels, self.height, self.width)
-        return flat(self.inputs)
+        return flat(self.inputs, formless=True)  # parser.c:1540: no height, no width
 
     @classmethod
     def from_block(

@@ -22,6 +22,9 @@ from darknet_builder.support.files import is_web_page
 _BLANKS = re.compile(r"\s+")
 
 
+_JOINED = re.compile(r"[\d.]+(\s+[-+]?[\d.]+)+")
+
+
 _NOTE = re.compile(r"# dialect: (\w+)\n")
 
 
@@ -77,6 +80,7 @@ class CfgText:
                 continue
             try:
                 _take_line(blocks, line, self.source, number)
+                _warn_of_joined(blocks[-1], raw, self.source, number)
             except CfgError as error:
                 diagnostics.report(error)
         if not blocks:
@@ -215,3 +219,25 @@ def _add_option(blocks: list[Block], line: str, source: str, number: int) -> Non
         return
     block._options[key] = value
     block._lines[key] = number
+
+
+def _warn_of_joined(block: Block, raw: str, source: str, number: int) -> None:
+    """Say which numbers become one because Darknet drops every blank of a line (utils.c:424)."""
+    key, _, value = raw.partition("=")
+    joined = _JOINED.search(value.partition("#")[0])
+    if joined:
+        message = (
+            f"Darknet drops blanks, so {joined.group()!r} is read as"
+            f" {_BLANKS.sub('', joined.group())}"
+        )
+        warnings.warn(
+            CfgWarning(
+                message,
+                path=source,
+                line=number,
+                section=block.name,
+                key=_BLANKS.sub("", key),
+                hint="is a comma missing?",
+            ),
+            stacklevel=3,
+        )

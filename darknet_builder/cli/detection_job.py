@@ -118,13 +118,14 @@ class DetectionJob:
                     continue
                 self._record(Record(str(outcome.source), outcome.detections), outcome.image)
                 self._tell(
-                    f"{outcome.source}: {list_counts(outcome.detections.counts()) or 'nothing'}"
+                    f"{outcome.source}:"
+                    f" {list_counts(outcome.detections.shown().counts()) or 'nothing'}"
                 )
 
     def _record(self, record: Record, image: np.ndarray) -> None:
         result = self.results[-1]
         result.images += 1
-        result.counts.update(record.detections.labels)
+        result.counts.update(record.detections.shown().labels)
         if self.outputs.keeps_records:
             result.records.append(record)
         if self.outputs.report:

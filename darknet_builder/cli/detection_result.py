@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from darknet_builder.boxes.records import Record
@@ -20,7 +20,7 @@ class SourceResult:
         line: of text about it; empty if it could not be read.
         images: number of images or frames.
         failures: 1 if it could not be read, else 0.
-        counts: number of objects by class name.
+        counts: number of objects by class name, without those that are not shown.
         records: the objects of each image or frame, if they are kept.
         report: the pictures for the page, if there is one.
     """
@@ -61,11 +61,11 @@ class DetectionResult:
         return [record for source in self.sources for record in source.records]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data, for JSON; the boxes are not cut off at the image's edges."""
-        return {
-            "not_readable": self.failures,
-            "images": [record.to_dict() for record in self.records],
-        }
+        """Return plain data, for JSON; the boxes are not cut off at the image's edges.
+        ``dont_show`` classes are left out.
+        """
+        shown = [replace(record, detections=record.detections.shown()) for record in self.records]
+        return {"not_readable": self.failures, "images": [record.to_dict() for record in shown]}
 
     def report(self, threshold: float) -> DetectionReport:
         """Return the page of all sources; its slider begins at ``threshold``."""

@@ -146,7 +146,9 @@ def _in_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _for_inference(layer: Layer, dtype: torch.dtype, method: str) -> nn.Module:
     """Return the module that computes the same as a layer, in the form that runs fastest."""
-    if layer.shares_buffer:  # dropout
+    if (
+        layer.shares_buffer and layer.in_shape == layer.out_shape
+    ):  # dropout, unless it makes a vector an image
         return nn.Identity()
     if isinstance(layer, Convolutional) and not layer.xnor:
         return _Convolution(layer, dtype, method)
@@ -195,6 +197,7 @@ def _routes_after_pools(network: Network) -> dict[int, int]:
                 and route.groups == 1
                 and len(route.sources) > 1
                 and readers[source] == 1
+                and not any(layers[part].out_shape.flat for part in route.sources)
             ):
                 found[index] = source
     return found
@@ -224,12 +227,8 @@ class _Convolution(nn.Module):
         assert layer.norm is None and layer.conv.bias is not None
         weight, bias = layer.conv.weight.detach(), layer.conv.bias.detach()
         self.register_buffer("bias", bias.to(dtype))
-        self.places = (
-            [int(side) for side in layer.conv.padding],
-            list(layer.conv.stride),
-            list(layer.conv.dilation),
-            layer.conv.groups,
-        )
+        stride, padding, dilation = layer.geometry
+        self.places = (list(padding), list(stride), list(dilation), layer.groups)
         self.blur = None if layer.blur is None else layer.blur.to(dtype)
         self.activation: Callable[[Tensor], Tensor] | None = _activation(layer.activation, method)
         weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)

@@ -70,6 +70,7 @@ def find_boxes(
             "they must be the same images in the same order"
         )
     rule = nms_rule(network)
+    network.check_sees_images()
     with closing(read_ahead(partial(_prepare, network, resize), images, batch=batch)) as prepared:
         for start in range(0, len(images), batch):
             part = images[start : start + batch]

@@ -14,7 +14,7 @@ from darknet_builder.cfg.dialects import get_dialect
 from darknet_builder.cfg.model_files import load_tensors, refuse_second_weights
 from darknet_builder.cfg.net_options import NetOptions
 from darknet_builder.cfg.source import read_cfg
-from darknet_builder.errors import CfgWarning, DarknetError, Located, ShapeError, nearest
+from darknet_builder.errors import CfgError, CfgWarning, DarknetError, Located, ShapeError, nearest
 from darknet_builder.inspection.lint import odd_layers, odd_options
 from darknet_builder.layers.base import Graph, Layer
 from darknet_builder.network.build import build_network
@@ -116,6 +116,11 @@ def _check_cfg(
         return None
     network = build_network(blocks, dialect=dialect, initialize=False)
     odd += odd_layers(network)
+    if network.heads:
+        try:
+            network.check_sees_images()
+        except CfgError as error:
+            diagnostics.report(error)
     return network
 
 
@@ -148,6 +153,9 @@ class _LayersPastMistakes:
 
     def __init__(self, diagnostics: Collector) -> None:
         self.diagnostics = diagnostics
+        self.doubtful: set[int] = set()
+        """Indices of layers whose shape is a guess, because a section that they depend on was
+        passed over."""
 
     def build(self, block: Block, previous: Block, graph: Graph) -> Layer:
         """As ``factory.build_layer``; a ``_PassedOver`` where something is wrong."""
@@ -156,7 +164,7 @@ class _LayersPastMistakes:
             try:
                 return read_layer(section, graph)
             except ShapeError as error:
-                if _is_doubtful(graph, graph.index - 1):
+                if graph.index - 1 in self.doubtful:
                     return None
                 raise locate(error, block, previous) from None
 
@@ -166,21 +174,14 @@ class _LayersPastMistakes:
             block.ignore(
                 *block
             )  # not all options were reached: none of them is to be called unknown
-        return (
-            layer
-            if layer is not None and len(self.diagnostics.errors) == before
-            else _PassedOver(graph.shape)
-        )
-
-
-def _is_doubtful(graph: Graph, index: int) -> bool:
-    """Whether a layer's shape depends on a section that was passed over."""
-    if index < 0:
-        return False
-    layer = graph.layers[index]
-    return isinstance(layer, _PassedOver) or any(
-        _is_doubtful(graph, source) for source in layer.sources
-    )
+        if layer is None or len(self.diagnostics.errors) > before:
+            self.doubtful.add(graph.index)
+            return _PassedOver(graph.shape)
+        # One look at each source: a chain of shortcuts has twice as many ways back as the one
+        # before it.
+        if not self.doubtful.isdisjoint(layer.sources or (graph.index - 1,)):
+            self.doubtful.add(graph.index)
+        return layer
 
 
 def _check_weights(

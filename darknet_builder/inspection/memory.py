@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from darknet_builder.layers.base import NETWORK_INPUT
 from darknet_builder.network.network import Network
 
@@ -16,7 +18,8 @@ def least_values(network: Network) -> int:
     layers, plan = network.sequence(), network.output_plan
     owners: dict[int, set[int]] = {NETWORK_INPUT: {NETWORK_INPUT}}
     sizes = {NETWORK_INPUT: network.input_shape.size}
-    peak = 0
+    users = Counter((NETWORK_INPUT,))
+    alive, peak = network.input_shape.size, 0
     for index, released in zip(plan.steps, plan.released, strict=True):
         layer = layers[index]
         sources = layer.sources
@@ -25,7 +28,10 @@ def least_values(network: Network) -> int:
             owners[index] = set().union(*(owners[source] for source in read))
         else:
             owners[index], sizes[index] = {index}, layer.out_shape.size
-        peak = max(peak, sum(sizes[owner] for owner in set().union(*owners.values())))
+        alive += sum(sizes[owner] for owner in owners[index] if not users[owner])
+        users.update(owners[index])
+        peak = max(peak, alive)
         for old in released:
-            del owners[old]
+            users.subtract(owners[old])
+            alive -= sum(sizes[owner] for owner in owners.pop(old) if not users[owner])
     return peak

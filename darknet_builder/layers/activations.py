@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from darknet_builder.errors import InputError, did_you_mean
+from darknet_builder.cfg.synonyms import suggest
+from darknet_builder.errors import InputError
 
 
 class Elementwise(nn.Module):
@@ -137,5 +138,5 @@ def make_activation(name: str) -> nn.Module:
             activations.c:75).
     """
     if name not in ACTIVATIONS:
-        raise InputError(f"unknown activation {name!r}", hint=did_you_mean(name, ACTIVATIONS))
+        raise InputError(f"unknown activation {name!r}", hint=suggest(name, ACTIVATIONS))
     return ACTIVATIONS[name]()

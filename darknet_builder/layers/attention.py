@@ -13,6 +13,7 @@ from darknet_builder.layers.base import (
     Layer,
     WeightLayout,
     WeightsHeader,
+    as_image,
     read_activation,
     register,
 )
@@ -36,6 +37,8 @@ class _Product(Layer):
 
     def forward(self, weights: Tensor, x: Tensor) -> Tensor:
         """Weights and (B, C, H, W) -> (B, C, H, W)."""
+        if weights.dim() != x.dim():
+            weights, x = as_image(weights), as_image(x)
         return self.activation(weights * x)
 
     def summary_cells(self) -> tuple[str, str]:
@@ -85,9 +88,10 @@ class ScaleChannels(_Product):
     def from_block(cls, block: Block, graph: Graph) -> ScaleChannels:
         """parser.c:990."""
         source = graph.reference(block, "from")
+        weights = graph.image_shape(block)
         layer = cls(
-            graph.shape,
-            graph.shape_of(source),
+            weights,
+            _image_of(block, graph, source),
             scale_wh=block.get_flag("scale_wh"),
             activation=read_activation(block, "linear"),
         )
@@ -96,6 +100,7 @@ class ScaleChannels(_Product):
 
     def forward(self, weights: Tensor, x: Tensor) -> Tensor:
         """(B, C, 1, 1) or (B, 1, H, W), and (B, C, H, W) -> (B, C, H, W)."""
+        x = as_image(x)
         if weights.shape[1] < x.shape[1]:
             # No copy; but said aloud, because OpenCV 5.0 multiplies one channel by many wrongly.
             weights = weights.expand(-1, x.shape[1], -1, -1)
@@ -114,17 +119,31 @@ class Sam(_Product):
     def from_block(cls, block: Block, graph: Graph) -> Sam:
         """parser.c:1014."""
         source = graph.reference(block, "from")
-        if graph.shape_of(source) != graph.shape:
+        shapes = graph.shape, graph.shape_of(source)
+        if len({(shape.channels, shape.height, shape.width) for shape in shapes}) > 1:
             raise block.error(
                 f"layer {source} gives {graph.shape_of(source)}, the layer before {graph.shape}: "
                 "they must be of one shape",
                 "from",
             )
+        weights, weighed = shapes
         layer = cls(
-            graph.shape, graph.shape_of(source), activation=read_activation(block, "linear")
+            weights,
+            weights if weighed.flat else weighed,
+            activation=read_activation(block, "linear"),
         )
         layer.sources = (graph.index - 1, source)
         return layer
+
+
+def _image_of(block: Block, graph: Graph, source: int) -> Shape:
+    """What a layer gives, a vector as an image of 1 x 1."""
+    shape = graph.shape_of(source)
+    if shape.formless:
+        raise block.error(
+            f"layer {source} gives a vector of {shape.size}", "from", hint="expected an image"
+        )
+    return Shape(shape.channels, shape.height, shape.width)
 
 
 @register("implicit", dialects=("alexeyab",))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -43,6 +43,7 @@ __all__ = [
     "Layer",
     "WeightLayout",
     "WeightsHeader",
+    "as_image",
     "find_layer_class",
     "format_options",
     "read_activation",
@@ -102,6 +103,17 @@ class AugmentOptions:
             block.get_float("resize", 1.0),
             block.get_float("random", 0.0),
         )
+
+
+def as_image(x: Tensor) -> Tensor:
+    """(B, N) -> (B, N, 1, 1), any other as it is: Darknet's vector is an image of one pixel
+    (connected_layer.c:67).
+    """
+    return x[..., None, None] if x.dim() == 2 else x
+
+
+def _give_image(module: nn.Module, args: object, output: Tensor) -> Tensor:
+    return as_image(output)
 
 
 class Layer(nn.Module):
@@ -182,6 +194,14 @@ class Layer(nn.Module):
     def output_bias(self) -> Tensor | None:
         """The bias (channels,) that is added last, before the activation, or None."""
         return None
+
+    def give_image(self) -> Shape:
+        """Give a vector as an image of one pixel from now on, because the section behind needs an
+        image.
+        """
+        self.out_shape = Shape(self.out_shape.channels)
+        self.register_forward_hook(_give_image)
+        return self.out_shape
 
     def num_stored(self) -> int:
         """How many floats this layer has in a ``.weights`` file."""
@@ -305,17 +325,17 @@ class Graph:
     folder: str = ""
     layers: list[Layer] = field(default_factory=list)
     _owners: dict[int, int] = field(default_factory=dict)
-    """Index of a layer whose output was overwritten -> index of the last layer that did so.
+    """Index of a layer whose output was overwritten -> index of the layer that did so, or of a
+    later one.
 
     Darknet's dropout works in the memory of the layer before it, so whoever reads that layer reads
     dropped values:
 
     .. code-block:: text
 
-        0 convolutional
-        1 dropout          overwrites the output of 0     _owners = {0: 1}
-        2 dropout          overwrites it once more        _owners = {0: 2, 1: 2}
-        3 route layers=0   reads the memory of layer 0: sources = (2,)
+        0 convolutional 1 dropout          overwrites the output of 0     _owners = {0: 1} 2 dropout
+        overwrites it once more        _owners = {0: 1, 1: 2}, {0: 2, 1: 2} once asked 3 route
+        layers=0   reads the memory of layer 0: sources = (2,)
     """
 
     @property
@@ -333,8 +353,12 @@ class Graph:
         return self.shape_of(self.index - 1)
 
     def image_shape(self, block: Block) -> Shape:
-        """``shape``, which must be an image's."""
-        if self.shape.flat:
+        """``shape`` as an image's: the layer before gives its vector as one of 1 x 1 then, unless
+        it is formless.
+        """
+        if self.shape.flat and not self.shape.formless:
+            return self.layers[self.index - 1].give_image()
+        if self.shape.formless:
             raise block.error(
                 "needs an image from the layer before it, which gives a vector of"
                 f" {self.shape.size}"
@@ -345,13 +369,33 @@ class Graph:
         """The layers that an option names: negative ones count back from here, others are
         absolute.
         """
-        return [self._resolve(block, key, number) for number in block.get_ints(key)]
+        return [
+            self._resolve(block, key, number) for number in block.get_ints(key, hash_ends=False)
+        ]
 
     def reference(self, block: Block, key: str) -> int:
         """The one layer that an option names."""
         return self._resolve(block, key, block.get_int(key))
 
+    def layer_index(self, block: Block, key: str) -> int:
+        """The layer that an option names for something else than its output."""
+        return self._index(block, key, block.get_int(key))
+
     def _resolve(self, block: Block, key: str, number: int) -> int:
+        return self._owner(self._index(block, key, number))
+
+    def _owner(self, index: int) -> int:
+        """The layer that works in a layer's memory in the end; what was found is noted, so that no
+        way is long.
+        """
+        way = []
+        while index in self._owners:
+            way.append(index)
+            index = self._owners[index]
+        self._owners.update(dict.fromkeys(way, index))
+        return index
+
+    def _index(self, block: Block, key: str, number: int) -> int:
         index = number if number >= 0 else self.index + number
         if not 0 <= index < self.index:
             raise block.error(
@@ -363,16 +407,16 @@ class Graph:
                 ),
                 key,
             )
-        return self._owners.get(index, index)
+        return index
 
     def add(self, layer: Layer) -> None:
         """Take a finished layer as the next one."""
         if not layer.sources:
             layer.sources = (self.index - 1,)
         if layer.shares_buffer:
-            source = layer.sources[0]
-            for index in [source, *(old for old, owner in self._owners.items() if owner == source)]:
-                self._owners[index] = self.index
+            self._owners[layer.sources[0]] = self.index
+        if layer.section in self.dialect.formless:
+            layer.out_shape = replace(layer.out_shape, formless=True)
         self.layers.append(layer)
 
 

@@ -33,7 +33,7 @@ class Contrastive(Layer):
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Contrastive:
         """parser.c:363."""
-        head = graph.reference(block, "yolo_layer")
+        head = graph.layer_index(block, "yolo_layer")
         if graph.layers[head].section != "yolo":
             raise block.error(
                 f"layer {head} is a [{graph.layers[head].section}]",

@@ -42,7 +42,9 @@ class Convolutional(Layer):
         flipped: the file holds the weights transposed (parser.c:2201).
         xnor: weights and input are reduced to signs.
         binary: the weights alone are reduced to signs.
-        share: another layer whose weights and batch norm this one uses.
+        share: another layer whose weights, biases and batch norm this one uses. Nothing else is
+            taken from it: stride, padding, dilation, antialiasing and activation are this layer's
+            own (convolutional_layer.c:545).
 
     Raises:
         ShapeError: when channels and groups do not divide, or nothing is left of the image.
@@ -85,7 +87,9 @@ class Convolutional(Layer):
             dilation,
             groups,
         )
+        self.padding = padding
         self.flipped, self.xnor, self.binary, self.shared = flipped, xnor, binary, share is not None
+        self.geometry = conv_stride, (padding * dilation,) * 2, (dilation,) * 2
         self.conv = (
             share.conv
             if share
@@ -134,7 +138,7 @@ class Convolutional(Layer):
             binary=block.get_flag("binary"),
             share=_shared_layer(block, graph),
         )
-        layer.share_index = graph.reference(block, "share_index") if layer.shared else None
+        layer.share_index = graph.layer_index(block, "share_index") if layer.shared else None
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
@@ -144,13 +148,21 @@ class Convolutional(Layer):
         elif (
             self.binary
         ):  # Darknet's GPU path (convolutional_kernels.cu:179); its CPU path forgets to
-            x = self.conv._conv_forward(x, self._binary_weight(), self.conv.bias)
+            x = self._convolve(x, self._binary_weight())
+        elif self.shared:
+            x = self._convolve(x, self.conv.weight)
         else:
             x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x)
         x = self.activation(x)
         return x if self.blur is None else self.blur(x)
+
+    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Convolve with this layer's geometry, which is not that of ``conv`` where the weights are
+        another layer's.
+        """
+        return F.conv2d(x, weight, self.conv.bias, *self.geometry, self.groups)
 
     def _binary_convolution(self, x: Tensor) -> Tensor:
         """Signs of the input times signs of the weights, scaled by each filter's mean magnitude.
@@ -159,11 +171,9 @@ class Convolutional(Layer):
         (convolutional_layer.c:1212).
         """
         signs = torch.where(x > 0, 1.0, -1.0).to(x.dtype)
-        vertical, horizontal = (int(side) for side in self.conv.padding)
+        stride, (vertical, horizontal), dilation = self.geometry
         padded = F.pad(signs, (horizontal, horizontal, vertical, vertical), value=-1.0)
-        return F.conv2d(
-            padded, self._binary_weight(), self.conv.bias, self.conv.stride, 0, self.conv.dilation
-        )
+        return F.conv2d(padded, self._binary_weight(), self.conv.bias, stride, 0, dilation)
 
     def _binary_weight(self) -> Tensor:
         """The weights' signs times each filter's mean magnitude."""
@@ -221,8 +231,17 @@ class Convolutional(Layer):
                 "xnor": self.xnor,
                 "binary": self.binary,
                 "share_index": self.share_index,
+                **self._own_geometry(),
             }
         )
+
+    def _own_geometry(self) -> dict[str, int]:
+        """Padding and dilation where the module ``conv`` shows those of the layer whose weights are
+        used.
+        """
+        if self.geometry == (self.conv.stride, self.conv.padding, self.conv.dilation):
+            return {}
+        return {"padding": self.padding, "dilation": self.dilation}
 
 
 def _check(
@@ -253,26 +272,40 @@ def _activation(block: Block, xnor: bool) -> str:
 
 
 def _shared_layer(block: Block, graph: Graph) -> Convolutional | None:
+    """The layer that ``share_index=`` names, whose weights must fit this one
+    (convolutional_layer.c:545).
+    """
     if not block.get_str("share_index", ""):
         return None
-    index = graph.reference(block, "share_index")
+    index = graph.layer_index(block, "share_index")
     layer = graph.layers[index]
     if not isinstance(layer, Convolutional):
         raise block.error(
             f"layer {index} is a [{layer.section}]; only a [convolutional] can share its weights",
             "share_index",
         )
-    filters = block.get_int("filters", 1)
-    expected = (
-        filters,
-        graph.shape.channels // block.get_int("groups", 1),
-        *(block.get_int("size", 1),) * 2,
-    )
+    channels = graph.shape.channels
+    groups = 1 if block.get_flag("xnor") else block.get_int("groups", 1)
+    expected = (block.get_int("filters", 1), channels // groups, *(block.get_int("size", 1),) * 2)
     if tuple(layer.conv.weight.shape) != expected:
         raise block.error(
             f"this layer needs weights {expected}, layer {index} has"
             f" {tuple(layer.conv.weight.shape)}",
             "share_index",
+        )
+    if layer.in_shape.channels != channels:
+        raise block.error(
+            f"layer {index} reads {layer.in_shape.channels} channels, this one {channels}: layers"
+            " that share weights need the same number",
+            "share_index",
+        )
+    normalized = block.get_flag("batch_normalize") or block.get_flag("cbn")
+    if normalized != (layer.norm is not None):
+        has = "has none" if normalized else "has batch norm"
+        block.warn(
+            f"layer {index}, whose weights are shared, {has}: this layer does the same"
+            " (network.c:1304)",
+            "batch_normalize",
         )
     return layer
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from darknet_builder.cfg.block import NET_SECTIONS, Block
 from darknet_builder.cfg.dialects import DIALECTS, Dialect
-from darknet_builder.errors import did_you_mean
+from darknet_builder.cfg.synonyms import suggest
 
 if TYPE_CHECKING:
     from darknet_builder.layers.base import Layer
@@ -57,7 +57,7 @@ def find_layer_class(block: Block, dialect: Dialect) -> type[Layer]:
         CfgError: located, with the nearest known name, or the dialect that knows it.
     """
     if block.name not in _REGISTRY:
-        hint = did_you_mean(block.name, _REGISTRY)
+        hint = suggest(block.name, _REGISTRY)
         if block.name in NET_SECTIONS:
             hint = "it stands once, at the beginning"
         raise block.error("unknown section", hint=hint)

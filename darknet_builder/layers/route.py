@@ -7,7 +7,7 @@ from torch import Tensor
 
 from darknet_builder.cfg.block import Block
 from darknet_builder.errors import ShapeError
-from darknet_builder.layers.base import Graph, Layer, register
+from darknet_builder.layers.base import Graph, Layer, as_image, register
 from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.shapes import Shape
 
@@ -31,7 +31,11 @@ class Route(Layer):
     def __init__(self, in_shapes: list[Shape], *, groups: int = 1, group_id: int = 0) -> None:
         first = in_shapes[0]
         for shape in in_shapes[1:]:
-            if (shape.height, shape.width, shape.flat) != (first.height, first.width, first.flat):
+            if (shape.height, shape.width, shape.formless) != (
+                first.height,
+                first.width,
+                first.formless,
+            ):
                 raise ShapeError(
                     f"cannot put {shape} beside {first}: a route needs equal width and height"
                 )
@@ -43,7 +47,8 @@ class Route(Layer):
         if not 0 <= group_id < groups:
             raise ShapeError(f"group_id={group_id} does not exist among groups={groups}")
         channels = sum(shape.channels for shape in in_shapes) // groups
-        super().__init__(first, Shape(channels, first.height, first.width, first.flat))
+        vectors = all(shape.flat for shape in in_shapes)
+        super().__init__(first, Shape(channels, first.height, first.width, vectors, first.formless))
         self.groups, self.group_id = groups, group_id
 
     @classmethod
@@ -61,6 +66,8 @@ class Route(Layer):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """(B, C_i, H, W) each -> (B, sum C_i / groups, H, W)."""
+        if len({x.dim() for x in inputs}) > 1:
+            inputs = tuple(as_image(x) for x in inputs)
         # groups=4, group_id=2 of 8 channels: 0 1 | 2 3 | 4 5 | 6 7 -> 4 5, a view and no copy.
         slices = (
             [x.chunk(self.groups, 1)[self.group_id] for x in inputs]

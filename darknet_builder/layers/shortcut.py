@@ -14,6 +14,7 @@ from darknet_builder.layers.base import (
     Layer,
     WeightLayout,
     WeightsHeader,
+    as_image,
     read_activation,
     register,
 )
@@ -54,6 +55,8 @@ class Shortcut(Layer):
         normalization: str = "none",
     ) -> None:
         first = in_shapes[0]
+        if first.flat and not all(shape.flat for shape in in_shapes):
+            first = Shape(first.channels)
         for shape in in_shapes[1:]:
             if (shape.height, shape.width) != (first.height, first.width):
                 raise ShapeError(
@@ -61,7 +64,7 @@ class Shortcut(Layer):
                     " (strided shortcuts need dialect='pjreddie')"
                 )
         super().__init__(first, first)
-        self.in_shapes = in_shapes
+        self.in_shapes, self.vectors = in_shapes, first.flat
         self.weights_type, self.normalization = weights_type, normalization
         self.activation_name = activation
         self.activation = make_activation(activation)
@@ -73,9 +76,9 @@ class Shortcut(Layer):
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Layer:
         """parser.c:906, pjreddie's parser.c:508."""
-        sources = graph.references(block, "from")
         if graph.dialect.strided_shortcut:
             return StridedShortcut.from_block(block, graph)
+        sources = graph.references(block, "from")
         weights_type = block.get_choice("weights_type", "none", _WEIGHTS_TYPES)
         normalization = block.get_choice("weights_normalization", "none", _NORMALIZATIONS)
         if weights_type != "none" and normalization == "none":
@@ -94,17 +97,23 @@ class Shortcut(Layer):
         return layer
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """(B, C, H, W), then (B, C_i, H, W) each -> (B, C, H, W)."""
+        """(B, C, H, W), then (B, C_i, H, W) each -> (B, C, H, W); vectors as images of 1 x 1, alone
+        as vectors.
+        """
+        total = self.activation(self._sum([as_image(x) for x in inputs]))
+        return total.flatten(1) if self.vectors else total
+
+    def _sum(self, inputs: list[Tensor]) -> Tensor:
         if self.weight is None:
             total = inputs[0]
             for x in inputs[1:]:
                 total = total + _fit_channels(x, total.shape[1])
-            return self.activation(total)
+            return total
         weights = self._normalized().unsqueeze(-1).unsqueeze(-1)  # (inputs, C or 1, 1, 1)
         total = inputs[0] * weights[0]
         for x, weight in zip(inputs[1:], weights[1:], strict=True):
             total = total + _fit_channels(x, total.shape[1]) * weight
-        return self.activation(total)
+        return total
 
     def _normalized(self) -> Tensor:
         """The learnt weights as shares of one (blas.c:97)."""
@@ -202,6 +211,7 @@ class StridedShortcut(Layer):
 
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
         """(B, C, H, W), (B, C', H', W') -> (B, C, H, W)."""
+        other = as_image(other)
         height = min(x.shape[2], other.shape[2])
         width = min(x.shape[3], other.shape[3])
         added = other[:, :, :: self.stride, :: self.stride][:, : x.shape[1], :height, :width]

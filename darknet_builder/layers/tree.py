@@ -183,13 +183,16 @@ def read_map(block: Block, folder: str, classes: int, key: str = "map") -> list[
     if not block.get_str(key, ""):
         return None
     path = find_file(block, key, folder)
+    lines = path.read_text(errors="replace").rstrip().splitlines()
     numbers: list[int] = []
-    for line_number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
-        if not line.strip():
-            continue
-        if not line.strip().isdigit() or int(line) >= classes:
+    for line_number, line in enumerate(lines, start=1):
+        text = line.strip() or "0"
+        if not text.isdecimal() or int(text) >= classes:
             raise block.error(
-                f"{path}:{line_number}: {line.strip()!r} is no class number below {classes}", key
+                f"{path}:{line_number}: {text!r} is no class number below {classes}", key
             )
-        numbers.append(int(line))
+        numbers.append(int(text))
+    blank = next((number for number, line in enumerate(lines, start=1) if not line.strip()), 0)
+    if blank:
+        block.warn(f"{path}:{blank}: is blank; Darknet reads class 0 there (utils.c:71)", key)
     return numbers

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from darknet_builder.engines.optimized import OptimizedNetwork
 from darknet_builder.network.plan import Plan
 
+_IMAGE_CHANNELS = (1, 3)
+"""Darknet built without OpenCV also reads an alpha channel for channels=4; built with it, it cannot
+(image.c:1497)."""
+
 
 class Network(nn.Module):
     """A Darknet network.
@@ -228,6 +232,24 @@ class Network(nn.Module):
                 for old in released
             )
         return peak
+
+    def check_sees_images(self) -> None:
+        """Check that the input is what image files give; tensors of any number of channels can be
+        run all the same.
+
+        Raises:
+            CfgError: located, where it is neither colour nor grey.
+        """
+        if self.input_shape.flat:
+            raise self.blocks[0].error(
+                "takes a vector (inputs=)", hint="images need width=, height= and channels="
+            )
+        if self.options.channels not in _IMAGE_CHANNELS:
+            raise self.blocks[0].error(
+                "images are read as 3 channels, or 1 as grey",
+                "channels",
+                hint="a network of others can be given tensors only",
+            )
 
     def check_input(self, x: Tensor, size: tuple[int, int] | None = None) -> None:
         """Compare a tensor with ``input_shape``.

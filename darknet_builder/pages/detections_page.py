@@ -5,6 +5,7 @@ play with.
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -55,6 +56,7 @@ class DetectionReport:
         """
         if record.frame is not None and record.frame % FRAME_STEP:
             return
+        record = replace(record, detections=record.detections.shown())
         source = _data_uri(load_opencv(), check_image(image))
         self._classes.update((class_id, name) for class_id, name, _, _ in record.detections.rows())
         self._figures.append(_figure(record, source))

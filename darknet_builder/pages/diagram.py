@@ -7,6 +7,7 @@ the one above. All other ways are arcs, each in a lane of its own for as long as
 
 from __future__ import annotations
 
+from bisect import bisect, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -291,18 +292,24 @@ def find_arcs(summary: Summary) -> list[Arc]:
     arcs = []
     for source, reader in sorted(ways, key=lambda way: (way[1] - way[0], way)):
         lane = next(
-            (
-                number
-                for number, taken in enumerate(lanes)
-                if all(reader <= first or last <= source for first, last in taken)
-            ),
+            (number for number, taken in enumerate(lanes) if _has_room(taken, source, reader)),
             len(lanes),
         )
         if lane == len(lanes):
             lanes.append([])
-        lanes[lane].append((source, reader))
+        insort(lanes[lane], (source, reader))
         arcs.append(Arc(source, reader, lane))
     return arcs
+
+
+def _has_room(taken: Sequence[tuple[int, int]], source: int, reader: int) -> bool:
+    """Whether a lane, whose arcs are sorted and apart, is free from ``source`` to ``reader``: two
+    of them decide.
+    """
+    place = bisect(taken, (source, reader))
+    return (place == 0 or taken[place - 1][1] <= source) and (
+        place == len(taken) or reader <= taken[place][0]
+    )
 
 
 def _kind(layer: Layer, row: LayerSummary) -> str:

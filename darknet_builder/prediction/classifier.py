@@ -100,6 +100,7 @@ class Classifier:
         target = find_device(device)
         self.network = build_unloaded(cfg, weights, width=width, height=height, dialect=dialect)
         classes = count_classes(self.network)
+        self.network.check_sees_images()
         self.top, self.batch = min(top, classes), batch
         self.fit = check_resize(fit or default_resize(self.network), FITS, "fit")
         self.tree = find_tree(self.network)

@@ -102,6 +102,7 @@ class Detector:
         target = find_device(device)
         self.network = build_unloaded(cfg, weights, width=width, height=height, dialect=dialect)
         self._rule = nms_rule(self.network)
+        self.network.check_sees_images()
         self.names = class_names(self.network, names)
         self.resize = default_resize(self.network) if resize is None else check_resize(resize)
         load_into(self.network, cfg, weights, device=target)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from darknet_builder.cfg.synonyms import suggest
 from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.layers.base import registered_sections
 from darknet_builder.network.network import Network
@@ -59,7 +60,7 @@ class InitRule:
                 f"there is no section [{section}]",
                 argument="rule",
                 value=text,
-                hint=did_you_mean(section, registered_sections()),
+                hint=suggest(section, registered_sections()),
             )
         methods = (*_METHODS, _PRIOR)
         if method not in methods:

@@ -81,12 +81,12 @@ def parameter_groups(network: Network, rates: Sequence[RatePattern] = ()) -> lis
         InputError: for a pattern that fits no parameter, or when nothing is left to learn.
     """
     _check_patterns(network, rates)
-    options = network.options
+    options, layers = network.options, network.sequence()
     frozen = _frozen_forever(network)
     members: dict[tuple[float, float], dict[str, Tensor]] = {}
     for index, name, parameter, decays in _parameters(network):
         if index not in frozen:
-            factor = network.sequence()[index].options.learning_rate * _factor(name, rates)
+            factor = layers[index].options.learning_rate * _factor(name, rates)
             decay = options.decay * options.loss_scale if decays else 0.0
             members.setdefault((factor / options.loss_scale, decay), {})[name] = parameter
     if not members:

@@ -101,6 +101,7 @@ class Trainer:
         group: ProcessGroup | None = None,
         crew: ProcessGroup | None = None,
     ) -> None:
+        network.check_sees_images()
         check_settings(network, settings)
         if crew is not None:
             warnings.warn(

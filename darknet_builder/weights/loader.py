@@ -20,11 +20,15 @@ from darknet_builder.cfg.dialects import Dialect
 from darknet_builder.cfg.model_files import is_model_file, load_tensors, read_model_file
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.layers.base import WeightsHeader, tensor_kind
+from darknet_builder.layers.parts import BATCH_NORM_EPSILON
 from darknet_builder.network.network import Network
 from darknet_builder.support.files import atomic_path, writing
 from darknet_builder.weights.entries import Entry, weight_entries
 from darknet_builder.weights.header import FLOAT, open_weights, pack_header, short_seen
 from darknet_builder.weights.mismatch import check_length
+
+_EPSILON = np.float32(BATCH_NORM_EPSILON)
+
 
 _CHUNK = 2**18
 """Floats that are checked at a time: few enough for the processor's cache."""
@@ -154,13 +158,15 @@ def _check_finite(source: str, file: FileIO, start: int, entries: list[Entry]) -
                     "the training diverged or the file is damaged",
                 )
             if tensor_kind(entry.name) == "var":
+                # Darknet divides by sqrt(v + .00001f), so a published -9.9e-6 counts (blas.c:293).
                 _refuse(
                     source,
                     entry,
                     first,
                     values,
-                    values < 0,
-                    "a variance is never negative: the file belongs to another cfg",
+                    values + _EPSILON <= 0,
+                    f"a variance plus {BATCH_NORM_EPSILON:g} must be above 0: the file belongs to"
+                    " another cfg",
                 )
 
 

@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 
 from darknet_builder.boxes.detections import Detection, Detections
+from darknet_builder.boxes.drawing import draw_detections
 from darknet_builder.boxes.records import CSV_COLUMNS, Record, coco_document, csv_text
 from darknet_builder.cfg.names import read_names
 from darknet_builder.errors import DataError, InputError
+from darknet_builder.pages.detections_page import DetectionReport
 
+DATA = Path(__file__).parents[1] / "data"
 NAMES = ("cat", "dog", 'a "quoted", name')
 
 
@@ -290,3 +293,25 @@ def test_labels() -> None:
         == "1 0.200000 0.300000 0.200000 0.400000\n0 0.250000 0.700000 0.500000 0.600000\n"
     )
     assert empty().to_yolo() == ""
+
+
+def test_dont_show_hides_from_eyes_and_lists(tmp_path: Path) -> None:
+    """Classes whose name begins so: Darknet neither draws nor lists them (image.c:306,
+    network.c:1032)."""
+    names = tuple(read_names(DATA / "dont_show.names"))
+    assert names == ("dont_show",)
+    found = make(names=(names[0] + "_cat", "dog", "do not hide, dont_show"))
+    assert found.labels == ["dog", "dont_show_cat", "do not hide, dont_show"]
+    assert found.shown().labels == ["dog", "do not hide, dont_show"] and len(empty().shown()) == 0
+    assert csv_text([Record("a.png", found)]).count("\n") == 1 + 2
+    # What trains, measures or is read by class number keeps them, as save_labels and print_cocos
+    # do.
+    assert found.to_yolo().count("\n") == 3 and len(found.to_coco()) == 3
+    image = np.zeros((50, 100, 3), np.uint8)
+    assert np.array_equal(
+        draw_detections(image, found), draw_detections(image, found[[True, False, True]])
+    )
+    assert not draw_detections(image, found[[1]]).any()
+    report = DetectionReport()
+    report.add(Record("a.png", found), image)
+    assert report.html().count("data-class=") == 4 and "dont_show_cat" not in report.html()

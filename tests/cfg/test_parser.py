@@ -18,7 +18,7 @@ INVALID = Path(__file__).parents[1] / "data" / "cfg" / "invalid"
 SMALL = """\
 # a comment
 [net]
-  width = 3 2
+  wid th = 32
 height=32\t
 channels=3
 

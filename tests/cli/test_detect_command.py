@@ -585,3 +585,32 @@ def test_a_real_ctrl_c(run: Run, model: list[str]) -> None:
         len(done) - 1,
     )
     assert not [path for path in Path("output").iterdir() if path.name.startswith(".")]
+
+
+def test_dont_show(run: Run, tmp_path: Path) -> None:
+    """A class that is called dont_show is in the label files, and nowhere else."""
+    names = tmp_path / "hidden.names"
+    cfg, weights, own_names = toy_files(tmp_path)
+    hidden = Path(own_names).read_text().split()
+    names.write_text("".join(name + "\n" for name in ["dont_show", *hidden[1:]]))
+    options = [
+        "--cfg",
+        cfg,
+        "--weights",
+        weights,
+        "--names",
+        str(names),
+        "--save-txt",
+        "--json",
+        "found.json",
+    ]
+    status, out, _ = run("shots/two.JPG", *options, own=True)
+    assert (
+        status == 0
+        and out[0].endswith(f"two.JPG: 1 {hidden[1]}")
+        and f"1 object: 1 {hidden[1]}" in out[-1]
+    )
+    assert [
+        row["name"] for row in json.loads(Path("found.json").read_text())["images"][0]["detections"]
+    ] == [hidden[1]]
+    assert len(Path("output/labels/two.txt").read_text().splitlines()) == 2

@@ -65,7 +65,7 @@ QUICK = (
     "upsample",
 )
 """One network for each group of operators; the others go with the pack."""
-RECURRENT = ("conv-lstm", "crnn", "recurrent")
+RECURRENT = ("conv-lstm", "crnn", "recurrent", "vectors-recurrent")
 CONV = "[net]\nwidth=16\nheight=16\nchannels=3\n[convolutional]\nfilters=6\nsize=3\npad=1\nbatch_normalize=1\n"
 
 

@@ -343,7 +343,10 @@ def test_real_cfgs_have_no_errors(shared: Path) -> None:
             + YOLO.replace("5,6", "5")
             + "nms_kind=gredynms\nmax=0\n",
             [
-                "11: [yolo] anchors=1,2,3,4,5: num=3 needs 6 numbers, 5 are here",
+                (
+                    "11: [yolo] anchors=1,2,3,4,5: num=3 needs 6 numbers, 5 are here: the pairs"
+                    " (1,2) (3,4); the head uses anchor 2, which is not whole"
+                ),
                 (
                     "14: [yolo] nms_kind=gredynms: expected one of default, greedynms, diounms,"
                     " cornersnms; did you mean 'greedynms'?"

@@ -63,7 +63,7 @@ def test_a_folded_network_has_no_batch_norm_in_its_cfg_either(name: str, tmp_pat
     folded = fold_batch_norm(recorded(name, tmp_path)[0])
     left = [module for module in folded.modules() if isinstance(module, BATCH_NORMS)]
     assert len(left) == (
-        1 if name == "lrn-batchnorm" else 0
+        1 if name in ("lrn-batchnorm", "vectors") else 0
     )  # a [batchnorm] section of its own stays
     assert not [block for block in folded.blocks if "batch_normalize" in block]
     again = build_network(folded.blocks)

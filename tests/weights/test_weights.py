@@ -7,6 +7,7 @@ import struct
 import tracemalloc
 from pathlib import Path
 
+import generator
 import numpy as np
 import pytest
 import torch
@@ -14,10 +15,12 @@ import torch
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.network.build import build_network
+from darknet_builder.network.folding import fold_batch_norm
 from darknet_builder.network.network import Network
 from darknet_builder.weights.entries import weight_entries
 from darknet_builder.weights.loader import load_weights, save_weights
 
+DATA = Path(__file__).parents[1] / "data"
 DETECTOR = """\
 [net]
 width=32
@@ -298,8 +301,8 @@ def test_no_such_file_and_a_folder(network: Network, tmp_path: Path) -> None:
             -1.0,
             14,
             (
-                "float 14 is -1, in var of layer 0 [convolutional]; a variance is never negative: "
-                "the file belongs to another cfg"
+                "float 14 is -1, in var of layer 0 [convolutional]; a variance plus 1e-05 must be"
+                " above 0: the file belongs to another cfg"
             ),
         ),
     ],
@@ -388,3 +391,37 @@ def test_cut_offs_have_the_published_sizes(shared: Path) -> None:
     ):
         network = build_network(shared / "cfgs" / f"{cfg}.cfg", initialize=False)
         assert 20 + 4 * weight_entries(network, until=until)[-1].stop == int(sizes[name][column])
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_variances_a_hair_below_zero(folded: bool) -> None:
+    """-7e-44 and -9.9e-6, as published files have them: Darknet's own outputs, plain and with batch
+    norm folded."""
+    network = build_network(DATA / "negative-variance.cfg", initialize=False).eval()
+    load_weights(network, DATA / "negative-variance.weights")
+    if folded:
+        network = fold_batch_norm(network)
+    x = torch.from_numpy(generator.input_image(7, (1, 3, 64, 64)))
+    with torch.no_grad(), np.load(DATA / "negative-variance.npz") as recorded:
+        for index, output in enumerate(network.layer_outputs(x)):
+            values = output.flatten()[generator.sample_positions(20 + index, output.numel(), 256)]
+            expected = torch.from_numpy(recorded[f"{'folded' if folded else 'plain'}/{index}"])
+            assert torch.allclose(values, expected, rtol=1e-4, atol=1e-5), index
+
+
+@pytest.mark.parametrize(("variance", "fits"), [(-9.9e-6, True), (-1e-5, False), (-1.1e-5, False)])
+def test_the_least_variance(variance: float, fits: bool, tmp_path: Path) -> None:
+    """The root of variance plus epsilon must exist, and not be 0."""
+    data = bytearray((DATA / "negative-variance.weights").read_bytes())
+    struct.pack_into("<f", data, 20 + 4 * 13, variance)
+    (tmp_path / "a.weights").write_bytes(data)
+    network = build_network(DATA / "negative-variance.cfg", initialize=False)
+    if fits:
+        load_weights(network, tmp_path / "a.weights")
+        return
+    with pytest.raises(
+        WeightsError,
+        match=r"float 13 is -1(\.1)?e-05, in var of layer 0 \[convolutional\]; a variance "
+        r"plus 1e-05 must be above 0",
+    ):
+        load_weights(network, tmp_path / "a.weights")

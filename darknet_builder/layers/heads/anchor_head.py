@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +19,8 @@ from darknet_builder.shapes import Shape
 
 BOX_VALUES = 5
 """x, y, w, h, objectness: the values of a map before the classes."""
+_NO_ANCHOR = 0.5
+"""What a number of an anchor is that the cfg does not give (yolo_layer.c:54, region_layer.c:41)."""
 _IOU_KINDS = ("mse", "iou", "giou", "diou", "ciou")
 
 
@@ -94,9 +98,11 @@ class AnchorOptions:
     augment: AugmentOptions = AugmentOptions()
 
     @classmethod
-    def from_block(cls, block: Block) -> AnchorOptions:
-        """parser.c:424, parser.c:600."""
-        anchors, mask = _read_anchors(block)
+    def from_block(cls, block: Block, *, hash_ends: bool = True) -> AnchorOptions:
+        """parser.c:424, parser.c:600, which go on reading ``anchors=`` behind a ``#`` in
+        [Gaussian_yolo].
+        """
+        anchors, mask = _read_anchors(block, hash_ends)
         classes = block.get_int("classes", 20, minimum=1)
         block.ignore("map")
         return cls(
@@ -196,18 +202,16 @@ class AnchorHead(Head):
         )
 
 
-def _read_anchors(block: Block) -> tuple[list[tuple[float, float]], list[int]]:
+def _read_anchors(block: Block, hash_ends: bool) -> tuple[list[tuple[float, float]], list[int]]:
     """All anchors and the mask of a [yolo] or [Gaussian_yolo] section (parser.c:402).
 
     Raises:
-        CfgError: located, for a mask or a list that does not fit ``num``.
+        CfgError: located, for a mask that names an anchor which does not exist or of which a number
+            is missing.
     """
     num = block.get_int("num", 1, minimum=1)
     mask = block.get_ints("mask", range(num))
-    numbers = block.get_floats("anchors", [0.5] * (2 * num))
-    if len(numbers) < 2 * num:
-        raise block.error(f"num={num} needs {2 * num} numbers, {len(numbers)} are here", "anchors")
-    anchors = list(zip(numbers[::2], numbers[1::2], strict=False))
+    anchors = read_pairs(block, num, mask, hash_ends)
     for index in mask:
         if not 0 <= index < len(anchors):
             raise block.error(f"anchor {index} does not exist: there are {len(anchors)}", "mask")
@@ -220,6 +224,51 @@ def _read_anchors(block: Block) -> tuple[list[tuple[float, float]], list[int]]:
         "mask",
     )
     return anchors, mask
+
+
+def read_pairs(
+    block: Block, num: int, used: Sequence[int], hash_ends: bool
+) -> list[tuple[float, float]]:
+    """``anchors=``: ``num`` pairs, or more where the list is longer.
+
+    Numbers that the list lacks are .5 in Darknet (yolo_layer.c:54), and those of empty items 0.
+
+    Args:
+        block: the head's section.
+        num: how many there should be.
+        used: those that the head decodes with, of which no number may be missing.
+        hash_ends: whether ``#`` ends the list.
+
+    Raises:
+        CfgError: located, where a number of a used anchor is missing.
+    """
+    numbers = block.get_floats(
+        "anchors", [_NO_ANCHOR] * (2 * num), hash_ends=hash_ends, empty=math.nan
+    )
+    short = 2 * num - len(numbers)
+    whole = [
+        not any(map(math.isnan, numbers[start : start + 2]))
+        for start in range(0, len(numbers) - 1, 2)
+    ]
+    missing = [
+        index for index in used if 0 <= index < num and not (index < len(whole) and whole[index])
+    ]
+    pairs = zip(numbers[::2], numbers[1::2], strict=False)
+    read = " ".join(
+        f"({width:g},{height:g})"
+        for (width, height), there in zip(pairs, whole, strict=True)
+        if there
+    )
+    count = len(numbers) - sum(map(math.isnan, numbers))
+    said = f"num={num} needs {2 * num} numbers, {count} are here: the pairs {read or 'none'}"
+    if missing:
+        raise block.error(
+            f"{said}; the head uses anchor {missing[0]}, which is not whole", "anchors"
+        )
+    if short > 0:
+        block.warn(f"{said}; Darknet takes {_NO_ANCHOR:g} for what is missing", "anchors")
+    numbers = [0.0 if math.isnan(number) else number for number in numbers] + [_NO_ANCHOR] * short
+    return list(zip(numbers[::2], numbers[1::2], strict=False))
 
 
 def anchor_boxes(

@@ -43,7 +43,7 @@ class GaussianYolo(AnchorHead):
         """parser.c:600."""
         return cls(
             graph.image_shape(block),
-            AnchorOptions.from_block(block),
+            AnchorOptions.from_block(block, hash_ends=False),
             yolo_point=block.get_choice("yolo_point", "center", tuple(YOLO_POINTS)),
         )
 

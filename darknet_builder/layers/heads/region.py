@@ -12,7 +12,7 @@ from darknet_builder.cfg.block import Block
 from darknet_builder.cfg.dialects import Dialect, get_dialect
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import AugmentOptions, Graph, Head, register
-from darknet_builder.layers.heads.anchor_head import BOX_VALUES, anchor_boxes
+from darknet_builder.layers.heads.anchor_head import BOX_VALUES, anchor_boxes, read_pairs
 from darknet_builder.layers.representation import format_options
 from darknet_builder.layers.tree import Tree, read_map, read_tree
 from darknet_builder.shapes import Shape
@@ -121,14 +121,9 @@ class Region(Head):
         if block.get_int("coords", 4) != 4:
             raise block.error("only coords=4 (x, y, w, h) is supported", "coords")
         block.refuse("background")
-        numbers = block.get_floats("anchors", [0.5] * (2 * num))
-        if len(numbers) < 2 * num:
-            raise block.error(
-                f"num={num} needs {2 * num} numbers, {len(numbers)} are here", "anchors"
-            )
         return cls(
             graph.image_shape(block),
-            anchors=list(zip(numbers[: 2 * num : 2], numbers[1 : 2 * num : 2], strict=True)),
+            anchors=read_pairs(block, num, range(num), hash_ends=False)[:num],
             classes=classes,
             softmax=block.get_flag("softmax"),
             dialect=graph.dialect,
