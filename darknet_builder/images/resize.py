@@ -86,19 +86,26 @@ class Placement:
             self.net_size[1] - self.inner_size[1]
         ) // 2
 
-    def undo(self, boxes_cxcywh: Tensor) -> Tensor:
-        """(..., 4) relative to the network's input -> relative to the image (yolo_layer.c:939).
+    def undo(self, boxes_cxcywh: np.ndarray) -> np.ndarray:
+        """Map boxes from the network's input back to the image (yolo_layer.c:939).
 
         Darknet takes half the margin as it is, although the image was pasted at a whole pixel.
+
+        Args:
+            boxes_cxcywh: (..., 4) float32, relative to the network's input. A CPU tensor is taken
+                as such an array.
+
+        Returns:
+            (..., 4) float32, relative to the image; the given array itself where the image fills
+            the input.
         """
+        boxes_cxcywh = np.asarray(boxes_cxcywh)
         if self.inner_size == self.net_size:
             return boxes_cxcywh
-        net, inner = (
-            boxes_cxcywh.new_tensor(self.net_size),
-            boxes_cxcywh.new_tensor(self.inner_size),
-        )
+        net = np.array(self.net_size, np.float32)  # (2,)
+        inner = np.array(self.inner_size, np.float32)  # (2,)
         centre = (boxes_cxcywh[..., :2] - (net - inner) / 2 / net) / (inner / net)
-        return torch.cat((centre, boxes_cxcywh[..., 2:] / (inner / net)), -1)
+        return np.concatenate((centre, boxes_cxcywh[..., 2:] / (inner / net)), -1)
 
 
 def to_input(

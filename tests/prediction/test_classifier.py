@@ -521,7 +521,7 @@ def test_hierarchies_say_what_is_above(
     ("more", "expected"),
     [
         (["{0}/no.png"], "{0}/no.png: no such file or folder"),
-        (["{0}/shots/a.png", "--top", "0"], "top=0: expected 1 or more"),
+        (["{0}/shots/a.png", "--top", "0"], "--top 0: expected 1 or more"),
         (
             ["{0}/shots/a.png", "--json", "{0}/no/x.json"],
             "{0}/no/x.json: there is no folder {0}/no",
