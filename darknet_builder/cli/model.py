@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from darknet_builder.cfg.model_files import is_model_file, refuse_second_weights
+from darknet_builder.cfg.model_metadata import is_model_file, refuse_second_weights
 from darknet_builder.cli.arguments import MODEL_HELP, WEIGHTS_HELP
 from darknet_builder.engines.optimized import OptimizedNetwork
 from darknet_builder.errors import InputError

@@ -11,7 +11,8 @@ from typing import Any
 from darknet_builder.cfg.block import NET_SECTIONS, Block
 from darknet_builder.cfg.diagnostics import Collector
 from darknet_builder.cfg.dialects import get_dialect
-from darknet_builder.cfg.model_files import load_tensors, refuse_second_weights
+from darknet_builder.cfg.model_files import load_tensors
+from darknet_builder.cfg.model_metadata import refuse_second_weights
 from darknet_builder.cfg.net_options import NetOptions
 from darknet_builder.cfg.source import read_cfg
 from darknet_builder.errors import CfgWarning, DarknetError, Located, ShapeError, nearest

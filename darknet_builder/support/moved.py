@@ -35,7 +35,7 @@ MOVED = {
     "folding": ("network.folding",),
     "inference": ("engines.optimized",),
     "initialization": ("training.initialization",),
-    "model_files": ("cfg.model_files",),
+    "model_files": ("cfg.model_files", "cfg.model_metadata"),
     "network_page": ("pages.network_page",),
     "options": ("cfg.net_options",),
     "parameter_groups": ("training.optimizer",),

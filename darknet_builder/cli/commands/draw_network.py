@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TextIO
 
-from darknet_builder.cfg.model_files import is_model_file
+from darknet_builder.cfg.model_metadata import is_model_file
 from darknet_builder.cli.arguments import add_dialect, add_input_size
 from darknet_builder.cli.model import add_model, load_model, take_model
 from darknet_builder.pages.network_page import save_network_picture

@@ -10,7 +10,7 @@ from typing import TextIO
 import torch
 from torch import Tensor
 
-from darknet_builder.cfg.model_files import is_model_file
+from darknet_builder.cfg.model_metadata import is_model_file
 from darknet_builder.cli.arguments import add_dialect, add_seed
 from darknet_builder.cli.model import add_model, take_model
 from darknet_builder.errors import InputError
