@@ -8,22 +8,21 @@ opened.
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from darknet_builder.errors import InputError, WeightsError, did_you_mean
+from darknet_builder.cfg.model_metadata import SAFETENSORS, ModelMetadata
+from darknet_builder.errors import WeightsError, did_you_mean
 from darknet_builder.support.extras import load_extra
 from darknet_builder.support.files import atomic_path, writing
 
-SAFETENSORS, STATE_DICT = ".safetensors", ".pt"
 _KEY = "darknet_builder"
 """The key of our metadata among those that a ``.pt`` file's ``state_dict`` carries."""
 _DAMAGED = (
@@ -35,75 +34,6 @@ _DAMAGED = (
     ValueError,
     TypeError,
 )
-
-
-@dataclass(frozen=True)
-class ModelMetadata:
-    """The text beside the tensors of a model file: what rebuilds the network.
-
-    Attributes:
-        cfg: the network as cfg text; empty in a file of weights alone.
-        names: of the classes, where they are known.
-        dialect: whose rules hold.
-        width, height: of the input in pixels; 0 means what the cfg says.
-        header: major, minor, revision and ``seen`` of the ``.weights`` file that the network came
-            from.
-    """
-
-    cfg: str = ""
-    names: tuple[str, ...] = ()
-    dialect: str = "alexeyab"
-    width: int = 0
-    height: int = 0
-    header: tuple[int, int, int, int] = (0, 2, 5, 0)
-
-    def as_text(self) -> dict[str, str]:
-        """Text by key, as safetensors wants it."""
-        return {
-            "format": "pt",
-            "cfg": self.cfg,
-            "names": json.dumps(list(self.names), ensure_ascii=False),
-            "dialect": self.dialect,
-            "size": f"{self.width} {self.height}",
-            "header": " ".join(map(str, self.header)),
-        }
-
-    @classmethod
-    def from_text(cls, text: Mapping[str, str]) -> ModelMetadata:
-        """The way back.
-
-        Raises:
-            ValueError: for numbers that are none.
-        """
-        width, height = map(int, text.get("size", "0 0").split())
-        major, minor, revision, seen = map(int, text.get("header", "0 2 5 0").split())
-        return cls(
-            text.get("cfg", ""),
-            tuple(json.loads(text.get("names", "[]"))),
-            text.get("dialect", "alexeyab"),
-            width,
-            height,
-            (major, minor, revision, seen),
-        )
-
-
-def is_model_file(path: object) -> bool:
-    """Whether this is the path of such a file, by its suffix."""
-    return (
-        isinstance(path, str | Path)
-        and "\n" not in str(path)
-        and (Path(path).suffix.lower() in (SAFETENSORS, STATE_DICT))
-    )
-
-
-def refuse_second_weights(cfg: object, weights: str | Path | None) -> None:
-    """See that no weights are given to a network whose file holds its own.
-
-    Raises:
-        InputError: naming both.
-    """
-    if weights is not None and is_model_file(cfg):
-        raise InputError(f"{cfg} holds weights already; leave {weights} out")
 
 
 def write_model_file(path: str | Path, module: nn.Module, metadata: ModelMetadata) -> None:

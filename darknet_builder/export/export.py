@@ -8,7 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from darknet_builder.cfg.model_files import ModelMetadata, write_model_file
+from darknet_builder.cfg.model_files import write_model_file
+from darknet_builder.cfg.model_metadata import ModelMetadata
 from darknet_builder.cfg.parser import format_cfg
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.export.darknet import portable_blocks, rebuild, write_darknet

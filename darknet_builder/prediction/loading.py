@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from darknet_builder.cfg.block import Block
-from darknet_builder.cfg.model_files import is_model_file, refuse_second_weights
+from darknet_builder.cfg.model_metadata import is_model_file, refuse_second_weights
 from darknet_builder.engines.optimized import OptimizedNetwork
 from darknet_builder.errors import InputError
 from darknet_builder.network.build import build_network
