@@ -1,7 +1,7 @@
-"""Old addresses of modules, which keep working with a warning.
+"""Keep old module addresses working, with a deprecation warning.
 
-The modules once stood side by side in ``darknet_builder``. Scripts that import one of the
-documented ones, such as ``darknet_builder.drawing``, get its names from where they are now.
+The modules were once side by side in ``darknet_builder``. A script that imports one of the
+documented ones, such as ``darknet_builder.drawing``, gets its names from their current modules.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MOVED = {
     "training_data": ("training.batches",),
     "training_settings": ("training.settings",),
 }
-"""Old module -> the modules that hold its names now, the main one first."""
+"""Old module -> the modules that now define its names, the main one first."""
 
 
 class MovedModules(MetaPathFinder, Loader):
@@ -56,12 +56,15 @@ class MovedModules(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """See ``MetaPathFinder``: only the names of ``MOVED`` are known here."""
+        """Return a spec for the names of ``MOVED`` and None for all others.
+
+        See ``importlib.abc.MetaPathFinder``.
+        """
         package, _, name = fullname.partition(".")
         return ModuleSpec(fullname, self) if package == _PACKAGE and name in MOVED else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Warn, and give the module its ``__getattr__``."""
+        """Warn, and give the stand-in its ``__getattr__``."""
         homes = [f"{_PACKAGE}.{name}" for name in MOVED[module.__name__.partition(".")[2]]]
         public = f"from {_PACKAGE} import ... has the public names"
         warnings.warn(
@@ -80,6 +83,6 @@ class MovedModules(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Make the old addresses importable, once a process."""
+    """Make the old addresses importable; further calls have no effect."""
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
         sys.meta_path.append(MovedModules())

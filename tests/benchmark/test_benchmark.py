@@ -74,7 +74,7 @@ def test_who_takes_part() -> None:
         candidates
     )
     x = torch.rand(network.input_shape.batched(2))
-    wanted = network.answers(x)[0].detach()
+    wanted = network.outputs(x)[0].detach()
     for candidate in candidates:
         if candidate.startswith(("channels-last", "opencv")):
             with torch.no_grad():

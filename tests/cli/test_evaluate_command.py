@@ -437,7 +437,7 @@ def test_a_file_that_brings_its_weights(folder: Path, capsys: pytest.CaptureFixt
                 " missing.png"
             ),
         ),
-        ("a.png", "no image", "{0}/a.png: is no image that OpenCV can read"),
+        ("a.png", "no image", "{0}/a.png: not an image that OpenCV can read"),
         (
             "net.cfg",
             "[net]\nwidth=8\nheight=8\nchannels=3\n\n[softmax]\n",

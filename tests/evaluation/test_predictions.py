@@ -287,7 +287,7 @@ def test_an_image_that_cannot_be_read(network: Network, images: tuple[LabelledIm
     images[1].path.write_bytes(b"no image")
     stream = find_boxes(network, images)
     next(stream)
-    with pytest.raises(ImageError, match=r"1\.png: is no image that OpenCV can read$"):
+    with pytest.raises(ImageError, match=r"1\.png: not an image that OpenCV can read$"):
         next(stream)
 
 
