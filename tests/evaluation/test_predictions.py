@@ -278,8 +278,8 @@ def test_difficult_objects_come_along(network: Network, images: tuple[LabelledIm
     with pytest.raises(DataError) as caught:
         next(find_boxes(network, images, difficult=hard[:2]))
     assert (
-        str(caught.value) == "the list of difficult= has 2 images, the evaluated one 3; "
-        "they must be the same images in the same order"
+        str(caught.value) == "the difficult= list has 2 images, the evaluated list 3; "
+        "expected the same images in the same order"
     )
 
 

@@ -13,14 +13,9 @@ from typing import TextIO
 
 import torch
 
-from darknet_builder.benchmark.comparison import (
-    Comparison,
-    as_document,
-    compare,
-    compare_end_to_end,
-    default_candidates,
-    matrix_rates,
-)
+from darknet_builder.benchmark.candidates import default_candidates
+from darknet_builder.benchmark.comparison import Comparison, as_document, compare, matrix_rates
+from darknet_builder.benchmark.end_to_end import compare_end_to_end
 from darknet_builder.benchmark.memory import measure_memory
 from darknet_builder.benchmark.pipeline import PipelineRate, measure_pipeline
 from darknet_builder.benchmark.report import pipeline_table, save_chart, table, training_table
