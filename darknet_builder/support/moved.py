@@ -1,7 +1,7 @@
-"""Old addresses of modules, which keep working with a warning.
+"""Keep old module addresses working, with a deprecation warning.
 
-The modules once stood side by side in ``darknet_builder``. Scripts that import one of the
-documented ones, such as ``darknet_builder.drawing``, get its names from where they are now.
+The modules were once side by side in ``darknet_builder``. A script that imports one of the
+documented ones, such as ``darknet_builder.drawing``, gets its names from their current modules.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MOVED = {
     "training_data": ("training.batches",),
     "training_settings": ("training.settings",),
 }
-"""Old module -> the modules that hold its names now, the main one first."""
+"""Old module -> the modules that now define its names, the main one first."""
 
 
 class MovedModule(ModuleType):
@@ -78,7 +78,10 @@ class MovedModules:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """See ``MetaPathFinder``: only the names of ``MOVED`` are known here."""
+        """Return a spec for the names of ``MOVED`` and None for all others.
+
+        See ``importlib.abc.MetaPathFinder``.
+        """
         package, _, name = fullname.partition(".")
         return ModuleSpec(fullname, self) if package == _PACKAGE and name in MOVED else None
 

@@ -176,11 +176,9 @@ def _check(args: argparse.Namespace) -> None:
 def _compare(
     args: argparse.Namespace, name: str, network: Network, out: TextIO
 ) -> Iterator[Comparison]:
-    from darknet_builder.benchmark.comparison import (
-        compare,
-        compare_end_to_end,
-        default_candidates,
-    )
+    from darknet_builder.benchmark.candidates import default_candidates
+    from darknet_builder.benchmark.comparison import compare
+    from darknet_builder.benchmark.end_to_end import compare_end_to_end
     from darknet_builder.benchmark.memory import measure_memory
 
     candidates = args.contenders or default_candidates(network)
@@ -217,7 +215,7 @@ def _photographs(args: argparse.Namespace) -> list[Path]:
 def _run_pipeline(
     args: argparse.Namespace, name: str, network: Network, out: TextIO
 ) -> list[PipelineRate]:
-    from darknet_builder.benchmark.comparison import default_candidates
+    from darknet_builder.benchmark.candidates import default_candidates
     from darknet_builder.benchmark.pipeline import measure_pipeline
     from darknet_builder.benchmark.report import pipeline_table
     from darknet_builder.prediction.detector import Detector
