@@ -31,9 +31,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
-napoleon_use_ivar = (
-    True  # list "Attributes:" of a dataclass; do not describe each attribute twice
-)
+napoleon_use_ivar = True  # list "Attributes:" of a dataclass; do not describe each attribute twice
 python_maximum_signature_line_length = 88  # beyond that, one argument a line
 
 html_theme = "furo"
