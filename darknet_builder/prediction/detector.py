@@ -138,10 +138,10 @@ class Detector:
         return self.network.is_recurrent
 
     @overload  # a str is a Sequence of str as well, but the first signature is tried first
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]
         self,
         images: Image,
-        *,  # type: ignore[overload-overlap]
+        *,
         keep_state: bool = False,
     ) -> Detections: ...
 

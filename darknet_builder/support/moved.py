@@ -83,7 +83,9 @@ class MovedModules:
         See ``importlib.abc.MetaPathFinder``.
         """
         package, _, name = fullname.partition(".")
-        return ModuleSpec(fullname, self) if package == _PACKAGE and name in MOVED else None
+        if package != _PACKAGE or name not in MOVED:
+            return None
+        return ModuleSpec(fullname, self)  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """See ``Loader``."""
