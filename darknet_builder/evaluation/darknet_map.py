@@ -17,10 +17,8 @@ import torch
 
 from darknet_builder.boxes.overlap import pairwise_iou
 from darknet_builder.errors import InputError
+from darknet_builder.evaluation.map_rules import POINTS
 
-POINTS = (0, 11, 101)
-"""0: the area under the curve (VOC 2010, ImageNet); 11: VOC 2007; 101: COCO's way of reading the
-curve."""
 _NO_TRUTH = -1
 
 

@@ -19,15 +19,13 @@ from darknet_builder.boxes.nms import best_of_groups
 from darknet_builder.data.image_set import LabelledImage
 from darknet_builder.errors import DataError
 from darknet_builder.evaluation.darknet_map import ImageBoxes
+from darknet_builder.evaluation.map_rules import MAP_NMS, MAP_THRESHOLD
 from darknet_builder.images.files import read_image
 from darknet_builder.images.prefetch import read_ahead
 from darknet_builder.images.resize import Placement, to_input
 from darknet_builder.network.network import Network
 from darknet_builder.prediction.postprocessing import NmsRule, by_image, decode_above, nms_rule
 
-MAP_THRESHOLD = 0.005
-"""The score from which on ``detector map`` keeps boxes."""
-MAP_NMS = 0.45
 Runner = Callable[[Tensor], list[Tensor] | Tensor]
 """(B, C, H, W) -> the raw map of every head."""
 

@@ -15,7 +15,7 @@ from darknet_builder.export.reference import Reference, trial_inputs
 from darknet_builder.export.settings import ExportSettings
 from darknet_builder.export.tolerance import Comparison, compare_values
 from darknet_builder.export.traceable import Sizes, Traceable, describe, plan_sizes
-from darknet_builder.images.resize import FITS, RESIZE_MODES, check_resize
+from darknet_builder.images.fits import FITS, RESIZE_MODES, check_resize
 from darknet_builder.network.folding import fold_batch_norm
 from darknet_builder.network.network import Network
 from darknet_builder.network.task import default_resize, is_classifier, known_names

@@ -18,16 +18,20 @@ from darknet_builder.errors import ExportError
 from darknet_builder.export.job import ExportJob, at_rest
 from darknet_builder.export.nms_check import clear_thresholds, compare_kept, suppress
 from darknet_builder.export.onnx_graph import (
-    MAX_BOXES,
-    OVERLAP,
-    SCORE,
     append_suppression,
     expose_candidates,
     set_metadata,
     to_model,
 )
 from darknet_builder.export.onnx_runtime import check_file, open_session
-from darknet_builder.export.settings import ExportReport, ExportSettings, check_settings
+from darknet_builder.export.settings import (
+    MAX_BOXES,
+    OVERLAP,
+    SCORE,
+    ExportReport,
+    ExportSettings,
+    check_settings,
+)
 from darknet_builder.export.tolerance import Comparison, compare_values
 from darknet_builder.network.network import Network
 from darknet_builder.support.extras import load_extra

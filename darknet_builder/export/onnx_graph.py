@@ -8,7 +8,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,41 +15,21 @@ import torch
 from torch import Tensor, nn
 
 from darknet_builder.errors import InputError, MissingExtraError
+from darknet_builder.export.settings import (
+    LOWEST_OPSET,
+    MAX_BOXES,
+    OVERLAP,
+    SCORE,
+    Suppression,
+)
 from darknet_builder.support.extras import load_extra
 from darknet_builder.support.version import VERSION
 
-LOWEST_OPSET = 18
-"""What PyTorch's exporter writes by itself; lower ones come out of a converter that knows few
-operators."""
 PRODUCER = "darknet-builder"
-MAX_BOXES, OVERLAP, SCORE = "max_boxes", "iou_threshold", "score_threshold"
-"""Inputs of a graph with suppression; each has a default."""
 _UNLIMITED = 2**40
 _FREE_AXES = ("batch", "channels", "height", "width")
 _BOXES, _SCORES, _OBJECTNESS = "boxes", "scores", "objectness"
 _NOISY = ("torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir")
-
-
-@dataclass(frozen=True)
-class Suppression:
-    """The defaults of a graph that suppresses boxes itself; any call may give other values.
-
-    Attributes:
-        threshold: what score and objectness must exceed.
-        overlap: the most that two boxes of a class may overlap, as intersection over union.
-        max_boxes: how many boxes of a class are kept in an image.
-    """
-
-    threshold: float = 0.25
-    overlap: float = 0.45
-    max_boxes: int = 1000
-
-    def metadata(self, level: str) -> dict[str, str]:
-        """For a file's metadata: the thresholds at every level, the rest where the graph suppresses
-        by itself.
-        """
-        own = {MAX_BOXES: str(self.max_boxes), "nms": "iou"} if level == "nms" else {}
-        return {SCORE: str(self.threshold), OVERLAP: str(self.overlap)} | own
 
 
 def to_model(

@@ -1,16 +1,16 @@
-"""How a network is exported, and the report of an export."""
+"""How a network is exported, and the report of an export. Nothing here imports PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from darknet_builder.errors import InputError, did_you_mean
-from darknet_builder.export.onnx_graph import LOWEST_OPSET, Suppression
-from darknet_builder.export.tolerance import Comparison
-from darknet_builder.export.traceable import LEVELS
+
+if TYPE_CHECKING:
+    from darknet_builder.export.tolerance import Comparison
 
 FORMATS = {
     "onnx": ".onnx",
@@ -23,6 +23,34 @@ FORMATS = {
 """The formats and how their files end."""
 GRAPHS = ("onnx", "pt2", "torchscript")
 """Those that hold a function at one level, not a network."""
+LEVELS = ("raw", "decoded", "nms")
+LOWEST_OPSET = 18
+"""What PyTorch's exporter writes by itself; lower ones come out of a converter that knows few
+operators."""
+MAX_BOXES, OVERLAP, SCORE = "max_boxes", "iou_threshold", "score_threshold"
+"""Inputs of a graph with suppression; each has a default."""
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """The defaults of a graph that suppresses boxes itself; any call may give other values.
+
+    Attributes:
+        threshold: what score and objectness must exceed.
+        overlap: the most that two boxes of a class may overlap, as intersection over union.
+        max_boxes: how many boxes of a class are kept in an image.
+    """
+
+    threshold: float = 0.25
+    overlap: float = 0.45
+    max_boxes: int = 1000
+
+    def metadata(self, level: str) -> dict[str, str]:
+        """For a file's metadata: the thresholds at every level, the rest where the graph suppresses
+        by itself.
+        """
+        own = {MAX_BOXES: str(self.max_boxes), "nms": "iou"} if level == "nms" else {}
+        return {SCORE: str(self.threshold), OVERLAP: str(self.overlap)} | own
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from darknet_builder.network.factory import build_layers
 from darknet_builder.network.network import Network
 from darknet_builder.network.task import num_classes
 
-LEVELS = ("raw", "decoded", "nms")
 IMAGES, VECTORS = "images", "inputs"
 """What the input is called: (B, C, H, W), or (B, N)."""
 

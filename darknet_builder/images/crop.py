@@ -8,7 +8,8 @@ from torch import Tensor
 
 from darknet_builder.errors import ImageError
 from darknet_builder.images.files import check_image
-from darknet_builder.images.resize import FITS, check_resize, to_input
+from darknet_builder.images.fits import FITS, check_resize
+from darknet_builder.images.resize import to_input
 
 _THINNEST = 100
 """Times that an image may be longer than wide, or wider than long, to have its middle taken."""

@@ -6,46 +6,22 @@ Images are arrays (H, W, 3) of uint8 in the order blue, green, red. Networks see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from darknet_builder.errors import InputError, did_you_mean
+from darknet_builder.errors import InputError
 from darknet_builder.images.files import check_image
+from darknet_builder.images.fits import check_resize
 from darknet_builder.images.opencv import load_opencv
 
-FITS = ("crop", "stretch", "letterbox")
-"""Ways to fit an image into a network's input: its middle, all of it distorted, all of it with
-margins."""
-RESIZE_MODES = FITS[1:]
-"""Those that keep the whole image, as detectors must."""
 _STRIP = 16
 """How many new rows are computed at once: their values stay in a core's cache, and in memory that
 is there already."""
 CANVAS = 0.5
 """What surrounds a letterboxed image (image.c:1006)."""
-
-
-def check_resize(resize: str, modes: Sequence[str] = RESIZE_MODES, argument: str = "resize") -> str:
-    """Return the name of a way to fit an image, if it is one of ``modes``.
-
-    Args:
-        resize: the name.
-        modes: ``RESIZE_MODES`` for detectors, ``FITS`` for classifiers.
-        argument: the argument's name in the error: ``resize``, or ``fit`` for ``Classifier``.
-
-    Raises:
-        InputError: if it is not one of them.
-    """
-    if resize not in modes:
-        raise InputError(
-            f"{argument}={resize!r} is unknown; expected {', '.join(modes[:-1])} or {modes[-1]}"
-            f"{did_you_mean(resize, modes)}"
-        )
-    return resize
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from darknet_builder.cfg.parser import format_cfg
 from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.support.text import align_columns, plural
 
+PARTS = ("modules", "children", "parameters", "buffers", "summary")
+"""What ``list_network`` lists of a network."""
 Totals = dict[str, int | float]
 _WORDS = ("name", "type", "shape", "dtype", "saved", "output", "details")
 _WILDCARDS = "*?["

@@ -16,7 +16,7 @@ from torch import Tensor
 from darknet_builder.errors import InputError
 from darknet_builder.images.crop import fit_image
 from darknet_builder.images.files import read_image
-from darknet_builder.images.resize import FITS, check_resize
+from darknet_builder.images.fits import FITS, check_resize
 from darknet_builder.network.task import class_names, count_classes, default_resize, find_tree
 from darknet_builder.prediction.loading import ModelSource, build_unloaded, choose_runner, load_into
 from darknet_builder.support.devices import find_device

@@ -18,7 +18,8 @@ from darknet_builder.boxes.formats import cxcywh_to_xyxy
 from darknet_builder.engines.optimized import OptimizedNetwork
 from darknet_builder.errors import InputError
 from darknet_builder.images.files import check_image, read_image
-from darknet_builder.images.resize import Placement, check_resize, to_input
+from darknet_builder.images.fits import check_resize
+from darknet_builder.images.resize import Placement, to_input
 from darknet_builder.network.task import class_names, default_resize
 from darknet_builder.prediction.loading import ModelSource, build_unloaded, choose_runner, load_into
 from darknet_builder.prediction.postprocessing import find_objects, nms_rule

@@ -41,9 +41,8 @@ from darknet_builder.export import (
 )
 from darknet_builder.export.export import export_network
 from darknet_builder.export.nms_check import Kept, clear_thresholds, compare_kept, suppress
-from darknet_builder.export.onnx_graph import Suppression
 from darknet_builder.export.onnx_runtime import open_session
-from darknet_builder.export.settings import ExportSettings
+from darknet_builder.export.settings import ExportSettings, Suppression
 from darknet_builder.export.tolerance import Comparison, Precise, compare_values
 from darknet_builder.export.traceable import Traceable
 from darknet_builder.images.resize import to_input

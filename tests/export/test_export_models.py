@@ -14,8 +14,7 @@ import torch
 from darknet_builder.boxes.candidates import Candidates
 from darknet_builder.boxes.detections import Detections
 from darknet_builder.export.export import export_network
-from darknet_builder.export.onnx_graph import Suppression
-from darknet_builder.export.settings import ExportSettings
+from darknet_builder.export.settings import ExportSettings, Suppression
 from darknet_builder.images.files import read_image
 from darknet_builder.images.resize import Placement, to_input
 from darknet_builder.network.build import build_network

@@ -9,7 +9,7 @@ from pathlib import Path
 import generator
 import pytest
 
-from darknet_builder.export.traceable import LEVELS
+from darknet_builder.export.settings import LEVELS
 from scripts import export_table
 from scripts.export_table import FOLDERS, RUNNERS, insert, table
 from tests.export.test_export import PROGRAMS

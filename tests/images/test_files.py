@@ -20,9 +20,10 @@ from torch.nn import functional
 from darknet_builder.errors import DarknetError, ImageError, InputError, MissingExtraError
 from darknet_builder.images import opencv
 from darknet_builder.images.files import check_image, read_image, write_image
+from darknet_builder.images.fits import RESIZE_MODES
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.images.prefetch import read_ahead
-from darknet_builder.images.resize import RESIZE_MODES, Placement, resize_bilinear, to_input
+from darknet_builder.images.resize import Placement, resize_bilinear, to_input
 from darknet_builder.images.video import open_video, write_video
 from tests.conftest import GOLDEN
 

@@ -25,8 +25,8 @@ from darknet_builder.cli.output import STDOUT, check_answer, write_json
 from darknet_builder.cli.progress import Progress
 from darknet_builder.errors import ImageError
 from darknet_builder.images.files import IMAGE_SUFFIXES
+from darknet_builder.images.fits import FITS
 from darknet_builder.images.opencv import load_opencv
-from darknet_builder.images.resize import FITS
 from darknet_builder.images.sources import find_sources
 from darknet_builder.prediction.classifier import Classifier, ClassScore
 

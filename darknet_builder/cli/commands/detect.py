@@ -22,8 +22,8 @@ from darknet_builder.cli.model import check_weights, describe_choice
 from darknet_builder.cli.output import STDOUT, check_answer, check_page
 from darknet_builder.cli.progress import Progress
 from darknet_builder.errors import InputError
+from darknet_builder.images.fits import RESIZE_MODES
 from darknet_builder.images.opencv import load_opencv
-from darknet_builder.images.resize import RESIZE_MODES
 from darknet_builder.images.sources import find_sources
 from darknet_builder.prediction.detector import Detector
 from darknet_builder.support.bundled import default_model

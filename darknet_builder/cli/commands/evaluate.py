@@ -24,11 +24,10 @@ from darknet_builder.cli.progress import Progress
 from darknet_builder.data.data_file import DataFile
 from darknet_builder.errors import InputError, MissingExtraError
 from darknet_builder.evaluation.coco import load_pycocotools
-from darknet_builder.evaluation.darknet_map import POINTS
+from darknet_builder.evaluation.map_rules import MAP_NMS, MAP_THRESHOLD, POINTS
 from darknet_builder.evaluation.plot import plot_curves
-from darknet_builder.evaluation.predictions import MAP_NMS, MAP_THRESHOLD
 from darknet_builder.evaluation.run import Evaluation, Metrics
-from darknet_builder.images.resize import RESIZE_MODES
+from darknet_builder.images.fits import RESIZE_MODES
 from darknet_builder.prediction.detector import Detector
 from darknet_builder.prediction.loading import build_unloaded, load_into
 from darknet_builder.support.bundled import find_by_name

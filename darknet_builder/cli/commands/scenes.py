@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TextIO
 
-from darknet_builder.data.scenes import SCENE_NAMES, SCENE_SIZE, write_scenes
+from darknet_builder.data.scene_names import SCENE_NAMES, SCENE_SIZE
+from darknet_builder.data.scenes import write_scenes
 from darknet_builder.errors import InputError
 
 HELP = "draw a data set of scenes with shapes, to try a training on"
