@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Raises:
         OSError: when the folder cannot be written to.
     """
+    import tempfile  # not at the top: it costs every start of the program, which seldom writes
+
     target = Path(path)
     handle, name = tempfile.mkstemp(
         prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent

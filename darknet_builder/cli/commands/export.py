@@ -13,7 +13,6 @@ from darknet_builder.cli.arguments import add_dialect, add_input_size, add_json
 from darknet_builder.cli.model import add_model, load_model, take_model
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
 from darknet_builder.errors import InputError
-from darknet_builder.export.export import export_network
 from darknet_builder.export.settings import (
     FORMATS,
     GRAPHS,
@@ -139,6 +138,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
             ("threshold", "nms", "max_boxes"),
             "does not go with a network without a detection head",
         )
+    from darknet_builder.export.export import export_network
+
     settings = _settings(args)
     report = export_network(network, target, args.format, settings)
     if args.json != STDOUT:
