@@ -85,4 +85,5 @@ class MovedModules(MetaPathFinder, Loader):
 def install() -> None:
     """Make the old addresses importable; further calls have no effect."""
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
+        # Last in the list, so that a module which exists is found first.
         sys.meta_path.append(MovedModules())

@@ -56,17 +56,12 @@ def unmatched(
     partner counts once."""
     free, missing = list(found), []
     for row in recorded:
-        partner = min(
-            (
-                other
-                for other in free
-                if other[0] == row[0]
-                and abs(other[1] - row[1]) <= probability
-                and np.abs(np.subtract(other[2], row[2])).max() <= place
-            ),
-            key=lambda other: float(np.abs(np.subtract(other[2], row[2])).max()),
-            default=None,
-        )
+        partner, nearest = None, np.inf
+        for other in free:
+            distance = float(np.abs(np.subtract(other[2], row[2])).max())
+            alike = other[0] == row[0] and abs(other[1] - row[1]) <= probability
+            if alike and distance <= place and distance < nearest:
+                partner, nearest = other, distance
         if partner is None:
             missing.append(row)
         else:
