@@ -1,5 +1,4 @@
-"""Average precision: Darknet's recorded numbers, its own loops on random boxes, and COCO's where
-the rules agree."""
+"""Average precision: Darknet's recorded numbers, and its own loops on random boxes."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ def boxes_of(
     truths: list[list[float]],
     difficult: list[list[float]] | None = None,
 ) -> ImageBoxes:
-    """An image from (score, class, box) rows in Darknet's order."""
+    """Return an image from rows (score, class, box) in Darknet's order."""
     scores, class_ids, boxes = zip(*rows, strict=True) if rows else ((), (), ())
     hard = None if difficult is None else np.array(difficult, np.float32).reshape(-1, 5)
     return ImageBoxes(
@@ -58,14 +57,14 @@ SHIFTED = [0.23, 0.5, 0.2, 0.4]
 
 @pytest.fixture(scope="module")
 def recorded(golden: Path) -> dict[str, Any]:
-    """What ``detector map`` printed."""
+    """The numbers that ``detector map`` printed."""
     data: dict[str, Any] = json.loads((golden / "map" / "results.json").read_text())
     return data
 
 
 @pytest.fixture(scope="module")
 def found(golden: Path) -> dict[str, list[ImageBoxes]]:
-    """The two networks' boxes in the six photographs as Darknet decodes them, suppressed here."""
+    """The boxes of two networks in six photographs as Darknet decodes them, suppressed here."""
     with np.load(golden / "map" / "boxes.npz") as file:
         return {model: _all_suppressed(file, model) for model in MODELS}
 
@@ -91,8 +90,7 @@ def test_every_recorded_number(
     points: int,
     threshold: float,
 ) -> None:
-    """mAP, AP and counts of each class, precision, recall, F1, average IoU: every digit that
-    Darknet printed."""
+    """Every digit that Darknet printed is equal: mAP, AP, counts, precision, recall, F1, IoU."""
     result = mean_average_precision(
         found[model], [str(index) for index in range(80)], iou=threshold, points=points
     )
@@ -105,7 +103,7 @@ def test_every_recorded_number(
 def plain_loops(
     images: list[ImageBoxes], classes: int, threshold: float, points: int, confidence: float
 ) -> dict[str, Any]:
-    """detector.c:937, loop by loop, on what is found in each image."""
+    """Compute the numbers loop by loop, as in detector.c:937."""
     ranked: list[tuple[float, int, int]] = []
     positives, negatives, overlap = [0] * classes, [0] * classes, 0.0
     num_truths, start = [0] * classes, 0
@@ -157,7 +155,7 @@ def overlap_of(first: np.ndarray, second: np.ndarray) -> float:
 def precision_of(
     ranked: list[tuple[float, int, int]], class_id: int, truths: int, points: int
 ) -> float:
-    """Through the ranks of all classes, as Darknet does."""
+    """Return the average precision of a class, from the ranks of all classes as Darknet does."""
     taken: set[int] = set()
     right = wrong = 0
     curve = []
@@ -183,7 +181,7 @@ def precision_of(
 def random_images(
     seed: int, *, images: int = 12, classes: int = 3, difficult: bool = False
 ) -> list[ImageBoxes]:
-    """Many boxes near truths, some twice, some elsewhere; some images without either."""
+    """Return boxes near ground truth, some twice, some elsewhere; some images have neither."""
     random = np.random.default_rng(seed)
     made = []
     for index in range(images):

@@ -43,12 +43,12 @@ SHAPE = "expected an image of shape (H, W, 3), one or more pixels wide and high,
     ],
 )
 def test_what_is_no_image(array: object, text: str) -> None:
-    """One line that says what was expected."""
+    """One line says what was expected."""
     assert message(check_image, array) == text
 
 
 def test_networks_of_other_channels() -> None:
-    """Images have three."""
+    """Images have three channels."""
     assert (
         message(to_input, photo(4, 4), (4, 4), "stretch", 4)
         == "the network takes 4 channels; images have 3, or 1 as grey"
@@ -59,7 +59,7 @@ def test_networks_of_other_channels() -> None:
 
 
 def test_png_round_trip(tmp_path: Path) -> None:
-    """Names beyond ASCII included."""
+    """File names beyond ASCII work as well."""
     image, path = photo(9, 5), tmp_path / "größe 猫.png"
     write_image(path, image)
     assert np.array_equal(read_image(path), image)
@@ -67,7 +67,7 @@ def test_png_round_trip(tmp_path: Path) -> None:
 
 
 def test_reading_gives_three_channels_of_eight_bits(tmp_path: Path) -> None:
-    """Grey, 16 bits, alpha."""
+    """Grey, 16-bit and alpha images are converted."""
     for name, image in {
         "grey": photo(4, 4)[..., 0],
         "deep": RNG.integers(0, 65536, (4, 4, 3), np.uint16),
@@ -97,7 +97,7 @@ def with_orientation(jpeg: bytes, orientation: int) -> bytes:
     ],
 )
 def test_exif_orientation_is_honoured(tmp_path: Path, orientation: int, turn: object) -> None:
-    """A phone's photograph stands upright, as in Darknet with OpenCV."""
+    """A phone's photograph is upright, as in Darknet with OpenCV."""
     image = np.zeros((16, 32, 3), np.uint8)
     image[:8, :16] = 255  # the bright corner says which way is up
     data = cv2.imencode(".jpg", image)[1].tobytes()
@@ -109,7 +109,7 @@ def test_exif_orientation_is_honoured(tmp_path: Path, orientation: int, turn: ob
 
 
 def test_files_that_are_no_images(tmp_path: Path) -> None:
-    """Each in one line."""
+    """Each reason is one line."""
     truncated = cv2.imencode(".jpg", photo(64, 64))[1].tobytes()[:600]
     for name, content in {"empty.jpg": b"", "page.jpg": b"<html>", "cut.jpg": truncated}.items():
         (tmp_path / name).write_bytes(content)

@@ -15,7 +15,7 @@ from darknet_builder.images.opencv import load_opencv
 
 
 def test_a_missing_opencv_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What to install."""
+    """The message says what to install."""
 
     def fail(name: str) -> None:
         raise ModuleNotFoundError(f"No module named '{name}'", name=name)
@@ -31,7 +31,7 @@ def test_a_missing_opencv_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missing_library_of_the_system_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a bare Debian says when it imports opencv-python 5."""
+    """The error of opencv-python 5 on a bare Debian is explained."""
 
     def fail(name: str) -> None:
         raise ImportError("libxcb.so.1: cannot open shared object file: No such file or directory")
@@ -49,7 +49,7 @@ def test_a_missing_library_of_the_system_is_told(monkeypatch: pytest.MonkeyPatch
 
 
 def test_opencv_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it would write of a broken file is in our error; a level that the user sets stays."""
+    """OpenCV's log is off, unless the user sets a level."""
     monkeypatch.delenv("OPENCV_LOG_LEVEL", raising=False)
     monkeypatch.setenv("OPENCV_FFMPEG_LOGLEVEL", "48")
     load_opencv()
@@ -59,8 +59,7 @@ def test_opencv_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_opencv_is_imported_in_one_place() -> None:
-    """So that its absence is told in one way; ``peer_worker.py`` has an interpreter and an OpenCV
-    of its own."""
+    """One module reports its absence; ``peer_worker.py`` has an interpreter and an OpenCV of its own."""
     package = Path(opencv.__file__).parents[1]
     statement = re.compile(r'^\s*(import|from) cv2|"cv2"', re.MULTILINE)
     importing = [path.name for path in package.rglob("*.py") if statement.search(path.read_text())]

@@ -12,7 +12,7 @@ from darknet_builder.images.prefetch import read_ahead
 
 
 def test_read_ahead_keeps_the_order() -> None:
-    """However long each takes; none is lost."""
+    """The order is kept, however long each item takes, and none is lost."""
 
     def read(number: int) -> int:
         time.sleep(0.002 * (number % 3 == 0))
@@ -24,7 +24,7 @@ def test_read_ahead_keeps_the_order() -> None:
 
 
 def test_read_ahead_reads_on_but_not_far() -> None:
-    """While one is used the next ones are read, two batches and one a thread of them."""
+    """Two batches and one item for each thread are read ahead."""
     read = []
     ahead = read_ahead(lambda number: read.append(number) or number, itertools.count(), batch=2)
     assert next(ahead) == 0
@@ -37,7 +37,7 @@ def test_read_ahead_reads_on_but_not_far() -> None:
 
 
 def test_read_ahead_raises_at_the_items_turn() -> None:
-    """Those before it come first; those after it never."""
+    """Earlier results come first; later items are not returned."""
     found = []
     with pytest.raises(ZeroDivisionError):
         for value in read_ahead(lambda number: 1 / number, [2, 1, 0, 4], batch=4):
@@ -46,7 +46,7 @@ def test_read_ahead_raises_at_the_items_turn() -> None:
 
 
 def test_one_thread_reads_one_after_the_other() -> None:
-    """What a video needs."""
+    """A video needs calls that never overlap."""
     inside = threading.Lock()
 
     def read(number: int) -> int:

@@ -29,7 +29,7 @@ GOLDEN_CASES = [
 
 @pytest.mark.parametrize("case", GOLDEN_CASES)
 def test_resize_is_darknets_bit_for_bit(case: str) -> None:
-    """Recorded from the C program."""
+    """The expected values were recorded from the C program."""
     name, size, mode = case.split("/")
     width, height = map(int, size.split("x"))
     with np.load(GOLDEN / "postprocess" / "resize.npz") as recorded:
@@ -38,7 +38,7 @@ def test_resize_is_darknets_bit_for_bit(case: str) -> None:
 
 
 def test_the_last_row_is_darknets_bit_for_bit() -> None:
-    """47 -> 160 is a height whose last place does not fall on the last row in float32."""
+    """From 47 to 160 rows, the last coordinate does not reach the last row in float32."""
     with np.load(GOLDEN / "postprocess" / "resize.npz") as recorded:
         ours, _ = to_input(recorded["image0/pixels"], (160, 160))
         assert np.array_equal(ours[:, -2:].numpy(), recorded["image0/160x160/stretch/last_rows"])
@@ -46,7 +46,7 @@ def test_the_last_row_is_darknets_bit_for_bit() -> None:
 
 @pytest.mark.pack
 def test_every_recorded_resize(pack: Path) -> None:
-    """Three images, four sizes, both ways."""
+    """Three images, four sizes and both modes are equal."""
     with np.load(pack / "postprocess" / "resize.npz") as recorded:
         assert recorded.files
         for case in recorded.files:
@@ -60,7 +60,7 @@ def test_every_recorded_resize(pack: Path) -> None:
 
 @pytest.mark.parametrize("size", [(416, 416), (31, 57), (200, 90), (7, 300)])
 def test_resize_is_bilinear_with_aligned_corners(size: tuple[int, int]) -> None:
-    """PyTorch's own agrees, but for the last row, where Darknet has its own mind."""
+    """PyTorch's result is equal, except for the last row, in which Darknet differs."""
     image = photo(123, 61)
     planes = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None].float() / 255
     expected = functional.interpolate(planes, size=size[::-1], mode="bilinear", align_corners=True)[
@@ -78,7 +78,7 @@ def test_the_last_row_may_be_black_as_in_darknet() -> None:
 
 
 def test_an_image_of_the_right_size_is_only_scaled() -> None:
-    """Red first, in [0, 1]."""
+    """The result is RGB in [0, 1]."""
     image = photo(32, 16)
     ours, placement = to_input(image, (32, 16))
     assert torch.equal(
@@ -112,7 +112,7 @@ def test_an_image_need_not_be_contiguous_or_writable() -> None:
 
 
 def plain_resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """image.c:1399 pixel by pixel, in float32, red first."""
+    """Resize pixel by pixel in float32, as in image.c:1399; the result is RGB."""
     one, (width, height) = np.float32(1), size
     pixels = image.astype(np.float32) / np.float32(255)
     x_step, y_step = (
@@ -143,7 +143,7 @@ def plain_resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 @pytest.mark.parametrize("size", [(31, 57), (90, 200), (122, 60), (300, 7)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_resize_is_the_formula_bit_for_bit(size: tuple[int, int], channels: int) -> None:
-    """Larger and smaller; colour, grey, and arrays in any order of memory."""
+    """Larger and smaller, colour and grey, with any memory layout."""
     image = photo(123, 61)[..., :channels]
     expected = plain_resize(image, size)
     for same in (
@@ -156,8 +156,7 @@ def test_resize_is_the_formula_bit_for_bit(size: tuple[int, int], channels: int)
 
 
 def test_pixels_that_nobody_reads_cost_nothing() -> None:
-    """Beside a photograph of 12 megapixels less than its own bytes; as float32 it would be four
-    times these."""
+    """A photograph of 12 megapixels needs less memory than its own bytes; float32 would need four times."""
     huge = np.zeros((3000, 4000, 3), np.uint8)
     tracemalloc.start()
     try:
@@ -173,7 +172,7 @@ def test_pixels_that_nobody_reads_cost_nothing() -> None:
 )
 @pytest.mark.parametrize("mode", RESIZE_MODES)
 def test_a_thread_that_resizes_starts_no_others(mode: str) -> None:
-    """A pool of readers would multiply them."""
+    """A pool of readers would multiply the threads."""
     counts = []
 
     def resize() -> None:
@@ -212,14 +211,14 @@ def test_letterbox_plan(
     inner: tuple[int, int],
     offset: tuple[int, int],
 ) -> None:
-    """Integer truncation (image.c:1006)."""
+    """Integer division truncates (image.c:1006)."""
     placement = Placement.plan(image_size, net_size, "letterbox")
     assert placement.inner_size == inner
     assert placement.offset == offset
 
 
 def test_what_surrounds_a_letterboxed_image_is_grey() -> None:
-    """Exactly .5."""
+    """The margins are exactly .5."""
     ours, placement = to_input(np.zeros((10, 20, 3), np.uint8), (16, 16), "letterbox")
     top = placement.offset[1]
     assert (ours[:, :top] == 0.5).all() and (ours[:, top + placement.inner_size[1] :] == 0.5).all()
@@ -241,13 +240,13 @@ def test_undo_takes_half_the_margin_as_it_is() -> None:
 
 
 def test_undo_of_a_stretched_image_changes_nothing() -> None:
-    """Relative is relative."""
+    """Relative coordinates stay as they are."""
     boxes = np.random.default_rng(0).random((5, 4), np.float32)
     assert np.array_equal(Placement.plan((61, 47), (64, 96), "stretch").undo(boxes), boxes)
 
 
 def test_unknown_way_of_resizing() -> None:
-    """With the nearest known word."""
+    """The error has the nearest valid name."""
     assert (
         message(Placement.plan, (1, 1), (1, 1), "leterbox")
         == "resize='leterbox' is unknown; expected stretch or letterbox; did you mean 'letterbox'?"

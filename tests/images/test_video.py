@@ -12,7 +12,7 @@ from darknet_builder.images.video import open_video, write_video
 
 
 def test_video_round_trip(tmp_path: Path) -> None:
-    """Frames, size and speed come back."""
+    """Frames, size and rate are read as written."""
     path = tmp_path / "clip.mp4"
     with write_video(path, 12.5) as append:
         for grey in (0, 100, 200):
@@ -26,7 +26,7 @@ def test_video_round_trip(tmp_path: Path) -> None:
 
 
 def test_a_video_that_fails_is_not_left_behind(tmp_path: Path) -> None:
-    """Not even half of it."""
+    """No part of the file remains."""
     with (
         pytest.raises(RuntimeError, match="stop"),
         write_video(tmp_path / "clip.mp4", 10) as append,
@@ -37,7 +37,7 @@ def test_a_video_that_fails_is_not_left_behind(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_videos(tmp_path: Path) -> None:
-    """Each in one line."""
+    """Each reason is one line."""
     (tmp_path / "text.mp4").write_text("hello")
     for name, text in {
         "none.mp4": "No such file or directory",
@@ -49,7 +49,7 @@ def test_files_that_are_no_videos(tmp_path: Path) -> None:
 
 
 def test_videos_that_cannot_be_written(tmp_path: Path) -> None:
-    """No folder; no size that the codec takes."""
+    """The folder is missing, or the codec does not accept the size."""
     with pytest.raises(InputError) as raised, write_video(tmp_path / "none" / "a.mp4", 10):
         pass
     assert (
