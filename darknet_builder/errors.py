@@ -107,6 +107,8 @@ class Located(Exception):
         names = (self.argument,) if isinstance(self.argument, str) else self.argument or ()
         options = [option for name in names if spell is not None and (option := spell(name))]
         parts = [self._place(), self._option(), self.message]
+        # An argument with a value is the subject and comes first; without one it is a suggestion
+        # and comes last.
         if self.key is None and self.value is not None and names:
             parts.insert(0, f"{options[0]} {self.value}" if options else f"{names[0]}={self.value}")
             options = []
@@ -225,6 +227,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     candidates = list(known)
     matches = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
     if not matches:
+        # difflib compares letters exactly: to it, CPU and cpu have nothing in common.
         lowered = {candidate.lower(): candidate for candidate in candidates}
         matches = [
             lowered[match]

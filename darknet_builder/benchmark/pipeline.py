@@ -89,7 +89,7 @@ def _network_alone(detector: Detector, inputs: torch.Tensor, images: int) -> flo
     start = time.perf_counter()
     for first in range(0, images, len(inputs)):
         detector.raw_maps(inputs[: images - first])
-    synchronize(detector.device)
+    synchronize(detector.device)  # a GPU is still computing when the last call returns
     return time.perf_counter() - start
 
 

@@ -27,6 +27,22 @@ def accuracies(
 
     Raises:
         ImageError: if a file cannot be read.
+
+    Example:
+        >>> import numpy as np
+        >>> from darknet_builder import build_network
+        >>> cfg = '''
+        ... [net]
+        ... width=8
+        ... height=8
+        ... channels=3
+        ... [convolutional]
+        ... filters=3
+        ... [avgpool]
+        ... '''
+        >>> images = [np.zeros((20, 30, 3), np.uint8)] * 2
+        >>> accuracies(build_network(cfg).eval(), images, [0, 1], top=3)[1]
+        1.0
     """
     first = among = 0
     results = Classifier(network, top=top, batch=batch)(list(images))

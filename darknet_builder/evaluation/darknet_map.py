@@ -32,6 +32,13 @@ class ImageBoxes:
         image_size: (width, height) in pixels.
         difficult: (D, 5) float32, objects that need not be found, in the same format; a box on one
             of them is left out of the ranking. None if there are none.
+
+    Example:
+        >>> nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
+        >>> truths = np.array([[0.5, 0.5, 0.2, 0.2, 0]], np.float32)  # one object of class 0
+        >>> image = ImageBoxes(*nothing, truths, image_size=(640, 480))
+        >>> mean_average_precision([image], ["cat"]).counts.false_negatives
+        1
     """
 
     boxes_cxcywh: np.ndarray
@@ -59,6 +66,7 @@ class Curve:
     @property
     def envelope(self) -> np.ndarray:
         """Return (N,): the highest precision at each recall or a higher one."""
+        # precision  1  .5 .67 .5      from the right, the largest so far:  1  .67 .67 .5
         return np.maximum.accumulate(self.precision[::-1])[::-1]
 
     def precision_at(self, recalls: np.ndarray) -> np.ndarray:
@@ -70,6 +78,7 @@ class Curve:
         Returns:
             (R,) float64.
         """
+        # searchsorted gives the first box that reaches the recall, or N if none does.
         return np.append(self.envelope, 0.0)[np.searchsorted(self.recall, recalls, side="left")]
 
 
@@ -168,6 +177,11 @@ class MapResult:
         iou: IoU above which a box matches a ground truth.
         points: one of ``POINTS``.
         confidence: score above which boxes count for precision, recall and F1.
+
+    Example:
+        >>> result = MapResult((), num_images=0, iou=0.5, points=0, confidence=0.25)
+        >>> result.mean_average_precision, result.counts.f1
+        (0.0, 0.0)
     """
 
     classes: tuple[ClassResult, ...]
@@ -195,11 +209,12 @@ class MapResult:
     def counts(self) -> Counts:
         """Return the counts of all classes together."""
         parts = [row.counts for row in self.classes]
+
+        def total(name: str) -> Any:
+            return sum(getattr(part, name) for part in parts)
+
         return Counts(
-            sum(part.true_positives for part in parts),
-            sum(part.false_positives for part in parts),
-            sum(part.truths for part in parts),
-            sum(part.overlap for part in parts),
+            total("true_positives"), total("false_positives"), total("truths"), total("overlap")
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -273,6 +288,7 @@ def average_precision(curve: Curve, points: int) -> float:
         points: number of recalls over which precision is averaged; 0 for the area under the curve.
     """
     if not points:
+        # The sum of steps in recall times the best precision from there on.
         return float(np.diff(curve.recall, prepend=0) @ curve.envelope)
     # Darknet is built with -Ofast, which turns the division by 10 into a multiplication by .1.
     # 6 * .1 is slightly above 3 / 5, which decides whether a recall of 3 of 5 objects counts.

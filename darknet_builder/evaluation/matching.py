@@ -110,24 +110,24 @@ def _match(image: ImageBoxes, iou: np.float32) -> tuple[np.ndarray, np.ndarray, 
 
 
 def _best_truth(
-    image: ImageBoxes, truths: np.ndarray, iou: np.float32
+    image: ImageBoxes, ground_truth: np.ndarray, iou: np.float32
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the ground truth that each box overlaps most.
 
     Args:
         image: its boxes.
-        truths: (T, 5) float32.
+        ground_truth: (T, 5) float32.
         iou: IoU above which a box matches.
 
     Returns:
         (N,) number of the ground truth or -1; (N,) float32 IoU with it, or 0.
     """
-    if not len(truths) or not len(image.scores):
+    if not len(ground_truth) or not len(image.scores):
         return np.full(len(image.scores), _NO_TRUTH), np.zeros(len(image.scores), np.float32)
     overlaps = pairwise_iou(
-        torch.from_numpy(image.boxes_cxcywh), torch.from_numpy(truths[:, :4])
+        torch.from_numpy(image.boxes_cxcywh), torch.from_numpy(ground_truth[:, :4])
     ).numpy()  # (N, T)
-    same_class = image.class_ids[:, None] == truths[None, :, 4]  # (N, 1) == (1, T) -> (N, T)
+    same_class = image.class_ids[:, None] == ground_truth[None, :, 4]  # (N, 1) == (1, T) -> (N, T)
     overlaps = np.where(same_class & (overlaps > iou), overlaps, 0)
     best = overlaps.argmax(1)  # (N,)
     value = overlaps[np.arange(len(best)), best]

@@ -68,6 +68,7 @@ class EvaluationReport:
         rows.append(("", "all", *_cells(result.counts, result.mean_average_precision)))
         columns: tuple[str, ...] = _COLUMNS
         if self.coco is not None:
+            # One value for each class shown, and their mean for the row "all".
             values = [*(self.coco.classes[row.class_id] for row in shown), self.coco.ap]
             rows = [(*cells, _percent(value)) for cells, value in zip(rows, values, strict=True)]
             columns = (*_COLUMNS, _COCO_COLUMN)

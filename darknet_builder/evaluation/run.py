@@ -124,6 +124,7 @@ class Evaluation:
             runner: optimized copy of the detector's network.
             group: the processes that share the work.
         """
+        # With fewer images than processes, some have no share.
         if share := group.shard(self.images):
             runner.warm_up(min(self.detector.batch, len(share)))
 

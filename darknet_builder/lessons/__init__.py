@@ -1,6 +1,6 @@
-"""What the lessons run: find tensors that are not registered, and the plain-list experiment.
+"""The experiments of the lessons: find unregistered tensors, and layers in a plain list.
 
-Nothing in the package depends on this room.
+No other room depends on this one, except the command line.
 """
 
 from __future__ import annotations

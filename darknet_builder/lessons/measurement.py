@@ -1,6 +1,4 @@
-"""Measure what PyTorch finds in a module: parameters, state, devices, modes, and what a step
-changes.
-"""
+"""Measure what PyTorch finds in a module: parameters, state, devices, modes, effect of a step."""
 
 from __future__ import annotations
 
@@ -17,26 +15,25 @@ from darknet_builder.network.network import Network
 from darknet_builder.support.text import align_columns
 
 _SEED = 0
-
-
 _RATE = 0.1
-
-
 _IMAGES = 2
-
-
 _SILENCE = "nothing"
-
-
 _Result = TypeVar("_Result")
-
-
 _Thing = TypeVar("_Thing")
 
 
 @dataclass(frozen=True)
 class Reach:
-    """How many of all the things that a module holds something reached."""
+    """The number of things that an operation reached, of all things that a module holds.
+
+    Attributes:
+        reached: number of things reached.
+        total: number of things held.
+
+    Example:
+        >>> print(Reach(0, 28868))
+        0 of 28,868
+    """
 
     reached: int
     total: int
@@ -47,13 +44,13 @@ class Reach:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of holding things.
+    """One way in which a module can hold things.
 
     Attributes:
-        name: for the heading.
-        make: builds the module anew, with the same values each time.
-        loss: something to be made smaller, in which all that is held has its part.
-        held: the layers or tensors that it holds, found without PyTorch's help.
+        name: heading of its column.
+        make: builds the module, with the same values each time.
+        loss: a loss to minimise, to which everything that is held contributes.
+        held: returns the layers or tensors that the module holds, without PyTorch's help.
     """
 
     name: str
@@ -62,30 +59,24 @@ class Variant:
     held: Callable[[nn.Module], Sequence[nn.Module | Tensor]]
 
     def parts(self, module: nn.Module) -> list[nn.Module]:
-        """The modules that it holds, those inside them included."""
-        return _unique(
-            part
-            for thing in self.held(module)
-            if isinstance(thing, nn.Module)
-            for part in thing.modules()
-        )
+        """Return the modules that it holds, including those inside them."""
+        held = [thing for thing in self.held(module) if isinstance(thing, nn.Module)]
+        return _unique(part for thing in held for part in thing.modules())
 
     def learnable(self, module: nn.Module) -> list[Tensor]:
-        """The tensors that are held for their own sake, and the parameters of the modules."""
-        own = [thing for thing in self.held(module) if isinstance(thing, Tensor)]
-        return _unique(
-            [*own, *(tensor for part in self.parts(module) for tensor in part.parameters())]
-        )
+        """Return the tensors that it holds directly, and the parameters of its modules."""
+        bare = [thing for thing in self.held(module) if isinstance(thing, Tensor)]
+        inside = (tensor for part in self.parts(module) for tensor in part.parameters())
+        return _unique([*bare, *inside])
 
     def keepable(self, module: nn.Module) -> list[Tensor]:
-        """The tensors that are held for their own sake, and the buffers of the modules."""
-        own = [thing for thing in self.held(module) if isinstance(thing, Tensor)]
-        return _unique(
-            [*own, *(tensor for part in self.parts(module) for tensor in part.buffers())]
-        )
+        """Return the tensors that it holds directly, and the buffers of its modules."""
+        bare = [thing for thing in self.held(module) if isinstance(thing, Tensor)]
+        inside = (tensor for part in self.parts(module) for tensor in part.buffers())
+        return _unique([*bare, *inside])
 
     def tensors(self, module: nn.Module) -> list[Tensor]:
-        """All of them, batch norm's statistics included."""
+        """Return all tensors, including the statistics of batch norms."""
         return _unique([*self.learnable(module), *self.keepable(module)])
 
 
@@ -95,7 +86,23 @@ def _row(label: str) -> Any:
 
 @dataclass(frozen=True)
 class Measured:
-    """What PyTorch reaches of one variant; each field has the label of its row."""
+    """What PyTorch reaches in one variant; each field has the label of its row.
+
+    Attributes:
+        parameters: tensors that ``parameters()`` finds.
+        values: values in these tensors.
+        buffers: tensors that ``buffers()`` finds.
+        saved: tensors that ``state_dict()`` saves.
+        modules: modules that ``modules()`` finds.
+        to_double: tensors that ``.to(torch.float64)`` converts.
+        to_eval: modules that ``.eval()`` reaches.
+        learning_in_eval: batch norms whose running mean still changes after ``.eval()``.
+        stepped: tensors that one step of the optimiser changes.
+        optimiser_says: the exception that the optimiser raises, or ``nothing``.
+        stepped_beside: ``stepped`` for a module that has one registered layer as well.
+        optimiser_says_beside: ``optimiser_says`` for that module.
+        unregistered: number of paths that ``find_unregistered`` returns.
+    """
 
     parameters: Reach = _row("parameters() finds")
     values: Reach = _row("  values in them")
@@ -114,13 +121,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Lesson:
-    """One comparison; ``str(lesson)`` is its title, its table and its remark.
+    """A comparison of variants; ``str(lesson)`` is its title, its table and its remark.
 
     Attributes:
         title: what is held, and how.
-        names: of the variants.
-        measured: one for each.
-        remark: what to see in it.
+        names: names of the variants.
+        measured: the measurements of each variant.
+        remark: the conclusion.
     """
 
     title: str
@@ -129,17 +136,13 @@ class Lesson:
     remark: str
 
     def rows(self) -> list[tuple[str, ...]]:
-        """The table's cells, a label first; what reaches nothing in any of the variants is left
-        out.
-        """
-        rows = [
-            (
-                row.metadata["label"],
-                *(str(getattr(measured, row.name)) for measured in self.measured),
-            )
-            for row in fields(Measured)
-        ]
-        return [row for row in rows if not all(cell.startswith("0 of ") for cell in row[1:])]
+        """Return the rows of the table, labels first, without rows where nothing is reached."""
+        rows = []
+        for row in fields(Measured):
+            cells = [str(getattr(measured, row.name)) for measured in self.measured]
+            if not all(cell.startswith("0 of ") for cell in cells):
+                rows.append((row.metadata["label"], *cells))
+        return rows
 
     def __str__(self) -> str:
         lines = align_columns([("", *self.names), *self.rows()], left=("",))
@@ -150,17 +153,15 @@ class Lesson:
 
 
 def measure(variant: Variant) -> Measured:
-    """Build it as often as needed, and see what reaches what it holds."""
+    """Build a variant as often as needed, and measure what PyTorch reaches in it."""
     module = variant.make()
     learnable, parts = variant.learnable(module), variant.parts(module)
     stepped, says = _step(variant, beside=False)
     stepped_beside, says_beside = _step(variant, beside=True)
-    found = list(module.parameters())
+    parameters = list(module.parameters())
     return Measured(
-        parameters=_among(found, learnable),
-        values=Reach(
-            sum(tensor.numel() for tensor in found), sum(tensor.numel() for tensor in learnable)
-        ),
+        parameters=_among(parameters, learnable),
+        values=Reach(_num_values(parameters), _num_values(learnable)),
         buffers=_among(list(module.buffers()), variant.keepable(module)),
         saved=_among(list(module.state_dict(keep_vars=True).values()), variant.tensors(module)),
         modules=_among(list(module.modules()), parts),
@@ -176,7 +177,13 @@ def measure(variant: Variant) -> Measured:
 
 
 def compare(title: str, variants: Sequence[Variant], remark: str) -> Lesson:
-    """Measure every variant of a lesson."""
+    """Measure every variant of a lesson.
+
+    Args:
+        title: what is held, and how.
+        variants: one for each column.
+        remark: the conclusion.
+    """
     return Lesson(
         title, tuple(variant.name for variant in variants), tuple(map(measure, variants)), remark
     )
@@ -194,13 +201,14 @@ def _to_eval(variant: Variant) -> Reach:
 
 
 def _learning_in_eval(variant: Variant) -> Reach:
-    """Whose running mean a forward pass still moves."""
+    """Count the batch norms whose running mean a forward pass changes after ``.eval()``."""
     module = variant.make().eval()
     means = [
         part.running_mean
         for part in variant.parts(module)
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None
     ]
+    # A batch norm in training mode moves its running mean in every forward pass.
     before = [mean.clone() for mean in means]
     with torch.no_grad():
         variant.loss(module)
@@ -208,20 +216,21 @@ def _learning_in_eval(variant: Variant) -> Reach:
 
 
 def _step(variant: Variant, *, beside: bool) -> tuple[Reach, str]:
-    """One step of SGD: how many tensors it changes, and what the optimiser has to say.
+    """Take one step of SGD, and return how many tensors it changes and what the optimiser raises.
 
     Args:
-        beside: whether the module also has a registered layer that has nothing to do with the
-            others.
+        variant: the variant to build.
+        beside: whether the module also has a registered layer, independent of the others.
     """
     module = variant.make()
     learnable = variant.learnable(module)
+    # With a registered neighbour the optimiser has something to train, and does not complain.
     neighbour = seeded(lambda: nn.Linear(1, 1))
     if beside:
         module.beside = neighbour
     try:
         optimiser = torch.optim.SGD(module.parameters(), lr=_RATE)
-    except ValueError as error:
+    except ValueError as error:  # the list of parameters is empty
         return Reach(0, len(learnable)), type(error).__name__
     (variant.loss(module) + neighbour(torch.ones(1, 1)).sum()).backward()
     before = [tensor.detach().clone() for tensor in learnable]
@@ -236,29 +245,33 @@ def layers_of(network: nn.Module) -> list[Layer]:
 
 
 def network_loss_of(network: nn.Module) -> Tensor:
-    """The mean square of all that comes out."""
+    """Return the mean square of each output, added up."""
     assert isinstance(network, Network)
     return torch.stack([output.square().mean() for output in outputs_of(network)]).sum()
 
 
 def outputs_of(network: Network) -> list[Tensor]:
-    """What comes out for two images of noise."""
+    """Return the outputs for two images of noise."""
     shape = network.input_shape.batched(_IMAGES * network.options.time_steps)
-    outputs = seeded(
-        lambda: network(torch.rand(shape))
-    )  # the same noise, and the same draws of any dropout
+    # The same noise for every variant, and the same random numbers for any dropout.
+    outputs = seeded(lambda: network(torch.rand(shape)))
     return outputs if isinstance(outputs, list) else [outputs]
 
 
 def seeded(make: Callable[[], _Result]) -> _Result:
-    """The same random numbers each time, and the caller's own generator left where it was."""
+    """Call ``make`` with the same random numbers each time; the caller's generator is restored."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         return make()
 
 
-def _among(found: Sequence[object], held: Sequence[object]) -> Reach:
-    ids = {id(thing) for thing in found}
+def _num_values(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors)
+
+
+def _among(reached: Sequence[object], held: Sequence[object]) -> Reach:
+    # By identity: tensors with equal values are different tensors.
+    ids = {id(thing) for thing in reached}
     return Reach(sum(id(thing) in ids for thing in held), len(held))
 
 
@@ -267,5 +280,5 @@ def _changed(before: Sequence[Tensor], after: Sequence[Tensor]) -> int:
 
 
 def _unique(things: Iterable[_Thing]) -> list[_Thing]:
-    """In order, shared ones once."""
+    """Return the things in order, each once."""
     return list({id(thing): thing for thing in things}.values())

@@ -1,13 +1,15 @@
-"""Why layers live in an ``nn.ModuleList``: the same things held in several ways, and what PyTorch
-reaches of them.
+"""Show why layers belong in an ``nn.ModuleList``.
 
-Every number is measured when it is asked for, on modules that are built for the purpose.
+The same things are held in several ways, and measured: what does PyTorch reach? Every number is
+measured when it is requested, on modules that are built for the purpose.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,21 +30,24 @@ from darknet_builder.network.network import Network
 
 
 class PlainListNetwork(Network):
-    """The mistake: a network that runs like any other, with its layers in a Python list."""
+    """A network with the mistake: it runs like any other, but its layers are in a Python list.
+
+    Args:
+        network: the network whose layers are taken.
+    """
 
     def __init__(self, network: Network) -> None:
         super().__init__(network.blocks, network.options, network.dialect, [])
         layers: list[Layer] = network.sequence()
-        del self.layers
+        del self.layers  # nn.Module refuses a list in the place of a registered module
         self.layers = layers  # type: ignore[assignment]
 
 
 class WeightedSum(nn.Module):
-    """A learnt weight for each of three maps, as in a weighted [shortcut]; how they are held is the
-    caller's choice.
+    """A learnt weight for each of three maps, as in a weighted [shortcut].
 
     Args:
-        weights: a container of three Parameters.
+        weights: three Parameters in any container.
     """
 
     def __init__(self, weights: Sequence[nn.Parameter] | nn.ParameterList) -> None:
@@ -51,16 +56,18 @@ class WeightedSum(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(3, ...) -> (...)."""
-        return torch.stack(
-            [weight * part for weight, part in zip(self.weights, x, strict=True)]
-        ).sum(0)
+        parts = [weight * part for weight, part in zip(self.weights, x, strict=True)]
+        return torch.stack(parts).sum(0)
 
 
 class Scale(nn.Module):
-    """Three channels times ``scale``, which is a tensor, an ``nn.Parameter`` or a buffer.
+    """Multiply three channels by ``scale``, which is a tensor, an ``nn.Parameter`` or a buffer.
 
     Args:
         kind: ``tensor``, ``parameter`` or ``buffer``.
+
+    Attributes:
+        scale: (3,).
     """
 
     scale: Tensor
@@ -70,6 +77,7 @@ class Scale(nn.Module):
         if kind == "buffer":
             self.register_buffer("scale", torch.ones(3))
         else:
+            # nn.Module registers the attribute if it is a Parameter, and not otherwise.
             self.scale = nn.Parameter(torch.ones(3)) if kind == "parameter" else torch.ones(3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,16 +92,25 @@ def why_modulelist(
     height: int | None = None,
     dialect: str | None = None,
 ) -> list[Lesson]:
-    """The three comparisons: containers of modules, containers of parameters, kinds of tensors.
+    r"""Compare containers of modules, containers of parameters, and kinds of tensors.
 
     Args:
         cfg: the network of the first comparison, as for ``build_network``.
-        width: of its input in pixels, instead of the cfg's.
-        height: likewise.
-        dialect: ``alexeyab`` or ``pjreddie``.
+        width: width of its input in pixels. Default: the cfg's.
+        height: height of its input in pixels. Default: the cfg's.
+        dialect: ``alexeyab`` or ``pjreddie``, as for ``build_network``.
+
+    Returns:
+        The three lessons.
 
     Raises:
-        DarknetError: when the cfg cannot be built.
+        DarknetError: if the cfg cannot be built.
+
+    Example:
+        >>> cfg = "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=2\n"
+        >>> plain, registered = why_modulelist(cfg)[0].measured
+        >>> print(plain.parameters, "/", registered.parameters)
+        0 of 2 / 2 of 2
     """
 
     def build() -> Network:
@@ -103,7 +120,7 @@ def why_modulelist(
 
 
 def containers_of_modules(build: Callable[[], Network]) -> Lesson:
-    """The layers of one network in a plain list and in an ``nn.ModuleList``.
+    """Compare the layers of one network in a plain list and in an ``nn.ModuleList``.
 
     Args:
         build: builds the network, with the same weights each time.
@@ -112,7 +129,10 @@ def containers_of_modules(build: Callable[[], Network]) -> Lesson:
     def variant(name: str, make: Callable[[], nn.Module]) -> Variant:
         return Variant(name, make, network_loss_of, layers_of)
 
-    plain, registered = PlainListNetwork(build()), build()
+    def build_plain() -> Network:
+        return PlainListNetwork(build())
+
+    plain, registered = build_plain(), build()
     with torch.no_grad():
         differences = [
             float((one - other).abs().max())
@@ -120,14 +140,14 @@ def containers_of_modules(build: Callable[[], Network]) -> Lesson:
         ]
     return compare(
         f"The {len(registered.layers)} layers of a network in a plain list and in an nn.ModuleList",
-        [variant("plain list", lambda: PlainListNetwork(build())), variant("nn.ModuleList", build)],
+        [variant("plain list", build_plain), variant("nn.ModuleList", build)],
         f"Both run, and their outputs differ by {max(differences):g}: "
         "nothing but the numbers above tells them apart.",
     )
 
 
 def containers_of_parameters() -> Lesson:
-    """Three bare Parameters in a plain list and in an ``nn.ParameterList``."""
+    """Compare three bare Parameters in a plain list and in an ``nn.ParameterList``."""
 
     def weights() -> list[nn.Parameter]:
         return [nn.Parameter(torch.ones(1)) for _ in range(3)]
@@ -139,20 +159,18 @@ def containers_of_parameters() -> Lesson:
         assert isinstance(module, WeightedSum)
         return list(module.weights)
 
+    def variant(name: str, container: Callable[[list[nn.Parameter]], Any]) -> Variant:
+        return Variant(name, lambda: WeightedSum(container(weights())), loss, held)
+
     return compare(
         "Three learnt weights in a plain list and in an nn.ParameterList",
-        [
-            Variant("plain list", lambda: WeightedSum(weights()), loss, held),
-            Variant(
-                "nn.ParameterList", lambda: WeightedSum(nn.ParameterList(weights())), loss, held
-            ),
-        ],
+        [variant("plain list", list), variant("nn.ParameterList", nn.ParameterList)],
         "An nn.Parameter is registered by the attribute that it is set to, not by what it is.",
     )
 
 
 def kinds_of_tensors() -> Lesson:
-    """The same three numbers as a tensor attribute, an ``nn.Parameter`` and a buffer."""
+    """Compare the same three numbers as a tensor attribute, an ``nn.Parameter`` and a buffer."""
 
     def loss(module: nn.Module) -> Tensor:
         return module(torch.ones(2, 3)).square().mean()
@@ -164,9 +182,9 @@ def kinds_of_tensors() -> Lesson:
     return compare(
         "Three numbers as a tensor attribute, as an nn.Parameter and as a buffer",
         [
-            Variant("tensor", lambda: Scale("tensor"), loss, held),
-            Variant("nn.Parameter", lambda: Scale("parameter"), loss, held),
-            Variant("buffer", lambda: Scale("buffer"), loss, held),
+            Variant("tensor", partial(Scale, "tensor"), loss, held),
+            Variant("nn.Parameter", partial(Scale, "parameter"), loss, held),
+            Variant("buffer", partial(Scale, "buffer"), loss, held),
         ],
         "A Parameter is learnt, a buffer is kept, a tensor attribute is neither: it stays behind.",
     )

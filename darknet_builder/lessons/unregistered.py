@@ -1,9 +1,9 @@
-"""Finds what a module holds but has not registered, for any ``nn.Module``.
+"""Find what an ``nn.Module`` holds but has not registered.
 
 ``nn.Module.__setattr__`` registers Parameters, Modules and Buffers that are set as attributes. It
-does not look inside a list, a tuple or a dict, and it takes a plain tensor for any other value.
-What slips through is missing from ``parameters()``, ``state_dict()``, ``to()`` and ``eval()``, and
-nothing says so.
+does not look inside a list, a tuple or a dict, and it treats a plain tensor like any other value.
+Whatever is not registered is missing from ``parameters()``, ``state_dict()``, ``to()`` and
+``eval()``, without any error.
 """
 
 from __future__ import annotations
@@ -20,32 +20,39 @@ _SEQUENCES = (list, tuple, deque, UserList)
 _SETS = (set, frozenset)
 _MAPPINGS = (dict, UserDict, MappingProxyType)
 _MODULE_INTERNALS = frozenset(vars(nn.Module()))
-"""Where ``nn.Module`` itself keeps what is registered, and its hooks."""
+"""Attributes in which ``nn.Module`` itself keeps hooks and everything that is registered."""
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _Step = tuple[str, object, object]
-"""How a step of the path is written, its name or place, and what is there."""
+"""Format of a step of the path, its name or index, and the value there."""
 
 
 def find_unregistered(module: nn.Module) -> list[str]:
-    """The attribute paths of modules, parameters and tensors that ``module`` holds without having
-    registered them.
+    """Return the attribute paths of modules, parameters and tensors that are not registered.
 
-    It looks at the attributes of every module of the tree, its class's included, and inside lists,
-    tuples, deques, sets, dicts, namespaces and dataclasses, however nested. A path reads as Python
-    does, from ``module`` on: ``layers[3]``, ``cache['k']``, ``stem.parts[0][1].weight``; the
-    elements of a set, which have no place, are counted: ``pool{0}``. Each object is named once, by
-    the first path to it; of a module in a list that is the module, not the parameters inside it.
+    The search covers the attributes of every module of the tree, including those of its class, and
+    the contents of lists, tuples, deques, sets, dicts, namespaces and dataclasses at any depth. A
+    path is the Python expression that follows ``module``: ``layers[3]``, ``cache['k']``,
+    ``stem.parts[0][1].weight``. Elements of a set have no index and are counted: ``pool{0}``. Each
+    object is named once, by the first path to it. For a module in a list, the module is named and
+    not the parameters inside it.
 
-    Not reported: what is registered anywhere in the tree (shared modules, the flat weights of an
-    LSTM), a module that holds this one (a way back to the parent), and tensors that are only
-    another view of registered ones or computed from them (``weight`` under weight norm, spectral
-    norm and pruning). Objects of other classes, closures and weak references are not looked into.
+    Not reported are: whatever is registered anywhere in the tree (shared modules, the flat weights
+    of an LSTM); a module that contains this one (a reference back to the parent); tensors that are
+    views of registered ones or computed from them (``weight`` under weight norm, spectral norm and
+    pruning). Objects of other classes, closures and weak references are not searched.
 
     Args:
-        module: any module. Nothing in it is run or changed.
+        module: any module; nothing in it is run or changed.
+
+    Example:
+        >>> module = nn.Module()
+        >>> module.stem = nn.Linear(2, 2)
+        >>> module.layers = [nn.Linear(2, 2), nn.Linear(2, 2)]
+        >>> find_unregistered(module)
+        ['layers[0]', 'layers[1]']
     """
     registered = _Registered(module)
-    found: list[tuple[str, nn.Module | Tensor]] = []
+    unregistered: list[tuple[str, nn.Module | Tensor]] = []
     seen: set[int] = set()
     stack: list[tuple[str, object, nn.Module]] = [("", module, module)]
     while stack:
@@ -55,43 +62,46 @@ def find_unregistered(module: nn.Module) -> list[str]:
         seen.add(id(value))
         if isinstance(value, Tensor):
             if not registered.has_tensor(value):
-                found.append((path, value))
+                unregistered.append((path, value))
             continue
         if isinstance(value, nn.Module):
             if not registered.has_module(value):
                 if any(part is owner for part in value.modules()):
-                    continue
-                found.append((path, value))
+                    continue  # a reference back to the parent
+                unregistered.append((path, value))
             owner = value
-        steps = [step for step in _steps(value) if _may_hold(step[-1])]
-        stack.extend(
-            (path + form.format(place), item, owner) for form, place, item in reversed(steps)
-        )
-    return [path.removeprefix(".") for path in _without_parts(found)]
+        # Reversed, because the stack returns the last one first.
+        for form, key, item in reversed([step for step in _steps(value) if _may_hold(step[-1])]):
+            stack.append((path + form.format(key), item, owner))
+    return [path.removeprefix(".") for path in _without_parts(unregistered)]
 
 
 class _Registered:
-    """What a module's own walks (``modules()``, ``parameters()``, ``buffers()``) reach."""
+    """The objects that ``modules()``, ``parameters()`` and ``buffers()`` of a module reach.
+
+    Args:
+        module: any module.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         self._modules = {id(part) for part in module.modules()}
         tensors = [*module.parameters(), *module.buffers()]
+        # Gradients are not registered, but reachable from their parameters.
         gradients = [tensor.grad for tensor in module.parameters() if tensor.grad is not None]
         self._tensors = {id(tensor) for tensor in tensors}
+        # Views and detached copies are other objects on the same storage.
         self._storages = {_storage(tensor) for tensor in [*tensors, *gradients]} - {None}
 
     def has_module(self, module: nn.Module) -> bool:
-        """Whether it is one of them."""
+        """Return whether the module is one of them."""
         return id(module) in self._modules
 
     def has_tensor(self, tensor: Tensor) -> bool:
-        """Whether it is one of them, a view of one, computed from them alone, or holds no value at
-        all.
-        """
+        """Return whether the tensor is one of them, derived from them alone, or empty."""
         if id(tensor) in self._tensors:
             return True
         if isinstance(tensor, nn.Parameter):
-            return False
+            return False  # even on a registered storage, it is trained only if it is registered
         return (
             tensor.numel() == 0 or _storage(tensor) in self._storages or self._is_computed(tensor)
         )
@@ -102,8 +112,9 @@ class _Registered:
 
 
 def _storage(tensor: Tensor) -> int | None:
-    """What two views of the same memory have in common; also on the meta device, where every
-    address is 0.
+    """Return a number that all views of the same memory share; None if there is no such memory.
+
+    An address would not do: on the meta device it is always 0.
     """
     try:
         return int(tensor.untyped_storage()._cdata)
@@ -112,7 +123,7 @@ def _storage(tensor: Tensor) -> int | None:
 
 
 def _leaves(tensor: Tensor) -> Iterator[Tensor]:
-    """The tensors that autograd would give a gradient from ``tensor``."""
+    """Yield the tensors that autograd would give a gradient from ``tensor``."""
     seen: set[object] = set()
     stack = [tensor.grad_fn]
     while stack:
@@ -126,6 +137,7 @@ def _leaves(tensor: Tensor) -> Iterator[Tensor]:
 
 
 def _may_hold(value: object) -> bool:
+    """Return whether a value may contain modules or tensors, or is one."""
     if type(value) in _PLAIN:
         return False
     return (
@@ -136,7 +148,7 @@ def _may_hold(value: object) -> bool:
 
 
 def _steps(value: object) -> Iterator[_Step]:
-    """Everything inside ``value``."""
+    """Yield everything directly inside ``value``."""
     if isinstance(value, nn.Module):
         yield from _attributes(value)
         yield from _children(value)
@@ -159,13 +171,14 @@ def _steps(value: object) -> Iterator[_Step]:
 
 
 def _attributes(module: nn.Module) -> Iterator[_Step]:
-    """Its plain attributes, then those of its classes that it does not hide."""
+    """Yield the plain attributes of a module, then those of its classes that it does not hide."""
     if isinstance(module, torch.jit.ScriptModule):
-        return  # compiled: what it holds lives in its C++ half, of which these attributes are only handles
+        return  # its attributes are handles of objects in C++, which holds the real ones
     names = set(_MODULE_INTERNALS) | _recomputed(module)
     for name, value in vars(module).items():
         if name not in names:
             yield _attribute(name), name, value
+    # Python looks at the class last: an attribute there is hidden by one of the instance.
     for registered in (vars(module), module._parameters, module._buffers, module._modules):
         names.update(registered)
     for owner in type(module).__mro__:
@@ -179,11 +192,12 @@ def _attributes(module: nn.Module) -> Iterator[_Step]:
 
 
 def _recomputed(module: nn.Module) -> set[str]:
-    """Attributes that torch sets anew before each ``forward``.
+    """Return the names of attributes that torch sets again before each ``forward``.
 
-    They are the targets of the hooks of weight_norm, spectral_norm and prune, and the flat weights
+    These are the targets of the hooks of weight_norm, spectral_norm and prune, and the flat weights
     of an LSTM or GRU.
     """
+    # weight_norm and spectral_norm keep the attribute's name in `name`, prune in `_tensor_name`.
     hooks = module._forward_pre_hooks.values()
     names = {getattr(hook, key, None) for hook in hooks for key in ("name", "_tensor_name")}
     flat = {"_flat_weights"} if isinstance(module, nn.RNNBase) else set()
@@ -191,7 +205,7 @@ def _recomputed(module: nn.Module) -> set[str]:
 
 
 def _children(module: nn.Module) -> Iterator[_Step]:
-    """Its registered children, by the step with which Python reaches them."""
+    """Yield the registered children, with the step by which Python reaches them."""
     for position, (name, child) in enumerate(module._modules.items()):
         if isinstance(module, nn.ModuleDict):
             yield "[{!r}]", name, child
@@ -205,11 +219,11 @@ def _attribute(name: str) -> str:
     return ".{}" if name.isidentifier() else ".__dict__[{!r}]"
 
 
-def _without_parts(found: list[tuple[str, nn.Module | Tensor]]) -> list[str]:
-    """The paths, less those of what belongs to a module that is named itself."""
+def _without_parts(unregistered: list[tuple[str, nn.Module | Tensor]]) -> list[str]:
+    """Return the paths, except those of the contents of a module that is named itself."""
     parts: set[int] = set()
-    for _, value in found:
+    for _, value in unregistered:
         if isinstance(value, nn.Module):
             parts.update(id(part) for part in value.modules() if part is not value)
             parts.update(id(tensor) for tensor in [*value.parameters(), *value.buffers()])
-    return [path for path, value in found if id(value) not in parts]
+    return [path for path, value in unregistered if id(value) not in parts]

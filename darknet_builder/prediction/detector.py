@@ -176,6 +176,7 @@ class Detector:
     def _detect(self, images: Sequence[Image], keep_state: bool) -> list[Detections]:
         prepared = [self.prepare(image) for image in images]
         if not keep_state:
+            # Without this, the result would depend on the images of earlier calls.
             self.network.reset_state()
         raw_maps = self.raw_maps(torch.stack([item.x for item in prepared]))
         return self.interpret(raw_maps, [item.placement for item in prepared])

@@ -94,6 +94,7 @@ def build_unloaded(
         width=width,
         height=height,
         dialect=dialect,
+        # Drawing numbers that a file then replaces would advance the random generator.
         initialize=initialize and weights is None,
     )
 

@@ -28,6 +28,7 @@ def lazy_names(package: str) -> tuple[Callable[[str], Any], list[str]]:
     Returns:
         ``__getattr__`` and ``__all__`` for that package.
     """
+    # The source is read, not imported: the imports under TYPE_CHECKING never run.
     module = sys.modules[package]
     homes = dict(_imports_for_type_checkers(module.__spec__.loader.get_source(package)))  # type: ignore[union-attr]
 

@@ -56,6 +56,7 @@ def duration(seconds: float) -> str:
         >>> duration(12), duration(200), duration(7500)
         ('12s', '3m 20s', '2h 05m')
     """
+    # Round first: 119.7 s are 2m 00s, not 1m 60s.
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -1,4 +1,4 @@
-"""The benchmark: what it reports, not how fast anything is."""
+"""The benchmark: the content of its reports, not the speed of anything."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CFG = SMALL.format(activation="leaky")
 
 
 def test_arithmetic() -> None:
-    """Median, quartiles, ratio and rate."""
+    """Median, quartiles, ratio and rate are computed from the seconds."""
     slow, fast = (
         Timing("b:float32", "way", [0.2, 0.4, 0.3, 0.5]),
         Timing("a:float32", "way", [0.1] * 4, 2**21),
@@ -38,7 +38,7 @@ def test_arithmetic() -> None:
 
 
 def test_interleaved() -> None:
-    """Every candidate gets every round; what cannot be run is named."""
+    """Every candidate is timed in every round; candidates that cannot run are reported."""
     candidates = [
         "torch:float32",
         "plain:float32",
@@ -61,8 +61,7 @@ def test_interleaved() -> None:
 
 
 def test_who_takes_part() -> None:
-    """OpenCV reads the ONNX file; the candidates' answers are the network's, those of bfloat16
-    roughly."""
+    """The outputs of the candidates equal the network's; those in bfloat16 roughly."""
     network = make(CFG)
     candidates = default_candidates(network)
     assert {"torch:float32", "plain:float32", "channels-last:float32", "opencv:float32"} <= set(
@@ -80,71 +79,38 @@ def test_who_takes_part() -> None:
             ), candidate
 
 
-def test_pipeline_and_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The folder against the network's own rate; steps of training with the share of their time
-    spent waiting."""
+def test_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The rate from file to picture is measured beside the network's own."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("a.png", "b.png", "c.png"):
         write_image(folder / name, np.zeros((20, 30, 3), np.uint8))
     (tmp_path / "net.cfg").write_text(CFG)
     answer = tmp_path / "b.json"
-    assert (
-        main(
-            [
-                "benchmark",
-                str(tmp_path / "net.cfg"),
-                "--contenders",
-                "torch:float32",
-                "plain:float32",
-                "--rounds",
-                "1",
-                "--images",
-                str(folder),
-                "--pipeline",
-                "--batches",
-                "2",
-                "--json",
-                str(answer),
-            ]
-        )
-        == 0
-    )
+    words = "--contenders torch:float32 plain:float32 --rounds 1 --pipeline --batches 2".split()
+    files = ["--images", str(folder), "--json", str(answer)]
+    assert main(["benchmark", str(tmp_path / "net.cfg"), *words, *files]) == 0
     assert "| net | torch:float32 | 2 | 3 |" in capsys.readouterr().out
     [pipeline] = json.loads(answer.read_text())["pipelines"]
     assert len(pipeline["pipeline_seconds"]) == 3 and min(pipeline["network_seconds"]) > 0
 
-    data = make_folder(tmp_path)
-    assert (
-        main(
-            [
-                "benchmark",
-                str(tmp_path / "tiny.cfg"),
-                "--training",
-                str(data),
-                "--batches",
-                "2",
-                "--rounds",
-                "3",
-                "--workers",
-                "0",
-                "--json",
-                str(answer),
-            ]
-        )
-        == 0
-    )
+
+def test_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Training steps are measured with the share of their time spent waiting for images."""
+    data, answer = make_folder(tmp_path), tmp_path / "b.json"
+    words = "--batches 2 --rounds 3 --workers 0".split()
+    files = ["--training", str(data), "--json", str(answer)]
+    assert main(["benchmark", str(tmp_path / "tiny.cfg"), *words, *files]) == 0
     assert "| tiny | 64 x 64 | 2 | float32 |" in capsys.readouterr().out
     trainings = json.loads(answer.read_text())["trainings"]
-    assert [training["precision"] for training in trainings] == ["float32", "bfloat16"][
-        : len(trainings)
-    ]
+    precisions = [training["precision"] for training in trainings]
+    assert precisions == ["float32", "bfloat16"][: len(trainings)]
     assert all(len(training["seconds"]) == 6 for training in trainings)
     assert 0 <= trainings[0]["waited"][0] < trainings[0]["seconds"][0]
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Table, JSON and memory; end to end with its stages."""
+    """The command writes the table, JSON and memory, and the stages end to end."""
     cfg, image, answer = tmp_path / "net.cfg", tmp_path / "a.png", tmp_path / "b.json"
     cfg.write_text(CFG)
     write_image(image, np.zeros((20, 30, 3), np.uint8))
@@ -180,14 +146,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_reference_program_that_cannot_be_started() -> None:
-    """One line, with what it said."""
+    """The error names the interpreter and the system's reason."""
     text = "^reference_python=/no/python: No such file or directory$"
     with pytest.raises(InputError, match=text), opencv_reference(make(CFG), "/no/python", 1):
         pass
 
 
 def test_a_reference_program_that_ends(tmp_path: Path) -> None:
-    """Its last word is told."""
+    """The error has the last line of the program's error output."""
     python = tmp_path / "python"
     python.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('no cv2 here')\n")
     python.chmod(0o755)
@@ -197,7 +163,7 @@ def test_a_reference_program_that_ends(tmp_path: Path) -> None:
 
 
 def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Before anything is measured."""
+    """Wrong options are reported before anything is measured."""
     assert main(["benchmark", "a.cfg", "b.cfg", "--weights", "w"]) == 2
     assert capsys.readouterr().err.endswith("--weights w: belongs to one network, 2 were given\n")
     assert main(["benchmark", "a.cfg", "--rounds", "0"]) == 2

@@ -415,8 +415,8 @@ def test_a_file_that_brings_its_weights(folder: Path, capsys: pytest.CaptureFixt
             "my.data",
             "classes=2\nvalid=valid.txt\nmap=my.map\n",
             (
-                "{0}/my.data:3: map=my.map: goes with a network whose [region] has tree=, which"
-                " this one is not"
+                "{0}/my.data:3: map=my.map: needs a network whose [region] has tree=;"
+                " this network has none"
             ),
         ),
         (

@@ -18,8 +18,8 @@ from darknet_builder.network.build import build_network
 from darknet_builder.weights.loader import load_weights, save_weights
 from tests.helpers.toy_detector import BLUE, RED, squares, toy_files
 from tests.helpers.training_folder import TINY_CFG
-from tests.prediction.test_classifier import CFG as COLOURS
-from tests.prediction.test_classifier import colour_network
+from tests.helpers.colour_classifier import CFG as COLOURS
+from tests.helpers.colour_classifier import colour_network
 
 SUFFIXES = ("safetensors", "pt")
 

@@ -1,5 +1,4 @@
-"""Average precision: Darknet's recorded numbers, its own loops on random boxes, and COCO's where
-the rules agree."""
+"""Average precision: Darknet's recorded numbers, and its own loops on random boxes."""
 
 from __future__ import annotations
 
@@ -35,14 +34,16 @@ def boxes_of(
     truths: list[list[float]],
     difficult: list[list[float]] | None = None,
 ) -> ImageBoxes:
-    """An image from (score, class, box) rows in Darknet's order."""
+    """Return an image from rows (score, class, box) in Darknet's order."""
+    scores, class_ids, boxes = zip(*rows, strict=True) if rows else ((), (), ())
+    hard = None if difficult is None else np.array(difficult, np.float32).reshape(-1, 5)
     return ImageBoxes(
-        np.array([row[2] for row in rows], np.float32).reshape(-1, 4),
-        np.array([row[0] for row in rows], np.float32),
-        np.array([row[1] for row in rows], np.int32),
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(scores, np.float32),
+        np.array(class_ids, np.int32),
         np.array(truths, np.float32).reshape(-1, 5),
         SIZE,
-        None if difficult is None else np.array(difficult, np.float32).reshape(-1, 5),
+        hard,
     )
 
 
@@ -56,16 +57,20 @@ SHIFTED = [0.23, 0.5, 0.2, 0.4]
 
 @pytest.fixture(scope="module")
 def recorded(golden: Path) -> dict[str, Any]:
-    """What ``detector map`` printed."""
+    """The numbers that ``detector map`` printed."""
     data: dict[str, Any] = json.loads((golden / "map" / "results.json").read_text())
     return data
 
 
 @pytest.fixture(scope="module")
 def found(golden: Path) -> dict[str, list[ImageBoxes]]:
-    """The two networks' boxes in the six photographs as Darknet decodes them, suppressed here."""
+    """The boxes of two networks in six photographs as Darknet decodes them, suppressed here."""
     with np.load(golden / "map" / "boxes.npz") as file:
-        return {model: [_suppressed(file, model, name) for name in PHOTOGRAPHS] for model in MODELS}
+        return {model: _all_suppressed(file, model) for model in MODELS}
+
+
+def _all_suppressed(file: Any, model: str) -> list[ImageBoxes]:
+    return [_suppressed(file, model, name) for name in PHOTOGRAPHS]
 
 
 def _suppressed(file: Any, model: str, name: str) -> ImageBoxes:
@@ -85,8 +90,7 @@ def test_every_recorded_number(
     points: int,
     threshold: float,
 ) -> None:
-    """mAP, AP and counts of each class, precision, recall, F1, average IoU: every digit that
-    Darknet printed."""
+    """Every digit that Darknet printed is equal: mAP, AP, counts, precision, recall, F1, IoU."""
     result = mean_average_precision(
         found[model], [str(index) for index in range(80)], iou=threshold, points=points
     )
@@ -99,7 +103,7 @@ def test_every_recorded_number(
 def plain_loops(
     images: list[ImageBoxes], classes: int, threshold: float, points: int, confidence: float
 ) -> dict[str, Any]:
-    """detector.c:937, loop by loop, on what is found in each image."""
+    """Compute the numbers loop by loop, as in detector.c:937."""
     ranked: list[tuple[float, int, int]] = []
     positives, negatives, overlap = [0] * classes, [0] * classes, 0.0
     num_truths, start = [0] * classes, 0
@@ -115,10 +119,7 @@ def plain_loops(
                 value = overlap_of(box, row[:4])
                 if value > np.float32(threshold) and int(row[4]) == class_id and value > best:
                     best, number = value, start + index
-            hard = number < 0 and any(
-                overlap_of(box, row[:4]) > np.float32(threshold) and int(row[4]) == class_id
-                for row in (image.difficult if image.difficult is not None else [])
-            )
+            hard = number < 0 and is_difficult(image, box, class_id, threshold)
             if score > np.float32(confidence):
                 if number >= 0 and number not in seen:
                     positives[class_id] += 1
@@ -131,15 +132,20 @@ def plain_loops(
         start += len(image.truths)
     ranked.sort(key=lambda row: -row[0])
     return {
-        "ap": [
-            precision_of(ranked, class_id, num_truths[class_id], points)
-            for class_id in range(classes)
-        ],
+        "ap": [precision_of(ranked, *pair, points) for pair in enumerate(num_truths)],
         "tp": positives,
         "fp": negatives,
         "truths": num_truths,
         "overlap": overlap,
     }
+
+
+def is_difficult(image: ImageBoxes, box: np.ndarray, class_id: int, threshold: float) -> bool:
+    """Whether the box is on a difficult object of its class."""
+    for row in image.difficult if image.difficult is not None else []:
+        if overlap_of(box, row[:4]) > np.float32(threshold) and int(row[4]) == class_id:
+            return True
+    return False
 
 
 def overlap_of(first: np.ndarray, second: np.ndarray) -> float:
@@ -149,7 +155,7 @@ def overlap_of(first: np.ndarray, second: np.ndarray) -> float:
 def precision_of(
     ranked: list[tuple[float, int, int]], class_id: int, truths: int, points: int
 ) -> float:
-    """Through the ranks of all classes, as Darknet does."""
+    """Return the average precision of a class, from the ranks of all classes as Darknet does."""
     taken: set[int] = set()
     right = wrong = 0
     curve = []
@@ -157,24 +163,14 @@ def precision_of(
         hit = number >= 0 and number not in taken
         taken.add(number)
         right, wrong = right + (hit and other == class_id), wrong + (not hit and other == class_id)
-        curve.append(
-            (right / truths if truths else 0.0, right / (right + wrong) if right + wrong else 0.0)
-        )
+        recall = right / truths if truths else 0.0
+        curve.append((recall, right / max(right + wrong, 1)))
     if points:
-        return (
-            sum(
-                max(
-                    (
-                        precision
-                        for recall, precision in curve
-                        if recall >= point * (1 / (points - 1))
-                    ),
-                    default=0.0,
-                )
-                for point in range(points)
-            )
-            / points
-        )
+        total = 0.0
+        for point in range(points):
+            least = point * (1 / (points - 1))
+            total += max((precision for recall, precision in curve if recall >= least), default=0.0)
+        return total / points
     area, last_recall, best = 0.0, *(curve[-1] if curve else (0.0, 0.0))
     for recall, precision in reversed(curve[:-1]):
         area += (last_recall - recall) * max(best, precision)
@@ -185,7 +181,7 @@ def precision_of(
 def random_images(
     seed: int, *, images: int = 12, classes: int = 3, difficult: bool = False
 ) -> list[ImageBoxes]:
-    """Many boxes near truths, some twice, some elsewhere; some images without either."""
+    """Return boxes near ground truth, some twice, some elsewhere; some images have neither."""
     random = np.random.default_rng(seed)
     made = []
     for index in range(images):

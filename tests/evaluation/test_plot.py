@@ -16,7 +16,7 @@ pytest.importorskip("matplotlib", reason="the extra 'evaluate' is not installed"
 
 
 def boxes(classes: int) -> list[ImageBoxes]:
-    """One object of each class but the last, all of even number found."""
+    """One object of each class but the last; those of even number are found."""
     truths = np.array([[0.5, 0.5, 0.2, 0.2, index] for index in range(classes - 1)], np.float32)
     found = truths[::2]
     return [
@@ -31,7 +31,7 @@ def boxes(classes: int) -> list[ImageBoxes]:
 
 
 def texts(path: Path) -> list[str]:
-    """matplotlib writes each text as a comment beside its outlines."""
+    """Return the texts of an SVG, which matplotlib writes as comments beside the outlines."""
     return [
         line.strip()[5:-4]
         for line in path.read_text().splitlines()

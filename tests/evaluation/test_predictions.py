@@ -1,5 +1,4 @@
-"""Networks on labelled images: ``detector map`` of the pack, Darknet's order of boxes, batches,
-difficult objects."""
+"""Networks on labelled images: ``detector map`` of the pack, order of boxes, batches, difficult objects."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ from tests.helpers.scored_boxes import scored_boxes
 
 @pytest.fixture(scope="module")
 def recorded(shared: Path) -> dict[str, Any]:
-    """What ``detector map`` printed."""
+    """The numbers that ``detector map`` printed."""
     data: dict[str, Any] = json.loads((shared / "parity" / "map" / "results.json").read_text())
     return data
 
@@ -63,7 +62,7 @@ def model(request: pytest.FixtureRequest, shared: Path) -> tuple[str, Network]:
 
 @pytest.fixture(scope="module")
 def names(shared: Path) -> list[str]:
-    """Of COCO."""
+    """Names of COCO's classes."""
     return read_names(shared / "models" / "coco.names")
 
 
@@ -77,8 +76,7 @@ def test_map_on_the_pixels_that_darknet_saw(
     shared: Path,
     fast: bool,
 ) -> None:
-    """Every digit that Darknet printed, at 0, 11 and 101 points and both IoUs; also by the engine
-    of the command."""
+    """Every printed digit is equal at 0, 11 and 101 points and both IoUs, also on the fast path."""
     runner = model[1].optimized().warm_up() if fast else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -133,7 +131,7 @@ def test_a_batch_changes_nothing(photographs: ImageSet, model: tuple[str, Networ
 def plain_nms_sort(
     boxes: np.ndarray, scores: np.ndarray, threshold: float
 ) -> tuple[list[int], np.ndarray]:
-    """do_nms_sort: the list's order, and the scores in it."""
+    """Return the order of the list after do_nms_sort, and the scores in it."""
     order = list(range(len(boxes)))
     kept = scores.copy()
     for class_id in range(scores.shape[1]):
@@ -201,7 +199,7 @@ classes=2
 
 @pytest.fixture
 def network() -> Network:
-    """Says yes everywhere: every cell is an object of class 0, and less of class 1."""
+    """A network that reports class 0, and less of class 1, in every cell."""
     net = build_network(CFG, initialize=False).eval()
     with torch.no_grad():
         for parameter in net.parameters():
@@ -249,7 +247,7 @@ def test_threshold_and_nms(network: Network, images: tuple[LabelledImage, ...]) 
 def test_images_are_read_ahead_but_not_far(
     network: Network, images: tuple[LabelledImage, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In other threads; thousands must not be in memory at once, and their order is the list's."""
+    """Other threads read, in the list's order, and never thousands ahead."""
     read: list[Path] = []
     threads = set()
     real = evaluation.read_image
@@ -266,7 +264,8 @@ def test_images_are_read_ahead_but_not_far(
     assert 2 <= len(read) <= 8
     found += stream
     assert len(read) == 30
-    assert [image.image_size for image in found] == [(30 + number % 3, 20) for number in range(30)]
+    sizes = [image.image_size for image in found]
+    assert sizes == [(30, 20), (31, 20), (32, 20)] * 10
     assert threading.current_thread() not in threads
 
 

@@ -12,7 +12,7 @@ from darknet_builder.images.sources import find_sources, is_video
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two images, a video, a text, something hidden, a subfolder."""
+    """Two images, a video, a text file, a hidden file and a subfolder."""
     for name in ("b.jpg", "a.PNG", "c.mp4", "notes.txt", ".d.jpg", "sub/e.jpg", "[x].jpg"):
         path = tmp_path / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_words(words: list[str], names: list[str]) -> None:
-    """In the order given, each file once."""
+    """Files are returned in the given order, each once."""
     assert [str(path) for path in find_sources(words)] == names
 
 
@@ -50,12 +50,12 @@ def test_words(words: list[str], names: list[str]) -> None:
     ],
 )
 def test_words_that_name_nothing(word: str, text: str) -> None:
-    """One line each, however many others are right."""
+    """One wrong word is an error, even if all others are right."""
     with pytest.raises(InputError) as raised:
         find_sources(["in", word])
     assert str(raised.value) == text
 
 
 def test_videos_by_their_suffix() -> None:
-    """In any case."""
+    """The suffix counts in any case."""
     assert is_video(Path("a.MP4")) and not is_video(Path("mp4.jpg"))

@@ -1,4 +1,4 @@
-"""The comparisons behind scripts/why_modulelist.py: measured, and what they must say."""
+"""The comparisons of scripts/why_modulelist.py: measured numbers, and what they must show."""
 
 from __future__ import annotations
 
@@ -98,14 +98,11 @@ def test_measure_sees_what_is_registered_in_part() -> None:
             return self.others[1](self.others[0](self.first(x)))
 
     x = torch.tensor([[0.0, 1.0], [2.0, 5.0], [3.0, 1.0]])
-    measured = measure(
-        Variant(
-            "half",
-            Half,
-            lambda module: module(x).square().sum(),
-            lambda module: [module.first, *module.others],
-        )
-    )
+
+    def loss(module: nn.Module) -> torch.Tensor:
+        return module(x).square().sum()
+
+    measured = measure(Variant("half", Half, loss, lambda half: [half.first, *half.others]))
     assert measured.parameters == Reach(2, 6)
     assert measured.values == Reach(4, 4 + 4 + 6)
     assert measured.buffers == Reach(3, 6)
@@ -148,7 +145,7 @@ def test_the_text_leaves_out_what_reaches_nothing() -> None:
 
 
 def run_script(*words: str) -> int:
-    """What ``python scripts/why_modulelist.py`` would leave with."""
+    """Return the exit status of ``python scripts/why_modulelist.py``."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as left:
         patch.setattr(sys, "argv", ["why_modulelist.py", *words])
         runpy.run_path(str(ROOT / "scripts" / "why_modulelist.py"), run_name="__main__")

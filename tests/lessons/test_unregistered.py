@@ -1,5 +1,4 @@
-"""find_unregistered: what is hidden is found and named; what torch itself keeps beside the registry
-is not."""
+"""find_unregistered names what is hidden, and not what torch itself keeps beside the registry."""
 
 from __future__ import annotations
 
@@ -332,14 +331,7 @@ def test_no_alarm_on_compiled_modules(compiled: str) -> None:
         parametrizations.orthogonal,
         lambda module, name: prune.l1_unstructured(module, name, amount=0.5),
     ],
-    ids=[
-        "weight_norm",
-        "spectral_norm",
-        "p.weight_norm",
-        "p.spectral_norm",
-        "p.orthogonal",
-        "prune",
-    ],
+    ids="weight_norm spectral_norm p.weight_norm p.spectral_norm p.orthogonal prune".split(),
 )
 @pytest.mark.parametrize("kind", ["linear", "lstm"])
 def test_no_alarm_on_reparametrised_weights_at_any_time(rule: Any, kind: str) -> None:

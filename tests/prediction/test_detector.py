@@ -1,5 +1,4 @@
-"""The detector: equal to Darknet's on real photographs, exact on a network checked by hand, clear
-about mistakes."""
+"""The detector: equal to Darknet's on photographs, exact on a small network, clear about mistakes."""
 
 from __future__ import annotations
 
@@ -40,7 +39,7 @@ NEAR = 0.05
 
 @pytest.fixture
 def toy() -> Detector:
-    """Red and blue squares."""
+    """A detector of red and blue squares."""
     return Detector(toy_network(), names=NAMES)
 
 
@@ -52,21 +51,19 @@ Row = tuple[int, float, tuple[float, ...]]
 def unmatched(
     recorded: list[Row], found: list[Row], probability: float, place: float
 ) -> tuple[list[Row], list[Row]]:
-    """What has no partner of its class within the tolerances: recorded rows, found rows. Each
-    partner counts once."""
+    """Return recorded and detected rows without a partner; each partner counts once.
+
+    Partners have the same class, and their probabilities and boxes differ by no more than the
+    tolerances.
+    """
     free, missing = list(found), []
     for row in recorded:
-        partner = min(
-            (
-                other
-                for other in free
-                if other[0] == row[0]
-                and abs(other[1] - row[1]) <= probability
-                and np.abs(np.subtract(other[2], row[2])).max() <= place
-            ),
-            key=lambda other: float(np.abs(np.subtract(other[2], row[2])).max()),
-            default=None,
-        )
+        partner, nearest = None, np.inf
+        for other in free:
+            distance = float(np.abs(np.subtract(other[2], row[2])).max())
+            alike = other[0] == row[0] and abs(other[1] - row[1]) <= probability
+            if alike and distance <= place and distance < nearest:
+                partner, nearest = other, distance
         if partner is None:
             missing.append(row)
         else:
@@ -75,7 +72,7 @@ def unmatched(
 
 
 def rows_of(found: Detections) -> list[Row]:
-    """(class, probability, relative box)."""
+    """Return (class, probability, relative box) for each detection."""
     return [
         (class_id, score, tuple(box))
         for class_id, score, box in zip(
@@ -88,7 +85,7 @@ def rows_of(found: Detections) -> list[Row]:
 
 
 def recorded_cases(shared: Path, model: str, mode: str) -> Iterator[tuple[str, list[Row]]]:
-    """(image, rows) of what Darknet found."""
+    """Yield (image, rows that Darknet found)."""
     recorded = json.loads((shared / "parity" / "detections.json").read_text())
     for image in PHOTOGRAPHS:
         rows = recorded[f"{model}|{image}.jpg|{mode}"]
@@ -96,7 +93,7 @@ def recorded_cases(shared: Path, model: str, mode: str) -> Iterator[tuple[str, l
 
 
 def real_detector(shared: Path, model: str, mode: str) -> Detector:
-    """One of the pretrained networks, as it was recorded."""
+    """Return one of the pretrained networks, with the settings of the recording."""
     models = shared / "models"
     return Detector(
         models / f"{model}.cfg",
@@ -113,7 +110,7 @@ def real_detector(shared: Path, model: str, mode: str) -> Detector:
 @pytest.mark.parametrize("mode", ["stretch", "letterbox"])
 @pytest.mark.parametrize("model", MODELS)
 def test_real_photographs(shared: Path, model: str, mode: str) -> None:
-    """Six photographs from file: what is well above the threshold is found, and nothing else is."""
+    """In six photographs, everything well above the threshold is found, and nothing else."""
     detector = real_detector(shared, model, mode)
     sure = RECORDED_THRESHOLD + NEAR
     for image, recorded in recorded_cases(shared, model, mode):
@@ -129,8 +126,7 @@ def test_real_photographs(shared: Path, model: str, mode: str) -> None:
 @pytest.mark.parametrize("mode", ["stretch", "letterbox"])
 @pytest.mark.parametrize("model", MODELS)
 def test_real_photographs_as_darknet_decodes_them(shared: Path, model: str, mode: str) -> None:
-    """From the same pixels, every box is there, none is too many, and all numbers agree to
-    float32's own noise."""
+    """From the same pixels, all boxes agree to the rounding of float32, and there are no others."""
     detector = real_detector(shared, model, mode)
     for image, recorded in recorded_cases(shared, model, mode):
         found = detector(darknet_image(shared / "images", image))
@@ -152,7 +148,7 @@ def test_squares_are_found_where_they_are(toy: Detector) -> None:
 
 @pytest.mark.parametrize("mode", ["stretch", "letterbox"])
 def test_boxes_are_in_the_images_own_pixels(mode: str) -> None:
-    """Of an image twice as wide as high, which is stretched or letterboxed."""
+    """This holds for an image twice as wide as high, stretched or letterboxed."""
     detector = Detector(toy_network(), names=NAMES, resize=mode)
     image = np.zeros((64, 128, 3), np.uint8)
     image[32:64, 64:96] = RED
@@ -167,7 +163,7 @@ def test_boxes_are_in_the_images_own_pixels(mode: str) -> None:
 
 
 def test_files_arrays_and_lists(toy: Detector, tmp_path: Path) -> None:
-    """One gives Detections, a list a list, in its order, whatever the batch."""
+    """One image gives Detections, a list gives a list in its order, for any batch size."""
     one, two = squares((RED, 0, 0)), squares((BLUE, 2, 2), (RED, 3, 3), size=(80, 40))
     path = tmp_path / "two.png"
     cv2.imwrite(str(path), two)
@@ -187,7 +183,7 @@ def test_files_arrays_and_lists(toy: Detector, tmp_path: Path) -> None:
 
 
 def test_from_files(tmp_path: Path) -> None:
-    """cfg, weights and names as a user has them."""
+    """Paths of cfg, weights and names are enough."""
     cfg, weights, names = toy_files(tmp_path)
     detector = darknet_builder.Detector(cfg, weights, names)
     assert detector(squares((BLUE, 0, 3))).labels == ["blue"]
@@ -205,7 +201,7 @@ def test_another_size_of_input(tmp_path: Path) -> None:
 
 
 def test_threshold_and_nms() -> None:
-    """Strictly more than the threshold; nms=1 lets all stand."""
+    """A score must be above the threshold; nms=1 keeps all boxes."""
     image = squares((RED, 1, 1))
     image[8:16, 8:16] //= 2  # half as bright: objectness .5
     score = Detector(toy_network(), threshold=0)(image).scores[0]
@@ -215,7 +211,7 @@ def test_threshold_and_nms() -> None:
 
 
 def test_the_way_of_resizing_is_the_cfgs() -> None:
-    """letter_box=1, or the dialect's way; the argument overrides both."""
+    """letter_box=1 or the dialect decides; the argument overrides both."""
     assert Detector(toy_network()).resize == "stretch"
     assert (
         Detector(toy_network(CFG.replace("channels=3", "channels=3\nletter_box=1"))).resize
@@ -227,7 +223,7 @@ def test_the_way_of_resizing_is_the_cfgs() -> None:
 
 
 def test_a_network_is_put_into_eval_mode_and_where_it_shall_be(toy: Detector) -> None:
-    """Whatever it was."""
+    """The given network's mode does not matter."""
     network = toy_network().train()
     detector = Detector(network, device="cpu")
     assert not network.training
@@ -241,7 +237,7 @@ RECURRENT = CFG.replace(
 
 
 def test_a_network_with_memory_forgets_between_calls() -> None:
-    """Unless it is told that these are frames of one video."""
+    """The state is reset, unless keep_state says that these are frames of one video."""
     torch.manual_seed(5)
     network = build_network(RECURRENT)
     detector = Detector(network, threshold=0, nms=1)
@@ -253,7 +249,7 @@ def test_a_network_with_memory_forgets_between_calls() -> None:
 
 
 def test_the_answer_is_sorted() -> None:
-    """Best first."""
+    """The highest score comes first."""
     image = squares((RED, 0, 0), (RED, 2, 2), (BLUE, 1, 3))
     image[:8, :8] //= 2
     scores = Detector(toy_network(), threshold=0.1)(image).scores
@@ -265,7 +261,7 @@ def test_the_answer_is_sorted() -> None:
 
 
 def tree_candidates(report_map: list[int] | None) -> tuple[Region, Candidates]:
-    """A [region] over a tree of three classes in two groups, at one place."""
+    """A [region] over a tree of three classes in two groups, with one cell."""
     region = Region(
         Shape(8, 1, 1),
         anchors=[(1, 1)],
@@ -279,7 +275,10 @@ def tree_candidates(report_map: list[int] | None) -> tuple[Region, Candidates]:
 
 
 def test_a_path_down_the_tree_is_reported_where_there_is_an_object() -> None:
-    """region_layer.c:398: the path's own probability, if the objectness passes the threshold."""
+    """The path's own probability is reported if the objectness is above the threshold.
+
+    See region_layer.c:398.
+    """
     region, candidates = tree_candidates(None)
     assert candidates.objectness.item() == 0.5
     assert candidates.scores.max().item() > 0.9
@@ -287,7 +286,7 @@ def test_a_path_down_the_tree_is_reported_where_there_is_an_object() -> None:
 
 
 def test_classes_of_a_map() -> None:
-    """map= picks from the tree's."""
+    """map= selects classes of the tree."""
     region, candidates = tree_candidates([2, 0])
     assert region.reported_classes == candidates.scores.shape[2] == 2
 
@@ -322,7 +321,7 @@ def test_classes_of_a_map() -> None:
     ],
 )
 def test_mistakes(changes: dict[str, Any], text: str) -> None:
-    """One line each."""
+    """Each mistake is one line."""
     with pytest.raises(DarknetError) as raised:
         Detector(**{"cfg": toy_network(), **changes})
     assert str(raised.value) == text
@@ -337,7 +336,7 @@ def test_one_set_of_weights_is_enough(tmp_path: Path) -> None:
 
 
 def test_devices_that_are_not_here() -> None:
-    """The name, and what torch says, as far as it is for users; or the name that was meant."""
+    """The error has the name and torch's reason, or the name that was probably meant."""
     for name, meant in (
         ("cudaa", "; did you mean 'cuda'?"),
         ("CPU", "; did you mean 'cpu'?"),
@@ -359,7 +358,7 @@ def test_devices_that_are_not_here() -> None:
 
 
 def test_names_that_do_not_fit(tmp_path: Path) -> None:
-    """Both numbers, and the file."""
+    """The error has both numbers and the file."""
     path = tmp_path / "coco.names"
     path.write_text("cat\ndog\ncow\n")
     with pytest.raises(DataError) as raised:
@@ -371,7 +370,7 @@ def test_names_that_do_not_fit(tmp_path: Path) -> None:
 
 
 def test_images_that_cannot_be_read(toy: Detector, tmp_path: Path) -> None:
-    """A path that is none; a thing that is no image."""
+    """A missing file and an object that is not an image are reported."""
     with pytest.raises(ImageError, match="No such file or directory"):
         toy([squares(), tmp_path / "none.jpg"])
     with pytest.raises(InputError, match="got a Tensor$"):
@@ -382,7 +381,7 @@ def test_images_that_cannot_be_read(toy: Detector, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_the_gpu() -> None:
-    """The same objects at the same places."""
+    """The GPU gives the same objects at the same positions."""
     image = squares((RED, 1, 2), (BLUE, 3, 0))
     here, there = (
         Detector(toy_network())(image),
@@ -394,7 +393,7 @@ def test_on_the_gpu() -> None:
 
 
 def test_odd_cfgs_still_warn(tmp_path: Path) -> None:
-    """A key that nobody reads is told, not hidden."""
+    """An unknown key gives a warning."""
     _, weights, _ = toy_files(tmp_path)
     with pytest.warns(CfgWarning, match="no such option"):
         Detector(CFG.replace("classes=2", "classes=2\ncolour=red"), weights)

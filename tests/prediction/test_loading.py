@@ -1,5 +1,4 @@
-"""From a cfg and its weights to a network that is ready to run: one way for detectors, classifiers
-and commands."""
+"""Loading: a cfg and its weights become a network that is ready to run."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ from tests.helpers.unit_networks import UNIT_CFGS
 
 
 def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
-    """Whether all tensors are equal."""
+    """Return whether all tensors are equal."""
     theirs = second.state_dict()
     return all(torch.equal(value, theirs[name]) for name, value in first.state_dict().items())
 
@@ -50,7 +49,7 @@ def test_load_network(tmp_path: Path) -> None:
 
 
 def test_networks_without_weights(tmp_path: Path) -> None:
-    """Refused, left as it is, or random: the same numbers as ``build_network`` draws."""
+    """They are refused, left as they are, or initialized as ``build_network`` does."""
     cfg, weights, _ = toy_files(tmp_path)
     with pytest.raises(InputError, match=r"^weights: expected the path of a \.weights file$"):
         load_network(cfg)
@@ -67,7 +66,7 @@ def test_networks_without_weights(tmp_path: Path) -> None:
 
 
 def test_two_sets_of_weights(tmp_path: Path) -> None:
-    """Before anything is read."""
+    """The error comes before anything is read."""
     export_network(toy_network(), tmp_path / "toy.pt")
     with pytest.raises(InputError, match=r"toy\.pt holds weights already; leave no\.weights out$"):
         build_unloaded(tmp_path / "toy.pt", "no.weights")
@@ -96,7 +95,7 @@ def test_the_two_halves(tmp_path: Path) -> None:
     ],
 )
 def test_choose_runner(built: bool, precision: str, backend: str | None, itself: bool) -> None:
-    """A Network that was given runs itself unless something else is asked for."""
+    """A given Network runs itself, unless something else is requested."""
     network = toy_network().eval()
     runner = choose_runner(network, network if built else "toy.cfg", precision, backend, 1)
     assert (runner is network) == itself and isinstance(runner, OptimizedNetwork) != itself
@@ -109,7 +108,7 @@ def test_choose_runner(built: bool, precision: str, backend: str | None, itself:
     "backend", installed_backends([name for name in BACKEND_NAMES if name != "compile"])
 )
 def test_the_contract_of_an_engine(backend: str) -> None:
-    """Its name for people, whether it compiles, and raw maps in float32."""
+    """Each engine has a description, says whether it compiles, and returns raw maps in float32."""
     network = make(SMALL.format(activation="leaky"))
     engine: Engine = make_engine(network, backend, "float32")
     x = torch.rand(network.input_shape.batched(1))
@@ -120,7 +119,7 @@ def test_the_contract_of_an_engine(backend: str) -> None:
 
 
 def test_which_engines_compile() -> None:
-    """Those are worth warming up."""
+    """Only these are worth warming up."""
     network = toy_network().eval()
     assert (
         TorchEngine(network, "float32", "graph").compiles
@@ -136,7 +135,7 @@ def test_which_engines_compile() -> None:
 
 
 def test_one_vocabulary_of_precisions(tmp_path: Path) -> None:
-    """Torch's words; the short ones mean the same, and are what checkpoints hold."""
+    """Torch's names are used; the short ones mean the same and are written to checkpoints."""
     assert [precision_name(word) for word in ("fp32", "bf16", "bfloat16", "fp8")] == [
         "float32",
         "bfloat16",

@@ -1,5 +1,4 @@
-"""Overlapped detection: the same results as one image after the other, in order, whatever goes
-wrong."""
+"""Overlapped detection gives the results of one image after the other, in order, in any case."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ from tests.engines.test_optimized import SMALL, make
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    """Of nothing in particular, but sure of itself."""
+    """A detector with random weights that reports many objects."""
     return Detector(make(SMALL.format(activation="leaky")), threshold=0.3, batch=3)
 
 
@@ -33,7 +32,7 @@ def pictures(count: int) -> list[np.ndarray]:
 
 
 def test_the_same_as_one_by_one(detector: Detector) -> None:
-    """In order, and the last batch need not be full."""
+    """The order is kept, and the last batch may be incomplete."""
     images = pictures(8)
     outcomes = list(stream(detector, images))
     assert len(outcomes) == len(images)
@@ -45,7 +44,7 @@ def test_the_same_as_one_by_one(detector: Detector) -> None:
 
 
 def test_files_that_cannot_be_read_stand_in_their_place(detector: Detector, tmp_path: Path) -> None:
-    """They are told, not raised."""
+    """They are returned in order, not raised."""
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     write_image(good, pictures(1)[0])
     bad.write_bytes(b"no image")
@@ -63,8 +62,7 @@ def test_files_that_cannot_be_read_stand_in_their_place(detector: Detector, tmp_
 
 
 def test_finish_runs_elsewhere_and_before(detector: Detector) -> None:
-    """Drawing and writing do not keep the network waiting; an outcome is given when they are
-    done."""
+    """``finish`` runs in another thread, and an outcome is returned after it."""
     threads, done = set(), []
 
     def finish(outcome: Outcome) -> None:
@@ -77,7 +75,7 @@ def test_finish_runs_elsewhere_and_before(detector: Detector) -> None:
 
 
 def test_mistakes_of_finish_and_of_sources_come_out(detector: Detector) -> None:
-    """Nothing is swallowed by a thread."""
+    """Exceptions in threads are raised in the caller."""
 
     def fail(outcome: Outcome) -> None:
         raise InputError("no room on the disk")
@@ -89,7 +87,7 @@ def test_mistakes_of_finish_and_of_sources_come_out(detector: Detector) -> None:
 
 
 def test_it_reads_no_further_than_needed(detector: Detector) -> None:
-    """A folder of any length fits into memory."""
+    """An endless source needs little memory."""
     taken = 0
 
     def endless() -> object:

@@ -1,5 +1,4 @@
-"""Post-processing: Darknet's suppression number by number, thresholds, the way back to the
-image."""
+"""Post-processing: Darknet's suppression in every number, thresholds, mapping back to the image."""
 
 from __future__ import annotations
 
@@ -34,7 +33,7 @@ SQUARE = Placement((32, 32), (32, 32), (32, 32))
 
 
 def check_nms(path: Path) -> int:
-    """Every recorded case, exactly; returns how many."""
+    """Check every recorded case exactly; return the number of cases."""
     count = 0
     with np.load(path) as recorded:
         for name in recorded.files:
@@ -50,7 +49,7 @@ def check_nms(path: Path) -> int:
 
 
 def suppress(rows: torch.Tensor, kind: str, threshold: float, beta: float) -> torch.Tensor:
-    """Rows of x, y, w, h, objectness, classes -> what is left of the classes."""
+    """Return the scores that are left of rows x, y, w, h, objectness, classes."""
     box, objectness, scores = rows[:, :4], rows[:, 4], rows[:, 5:]
     if kind == "obj":
         return suppress_by_objectness(box, objectness, scores, threshold)
@@ -72,13 +71,13 @@ def suppress_by_objectness(
 
 
 def test_nms_is_darknets() -> None:
-    """All kinds, three thresholds."""
+    """All kinds and three thresholds are equal."""
     assert check_nms(GOLDEN / "postprocess" / "nms.npz") == 45
 
 
 @pytest.mark.pack
 def test_every_recorded_nms(pack: Path) -> None:
-    """The same of any pack."""
+    """The cases of any pack are equal."""
     assert check_nms(pack / "postprocess" / "nms.npz")
 
 
@@ -86,7 +85,7 @@ def test_every_recorded_nms(pack: Path) -> None:
 def test_how_many_pairs_are_compared_at_once_changes_nothing(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From all to one box with the others."""
+    """The limit of pairs in memory does not change the result."""
     some = torch.rand(150, 4, generator=torch.Generator().manual_seed(3)) * torch.tensor(
         [1, 1, 0.4, 0.4]
     )
@@ -98,7 +97,7 @@ def test_how_many_pairs_are_compared_at_once_changes_nothing(
 
 
 def test_many_boxes_need_little_memory() -> None:
-    """Not that of all their overlaps: of 6000 boxes these would be 18 million."""
+    """The 18 million overlaps of 6000 boxes are never in memory together."""
     some = torch.rand(6000, 4, generator=torch.Generator().manual_seed(3)) * torch.tensor(
         [1, 1, 0.05, 0.05]
     )
@@ -119,7 +118,7 @@ def plain_suppression(
     threshold: float,
     overlap: Overlap,
 ) -> list[bool]:
-    """Box by box."""
+    """Suppress box by box."""
     keep = [True] * len(rows)
     order = sorted(range(len(rows)), key=lambda row: -scores[row])
     for place, row in enumerate(order):
@@ -146,8 +145,7 @@ def plain_suppression(
 def test_groups_are_suppressed_each_for_itself(
     kind: str, overlap: Overlap, threshold: float
 ) -> None:
-    """With the overlaps of PyTorch; of equal scores the first wins; boxes without area overlap
-    none."""
+    """Of equal scores the first wins, and boxes without area overlap none."""
     random = np.random.default_rng(1)
     rows = np.concatenate((random.random((120, 2)), random.random((120, 2)) * 0.5), 1).astype(
         np.float32
@@ -167,7 +165,7 @@ def test_groups_are_suppressed_each_for_itself(
 
 
 def test_unknown_kind() -> None:
-    """With the nearest known one."""
+    """The error has the nearest valid name."""
     with pytest.raises(InputError) as raised:
         survivors(torch.rand(2, 4), 0.5, kind="greedynm")
     assert (
@@ -181,8 +179,7 @@ def test_unknown_kind() -> None:
 
 
 def head(*rows: tuple[float, ...], batch: int = 1) -> Candidates:
-    """Candidates from rows of x, y, w, h, objectness, scores; the same for each image of the
-    batch."""
+    """Return candidates from rows x, y, w, h, objectness, scores, the same for each image."""
     values = torch.tensor(rows).expand(batch, -1, -1)
     return Candidates(values[..., :4], values[..., 4], values[..., 5:])
 
@@ -239,7 +236,7 @@ def test_suppression_comes_after_the_way_back() -> None:
 
 
 def test_nothing_found() -> None:
-    """Empty arrays of the right shapes."""
+    """Empty arrays have the right shapes."""
     (found,) = postprocess(
         [head((0.5, 0.5, 0.1, 0.1, 0.1, 0.1))], [SQUARE], threshold=0.25, nms=0.45
     )
@@ -251,7 +248,7 @@ def test_nothing_found() -> None:
 
 
 def test_boxes_without_end_are_none() -> None:
-    """An untrained network has them."""
+    """Non-finite boxes of an untrained network are dropped."""
     candidates = head(
         (0.5, 0.5, float("inf"), 0.1, 0.9, 0.9),
         (0.5, float("nan"), 0.1, 0.1, 0.9, 0.9),
@@ -262,7 +259,7 @@ def test_boxes_without_end_are_none() -> None:
 
 
 def test_heads_of_different_classes() -> None:
-    """Cannot be taken together."""
+    """Such heads cannot be combined."""
     with pytest.raises(InputError, match="^the heads have different numbers of classes: 1, 2$"):
         postprocess(
             [head((0, 0, 0, 0, 1, 1)), head((0, 0, 0, 0, 1, 1, 1))],
@@ -273,7 +270,7 @@ def test_heads_of_different_classes() -> None:
 
 
 def test_equal_scores_stand_in_the_order_of_heads_and_places() -> None:
-    """As a stable sort leaves them."""
+    """The sort is stable."""
     one, two = (
         head((0.1, 0.1, 0.1, 0.1, 0.5, 0.5, 0.5), (0.3, 0.3, 0.1, 0.1, 0.5, 0, 0.5)),
         head((0.6, 0.6, 0.1, 0.1, 0.5, 0.5, 0.7)),

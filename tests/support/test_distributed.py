@@ -1,4 +1,4 @@
-"""Two processes do as one does: they train the same network, and share out long lists."""
+"""Two processes give the results of one: they train the same network, and share long lists."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ TRAINING = ["--max-batches", "12", "--save-every", "2"]
 
 
 def start_two(script: str, *words: str) -> subprocess.Popen[str]:
-    """A script under ``torchrun``, twice, over loopback."""
+    """Start a script in two processes under ``torchrun``, over loopback."""
     command = [
         sys.executable,
         "-m",
@@ -54,7 +55,7 @@ def start_two(script: str, *words: str) -> subprocess.Popen[str]:
 
 
 def run_two(script: str, *words: str) -> tuple[int, str, str]:
-    """The same to its end: exit status, stdout, stderr."""
+    """Run a script in two processes; return exit status, stdout and stderr."""
     process = start_two(script, *words)
     out, err = process.communicate(timeout=600)
     return process.returncode, out, err
@@ -65,9 +66,10 @@ def run_two(script: str, *words: str) -> tuple[int, str, str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set, a cfg without dropout, which would draw other places, and with depthwise kernels;
-    weights whose batch norms have seen images; and one process's training with frozen batch norms,
-    which would see other parts of a batch.
+    """A data set, a cfg, initial weights, and the training of one process to compare with.
+
+    The cfg has no dropout, whose masks would differ between the processes, and has depthwise
+    kernels. The batch norms are frozen, because each process would see other parts of a batch.
     """
     folder = tmp_path_factory.mktemp("processes")
     make_folder(folder)
@@ -83,13 +85,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def frozen(folder: Path) -> list[str]:
-    """Going on from weights whose batch norms have seen images, and whose statistics stay as they
-    are."""
+    """Return options that start from trained batch norms and freeze their statistics."""
     return ["--freeze-norms", "--weights", str(folder / "before" / "tiny_final.weights")]
 
 
 def words_for(folder: Path, name: str) -> list[str]:
-    """The options of a training of two processes."""
+    """Return the options of a training in two processes."""
     return [
         "--data",
         str(folder / "scenes" / "scenes.data"),
@@ -105,22 +106,15 @@ def words_for(folder: Path, name: str) -> list[str]:
 
 
 def assert_same_training(folder: Path, name: str, one_name: str = "one", steps: int = 12) -> None:
-    """Equal losses and weights, but for the order in which floats are added.
+    """Check that losses and weights are equal, except for the order in which floats are added.
 
-    Sums of float32 round to some 1e-7 of themselves (2e-7 was the most that a run showed), and 12
-    steps hand that on. Nothing else may differ: no batch norm sees a batch, and what is a mean over
-    the positives is that of all processes.
+    Sums in float32 round by about 1e-7 (at most 2e-7 was measured), and 12 steps accumulate that.
+    Nothing else may differ: no batch norm uses a batch, and means over the positives are means over
+    those of all processes.
     """
-    two, one = (
-        [record for record in read_log(folder / run / "log.jsonl") if "loss" in record]
-        for run in (name, one_name)
-    )
-    assert (
-        [record["iteration"] for record in two]
-        == [record["iteration"] for record in one]
-        == [*range(1, steps + 1)]
-    )
-    for ours, theirs in zip(two, one, strict=True):
+    two, one = read_steps(folder / name), read_steps(folder / one_name)
+    assert list(two) == list(one) == [*range(1, steps + 1)]
+    for ours, theirs in zip(two.values(), one.values(), strict=True):
         for key in ("loss", "average", "iou", "objectness", "classes", "box", "count", "rate"):
             assert ours[key] == pytest.approx(theirs[key], rel=1e-6), (ours["iteration"], key)
     first, second = (
@@ -130,8 +124,14 @@ def assert_same_training(folder: Path, name: str, one_name: str = "one", steps: 
         assert torch.allclose(tensor, second[key], rtol=1e-5, atol=1e-7), key
 
 
+def read_steps(run: Path) -> dict[int, dict[str, Any]]:
+    """Return the log record of each step."""
+    records = [record for record in read_log(run / "log.jsonl") if "loss" in record]
+    return {record["iteration"]: record for record in records}
+
+
 def wait_for_step(process: subprocess.Popen[str], output: Path, step: int) -> None:
-    """Until a checkpoint of this step or a later one is there."""
+    """Wait until a checkpoint of this step or a later one exists."""
     deadline = time.monotonic() + 300
     while not any(int(path.stem.split("_")[1]) >= step for path in list_checkpoints(output)):
         assert process.poll() is None and time.monotonic() < deadline
@@ -140,7 +140,7 @@ def wait_for_step(process: subprocess.Popen[str], output: Path, step: int) -> No
 
 @pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(folder: Path) -> None:
-    """From beginning to end; one of them writes."""
+    """The trainings are equal from beginning to end, and one process writes."""
     status, out, err = run_two("train.py", *words_for(folder, "two"))
     assert status == 0, err
     assert out.count("12 steps done") == 1
@@ -150,8 +150,7 @@ def test_two_processes_give_the_numbers_of_one(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_head_that_does_not_learn(folder: Path) -> None:
-    """``onlyforward=1`` for a head and for a layer: behind them no gradient comes, and nobody waits
-    for it."""
+    """No process waits for gradients behind ``onlyforward=1``, in a head or in a layer."""
     text = (folder / "tiny.cfg").read_text()
     last = text[text.index("[convolutional]\nfilters=39") :]
     branch = "[route]\nlayers=-3\n\n[convolutional]\nfilters=8\nsize=1\nonlyforward=1\n\n"
@@ -170,7 +169,7 @@ def test_a_head_that_does_not_learn(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_killed_and_resumed(folder: Path) -> None:
-    """SIGKILL for one ends both; --resume goes on to the same numbers."""
+    """SIGKILL for one process ends both, and --resume leads to the same numbers."""
     process = start_two("train.py", *words_for(folder, "killed"))
     wait_for_step(process, folder / "killed", 0)
     children = subprocess.run(
@@ -191,7 +190,7 @@ def test_two_processes_killed_and_resumed(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_evaluate_as_one(tmp_path: Path) -> None:
-    """An odd number of images: the same JSON and the same table, written once."""
+    """With an odd number of images, JSON and table are the same, and are written once."""
     data = str(write_scenes(tmp_path / "scenes", {"valid": 7}))
     answers = []
     for name, run in (("one", run_one), ("two", run_two)):
@@ -207,11 +206,10 @@ def test_two_processes_evaluate_as_one(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_detect_as_one(tmp_path: Path) -> None:
-    """The same files, objects and lines in the list's order, nothing twice; what cannot be read is
-    told once.
+    """Files, objects and lines are the same, in the list's order and without repetition.
 
-    Scores and corners may differ in the last digits: an engine computes its first images otherwise
-    than the later ones.
+    A file that cannot be read is reported once. Scores and corners may differ in the last digits,
+    because the first calls of an engine compute differently from later ones.
     """
     source = tmp_path / "shots"
     shutil.copytree(ROOT / "docs" / "images" / "scenes", source)
@@ -236,33 +234,32 @@ def test_two_processes_detect_as_one(tmp_path: Path) -> None:
         tables.append(read_csv(folder / "detections.csv"))
         pages.append((folder / "page.html").read_text().count("<figure "))
         document = json.loads((folder / "detections.json").read_text())
-        assert [image["file_name"] for image in document["images"]] == sorted(
-            image["file_name"] for image in document["images"]
-        )
+        names = [image["file_name"] for image in document["images"]]
+        assert names == sorted(names)
         assert len(document["images"]) == 6 and len(document["annotations"]) == len(tables[-1][0])
     assert lines[0] == lines[1] and len(lines[0]) == 7 and "scene-0.jpg: " in lines[0][0]
     assert tables[0][0] == tables[1][0]
     assert tables[0][1] == pytest.approx(tables[1][1], abs=0.02) and len(tables[0][1]) > 10
     assert pages == [6, 6]
-    one, two = (
-        sorted(
-            str(path.relative_to(tmp_path / name))
-            for path in (tmp_path / name).rglob("*")
-            if path.is_file()
-        )
-        for name in ("one", "two")
-    )
+    one, two = files_in(tmp_path / "one"), files_in(tmp_path / "two")
     assert one == two and len(one) == 6 + 6 + 3
 
 
+def files_in(folder: Path) -> list[str]:
+    """Return the paths of all files, relative to the folder."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return sorted(str(path.relative_to(folder)) for path in paths)
+
+
 def read_csv(path: Path) -> tuple[list[tuple[str, ...]], list[float]]:
-    """(file, frame, size and class of every object, in order; their scores and corners)."""
+    """Return (file, frame, size and class of every object, in order; their scores and corners)."""
     rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
-    return [tuple(row[:6]) for row in rows], [float(value) for row in rows for value in row[6:]]
+    numbers = [float(value) for row in rows for value in row[6:]]
+    return [tuple(row[:6]) for row in rows], numbers
 
 
 def run_one(script: str, *words: str) -> tuple[int, str, str]:
-    """The same by this process alone."""
+    """Run the same in this process alone."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.stdout", out)
@@ -272,7 +269,7 @@ def run_one(script: str, *words: str) -> tuple[int, str, str]:
 
 
 def test_shares_come_back_in_order() -> None:
-    """Strided shares, of which the first may be one longer, in the order of the list."""
+    """Strided shards, the first of which may be longer by one, are merged in the list's order."""
     whole = list(range(7))
     shares = [ProcessGroup(rank, 3).shard(whole) for rank in range(3)]
     assert shares == [[0, 3, 6], [1, 4], [2, 5]]
@@ -280,7 +277,7 @@ def test_shares_come_back_in_order() -> None:
 
 
 def test_one_alone() -> None:
-    """Nothing is communicated."""
+    """A group of one does not communicate."""
     with init_processes("cpu") as group:
         assert group == ProcessGroup() and group.is_main
         assert group.any(True) and not group.any(False)

@@ -1,5 +1,4 @@
-"""Errors and warnings: their parts, the one text that is made of them, and the options that a
-command adds."""
+"""Errors and warnings: their parts, the text made from them, and the options that a command adds."""
 
 from __future__ import annotations
 
@@ -48,7 +47,7 @@ NET = "[net]\nwidth=8\nheight=8\nchannels=3\n"
     ],
 )
 def test_the_text_is_made_of_the_parts(parts: dict[str, Any], text: str) -> None:
-    """What is unknown leaves no trace."""
+    """Unknown parts are left out of the text."""
     error = CfgError("m", **parts)
     assert str(error) == error.describe() == text
     assert (
@@ -67,14 +66,13 @@ def test_the_text_is_made_of_the_parts(parts: dict[str, Any], text: str) -> None
     ],
 )
 def test_a_command_adds_its_options(error: DarknetError, text: str) -> None:
-    """In place of the argument's name, or behind it all; an argument that is not an option
-    stays."""
+    """The option replaces the argument's name, or follows the text; other arguments are kept."""
     assert error.describe({"batch": "--batch", "size": "--size"}.get) == text
 
 
 @pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
 def test_errors_travel_between_processes(again: Any) -> None:
-    """With text and parts."""
+    """Text and parts survive pickling."""
     error = again(DataError("m", path="a", line=3, hint="h"))
     assert (str(error), error.path, error.line, error.hint, error.message) == (
         "a:3: m; h",
@@ -107,15 +105,14 @@ def _of(error: Any) -> tuple[object, ...]:
     ],
 )
 def test_cfg_errors_know_where(text: str, parts: tuple[object, ...]) -> None:
-    """File, line, section, key and cure; a size that does not fit is blamed on the option before
-    it."""
+    """Errors have file, line, section, key and hint; a wrong size is blamed on the option before it."""
     with pytest.raises(CfgError) as caught:
         build_network(text)
     assert _of(caught.value) == parts
 
 
 def test_cfg_warnings_know_where() -> None:
-    """An option of no section."""
+    """A warning about an unknown option has file, line, section and key."""
     with pytest.warns(CfgWarning) as caught:
         build_network(NET + "[convolutional]\nactivaton=linear\n")
     assert _of(caught[0].message) == (
@@ -128,7 +125,7 @@ def test_cfg_warnings_know_where() -> None:
 
 
 def test_data_errors_and_warnings_know_where(tmp_path: Path) -> None:
-    """The ``.data`` file and a label file."""
+    """Errors and warnings about the ``.data`` file and a label file have file and line."""
     data, labels = tmp_path / "a.data", tmp_path / "a.txt"
     data.write_text("clases=2\ntop=none\n")
     labels.write_text("0 .5 .5 .1 .1\n7 .5 .5 .1 .1\n")
@@ -144,7 +141,7 @@ def test_data_errors_and_warnings_know_where(tmp_path: Path) -> None:
 
 
 def test_weights_errors_know_the_file(tmp_path: Path) -> None:
-    """And what to do."""
+    """An error about weights has the file and a hint."""
     weights = tmp_path / "a.weights"
     weights.write_bytes(b"[net]")
     with pytest.raises(WeightsError) as caught:
@@ -153,7 +150,7 @@ def test_weights_errors_know_the_file(tmp_path: Path) -> None:
 
 
 def test_a_cfg_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Text and note together."""
+    """Text and dialect note are read together."""
     cfg = tmp_path / "a.cfg"
     cfg.write_text("# dialect: pjreddie\n" + NET)
     reads: list[Path] = []
@@ -165,7 +162,7 @@ def test_a_cfg_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_mistakes_are_collected() -> None:
-    """All lines, each once; the deprecated spelling does the same."""
+    """Each wrong line is reported once; the deprecated argument does the same."""
     text = "[net]\nwidth 8\nheight 8\n"
     collector = Collector()
     assert [block.name for block in parse_cfg(text, diagnostics=collector)] == ["net"]
@@ -175,7 +172,7 @@ def test_mistakes_are_collected() -> None:
     problems: list[CfgError] = []
     with pytest.warns(DeprecationWarning, match="problems= is deprecated"):
         parse_cfg(text, problems=problems)
-    assert [str(error) for error in problems] == [str(error) for error in collector.errors]
+    assert list(map(str, problems)) == list(map(str, collector.errors))
 
 
 def test_a_section_is_read_past_its_mistakes() -> None:

@@ -1,4 +1,4 @@
-"""Whole files or none, and paths that are checked before the work."""
+"""Files are written completely or not at all, and paths are checked before the work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from darknet_builder.support.files import (
 
 
 def test_writing_names_the_file_and_the_reason(tmp_path: Path) -> None:
-    """The system's reason, not the temporary file's name."""
+    """The message has the system's reason, not the temporary file's name."""
     path = tmp_path / "none" / "a.txt"
     with pytest.raises(InputError) as raised, writing(path):
         write_text(path, "a")
@@ -27,20 +27,20 @@ def test_writing_names_the_file_and_the_reason(tmp_path: Path) -> None:
 
 
 def test_writing_raises_the_kind_that_is_asked_for() -> None:
-    """And says the cure."""
+    """The error is of the given class, with the cure."""
     with pytest.raises(DataError) as raised, writing("a.txt", DataError, cure="make room"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert str(raised.value) == "a.txt: cannot be written: No space left on device; make room"
 
 
 def test_writing_passes_other_errors() -> None:
-    """They are no matter of the file."""
+    """Errors that have nothing to do with the file pass unchanged."""
     with pytest.raises(ZeroDivisionError), writing("a.txt"):
         raise ZeroDivisionError
 
 
 def test_a_file_needs_a_folder(tmp_path: Path) -> None:
-    """None is no file, and only the commands know that - is their output."""
+    """None passes; only the commands know that - is their output."""
     path = tmp_path / "none" / "a.json"
     for check in (check_folder, check_answer):
         check(None)
@@ -52,7 +52,7 @@ def test_a_file_needs_a_folder(tmp_path: Path) -> None:
 
 
 def test_what_matters_is_not_overwritten(tmp_path: Path) -> None:
-    """By whatever path it is named."""
+    """A file is recognised by any path to it."""
     path = tmp_path / "a.cfg"
     refuse_overwriting(path, [path], "take another")
     path.write_text("")
@@ -64,11 +64,11 @@ def test_what_matters_is_not_overwritten(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("start", ["<!DOCTYPE html>", "\n <html>", b"<?xml version", b" <HEAD>"])
 def test_a_web_page(start: str | bytes) -> None:
-    """Text and bytes alike."""
+    """Text and bytes are recognised."""
     assert is_web_page(start)
 
 
 @pytest.mark.parametrize("start", ["", "[net]\n<html>", b"", b"\0\0\0\0\1\0\0\0"])
 def test_no_web_page(start: str | bytes) -> None:
-    """Darknet's own files."""
+    """Darknet's own files are not mistaken for web pages."""
     assert not is_web_page(start)

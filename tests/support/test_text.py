@@ -1,4 +1,4 @@
-"""Text for people."""
+"""Formatting of text for people."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def test_columns_of_words_begin_at_the_left() -> None:
 
 
 def test_duration() -> None:
-    """As a clock reads."""
+    """Durations have hours and minutes, minutes and seconds, or seconds."""
     assert [duration(seconds) for seconds in (12, 200, 7500)] == ["12s", "3m 20s", "2h 05m"]
