@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from darknet_builder.benchmark.candidates import computed_precisions, make_runner
-from darknet_builder.benchmark.memory import peak_bytes_of
 from darknet_builder.benchmark.reference_program import opencv_reference
 from darknet_builder.engines.base import COMPILED_FROM_CALL, PRECISIONS
 from darknet_builder.errors import DarknetError
 from darknet_builder.network.network import Network
 from darknet_builder.support.devices import synchronize
+from darknet_builder.support.resident_memory import peak_bytes_of
 
 _MATRIX_SIDE, _MATRIX_ROUNDS = 2048, 7
 

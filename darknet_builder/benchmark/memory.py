@@ -6,7 +6,6 @@ at once, and the growth of the process.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import tempfile
@@ -21,14 +20,10 @@ from torch.profiler import ProfilerActivity, profile
 from darknet_builder.engines.torch_engine import TorchEngine
 from darknet_builder.inspection.memory import least_values
 from darknet_builder.network.network import Network
+from darknet_builder.support.resident_memory import peak_bytes_of
 
 _MIB = 2**20
 _WARM_CALLS = 4
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-_RESET_PEAK = "5"
-"""Written to clear_refs, it resets the peak of the resident size; see proc(5)."""
-
-
 _SILENT = "99"
 """Log level that keeps the profiler's library from writing to the terminal. The library reads it
 once, when it is first used."""
@@ -103,44 +98,3 @@ def live_bytes_of(work: Callable[[], object]) -> int:
     # An event is an allocation (bytes > 0) or a release (bytes < 0); their running sum is what is
     # alive.
     return max(accumulate(event["args"]["Bytes"] for event in events), default=0)
-
-
-def peak_bytes_of(work: Callable[[], object]) -> int | None:
-    """Return the peak increase of resident memory in bytes while ``work`` runs.
-
-    None if /proc is unavailable.
-    """
-    try:
-        _give_back()
-        _CLEAR.write_text(_RESET_PEAK)
-        before = _status("VmRSS")
-        work()
-        return max(0, _status("VmHWM") - before)
-    except OSError:
-        return None
-
-
-def _give_back() -> None:
-    """Return freed memory to the system.
-
-    The allocator would otherwise reuse it, without any growth to be measured.
-    """
-    # glibc has malloc_trim; other C libraries may not.
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def _status(key: str) -> int:
-    """Return a size from /proc/self/status in bytes.
-
-    Args:
-        key: such as ``VmRSS``.
-
-    Raises:
-        OSError: if the file does not have the key.
-    """
-    for line in _STATUS.read_text().splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) * 1024  # "VmRSS:   123456 kB"
-    raise OSError(key)

@@ -62,7 +62,21 @@ _DARKNETS: dict[str, str] = {
 """Darknet's name -> the others'. One word may stand for several things; which is meant shows where
 it stands."""
 _NOTHING = frozenset(
-    ["hardswish", "hard_swish", "hswish", "h_swish", "hardsigmoid", "hard_sigmoid", "softplus", "softsign", "prelu", "celu", "glu", "rrelu", "epochs"]
+    [
+        "hardswish",
+        "hard_swish",
+        "hswish",
+        "h_swish",
+        "hardsigmoid",
+        "hard_sigmoid",
+        "softplus",
+        "softsign",
+        "prelu",
+        "celu",
+        "glu",
+        "rrelu",
+        "epochs",
+    ]
 )
 """Things that Darknet does not have, however near another name is."""
 

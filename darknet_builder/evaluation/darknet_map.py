@@ -15,9 +15,7 @@ import numpy as np
 
 from darknet_builder.errors import InputError
 from darknet_builder.evaluation.map_rules import POINTS
-
 from darknet_builder.evaluation.matching import Matches, match_all
-
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def writing(
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file in UTF-8, completely or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def check_folder(path: str | Path | None) -> None:

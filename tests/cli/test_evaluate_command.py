@@ -287,7 +287,11 @@ def test_classes_of_a_hierarchy(evaluate: Any, hierarchy: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "expected"),
     [
-        ("my.map", "3\n4\n", "{0}/my.data:4: map=my.map: has class 4, but the network has 4 classes"),
+        (
+            "my.map",
+            "3\n4\n",
+            "{0}/my.data:4: map=my.map: has class 4, but the network has 4 classes",
+        ),
         ("my.map", "3\nx\n", "{0}/my.map:2: 'x' is no class number"),
         (
             "my.data",

@@ -22,7 +22,27 @@ def _activated(name: str) -> str:
     return f"convolutional filters=4 size=3 stride=1 pad=1 batch_normalize=1 activation={name}"
 
 
-_NAMES = ["logistic", "loggy", "relu", "relu6", "elu", "selu", "gelu", "relie", "ramp", "linear", "tanh", "plse", "leaky", "stair", "hardtan", "lhtan", "swish", "mish", "hard_mish"]
+_NAMES = [
+    "logistic",
+    "loggy",
+    "relu",
+    "relu6",
+    "elu",
+    "selu",
+    "gelu",
+    "relie",
+    "ramp",
+    "linear",
+    "tanh",
+    "plse",
+    "leaky",
+    "stair",
+    "hardtan",
+    "lhtan",
+    "swish",
+    "mish",
+    "hard_mish",
+]
 _HEAD = (
     "anchors=4,5,8,10,13,16,23,29,43,31,30,60 classes=3 num=6 jitter=.3 ignore_thresh=.7"
     " truth_thresh=1"

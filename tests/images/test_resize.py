@@ -12,7 +12,8 @@ import torch
 from torch.nn import functional
 
 from darknet_builder.images.files import read_image
-from darknet_builder.images.resize import RESIZE_MODES, Placement, resize_bilinear, to_input
+from darknet_builder.images.fits import RESIZE_MODES
+from darknet_builder.images.resize import Placement, resize_bilinear, to_input
 from tests.conftest import GOLDEN
 from tests.helpers.pictures import message, photo
 
