@@ -1,4 +1,4 @@
-"""Every code block of README.md and docs/ runs, and prints what the page shows.
+"""Every code block of README.md, its translation and docs/ runs, and prints what the page shows.
 
 - ``python`` blocks run in order, in one namespace a page. What one prints must stand in a ``text``
   block right after it, and a ``text`` block must follow one.
@@ -33,7 +33,7 @@ from darknet_builder import parse_cfg
 from darknet_builder.cli import program as cli
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 PROGRAM = [
     sys.executable,
@@ -202,9 +202,14 @@ def test_page(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_are_pages() -> None:
-    assert {"README.md", "docs/detect.md", "docs/lessons.md", "docs/reference/networks.md"} <= set(
-        NAMES
-    )
+    assert {
+        "README.md",
+        "README.zh-CN.md",
+        "docs/detect.md",
+        "docs/lessons.md",
+        "docs/lessons.zh-CN.md",
+        "docs/reference/networks.md",
+    } <= set(NAMES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)

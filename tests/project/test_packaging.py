@@ -127,6 +127,7 @@ def test_the_sdist_is_the_whole_project(built: Built) -> None:
         "CONTRIBUTING.md",
         "LICENSE",
         "README.md",
+        "README.zh-CN.md",
         "constraints.txt",
         "pyproject.toml",
         "setup.cfg",

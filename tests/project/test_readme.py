@@ -1,4 +1,5 @@
-"""README.md says what is true: its tables are those that the registry and the parity pack give."""
+"""The tables of README.md and of its translation are those that the registry and the parity pack
+give."""
 
 from __future__ import annotations
 
