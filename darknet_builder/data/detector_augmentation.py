@@ -360,14 +360,11 @@ def _draw_cut(random: np.random.Generator, length: int) -> int:
     return int(random.integers(low, high + 1))
 
 
-# size, cut and second are (x, y): the sample's size and the cut in pixels, and whether the quarter
-# lies after the cut.
-
-
 def _window_start(
     crop: _Crop, image: np.ndarray, size: np.ndarray, cut: np.ndarray, second: np.ndarray
 ) -> np.ndarray:
     """Return (x, y) in pixels: where the window that a mosaic shows begins in its image."""
+    # All are (x, y): `second` says for each axis whether the quarter lies after the cut.
     return np.where(
         second,
         _shift(crop, image, size, cut, before=True),

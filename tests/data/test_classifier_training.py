@@ -350,7 +350,7 @@ def test_a_classifier_learns(folder: Path, capsys: pytest.CaptureFixture[str]) -
     )
     out = capsys.readouterr().out
     assert (
-        "48 images of 2 classes to learn from, 48 to validate on" in out
+        "48 training images of 2 classes, 48 validation images" in out
         and "80 steps done, top-1 " in out
     )
     records = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
