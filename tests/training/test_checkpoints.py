@@ -59,7 +59,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(
-        WeightsError, match="cannot be written: No space left on device; those written before are"
+        WeightsError, match="cannot be written: No space left on device; earlier checkpoints are"
     ):
         save_checkpoint(path, _state(finished=2))
     monkeypatch.undo()

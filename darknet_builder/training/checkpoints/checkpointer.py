@@ -129,7 +129,7 @@ class Checkpointer:
         self._optimizer.load_state_dict(state["optimizer"])
         self._scheduler.load_state_dict(state["scheduler"])
         self._average.load_state_dict(state["average"])
-        # Last: the lines above may draw random numbers.
+        # Last: nothing may draw a random number after this.
         torch.set_rng_state(state["random"]["cpu"])
         if state["random"]["cuda"] is not None and self._device.type == "cuda":
             torch.cuda.set_rng_state(state["random"]["cuda"], self._device)
