@@ -1,5 +1,4 @@
-"""Data sets: Darknet's ``.data`` files, lists and labels, drawn scenes, and what happens to a
-training image.
+"""Data sets: Darknet's ``.data`` files, lists, labels, drawn scenes, and augmentation.
 
 Batches and their order belong in ``training``.
 """

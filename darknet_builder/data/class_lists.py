@@ -1,4 +1,4 @@
-"""Lists of images whose paths name the class: what Darknet's classifiers learn from."""
+"""Lists of images whose paths contain the class label, for Darknet's classifiers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,16 @@ from darknet_builder.images.files import read_image
 
 @dataclass(frozen=True)
 class ClassedImage:
-    """An image file and its class."""
+    """An image file and its class.
+
+    Attributes:
+        path: the image file.
+        class_id: number of its class, counted from 0.
+
+    Example:
+        >>> ClassedImage(Path("photos/cat_1.jpg"), class_id=0).class_id
+        0
+    """
 
     path: Path
     class_id: int
@@ -29,13 +38,17 @@ class ClassedImage:
 
 @dataclass(frozen=True)
 class ClassedImages:
-    """A list of images with their classes, checked; what a training takes
-    (``training_data.LabelledImages``).
+    """A checked list of images with their classes; a ``LabelledImages`` for ``Trainer``.
 
     Attributes:
-        list_path: of the list.
-        images: in its order.
-        labels: of the classes, as they stand in the paths.
+        list_path: the file that lists them.
+        images: the images, in the order of the list.
+        labels: the labels of the classes, as they occur in the paths.
+
+    Example:
+        >>> images = (ClassedImage(Path("photos/cat_1.jpg"), class_id=0),)
+        >>> len(ClassedImages(Path("train.txt"), images, labels=("cat", "dog")))
+        1
     """
 
     list_path: Path
@@ -46,22 +59,22 @@ class ClassedImages:
         return len(self.images)
 
     def sample(self, index: int) -> Sample:
-        """The image as it is, and its class as shares."""
+        """Read an image, with its class as probabilities of 0 and 1."""
         image = self.images[index]
         shares = np.zeros(len(self.labels), np.float32)
         shares[image.class_id] = 1
         return Sample(read_image(image.path), no_boxes(), shares)
 
     def path(self, index: int) -> str:
-        """Its file."""
+        """Return the file of an image, for messages."""
         return str(self.images[index].path)
 
 
 def class_labels(data: DataFile) -> tuple[str, ...]:
-    """The labels that paths are searched for: ``labels=``, or else ``names=``.
+    """Return the labels that paths are searched for: those of ``labels=``, or else of ``names=``.
 
     Raises:
-        DataError: located, when neither is there, or ``classes=`` is another number.
+        DataError: when both are missing, or ``classes=`` is not the number of labels.
     """
     key = "labels" if data.has("labels") or not data.has("names") else "names"
     labels = tuple(read_names(data.file(key)))
@@ -73,32 +86,30 @@ def class_labels(data: DataFile) -> tuple[str, ...]:
 
 
 def load_classed_images(path: str | Path, labels: Sequence[str]) -> ClassedImages:
-    """A list of images, each of the one class whose label stands in its line.
+    """Load a list of images; each line must contain the label of exactly one class.
 
-    Where Darknet says "Too many or too few labels" and goes on, this stops.
+    Darknet prints "Too many or too few labels" for other lines and continues; this raises.
 
     Args:
-        path: of the list.
-        labels: of the classes.
+        path: the list, with one image path a line.
+        labels: the labels of the classes.
 
     Raises:
-        DataError: located, for a list or an image that is missing, or a line with no label or
-            several.
+        DataError: for a list or an image that is missing, or a line without or with several
+            labels.
     """
     images = []
     for number, line, image in list_images(path):
-        found = [index for index, label in enumerate(labels) if label in line]
-        if len(found) != 1:
-            what = (
-                "none of the labels"
-                if not found
-                else "several labels (" + ", ".join(labels[index] for index in found) + ")"
-            )
+        # The label may stand anywhere in the line, as in Darknet (fill_truth in data.c).
+        classes = [index for index, label in enumerate(labels) if label in line]
+        if len(classes) != 1:
+            matches = "no label"
+            if classes:
+                matches = f"several labels ({', '.join(labels[index] for index in classes)})"
             raise DataError(
-                f"{line}: {what} in this path; an image is of the one class whose label "
-                "stands in its path",
+                f"{line}: expected the label of exactly one class in the path, found {matches}",
                 path=path,
                 line=number,
             )
-        images.append(ClassedImage(image, found[0]))
+        images.append(ClassedImage(image, classes[0]))
     return ClassedImages(Path(path), tuple(images), tuple(labels))

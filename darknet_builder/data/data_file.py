@@ -1,6 +1,4 @@
-"""Darknet's ``.data`` file: ``classes=3``, ``valid=test.txt``, ``names=my.names``, one option a
-line.
-"""
+"""Darknet's ``.data`` file: one option a line, such as ``classes=3`` or ``valid=test.txt``."""
 
 from __future__ import annotations
 
@@ -31,20 +29,27 @@ _KEYS = (
     "tree",
     "valid",
 )
-"""What Darknet and this project read of a ``.data`` file; any other key may name a list of
-images."""
+"""The keys that Darknet and this project read; any other key may name a list of images."""
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """What a ``.data`` file says (read_data_cfg in option_list.c).
+    """The options of a ``.data`` file (read_data_cfg in option_list.c).
 
-    Files that it names are looked for beside it, beside its folder and in the working directory.
+    Files that it names are looked for in its folder, in the folder above that, and in the working
+    directory.
 
     Attributes:
-        path: its own.
-        options: key -> text.
-        lines: key -> line, counted from 1.
+        path: the file itself.
+        options: the text of each key.
+        lines: the line of each key, counted from 1.
+
+    Example:
+        >>> data = DataFile(Path("my.data"), {"classes": "3", "valid": "test.txt"})
+        >>> data.classes
+        3
+        >>> data.has("train")
+        False
     """
 
     path: Path
@@ -53,27 +58,27 @@ class DataFile:
 
     @classmethod
     def read(cls, path: str | Path) -> DataFile:
-        """Read it.
+        """Read a ``.data`` file.
 
         Raises:
-            DataError: located, for what cannot be read or is no ``key=value``.
+            DataError: for a file that cannot be read, or a line that is not ``key=value``.
         """
         options: dict[str, str] = {}
         lines: dict[str, int] = {}
         for number, line in numbered_lines(path, "a .data file"):
-            if line[0] in "#;":
+            if line[0] in "#;":  # a comment
                 continue
             key, equals, value = (part.strip() for part in line.partition("="))
             if not (key and equals and value):
                 raise DataError(
-                    f"{line!r} is no option", path=path, line=number, hint="expected key = value"
+                    f"cannot parse {line!r}; expected key = value", path=path, line=number
                 )
             if key in options:
                 raise DataError(
-                    f"{key} is given a second time; line {lines[key]} already says "
-                    f"{key}={options[key]}",
+                    f"{key} is given twice; line {lines[key]} has {key}={options[key]}",
                     path=path,
                     line=number,
+                    hint="remove one of the two",
                 )
             options[key], lines[key] = value, number
         if not options:
@@ -83,12 +88,12 @@ class DataFile:
         return cls(Path(path), options, lines)
 
     def having(self, key: str, value: str) -> DataFile:
-        """The same, as if it said ``key=value``."""
+        """Return a copy with ``key=value`` set."""
         lines = {other: line for other, line in self.lines.items() if other != key}
         return DataFile(self.path, {**self.options, key: value}, lines)
 
     def error(self, message: str, key: str, *, hint: str | None = None) -> DataError:
-        """A located error, to be raised by the caller."""
+        """Return an error with the file, line and value of a key; the caller raises it."""
         return DataError(message, **self._place(key), hint=hint)
 
     def _place(self, key: str) -> dict[str, Any]:
@@ -100,11 +105,12 @@ class DataFile:
         }
 
     def has(self, key: str) -> bool:
-        """Whether an option is there; where it seems to be misspelt, a ``DataWarning`` says so."""
+        """Return whether a key is set; warn with a ``DataWarning`` if it seems to be misspelt."""
         for wrong in () if key in self.options else self._misspelt(key):
+            # A warning, not an error: other programs may read keys that are unknown here.
             warnings.warn(
                 DataWarning(
-                    "no such key, it changes nothing",
+                    "unknown key, which has no effect",
                     **self._place(wrong),
                     hint=f"did you mean {key!r}?",
                 ),
@@ -113,17 +119,17 @@ class DataFile:
         return key in self.options
 
     def _misspelt(self, key: str) -> list[str]:
-        """Keys that no one knows, and that are most like a certain one."""
+        """Return the unknown keys of the file whose nearest known key is ``key``."""
         return [
             other for other in self.options if other not in _KEYS and nearest(other, _KEYS) == key
         ]
 
     @property
     def classes(self) -> int:
-        """``classes=``, or else the number of names.
+        """The number of classes: ``classes=``, or else the number of names.
 
         Raises:
-            DataError: located, when neither is there, it is no number, or the two disagree.
+            DataError: when both keys are missing, ``classes=`` is not a number, or they disagree.
         """
         names = self.names
         if not self.has("classes"):
@@ -143,16 +149,15 @@ class DataFile:
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """Of the classes; None without ``names=``."""
+        """The names of the classes; None without ``names=``."""
         return tuple(read_names(self.file("names"))) if self.has("names") else None
 
     @property
     def top(self) -> int:
-        """``top=``: among how many of a classifier's answers the right one is to be; 5 without it
-        (classifier.c).
+        """The k of a classifier's top-k accuracy, from ``top=``; 5 without it (classifier.c).
 
         Raises:
-            DataError: located, when it is no number.
+            DataError: when it is not a number.
         """
         text = self.options["top"] if self.has("top") else "5"
         if not text.isdecimal() or int(text) < 1:
@@ -161,11 +166,12 @@ class DataFile:
 
     @property
     def class_map(self) -> list[int] | None:
-        """Which of the network's classes each class of the labels is; None without ``map=``
-        (validate_detector).
+        """The network's class of each class of the labels; None without ``map=``.
+
+        As in Darknet's validate_detector (detector.c).
 
         Raises:
-            DataError: located, for a line that is no number.
+            DataError: for a line that is not a number.
         """
         if not self.has("map"):
             return None
@@ -173,29 +179,30 @@ class DataFile:
         numbers = []
         for number, line in numbered_lines(path, "a class map"):
             if not line.isdecimal():
-                raise DataError(f"{line!r} is no class number", path=path, line=number)
+                raise DataError(f"expected a class number, got {line!r}", path=path, line=number)
             numbers.append(int(line))
         return numbers
 
     def file(self, key: str) -> Path:
-        """The file that an option names.
+        """Return the path of the file that an option names.
 
         Raises:
-            DataError: located, when the option or the file is missing.
+            DataError: when the option or the file is missing.
         """
+        # The key is needed here, so a misspelt one is an error, at its own line.
         for wrong in () if key in self.options else self._misspelt(key):
-            raise self.error("no such key", wrong, hint=f"did you mean {key!r}?")
+            raise self.error("unknown key", wrong, hint=f"did you mean {key!r}?")
         if key not in self.options:
             hint = did_you_mean(key, self.options)
             raise self.error(
                 f"needs {key}=, which is missing{hint} (it has {', '.join(self.options)})", key
             )
         name = self.options[key]
-        places = [self.path.parent / name, self.path.parent.parent / name, Path(name)]
-        for place in places:
-            if place.is_file():
-                return place
-        raise self.error(f"no such file; looked for {either(places)}", key)
+        candidates = [self.path.parent / name, self.path.parent.parent / name, Path(name)]
+        for candidate in candidates:
+            if candidate.is_file():
+                return candidate
+        raise self.error(f"no such file; looked for {either(candidates)}", key)
 
     def load(
         self,
@@ -205,17 +212,17 @@ class DataFile:
         skip_bad_labels: bool = False,
         limit: int | None = None,
     ) -> ImageSet:
-        """The images that ``train=``, ``valid=`` or another key lists, with their labels.
+        """Load the images of a list, with their labels.
 
         Args:
-            split: the key.
-            classes: how many the labels may name, where ``map=`` makes that differ from
-                ``classes=``.
-            skip_bad_labels: leave bad lines out and count them.
-            limit: only the first so many images.
+            split: the key that names the list: ``train``, ``valid`` or another one.
+            classes: number of classes of the labels; None for ``classes=``. With ``map=`` the two
+                may differ.
+            skip_bad_labels: leave bad lines of label files out and count them; False raises.
+            limit: load only this number of images from the start of the list; None for all.
 
         Raises:
-            DataError: located, for whatever is missing or wrong.
+            DataError: for a list, an image or a label that is missing or wrong.
         """
         return load_images(
             self.file(split), classes or self.classes, skip_bad_labels=skip_bad_labels, limit=limit

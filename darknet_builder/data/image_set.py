@@ -1,4 +1,4 @@
-"""A list of images with their labels, all read and checked."""
+"""Lists of images with their labels, read and checked."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ from darknet_builder.errors import DataError
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """An image file and what is in it.
+    """An image file and its boxes.
 
     Attributes:
-        path: of the image, which is there.
+        path: the image file, which exists.
         boxes: (T, 5) float32, rows x, y, w, h, class; centre and size relative to the image.
-        label_path: of its label file; None where there is none, so that T is 0.
+        label_path: its label file; None if it has none, and then T is 0.
+
+    Example:
+        >>> boxes = np.array([[0.5, 0.5, 0.2, 0.4, 1]], np.float32)
+        >>> LabelledImage(Path("a.jpg"), boxes, Path("a.txt")).boxes.shape
+        (1, 5)
     """
 
     path: Path
@@ -32,13 +37,20 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class ImageSet(Sequence[LabelledImage]):
-    """A list of images with their labels, all read and checked.
+    """A list of images with their labels, read and checked.
 
     Attributes:
-        path: of the list.
-        images: in its order.
-        classes: how many there are.
-        skipped_labels: how many bad lines of label files were left out.
+        path: the file that lists them.
+        images: the images, in the order of the list.
+        classes: number of classes.
+        skipped_labels: number of bad lines of label files that were left out.
+
+    Example:
+        >>> boxes = np.array([[0.5, 0.5, 0.2, 0.4, 1]], np.float32)
+        >>> image = LabelledImage(Path("a.jpg"), boxes, Path("a.txt"))
+        >>> images = ImageSet(Path("train.txt"), (image,), classes=2)
+        >>> len(images), images.num_boxes, images.num_unlabelled
+        (1, 1, 0)
     """
 
     path: Path
@@ -56,52 +68,50 @@ class ImageSet(Sequence[LabelledImage]):
     def __getitem__(self, index: slice) -> tuple[LabelledImage, ...]: ...
 
     def __getitem__(self, index: int | slice) -> LabelledImage | tuple[LabelledImage, ...]:
-        """One image, or several."""
+        """Return one image, or a slice of them."""
         return self.images[index]
 
     @property
     def num_boxes(self) -> int:
-        """In all images."""
+        """The number of boxes in all images."""
         return sum(len(image.boxes) for image in self.images)
 
     @property
     def num_unlabelled(self) -> int:
-        """How many images have no label file."""
+        """The number of images without a label file."""
         return sum(image.label_path is None for image in self.images)
 
 
 def load_images(
     path: str | Path, classes: int, *, skip_bad_labels: bool = False, limit: int | None = None
 ) -> ImageSet:
-    """A list of images and their label files.
+    """Load a list of images and their label files.
 
-    An image without a label file has no objects, as in Darknet; a list in which none has one is a
-    mistake.
+    An image without a label file has no objects, as in Darknet. A list without any label file is
+    an error.
 
     Args:
-        path: of the list.
-        classes: how many there are.
-        skip_bad_labels: leave bad lines of label files out and count them.
-        limit: only the first so many images.
+        path: the list, with one image path a line.
+        classes: number of classes.
+        skip_bad_labels: leave bad lines of label files out and count them; False raises.
+        limit: load only this number of images from the start of the list; None for all.
 
     Raises:
-        DataError: located, for a list, an image or a label that is missing or wrong.
+        DataError: for a list, an image or a label that is missing or wrong.
     """
     images: list[LabelledImage] = []
     skipped = 0
     paths = read_image_list(path)[:limit]
     for image in paths:
         label_path = find_labels(image)
-        boxes, bad = (
-            (no_boxes(), 0)
-            if label_path is None
-            else read_labels(label_path, classes, skip_bad=skip_bad_labels)
-        )
+        boxes, bad = no_boxes(), 0
+        if label_path is not None:
+            boxes, bad = read_labels(label_path, classes, skip_bad=skip_bad_labels)
         images.append(LabelledImage(image, boxes, label_path))
         skipped += bad
     if all(image.label_path is None for image in images):
         raise DataError(
-            f"none of its {len(images)} images has a label file; for the first one, looked for "
+            f"none of its {len(images)} images has a label file; for the first image, looked for "
             f"{either(label_places(paths[0]))}",
             path=path,
         )

@@ -1,8 +1,8 @@
 """Darknet's label files: one box a line, ``class x y width height``, relative to the image.
 
-The labels of ``images/a.jpg`` are in ``labels/a.txt`` or ``images/a.txt``. Darknet ends a label
-file in silence at the first line that it cannot read, and trains on boxes of classes that do not
-exist; here each is a ``DataError`` with file and line.
+The labels of ``images/a.jpg`` are in ``labels/a.txt`` or ``images/a.txt``. Darknet silently stops
+reading a label file at the first line that it cannot parse, and trains on boxes of classes that do
+not exist; here both raise a ``DataError`` with file and line.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ _COORDINATES = ("x", "y", "width", "height")
 
 
 def label_places(image: Path) -> list[Path]:
-    """Where an image's labels may be: in ``labels`` instead of ``images`` or ``JPEGImages``, or
-    beside it.
+    """Return the paths at which an image's label file may be, in the order of search.
 
-    Darknet knows some folders by name (replace_image_to_label in utils.c), and looks beside the
-    image for all others.
+    ``labels`` replaces ``images`` or ``JPEGImages`` in the path; the last one is beside the image.
+    Darknet replaces some folder names too (replace_image_to_label in utils.c), and looks beside the
+    image otherwise.
     """
     parts = image.parts[:-1]
+    # From the innermost folder outwards: images/a/images/b.jpg prefers images/a/labels.
     folders = [
         Path(*parts[:index], _LABEL_FOLDER, *parts[index + 1 :])
         for index in reversed(range(len(parts)))
@@ -37,23 +38,26 @@ def label_places(image: Path) -> list[Path]:
 
 
 def find_labels(image: Path) -> Path | None:
-    """The label file of an image, or None."""
-    return next((place for place in label_places(image) if place.is_file()), None)
+    """Return the label file of an image; None if it has none."""
+    return next((path for path in label_places(image) if path.is_file()), None)
 
 
 def read_labels(
     path: str | Path, classes: int, *, skip_bad: bool = False
 ) -> tuple[np.ndarray, int]:
-    """A label file -> (T, 5) float32, rows x, y, w, h, class, and how many bad lines were left out.
+    """Read a label file.
 
     Args:
-        path: an empty file has no boxes.
-        classes: how many there are.
-        skip_bad: leave bad lines out instead of raising.
+        path: the file; an empty one has no boxes.
+        classes: number of classes.
+        skip_bad: leave bad lines out and count them; False raises.
+
+    Returns:
+        (T, 5) float32, rows x, y, w, h, class, and the number of lines that were left out.
 
     Raises:
-        DataError: with file and line, for anything but ``class x y width height`` with a class that
-            exists, a centre within the image and a size above 0 and up to 1.
+        DataError: with file and line, unless each line is ``class x y width height`` with a class
+            below ``classes``, a centre from 0 to 1, and a size above 0 and at most 1.
     """
     rows: list[list[float]] = []
     skipped = 0
@@ -80,13 +84,14 @@ def _parse_label(line: str, classes: int) -> list[float]:
     except ValueError:
         raise DataError("expected 5 numbers, class x y width height") from None
     for name, value in zip(_COORDINATES, values, strict=True):
-        least_is_in = name in _COORDINATES[:2]
-        if not 0 <= value <= 1 or value == 0 and not least_is_in:  # NaN is in no range
-            expected = "0 to 1" if least_is_in else "more than 0 and at most 1"
+        may_be_zero = name in _COORDINATES[:2]
+        # Written with "not", so that NaN is refused too.
+        if not 0 <= value <= 1 or value == 0 and not may_be_zero:
+            expected = "0 to 1" if may_be_zero else "more than 0 and at most 1"
             raise DataError(f"{name} {value:g}: expected {expected}, relative to the image")
     return [*values, int(words[0])]
 
 
 def no_boxes() -> np.ndarray:
-    """(0, 5) float32: nothing is in the image."""
+    """Return (0, 5) float32, the boxes of an image without objects."""
     return np.zeros((0, LABEL_VALUES), np.float32)

@@ -1,4 +1,4 @@
-"""Text files of a data set, read line by line so that an error can name the line."""
+"""Read the text files of a data set line by line, so that an error can name the line."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from darknet_builder.errors import DataError
 
 
 def numbered_lines(path: str | Path, kind: str) -> Iterator[tuple[int, str]]:
-    """Yield number and text, stripped, of each line that is not blank.
+    """Yield the number and the stripped text of each line that is not blank.
 
     Args:
-        path: of the file.
+        path: the file, in UTF-8.
         kind: noun phrase that completes the error for a binary file, such as ``a label file``.
 
     Raises:
@@ -24,11 +24,12 @@ def numbered_lines(path: str | Path, kind: str) -> Iterator[tuple[int, str]]:
         raise DataError(f"{error.strerror or error}", path=path) from None
     except UnicodeDecodeError:
         raise DataError("is not UTF-8 text", path=path, hint=f"expected {kind}") from None
+    # Not splitlines, which also splits at form feeds and so counts other lines than an editor.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield number, line.strip()
 
 
-def either(places: Sequence[Path]) -> str:
-    """Return the places where a file was looked for as text, each once."""
-    return " and ".join(dict.fromkeys(map(str, places)))
+def either(paths: Sequence[Path]) -> str:
+    """Join the paths at which a file was looked for, without repeats, for a message."""
+    return " and ".join(dict.fromkeys(map(str, paths)))

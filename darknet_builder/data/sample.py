@@ -1,6 +1,4 @@
-"""A training image with its boxes or classes, and the steps that detectors and classifiers
-share.
-"""
+"""A training image with its boxes or classes, and augmentation that all networks share."""
 
 from __future__ import annotations
 
@@ -14,21 +12,27 @@ MOSAIC_IMAGES = 4
 
 
 _HUE_RANGE = 179
+"""Maximum hue of OpenCV's 8-bit HSV images, which stands for the full circle."""
 
 
-def draw_images_in(random: np.random.Generator, most: int) -> int:
-    """Half of the batches show ``most`` images in each sample, the others one."""
-    return most if most > 1 and random.random() < 0.5 else 1
+def draw_images_in(random: np.random.Generator, limit: int) -> int:
+    """Draw the number of images in each sample of a batch: ``limit`` for half of the batches."""
+    return limit if limit > 1 and random.random() < 0.5 else 1
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image and what is in it.
+    """An image with its ground truth.
 
     Attributes:
         image: (H, W, 3) uint8, blue, green, red.
         boxes: (T, 5) float32, rows x, y, w, h (centre and size, relative to the image), class.
-        shares: (C,) float32, how much of each class it is; None for detectors.
+        shares: (C,) float32 class probabilities; None for detectors.
+
+    Example:
+        >>> sample = Sample(np.zeros((4, 6, 3), np.uint8), np.zeros((0, 5), np.float32))
+        >>> sample.image.shape, sample.shares
+        ((4, 6, 3), None)
     """
 
     image: np.ndarray
@@ -36,18 +40,30 @@ class Sample:
     shares: np.ndarray | None = None
 
 
-# ---- colours, noise, blur ------------------------------------------------------------------------
+# ---- colours -------------------------------------------------------------------------------------
 
 
 def distort(
     random: np.random.Generator, image: np.ndarray, hue: float, saturation: float, exposure: float
 ) -> np.ndarray:
-    """Hue is moved, saturation and value are multiplied, all on 8 bits; by up to what is given."""
+    """Shift the hue and multiply saturation and brightness by random amounts.
+
+    Args:
+        random: random generator.
+        image: (H, W, 3) uint8, blue, green, red.
+        hue: maximum shift, relative to the full circle.
+        saturation: maximum factor, 1 or more; its inverse is the minimum.
+        exposure: the same for the brightness.
+
+    Returns:
+        The same size and type; the image itself if nothing changes.
+    """
     cv2 = load_opencv()
     shift = random.uniform(-hue, hue)
     factors = rand_scale(random, saturation), rand_scale(random, exposure)
     if (shift, *factors) == (0, 1, 1):
         return image
+    # (H, W, 3): hue 0 to 179, saturation and value 0 to 255, as OpenCV has them on 8 bits.
     planes = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(np.float32)
     planes = planes * np.array([1, *factors], np.float32) + np.array(
         [_HUE_RANGE * shift, 0, 0], np.float32
@@ -55,7 +71,7 @@ def distort(
     return np.asarray(cv2.cvtColor(planes.round().clip(0, 255).astype(np.uint8), cv2.COLOR_HSV2BGR))
 
 
-def rand_scale(random: np.random.Generator, most: float) -> float:
-    """Between 1 and ``most``, or one over that (utils.c:892)."""
-    scale = random.uniform(1, most) if most != 1 else 1.0
+def rand_scale(random: np.random.Generator, limit: float) -> float:
+    """Draw a factor from 1 to ``limit``, or the inverse of one (utils.c:892)."""
+    scale = random.uniform(1, limit) if limit != 1 else 1.0
     return float(scale if random.random() < 0.5 else 1 / scale)

@@ -1,14 +1,13 @@
-"""Darknet's own gradients, one file a head.
+"""Darknet's losses and gradients, one file for each kind of head.
 
-Each file holds the loss of one section, fed by the raw map, the targets and the head's options
-alone::
+A loss is computed from a raw map, the targets and the head's options::
 
     maps = loss_inputs(network, images)
     report = network_loss(network, maps, targets, seen=seen)
     (report.total / batch).backward()
 
 ``batch`` is the cfg's, so that the parts of a batch (``subdivisions``) add up to Darknet's update.
-Optimizers and schedules belong in ``training``.
+Optimisers and schedules belong in ``training``.
 """
 
 from __future__ import annotations

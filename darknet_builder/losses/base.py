@@ -1,9 +1,8 @@
-"""What every loss shares: the targets, the registry, and a gradient that is written down instead of
-derived.
+"""Targets, the registry of losses, and gradients that are given instead of derived.
 
 Darknet's heads fill a buffer ``delta`` during the forward pass and hand it back unchanged. It is
 minus the gradient with respect to the head's raw map, but for most heads it is not the derivative
-of what Darknet prints as the loss, nor of anything else. So each loss here computes ``delta``
+of the loss that Darknet prints, nor of any other function. So each loss here computes ``delta``
 itself, and ``WrittenGradient`` gives it to autograd.
 """
 
@@ -23,16 +22,23 @@ from darknet_builder.layers.base import Layer
 
 @dataclass(frozen=True)
 class Targets:
-    """What a batch of images should give: boxes for detectors, shares of classes for classifiers.
+    """The ground truth of a batch: boxes for detectors, class probabilities for classifiers.
 
     Attributes:
-        boxes: one (T, 5) float tensor an image: x, y, w, h, class; centre and size relative to the
-            network's input, as in Darknet's label files but for the class, which stands last. T may
-            be 0.
-        shares: (B, C), how much of each class each image is; None for detectors.
+        boxes: one (T, 5) float tensor for each image, rows x, y, w, h, class. Centre and size are
+            relative to the network's input. Darknet's label files have the class first. T may be 0.
+        shares: (B, C) class probabilities in [0, 1]; None for detectors.
 
     Raises:
         InputError: for tensors of other shapes.
+
+    Example:
+        >>> targets = Targets.of_boxes([torch.tensor([[0.5, 0.5, 0.2, 0.4, 1.0]])])
+        >>> targets.boxes[0].shape
+        torch.Size([1, 5])
+        >>> Targets.of_labels(torch.tensor([2, 0]), classes=3).shares
+        tensor([[0., 0., 1.],
+                [1., 0., 0.]])
     """
 
     boxes: tuple[Tensor, ...] = ()
@@ -47,20 +53,25 @@ class Targets:
                 )
         if self.shares is not None and self.shares.dim() != 2:
             raise InputError(
-                f"expected shares of classes of shape (B, C), got {tuple(self.shares.shape)}"
+                "expected class probabilities (shares) of shape (B, C), "
+                f"got {tuple(self.shares.shape)}"
             )
 
     @classmethod
     def of_boxes(cls, boxes: Sequence[Tensor]) -> Targets:
-        """For a detector: one (T, 5) tensor an image."""
+        """Make the targets of a detector from one (T, 5) tensor for each image."""
         return cls(boxes=tuple(boxes))
 
     @classmethod
     def of_labels(cls, labels: Tensor, classes: int) -> Targets:
-        """For a classifier: (B,) class numbers.
+        """Make the targets of a classifier from class numbers.
+
+        Args:
+            labels: (B,) integers, 0 to ``classes`` - 1.
+            classes: number of classes.
 
         Raises:
-            InputError: for a class that does not exist.
+            InputError: for a number outside that range.
         """
         if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
             raise InputError(
@@ -70,25 +81,33 @@ class Targets:
         return cls(shares=torch.nn.functional.one_hot(labels.long(), classes).float())
 
     def to(self, device: torch.device | str) -> Targets:
-        """The same on another device."""
-        return Targets(
-            tuple(rows.to(device, non_blocking=True) for rows in self.boxes),
-            None if self.shares is None else self.shares.to(device, non_blocking=True),
-        )
+        """Return a copy on another device."""
+        boxes = tuple(rows.to(device, non_blocking=True) for rows in self.boxes)
+        if self.shares is None:
+            return Targets(boxes)
+        return Targets(boxes, self.shares.to(device, non_blocking=True))
 
     def boxes_for(self, raw: Tensor, classes: int, most: int) -> Tensor:
-        """The boxes that a head learns from: (M, 6), rows image, x, y, w, h, class.
+        """Return the boxes that a head learns from, in one tensor.
 
-        As in Darknet: at most ``most`` an image, and none of a class that the head does not have
-        (yolo_layer.c:430). Boxes without width or height, which Darknet's reader has dropped by
-        then, are left out.
+        As in Darknet, boxes of classes that the head does not have are left out (yolo_layer.c:430).
+        Boxes without width or height are left out too; Darknet drops them when it reads the labels.
+
+        Args:
+            raw: (B, ...), the map that decides over device and precision.
+            classes: number of classes of the head.
+            most: maximum number of boxes of an image; further ones are ignored.
+
+        Returns:
+            (M, 6), rows image, x, y, w, h, class.
 
         Raises:
-            InputError: when there are more or fewer lists of boxes than images.
+            InputError: when there is not one list of boxes for each image.
         """
         if len(self.boxes) != raw.shape[0]:
             raise InputError(
-                f"{raw.shape[0]} images need as many lists of boxes; got {len(self.boxes)}"
+                f"expected {raw.shape[0]} lists of boxes, one for each image of the batch, "
+                f"got {len(self.boxes)}"
             )
         numbered = [
             torch.cat((rows.new_full((min(len(rows), most), 1), image), rows[:most]), 1)
@@ -101,15 +120,17 @@ class Targets:
 
 @dataclass(frozen=True)
 class LossContext:
-    """What a loss must know of the moment.
+    """Inputs shared by all losses of one forward pass.
 
     Attributes:
-        net_size: (width, height) of the network's input in pixels; anchors are in that unit.
-        seen: how many images were trained on, those of this part of the batch included
-            (network.c:367).
-        loss_scale: the gradient is multiplied by this; ``parameter_groups`` divides it out again.
-        between: a layer between the raw map and the one that learns, past which the gradient is
-            handed: the [softmax] before a [cost].
+        net_size: (width, height) of the network's input in pixels, the unit of the anchors.
+        seen: number of images trained on so far, including this part of the batch (network.c:367).
+        loss_scale: factor of the gradient; ``parameter_groups`` divides it out again.
+        between: the [softmax] before a [cost]; the gradient skips it. None without one.
+
+    Example:
+        >>> LossContext(net_size=(416, 416), seen=64).loss_scale
+        1.0
     """
 
     net_size: tuple[int, int]
@@ -120,18 +141,22 @@ class LossContext:
 
 @dataclass(frozen=True)
 class HeadLoss:
-    """What one head says of one part of a batch.
+    """The loss of one head for one part of a batch.
 
     Attributes:
-        layer: the head's index.
-        section: its section's name.
         value: Darknet's printed cost, summed over the images. ``backward()`` through it gives minus
             Darknet's delta.
-        parts: numbers for people, without gradients: ``objectness``, ``classes`` and ``box`` (sums
-            of squared deltas), ``iou`` (mean over the positives), ``count`` (how many positives),
-            as far as the head has them.
-        mean: what of ``value`` is a mean over the positives and no sum, so that shares of a part do
-            not just add up.
+        parts: numbers for the log, without gradients: ``objectness``, ``classes`` and ``box`` (sums
+            of squared deltas), ``iou`` (mean over the positives), ``count`` (number of positives).
+            A head leaves out those that it does not have.
+        mean: the part of ``value`` that is a mean over the positives. The values of several
+            processes add up only without it.
+        layer: index of the head; -1 until ``network_loss`` sets it.
+        section: name of the head's section; empty until ``network_loss`` sets it.
+
+    Example:
+        >>> HeadLoss(torch.tensor(2.5), {"count": torch.tensor(3)}).parts["count"]
+        tensor(3)
     """
 
     value: Tensor
@@ -149,10 +174,19 @@ _Function = TypeVar("_Function", bound=LossFunction)
 
 
 def loss_for(section: str) -> Callable[[_Function], _Function]:
-    """Decorator: the loss of the layers of a section.
+    """Register the decorated function as the loss of a section.
+
+    Args:
+        section: name of the section, as in ``Layer.section``.
 
     Raises:
-        ValueError: when the section has one already.
+        ValueError: when the section has a loss already.
+
+    Example:
+        >>> @loss_for("example")
+        ... def example_loss(layer, raw, targets, context):
+        ...     return HeadLoss(written_loss(raw, -raw, raw.square().sum() / 2, context))
+        >>> del _LOSSES["example"]
     """
 
     def decorate(function: _Function) -> _Function:
@@ -167,48 +201,58 @@ def loss_for(section: str) -> Callable[[_Function], _Function]:
 
 
 def find_loss(layer: Layer) -> LossFunction:
-    """The loss of a layer.
+    r"""Return the loss function of a layer.
 
     Raises:
-        InputError: when there is none.
+        InputError: for a layer whose section has no loss.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> network = build_network("[net]\nwidth=4\nheight=4\nchannels=1\n[softmax]\n")
+        >>> find_loss(network.sequence()[0]).__name__
+        'softmax_loss'
     """
     if layer.section not in _LOSSES:
-        raise InputError(
-            f"[{layer.section}] cannot be trained on; these can: "
-            + ", ".join(f"[{section}]" for section in sorted(_LOSSES))
-        )
+        known = ", ".join(f"[{section}]" for section in sorted(_LOSSES))
+        raise InputError(f"[{layer.section}] has no loss; expected one of {known}")
     return _LOSSES[layer.section]
 
 
 def working(raw: Tensor) -> Tensor:
-    """A map without its history, in float32 or better: deltas are differences of nearly equal
-    numbers.
-    """
+    """Detach a map and convert it to float32, unless its precision is higher."""
+    # Deltas are differences of nearly equal numbers, for which bfloat16 is too coarse.
     return raw.detach().to(torch.promote_types(raw.dtype, torch.float32))
 
 
 class WrittenGradient(torch.autograd.Function):
-    """A number whose gradient with respect to a map is given, not derived.
+    """A scalar whose gradient with respect to a map is given, not derived.
 
-    Forward returns ``value``; backward gives ``-delta`` times what comes from above. Nothing
-    promises that ``delta`` has anything to do with ``value``.
+    Forward returns ``value``; backward returns ``-delta`` times the incoming gradient. ``delta``
+    need not be related to ``value``.
     """
 
     @staticmethod
     def forward(ctx: Any, raw: Tensor, delta: Tensor, value: Tensor) -> Tensor:
-        """``raw`` and ``delta`` have one shape, ``value`` is a scalar."""
+        """Return ``value``, a scalar; ``raw`` and ``delta`` have the same shape."""
         ctx.save_for_backward(delta)
         return value.clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        """Minus ``delta``."""
+        """Return minus ``delta`` times the incoming gradient."""
         (delta,) = ctx.saved_tensors
         return -grads[0] * delta, None, None
 
 
 def written_loss(raw: Tensor, delta: Tensor, value: Tensor, context: LossContext) -> Tensor:
-    """``value``, with ``delta`` (of the map's shape) for a gradient, scaled by ``loss_scale``."""
+    """Return ``value`` with the gradient minus ``delta``, multiplied by ``loss_scale``.
+
+    Args:
+        raw: the map that the gradient belongs to.
+        delta: Darknet's delta, of the map's shape.
+        value: scalar, Darknet's printed cost.
+        context: has ``loss_scale``.
+    """
     scaled = (delta * context.loss_scale).to(raw.dtype)
     result = WrittenGradient.apply(raw, scaled, value)
     assert isinstance(result, Tensor)

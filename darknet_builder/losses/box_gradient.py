@@ -1,4 +1,4 @@
-"""How an overlap grows with the predicted box, as Darknet writes it (box.c:258)."""
+"""The gradient of an overlap with respect to the predicted box, as in Darknet (box.c:258)."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from darknet_builder.boxes.overlap import CIOU_EPSILON, slant
 
 
 def overlap_gradient(kind: str, predicted_cxcywh: Tensor, truth_cxcywh: Tensor) -> Tensor:
-    """Darknet's ``dx_box_iou``: (M, 4), (M, 4) -> (M, 4) for x, y, w, h of the prediction.
+    """Compute Darknet's ``dx_box_iou``, the direction in which an overlap grows.
 
-    This is the direction in which the overlap grows, except that:
+    It differs from the derivative:
 
     - w and h are not halved, so they have twice their derivative;
-    - for boxes that do not overlap, ``giou``, ``diou`` and ``ciou`` drop the IoU's own part instead
-      of adding to it, and ``iou`` uses the product of two negative extents as if it were an
-      intersection;
-    - the diagonal's part has the opposite sign for x and y;
-    - the shape's part of ``ciou`` leaves out 1 / (w^2 + h^2) and takes alpha for a constant.
+    - for boxes that do not overlap, ``giou``, ``diou`` and ``ciou`` drop the part of the IoU
+      instead of adding to it, and ``iou`` uses the product of two negative extents as if it were
+      an intersection;
+    - the part of the diagonal has the opposite sign for x and y;
+    - the part of the shape in ``ciou`` leaves out 1 / (w^2 + h^2) and takes alpha for a constant.
 
     Args:
         kind: ``iou``, ``giou``, ``diou`` or ``ciou``.
-        predicted_cxcywh: relative to the image.
-        truth_cxcywh: likewise.
+        predicted_cxcywh: (M, 4) predicted boxes, relative to the image.
+        truth_cxcywh: (M, 4) ground truth boxes, relative to the image.
+
+    Returns:
+        (M, 4), for x, y, w and h of the prediction.
     """
     size = predicted_cxcywh[:, 2:]
     predicted = torch.cat(
@@ -34,6 +37,8 @@ def overlap_gradient(kind: str, predicted_cxcywh: Tensor, truth_cxcywh: Tensor) 
     )
     sides = _Sides(predicted, truth_cxcywh)
     grown = sides.giou() if kind == "giou" else sides.iou()
+    # x moves both sides. w moves each by half of its change, a factor that Darknet leaves out.
+    # Moving x moves both sides; w moves them apart by half each, which Darknet does not halve.
     gradient = torch.cat((grown[:, 0] + grown[:, 1], grown[:, 1] - grown[:, 0]), 1)
     if kind not in ("diou", "ciou"):
         return gradient
@@ -54,9 +59,8 @@ class _Sides:
         ours = cxcywh_to_xyxy(predicted).unflatten(1, (2, 2))  # (M, 2, 2)
         theirs = cxcywh_to_xyxy(truth).unflatten(1, (2, 2))
         low, high = ours[:, 0], ours[:, 1]
-        extent = torch.minimum(high, theirs[:, 1]) - torch.maximum(
-            low, theirs[:, 0]
-        )  # (M, 2), may be negative
+        # (M, 2), negative along an axis on which the boxes lie apart
+        extent = torch.minimum(high, theirs[:, 1]) - torch.maximum(low, theirs[:, 0])
         around = torch.maximum(high, theirs[:, 1]) - torch.minimum(low, theirs[:, 0])
         self.proper = (low < high)[:, None]
         self.apart = (extent <= 0).any(1)
@@ -68,13 +72,13 @@ class _Sides:
         inside = torch.stack((low > theirs[:, 0], high < theirs[:, 1]), 1)
         outside = torch.stack((low < theirs[:, 0], high > theirs[:, 1]), 1)
         zero = torch.zeros_like(ours)
-        # a side moves an area by the length of the other axis
+        # When a side moves, an area changes by the length of the other axis; hence the flips.
         self.d_intersection = torch.where(inside, sign * extent.flip(1)[:, None], zero)
         self.d_union = sign * (high - low).flip(1)[:, None] - self.d_intersection
         self.d_area = torch.where(outside, sign * around.flip(1)[:, None], zero)
 
     def iou(self) -> Tensor:
-        """d(I / U)."""
+        """Return the derivative of I / U, intersection over union."""
         union = self.union[:, None, None]
         grown = (
             union * self.d_intersection - self.intersection[:, None, None] * self.d_union
@@ -83,7 +87,7 @@ class _Sides:
         return torch.where(self.proper, grown, grown[:, 1:].expand_as(grown))
 
     def giou(self) -> Tensor:
-        """d(I / U) + d(U / C); the second alone for boxes apart."""
+        """Return that of I / U + U / C, C the enclosing box; of U / C alone for boxes apart."""
         area = self.area[:, None, None]
         rest = (area * self.d_union - self.union[:, None, None] * self.d_area) / area.square()
         both = self.iou() + torch.where(area > 0, rest, torch.zeros_like(rest))
@@ -91,7 +95,7 @@ class _Sides:
 
 
 def _distance_part(predicted: Tensor, truth: Tensor) -> Tensor:
-    """Of -d^2 / c^2, d between the centres and c the diagonal around both boxes: (M, 4)."""
+    """Return (M, 4) for -d^2 / c^2: d between the centres, c the diagonal of the enclosing box."""
     ours, theirs = cxcywh_to_xyxy(predicted), cxcywh_to_xyxy(truth)
     around = torch.maximum(ours[:, 2:], theirs[:, 2:]) - torch.minimum(ours[:, :2], theirs[:, :2])
     low = (ours[:, :2] < theirs[:, :2]).to(ours.dtype)
@@ -104,7 +108,7 @@ def _distance_part(predicted: Tensor, truth: Tensor) -> Tensor:
 
 
 def _shape_part(predicted: Tensor, truth: Tensor, overlap: Tensor) -> Tensor:
-    """Of -alpha v: (M, 4), zero for x and y."""
+    """Return (M, 4) for -alpha v, the shape term of CIoU; it is 0 for x and y."""
     turn = slant(truth) - slant(predicted)
     shape = 4 / math.pi**2 * turn.square()
     alpha = shape / (1 - overlap + shape + CIOU_EPSILON)

@@ -20,19 +20,19 @@ from darknet_builder.losses.base import (
 
 @loss_for("softmax")
 def softmax_loss(layer: Softmax, raw: Tensor, targets: Targets, context: LossContext) -> HeadLoss:
-    """Cross entropy over what the softmax gives; the gradient is the shares' difference.
+    """Compute the cross entropy of a [softmax]; the delta is target minus prediction.
 
-    That is the cross entropy's derivative where the shares of each group add up to 1 and
-    ``temperature`` is 1: Darknet hands it past the softmax as it is.
+    Darknet passes that delta to the scores before the softmax. It is the cross entropy's derivative
+    if the targets of each group add up to 1 and ``temperature`` is 1.
 
     Args:
-        layer: its options.
+        layer: the softmax, with its groups and temperature.
         raw: (B, ...), the scores before the softmax.
-        targets: shares of classes.
-        context: nothing of it matters here but ``loss_scale``.
+        targets: class probabilities.
+        context: has ``loss_scale``; nothing else of it is used.
 
     Returns:
-        The sum of -ln p over the classes that an image has any share of, whatever the share
+        The sum of -ln p over the classes whose target is not 0, without weighting by the target
         (blas.c:330).
     """
     with torch.no_grad():
@@ -47,17 +47,18 @@ def softmax_loss(layer: Softmax, raw: Tensor, targets: Targets, context: LossCon
 
 @loss_for("cost")
 def cost_loss(layer: Cost, raw: Tensor, targets: Targets, context: LossContext) -> HeadLoss:
-    """Distance between what the layer before gives and the shares of classes.
+    """Compute the distance between the output of the layer before and the class probabilities.
 
     Darknet's delta is half the derivative of a square (``sse``, and ``smooth`` below 1), or a sign.
-    After a [softmax] it lands on the scores before that, without the softmax's derivative, on top
-    of the softmax's own delta.
+    After a [softmax] it goes to the scores before the softmax, without the softmax's derivative,
+    and is added to the softmax's own delta.
 
     Args:
-        layer: its options.
-        raw: (B, ...), what the layer before gives, or takes where it is a softmax.
-        targets: shares of classes.
-        context: ``between`` is the softmax before, where there is one.
+        layer: the cost, with its kind and scale.
+        raw: (B, ...), the output of the layer before, or the input of that layer if it is a
+            softmax.
+        targets: class probabilities.
+        context: ``between`` is the softmax before the cost; None without one.
 
     Raises:
         InputError: for the kinds ``seg`` and ``wgan``.
@@ -74,9 +75,8 @@ def cost_loss(layer: Cost, raw: Tensor, targets: Targets, context: LossContext) 
 
 
 def _distance(kind: str, difference: Tensor) -> tuple[Tensor, Tensor]:
-    """Errors and deltas, element by element (blas_kernels.cu:1040; the CPU's ``smooth`` has the
-    sign wrong).
-    """
+    """Return errors and deltas, element by element (blas_kernels.cu:1040)."""
+    # As on Darknet's GPU: its CPU code has the sign of smooth wrong.
     size = difference.abs()
     if kind in ("sse", "masked"):
         return difference.square(), difference
@@ -87,16 +87,22 @@ def _distance(kind: str, difference: Tensor) -> tuple[Tensor, Tensor]:
         )
     if kind == "L1":
         return size, torch.where(difference > 0, 1.0, -1.0)
-    raise InputError(f"[cost] type={kind} cannot be trained on; expected sse, smooth or L1")
+    raise InputError(f"[cost] type={kind} cannot be trained; expected sse, smooth or L1")
 
 
 def shares_for(predicted: Tensor, targets: Targets) -> Tensor:
-    """The targets' shares, of the prediction's shape.
+    """Return the targets' class probabilities, on the device of the prediction.
+
+    Args:
+        predicted: (B, C).
+        targets: must have ``shares`` of the same shape.
 
     Raises:
-        InputError: when there are none, or of another shape.
+        InputError: when it has none, or of another shape.
     """
     if targets.shares is None or targets.shares.shape != predicted.shape:
         got = None if targets.shares is None else tuple(targets.shares.shape)
-        raise InputError(f"expected shares of classes of shape {tuple(predicted.shape)}, got {got}")
+        raise InputError(
+            f"expected class probabilities (shares) of shape {tuple(predicted.shape)}, got {got}"
+        )
     return targets.shares.to(predicted)

@@ -18,26 +18,28 @@ from darknet_builder.losses.base import (
 from darknet_builder.losses.steps import cells_of, rounds
 
 _SMALLEST = 0.005
-"""The reader of YOLO v1 drops boxes thinner than this share of the image (data.c:210)."""
+"""Minimum width and height of a box, relative to the image; YOLO v1 drops smaller ones
+(data.c:210)."""
 _RANDOM_IMAGES = 64000
-"""With ``random=1`` a cell's box is drawn by lot for so many images (detection_layer.c:140)."""
+"""With ``random=1`` each cell picks its box at random for this number of images
+(detection_layer.c:140)."""
 
 
 @loss_for("detection")
 def detection_loss(
     head: Detection, raw: Tensor, targets: Targets, context: LossContext
 ) -> HeadLoss:
-    """What a [detection] learns from: each cell the first box whose centre lies in it.
+    """Compute the loss of a [detection] head, the one of YOLO v1.
 
-    The gradient is Darknet's ``delta``, which is that of half a weighted sum of squares, but for
-    ``rescore``, whose target follows the prediction, and for ``softmax``, whose derivative is left
-    out.
+    Each cell learns the first box whose centre lies in it. The gradient is Darknet's ``delta``,
+    that of half a weighted sum of squares, with two exceptions: the target of ``rescore`` follows
+    the prediction, and the derivative of ``softmax`` is left out.
 
     Args:
-        head: its options.
-        raw: (B, side^2 * (C + num * 5)) or a map of as many values, before the head.
-        targets: boxes.
-        context: ``seen`` ends ``random``.
+        head: the layer, with its grid and loss options.
+        raw: (B, side^2 * (C + num * 5)) or a map with the same number of values, before the head.
+        targets: the ground truth boxes.
+        context: ``seen`` decides whether ``random`` still applies.
 
     Returns:
         Darknet's printed cost: the sum of squared deltas (detection_layer.c:196).
@@ -50,8 +52,18 @@ def detection_loss(
 
 
 class _DetectionDeltas:
-    """Values and deltas of N = B * side^2 cells: classes (N, C), confidences (N, n), coordinates
-    (N, n, 4).
+    """Values and deltas of N = B * side^2 cells.
+
+    The vector of an image holds all classes, then all confidences, then all coordinates::
+
+        side^2 * C | side^2 * num | side^2 * num * 4
+
+    Attributes:
+        classes: (N, C) predicted class probabilities.
+        confidences: (N, num), of the boxes of each cell.
+        coordinates: (N, num, 4), x and y within the cell, w and h relative to the image.
+        ground_truth: (M, 6), rows image, x, y, w, h, class.
+        overlaps: (K,) IoU of each positive with its ground truth box.
     """
 
     def __init__(self, head: Detection, raw: Tensor, targets: Targets) -> None:
@@ -68,14 +80,14 @@ class _DetectionDeltas:
             torch.zeros_like(self.coordinates),
         )
         self.d_confidences = -self.options.noobject_scale * self.confidences
-        self.truths = targets.boxes_for(raw, head.classes, head.loss.max_boxes)
+        self.ground_truth = targets.boxes_for(raw, head.classes, head.loss.max_boxes)
         self.overlaps = torch.zeros(0, device=raw.device)
 
     def write(self, seen: int) -> None:
-        """Everything, in Darknet's order."""
+        """Fill the deltas, in Darknet's order of steps."""
         cells, truth, classes = self._first_of_each_cell()
         self._write_classes(cells, classes)
-        predicted = self._boxes(self.coordinates[cells])  # (K, n, 4)
+        predicted = self._boxes(self.coordinates[cells])  # (K, num, 4)
         goal = torch.cat((truth[:, :2] / self.head.side, truth[:, 2:]), 1)
         rows = torch.arange(len(cells), device=cells.device)
         best = self._choose(predicted, goal, seen)
@@ -90,20 +102,23 @@ class _DetectionDeltas:
         )
 
     def _first_of_each_cell(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Cells (K,), their boxes (K, 4) with x and y within the cell, and classes (K,)
-        (data.c:216).
+        """Find the first ground truth box of each cell (data.c:216).
+
+        Returns:
+            (K,) cells, (K, 4) boxes with x and y within the cell, (K,) classes.
         """
         side = self.head.side
-        truths = self.truths[(self.truths[:, 3:5] >= _SMALLEST).all(1)]
-        places = cells_of(truths[:, 1:3], side, side)
+        rows = self.ground_truth[(self.ground_truth[:, 3:5] >= _SMALLEST).all(1)]
+        corners = cells_of(rows[:, 1:3], side, side)  # (M, 2) column, row
         # cell = (image * side + row) * side + column
-        cells = (truths[:, 0].long() * side + places[:, 1]) * side + places[:, 0]
+        cells = (rows[:, 0].long() * side + corners[:, 1]) * side + corners[:, 0]
+        # The first round has the first box of each cell.
         chosen = rounds(cells)[0] if len(cells) else cells
-        truths, places = truths[chosen], places[chosen]
+        rows, corners = rows[chosen], corners[chosen]
         return (
             cells[chosen],
-            torch.cat((truths[:, 1:3] * side - places, truths[:, 3:5]), 1),
-            truths[:, 5].long(),
+            torch.cat((rows[:, 1:3] * side - corners, rows[:, 3:5]), 1),
+            rows[:, 5].long(),
         )
 
     def _write_classes(self, cells: Tensor, classes: Tensor) -> None:
@@ -111,13 +126,20 @@ class _DetectionDeltas:
         self.d_classes[cells] = self.options.class_scale * (goal - self.classes[cells])
 
     def _boxes(self, coordinates: Tensor) -> Tensor:
-        """Coordinates -> boxes in units of the image, about the cell's corner."""
+        """Convert (..., 4) coordinates to boxes relative to the image, with the cell at 0, 0."""
         size = coordinates[..., 2:].square() if self.head.square_root else coordinates[..., 2:]
         return torch.cat((coordinates[..., :2] / self.head.side, size), -1)
 
     def _choose(self, predicted: Tensor, goal: Tensor, seen: int) -> Tensor:
-        """(K,): which of the cell's boxes learns: the best overlap, or the nearest where none
-        overlaps.
+        """Choose the box of each cell that learns: the best overlap, or else the nearest one.
+
+        Args:
+            predicted: (K, num, 4), the boxes of the cells.
+            goal: (K, 4), their ground truth boxes.
+            seen: number of images trained on.
+
+        Returns:
+            (K,), 0 to num - 1.
         """
         overlap = iou(predicted, goal[:, None])
         distance = (predicted - goal[:, None]).square().sum(2)
@@ -129,7 +151,7 @@ class _DetectionDeltas:
         return best
 
     def joined(self) -> Tensor:
-        """(B, side^2 * (C + num * 5)) in the vector's order."""
+        """Return the deltas as (B, side^2 * (C + num * 5)), in the vector's order."""
         return torch.cat(
             [
                 part.reshape(self.batch, -1)
@@ -139,7 +161,7 @@ class _DetectionDeltas:
         )
 
     def parts(self) -> dict[str, Tensor]:
-        """For people."""
+        """Return the numbers for ``HeadLoss.parts``."""
         return {
             "box": self.d_coordinates.square().sum(),
             "objectness": self.d_confidences.square().sum(),

@@ -22,18 +22,18 @@ _EPSILON = 1e-9
 def gaussian_yolo_loss(
     head: GaussianYolo, raw: Tensor, targets: Targets, context: LossContext
 ) -> HeadLoss:
-    """What a [Gaussian_yolo] learns from.
+    """Compute the loss of a [Gaussian_yolo] head.
 
-    As for [yolo], the gradient is Darknet's ``delta`` and the derivative of no loss. Each
-    coordinate and its uncertainty come from the likelihood of a normal distribution whose width is
-    the uncertainty in the exponent and 0.3 more in the factor; with an overlap kind of ``iou_loss``
-    the coordinates come from that, the uncertainties stay.
+    The gradient is Darknet's ``delta``, which is not the derivative of the printed cost, as for
+    [yolo]. Each coordinate and its uncertainty learn from the likelihood of a normal distribution.
+    Its standard deviation is the uncertainty in the exponent, and the uncertainty plus 0.3 in the
+    factor. With an overlap kind of ``iou_loss``, the coordinates learn from the overlap instead.
 
     Args:
-        head: its options.
+        head: the layer, with its anchors and loss options.
         raw: (B, A * (9 + C), H, W), the map before the head.
-        targets: boxes.
-        context: the size of the input.
+        targets: the ground truth boxes.
+        context: the size of the network's input.
 
     Returns:
         Darknet's printed cost: the sum of squared deltas (gaussian_yolo_layer.c:740).
@@ -46,7 +46,11 @@ def gaussian_yolo_loss(
 
 
 class _GaussianDeltas(AnchorDeltas):
-    """Box values are x, y, w, h, each with its uncertainty behind it."""
+    """The deltas of [Gaussian_yolo].
+
+    The 9 values before the classes are x, sigma x, y, sigma y, w, sigma w, h, sigma h, objectness:
+    coordinates are columns 0:8:2, their uncertainties columns 1:8:2.
+    """
 
     head: GaussianYolo
     _knows_focal_loss = False
@@ -56,50 +60,49 @@ class _GaussianDeltas(AnchorDeltas):
         return YOLO_POINTS[self.head.yolo_point]
 
     def _points_of(self, boxes: Tensor) -> Tensor:
-        """(K, 4) -> (K, 2): the centre or corner that x and y mean."""
+        """(K, 4) -> (K, 2): the centre or corner of a box that x and y stand for."""
         return boxes[:, :2] - self._share * boxes[:, 2:]
 
     def _cells_of(self, boxes: Tensor) -> Tensor:
         return cells_of(self._points_of(boxes), self.width, self.height)
 
-    def _smooth_ignored(self, places: Tensor, best: Tensor, best_truth: Tensor) -> None:
-        goal = best[places].square()
-        self.delta[places, self._object] = self.options.obj_normalizer * (
-            goal - self.values[places, self._object]
+    def _smooth_ignored(self, indices: Tensor, best: Tensor, best_row: Tensor) -> None:
+        goal = best[indices].square()
+        self.delta[indices, self._object] = self.options.obj_normalizer * (
+            goal - self.values[indices, self._object]
         )
-        self._write_classes(places, self._classes_of(best_truth[places]))
+        self._write_classes(indices, self._classes_of(best_row[indices]))
 
-    def _has_classes(self, written: Tensor, own: Tensor) -> Tensor:
-        # The first class stands for all of them here (gaussian_yolo_layer.c:365), unlike in [yolo].
+    def _has_classes(self, written: Tensor, target: Tensor) -> Tensor:
+        # Unlike [yolo], Darknet looks at the first class alone here (gaussian_yolo_layer.c:365).
         return written[:, :1] != 0
 
     def _metric(self, predicted: Tensor, truth: Tensor) -> Tensor:
         return (iou if self.options.iou_loss == "mse" else giou)(predicted, truth)
 
-    def _box_deltas(self, places: Tensor, truths: Tensor, multiplier: Tensor) -> Tensor:
-        truth = self.truths[truths, 1:5]
-        means, sigmas = self._likelihood(places, truth)
+    def _box_deltas(self, indices: Tensor, rows: Tensor, multiplier: Tensor) -> Tensor:
+        truth = self.ground_truth[rows, 1:5]
+        means, sigmas = self._likelihood(indices, truth)
         if self.options.iou_loss != "mse":
-            means = self._overlap(places, truth)
+            means = self._overlap(indices, truth)
         means = self.clipped(means * self.options.iou_normalizer * multiplier)
         sigmas = self.clipped(sigmas * self.options.uc_normalizer)
         # (K, 4, 2) -> (K, 8): x, its uncertainty, y, its uncertainty, ...
         return torch.stack((means, sigmas), 2).flatten(1)
 
-    def _likelihood(self, places: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        """(K, 4) for the coordinates and (K, 4) for their uncertainties
-        (gaussian_yolo_layer.c:225).
-        """
+    def _likelihood(self, indices: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (K, 4) deltas of coordinates and of uncertainties (gaussian_yolo_layer.c:225)."""
         grid = truth.new_tensor([self.width, self.height])
         goals = torch.cat(
             (
-                self._points_of(truth) * grid - self._corners(places),
-                (truth[:, 2:] / self._anchor_of(places)).log(),
+                self._points_of(truth) * grid - self._corners(indices),
+                (truth[:, 2:] / self._anchor_of(indices)).log(),
             ),
             1,
         )
-        sigma = self.values[places, 1:8:2]
-        reduced = (goals - self.values[places, 0:8:2]) / sigma
+        sigma = self.values[indices, 1:8:2]
+        reduced = (goals - self.values[indices, 0:8:2]) / sigma
+        # The 0.3 stands in the factor alone, not in the exponent.
         density = (-reduced.square() / 2).exp() / (
             math.sqrt(2 * math.pi) * (sigma + _SIGMA_CONSTANT)
         )
@@ -108,13 +111,12 @@ class _GaussianDeltas(AnchorDeltas):
             reduced.square() / sigma - 1 / (sigma + _SIGMA_CONSTANT)
         )
 
-    def _overlap(self, places: Tensor, truth: Tensor) -> Tensor:
-        """(K, 4): from the overlap kind; a corner moves the centre, and the size about the
-        corner.
-        """
-        gradient = overlap_gradient(self.options.iou_loss, self.boxes[places], truth)
+    def _overlap(self, indices: Tensor, truth: Tensor) -> Tensor:
+        """Return (K, 4) deltas of the coordinates from the overlap kind of ``iou_loss``."""
+        gradient = overlap_gradient(self.options.iou_loss, self.boxes[indices], truth)
+        # Where x and y are a corner, the size grows about it and moves the centre.
         point, size = gradient[:, :2] - self._share * gradient[:, 2:], gradient[:, 2:]
-        return torch.cat((point, size * self.values[places, 4:8:2].exp()), 1)
+        return torch.cat((point, size * self.values[indices, 4:8:2].exp()), 1)
 
     def _averaged(self) -> Tensor:
         return torch.ones(len(self.delta), dtype=torch.bool, device=self.delta.device)

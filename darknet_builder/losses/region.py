@@ -20,25 +20,25 @@ from darknet_builder.losses.base import (
 from darknet_builder.losses.steps import best_overlaps, cells_of, focal_deltas, rounds
 
 _PRIOR_IMAGES = 12800
-"""For so many images every anchor is drawn to its prior (region_layer.c:283)."""
+"""All anchor boxes are pulled to their priors for this number of images (region_layer.c:283)."""
 _PRIOR_SCALE = 0.01
 _OBJECT = 4
 
 
 @loss_for("region")
 def region_loss(head: Region, raw: Tensor, targets: Targets, context: LossContext) -> HeadLoss:
-    """What a [region] learns from, as AlexeyAB's Darknet has it in both dialects.
+    """Compute the loss of a [region] head, with AlexeyAB's rules in both dialects.
 
     The gradient is Darknet's ``delta``: x, y and objectness with the logistic's derivative, w, h
-    and classes as differences. It is the derivative of a sum of squares only in parts, because the
-    targets of objectness follow the prediction and the classes are those of a cross entropy. Images
-    that have a class but no box, with which trees were trained beside detection, are left out.
+    and classes as differences. It is not the derivative of the printed sum of squares, because the
+    targets of objectness follow the prediction and the classes have the deltas of a cross entropy.
+    Not supported: images that have a class but no box, with which class trees were trained.
 
     Args:
-        head: its options.
+        head: the layer, with its anchors and loss options.
         raw: (B, A * (5 + C), H, W), the map before the head.
-        targets: boxes.
-        context: ``seen`` decides whether anchors without a truth are drawn to their priors.
+        targets: the ground truth boxes.
+        context: ``seen`` decides whether unmatched anchor boxes are pulled to their priors.
 
     Returns:
         Darknet's printed cost: the sum of squared deltas (region_layer.c:369).
@@ -52,12 +52,20 @@ def region_loss(head: Region, raw: Tensor, targets: Targets, context: LossContex
 
 
 class _RegionDeltas:
-    """``delta`` of N = B * A * H * W places in that order, 5 + C values each: x, y, w, h,
-    objectness, classes.
+    """Darknet's ``delta`` of N = B * A * H * W anchor boxes with 5 + C values each.
+
+    ::
+
+        index = ((image * A + anchor) * H + row) * W + column
+        value = 0 1 2 3 | 4          | 5 ... 4 + C
+                x y w h | objectness | classes
 
     Attributes:
         values: (N, 5 + C); x, y, w, h raw, the rest activated.
-        centres: (N, 2): x and y after the logistic.
+        centres: (N, 2), x and y after the logistic, within the cell.
+        anchors: (A, 2), width and height in cells.
+        boxes: (N, 4), decoded, relative to the image.
+        ground_truth: (M, 6), rows image, x, y, w, h, class.
     """
 
     def __init__(self, head: Region, raw: Tensor, targets: Targets, context: LossContext) -> None:
@@ -67,31 +75,30 @@ class _RegionDeltas:
         self.values = values.reshape(-1, values.shape[-1])
         self.centres = self.values[:, :2].sigmoid()
         self.grid = self.values.new_tensor([self.width, self.height])
-        self.anchors = torch.tensor(
-            head.anchors, dtype=self.values.dtype, device=raw.device
-        )  # in cells
+        self.anchors = torch.tensor(head.anchors, dtype=self.values.dtype, device=raw.device)
         self.boxes = head.decode(working(raw), context.net_size).boxes_cxcywh.flatten(0, 1)
         self.delta = torch.zeros_like(self.values)
-        # The data set's classes are those of map= where there is one (region_layer.c:361).
+        # With map=, the data set's class is an index into the map (region_layer.c:361).
         class_map = torch.tensor(head.class_map or range(head.classes), device=raw.device)
-        self.truths = targets.boxes_for(raw, len(class_map), head.loss.max_boxes)
-        self.truths[:, 5] = class_map[self.truths[:, 5].long()].to(self.truths)
+        self.ground_truth = targets.boxes_for(raw, len(class_map), head.loss.max_boxes)
+        self.ground_truth[:, 5] = class_map[self.ground_truth[:, 5].long()].to(self.ground_truth)
         self.overlaps = torch.zeros(0, device=raw.device)
 
     def write(self) -> None:
-        """Everything, in Darknet's order."""
-        best, best_truth = best_overlaps(self.boxes, self.truths, self.raw_shape[0])
-        self._write_background(best, best_truth)
+        """Fill ``delta``, in Darknet's order of steps."""
+        best, best_row = best_overlaps(self.boxes, self.ground_truth, self.raw_shape[0])
+        self._write_background(best, best_row)
         if self.context.seen < _PRIOR_IMAGES:
             self._write_priors()
-        places = self._places()
-        self.overlaps = iou(self.boxes[places], self.truths[:, 1:5])
-        for chosen in rounds(places):
-            self._write_positive(places[chosen], chosen)
+        indices = self._matches()
+        self.overlaps = iou(self.boxes[indices], self.ground_truth[:, 1:5])
+        for chosen in rounds(indices):
+            self._write_positive(indices[chosen], chosen)
 
-    def _write_background(self, best: Tensor, best_truth: Tensor) -> None:
-        """Objectness of every place towards 0, or towards its overlap; with ``classfix`` classes
-        where it fits.
+    def _write_background(self, best: Tensor, best_row: Tensor) -> None:
+        """Pull objectness to 0, or to the overlap where ``classfix`` is -1.
+
+        With ``classfix`` above 0, anchor boxes with a good overlap learn the class as well.
         """
         objectness, options = self.values[:, _OBJECT], self.options
         goal = best if options.classfix == -1 else torch.zeros_like(best)
@@ -100,90 +107,100 @@ class _RegionDeltas:
             delta = torch.where(best > options.thresh, torch.zeros_like(delta), delta)
         self.delta[:, _OBJECT] = delta
         if options.classfix > 0:
-            places = (best > options.thresh).nonzero().flatten()
-            scale = (
-                objectness[places, None]
-                if options.classfix == 2
-                else torch.ones_like(objectness[places, None])
-            )
-            self._write_classes(
-                places, self.truths[best_truth[places], 5].long(), options.class_scale * scale
-            )
+            indices = (best > options.thresh).nonzero().flatten()
+            scale = objectness[indices, None]
+            if options.classfix != 2:
+                scale = torch.ones_like(scale)
+            classes = self.ground_truth[best_row[indices], 5].long()
+            self._write_classes(indices, classes, options.class_scale * scale)
 
     def _write_priors(self) -> None:
-        """Every box towards the middle of its cell and the size of its anchor."""
+        """Pull every box to the middle of its cell and the size of its anchor."""
         self.delta[:, :2] = _PRIOR_SCALE * (0.5 - self.centres) * _slope(self.centres)
         self.delta[:, 2:4] = -_PRIOR_SCALE * self.values[:, 2:4]
 
-    def _places(self) -> Tensor:
-        """(M,): the place of each truth, the anchor of its cell whose size fits best
-        (region_layer.c:320).
+    def _matches(self) -> Tensor:
+        """Return (M,) indices: the anchor box for each ground truth box (region_layer.c:320).
+
+        It is the anchor of the box's cell whose size fits best.
         """
-        cells = cells_of(self.truths[:, 1:3], self.width, self.height)
+        cells = cells_of(self.ground_truth[:, 1:3], self.width, self.height)
         anchors = len(self.anchors)
-        first = self.truths[:, 0].long() * anchors
-        # For every anchor of the truth's cell: ((image * A + anchor) * H + row) * W + column
-        place = (
+        first = self.ground_truth[:, 0].long() * anchors
+        # All anchors of the box's cell: index = ((image * A + anchor) * H + row) * W + column
+        indices = (
             (first[:, None] + torch.arange(anchors, device=first.device)) * self.height
             + cells[:, 1:]
         ) * self.width + cells[:, :1]  # (M, A)
-        # (M, A, 2), as shares of the image
-        sizes = (self.anchors / self.grid).expand(len(place), -1, -1)
+        # (M, A, 2), relative to the image
+        sizes = (self.anchors / self.grid).expand(len(indices), -1, -1)
         if not self.options.bias_match:
-            sizes = self.boxes[place][..., 2:]
-        # Only sizes are compared, so that all boxes lie around one centre.
+            sizes = self.boxes[indices][..., 2:]
+        # Only sizes are compared: all boxes lie around one centre.
         predicted = torch.cat((torch.zeros_like(sizes), sizes), 2)
-        truth = torch.cat((torch.zeros_like(self.truths[:, 1:3]), self.truths[:, 3:5]), 1)
+        truth = torch.cat(
+            (torch.zeros_like(self.ground_truth[:, 1:3]), self.ground_truth[:, 3:5]), 1
+        )
+        # A comparison with NaN is false in C, so NaN is never the best one.
         best = iou(predicted, truth[:, None]).nan_to_num(0).argmax(1, keepdim=True)
-        return place.gather(1, best).flatten()
+        return indices.gather(1, best).flatten()
 
-    def _write_positive(self, places: Tensor, truths: Tensor) -> None:
-        """Box, objectness and classes of each truth; each place once. A later truth replaces an
-        earlier one.
+    def _write_positive(self, indices: Tensor, rows: Tensor) -> None:
+        """Write box, objectness and classes over the earlier deltas.
+
+        Args:
+            indices: (K,) anchor boxes, without repeats.
+            rows: (K,) rows of ``ground_truth``.
         """
-        truth, centres = self.truths[truths, 1:5], self.centres[places]
-        corner = torch.stack((places % self.width, places // self.width % self.height), 1)
-        anchor = self.anchors[places // (self.width * self.height) % len(self.anchors)]
+        truth, centres = self.ground_truth[rows, 1:5], self.centres[indices]
+        # index = ((image * A + anchor) * H + row) * W + column
+        corner = torch.stack((indices % self.width, indices // self.width % self.height), 1)
+        anchor = self.anchors[indices // (self.width * self.height) % len(self.anchors)]
         scale = self.options.coord_scale
-        self.delta[places, :2] = (
+        self.delta[indices, :2] = (
             scale * (truth[:, :2] * self.grid - corner - centres) * _slope(centres)
         )
-        self.delta[places, 2:4] = scale * (
-            (truth[:, 2:] * self.grid / anchor).log() - self.values[places, 2:4]
+        self.delta[indices, 2:4] = scale * (
+            (truth[:, 2:] * self.grid / anchor).log() - self.values[indices, 2:4]
         )
-        objectness = self.values[places, _OBJECT]
-        goal = self.overlaps[truths] if self.options.rescore else torch.ones_like(objectness)
-        self.delta[places, _OBJECT] = (
+        objectness = self.values[indices, _OBJECT]
+        goal = self.overlaps[rows] if self.options.rescore else torch.ones_like(objectness)
+        self.delta[indices, _OBJECT] = (
             self.options.object_scale * (goal - objectness) * _slope(objectness)
         )
-        class_scale = self.values.new_full((len(places), 1), self.options.class_scale)
-        self._write_classes(places, self.truths[truths, 5].long(), class_scale)
+        class_scale = self.values.new_full((len(indices), 1), self.options.class_scale)
+        self._write_classes(indices, self.ground_truth[rows, 5].long(), class_scale)
 
-    def _write_classes(self, places: Tensor, classes: Tensor, scale: Tensor) -> None:
-        """All classes, or with a tree the siblings of the class and of its ancestors
-        (region_layer.c:130).
+    def _write_classes(self, indices: Tensor, classes: Tensor, scale: Tensor) -> None:
+        """Write all classes; with a tree, those beside the class and beside its ancestors.
+
+        Args:
+            indices: (K,) anchor boxes.
+            classes: (K,) their target classes.
+            scale: (K, 1) factors of the deltas.
         """
-        shares = self.values[places, BOX_VALUES:]
+        predicted = self.values[indices, BOX_VALUES:]
         if self.head.tree is not None:
+            # Groups that the path does not touch keep their deltas (region_layer.c:130).
             path, siblings = _paths(self.head.tree, classes)
-            fresh = scale * (path.to(shares) - shares)
-            self.delta[places, BOX_VALUES:] = torch.where(
-                siblings, fresh, self.delta[places, BOX_VALUES:]
+            fresh = scale * (path.to(predicted) - predicted)
+            self.delta[indices, BOX_VALUES:] = torch.where(
+                siblings, fresh, self.delta[indices, BOX_VALUES:]
             )
         elif self.options.focal_loss:
-            self.delta[places, BOX_VALUES:] = scale * focal_deltas(shares, classes[:, None])
+            self.delta[indices, BOX_VALUES:] = scale * focal_deltas(predicted, classes[:, None])
         else:
-            goal = torch.zeros_like(shares).scatter(1, classes[:, None], 1.0)
-            self.delta[places, BOX_VALUES:] = scale * (goal - shares)
+            goal = torch.zeros_like(predicted).scatter(1, classes[:, None], 1.0)
+            self.delta[indices, BOX_VALUES:] = scale * (goal - predicted)
 
     def as_map(self) -> Tensor:
-        """``delta`` in the raw map's shape."""
+        """Return ``delta`` in the shape of the raw map."""
         shape = (self.raw_shape[0], len(self.anchors), self.height, self.width, -1)
         # (N, V) -> (B, A, H, W, V) -> (B, A, V, H, W) -> (B, A * V, H, W)
         return self.delta.reshape(shape).permute(0, 1, 4, 2, 3).reshape(self.raw_shape)
 
     def parts(self) -> dict[str, Tensor]:
-        """For people."""
+        """Return the numbers for ``HeadLoss.parts``."""
         squares = self.delta.square()
         return {
             "box": squares[:, :4].sum(),
@@ -195,12 +212,20 @@ class _RegionDeltas:
 
 
 def _slope(share: Tensor) -> Tensor:
-    """The logistic's derivative, from its value."""
+    """Return the logistic's derivative, from its value."""
     return (1 - share) * share
 
 
 def _paths(tree: Tree, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """(K,) -> (K, C) bool, twice: each class with its ancestors, and those with their siblings."""
+    """Mark the ancestors of classes, and the siblings of those.
+
+    Args:
+        tree: parents and groups of the classes.
+        classes: (K,).
+
+    Returns:
+        (K, C) bool: each class with its ancestors, and (K, C) bool: all members of their groups.
+    """
     device = classes.device
     parents = torch.tensor(tree.parents, device=device)
     sizes = torch.tensor(tree.group_sizes, device=device)
@@ -208,6 +233,7 @@ def _paths(tree: Tree, classes: Tensor) -> tuple[Tensor, Tensor]:
     path = torch.zeros(len(classes), tree.size, dtype=torch.bool, device=device)
     siblings = torch.zeros_like(path)
     rows, level = torch.arange(len(classes), device=device), classes
+    # One step from child to parent a turn; rows whose class has no parent (-1) drop out.
     while len(rows):
         path[rows, level] = True
         siblings[rows] |= group == group[level][:, None]

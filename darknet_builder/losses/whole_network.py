@@ -1,14 +1,4 @@
-"""What each head learns from: Darknet's own gradients, not those of a textbook.
-
-Each file here holds the loss of one section, fed by the raw map, the targets and the head's options
-alone::
-
-    maps = loss_inputs(network, images)
-    report = network_loss(network, maps, targets, seen=seen)
-    (report.total / batch).backward()
-
-``batch`` is the cfg's, so that the parts of a batch (``subdivisions``) add up to Darknet's update.
-"""
+"""Compute the losses of all heads of a network."""
 
 from __future__ import annotations
 
@@ -20,6 +10,9 @@ from torch import Tensor, nn
 
 from darknet_builder.errors import InputError
 from darknet_builder.layers.base import NETWORK_INPUT, Layer
+
+# Importing a loss registers it.
+from darknet_builder.losses import classifier as _classifier  # noqa: F401
 from darknet_builder.losses import detection as _detection  # noqa: F401
 from darknet_builder.losses import gaussian_yolo as _gaussian_yolo  # noqa: F401
 from darknet_builder.losses import region as _region  # noqa: F401
@@ -44,12 +37,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class LossReport:
-    """What a network says of one part of a batch.
+    """The losses of a network for one part of a batch.
 
     Attributes:
-        total: sum of the heads' costs over the images; ``backward()`` through it gives minus
-            Darknet's deltas.
-        heads: each head's own.
+        total: scalar, the heads' costs summed over heads and images. ``backward()`` through it
+            gives minus Darknet's deltas.
+        heads: the loss of each head.
+
+    Example:
+        >>> head = HeadLoss(torch.tensor(3.0))
+        >>> LossReport(torch.tensor(6.0), (head, head)).cost
+        tensor(3.)
     """
 
     total: Tensor
@@ -57,16 +55,19 @@ class LossReport:
 
     @property
     def cost(self) -> Tensor:
-        """Mean over the heads, without a gradient: what Darknet averages and prints
-        (network.c:290).
-        """
+        """The mean over the heads, without a gradient, as Darknet prints it (network.c:290)."""
         return self.total.detach() / max(len(self.heads), 1)
 
 
 @dataclass(frozen=True)
 class _Point:
-    """A layer that learns: its index, where the map stands that it learns from, and what lies
-    between the two.
+    """A layer with a loss.
+
+    Attributes:
+        index: its number.
+        layer: the layer itself.
+        source: number of the layer whose output is the raw map of the loss.
+        between: a [softmax] between that output and the layer; None without one.
     """
 
     index: int
@@ -76,10 +77,10 @@ class _Point:
 
 
 def _points(network: Network) -> list[_Point]:
-    """The heads; without any, the [softmax] at the end and every [cost].
+    """Find the layers with a loss: the heads, or else the last [softmax] and every [cost].
 
     Raises:
-        InputError: when the network has nothing to learn from.
+        InputError: when there are none.
     """
     layers = network.sequence()
     points = [
@@ -88,16 +89,17 @@ def _points(network: Network) -> list[_Point]:
         if layer.is_head
     ]
     if not points:
-        answer = max((index for index, layer in enumerate(layers) if not layer.is_cost), default=-1)
+        # Only the softmax that gives the network's output has a loss, not one inside.
+        output = max((index for index, layer in enumerate(layers) if not layer.is_cost), default=-1)
         points = [
             _point_at_end(layers, index)
             for index, layer in enumerate(layers)
-            if layer.has_loss and (layer.is_cost or index == answer)
+            if layer.has_loss and (layer.is_cost or index == output)
         ]
     if not points:
         raise InputError(
-            "there is nothing to learn from: the network has no head "
-            "([yolo], [region], ...), and neither [softmax] nor [cost] at its end",
+            "the network cannot be trained: expected a detection head ([yolo], [region], ...), or "
+            "[softmax] or [cost] at the end",
             **network.blocks[0].place(),
         )
     return points
@@ -105,6 +107,7 @@ def _points(network: Network) -> list[_Point]:
 
 def _point_at_end(layers: Sequence[Layer], index: int) -> _Point:
     source = layers[index].sources[0]
+    # Darknet's [softmax] hands the delta of a [cost] through unchanged, to the scores before it.
     before = layers[source] if layers[index].section == "cost" and source >= 0 else None
     if before is not None and before.section == "softmax":
         return _Point(index, layers[index], before.sources[0], before)
@@ -112,30 +115,52 @@ def _point_at_end(layers: Sequence[Layer], index: int) -> _Point:
 
 
 def loss_inputs(network: Network, x: Tensor) -> list[Tensor]:
-    """The maps that ``network_loss`` takes: for a detector what ``network(x)`` gives, for a
-    classifier the scores.
+    r"""Run the network and return the raw maps that ``network_loss`` takes.
+
+    They are ``network(x)`` for a detector, and the scores before the softmax for a classifier.
 
     Args:
-        x: (B, C, H, W) in [0, 1].
+        network: in training mode, on the device of ``x``.
+        x: (B, C, H, W) float, values in [0, 1].
+
+    Returns:
+        One map for each loss.
 
     Raises:
-        InputError: when the network has nothing to learn from.
+        InputError: when the network has no layer with a loss.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> cfg = "[net]\nwidth=4\nheight=4\nchannels=1\n[connected]\noutput=3\n[softmax]\n"
+        >>> network = build_network(cfg)
+        >>> [scores.shape for scores in loss_inputs(network, torch.zeros(2, 1, 4, 4))]
+        [torch.Size([2, 3])]
     """
     return network.outputs_of(x, loss_sources(network))
 
 
 def loss_sources(network: Network) -> list[int]:
-    """Return the layers whose outputs are the maps of ``network_loss``, one for each loss.
+    """Return the numbers of the layers whose outputs ``network_loss`` takes, one for each loss.
 
     Raises:
-        InputError: when the network has nothing to learn from.
+        InputError: when the network has no layer with a loss.
     """
     return [point.source for point in _points(network)]
 
 
 def reached_layers(network: Network) -> set[int]:
-    """The layers that a gradient comes to: behind a layer or a head with ``onlyforward`` it
-    ends.
+    r"""Return the numbers of the layers that a gradient reaches.
+
+    A layer or a head with ``onlyforward=1`` stops it.
+
+    Raises:
+        InputError: when the network has no layer with a loss.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> cfg = "[net]\nwidth=4\nheight=4\nchannels=1\n[connected]\noutput=3\n[softmax]\n"
+        >>> reached_layers(build_network(cfg))
+        {0}
     """
     layers = network.sequence()
     stack = [point.source for point in _points(network) if not point.layer.options.onlyforward]
@@ -153,14 +178,25 @@ def reached_layers(network: Network) -> set[int]:
 
 
 class LossMaps(nn.Module):
-    """``loss_inputs`` as a module, for wrappers that only know ``forward``
-    (``DistributedDataParallel``).
+    r"""``loss_inputs`` as a module, for ``DistributedDataParallel``, which only calls ``forward``.
 
     It takes images of any width and height: in multi-scale training they change from batch to
     batch.
 
+    Args:
+        network: the network to run.
+
+    Attributes:
+        sources: numbers of the layers whose outputs are returned.
+
     Raises:
-        InputError: when the network has nothing to learn from.
+        InputError: when the network has no layer with a loss.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> cfg = "[net]\nwidth=4\nheight=4\nchannels=1\n[connected]\noutput=3\n[softmax]\n"
+        >>> LossMaps(build_network(cfg)).sources
+        [0]
     """
 
     def __init__(self, network: Network) -> None:
@@ -169,7 +205,7 @@ class LossMaps(nn.Module):
         self.sources = loss_sources(network)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, C, H, W) -> one map for each loss."""
+        """Return one map for each loss, for (B, C, H, W) images in [0, 1]."""
         return self.network.outputs_of(x, self.sources, size=(x.shape[3], x.shape[2]))
 
 
@@ -181,26 +217,34 @@ def network_loss(
     seen: int,
     net_size: tuple[int, int] | None = None,
 ) -> LossReport:
-    """What a network learns from one part of a batch.
+    r"""Compute the losses of a network for one part of a batch.
 
     Args:
-        network: its layers' options.
-        maps: from ``loss_inputs(network, x)``.
-        targets: one list of boxes an image, or shares of classes.
-        seen: how many images were trained on, these included.
-        net_size: (width, height) of ``x`` where it is not the network's own.
+        network: the network that gave the maps.
+        maps: the raw maps, from ``loss_inputs(network, x)``.
+        targets: one list of boxes for each image, or class probabilities.
+        seen: number of images trained on so far, including these.
+        net_size: (width, height) of ``x`` in pixels; None for the network's input size.
 
     Raises:
         InputError: when maps, targets and network do not fit together.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> cfg = "[net]\nwidth=4\nheight=4\nchannels=1\n[connected]\noutput=3\n[softmax]\n"
+        >>> network = build_network(cfg)
+        >>> targets = Targets.of_labels(torch.tensor([1]), classes=3)
+        >>> report = network_loss(network, [torch.zeros(1, 3)], targets, seen=1)
+        >>> round(float(report.total), 3)  # -ln(1/3)
+        1.099
     """
     points = _points(network)
     if len(maps) != len(points):
         raise InputError(
-            f"the network learns from {len(points)} maps, got {len(maps)}; loss_inputs(network, x) "
-            "gives them"
+            f"expected {len(points)} maps, as loss_inputs(network, x) returns them, got {len(maps)}"
         )
     context = LossContext(net_size or network.input_size, seen, network.options.loss_scale)
-    # onlyforward keeps a head from learning (network_kernels.cu:268).
+    # A head with onlyforward=1 has no loss (network_kernels.cu:268).
     losses = tuple(
         _loss_at(point, raw, targets, context)
         for point, raw in zip(points, maps, strict=True)
@@ -208,7 +252,7 @@ def network_loss(
     )
     if not losses:
         raise InputError(
-            "every head says onlyforward=1: there is nothing to learn from",
+            "the network cannot be trained: every head has onlyforward=1; remove it from one",
             **network.blocks[0].place(),
         )
     return LossReport(torch.stack([loss.value for loss in losses]).sum(), losses)

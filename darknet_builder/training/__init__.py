@@ -1,4 +1,4 @@
-"""Batches -> gradients -> weights -> checkpoints.
+"""Training: batches, optimiser, schedules, the loop, checkpoints and the log.
 
 Losses belong in ``losses``, images and labels in ``data``.
 """

@@ -1,9 +1,8 @@
-"""Which images each step sees and how they come: a plan that follows from the seed, and workers
-that keep up with it.
+"""Plan the samples of each training step, and load them in worker processes.
 
-Nothing here has a state. The images of a step, their size and what happens to each follow from the
-seed and the step's number alone, so that a training taken up again sees what the unbroken one would
-have seen, with any number of workers.
+Nothing here has a state. The images of a step, their size and their augmentation depend on the seed
+and the number of the step alone. So a resumed training sees the same samples as an uninterrupted
+one, with any number of workers.
 """
 
 from __future__ import annotations
@@ -30,44 +29,46 @@ from darknet_builder.losses.base import Targets
 from darknet_builder.network.network import Network
 
 _ORDER, _STEP, _SAMPLE, _SIZE = range(4)
-"""What a random stream is for; each has its own."""
+"""A part of the seed of each random stream, so that no two streams are equal."""
 _SIZE_PERIOD = 10
 """Steps between changes of size (detector.c:196)."""
 _LAST_STEPS = 100
-"""At the end, as in the first step, images have the largest size."""
+"""Number of steps at the end whose images have the largest size, like those of the first step."""
 _DEFAULT_RANDOM = 1.4
+"""The factor for ``random=1`` (detector.c:197)."""
 _SIZE_STEP = 32
+"""Default for ``resize_step=``, in pixels."""
 _BATCHES_AHEAD = 4
-"""Parts of batches that wait to be learnt from, for each worker."""
+"""Parts of batches that each worker prefetches."""
 
 
 class SampleRule(Protocol):
-    """What happens to training images: a detector's ``AugmentRule`` or a ``ClassifierRule``."""
+    """Augmentation: a detector's ``AugmentRule`` or a ``ClassifierRule``."""
 
     def images_in(self, random: np.random.Generator) -> int:
-        """How many images each sample of a batch shows."""
+        """Draw the number of images that each sample of a batch shows."""
 
     def make(
         self, random: np.random.Generator, sources: Sequence[Sample], net_size: tuple[int, int]
     ) -> Sample:
-        """One sample of ``net_size`` (width, height)."""
+        """Make one sample of ``net_size`` (width, height) in pixels."""
 
 
 class LabelledImages(Protocol):
     """A training set."""
 
     def __len__(self) -> int:
-        """How many images there are."""
+        """Return the number of images."""
 
     def sample(self, index: int) -> Sample:
-        """An image of any size and its boxes, or its class."""
+        """Return an image of any size with its boxes or its class."""
 
     def path(self, index: int) -> str:
-        """The image's file, for messages."""
+        """Return the file of an image, for messages."""
 
 
 class ListedImages:
-    """The images of a list, read when they are wanted."""
+    """The images of an ``ImageSet``, read when they are needed."""
 
     def __init__(self, images: ImageSet) -> None:
         self.images = images
@@ -76,21 +77,21 @@ class ListedImages:
         return len(self.images)
 
     def sample(self, index: int) -> Sample:
-        """The image as it is, and its boxes."""
+        """Read an image, with its boxes."""
         image = self.images[index]
         return Sample(read_image(image.path), image.boxes)
 
     def path(self, index: int) -> str:
-        """Its file."""
+        """Return the file of an image, for messages."""
         return str(self.images[index].path)
 
 
 @dataclass(frozen=True)
 class SamplePlan:
-    """From what one sample of a step is made.
+    """The plan of one sample of a step.
 
     Attributes:
-        indices: numbers of its images in the data set; several for mixup and mosaic.
+        indices: numbers of its images in the data set; several for mixup, cutmix and mosaic.
         position: number of the sample in the whole training, which seeds its augmentation.
         net_size: (width, height) of the sample in pixels.
     """
@@ -102,13 +103,13 @@ class SamplePlan:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one part of a step learns from.
+    """The samples of one part of a step.
 
     Attributes:
         images: (B, H, W, 3) uint8, blue, green, red.
-        boxes: one (T, 5) float32 an image, rows x, y, w, h, class.
-        indices: of the images in the data set.
-        shares: (B, C) float32, how much of each class each image is; None for detectors.
+        boxes: one (T, 5) float32 tensor for each image, rows x, y, w, h, class.
+        indices: number of the first image of each sample in the data set.
+        shares: (B, C) float32 class probabilities; None for detectors.
     """
 
     images: Tensor
@@ -117,46 +118,71 @@ class Batch:
     shares: Tensor | None = None
 
     def pin_memory(self) -> Batch:
-        """The same in page-locked memory, from which copies to a GPU are quick."""
+        """Return a copy in page-locked memory, which a GPU reads faster."""
         return replace(self, images=self.images.pin_memory())
 
     def inputs(self, channels: int, device: torch.device) -> Tensor:
-        """(B, C, H, W) float32 in [0, 1]: red, green, blue, or grey."""
+        """Return the network's input.
+
+        Args:
+            channels: 3 for red, green, blue; 1 for grey.
+            device: device of the result.
+
+        Returns:
+            (B, channels, H, W) float32 in [0, 1].
+        """
+        # (B, H, W, 3) blue, green, red -> (B, 3, H, W) red, green, blue. The bytes are copied to
+        # the device first: floats would be four times as many.
         x = self.images.to(device, non_blocking=True).permute(0, 3, 1, 2).flip(1).float() / 255
         if channels == 1:
             x = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
         return x.contiguous(memory_format=torch.channels_last)
 
     def targets(self, device: torch.device) -> Targets:
-        """What the losses take."""
+        """Return the targets of the losses, on a device."""
         return Targets(() if self.shares is not None else self.boxes, self.shares).to(device)
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The part of every batch that this process takes: number ``rank`` of ``world_size``."""
+    """The part of every batch that one process takes.
+
+    Attributes:
+        rank: number of the process, 0 to ``world_size`` - 1.
+        world_size: number of processes.
+    """
 
     rank: int = 0
     world_size: int = 1
 
 
 class StepPlan(Sampler[list[SamplePlan]]):
-    """The samples of every part of every step, from some step on.
+    r"""The samples of every part of every step; a batch sampler for ``DataLoader``.
 
-    Darknet draws images with replacement; here every image comes once before any comes again.
+    Darknet draws images with replacement. Here each epoch shows every image once.
 
     Args:
-        num_images: of the data set.
-        network: batch, subdivisions, size and what heads say of multi-scale.
-        rule: says how many images a sample shows.
-        seed: decides everything.
-        first: steps that lie behind.
-        last: steps in all.
-        shard: the part of each part of a batch that this process takes; all of it by default.
+        num_images: number of images in the data set, 1 or more.
+        network: has batch, subdivisions, input size and the multi-scale options.
+        rule: draws the number of images in a sample.
+        seed: equal seeds give equal plans.
+        first: number of finished steps; the plan begins after them.
+        last: number of steps of the whole training.
+        shard: the samples of each part that this process takes; None for all of them.
 
     Raises:
         DataError: for an empty data set.
-        CfgError: located, where batch, subdivisions and shard do not divide.
+        CfgError: when ``batch`` cannot be split evenly by ``subdivisions`` and ``shard``.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> cfg = "[net]\nbatch=4\nsubdivisions=2\nwidth=8\nheight=8\nchannels=1\n[softmax]\n"
+        >>> network = build_network(cfg)
+        >>> plan = StepPlan(10, network, sample_rule(network), seed=0, first=0, last=3)
+        >>> len(plan)  # 3 steps of 2 parts
+        6
+        >>> [len(part) for part in plan]
+        [2, 2, 2, 2, 2, 2]
     """
 
     def __init__(
@@ -186,11 +212,13 @@ class StepPlan(Sampler[list[SamplePlan]]):
         for step in range(self.first, self.last):
             samples = self.samples(step)
             length = self.batch // self.parts
+            # Process r of n takes samples r, r + n, r + 2n, ... of each part.
             for start in range(0, self.batch, length):
                 yield samples[start : start + length][self.shard.rank :: self.shard.world_size]
 
     def samples(self, step: int) -> list[SamplePlan]:
         """Plan all samples of a step; steps are counted from 0."""
+        # Mosaic, mixup and size are drawn once for a step, as in Darknet, not for each sample.
         random = np.random.default_rng((self.seed, _STEP, step))
         count, size = self.rule.images_in(random), self.size_at(step)
         others = random.integers(self.num_images, size=(self.batch, count - 1))
@@ -202,8 +230,9 @@ class StepPlan(Sampler[list[SamplePlan]]):
         return plans
 
     def size_at(self, step: int) -> tuple[int, int]:
-        """(width, height) of the input: other ones every 10 steps where a head says ``random=``
-        (detector.c:196).
+        """Return (width, height) of the input in a step, in pixels.
+
+        With ``random=`` in a head it changes every 10 steps (detector.c:196).
         """
         if not self.random:
             return self.size
@@ -224,28 +253,30 @@ class StepPlan(Sampler[list[SamplePlan]]):
         )
 
     def _image_at(self, position: int) -> int:
-        epoch, place = divmod(position, self.num_images)
-        return int(_order(self.seed, epoch, self.num_images)[place])
+        epoch, index = divmod(position, self.num_images)
+        return int(_order(self.seed, epoch, self.num_images)[index])
 
 
+# Two epochs: at the end of one, a batch may need images of the next.
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, num_images: int) -> np.ndarray:
     return np.random.default_rng((seed, _ORDER, epoch)).permutation(num_images)
 
 
 def multi_scale_factor(network: Network) -> float:
-    """How far sizes may go up and down: 0 for not at all; ``random=1`` means 1.4
-    (detector.c:186).
+    """Return the maximum factor of the input size, 0 for a fixed size (detector.c:197).
+
+    ``random=1`` means 1.4.
     """
     factor = max((head.augment.random for head in network.heads), default=0.0)
     return _DEFAULT_RANDOM if factor == 1 else factor
 
 
 def sample_rule(network: Network) -> SampleRule:
-    """Return what happens to a network's training images: a detector's rule, or a classifier's.
+    """Return the augmentation of a network: a detector's rule, or a classifier's.
 
     Raises:
-        InputError: for a cfg with a rule that the network cannot have.
+        InputError: for an option that this kind of network does not support.
     """
     return AugmentRule.of(network) if network.heads else ClassifierRule.of(network)
 
@@ -254,8 +285,8 @@ def _check_division(network: Network, world_size: int) -> None:
     options, net = network.options, network.blocks[0]
     if options.batch % options.subdivisions:
         raise net.error(
-            f"batch={options.batch} is no multiple of subdivisions={options.subdivisions}: "
-            "a batch is cut into so many equal parts",
+            f"expected a divisor of batch={options.batch}, which is split into this number of "
+            "equal parts",
             "subdivisions",
         )
     length = options.batch // options.subdivisions
@@ -264,12 +295,18 @@ def _check_division(network: Network, world_size: int) -> None:
             f"the {length} images of each part (batch / subdivisions) cannot be "
             f"shared evenly by {world_size} processes",
             **net.place("batch"),
-            hint="start another number of them, or change subdivisions=",
+            hint="change the number of processes or subdivisions=",
         )
 
 
 class TrainingSamples(Dataset[tuple[Sample, int]]):
-    """Sample plan -> augmented sample and the number of its first image; run by the workers."""
+    """Make augmented samples from their plans; runs in the workers.
+
+    Args:
+        images: the training set.
+        rule: the augmentation.
+        seed: seed of the training.
+    """
 
     def __init__(self, images: LabelledImages, rule: SampleRule, seed: int) -> None:
         self.images, self.rule, self.seed = images, rule, seed
@@ -277,7 +314,8 @@ class TrainingSamples(Dataset[tuple[Sample, int]]):
     def __getitems__(self, plans: Sequence[SamplePlan]) -> list[tuple[Sample, int]] | DarknetError:
         """Make the samples of one batch for the DataLoader.
 
-        An error is returned, not raised: the DataLoader would wrap it in the worker's traceback.
+        Each is returned with the number of its first image in the data set. A ``DarknetError`` is
+        returned instead of raised: the DataLoader would wrap it in the worker's traceback.
         """
         try:
             return [self[planned] for planned in plans]
@@ -291,14 +329,17 @@ class TrainingSamples(Dataset[tuple[Sample, int]]):
 
 
 def collate(samples: Sequence[tuple[Sample, int]] | DarknetError) -> Batch | DarknetError:
-    """Samples of one size -> a batch."""
+    """Stack samples of equal size into a batch; pass an error through."""
     if isinstance(samples, DarknetError):
         return samples
+    images = [sample.image for sample, _ in samples]
+    boxes = [torch.from_numpy(np.ascontiguousarray(sample.boxes)) for sample, _ in samples]
+    indices = [index for _, index in samples]
     shares = [sample.shares for sample, _ in samples if sample.shares is not None]
     return Batch(
-        torch.from_numpy(np.stack([sample.image for sample, _ in samples])),
-        tuple(torch.from_numpy(np.ascontiguousarray(sample.boxes)) for sample, _ in samples),
-        tuple(index for _, index in samples),
+        torch.from_numpy(np.stack(images)),
+        tuple(boxes),
+        tuple(indices),
         torch.from_numpy(np.stack(shares)) if shares else None,
     )
 
@@ -306,11 +347,28 @@ def collate(samples: Sequence[tuple[Sample, int]] | DarknetError) -> Batch | Dar
 def load_batches(
     images: LabelledImages, plan: StepPlan, *, workers: int, pinned: bool = False
 ) -> Iterator[Batch]:
-    """The plan's batches in order, made ahead by ``workers`` processes, or by this one in its turn
-    where that is 0.
+    """Yield the batches of a plan in order, prefetched by worker processes.
+
+    Args:
+        images: the training set.
+        plan: the samples of each batch.
+        workers: number of processes; 0 makes each batch in this process when it is needed.
+        pinned: put batches into page-locked memory, for a GPU.
 
     Raises:
-        DarknetError: for what is wrong with an image or its labels.
+        DarknetError: for an image or a label that cannot be used.
+
+    Example:
+        >>> import tempfile
+        >>> from darknet_builder import DataFile, build_network
+        >>> from darknet_builder.data import write_scenes
+        >>> network = build_network("shapes")
+        >>> plan = StepPlan(8, network, sample_rule(network), seed=0, first=0, last=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     data = DataFile.read(write_scenes(folder, {"train": 8}))
+        ...     batch = next(load_batches(ListedImages(data.load("train")), plan, workers=0))
+        >>> batch.images.shape
+        torch.Size([8, 192, 192, 3])
     """
     for made in _make_loader(images, plan, workers=workers, pinned=pinned):
         if isinstance(made, DarknetError):
@@ -323,6 +381,7 @@ def _make_loader(
 ) -> Iterable[Batch | DarknetError]:
     samples = TrainingSamples(images, plan.rule, plan.seed)
     # Its own generator: the loader must not advance torch's, whose state is part of a checkpoint.
+    # collate and _start_worker are functions of the module: workers that are spawned pickle them.
     return DataLoader(
         samples,
         batch_sampler=plan,
@@ -336,8 +395,6 @@ def _make_loader(
 
 
 def _start_worker(number: int) -> None:
-    """Ctrl-C is the main process's affair, and a worker's OpenCV must not start threads of its
-    own.
-    """
+    """Ignore Ctrl-C, which the main process handles, and keep OpenCV to one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     load_opencv().setNumThreads(0)

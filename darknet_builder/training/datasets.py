@@ -1,6 +1,4 @@
-"""Load the lists of a ``.data`` file for training: images to learn from, a validator, checked
-against the network.
-"""
+"""Load the training and validation lists of a ``.data`` file, and check their classes."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ class TrainingLists:
     Attributes:
         images: the training set.
         validator: scores the network on the validation list; None without ``valid=``.
-        description: one line for people, with the numbers of images.
+        description: one line for the user, with the numbers of images.
     """
 
     images: LabelledImages
@@ -39,28 +37,28 @@ def load_training_lists(
 
     Args:
         data: names the lists in ``train=`` and ``valid=``.
-        network: a detector or a classifier. It gets the names of the classes, which checkpoints
-            keep.
-        skip_bad_labels: leave bad lines of label files out, with a warning.
+        network: a detector or a classifier. Its ``names`` are set, which checkpoints keep.
+        skip_bad_labels: leave bad lines of label files out, with a warning; False raises.
 
     Raises:
-        InputError: when the network has nothing to train for.
-        DataError: when the data's classes are not the network's, for a bad label, or without any
-            box.
+        InputError: when the network has no layer with a loss.
+        DataError: when data and network have different classes, for a bad label, or if no image
+            has a box.
     """
     check_trainable(network)
+    # A network without heads is a classifier: its lists have labels in the paths, not boxes.
     if not network.heads:
         return _load_classes(data, network)
     network.names = tuple(data.names or ())
     images = load_training(data, network, skip_bad=skip_bad_labels)
-    known = f"{len(images)} images with {images.num_boxes} boxes to learn from"
+    counts = f"{len(images)} training images with {images.num_boxes} boxes"
     if not data.has("valid"):
-        return TrainingLists(ListedImages(images), None, f"{known}, no valid= list, so no mAP")
+        return TrainingLists(ListedImages(images), None, f"{counts}; no mAP without valid=")
     validation = data.load("valid", skip_bad_labels=skip_bad_labels)
     return TrainingLists(
         ListedImages(images),
         Validator(validation, data.names),
-        f"{known}, {len(validation)} to validate on",
+        f"{counts}, {len(validation)} validation images",
     )
 
 
@@ -69,11 +67,11 @@ def load_training(data: DataFile, network: Network, *, skip_bad: bool) -> ImageS
 
     Args:
         data: names the list in ``train=``.
-        network: its heads' classes must be the data's.
-        skip_bad: leave bad lines of label files out, with a warning.
+        network: its heads must have the data's number of classes.
+        skip_bad: leave bad lines of label files out, with a warning; False raises.
 
     Raises:
-        DataError: when the data's classes are not the network's, or no image has a box.
+        DataError: when data and network have different classes, or no image has a box.
     """
     classes = {head.classes for head in network.heads}
     if classes and classes != {data.classes}:
@@ -85,8 +83,9 @@ def load_training(data: DataFile, network: Network, *, skip_bad: bool) -> ImageS
     images = data.load("train", skip_bad_labels=skip_bad)
     if not images.num_boxes:
         raise DataError(
-            f"none of its {len(images)} images has a box: there is nothing to learn",
+            f"none of its {len(images)} images has a box",
             path=images.path,
+            hint="expected at least one labelled object",
         )
     return images
 
@@ -101,10 +100,12 @@ def _load_classes(data: DataFile, network: Network) -> TrainingLists:
         )
     network.names = tuple(data.names or labels)
     images = load_classed_images(data.file("train"), labels)
-    known = f"{len(images)} images of {len(labels)} classes to learn from"
+    counts = f"{len(images)} training images of {len(labels)} classes"
     if not data.has("valid"):
-        return TrainingLists(images, None, f"{known}, no valid= list, so no top-1")
+        return TrainingLists(images, None, f"{counts}; no top-1 without valid=")
     validation = load_classed_images(data.file("valid"), labels)
     return TrainingLists(
-        images, ClassValidator(validation, data.top), f"{known}, {len(validation)} to validate on"
+        images,
+        ClassValidator(validation, data.top),
+        f"{counts}, {len(validation)} validation images",
     )

@@ -1,8 +1,8 @@
-"""Darknet's moving average of a training's weights (``ema_alpha=`` in [net], network.c:431).
+"""The moving average of the weights in a training (``ema_alpha=`` in [net], network.c:431).
 
-It begins at half of ``max_batches`` and takes the weights' place once, 1000 steps before the end;
-the rest of the training goes on from there, which also brings the batch norms' statistics up to
-date. Trainings of 2000 steps and fewer have no such point.
+It begins at half of ``max_batches``. 1000 steps before the end it replaces the weights, once; the
+remaining steps also adapt the statistics of the batch norms. Trainings of 2000 steps and fewer do
+not use it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,16 @@ class WeightEma:
     """The exponential moving average (EMA) of the weights, biases and scales of all convolutions.
 
     Args:
-        network: the weights to average.
-        alpha: decay, the share of the old average that stays at each step; 0 for no average at all.
+        network: has the weights to average.
+        alpha: decay, the weight of the old average in each step, 0 to 1; 0 disables the average.
         total: number of steps of the training.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> network = build_network("shapes")
+        >>> ema = WeightEma(network, alpha=0.999, total=4000)
+        >>> ema.start, ema.end
+        (2000, 3000)
     """
 
     def __init__(self, network: Network, alpha: float, total: int) -> None:
@@ -42,11 +49,13 @@ class WeightEma:
         if not self.alpha or not self.start <= finished <= self.end:
             return False
         for name, tensor in self._tensors.items():
+            # The first step of the average takes the weights as they are.
             if name not in self.values:
                 self.values[name] = tensor.detach().clone()
             elif finished < self.end:
                 self.values[name].lerp_(tensor, 1 - self.alpha)
         if finished == self.end:
+            # In place: the optimiser holds the same tensors.
             for name, tensor in self._tensors.items():
                 tensor.copy_(self.values[name])
             self.values = {}

@@ -1,13 +1,13 @@
-"""How weights begin: Darknet's own draw, or another by name, for all sections or for one kind.
+"""Weight initialization: Darknet's or another method, for all sections or for one kind.
 
     initialize(network, [InitRule.parse("kaiming"), InitRule.parse("connected=normal:0,0.01")])
 
-Only weights of two dimensions and more are drawn; biases become 0. Batch norms begin with scale 1,
-mean 0 and variance 1 whatever is asked for.
+Only weights of two dimensions and more are drawn at random; biases become 0. Batch norms always
+get scale 1, mean 0 and variance 1.
 
-``prior:P`` is no draw: it sets the biases from which a head reads objectness so that every place
-begins with objectness P. Without it all places begin at 0.5, nearly all of them wrong, and the
-first hundreds of steps go into unlearning that (Lin et al., Focal Loss for Dense Object Detection,
+``prior:P`` sets the biases that a head reads objectness from, so that every anchor box begins with
+objectness P. Without it they all begin at 0.5, which is wrong for nearly all of them, and the first
+hundreds of steps are spent on unlearning that (Lin et al., Focal Loss for Dense Object Detection,
 section 4.1).
 """
 
@@ -27,19 +27,24 @@ from darknet_builder.layers.base import registered_sections
 from darknet_builder.network.network import Network
 
 _LEAK = 0.1
-"""The slope of Darknet's leaky below 0, for which Kaiming's gain is computed."""
+"""The slope of Darknet's leaky ReLU below 0, which Kaiming's gain depends on."""
 _PRIOR = "prior"
 _Draw = Callable[[Tensor], object]
 
 
 @dataclass(frozen=True)
 class InitRule:
-    """One way to begin, for some sections.
+    """One method of initialization, for some sections.
 
     Attributes:
         method: ``darknet``, ``kaiming``, ``xavier``, ``normal`` or ``prior``.
-        numbers: mean and standard deviation for ``normal``, a probability for ``prior``.
-        section: the kind of section it is for; empty for all. ``prior`` is for heads.
+        numbers: mean and standard deviation for ``normal``, a probability for ``prior``; empty
+            for the others.
+        section: name of the sections that it applies to; empty for all. ``prior`` needs a head.
+
+    Example:
+        >>> InitRule.parse("connected=normal:0,0.01")
+        InitRule(method='normal', numbers=(0.0, 0.01), section='connected')
     """
 
     method: str
@@ -48,16 +53,16 @@ class InitRule:
 
     @classmethod
     def parse(cls, text: str) -> InitRule:
-        """``METHOD``, ``normal:MEAN,STD``, ``prior:P`` or ``SECTION=METHOD``.
+        """Parse ``METHOD``, ``normal:MEAN,STD``, ``prior:P`` or ``SECTION=METHOD``.
 
         Raises:
-            InputError: for anything else.
+            InputError: for any other text.
         """
         section, _, rest = text.rpartition("=")
         method, _, numbers = rest.partition(":")
         if section and section not in registered_sections():
             raise InputError(
-                f"there is no section [{section}]",
+                f"unknown section [{section}]",
                 argument="rule",
                 value=text,
                 hint=suggest(section, registered_sections()),
@@ -74,15 +79,23 @@ class InitRule:
 
 
 def initialize(network: Network, rules: Sequence[InitRule]) -> None:
-    """Draw a network's weights again; of several rules for a layer, the last counts.
+    """Initialize the weights of a network in place.
 
     Args:
-        network: to be changed. Layers that no rule is for stay as they are.
-        rules: in order.
+        network: its layers that no rule applies to are left unchanged.
+        rules: the methods. If several apply to a layer, the last one is used.
 
     Raises:
-        InputError: when a rule is for a section that the network does not have, or ``prior`` for no
+        InputError: for a rule whose section the network does not have, or a ``prior`` without a
             head.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> network = build_network("shapes")
+        >>> initialize(network, [InitRule("normal", (0.0, 0.01))])
+        >>> weight = network.sequence()[0].conv.weight
+        >>> bool(weight.abs().max() < 0.1)
+        True
     """
     sections = {spelling for layer in network.sequence() for spelling in layer.spellings}
     for rule in rules:
@@ -93,6 +106,7 @@ def initialize(network: Network, rules: Sequence[InitRule]) -> None:
                 value=f"{rule.section}={rule.method}",
             )
     for layer in network.sequence():
+        # The last rule that fits wins, so a general rule can stand before the special ones.
         fitting = [
             rule
             for rule in rules
@@ -100,13 +114,14 @@ def initialize(network: Network, rules: Sequence[InitRule]) -> None:
         ]
         if fitting:
             layer.apply(_Initializer(fitting[-1]))
+    # Last, because a draw sets all biases to 0.
     for rule in rules:
         if rule.method == _PRIOR:
             _set_prior(network, rule)
 
 
 def _set_prior(network: Network, rule: InitRule) -> None:
-    """Objectness is the logistic of its raw value: the bias is the logarithm of the odds."""
+    """Set the objectness biases before the heads that a rule applies to."""
     heads = [
         head for head in network.heads if head.num_anchors and rule.section in ("", *head.spellings)
     ]
@@ -125,6 +140,8 @@ def _set_prior(network: Network, rule: InitRule) -> None:
                 argument="rule",
                 value=_PRIOR,
             )
+        # (A * V,) -> (A, V). Objectness is the logistic of its raw value; log(P / (1 - P)) is the
+        # inverse.
         with torch.no_grad():
             bias.view(-1, head.values_per_anchor)[:, head.objectness_channel] = math.log(
                 probability / (1 - probability)
@@ -132,7 +149,7 @@ def _set_prior(network: Network, rule: InitRule) -> None:
 
 
 class _Initializer:
-    """What ``Module.apply`` calls with every module below a layer."""
+    """A function for ``Module.apply``, which calls it with every module of a layer."""
 
     def __init__(self, rule: InitRule) -> None:
         self.rule = rule
@@ -142,6 +159,7 @@ class _Initializer:
         if reset is not None and (isinstance(module, _BatchNorm) or self.rule.method == "darknet"):
             reset()
             return
+        # Module.apply visits the children too, hence no recursion here.
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.dim() > 1:
                 _METHODS[self.rule.method](*self.rule.numbers)(parameter)
@@ -162,7 +180,8 @@ def _xavier() -> _Draw:
 
 
 def _darknet() -> _Draw:
-    """For tensors whose module has no ``reset_parameters``: U(-1, 1) * sqrt(2 / fan_in)."""
+    """Return Darknet's draw, U(-1, 1) * sqrt(2 / fan_in)."""
+    # Modules with a reset_parameters use that; this is for tensors of all others.
 
     def draw(weight: Tensor) -> Tensor:
         bound = math.sqrt(2 / max(weight[0].numel(), 1))

@@ -10,10 +10,10 @@ from types import FrameType
 
 @contextmanager
 def graceful_interrupts() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether Ctrl-C was pressed; a second press raises
-    KeyboardInterrupt.
+    """Yield a function that returns whether Ctrl-C was pressed.
 
-    Outside the main thread, which alone receives signals, it returns False for ever.
+    A second press raises KeyboardInterrupt. Outside the main thread, which alone receives signals,
+    the function always returns False.
     """
     pressed = False
 
@@ -21,6 +21,7 @@ def graceful_interrupts() -> Iterator[Callable[[], bool]]:
         nonlocal pressed
         if pressed:
             raise KeyboardInterrupt
+        # Only noted: an exception here could leave a file or an update of the weights unfinished.
         pressed = True
 
     try:

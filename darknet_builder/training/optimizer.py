@@ -1,6 +1,4 @@
-"""Which parameters learn, how fast, and with how much decay: a cfg's rules as parameter groups of
-an optimiser.
-"""
+"""Optimisers, parameter groups and freezing, from the options of a cfg."""
 
 from __future__ import annotations
 
@@ -20,16 +18,21 @@ from darknet_builder.layers.base import CommonOptions, Layer
 from darknet_builder.network.network import Network
 
 _ALWAYS = 1
-"""``stopbackward=1`` freezes for good; a larger number is the update at which the layers thaw."""
+"""``stopbackward=1`` freezes layers for the whole training; ``n`` > 1, until update ``n``."""
 
 
 @dataclass(frozen=True)
 class RatePattern:
-    """A user's own factor for the rate of some parameters.
+    """A factor for the learning rate of some parameters.
 
     Attributes:
-        pattern: with the shell's ``*``, ``?`` and ``[...]``, for whole names (``layers.[0-9].*``).
-        factor: of the learning rate; 0 holds them still.
+        pattern: shell pattern with ``*``, ``?`` and ``[...]`` that must match the whole name of a
+            parameter, such as ``layers.[0-9].*``.
+        factor: factor of the learning rate, 0 or more; 0 freezes the parameters.
+
+    Example:
+        >>> RatePattern.parse("layers.[0-9].*=0.1")
+        RatePattern(pattern='layers.[0-9].*', factor=0.1)
     """
 
     pattern: str
@@ -37,10 +40,10 @@ class RatePattern:
 
     @classmethod
     def parse(cls, text: str) -> RatePattern:
-        """``PATTERN=FACTOR``.
+        """Parse ``PATTERN=FACTOR``.
 
         Raises:
-            InputError: for anything else.
+            InputError: for any other text.
         """
         pattern, equals, number = text.rpartition("=")
         try:
@@ -56,31 +59,47 @@ class RatePattern:
 
 
 def parameter_groups(network: Network, rates: Sequence[RatePattern] = ()) -> list[dict[str, Any]]:
-    """A network's parameters in groups of equal rate and decay, as a cfg's update rules have them.
+    """Group the parameters of a network by learning rate and decay, as Darknet updates them.
 
-    - Decay (``decay=``) acts on weights of convolutions, connected and local layers and on implicit
-      values; not on biases, not on the scales of batch norms, not on the weights of a shortcut
+    - ``decay=`` applies to the weights of convolutions, connected and local layers and to implicit
+      values; not to biases, the scales of batch norms or the weights of a shortcut
       (convolutional_layer.c:1599, shortcut_layer.c:310). Darknet's Adam also decays biases and
       scales; this does not.
-    - A layer's ``learning_rate=`` is a factor. Of ``rates`` the last that fits a name multiplies it
-      further.
-    - ``loss_scale`` divides the rate and multiplies the decay, which undoes what it does to the
-      gradient.
-    - Parameters that never learn (``stopbackward=1``, ``onlyforward``, ``train_only_bn``) are in no
-      group. Those that rest for some time are in theirs: ``freeze`` says when.
+    - ``loss_scale=`` divides the rate and multiplies the decay, to undo its effect on the gradient.
+    - Parameters that are always frozen (``stopbackward=1``, ``onlyforward``, ``train_only_bn``) are
+      in no group. ``freeze`` handles those that are frozen for a time.
 
     Args:
-        network: its parameters and options.
-        rates: the user's own factors.
+        network: its parameters are grouped by the options of its layers.
+        rates: factors of the learning rate, beside ``learning_rate=`` of each layer. If several
+            match a name, the last one is used.
 
     Returns:
-        Groups with ``params``, ``names``, ``lr``, ``rate_scale`` (its factor, for schedulers),
-        ``weight_decay``.
+        Groups with ``params``, ``names``, ``lr``, ``rate_scale`` (the factor of the schedule's
+        rate) and ``weight_decay``.
 
     Raises:
-        InputError: for a pattern that fits no parameter, or when nothing is left to learn.
+        InputError: for a pattern that matches no parameter, or when every layer is frozen.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> network = build_network("shapes")
+        >>> [group["weight_decay"] > 0 for group in parameter_groups(network)]
+        [True, False]
     """
     _check_patterns(network, rates)
+    rate = network.options.schedule.learning_rate
+    groups = []
+    for (scale, decay), named in _group_members(network, rates).items():
+        group = {"params": list(named.values()), "names": list(named), "lr": rate * scale}
+        groups.append({**group, "rate_scale": scale, "weight_decay": decay})
+    return groups
+
+
+def _group_members(
+    network: Network, rates: Sequence[RatePattern]
+) -> dict[tuple[float, float], dict[str, Tensor]]:
+    """Return parameters by name for each (factor of the rate, decay)."""
     options, layers = network.options, network.sequence()
     frozen = _frozen_forever(network)
     members: dict[tuple[float, float], dict[str, Tensor]] = {}
@@ -91,32 +110,29 @@ def parameter_groups(network: Network, rates: Sequence[RatePattern] = ()) -> lis
             members.setdefault((factor / options.loss_scale, decay), {})[name] = parameter
     if not members:
         raise InputError(
-            "every layer is frozen: there is nothing to learn", **network.blocks[0].place()
+            "the network cannot be trained: every layer is frozen", **network.blocks[0].place()
         )
-    return [
-        {
-            "params": list(named.values()),
-            "names": list(named),
-            "lr": options.schedule.learning_rate * scale,
-            "rate_scale": scale,
-            "weight_decay": decay,
-        }
-        for (scale, decay), named in members.items()
-    ]
+    return members
 
 
 def make_optimizer(network: Network, rates: Sequence[RatePattern] = ()) -> Optimizer:
-    """The cfg's optimiser over ``parameter_groups``: SGD with momentum, or Adam with ``adam=1``.
+    r"""Make the cfg's optimiser: SGD with momentum, or Adam with ``adam=1``.
 
-    It takes the gradient of the sum of the losses divided by ``batch``. Darknet gives Adam the sum
-    itself, which comes to the same but for ``eps``: that is divided here (blas_kernels.cu:192).
+    It expects the gradient of the summed losses divided by ``batch``.
 
     Args:
-        network: its parameters and options.
-        rates: the user's own factors.
+        network: has the parameters and the options.
+        rates: factors of the learning rate; see ``parameter_groups``.
 
     Raises:
-        InputError: as for ``parameter_groups``.
+        InputError: for a pattern that matches no parameter, or when every layer is frozen.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> cfg = "[net]\nwidth=8\nheight=8\nchannels=1\n[connected]\noutput=2\n[softmax]\n"
+        >>> optimizer = make_optimizer(build_network(cfg))
+        >>> type(optimizer).__name__, optimizer.param_groups[0]["momentum"]
+        ('SGD', 0.9)
     """
     groups, options = parameter_groups(network, rates), network.options
     rate = options.schedule.learning_rate
@@ -125,6 +141,8 @@ def make_optimizer(network: Network, rates: Sequence[RatePattern] = ()) -> Optim
     for group in groups:  # Adam's steps do not depend on the gradient's scale
         group["rate_scale"] *= options.loss_scale
         group["lr"] *= options.loss_scale
+    # Darknet gives Adam the sum over the batch, not the mean. Both give equal steps if eps is
+    # divided by batch as well (blas_kernels.cu:192).
     return Adam(
         groups,
         lr=rate,
@@ -134,18 +152,21 @@ def make_optimizer(network: Network, rates: Sequence[RatePattern] = ()) -> Optim
 
 
 def frozen_layers(network: Network, finished: int) -> set[int]:
-    """The layers that the next update leaves alone.
+    """Return the numbers of the layers that the next update leaves unchanged.
 
-    ``stopbackward=1`` freezes a layer and all before it, with a larger number until so many updates
-    are finished (network_kernels.cu:268); ``onlyforward`` a layer for good, ``train_only_bn`` a
-    layer and all before it but for the statistics of batch norms (parser.c, set_train_only_bn);
-    ``dont_update=n`` for n updates; ``burnin_update=k`` until k times ``burn_in``
-    (network_kernels.cu:390).
+    - ``stopbackward=1`` freezes a layer and all before it; ``n`` > 1, until update ``n``
+      (network_kernels.cu:268).
+    - ``onlyforward=1`` freezes a layer.
+    - ``train_only_bn=1`` freezes a layer and all before it, except the statistics of batch norms
+      (parser.c, set_train_only_bn).
+    - ``dont_update=n`` freezes a layer for n updates.
+    - ``burnin_update=k`` freezes a layer until k times ``burn_in`` (network_kernels.cu:390).
 
     Args:
-        network: its layers' options.
-        finished: how many updates lie behind.
+        network: the options of its layers are read.
+        finished: number of finished updates.
     """
+    # The options count updates from 1, so the next one has this number.
     number, burn_in = finished + 1, network.options.schedule.burn_in
     resting = {
         index
@@ -157,33 +178,37 @@ def frozen_layers(network: Network, finished: int) -> set[int]:
 
 
 def freeze(network: Network, finished: int = 0, *, norms: bool = False) -> set[int]:
-    """Make autograd agree with ``frozen_layers``; to be called before each update, or once where
-    nothing thaws.
+    """Freeze the layers of ``frozen_layers`` for the next update.
 
-    Frozen parameters get no gradient, so the optimiser passes them by. Behind ``onlyforward`` the
-    gradient ends. Batch norms of frozen layers go on using and gathering the statistics of what
-    they see, as Darknet's do; but before a layer with ``stopbackward=1`` they use the stored ones
-    (parser.c sets ``l.train = 0`` there). ``network.train()`` undoes that, so it comes before.
+    Call it before each update, after ``network.train()``. Frozen parameters get no gradient, so the
+    optimiser skips them. A layer with ``onlyforward=1`` stops the gradient. Batch norms of frozen
+    layers still use and update the statistics of the batch, as in Darknet; but those before a layer
+    with ``stopbackward=1`` use the stored statistics (parser.c sets ``l.train = 0`` there).
 
     Args:
-        network: to be changed, in training mode.
-        finished: how many updates lie behind.
-        norms: freeze every batch norm: stored statistics, and neither scale nor bias learns.
+        network: changed in place; must be in training mode.
+        finished: number of finished updates.
+        norms: freeze every batch norm: use the stored statistics, and do not train scale and bias.
 
     Returns:
-        The frozen layers.
+        The numbers of the frozen layers.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> network = build_network("shapes")
+        >>> freeze(network)
+        set()
     """
     frozen = frozen_layers(network, finished)
-    for index, layer in enumerate(network.sequence()):
+    for layer in network.sequence():
+        # The hook stays; freeze is called before every update.
         if layer.options.onlyforward and _detached not in layer._forward_hooks.values():
             layer.register_forward_hook(_detached)
     for index, _, parameter, _ in _parameters(network):
         parameter.requires_grad_(index not in frozen)
-    stored = (
-        len(network.layers)
-        if norms
-        else _last_with(network, lambda options: options.stopbackward == _ALWAYS)
-    )
+    stored = _last_with(network, lambda options: options.stopbackward == _ALWAYS)
+    if norms:
+        stored = len(network.layers)
     for layer in network.sequence()[: max(stored, 0)]:
         for module in layer.modules():
             if isinstance(module, _BatchNorm):
@@ -194,7 +219,7 @@ def freeze(network: Network, finished: int = 0, *, norms: bool = False) -> set[i
 
 
 def clip_weights(network: Network) -> None:
-    """Bring the weights of layers with ``clip=`` back within it; to be called after each update."""
+    """Clip the weights of layers with ``clip=``; call it after each update."""
     limits = [layer.options.clip for layer in network.sequence()]
     with torch.no_grad():
         for index, _, parameter, decays in _parameters(network):
@@ -214,7 +239,7 @@ def _frozen_forever(network: Network) -> set[int]:
 
 
 def _last_with(network: Network, wanted: Callable[[CommonOptions], bool]) -> int:
-    """The index of the last layer with such options; -1 without any."""
+    """Return the number of the last layer whose options are wanted; -1 without one."""
     return max(
         (index for index, layer in enumerate(network.sequence()) if wanted(layer.options)),
         default=-1,
@@ -222,9 +247,8 @@ def _last_with(network: Network, wanted: Callable[[CommonOptions], bool]) -> int
 
 
 def _parameters(network: Network) -> Iterator[tuple[int, str, nn.Parameter, bool]]:
-    """(layer, full name, parameter, whether it decays); a shared parameter once, with the first
-    layer that has it.
-    """
+    """Yield (layer number, full name, parameter, whether it decays) for each parameter."""
+    # A shared parameter counts once, for the first layer that has it.
     seen: set[nn.Parameter] = set()
     for index, layer in enumerate(network.sequence()):
         for prefix, module in layer.named_modules(prefix=f"layers.{index}"):
@@ -239,6 +263,7 @@ def _decays(layer: Layer, module: nn.Module, name: str) -> bool:
 
 
 def _factor(name: str, rates: Sequence[RatePattern]) -> float:
+    # fnmatchcase, not fnmatch, whose case rules depend on the system.
     fitting = [rate.factor for rate in rates if fnmatchcase(name, rate.pattern)]
     return fitting[-1] if fitting else 1.0
 
@@ -248,7 +273,7 @@ def _check_patterns(network: Network, rates: Sequence[RatePattern]) -> None:
     for rate in rates:
         if not any(fnmatchcase(name, rate.pattern) for name in names):
             raise InputError(
-                f"the pattern {rate.pattern!r} fits no"
+                f"the pattern {rate.pattern!r} matches no"
                 f" parameter{did_you_mean(rate.pattern, names)}; names are like {names[0]!r}; *"
                 " stands for anything"
             )

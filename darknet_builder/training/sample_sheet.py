@@ -1,6 +1,4 @@
-"""Draw the first samples of a training on one sheet, to see what augmentation makes of the
-images.
-"""
+"""Draw the first samples of a training on one sheet, to check the augmentation."""
 
 from __future__ import annotations
 
@@ -20,9 +18,9 @@ def sample_sheet(network: Network, images: LabelledImages, seed: int) -> np.ndar
     """Draw the first samples that a training would see, with their boxes or classes.
 
     Args:
-        network: its options say how images are augmented.
+        network: has the augmentation options and the input size.
         images: the training set.
-        seed: that of the training.
+        seed: seed of the training.
 
     Returns:
         (ROWS * H, COLUMNS * W, 3) uint8, blue, green, red; each tile has the network's input size.
@@ -32,7 +30,7 @@ def sample_sheet(network: Network, images: LabelledImages, seed: int) -> np.ndar
     samples = TrainingSamples(images, rule, seed)
     tiles = []
     for step in range(NUM_SAMPLES):
-        # The first sample of each step: whether a batch has mosaic is drawn once a step.
+        # The first sample of each step: mosaic is drawn once for all samples of a step.
         sample, _ = samples[plan.samples(step)[0]]
         tiles.append(_with_boxes(sample, plan.size))
     rows = [np.hstack(tiles[start : start + COLUMNS]) for start in range(0, NUM_SAMPLES, COLUMNS)]
@@ -40,7 +38,8 @@ def sample_sheet(network: Network, images: LabelledImages, seed: int) -> np.ndar
 
 
 def _with_boxes(sample: Sample, size: tuple[int, int]) -> np.ndarray:
-    """Draw a sample at the network's own size, whatever size multi-scale gave it."""
+    """Draw a sample with its boxes or classes, resized to the network's input size."""
+    # Multi-scale gives the samples different sizes; the tiles of the sheet need one.
     cv2 = load_opencv()
     image = np.ascontiguousarray(cv2.resize(sample.image, size))
     if sample.shares is not None:
@@ -50,6 +49,7 @@ def _with_boxes(sample: Sample, size: tuple[int, int]) -> np.ndarray:
             image, text, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.35, (255, 255, 255), 1, cv2.LINE_AA
         )
     for x, y, width, height, class_id in sample.boxes.tolist():
+        # The corners at centre - size / 2 and centre + size / 2, in pixels.
         corners = [
             (round((x + side * width / 2) * size[0]), round((y + side * height / 2) * size[1]))
             for side in (-1, 1)

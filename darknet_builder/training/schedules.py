@@ -1,9 +1,8 @@
-"""How the learning rate goes: every policy of Darknet as a ``torch.optim.lr_scheduler.LRScheduler``
-(network.c:131).
+"""Darknet's learning rate policies as PyTorch schedulers (network.c:131).
 
 Darknet counts the images before it looks the rate up, so its first update has number 1. Here
-``last_epoch`` is the number of finished updates, as PyTorch counts, and the rate that stands in the
-optimiser is that of the next one::
+``last_epoch`` is the number of finished updates, as in PyTorch, and the optimiser holds the rate of
+the next one::
 
     optimizer.step()
     scheduler.step()
@@ -24,19 +23,24 @@ from darknet_builder.cfg.net_options import Schedule
 from darknet_builder.errors import InputError
 
 RATE_SCALE = "rate_scale"
-"""The key of an optimiser's group by which its rate is multiplied; 1 where it is missing."""
+"""Key of a parameter group: the factor of the schedule's rate; a missing one is 1."""
 
 
 def rate_at(schedule: Schedule, number: int, *, seed: int = 0) -> float:
-    """The learning rate of one update.
+    """Return the learning rate of one update.
 
     Args:
-        schedule: from ``[net]``.
-        number: of the update, the first being 1; Darknet's ``batch_num``.
-        seed: of the draw of ``policy=random``, which depends on nothing but this and ``number``.
+        schedule: the options of ``[net]``.
+        number: number of the update, counted from 1; Darknet's ``batch_num``.
+        seed: seed of ``policy=random``, whose draws depend on it and ``number`` alone.
 
     Raises:
-        InputError: for a schedule that has no such rate (``max_batches=0`` with ``policy=poly``).
+        InputError: for a schedule without the options that its policy needs.
+
+    Example:
+        >>> schedule = Schedule(learning_rate=0.1, policy="step", step=100, scale=0.5)
+        >>> [rate_at(schedule, number) for number in (1, 99, 100, 200)]
+        [0.1, 0.1, 0.05, 0.025]
     """
     if number < schedule.burn_in:
         return schedule.learning_rate * math.pow(number / schedule.burn_in, schedule.power)
@@ -64,9 +68,8 @@ def _steps(schedule: Schedule, number: int) -> float:
 
 
 def _exp(schedule: Schedule, number: int) -> float:
-    gamma = struct.unpack("f", struct.pack("f", schedule.gamma))[
-        0
-    ]  # Darknet's float; a high power shows it
+    # Darknet stores gamma as a 32-bit float; a high power makes the difference visible.
+    (gamma,) = struct.unpack("f", struct.pack("f", schedule.gamma))
     return schedule.learning_rate * math.pow(gamma, number)
 
 
@@ -74,21 +77,22 @@ def _poly(schedule: Schedule, number: int) -> float:
     _positive(schedule.max_batches, "policy=poly needs max_batches=")
     left = 1 - number / schedule.max_batches
     if left < 0 and not schedule.power.is_integer():
-        return 0.0  # C's pow gives NaN there, after the training's end
+        # After the end of the training. C's pow gives NaN there, Python's a complex number.
+        return 0.0
     return schedule.learning_rate * math.pow(left, schedule.power)
 
 
 def _sigmoid(schedule: Schedule, number: int) -> float:
     exponent = schedule.gamma * (number - schedule.step)
-    return (
-        schedule.learning_rate / (1 + math.exp(exponent)) if exponent < 700 else 0.0
-    )  # exp overflows
+    # Above 709 exp overflows, and the rate is 0 long before that.
+    return schedule.learning_rate / (1 + math.exp(exponent)) if exponent < 700 else 0.0
 
 
 def _sgdr(schedule: Schedule, number: int) -> float:
     _positive(schedule.sgdr_cycle, "policy=sgdr needs max_batches= or sgdr_cycle=")
     _positive(schedule.sgdr_mult, "policy=sgdr needs sgdr_mult=")
     start, cycle = 0, schedule.sgdr_cycle
+    # Find the cycle of this update; each one is sgdr_mult times as long as the one before.
     while start + cycle < number:
         start, cycle = start + cycle, cycle * schedule.sgdr_mult
     swing = 1 + math.cos((number - start) * math.pi / cycle)
@@ -104,7 +108,7 @@ def _positive(value: int, what: str) -> None:
 
 
 def _draw(seed: int, number: int) -> float:
-    """A number in [0, 1) from seed and place alone, so that a resumed training draws the same."""
+    """Draw a number in [0, 1) that depends on the arguments alone, for exact resuming."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
     return float(torch.rand((), generator=generator))
 
@@ -121,18 +125,25 @@ _POLICIES: dict[str, Callable[[Schedule, int], float]] = {
 
 
 class DarknetLR(LRScheduler):
-    """Any policy of Darknet's, with its burn-in.
+    """A scheduler for every policy of Darknet, with its burn-in.
 
     Each group gets the schedule's rate times its ``rate_scale`` (see ``parameter_groups``).
 
     Args:
-        optimizer: whose groups' ``lr`` is set.
-        schedule: from ``[net]``.
-        finished: how many updates lie behind, when a training is taken up again.
-        seed: of ``policy=random``.
+        optimizer: the ``lr`` of its groups is set.
+        schedule: the options of ``[net]``.
+        finished: number of finished updates, for a resumed training.
+        seed: seed of ``policy=random``.
 
     Raises:
-        InputError: for a schedule that cannot be computed.
+        InputError: for a schedule without the options that its policy needs.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.zeros(1))
+        >>> optimizer = torch.optim.SGD([weight], lr=0.1)
+        >>> schedule = Schedule(learning_rate=0.1, policy="constant", burn_in=10, power=1)
+        >>> round(DarknetLR(optimizer, schedule).get_last_lr()[0], 6)
+        0.01
     """
 
     def __init__(
@@ -143,39 +154,45 @@ class DarknetLR(LRScheduler):
         super().__init__(optimizer, last_epoch=finished - 1)
 
     def get_lr(self) -> list[float | torch.Tensor]:
-        """One rate a group, of the next update."""
+        """Return the rate of the next update for each group."""
         rate = rate_at(self.schedule, self.last_epoch + 1, seed=self.seed)
         return [rate * group.get(RATE_SCALE, 1.0) for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """Numbers alone: the schedule comes from the cfg."""
+        """Return the state without the schedule, which comes from the cfg."""
         return {key: value for key, value in super().state_dict().items() if key != "schedule"}
 
 
 def make_scheduler(
     optimizer: Optimizer, schedule: Schedule, *, finished: int = 0, seed: int = 0
 ) -> LRScheduler:
-    """The scheduler of a cfg: ``MultiStepLR`` where it is one, otherwise ``DarknetLR``.
+    """Make the scheduler of a cfg: PyTorch's ``MultiStepLR`` where it fits, else ``DarknetLR``.
 
-    It is one for ``policy=steps`` with one and the same scale at rising steps, and no burn-in.
+    It fits ``policy=steps`` without burn-in, with rising steps that share one scale.
 
     Args:
-        optimizer: with groups from ``parameter_groups``, or any.
-        schedule: from ``[net]``.
-        finished: how many updates lie behind.
-        seed: of ``policy=random``.
+        optimizer: any optimiser; ``parameter_groups`` gives its groups a ``rate_scale``.
+        schedule: the options of ``[net]``.
+        finished: number of finished updates, for a resumed training.
+        seed: seed of ``policy=random``.
 
     Raises:
-        InputError: for a schedule that cannot be computed.
+        InputError: for a schedule without the options that its policy needs.
+
+    Example:
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+        >>> schedule = Schedule(policy="steps", steps=(100, 200), scales=(0.1, 0.1), burn_in=0)
+        >>> type(make_scheduler(optimizer, schedule)).__name__
+        'MultiStepLR'
     """
     if not _is_multi_step(schedule):
         return DarknetLR(optimizer, schedule, finished=finished, seed=seed)
     _remember_initial_rates(optimizer)
+    # MultiStepLR multiplies the current rate at each milestone, so it must be right at the start.
     for group in optimizer.param_groups:
         group["lr"] = rate_at(schedule, finished) * group.get(RATE_SCALE, 1.0)
-    milestones = [
-        step - 1 for step in schedule.steps
-    ]  # finished updates before the first one with the new rate
+    # Darknet's steps number the updates from 1; PyTorch's milestones count finished updates.
+    milestones = [step - 1 for step in schedule.steps]
     return MultiStepLR(optimizer, milestones, gamma=schedule.scales[0], last_epoch=finished - 1)
 
 

@@ -1,6 +1,4 @@
-"""What a training is told beside the cfg, whether that makes sense, and the folder that it writes
-to.
-"""
+"""The settings of a training beside the cfg, and their checks."""
 
 from __future__ import annotations
 
@@ -17,31 +15,36 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("float32", "bfloat16")
 
-
 LEAST = {"seed": 0, "workers": 0, "save_every": 1, "keep": 1, "eval_every": 0}
-"""The least that numbers among the settings may be."""
+"""Minimum values of the numeric settings."""
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """What a training is told beside the cfg.
+    """The settings of a training beside the cfg.
 
     Attributes:
-        output: folder for everything that is written.
-        name: what ``.weights`` files begin with.
-        seed: of the order and the augmentation of images.
-        device: where it runs.
-        precision: ``float32``, or ``bfloat16`` for the network's own arithmetic (losses and weights
-            stay float32); ``fp32`` and ``bf16`` are other names of these.
-        workers: processes that prepare images; 0 for none.
-        eval_every: steps between validations; 0 for none but the last, None for Darknet's way.
-        save_every: steps between checkpoints.
-        keep: how many of them stay.
-        rates: the user's own factors of the learning rate.
-        resume: go on from the newest checkpoint in ``output``.
-        overwrite: remove what an earlier training left in ``output``.
-        freeze_norms: batch norms use their stored statistics, and neither these nor scales and
-            biases change.
+        output: folder for all files of the training.
+        name: first part of the names of ``.weights`` files.
+        seed: seed of the order and the augmentation of the images, 0 or more.
+        device: torch device, such as ``cpu`` or ``cuda:0``.
+        precision: ``float32``, or ``bfloat16`` for the forward pass of the network; losses and
+            weights stay float32. ``fp32`` and ``bf16`` are aliases.
+        workers: number of processes that load images; 0 loads them in the training process.
+        eval_every: steps between validations; 0 validates after the last step only, None at
+            Darknet's intervals.
+        save_every: steps between checkpoints, 1 or more.
+        keep: number of checkpoints to keep, 1 or more; older ones are deleted.
+        rates: factors of the learning rate for some parameters.
+        resume: resume from the newest checkpoint in ``output``.
+        overwrite: remove the files of an earlier training from ``output``.
+        freeze_norms: batch norms use their stored statistics, and their scales and biases are not
+            trained.
+
+    Example:
+        >>> settings = TrainSettings(output=Path("runs/first"), precision="bf16")
+        >>> settings.precision, settings.save_every
+        ('bfloat16', 100)
     """
 
     output: Path
@@ -59,15 +62,16 @@ class TrainSettings:
     freeze_norms: bool = False
 
     def __post_init__(self) -> None:
-        """Put torch's name of the precision in place of its short one."""
+        """Replace a short name of the precision by torch's name."""
         object.__setattr__(self, "precision", precision_name(self.precision))
 
 
 def check_settings(network: Network, settings: TrainSettings) -> None:
-    """Whether the settings make sense.
+    """Check the settings of a training.
 
     Raises:
-        InputError: naming the one that does not.
+        InputError: for an invalid setting, or a network that cannot be trained.
+        CfgError: for a cfg without ``max_batches=``.
     """
     if settings.precision not in PRECISIONS:
         raise InputError(
@@ -77,12 +81,12 @@ def check_settings(network: Network, settings: TrainSettings) -> None:
         )
     if settings.precision == "bfloat16":
         _require_bfloat16(settings.device)
-    for name, least in LEAST.items():
+    for name, minimum in LEAST.items():
         number = getattr(settings, name)
-        if number is not None and number < least:
-            raise InputError(f"expected {least} or more", argument=name, value=number)
+        if number is not None and number < minimum:
+            raise InputError(f"expected {minimum} or more", argument=name, value=number)
     if settings.resume and settings.overwrite:
-        raise InputError("resume and overwrite exclude each other: go on, or begin anew")
+        raise InputError("resume and overwrite exclude each other; choose one of them")
     check_trainable(network)
     if network.options.schedule.max_batches < 1:
         raise network.blocks[0].error(
@@ -99,14 +103,14 @@ def _require_bfloat16(device: str) -> None:
 
 
 def check_trainable(network: Network) -> None:
-    """Whether there is something to train for.
+    """Check that a network has a layer with a loss.
 
     Raises:
-        InputError: when there is not.
+        InputError: when it has none.
     """
     if not any(layer.has_loss for layer in network.sequence()):
         raise InputError(
-            "the network has no detection head ([yolo], [Gaussian_yolo], [region] or [detection]),"
-            " and neither [softmax] nor [cost]: there is nothing to train for",
+            "the network cannot be trained: expected a detection head ([yolo], [Gaussian_yolo], "
+            "[region] or [detection]), [softmax] or [cost]",
             **network.blocks[0].place(),
         )

@@ -1,11 +1,13 @@
-"""The training loop: batches -> losses -> gradients -> weights, with checkpoints that resume
-exactly.
+"""The training loop, with checkpoints that resume exactly.
 
-    trainer = Trainer(network, images, TrainSettings(output=Path("run")), out=sys.stdout,
-    validate=score) outcome = trainer.run()
+::
+
+    settings = TrainSettings(output=Path("run"))
+    trainer = Trainer(network, images, settings, out=sys.stdout, validate=score)
+    outcome = trainer.run()
 
 A step is Darknet's: ``batch`` images in ``subdivisions`` parts, whose gradients add up, then one
-update.
+update of the weights.
 """
 
 from __future__ import annotations
@@ -45,16 +47,16 @@ from darknet_builder.training.settings import TrainSettings, check_settings
 from darknet_builder.training.validation import Validation
 
 _SHOWN_PATHS = 8
-"""Paths of images in an error message."""
+"""Maximum number of image paths in an error message."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of a training.
+    """The result of a training.
 
     Attributes:
         finished: number of finished steps.
-        interrupted: whether Ctrl-C ended it.
+        interrupted: True if Ctrl-C ended it.
         best: the highest score of the training; None without validation.
         last: the score of the final weights; None without validation.
     """
@@ -71,11 +73,12 @@ class Trainer:
     Args:
         network: the network to train, with its initial weights.
         images: the training set.
-        settings: everything that the cfg does not say.
+        settings: the settings that are not in the cfg.
         out: a terminal or a file, for the progress line.
-        validate: scores the network, which it gets in eval mode; None without a validation list.
-        group: the processes that train together. Each takes its shard of every part of a batch;
-            batch norm sees that shard alone, and the main process's statistics are kept.
+        validate: scores the network, which is in eval mode then; None for no validation.
+        group: the processes that train together; None for this process alone. Each takes its shard
+            of every part of a batch. Batch norms see that shard alone, and the statistics of the
+            main process are saved.
         crew: deprecated spelling of ``group``.
 
     Attributes:
@@ -83,10 +86,10 @@ class Trainer:
         finished: number of finished steps.
 
     Raises:
-        InputError: for settings that make no sense, an output folder in use, a checkpoint of
-            another training.
+        InputError: for invalid settings, an output folder that contains a training, or a checkpoint
+            of a training with other settings.
         CfgError: for a cfg that cannot be trained.
-        DataError: for an empty data set, or an output folder that cannot be made.
+        DataError: for an empty data set, or an output folder that cannot be created.
         WeightsError: for a checkpoint that cannot be read or belongs to another cfg.
     """
 
@@ -104,58 +107,52 @@ class Trainer:
         network.check_sees_images()
         check_settings(network, settings)
         if crew is not None:
-            warnings.warn(
-                "Trainer(crew=...) is deprecated: use group=", DeprecationWarning, stacklevel=2
-            )
+            _warn_deprecated("Trainer(crew=...) is deprecated: use group=")
         self.group = group or crew or ProcessGroup()
-        self.network, self.images, self.settings, self.validate = (
-            network,
-            images,
-            settings,
-            validate,
-        )
+        self.network, self.images, self.settings = network, images, settings
+        self.validate = validate
         self.device = torch.device(settings.device)
-        self.net_options = network.options
-        self.total = network.options.schedule.max_batches
+        self.net_options = options = network.options
+        self.total = options.schedule.max_batches
         self.finished = 0
         network.to(self.device)
         self.model: nn.Module = LossMaps(network)
         self.optimizer = make_optimizer(network, settings.rates)
-        self.scheduler = make_scheduler(
-            self.optimizer, network.options.schedule, seed=settings.seed
-        )
-        self.average = WeightEma(network, network.options.ema_alpha, self.total)
-        self.validation = Validation(
-            network,
-            validate if self.group.is_main else None,
-            num_images=len(images),
-            every=settings.eval_every,
-        )
+        self.scheduler = make_scheduler(self.optimizer, options.schedule, seed=settings.seed)
+        self.average = WeightEma(network, options.ema_alpha, self.total)
+        self.validation = self._make_validation()
         self.files = OutputFiles(settings, is_main=self.group.is_main)
         self.checkpoints = Checkpointer(
             network, self.optimizer, self.scheduler, self.average, settings, len(images)
         )
-        self._plan()  # raises at once for what cannot be trained
+        self._plan()  # raises for a cfg or a data set that cannot be used, before files are written
         self.files.prepare()
         self.group.barrier()
         if settings.resume:
             self._resume()
-        layers = network.sequence()
-        self._reached = {
-            parameter
-            for index in reached_layers(network)
-            for parameter in layers[index].parameters()
-        }
+        self._reached = _reached_parameters(network)
         self._trained: list[bool] = []
-        self.log = RunLog(
-            settings.output,
+        self.log = self._open_log(out)
+
+    def _open_log(self, out: TextIO) -> RunLog:
+        log = RunLog(
+            self.settings.output,
             out,
             total=self.total,
             finished=self.finished,
             quiet=not self.group.is_main,
         )
-        if settings.resume:
-            self.log.note(self._describe_start())
+        if self.settings.resume:
+            log.note(self._describe_start())
+        return log
+
+    def _make_validation(self) -> Validation:
+        return Validation(
+            self.network,
+            self.validate if self.group.is_main else None,
+            num_images=len(self.images),
+            every=self.settings.eval_every,
+        )
 
     @property
     def validated(self) -> int:
@@ -170,13 +167,12 @@ class Trainer:
     @property
     def crew(self) -> ProcessGroup:
         """Deprecated spelling of ``group``."""
-        warnings.warn("Trainer.crew is deprecated: use group", DeprecationWarning, stacklevel=2)
+        _warn_deprecated("Trainer.crew is deprecated: use group")
         return self.group
 
     def _resume(self) -> None:
-        state = self.group.broadcast(
-            self.checkpoints.newest
-        )  # the file may be on the main process's machine alone
+        # Broadcast: the file may exist on the machine of the main process alone.
+        state = self.group.broadcast(self.checkpoints.newest)
         if state is None:
             return
         self.checkpoints.restore(state)
@@ -185,10 +181,10 @@ class Trainer:
 
     def _describe_start(self) -> str:
         if not self.finished:
-            return f"{self.settings.output}: no checkpoint yet: beginning at step 0"
+            return f"{self.settings.output}: found no checkpoint; starting at step 0"
         if self.finished < self.total:
-            return f"going on after step {self.finished}"
-        return f"nothing to do: {self.finished} steps are done, and max_batches={self.total}"
+            return f"resuming after step {self.finished}"
+        return f"nothing to do: {self.finished} steps are finished, and max_batches={self.total}"
 
     # ---- the loop --------------------------------------------------------------------------------
 
@@ -206,9 +202,8 @@ class Trainer:
                 if not self.finished:
                     self._save()
                 elif self.finished <= self.total:
-                    last = (
-                        self._validate()
-                    )  # if the training ended between a checkpoint and its validation
+                    # The training may have ended between a checkpoint and its validation.
+                    last = self._validate()
                 stop = False
                 while self.finished < self.total and not stop:
                     self.log.step(self._step(batches))
@@ -251,9 +246,10 @@ class Trainer:
         reports, seen, waited = [], self.finished * self.net_options.batch, 0.0
         rate = rate_at(self.net_options.schedule, self.finished + 1, seed=self.settings.seed)
         for part in range(self.net_options.subdivisions):
-            asked = time.perf_counter()
+            requested = time.perf_counter()
             batch = next(batches)
-            waited += time.perf_counter() - asked
+            waited += time.perf_counter() - requested
+            # All processes count the images of all, as one process would.
             seen += len(batch.indices) * self.group.world_size
             with self.group.accumulate(self.model, last=part == self.net_options.subdivisions - 1):
                 reports.append(self._learn(batch, seen))
@@ -264,7 +260,7 @@ class Trainer:
         self.finished += 1
         if self.average.update(self.finished):
             self.log.note(
-                f"{self.finished}/{self.total}: the average of the weights has taken their place"
+                f"{self.finished}/{self.total}: replaced the weights by their moving average"
             )
         seconds = time.perf_counter() - started
         return summarize_step(
@@ -272,8 +268,9 @@ class Trainer:
         )
 
     def _freeze(self) -> None:
-        """Set ``requires_grad`` for this step; rewrap in DDP when the set of trained parameters
-        changes.
+        """Set ``requires_grad`` for this step.
+
+        Wrap the model again when the set of trained parameters changes: DDP fixes it on creation.
         """
         freeze(self.network, self.finished, norms=self.settings.freeze_norms)
         for parameter in self.network.parameters():
@@ -286,11 +283,12 @@ class Trainer:
     def _learn(self, batch: Batch, seen: int) -> LossReport:
         """Run forward and backward passes of one part of a batch."""
         x = batch.inputs(self.net_options.channels, self.device)
-        size = (x.shape[3], x.shape[2])  # with multi-scale not always the network's own
+        size = (x.shape[3], x.shape[2])  # (width, height); multi-scale changes it
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"
         ):
             maps = self.model(x)
+        # Losses need float32: deltas are differences of nearly equal numbers.
         report = network_loss(
             self.network,
             [raw.float() for raw in maps],
@@ -307,14 +305,21 @@ class Trainer:
             for parameter in self.network.parameters()
             if parameter.grad is not None
         ]
+        # If an element is not finite, neither is the sum. One test for all parameters, because
+        # each makes Python wait for the GPU.
         self._check_finite(batch, "a gradient", torch.stack([report.total.detach(), *sums]))
         return report
 
     def _check_finite(self, batch: Batch, what: str, values: Tensor) -> None:
-        """Stop before NaN or infinity reach the weights.
+        """Raise before NaN or infinity reach the weights.
+
+        Args:
+            batch: its images are named in the error.
+            what: noun phrase for the message, such as ``the loss``.
+            values: must be finite.
 
         Raises:
-            InputError: naming the images of the batch.
+            InputError: when they are not.
         """
         if bool(torch.isfinite(values).all()):
             return
@@ -323,14 +328,16 @@ class Trainer:
         raise InputError(
             f"step {self.finished + 1}: {what} is not finite, with the batch of"
             f" {', '.join(paths[:_SHOWN_PATHS])}{more}; look at these images and their labels, or"
-            " lower learning_rate= or raise burn_in=; the checkpoints of earlier steps are whole"
+            " lower learning_rate= or raise burn_in=; earlier checkpoints are intact"
         )
 
     # ---- after a step ----------------------------------------------------------------------------
 
     def _after_step(self) -> float | None:
-        """Write weights and checkpoint and validate, where that is due; return the score of a
-        validation.
+        """Write weights and a checkpoint and validate if they are due.
+
+        Returns:
+            The score of the validation; None without one.
         """
         self.files.write_numbered(self.network, self.finished, self.total)
         if self.finished % self.settings.save_every == 0 or self.finished == self.total:
@@ -338,17 +345,17 @@ class Trainer:
         return self._validate()
 
     def _validate(self) -> float | None:
-        """Return the score of the weights as they are, where that is due and not yet known.
+        """Score the network if that is due; return None otherwise.
 
-        A checkpoint that is due at this step was written before, since validation takes long and
-        may fail. It is written again with the score.
+        The checkpoint of this step was written before, because validation takes long and may fail.
+        It is written again with the score.
         """
         if not self.validation.is_due(self.finished, self.total):
             return None
         try:
             score = self._score()
         except DarknetError:
-            self._save()  # resuming begins with this validation
+            self._save()  # a resumed training begins with this validation
             raise
         if self.checkpoints.exists(self.finished):
             self._save()
@@ -372,5 +379,17 @@ class Trainer:
         self.checkpoints.save(self.state())
 
     def state(self) -> State:
-        """Return the contents of a checkpoint, from which the training goes on exactly."""
+        """Return the contents of a checkpoint, from which the training resumes exactly."""
         return self.checkpoints.state(self.finished, self.validated, self.best)
+
+
+def _warn_deprecated(text: str) -> None:
+    # Level 3 is the caller of the deprecated function.
+    warnings.warn(text, DeprecationWarning, stacklevel=3)
+
+
+def _reached_parameters(network: Network) -> set[nn.Parameter]:
+    layers = network.sequence()
+    return {
+        parameter for index in reached_layers(network) for parameter in layers[index].parameters()
+    }

@@ -292,7 +292,7 @@ def test_classes_of_a_hierarchy(evaluate: Any, hierarchy: Path) -> None:
             "3\n4\n",
             "{0}/my.data:4: map=my.map: has class 4, but the network has 4 classes",
         ),
-        ("my.map", "3\nx\n", "{0}/my.map:2: 'x' is no class number"),
+        ("my.map", "3\nx\n", "{0}/my.map:2: expected a class number, got 'x'"),
         (
             "my.data",
             "valid=valid.txt\nnames=three.names\nmap=my.map\n",

@@ -71,7 +71,7 @@ def test_killed_and_resumed_gives_equal_numbers(folder: Path, step: int) -> None
     assert not (output / "tiny_final.weights").exists()
     status, out, err = train(folder, *options, "--resume")
     assert status == 0, err
-    assert "going on after step" in out or "beginning at step 0" in out
+    assert "resuming after step" in out or "starting at step 0" in out
     assert (output / "tiny_final.weights").read_bytes() == (
         folder / "whole" / "tiny_final.weights"
     ).read_bytes()
@@ -194,7 +194,7 @@ def test_used_folder_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]
     ]
     error = _error(capsys, *words, str(folder / "whole"))
     assert (
-        "holds a training already (log.jsonl); resume it, overwrite it, or name another folder"
+        "already contains a training (log.jsonl); resume it, overwrite it, or use another folder"
         in error
     )
     assert error.endswith(" (--resume, --overwrite)\n")
@@ -210,7 +210,7 @@ def test_used_folder_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]
     "change, message",
     [
         (("filters=16", "filters=8"), "belongs to another cfg:"),
-        (("learning_rate=0.001", "learning_rate=0.002"), "learning_rate=0.001 there"),
+        (("learning_rate=0.001", "learning_rate=0.002"), "learning_rate=0.001 in the checkpoint"),
         (("[dropout]\nprobability=.3\n", ""), "[dropout]"),
     ],
 )
@@ -247,7 +247,7 @@ def test_other_seed_cannot_go_on(folder: Path, capsys: pytest.CaptureFixture[str
         "--seed",
         "5",
     )
-    assert "was made with seed 0, not 5" in error
+    assert "was made with seed 0, this training has 5; it cannot be resumed exactly" in error
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_other_seed_cannot_go_on(folder: Path, capsys: pytest.CaptureFixture[str
     [
         (
             ("subdivisions=2", "subdivisions=3"),
-            "subdivisions=3: batch=4 is no multiple of subdivisions=3",
+            "subdivisions=3: expected a divisor of batch=4",
         ),
         (("classes=8", "classes=3"), "needs filters=24"),
         (
@@ -460,7 +460,7 @@ def test_no_boxes_at_all(scenes: Path, capsys: pytest.CaptureFixture[str]) -> No
         "--output",
         str(scenes / "run"),
     )
-    assert "none of its 2 images has a box: there is nothing to learn" in error
+    assert "none of its 2 images has a box; expected at least one labelled object" in error
 
 
 @pytest.mark.parametrize("workers", ["0", "1", "2"])

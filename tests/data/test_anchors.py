@@ -69,9 +69,8 @@ def test_clusters_are_found() -> None:
         for centre in ((80, 30), (10, 12), (30, 60))
     ]
     anchors = find_anchors(np.concatenate(clouds), 3)
-    expected = sorted(
-        (cloud.mean(0).tolist() for cloud in clouds), key=lambda size: size[0] * size[1]
-    )
+    means = [cloud.mean(0).tolist() for cloud in clouds]
+    expected = sorted(means, key=lambda size: size[0] * size[1])
     assert np.allclose(anchors.sizes, expected)
     assert anchors.average_iou > 0.9
     assert anchors.text() == ", ".join(f"{width:.0f},{height:.0f}" for width, height in expected)
@@ -102,7 +101,7 @@ def test_same_seed_same_anchors() -> None:
 def test_too_few_boxes() -> None:
     """Equal boxes count once."""
     with pytest.raises(
-        DataError, match="3 anchors need as many boxes of different sizes; there are 2"
+        DataError, match="expected boxes of 3 different sizes for 3 anchors, found 2"
     ):
         find_anchors(np.array([[1.0, 2.0], [1.0, 2.0], [3.0, 4.0]]), 3)
 

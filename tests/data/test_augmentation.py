@@ -101,8 +101,7 @@ def test_flip() -> None:
 
 
 def test_small_rests_of_boxes_go() -> None:
-    """What is cut down to less than a pixel of the network's input is no object any more
-    (data.c:392)."""
+    """Boxes of which less than a pixel of the network's input is left are dropped (data.c:392)."""
     boxes = np.array(
         [[0.1, 0.5, 0.2, 0.2, 0], [0.3, 0.5, 0.2, 0.2, 1], [0.9, 0.5, 0.2, 0.2, 2]], np.float32
     )
@@ -169,7 +168,7 @@ def test_rule_of_a_cfg() -> None:
         True,
         False,
     )
-    with pytest.raises(InputError, match="cutmix=1: is for classifiers; use mosaic=1"):
+    with pytest.raises(InputError, match="cutmix=1: is for classifiers alone; use mosaic=1"):
         AugmentRule.of(build_network(TINY_CFG.replace("channels=3", "channels=3\ncutmix=1")))
 
 

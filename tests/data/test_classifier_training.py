@@ -116,9 +116,8 @@ def test_class_from_the_path(folder: Path) -> None:
     count."""
     data = DataFile.read(folder / "kinds.data")
     images = load_classed_images(data.file("train"), class_labels(data))
-    assert {KINDS[image.class_id] for image in images.images if "ring" in image.path.name} == {
-        "ring"
-    }
+    rings = [image for image in images.images if "ring" in image.path.name]
+    assert {KINDS[image.class_id] for image in rings} == {"ring"}
     assert {image.class_id for image in images.images} == {0, 1}
     sample = images.sample(0)
     assert sample.shares is not None and sample.shares.tolist() == [
@@ -133,12 +132,15 @@ def test_class_from_the_path(folder: Path) -> None:
 @pytest.mark.parametrize(
     "labels, message",
     [
-        (("circle", "star"), "none of the labels in this path"),
-        (("ring", "arrow", "train/"), "several labels ("),
+        (
+            ("circle", "star"),
+            "expected the label of exactly one class in the path, found no label",
+        ),
+        (("ring", "arrow", "train/"), "found several labels ("),
     ],
 )
 def test_paths_without_one_class(folder: Path, labels: tuple[str, ...], message: str) -> None:
-    """Located; Darknet prints 'Too many or too few labels' and goes on."""
+    """Located; Darknet prints 'Too many or too few labels' and continues."""
     with pytest.raises(DataError) as caught:
         load_classed_images(folder / "train.txt", labels)
     assert str(caught.value).startswith(f"{folder}/train.txt:1: train/") and message in str(
@@ -313,7 +315,7 @@ def test_a_tree_cannot_be_trained(tmp_path: Path) -> None:
     """Said at once."""
     (tmp_path / "my.tree").write_text("a -1\nb -1\n")
     (tmp_path / "tree.cfg").write_text(CFG.replace("groups=1", "groups=1\ntree=my.tree"))
-    with pytest.raises(InputError, match="classifiers with a tree of classes cannot be trained"):
+    with pytest.raises(InputError, match="classifiers with a class tree cannot be trained"):
         sample_rule(build_network(tmp_path / "tree.cfg"))
 
 
@@ -348,7 +350,7 @@ def test_a_classifier_learns(folder: Path, capsys: pytest.CaptureFixture[str]) -
     )
     out = capsys.readouterr().out
     assert (
-        "48 images of 2 classes to learn from, 48 to validate on" in out
+        "48 training images of 2 classes, 48 validation images" in out
         and "80 steps done, top-1 " in out
     )
     records = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]

@@ -107,12 +107,12 @@ def test_misspelt_keys(wrong: str, key: str, folder: Path) -> None:
     data = DataFile.read(path)
     assert (
         message(data.file, key)
-        == f"{path}:2: {wrong}=valid.txt: no such key; did you mean {key!r}?"
+        == f"{path}:2: {wrong}=valid.txt: unknown key; did you mean {key!r}?"
     )
     with pytest.warns(DataWarning) as caught:
         assert not data.has(key)
     assert [str(warning.message) for warning in caught] == [
-        f"{path}:2: {wrong}=valid.txt: no such key, it changes nothing; did you mean {key!r}?"
+        f"{path}:2: {wrong}=valid.txt: unknown key, which has no effect; did you mean {key!r}?"
     ]
     assert data.has("list2") and data.file("list2") == folder / "valid.txt"  # a list by any name
     assert not data.has("backup")  # none is like it
@@ -125,7 +125,7 @@ def test_class_map(folder: Path) -> None:
     data = DataFile.read(folder / "my.data").having("map", "my.map")
     assert data.class_map == [7, 3]
     (folder / "my.map").write_text("7\nx\n")
-    assert message(lambda: data.class_map) == f"{folder}/my.map:2: 'x' is no class number"
+    assert message(lambda: data.class_map) == f"{folder}/my.map:2: expected a class number, got 'x'"
 
 
 def test_files_are_found_beside_it_above_it_and_in_the_working_directory(
@@ -147,15 +147,15 @@ def test_files_are_found_beside_it_above_it_and_in_the_working_directory(
     [
         ("", "is empty; expected lines such as classes=3 and valid=test.txt"),
         ("# nothing\n", "is empty; expected lines such as classes=3 and valid=test.txt"),
-        ("classes=2\nvalid\n", ":2: 'valid' is no option; expected key = value"),
-        ("classes=\n", ":1: 'classes=' is no option; expected key = value"),
+        ("classes=2\nvalid\n", ":2: cannot parse 'valid'; expected key = value"),
+        ("classes=\n", ":1: cannot parse 'classes='; expected key = value"),
         (
             "classes=2\nvalid=a\nclasses=3\n",
-            ":3: classes is given a second time; line 1 already says classes=2",
+            ":3: classes is given twice; line 1 has classes=2; remove one of the two",
         ),
     ],
 )
-def test_data_file_that_is_none(tmp_path: Path, text: str, expected: str) -> None:
+def test_data_files_that_cannot_be_parsed(tmp_path: Path, text: str, expected: str) -> None:
     path = tmp_path / "x.data"
     path.write_text(text)
     assert (
@@ -297,8 +297,8 @@ def test_a_list_without_any_labels(folder: Path) -> None:
         path.unlink()
     assert (
         message(load_images, folder / "valid.txt", 2)
-        == f"{folder}/valid.txt: none of its 3 images has a label file; for the first one, looked"
-        " for "
+        == f"{folder}/valid.txt: none of its 3 images has a label file; for the first image,"
+        " looked for "
         f"{folder}/labels/a.txt and {folder}/images/a.txt"
     )
 

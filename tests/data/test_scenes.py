@@ -74,7 +74,7 @@ def test_mistakes(tmp_path: Path) -> None:
 def test_many_scenes_are_the_same_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawn by several processes, in the same order."""
     alone = write_scenes(tmp_path / "alone", {"valid": 10}, size=32)
-    monkeypatch.setattr(scenes, "_MANY", 10)
+    monkeypatch.setattr(scenes, "_PARALLEL_FROM", 10)
     together = write_scenes(tmp_path / "together", {"valid": 10}, size=32)
     assert [image.path.name for image in DataFile.read(together).load("valid")] == [
         f"{n:06d}.jpg" for n in range(10)

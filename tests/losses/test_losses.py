@@ -578,7 +578,7 @@ def test_boxes_without_size_are_left_out() -> None:
         ),
         (
             lambda: Targets(shares=torch.zeros(3)),
-            "expected shares of classes of shape (B, C), got (3,)",
+            "expected class probabilities (shares) of shape (B, C), got (3,)",
         ),
         (
             lambda: Targets.of_labels(torch.tensor([0, 7]), 5),
@@ -587,7 +587,7 @@ def test_boxes_without_size_are_left_out() -> None:
         (
             lambda: find_loss(Maxpool(Shape(3, 8, 8), size=2, stride=(2, 2), padding=0)),
             (
-                "[maxpool] cannot be trained on; these can: [Gaussian_yolo], [cost], [detection],"
+                "[maxpool] has no loss; expected one of [Gaussian_yolo], [cost], [detection],"
                 " [region], [softmax], [yolo]"
             ),
         ),
@@ -595,17 +595,17 @@ def test_boxes_without_size_are_left_out() -> None:
             lambda: written(
                 Cost(flat(2), kind="seg"), torch.zeros(1, 2), Targets(shares=torch.zeros(1, 2))
             ),
-            "[cost] type=seg cannot be trained on; expected sse, smooth or L1",
+            "[cost] type=seg cannot be trained; expected sse, smooth or L1",
         ),
         (
             lambda: written(
                 Softmax(flat(2)), torch.zeros(1, 2), Targets.of_boxes([torch.zeros(0, 5)])
             ),
-            "expected shares of classes of shape (1, 2), got None",
+            "expected class probabilities (shares) of shape (1, 2), got None",
         ),
         (
             lambda: written(Softmax(flat(2)), torch.zeros(1, 2), Targets(shares=torch.zeros(1, 3))),
-            "expected shares of classes of shape (1, 2), got (1, 3)",
+            "expected class probabilities (shares) of shape (1, 2), got (1, 3)",
         ),
         (
             lambda: written(
@@ -613,20 +613,20 @@ def test_boxes_without_size_are_left_out() -> None:
                 torch.zeros(2, 6, GRID.height, GRID.width),
                 Targets.of_boxes([torch.zeros(0, 5)]),
             ),
-            "2 images need as many lists of boxes; got 1",
+            "expected 2 lists of boxes, one for each image of the batch, got 1",
         ),
         (
             lambda: loss_inputs(
                 build_network(CLASSIFIER.replace("[softmax]\n", "")), torch.zeros(1, 3, 8, 8)
             ),
             (
-                "<text>:1: [net]: there is nothing to learn from: the network has no head ([yolo],"
-                " [region], ...), and neither [softmax] nor [cost] at its end"
+                "<text>:1: [net]: the network cannot be trained: expected a detection head ([yolo],"
+                " [region], ...), or [softmax] or [cost] at the end"
             ),
         ),
         (
             lambda: network_loss(build_network(CLASSIFIER), [], Targets(), seen=1),
-            "the network learns from 1 maps, got 0; loss_inputs(network, x) gives them",
+            "expected 1 maps, as loss_inputs(network, x) returns them, got 0",
         ),
         (
             lambda: network_loss(
@@ -635,7 +635,10 @@ def test_boxes_without_size_are_left_out() -> None:
                 Targets(),
                 seen=1,
             ),
-            "<text>:1: [net]: every head says onlyforward=1: there is nothing to learn from",
+            (
+                "<text>:1: [net]: the network cannot be trained: every head has onlyforward=1; "
+                "remove it from one"
+            ),
         ),
     ],
 )

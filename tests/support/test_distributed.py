@@ -181,7 +181,7 @@ def test_two_processes_killed_and_resumed(folder: Path) -> None:
     assert process.returncode != 0 and not (folder / "killed" / "tiny_final.weights").exists()
     status, out, err = run_two("train.py", *words_for(folder, "killed"), "--resume")
     assert status == 0, err
-    assert out.count("going on after step") == 1 and "going on after step 0" not in out
+    assert out.count("resuming after step") == 1 and "resuming after step 0" not in out
     assert_same_training(folder, "killed")
 
 

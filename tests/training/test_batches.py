@@ -83,7 +83,7 @@ def test_mistakes() -> None:
     """No images; parts that do not divide; processes that cannot share."""
     with pytest.raises(DataError, match="the training list has no images"):
         _plan(images=0)
-    with pytest.raises(CfgError, match="batch=4 is no multiple of subdivisions=3"):
+    with pytest.raises(CfgError, match="subdivisions=3: expected a divisor of batch=4"):
         _plan(TINY_CFG.replace("subdivisions=2", "subdivisions=3"))
     with pytest.raises(
         CfgError, match="the 2 images of each part .* cannot be shared evenly by 3 processes"

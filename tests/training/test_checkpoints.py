@@ -59,7 +59,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(
-        WeightsError, match="cannot be written: No space left on device; those written before are"
+        WeightsError, match="cannot be written: No space left on device; earlier checkpoints are"
     ):
         save_checkpoint(path, _state(finished=2))
     monkeypatch.undo()
@@ -98,7 +98,7 @@ def test_a_cut_checkpoint(tmp_path: Path, length: float) -> None:
     path.write_bytes(data[: len(data) // 2 if length == 0.5 else int(length)])
     with pytest.raises(
         WeightsError,
-        match="is no checkpoint, or a damaged one; remove it to go on from an older one",
+        match="is not a checkpoint, or is damaged; remove it to resume from an older one",
     ):
         load_checkpoint(path)
 
@@ -120,7 +120,7 @@ def test_what_is_no_checkpoint(tmp_path: Path, content: str) -> None:
         path.write_bytes({"text": b"hello", "empty": b""}[content])
     with pytest.raises(
         WeightsError,
-        match="is no checkpoint, or a damaged one; remove it to go on from an older one",
+        match="is not a checkpoint, or is damaged; remove it to resume from an older one",
     ):
         load_checkpoint(path)
 
@@ -128,20 +128,26 @@ def test_what_is_no_checkpoint(tmp_path: Path, content: str) -> None:
 def test_other_files_of_torch(tmp_path: Path) -> None:
     """A bare state_dict is none; nor is another version's."""
     torch.save({"weight": torch.zeros(2)}, tmp_path / "a.pt")
-    with pytest.raises(WeightsError, match="is no checkpoint of a training"):
+    with pytest.raises(WeightsError, match="is not a checkpoint of a training"):
         load_checkpoint(tmp_path / "a.pt")
     torch.save(_state(format=99), tmp_path / "b.pt")
-    with pytest.raises(WeightsError, match="has the format 99, this version reads 1"):
+    with pytest.raises(WeightsError, match="has the checkpoint format 99; expected 1"):
         load_checkpoint(tmp_path / "b.pt")
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        (("filters=2", "filters=3"), r"<text>:7: \[convolutional\] filters=3: filters=2 there"),
-        (("filters=2\n", ""), r"<text>:6: \[convolutional\]: filters=2 there"),
-        (("[convolutional]", "[maxpool]"), r"<text>:6: \[maxpool\] is \[convolutional\] there"),
-        (("[convolutional]\nfilters=2\n", ""), "that has 2 sections, this one 1"),
+        (
+            ("filters=2", "filters=3"),
+            r"<text>:7: \[convolutional\] filters=3: filters=2 in the checkpoint",
+        ),
+        (("filters=2\n", ""), r"<text>:6: \[convolutional\]: filters=2 in the checkpoint"),
+        (
+            ("[convolutional]", "[maxpool]"),
+            r"<text>:6: \[maxpool\] is \[convolutional\] in the checkpoint",
+        ),
+        (("[convolutional]\nfilters=2\n", ""), r"another cfg \(2 sections, this one has 1\)"),
     ],
 )
 def test_another_cfg(change: tuple[str, str], message: str) -> None:
@@ -158,5 +164,5 @@ def test_max_batches_may_change() -> None:
 def test_other_facts() -> None:
     """Seed, precision, number of images."""
     check_same_run("x.pt", _state(), {"seed": 0})
-    with pytest.raises(InputError, match="x.pt: was made with seed 0, not 1"):
+    with pytest.raises(InputError, match="x.pt: was made with seed 0, this training has 1"):
         check_same_run("x.pt", _state(), {"seed": 1})

@@ -61,7 +61,7 @@ def test_rules_by_section() -> None:
                 " 'kaiming'?"
             ),
         ),
-        ("conected=xavier", "there is no section [conected]; did you mean 'connected'?"),
+        ("conected=xavier", "unknown section [conected]; did you mean 'connected'?"),
         ("normal", "rule=normal: expected normal:MEAN,STD, such as normal:0,0.01"),
         ("normal:0,-1", "expected a standard deviation above 0"),
         ("xavier:1", "xavier takes no numbers"),

@@ -20,7 +20,7 @@ from darknet_builder.training.settings import TrainSettings
 from darknet_builder.training.trainer import Trainer
 from tests.training.test_trainer import STILL_CFG, Scenes
 
-HINT = "No space left on device; make room, then resume the training"
+HINT = "No space left on device; free some disk space, then resume the training"
 FULL = Path("/dev/full")
 
 
@@ -41,7 +41,7 @@ def test_no_room_for_the_log(tmp_path: Path, act: Any) -> None:
     """The training cannot go on, and says so in one line; closing adds nothing to that."""
     log, _ = make_log(tmp_path)
     log._file.close()
-    log._file = open(FULL, "a", encoding="utf-8")
+    log._file = FULL.open("a", encoding="utf-8")
     log.step(StepReport(1, 2.0, 0.1, 4, 0.5))
     with pytest.raises(DataError) as error:
         act(log)
@@ -54,7 +54,7 @@ def test_no_room_for_a_long_line(tmp_path: Path) -> None:
     """A line that is too long to wait in memory fails at once."""
     log, _ = make_log(tmp_path)
     log._file.close()
-    log._file = open(FULL, "a", encoding="utf-8")
+    log._file = FULL.open("a", encoding="utf-8")
     with pytest.raises(DataError, match=HINT):
         log.step(StepReport(1, 2.0, 0.1, 4, 0.5, {f"part{number}": 1.5 for number in range(2000)}))
     log.close()
@@ -96,7 +96,7 @@ def test_no_room_for_the_curves(
     log.close()
     assert (
         out.getvalue().count(
-            "no more curves for TensorBoard (log.jsonl has the numbers): No space left"
+            "stopped writing curves for TensorBoard (log.jsonl has the numbers): No space left"
         )
         == 1
     )
@@ -111,7 +111,7 @@ def test_no_place_for_the_curves(tmp_path: Path) -> None:
     log, out = make_log(tmp_path)
     log.step(StepReport(1, 2.0, 0.1, 4, 0.5))
     log.close()
-    assert "no more curves for TensorBoard (log.jsonl has the numbers): " in out.getvalue()
+    assert "stopped writing curves for TensorBoard (log.jsonl has the numbers): " in out.getvalue()
 
 
 def test_other_threads_are_reported_as_ever(
@@ -155,7 +155,7 @@ def test_a_failure_is_not_hidden_by_the_log(
     trainer = make_trainer(tmp_path)
 
     def spoil(*args: Any) -> None:
-        trainer.log._file = open(FULL, "a", encoding="utf-8")
+        trainer.log._file = FULL.open("a", encoding="utf-8")
         trainer.log._file.write("a line")
         raise DarknetError("the cause")
 

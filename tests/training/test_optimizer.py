@@ -232,7 +232,7 @@ def test_a_pattern_must_fit_something() -> None:
     with pytest.raises(InputError) as error:
         parameter_groups(network(), [RatePattern("layers.1.conv.wieght", 1.0)])
     assert (
-        str(error.value) == "the pattern 'layers.1.conv.wieght' fits no parameter; did you mean "
+        str(error.value) == "the pattern 'layers.1.conv.wieght' matches no parameter; did you mean "
         "'layers.1.conv.weight'?; names are like 'layers.0.conv.weight'; * stands for anything"
     )
 
@@ -241,7 +241,9 @@ def test_everything_frozen() -> None:
     """Nothing would be left to do."""
     with pytest.raises(InputError) as error:
         parameter_groups(network(fourth="stopbackward=1"))
-    assert str(error.value) == "<text>:1: [net]: every layer is frozen: there is nothing to learn"
+    assert str(error.value) == (
+        "<text>:1: [net]: the network cannot be trained: every layer is frozen"
+    )
 
 
 # ---- freezing ------------------------------------------------------------------------------------

@@ -1,9 +1,8 @@
-"""Checkpoints: everything that a training needs to go on with equal numbers, in one file that
-appears whole or not.
+"""Checkpoint files: everything that a training needs to resume exactly.
 
-They hold tensors, numbers and text alone, so that ``torch.load(..., weights_only=True)`` reads
-them: a pickled network would tie the file to this package's source, and could run anything when it
-is opened.
+They hold only tensors, numbers and text, so that ``torch.load(..., weights_only=True)`` reads them.
+A pickled network would tie the file to this package's source, and could run any code when it is
+opened. A file is written whole or not at all.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ from darknet_builder.support.files import atomic_path, writing
 
 FORMAT = 1
 BEST = "best.pt"
-MAKE_ROOM = "make room, then resume the training"
+MAKE_ROOM = "free some disk space, then resume the training"
 """The hint of errors whose argument is ``resume``."""
 _NAME = re.compile(r"checkpoint_(\d{7,})\.pt")
 _FREE_OPTIONS = ("max_batches",)
-"""Options of [net] that may change when a training goes on."""
+"""Options of [net] that may differ when a training is resumed."""
 
 
 class RandomState(TypedDict):
     """The states of torch's random generators.
 
     Attributes:
-        cpu: that of the CPU.
-        cuda: that of the GPU; None for a training on the CPU.
+        cpu: state of the CPU's generator.
+        cuda: state of the GPU's generator; None for a training on the CPU.
     """
 
     cpu: Tensor
@@ -48,7 +47,7 @@ class RandomState(TypedDict):
 
 
 class _OptionalState(TypedDict, total=False):
-    """What not every checkpoint has: see ``State``."""
+    """The keys of ``State`` that some checkpoints lack."""
 
     format: int
     model: dict[str, str]
@@ -59,18 +58,18 @@ class State(_OptionalState):
     """The contents of a checkpoint file. Tensors, numbers, text, lists and dictionaries only.
 
     Attributes:
-        format: version of this list; written by ``save_checkpoint``.
+        format: version of this format; written by ``save_checkpoint``.
         cfg: sections of the cfg in order, each ``[name, options]``; see ``plain_blocks``.
         model: names of the classes, dialect and header of the weights; see ``model_metadata``.
         facts: settings that must be the same when the training is resumed: ``seed``, ``precision``,
             ``number_of_training_images``, ``rates``, ``norms`` (``learning`` or ``frozen``).
         finished: number of finished steps.
-        validated: the step after which the last validation was made. Earlier versions, without this
-            key, saved after the validation.
+        validated: number of finished steps at the last validation. Earlier versions did not write
+            it; they saved after the validation.
         best: the highest score so far; None before the first validation.
-        network: the network's ``state_dict()``.
-        optimizer: that of the optimiser.
-        scheduler: that of the learning rate's scheduler.
+        network: ``state_dict()`` of the network.
+        optimizer: ``state_dict()`` of the optimiser.
+        scheduler: ``state_dict()`` of the learning rate scheduler.
         average: moving averages of the weights by parameter name; see ``WeightEma``.
         random: states of the random generators.
     """
@@ -87,50 +86,66 @@ class State(_OptionalState):
 
 
 def checkpoint_path(folder: str | Path, finished: int) -> Path:
-    """Where the checkpoint after so many steps lies."""
+    """Return the path of the checkpoint after a number of finished steps."""
     return Path(folder) / f"checkpoint_{finished:07d}.pt"
 
 
 def list_checkpoints(folder: str | Path) -> list[Path]:
-    """Those of a folder, oldest first; the best one, which is a copy, is not among them."""
-    found = [
+    """List the checkpoints of a folder, oldest first, without ``best.pt``."""
+    numbered = [
         (int(match.group(1)), path)
         for path in Path(folder).glob("checkpoint_*.pt")
         if (match := _NAME.fullmatch(path.name))
     ]
-    return [path for _, path in sorted(found)]
+    # By number, not by name: names get longer from step 10,000,000 on.
+    return [path for _, path in sorted(numbered)]
 
 
 def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint; on any failure the file that was there before stays as it was.
+    """Write a checkpoint; after a failure, the earlier file at that path is unchanged.
+
+    Args:
+        path: the file to write.
+        state: the contents, as described in ``State``; ``format`` is added.
 
     Raises:
-        WeightsError: when it cannot be written (a full disk).
+        WeightsError: when it cannot be written, for example because the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = checkpoint_path(folder, finished=100)
+        ...     save_checkpoint(path, {"cfg": [], "network": {}, "finished": 100})
+        ...     (path.name, load_checkpoint(path)["finished"])
+        ('checkpoint_0000100.pt', 100)
     """
     # Into memory first: torch reports a full disk as a RuntimeError without its cause.
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **state}, buffer)
-    cure = f"those written before are whole; {MAKE_ROOM}"
+    cure = f"earlier checkpoints are intact; {MAKE_ROOM}"
     with writing(path, WeightsError, cure=cure, argument="resume"), atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 
 
 def prune_checkpoints(folder: str | Path, keep: int) -> None:
-    """Remove all but the newest ``keep``."""
+    """Delete all checkpoints of a folder but the newest ``keep``, 1 or more."""
     paths = list_checkpoints(folder)
     for path in paths[: max(len(paths) - keep, 0)]:
         path.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: str | Path) -> State:
-    """Read a checkpoint, tensors on the CPU.
+    """Read a checkpoint, with its tensors on the CPU.
+
+    Args:
+        path: a file written by ``save_checkpoint``.
 
     Raises:
-        WeightsError: for a file that is none or cannot be read.
+        WeightsError: for a file that cannot be read or is not a checkpoint.
     """
     try:
-        # Into memory first: torch.load on a truncated file seeks to a negative offset, a misleading
-        # OSError.
+        # Into memory first: torch.load on a truncated file seeks to a negative offset and raises a
+        # misleading OSError.
         state = torch.load(
             io.BytesIO(Path(path).read_bytes()), map_location="cpu", weights_only=True
         )
@@ -138,20 +153,20 @@ def load_checkpoint(path: str | Path) -> State:
         raise WeightsError(f"cannot be read: {error.strerror or error}", path=path) from None
     except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError):
         raise WeightsError(
-            "is no checkpoint, or a damaged one",
+            "is not a checkpoint, or is damaged",
             path=path,
-            hint="remove it to go on from an older one",
+            hint="remove it to resume from an older one",
         ) from None
     if not isinstance(state, dict) or "network" not in state or "cfg" not in state:
         raise WeightsError(
-            "is no checkpoint of a training",
+            "is not a checkpoint of a training",
             path=path,
             argument="weights",
             hint="load a .weights file as weights",
         )
     if state.get("format") != FORMAT:
         raise WeightsError(
-            f"has the format {state.get('format')}, this version reads {FORMAT}", path=path
+            f"has the checkpoint format {state.get('format')}; expected {FORMAT}", path=path
         )
     return cast("State", state)
 
@@ -160,14 +175,12 @@ def load_checkpoint(path: str | Path) -> State:
 
 
 def plain_blocks(blocks: Sequence[Block]) -> list[list[Any]]:
-    """A cfg as lists, as a checkpoint keeps it."""
+    """Convert a cfg to the lists that a checkpoint stores."""
     return [[block.name, dict(block)] for block in blocks]
 
 
 def model_metadata(network: Network, header: WeightsHeader) -> dict[str, str]:
-    """What ``build_network`` takes from a checkpoint beside cfg and tensors, as a model file has
-    it.
-    """
+    """Return the metadata that ``build_network`` reads from a checkpoint, as in a model file."""
     return ModelMetadata(
         names=network.names,
         dialect=network.dialect.name,
@@ -176,49 +189,61 @@ def model_metadata(network: Network, header: WeightsHeader) -> dict[str, str]:
 
 
 def check_same_cfg(path: str | Path, state: State, blocks: Sequence[Block]) -> None:
-    """Whether the checkpoint was made with this cfg; only ``max_batches`` may differ.
+    """Check that a checkpoint was made with this cfg; only ``max_batches`` may differ.
+
+    Args:
+        path: the checkpoint's file, for the message.
+        state: its contents.
+        blocks: the sections of the cfg.
 
     Raises:
-        WeightsError: naming the first difference, with the cfg's file and line.
+        WeightsError: with the first difference, and the cfg's file and line.
     """
-    for index, (there, block) in enumerate(zip_longest(state["cfg"], blocks)):
-        if block is None or there is None:
+    for index, (saved, block) in enumerate(zip_longest(state["cfg"], blocks)):
+        if block is None or saved is None:
             raise WeightsError(
-                f"belongs to another cfg: that has {len(state['cfg'])} sections, this one "
-                f"{len(blocks)}",
+                f"belongs to another cfg ({len(state['cfg'])} sections, this one has "
+                f"{len(blocks)})",
                 path=path,
             )
-        difference = _difference(there, block, free=_FREE_OPTIONS if index == 0 else ())
+        difference = _difference(saved, block, free=_FREE_OPTIONS if index == 0 else ())
         if difference:
             raise WeightsError(
                 f"belongs to another cfg: {difference}",
                 path=path,
                 argument="overwrite",
-                hint="take the one it was made with, or overwrite the training",
+                hint="use the cfg that it was made with, or overwrite the training",
             )
 
 
-def _difference(there: list[Any], block: Block, free: Sequence[str]) -> str:
-    name, options = there
+def _difference(saved: list[Any], block: Block, free: Sequence[str]) -> str:
+    """Describe the first difference of two sections; empty without one."""
+    name, options = saved
     if name != block.name:
-        return f"{block.where()} is [{name}] there"
+        return f"{block.where()} is [{name}] in the checkpoint"
     for key in {**options, **block}:
         if key not in free and options.get(key) != block.get(key):
             value = f"{key}={options[key]}" if key in options else f"no {key}="
-            return f"{block.where(key)}: {value} there"
+            return f"{block.where(key)}: {value} in the checkpoint"
     return ""
 
 
 def check_same_run(path: str | Path, state: State, metadata: Mapping[str, Any]) -> None:
-    """Check that the settings which decide a training (seed, precision, ...) are what they were.
+    """Check that the settings that decide a training (seed, precision, ...) are unchanged.
+
+    Args:
+        path: the checkpoint's file, for the message.
+        state: its contents.
+        metadata: the settings of this training, by name.
 
     Raises:
-        InputError: naming the first that is not.
+        InputError: with the first setting that differs.
     """
     for name, value in metadata.items():
-        if state["facts"].get(name) != value:
+        saved = state["facts"].get(name)
+        if saved != value:
             raise InputError(
-                f"was made with {name.replace('_', ' ')} {state['facts'].get(name)}, not {value}: "
-                "the training would not go on as it began",
+                f"was made with {name.replace('_', ' ')} {saved}, this training has {value}; it "
+                "cannot be resumed exactly",
                 path=path,
             )

@@ -1,4 +1,4 @@
-"""Save a training to checkpoints, and resume it from the newest one."""
+"""Save a training to checkpoints, and restore it from the newest one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Checkpointer:
         average: the moving averages of the weights are saved and restored.
         settings: output folder, number of checkpoints to keep, and the settings that a resumed
             training must share.
-        num_images: size of the training set, which a resumed training must share too.
+        num_images: number of training images, which a resumed training must share too.
     """
 
     def __init__(
@@ -52,20 +52,20 @@ class Checkpointer:
         settings: TrainSettings,
         num_images: int,
     ) -> None:
-        self._network, self._optimizer, self._scheduler, self._average = (
-            network,
-            optimizer,
-            scheduler,
-            average,
-        )
+        self._network, self._optimizer = network, optimizer
+        self._scheduler, self._average = scheduler, average
         self._settings, self._num_images = settings, num_images
         self._device = torch.device(settings.device)
 
     def state(self, finished: int, validated: int, best: float | None) -> State:
-        """Collect everything that decides how the training goes on.
+        """Collect everything that a training needs to resume exactly.
 
-        The order of the images is not among it: it follows from ``finished`` and the seed.
+        Args:
+            finished: number of finished steps.
+            validated: number of finished steps at the last validation.
+            best: the highest score so far; None before the first validation.
         """
+        # The order of the images is not stored: it follows from `finished` and the seed.
         cuda = self._device.type == "cuda"
         return {
             "cfg": plain_blocks(self._network.blocks),
@@ -85,11 +85,11 @@ class Checkpointer:
         }
 
     def exists(self, finished: int) -> bool:
-        """Whether there is a checkpoint of a step."""
+        """Return whether there is a checkpoint after this number of steps."""
         return checkpoint_path(self._settings.output, finished).exists()
 
     def save(self, state: State) -> None:
-        """Write a checkpoint, and remove the oldest ones.
+        """Write a checkpoint, and delete the oldest ones.
 
         Raises:
             WeightsError: when it cannot be written.
@@ -98,7 +98,7 @@ class Checkpointer:
         prune_checkpoints(self._settings.output, self._settings.keep)
 
     def save_best(self, state: State) -> None:
-        """Write the checkpoint of the best score, which is kept apart from the others.
+        """Write the checkpoint of the best score, which is never deleted.
 
         Raises:
             WeightsError: when it cannot be written.
@@ -106,32 +106,30 @@ class Checkpointer:
         save_checkpoint(self._settings.output / BEST, state)
 
     def newest(self) -> State | None:
-        """Load the newest checkpoint of the output folder; None without any.
-
-        Without one the training stopped before the first; the same beginning then gives the same
-        training.
+        """Load the newest checkpoint of the output folder; return None without one.
 
         Raises:
-            WeightsError: for a file that cannot be read, or one of another cfg.
+            WeightsError: for a file that cannot be read or belongs to another cfg.
             InputError: for a checkpoint of a training with other settings.
         """
         paths = list_checkpoints(self._settings.output)
         if not paths:
+            # The training stopped before its first checkpoint; starting over gives the same one.
             return None
         state = load_checkpoint(paths[-1])
         check_same_cfg(paths[-1], state, self._network.blocks)
+        # Earlier versions could not freeze norms and did not write this key.
         state["facts"].setdefault("norms", _LEARNING)
         check_same_run(paths[-1], state, self._run_metadata())
         return state
 
     def restore(self, state: State) -> None:
-        """Put network, optimiser, scheduler, average and random generators back to a checkpoint's
-        state.
-        """
+        """Restore network, optimiser, scheduler, average and random generators."""
         self._network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scheduler.load_state_dict(state["scheduler"])
         self._average.load_state_dict(state["average"])
+        # Last: nothing may draw a random number after this.
         torch.set_rng_state(state["random"]["cpu"])
         if state["random"]["cuda"] is not None and self._device.type == "cuda":
             torch.cuda.set_rng_state(state["random"]["cuda"], self._device)

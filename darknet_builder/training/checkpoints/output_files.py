@@ -1,6 +1,4 @@
-"""The output folder of a training: prepare it, and write ``.weights`` files under Darknet's
-names.
-"""
+"""Prepare the output folder of a training, and write ``.weights`` files under Darknet's names."""
 
 from __future__ import annotations
 
@@ -14,18 +12,18 @@ from darknet_builder.training.settings import TrainSettings
 from darknet_builder.weights.loader import save_weights
 
 _WEIGHTS_PERIOD = 1000
-
+"""Number of steps between numbered ``.weights`` files of short trainings."""
 
 _LONG_TRAINING = 10000
-"""Trainings of this number of steps and more keep numbered weights at this period only
-(detector.c:372)."""
+"""Minimum number of steps of a long training, and its period of numbered ``.weights`` files
+(detector.c:97)."""
 
 
 class OutputFiles:
-    """The files that a training leaves for others.
+    """The ``.weights`` files of a training, and the folder that holds them.
 
     Args:
-        settings: name the folder, and what the files' names begin with.
+        settings: output folder, and the first part of the file names.
         is_main: False in a process that must not write; then all methods do nothing.
     """
 
@@ -33,11 +31,11 @@ class OutputFiles:
         self._settings, self._is_main = settings, is_main
 
     def prepare(self) -> None:
-        """Make the folder, and see that no other training's files are mixed with this one's.
+        """Create the folder; see ``prepare_output``.
 
         Raises:
-            DataError: when it cannot be made.
-            InputError: when it holds a training and neither ``resume`` nor ``overwrite`` is set.
+            DataError: when it cannot be created.
+            InputError: when it contains a training and neither ``resume`` nor ``overwrite`` is set.
         """
         if self._is_main:
             prepare_output(self._settings)
@@ -46,7 +44,7 @@ class OutputFiles:
         """Write ``NAME_suffix.weights``, from which Darknet can resume.
 
         Args:
-            network: its weights; its ``header`` becomes that of the file.
+            network: its weights are written; its ``header`` is set to that of the file.
             finished: number of finished steps.
             suffix: ``last``, ``best``, ``final`` or a number of steps.
 
@@ -65,8 +63,12 @@ class OutputFiles:
             ) from None
 
     def write_numbered(self, network: Network, finished: int, total: int) -> None:
-        """Write ``NAME_finished.weights`` where it is due: every 1000 steps, or 10000 in long
-        trainings.
+        """Write ``NAME_finished.weights`` if it is due: every 1000 steps, or 10000 of a long run.
+
+        Args:
+            network: its weights are written.
+            finished: number of finished steps.
+            total: number of steps of the training.
 
         Raises:
             WeightsError: when the file cannot be written.
@@ -77,9 +79,7 @@ class OutputFiles:
 
 
 def training_header(network: Network, finished: int) -> WeightsHeader:
-    """Return the header of version 0.2 whose ``seen`` is what Darknet would have counted: steps
-    times batch.
-    """
+    """Return a header of version 0.2 with Darknet's ``seen``, finished steps times batch."""
     return WeightsHeader(0, 2, network.header.revision, finished * network.options.batch)
 
 
@@ -94,35 +94,36 @@ _TRACES = (
     "*_[0-9]*000.weights",
     "tensorboard/events.*",
 )
-"""What a training leaves in its folder."""
-
+"""Patterns of the files that a training writes."""
 
 _HALF_WRITTEN = (".checkpoint_*.pt", ".best-*.pt", ".*.weights", ".log-*", ".chart-*")
-"""What a training that was killed while it wrote may have left."""
+"""Patterns of temporary files that a training leaves if it is killed while it writes."""
 
 
 def prepare_output(settings: TrainSettings) -> None:
-    """Make the folder, and see that no other training's files are mixed with this one's.
+    """Create the output folder, or check that it may be used.
+
+    With ``overwrite``, the files of an earlier training are deleted.
 
     Raises:
-        DataError: when it cannot be made.
-        InputError: when it holds a training and neither ``resume`` nor ``overwrite`` is set.
+        DataError: when it cannot be created.
+        InputError: when it contains a training and neither ``resume`` nor ``overwrite`` is set.
     """
     folder = settings.output
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"the folder cannot be made: {error.strerror}", path=folder) from None
+        raise DataError(f"cannot create the folder: {error.strerror}", path=folder) from None
     old = [path for pattern in _TRACES for path in folder.glob(pattern)]
     if old and settings.overwrite:
         for path in old:
             path.unlink()
     elif old and not settings.resume:
         raise InputError(
-            f"holds a training already ({old[0].name})",
+            f"already contains a training ({old[0].name})",
             path=folder,
             argument=("resume", "overwrite"),
-            hint="resume it, overwrite it, or name another folder",
+            hint="resume it, overwrite it, or use another folder",
         )
     for path in (path for pattern in _HALF_WRITTEN for path in folder.glob(pattern)):
         path.unlink()

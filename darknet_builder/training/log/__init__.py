@@ -1,3 +1,1 @@
-"""What a training tells while it runs: the log file, the line on the screen, curves and the
-chart.
-"""
+"""The log of a training: the log file, the progress line, TensorBoard's curves and the chart."""

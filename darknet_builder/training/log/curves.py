@@ -1,4 +1,4 @@
-"""Write a training's numbers as TensorBoard's curves; the training goes on when that fails."""
+"""Write a training's numbers for TensorBoard; a failure does not stop the training."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ class ScalarWriter(Protocol):
         """Add one point to a curve."""
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the remaining points and close the file."""
 
 
 class Curves:
     """The curves of one training, in ``tensorboard/`` below its folder.
 
-    TensorBoard writes in a thread of its own. While the curves are open, ``threading.excepthook``
-    is replaced, so that a full disk there gives one line instead of a traceback; ``close`` restores
-    it.
+    TensorBoard writes in a separate thread. While the curves are open, ``threading.excepthook`` is
+    replaced, so that a full disk gives one line instead of a traceback; ``close`` restores it.
 
     Args:
         folder: output folder of the training.
-        note: shows a line: that tensorboard is not installed, or that a write failed.
-        finished: number of finished steps; later points of an older training are dropped.
+        note: called with a line to show if tensorboard is not installed or a write failed.
+        finished: number of finished steps; later points of an interrupted training are dropped.
         log_name: file name of the log, which has the same numbers.
     """
 
@@ -43,6 +42,7 @@ class Curves:
         self._writer = self._open(folder, finished)
 
     def _open(self, folder: Path, finished: int) -> ScalarWriter | None:
+        # torch has the writer, but it imports tensorboard, which is optional.
         try:
             load_extra("tensorboard", "train")
         except MissingExtraError as error:
@@ -69,10 +69,10 @@ class Curves:
             self._writer = None
 
     def close(self) -> None:
-        """Write what is left, and restore ``threading.excepthook``.
+        """Write the remaining points, and restore ``threading.excepthook``.
 
         Raises:
-            OSError: when the rest cannot be written.
+            OSError: when they cannot be written.
         """
         try:
             if self._writer is not None:
@@ -82,12 +82,12 @@ class Curves:
 
     def _note_end(self, error: OSError) -> None:
         self._note(
-            f"no more curves for TensorBoard ({self._log_name} has the numbers):"
+            f"stopped writing curves for TensorBoard ({self._log_name} has the numbers):"
             f" {error.strerror or error}"
         )
 
     def _on_thread_failure(self, failure: threading.ExceptHookArgs) -> None:
-        """Ignore a failed write in TensorBoard's thread, which the next ``add`` raises again."""
+        """Ignore a failed write in TensorBoard's thread; the next ``add`` raises it again."""
         is_tensorboard = type(failure.thread).__module__.startswith("tensorboard.")
         if not (is_tensorboard and isinstance(failure.exc_value, OSError)):
             self._thread_hook(failure)

@@ -39,9 +39,11 @@ class ProgressLine:
 
     @property
     def images_per_second(self) -> float:
-        """Training speed over the last 50 steps."""
+        """Training speed over the last 50 steps; 0 before the first."""
         seconds = self._recent_seconds
-        return sum(images for images, _ in self._recent) / seconds if seconds else 0.0
+        if not seconds:
+            return 0.0
+        return sum(images for images, _ in self._recent) / seconds
 
     @property
     def _recent_seconds(self) -> float:
@@ -52,7 +54,7 @@ class ProgressLine:
         self._recent = [*self._recent[1 - _RATE_STEPS :], (report.images, report.seconds)]
 
     def step(self, report: StepReport, average: float) -> None:
-        """Show a step that was counted, unless another one was shown a moment ago.
+        """Show a step that was counted, at most once a period.
 
         Args:
             report: the step.
@@ -64,23 +66,31 @@ class ProgressLine:
             return
         self._shown_at = now
         text = self._describe(report, average)
+        # Return to the first column and erase the line before it is drawn again.
         self.out.write(f"\r\x1b[K{text}" if self.live else f"{text}\n")
         self.out.flush()
 
     def validation(self, iteration: int, metric: str, score: float) -> None:
-        """Show a score and the best one, on a line of its own."""
+        """Show a score and the best one, on a separate line.
+
+        Args:
+            iteration: number of finished steps.
+            metric: one of ``METRICS``.
+            score: its value, 0 to 1.
+        """
         self.best = score if self.best is None else max(self.best, score)
         self.note(
             f"{iteration}/{self.total}: {short_name(metric)} {score:.4f}, best {self.best:.4f}"
         )
 
     def note(self, text: str) -> None:
-        """Show a line of its own."""
+        """Show a text on a separate line."""
         self.out.write(("\r\x1b[K" if self.live else "") + text + "\n")
         self.out.flush()
 
     def close(self) -> None:
-        """End the line; a terminal that is gone does not matter any more."""
+        """End the line."""
+        # The terminal may be closed by now.
         with suppress(OSError):
             if self.live:
                 self.out.write("\n")

@@ -1,6 +1,4 @@
-"""Record a training in ``log.jsonl``, one JSON object a line, and show it: progress line, curves,
-chart.
-"""
+"""Record a training in ``log.jsonl``, one JSON object a line, and show its progress."""
 
 from __future__ import annotations
 
@@ -23,25 +21,36 @@ from darknet_builder.training.log.step_report import StepReport
 
 LOG_NAME = "log.jsonl"
 _SMOOTHING = 0.1
-"""Darknet's share of the newest loss in the average (detector.c:318)."""
+"""Weight of the newest loss in Darknet's average (detector.c:297)."""
 
 
 class RunLog:
-    """The records of one training, and everything that shows them while it runs.
+    """The log of one training: ``log.jsonl``, the progress line, the curves and the chart.
+
+    Every method raises a ``DataError`` when the log file cannot be written. For the chart and the
+    curves, a line says what failed.
 
     Args:
         folder: output folder of the training.
         out: a terminal or a file, for the progress line.
         total: number of steps of the training.
-        finished: number of finished steps; later lines of an older log are dropped.
-        quiet: write nothing at all, as all but one of several processes do.
-
-    Raises:
-        DataError: here and later, when the log cannot be written (a full disk). A training can do
-            without chart and curves: a line says that they are missing.
+        finished: number of finished steps; later lines of an interrupted training are dropped.
+        quiet: write nothing, for all processes but the main one.
 
     Attributes:
         average: moving average of the loss; None before the first step.
+
+    Raises:
+        DataError: when the log file cannot be written, for example because the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     log = RunLog(Path(folder), io.StringIO(), total=10)
+        ...     log.step(StepReport(iteration=1, loss=2.5, rate=0.1, images=8, seconds=0.5))
+        ...     log.close()
+        ...     [record["loss"] for record in read_log(Path(folder) / "log.jsonl")]
+        [2.5]
     """
 
     def __init__(
@@ -55,10 +64,12 @@ class RunLog:
         with self._needed():
             if not quiet:
                 self._keep_until(finished)
-            self._file = open(os.devnull if quiet else folder / LOG_NAME, "a", encoding="utf-8")
-        self._curves = (
-            None if quiet else Curves(folder, self.note, finished=finished, log_name=LOG_NAME)
-        )
+            path = Path(os.devnull) if quiet else folder / LOG_NAME
+            # Open for the whole training; close() closes it.
+            self._file = path.open("a", encoding="utf-8")
+        self._curves: Curves | None = None
+        if not quiet:
+            self._curves = Curves(folder, self.note, finished=finished, log_name=LOG_NAME)
 
     # ---- events ----------------------------------------------------------------------------------
 
@@ -101,7 +112,7 @@ class RunLog:
         Args:
             iteration: number of finished steps.
             metric: one of ``METRICS``.
-            score: its value.
+            score: its value, 0 to 1.
             numbers: further numbers of the validation, by name.
         """
         self._write({"iteration": iteration, metric: score, **numbers})
@@ -109,21 +120,20 @@ class RunLog:
         self._line.validation(iteration, metric, score)
 
     def note(self, text: str) -> None:
-        """Show a line of its own, which is not recorded."""
+        """Show a text on a separate line, without recording it."""
         self._line.note(text)
 
     # ---- files -----------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Bring the log to the disk; called before every checkpoint, which must not be ahead of
-        it.
-        """
+        """Write the log to the disk."""
+        # Called before every checkpoint: resuming needs the lines up to it, also after a crash.
         with self._needed():
             self._file.flush()
             os.fsync(self._file.fileno())
 
     def draw_chart(self) -> None:
-        """Draw ``chart.png`` from the records; a line says why when that is not possible."""
+        """Draw ``chart.png`` from the records, or show a line that says why it is missing."""
         with self._needed():
             self._file.flush()
         try:
@@ -134,10 +144,8 @@ class RunLog:
             self.note(f"no {CHART_NAME}: {error.strerror or error}")
 
     def close(self) -> None:
-        """End the line and close the files.
-
-        Failures are ignored: they were reported before, or what is lost is in no checkpoint.
-        """
+        """End the progress line and close the files."""
+        # Failures are ignored: flush() reports them, and a resumed training needs nothing later.
         self._line.close()
         with suppress(OSError):
             self._file.close()
@@ -154,34 +162,43 @@ class RunLog:
             self._curves.add(values, iteration)
 
     def _needed(self) -> AbstractContextManager[None]:
-        """Raise a DataError where the log, without which a training cannot continue, cannot be
-        written.
-        """
+        """Convert an OSError to a DataError: a training does not continue without its log."""
         return writing(self.folder / LOG_NAME, DataError, cure=MAKE_ROOM, argument="resume")
 
     def _keep_until(self, finished: int) -> None:
-        """Drop the lines after the checkpoint, which will be written again; take average and best
-        score over.
-        """
+        """Keep the lines up to a checkpoint, and restore the average and the best score."""
         path = self.folder / LOG_NAME
-        kept = (
-            [record for record in read_log(path) if record["iteration"] <= finished]
-            if path.exists()
-            else []
-        )
+        kept = []
+        if path.exists():
+            # The later ones are written again by the resumed training.
+            kept = [record for record in read_log(path) if record["iteration"] <= finished]
         write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
-        self.average = next(
-            (record["average"] for record in reversed(kept) if "average" in record), None
-        )
+        averages = [record["average"] for record in kept if "average" in record]
+        if averages:
+            self.average = averages[-1]
         scores = [record[key] for record in kept for key in METRICS if key in record]
         self._line.best = max(scores, default=None)
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:
-    """Read the records of a ``log.jsonl``; a last line that was cut off is left out.
+    r"""Read the records of a ``log.jsonl``; an incomplete last line is left out.
+
+    Args:
+        path: the log file of a training.
+
+    Returns:
+        One dictionary for each step and each validation, in order.
 
     Raises:
-        DataError: for a file that is not such a log.
+        DataError: for a line that is not JSON.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "log.jsonl"
+        ...     _ = path.write_text('{"iteration": 1, "loss": 2.5}\n{"iteration": 2, "lo')
+        ...     read_log(path)
+        [{'iteration': 1, 'loss': 2.5}]
     """
     records = []
     lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -189,6 +206,9 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
         try:
             records.append(json.loads(line))
         except json.JSONDecodeError:
+            # A crash can cut off the last line, but no other.
             if number < len(lines):
-                raise DataError("is no line of a training's log", path=path, line=number) from None
+                raise DataError(
+                    "cannot parse this line", path=path, line=number, hint="expected a JSON object"
+                ) from None
     return records

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from darknet_builder.losses.base import HeadLoss
 from darknet_builder.losses.whole_network import LossReport
 from darknet_builder.support.distributed import ProcessGroup
 
@@ -17,7 +18,7 @@ class StepReport:
 
     Attributes:
         iteration: number of finished steps, this one included.
-        loss: as Darknet prints it: the mean over the heads, per image.
+        loss: Darknet's printed loss: the mean over the heads, per image.
         rate: learning rate of the step.
         images: number of images in the step.
         seconds: duration of the step.
@@ -44,8 +45,9 @@ def summarize_step(
     waited: float,
     group: ProcessGroup,
 ) -> StepReport:
-    """Combine the parts of a batch: the mean of ``iou`` over the positives, the sums of the others
-    per image.
+    """Combine the loss reports of all parts of a batch and of all processes.
+
+    ``iou`` becomes the mean over the positives; the other numbers are sums divided by the images.
 
     Args:
         reports: one for each part of the batch, of this process's shard.
@@ -53,36 +55,36 @@ def summarize_step(
         rate: learning rate of the step.
         images: number of images in the whole batch, over all processes.
         seconds: duration of the step.
-        waited: seconds of these that this process waited for images.
+        waited: how long this process waited for images, in seconds; a part of ``seconds``.
         group: the processes; all must call this.
     """
     heads = [head for report in reports for head in report.heads]
     names = list(dict.fromkeys(name for head in heads for name in head.parts))
     sums = []
     for name in names:
-        sums.append(
-            sum(
-                float(head.parts[name])
-                * (float(head.parts.get("count", 1)) if name == "iou" else 1)
-                for head in heads
-                if name in head.parts
-            )
-        )
+        sums.append(sum(_summand(head, name) for head in heads if name in head.parts))
     values = group.sum(torch.tensor(sums, dtype=torch.float64)).tolist()
     parts = {name: value / images for name, value in zip(names, values, strict=True)}
     if "iou" in parts and "count" in parts:
+        # Both are divided by the images, so their quotient is the mean over all positives.
         parts["iou"] /= parts["count"] or 1
     return StepReport(
         finished, _printed_loss(reports, group) / images, rate, images, seconds, parts, waited
     )
 
 
+def _summand(head: HeadLoss, name: str) -> float:
+    """Return one number of a head; the mean IoU is multiplied by its count, to be summed."""
+    weight = float(head.parts.get("count", 1)) if name == "iou" else 1
+    return float(head.parts[name]) * weight
+
+
 def _printed_loss(reports: Sequence[LossReport], group: ProcessGroup) -> float:
-    """Return the loss that one process would print: means are over the positives of all
-    processes.
-    """
+    """Return the loss that one process would print for the whole batch."""
     if group.world_size == 1:
         return sum(float(report.cost) for report in reports)
+    # A row for each head of each part: the sum, the mean times the positives, the positives. Sums
+    # over processes of these give the mean over the positives of all processes.
     rows = [
         [
             float(head.value.detach()) - float(head.mean),
