@@ -15,19 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-<<<<<<< HEAD
-from darknet_builder.data.scene_names import SCENE_NAMES, SCENE_SIZE
-=======
 from darknet_builder.data.outlines import draw_outline
->>>>>>> w-eng-training
+from darknet_builder.data.scene_names import SCENE_NAMES, SCENE_SIZE
 from darknet_builder.errors import DataError
 from darknet_builder.images.files import write_image
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.support.files import write_text, writing
 
-<<<<<<< HEAD
-=======
->>>>>>> w-eng-training
 MOST_OBJECTS = 10
 _SMALLEST, _LARGEST = 20.0, 54.0
 """Minimum and maximum radius in pixels, at ``SCENE_SIZE``."""
