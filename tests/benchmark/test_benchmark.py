@@ -87,7 +87,16 @@ def test_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         write_image(folder / name, np.zeros((20, 30, 3), np.uint8))
     (tmp_path / "net.cfg").write_text(CFG)
     answer = tmp_path / "b.json"
-    words = "--contenders torch:float32 plain:float32 --rounds 1 --pipeline --batches 2".split()
+    words = [
+        "--contenders",
+        "torch:float32",
+        "plain:float32",
+        "--rounds",
+        "1",
+        "--pipeline",
+        "--batches",
+        "2",
+    ]
     files = ["--images", str(folder), "--json", str(answer)]
     assert main(["benchmark", str(tmp_path / "net.cfg"), *words, *files]) == 0
     assert "| net | torch:float32 | 2 | 3 |" in capsys.readouterr().out
@@ -98,7 +107,7 @@ def test_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Training steps are measured with the share of their time spent waiting for images."""
     data, answer = make_folder(tmp_path), tmp_path / "b.json"
-    words = "--batches 2 --rounds 3 --workers 0".split()
+    words = ["--batches", "2", "--rounds", "3", "--workers", "0"]
     files = ["--training", str(data), "--json", str(answer)]
     assert main(["benchmark", str(tmp_path / "tiny.cfg"), *words, *files]) == 0
     assert "| tiny | 64 x 64 | 2 | float32 |" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""COCO's numbers equal this project's arithmetic where the rules agree, and differ where they do not."""
+"""COCO's numbers, where its rules agree with Darknet's and where they differ."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def image(
 
 
 def far_apart(seed: int) -> list[ImageBoxes]:
-    """Return ground truth on a coarse grid and boxes near it, so that each box can match only one."""
+    """Return ground truth on a coarse grid and boxes near it, each of which can match only one."""
     random = np.random.default_rng(seed)
     images = []
     for _ in range(40):

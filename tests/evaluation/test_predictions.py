@@ -1,4 +1,4 @@
-"""Networks on labelled images: ``detector map`` of the pack, order of boxes, batches, difficult objects."""
+"""Networks on labelled images: ``detector map``, order of boxes, batches, difficult objects."""
 
 from __future__ import annotations
 

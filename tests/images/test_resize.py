@@ -157,7 +157,10 @@ def test_resize_is_the_formula_bit_for_bit(size: tuple[int, int], channels: int)
 
 
 def test_pixels_that_nobody_reads_cost_nothing() -> None:
-    """A photograph of 12 megapixels needs less memory than its own bytes; float32 would need four times."""
+    """A photograph of 12 megapixels needs less memory than its own bytes.
+
+    As float32 it would need four times as much.
+    """
     huge = np.zeros((3000, 4000, 3), np.uint8)
     tracemalloc.start()
     try:

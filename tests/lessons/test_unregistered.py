@@ -331,7 +331,6 @@ def test_no_alarm_on_compiled_modules(compiled: str) -> None:
         parametrizations.orthogonal,
         lambda module, name: prune.l1_unstructured(module, name, amount=0.5),
     ],
-    ids="weight_norm spectral_norm p.weight_norm p.spectral_norm p.orthogonal prune".split(),
 )
 @pytest.mark.parametrize("kind", ["linear", "lstm"])
 def test_no_alarm_on_reparametrised_weights_at_any_time(rule: Any, kind: str) -> None:

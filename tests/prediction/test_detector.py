@@ -1,4 +1,4 @@
-"""The detector: equal to Darknet's on photographs, exact on a small network, clear about mistakes."""
+"""The detector: equal to Darknet's on photographs, exact on a small network, clear errors."""
 
 from __future__ import annotations
 

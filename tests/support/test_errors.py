@@ -1,4 +1,4 @@
-"""Errors and warnings: their parts, the text made from them, and the options that a command adds."""
+"""Errors and warnings: their parts, their text, and the options that a command adds."""
 
 from __future__ import annotations
 
@@ -105,7 +105,10 @@ def _of(error: Any) -> tuple[object, ...]:
     ],
 )
 def test_cfg_errors_know_where(text: str, parts: tuple[object, ...]) -> None:
-    """Errors have file, line, section, key and hint; a wrong size is blamed on the option before it."""
+    """Errors have file, line, section, key and hint.
+
+    A wrong size is blamed on the option before it.
+    """
     with pytest.raises(CfgError) as caught:
         build_network(text)
     assert _of(caught.value) == parts
