@@ -156,9 +156,12 @@ def test_batch_norm_comes_with_the_weights(first: str, second: str) -> None:
 def test_shared_weights_need_the_same_channels() -> None:
     """Weights of one shape can belong to other channels and groups: Darknet refuses them too."""
     text = f"{NET}{OWN}groups=2\n[route]\nlayers=0\ngroups=2\ngroup_id=0\n{OWN}share_index=0\n"
-    with pytest.raises(
-        CfgError,
-        match="layer 0 reads 4 channels, this one 2: layers that share weights need the same",
-    ), warnings.catch_warnings():
+    with (
+        pytest.raises(
+            CfgError,
+            match="layer 0 reads 4 channels, this one 2: layers that share weights need the same",
+        ),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         build_network(text)
