@@ -1,9 +1,8 @@
-"""One file that rebuilds a network: the tensors by PyTorch's own names, and the cfg text beside
-them.
+"""Model files: a network's tensors, by PyTorch's names, and its cfg in a single file.
 
-``.safetensors`` keeps the text in its metadata, ``.pt`` in the metadata that every ``state_dict``
-carries: such a file is an ordinary ``state_dict`` to anyone else. Neither can run code when it is
-opened.
+``.safetensors`` keeps the cfg in its metadata, ``.pt`` in the metadata that every ``state_dict``
+has, so that other programs can read the file as an ordinary ``state_dict``. Opening either cannot
+run code.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from darknet_builder.support.files import atomic_path, writing
 
 SAFETENSORS, STATE_DICT = ".safetensors", ".pt"
 _KEY = "darknet_builder"
-"""The key of our metadata among those that a ``.pt`` file's ``state_dict`` carries."""
+"""The key of our metadata in a ``.pt`` file's ``state_dict``."""
 _DAMAGED = (
     OSError,
     RuntimeError,
@@ -39,13 +38,14 @@ _DAMAGED = (
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """The text beside the tensors of a model file: what rebuilds the network.
+    """The text beside the tensors of a model file, from which the network is rebuilt.
 
     Attributes:
-        cfg: the network as cfg text; empty in a file of weights alone.
-        names: of the classes, where they are known.
-        dialect: whose rules hold.
-        width, height: of the input in pixels; 0 means what the cfg says.
+        cfg: the network as cfg text; empty in a file that has only weights.
+        names: class names, or empty if unknown.
+        dialect: name of the dialect.
+        width: width of the input in pixels; 0 for the cfg's.
+        height: height of the input in pixels; 0 for the cfg's.
         header: major, minor, revision and ``seen`` of the ``.weights`` file that the network came
             from.
     """
@@ -58,7 +58,7 @@ class ModelMetadata:
     header: tuple[int, int, int, int] = (0, 2, 5, 0)
 
     def as_text(self) -> dict[str, str]:
-        """Text by key, as safetensors wants it."""
+        """Return the metadata as strings, the only values that safetensors accepts."""
         return {
             "format": "pt",
             "cfg": self.cfg,
@@ -70,10 +70,10 @@ class ModelMetadata:
 
     @classmethod
     def from_text(cls, text: Mapping[str, str]) -> ModelMetadata:
-        """The way back.
+        """Read what ``as_text`` returned.
 
         Raises:
-            ValueError: for numbers that are none.
+            ValueError: if a number cannot be parsed.
         """
         width, height = map(int, text.get("size", "0 0").split())
         major, minor, revision, seen = map(int, text.get("header", "0 2 5 0").split())
@@ -88,7 +88,7 @@ class ModelMetadata:
 
 
 def is_model_file(path: object) -> bool:
-    """Whether this is the path of such a file, by its suffix."""
+    """Return whether a path has the suffix of a model file."""
     return (
         isinstance(path, str | Path)
         and "\n" not in str(path)
@@ -97,21 +97,26 @@ def is_model_file(path: object) -> bool:
 
 
 def refuse_second_weights(cfg: object, weights: str | Path | None) -> None:
-    """See that no weights are given to a network whose file holds its own.
+    """Check that no weights are given for a network whose file already has weights.
 
     Raises:
-        InputError: naming both.
+        InputError: naming both files.
     """
     if weights is not None and is_model_file(cfg):
         raise InputError(f"{cfg} holds weights already; leave {weights} out")
 
 
 def write_model_file(path: str | Path, module: nn.Module, metadata: ModelMetadata) -> None:
-    """Write ``.safetensors`` or ``.pt``, as the suffix says; the file appears whole or not at all.
+    """Write ``.safetensors`` or ``.pt``, by the suffix; the file is complete or not written at all.
+
+    Args:
+        path: path of the new file; an existing one is replaced.
+        module: the network.
+        metadata: the text to store beside its tensors.
 
     Raises:
-        WeightsError: when it cannot be written.
-        MissingExtraError: without the package safetensors, where it is needed.
+        WeightsError: if the file cannot be written.
+        MissingExtraError: if the package safetensors is needed and not installed.
     """
     with writing(path, WeightsError), atomic_path(path) as temporary:
         if Path(path).suffix.lower() == SAFETENSORS:
@@ -127,13 +132,14 @@ def write_model_file(path: str | Path, module: nn.Module, metadata: ModelMetadat
 
 
 def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]:
-    """The tensors by name, on the CPU, and what the file says beside them.
+    """Read the tensors by name, on the CPU, and the metadata.
 
     Raises:
-        WeightsError: for a file that is none, or is damaged.
-        MissingExtraError: without the package safetensors, where it is needed.
+        WeightsError: if the file is of another kind, damaged, or cannot be read.
+        MissingExtraError: if the package safetensors is needed and not installed.
     """
     try:
+        # Opened only for the error: both readers report a missing file in other words.
         with open(path, "rb"):
             pass
         return (
@@ -146,53 +152,61 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]
 
 
 def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """Copy tensors into a module by name; nothing is written before all of them have been found to
-    fit.
+    """Copy tensors into a module by name, after checking that all of them fit.
 
     Args:
-        module: whose parameters and buffers they are.
-        tensors: of any floating-point type. A tensor that the module has under two names may be
-            there under one.
-        source: of the tensors, for errors.
+        module: the module that gets the values.
+        tensors: tensors by name, of any floating-point type. A tensor that the module has under two
+            names may be given under one of them.
+        source: file that the tensors come from, for error messages.
 
     Raises:
-        WeightsError: naming the first tensor that is missing, too much or of another shape.
+        WeightsError: naming the first tensor that is missing, unknown or of another shape.
     """
-    own = module.state_dict(keep_vars=True)
-    surplus = [name for name in tensors if name not in own]
-    if surplus:
-        raise WeightsError(
-            f"holds {surplus[0]}, which the network does not have{did_you_mean(surplus[0], own)}",
-            path=source,
-            hint="it belongs to another cfg",
-        )
-    found = {id(own[name]) for name in tensors}
-    missing = [name for name, tensor in own.items() if id(tensor) not in found]
-    if missing:
-        raise WeightsError(
-            f"{len(missing)} of the network's {len(own)} tensors are not there, "
-            f"the first is {missing[0]} {tuple(own[missing[0]].shape)}",
-            path=source,
-            hint="it belongs to another cfg",
-        )
+    # With keep_vars these are the parameters themselves, not detached copies: a tensor that has
+    # two names has one id.
+    expected = module.state_dict(keep_vars=True)
+    _check_names(tensors, expected, source)
     for name, tensor in tensors.items():
-        if tensor.shape != own[name].shape:
+        if tensor.shape != expected[name].shape:
             raise WeightsError(
-                f"{name} is {tuple(tensor.shape)}, the network needs {tuple(own[name].shape)}",
+                f"{name} is {tuple(tensor.shape)}, the network needs {tuple(expected[name].shape)}",
                 path=source,
                 hint="it belongs to another cfg",
             )
     with torch.no_grad():
         for name, tensor in tensors.items():
-            own[name].copy_(tensor)
+            expected[name].copy_(tensor)
+
+
+def _check_names(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str | Path
+) -> None:
+    surplus = [name for name in tensors if name not in expected]
+    if surplus:
+        raise WeightsError(
+            f"holds {surplus[0]}, which the network does not have"
+            f"{did_you_mean(surplus[0], expected)}",
+            path=source,
+            hint="it belongs to another cfg",
+        )
+    given = {id(expected[name]) for name in tensors}
+    missing = [name for name, tensor in expected.items() if id(tensor) not in given]
+    if missing:
+        raise WeightsError(
+            f"{len(missing)} of the network's {len(expected)} tensors are missing, "
+            f"the first is {missing[0]} {tuple(expected[missing[0]].shape)}",
+            path=source,
+            hint="it belongs to another cfg",
+        )
 
 
 # ---- safetensors ---------------------------------------------------------------------------------
 
 
 def _unshared(module: nn.Module) -> dict[str, Tensor]:
-    """The state under one name each: the format knows no tensor with two names."""
-    kept: dict[int, str] = {}
+    """Return the state with one name for each tensor, because safetensors refuses shared memory."""
+    kept: dict[int, str] = {}  # id of a tensor -> its first name
     for name, tensor in module.state_dict(keep_vars=True).items():
         kept.setdefault(id(tensor), name)
     state = module.state_dict()
@@ -203,12 +217,12 @@ def _read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadat
     package = load_extra("safetensors", "export")
     try:
         with package.safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, ModelMetadata.from_text(
-                file.metadata() or {}
-            )
+            # safe_open's file is not a mapping: it has keys(), but cannot be iterated.
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, ModelMetadata.from_text(file.metadata() or {})
     except (package.SafetensorError, ValueError) as error:
         raise WeightsError(
-            f"is no safetensors file, or a damaged one: {error}", path=path
+            f"is not a safetensors file, or is damaged: {error}", path=path
         ) from None
 
 
@@ -219,7 +233,9 @@ def _with_metadata(module: nn.Module, metadata: ModelMetadata) -> OrderedDict[st
     state: OrderedDict[str, Tensor] = OrderedDict(
         (name, tensor.detach().cpu()) for name, tensor in module.state_dict().items()
     )
-    state._metadata = OrderedDict({"": {"version": 1, _KEY: metadata.as_text()}})  # type: ignore[attr-defined]
+    # torch saves and loads this attribute with the state; "" is the name of the root module.
+    carried = {"version": 1, _KEY: metadata.as_text()}
+    state._metadata = OrderedDict({"": carried})  # type: ignore[attr-defined]
     return state
 
 
@@ -228,7 +244,7 @@ def _read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata
         state = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED:
         raise WeightsError(
-            "is no file of tensors that PyTorch reads safely, or a damaged one; export it "
+            "is damaged, or PyTorch cannot load it with weights_only=True; export it "
             "again as a state_dict",
             path=path,
         ) from None
@@ -237,21 +253,20 @@ def _read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata
         and isinstance(state.get("network"), dict)
         and isinstance(state.get("cfg"), list)
     ):
-        metadata = ModelMetadata.from_text(state.get("model") or {})  # a checkpoint of a training
+        # A training checkpoint: the network's state_dict is one of its entries.
+        metadata = ModelMetadata.from_text(state.get("model") or {})
         return dict(state["network"]), replace(metadata, cfg=_cfg_text(state["cfg"]))
     if not isinstance(state, dict) or not all(
         isinstance(tensor, Tensor) for tensor in state.values()
     ):
-        raise WeightsError("is no state_dict: expected tensors by name", path=path)
+        raise WeightsError("is not a state_dict: expected tensors by name", path=path)
     carried = getattr(state, "_metadata", {}).get("", {})
     return dict(state), ModelMetadata.from_text(carried.get(_KEY, {}))
 
 
 def _cfg_text(sections: list[Any]) -> str:
-    return (
-        "\n".join(
-            "\n".join([f"[{name}]", *(f"{key}={value}" for key, value in options.items())])
-            for name, options in sections
-        )
-        + "\n"
-    )
+    lines: list[str] = []
+    for name, options in sections:
+        lines.append(f"[{name}]")
+        lines += [f"{key}={value}" for key, value in options.items()]
+    return "\n".join(lines) + "\n"

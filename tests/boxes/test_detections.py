@@ -229,7 +229,7 @@ def test_no_names_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, hint in (
         ("vocc", "; did you mean 'voc'?"),
         ("coco.names", "; the one that comes with the project goes by its name, coco"),
-        ("my/own.names", "; those that come with the project are bdd, coco, shapes, voc"),
+        ("my/own.names", "; bundled ones are bdd, coco, shapes, voc"),
     ):
         with pytest.raises(DataError) as caught:
             read_names(name)
