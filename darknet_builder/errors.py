@@ -1,4 +1,4 @@
-"""Every mistake that a user can make, as one kind of exception with one line of text.
+"""Exceptions and warnings for every mistake that a user can correct, each with one line of text.
 
 ::
 
@@ -14,11 +14,11 @@
         ├── DownloadError       a download that failed (exit status 1)
         └── ExportError         an exported file that differs from the network (exit status 1)
     UserWarning
-    ├── CfgWarning              a .cfg that works, but hardly as it was meant
-    └── DataWarning             a .data file that works, but hardly as it was meant
+    ├── CfgWarning              a .cfg that works but probably contains a mistake
+    └── DataWarning             a .data file that works but probably contains a mistake
 
-Each is raised with its parts (``path``, ``line``, ``section``, ``key``, ``hint``, ``argument``);
-``Located`` makes the text from them, once.
+Raise them with separate parts (``path``, ``line``, ``section``, ``key``, ``hint``, ``argument``).
+``Located`` builds the text from these parts, in one place for all of them.
 """
 
 from __future__ import annotations
@@ -29,27 +29,44 @@ from pathlib import Path
 from typing import ClassVar
 
 Spell = Callable[[str], "str | None"]
-"""The name of a library argument -> the option by which the user gave it; None if there is no such
-option."""
+"""Map the name of a library argument to the command's option for it; None if there is no option."""
 
 
 class Located(Exception):
-    """A text that is made from its parts: ``path:line: [section] key=value: message; hint``.
+    """An exception whose text is built from its parts.
+
+    The text reads ``path:line: [section] key=value: message; hint``, without the parts that are
+    unknown.
 
     Args:
-        message: what is wrong, in words, without the place.
-        path: the file in which it is wrong; ``<text>`` for a cfg that was given as text.
-        line: in that file, counted from 1.
-        section: of a cfg, without its brackets.
+        message: what is wrong, without the location.
+        path: the file that contains the mistake; ``<text>`` for a cfg that was passed as text.
+        line: line number in that file, counted from 1.
+        section: section of the cfg, without brackets.
         key: the option that is wrong or missing.
-        value: what ``key`` says there, or, without a key, what ``argument`` was given as; None to
-            leave it out.
-        hint: what to do about it. A ``"; "`` before it, as ``did_you_mean`` gives it, is taken off.
-        argument: the library argument that is wrong, or, without ``value``, the ones that would
-            help.
+        value: the value of ``key`` in the file or, without ``key``, the value that was passed for
+            ``argument``; None leaves it out.
+        hint: what the user can do about it. A leading ``"; "`` is removed, so that the result of
+            ``did_you_mean`` can be passed as it is.
+        argument: the library argument that is wrong or, without ``value``, the arguments that
+            would help.
 
     Attributes:
-        message, path, line, section, key, value, hint, argument: as above; None where unknown.
+        message: what is wrong, without the location.
+        path: as text; None if unknown.
+        line: counted from 1; None if unknown.
+        section: without brackets; None if unknown.
+        key: None if unknown.
+        value: as text; None if unknown.
+        hint: without a leading ``"; "``; None if there is none.
+        argument: one name, several names, or None.
+
+    Example:
+        >>> error = CfgError("unknown option", path="a.cfg", line=3, section="net", key="widht")
+        >>> print(error)
+        a.cfg:3: [net]: unknown option
+        >>> error.line
+        3
     """
 
     def __init__(
@@ -75,10 +92,17 @@ class Located(Exception):
         super().__init__(self.describe())
 
     def describe(self, spell: Spell | None = None) -> str:
-        """The text; ``str(error)`` is the one without ``spell``.
+        """Return the text of the exception; without ``spell`` it equals ``str(error)``.
 
         Args:
-            spell: gives the option of a command for the name of an argument.
+            spell: maps argument names to the options of a command, which then replace them.
+
+        Example:
+            >>> error = InputError("expected 1 or more", argument="batch", value=0)
+            >>> error.describe()
+            'batch=0: expected 1 or more'
+            >>> error.describe({"batch": "--batch"}.get)
+            '--batch 0: expected 1 or more'
         """
         names = (self.argument,) if isinstance(self.argument, str) else self.argument or ()
         options = [option for name in names if spell is not None and (option := spell(name))]
@@ -91,11 +115,11 @@ class Located(Exception):
         return text + hint + (f" ({', '.join(options)})" if options else "")
 
     def _place(self) -> str:
-        """``path`` or ``path:line``."""
+        """Return ``path`` or ``path:line``."""
         return (self.path or "") + ("" if self.line is None else f":{self.line}")
 
     def _option(self) -> str:
-        """``[section] key=value``, as far as it is known."""
+        """Return ``[section] key=value``, without the parts that are unknown."""
         section = "" if self.section is None else f"[{self.section}]"
         option = "" if self.key is None or self.value is None else f"{self.key}={self.value}"
         return f"{section} {option}".strip()
@@ -105,7 +129,7 @@ class DarknetError(Located, ValueError):
     """A mistake that the user can correct; ``str(error)`` is one line that says how.
 
     Attributes:
-        exit_status: what a command that ends with it returns.
+        exit_status: the exit status of a command that ends with this error.
     """
 
     exit_status: ClassVar[int] = 2
@@ -120,8 +144,11 @@ class ShapeError(DarknetError):
 
     Args:
         message: what does not fit.
-        source_key: the option of the layer before that has to change, where the mistake is there.
-        hint: what to do about it.
+        source_key: the option to change in the preceding layer, if the mistake is there.
+        hint: what the user can do about it.
+
+    Attributes:
+        source_key: the option to change in the preceding layer; None if the mistake is here.
     """
 
     def __init__(
@@ -148,39 +175,53 @@ class DataError(DarknetError):
 
 
 class MissingExtraError(DarknetError):
-    """A function that needs an optional package which is not installed."""
+    """An optional package is needed and not installed."""
 
 
 class DownloadError(DarknetError):
-    """A file that could not be fetched through no fault of the user's; trying again later may
-    help.
-    """
+    """A file could not be fetched, through no fault of the user; trying again later may help."""
 
     exit_status = 1
 
 
 class ExportError(DarknetError):
-    """An exported file that does not answer as the network does; nothing was left behind."""
+    """An exported file gives other outputs than the network; the file has been removed."""
 
     exit_status = 1
 
 
 class CfgWarning(Located, UserWarning):
-    """Something odd in a ``.cfg`` that Darknet takes without a word."""
+    """A ``.cfg`` that Darknet accepts silently but that probably contains a mistake."""
 
 
 class DataWarning(Located, UserWarning):
-    """Something odd in a ``.data`` file that does not keep it from being used."""
+    """A ``.data`` file that can be used but probably contains a mistake."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` with the nearest of ``known``, or an empty string."""
+    """Return ``"; did you mean 'x'?"`` for the most similar known word, or an empty string.
+
+    Args:
+        word: the word that was not recognised.
+        known: the valid words.
+
+    Example:
+        >>> did_you_mean("leakey", ["leaky", "linear", "mish"])
+        "; did you mean 'leaky'?"
+        >>> did_you_mean("xyz", ["leaky", "linear", "mish"])
+        ''
+    """
     near = nearest(word, known)
     return f"; did you mean {near!r}?" if near else ""
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The word of ``known`` that is most like another, if any is like it."""
+    """Return the known word that is most similar to ``word``; None if none is similar.
+
+    Args:
+        word: the word that was not recognised.
+        known: the valid words. Their case is ignored if nothing is similar otherwise.
+    """
     candidates = list(known)
     matches = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
     if not matches:

@@ -1,5 +1,7 @@
-"""How Sphinx makes the site of these pages: ``make docs``. What the program says itself is filled
-in here."""
+"""Sphinx configuration of the site that ``make docs`` builds.
+
+It also inserts generated text into pages: the help of every command and the table of modules.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # for tests.helpers.rooms, the order of the rooms
+sys.path.insert(0, str(ROOT))  # for tests.helpers.rooms
 
 from darknet_builder import __version__  # noqa: E402
 from darknet_builder.cli import program as cli  # noqa: E402
@@ -29,9 +31,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
-napoleon_use_ivar = (
-    True  # "Attributes:" of a dataclass are a list, not a second description of each
-)
+napoleon_use_ivar = True  # list "Attributes:" of a dataclass; do not describe each attribute twice
 python_maximum_signature_line_length = 88  # beyond that, one argument a line
 
 html_theme = "furo"
@@ -39,16 +39,16 @@ html_title = f"darknet_builder {version}"
 html_copy_source = False
 
 
-# ---- what the program says itself ----------------------------------------------------------------
+# ---- generated text ------------------------------------------------------------------------------
 
 
 def command_pages() -> str:
-    """``--help`` of every command, word for word."""
+    """Return the ``--help`` text of every command, each below a heading."""
     return "\n".join(f"## {name}\n\n```text\n{help_text(name)}```\n" for name in command_names())
 
 
 def help_text(name: str) -> str:
-    """What ``darknet-builder NAME --help`` writes on a terminal of 100 columns without colour."""
+    """Return the output of ``darknet-builder NAME --help``, 100 columns wide and without colour."""
     os.environ.update(COLUMNS="100", NO_COLOR="1")
     with redirect_stdout(io.StringIO()) as out, suppress(SystemExit):
         cli.main([name, "--help"])
@@ -56,7 +56,7 @@ def help_text(name: str) -> str:
 
 
 def module_table() -> str:
-    """Every module by room, with the first line of its docstring."""
+    """Return a table of all modules: room, name, first line of the docstring."""
     rows = sorted((rank_of(name), name) for name in map(module_name, SOURCES) if name != "__init__")
     lines = ["| room | module | what it does |", "|---|---|---|"]
     lines += [f"| {room_of(name)} | `{name}` | {first_line(name)} |" for _, name in rows]
@@ -64,7 +64,7 @@ def module_table() -> str:
 
 
 def first_line(name: str) -> str:
-    """Of a module's docstring; ``code`` in Markdown's way."""
+    """Return the first paragraph of a module's docstring as one line of Markdown."""
     docstring = import_module(f"darknet_builder.{name}".removesuffix(".__init__")).__doc__ or ""
     line = docstring.strip().split("\n\n")[0].replace("\n", " ")
     return re.sub(r"``(.+?)``", r"`\1`", line).replace("|", r"\|")
@@ -74,13 +74,13 @@ GENERATED: dict[str, Callable[[], str]] = {
     "<!-- the site shows every command's help here -->": command_pages,
     "<!-- the site shows every module here -->": module_table,
 }
-"""What a page may say -> what stands in its place on the site."""
+"""Placeholder in a page -> function that returns the text to insert there."""
 ABOVE = re.compile(r"\]\((?:\.\./)+(CONTRIBUTING|CHANGELOG)\.md")
-"""A link to a file that lies above this folder, and is a page of the site."""
+"""Links to files above this folder that are also pages of the site."""
 
 
 def fill_in(app: Sphinx, page: str, source: list[str]) -> None:
-    """Before Sphinx reads a page."""
+    """Insert generated text and adapt links before Sphinx parses a page."""
     for mark, make in GENERATED.items():
         if mark in source[0]:
             source[0] = source[0].replace(mark, make())
@@ -88,5 +88,5 @@ def fill_in(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Called by Sphinx."""
+    """Register the event handlers; Sphinx calls this function."""
     app.connect("source-read", fill_in)

@@ -38,12 +38,12 @@ from darknet_builder.errors import (
 )
 from darknet_builder.export.nms_check import Kept, clear_thresholds, compare_kept, suppress
 from darknet_builder.export.onnx import trace_onnx
-from darknet_builder.export.onnx_graph import OVERLAP, SCORE, Suppression, append_suppression
+from darknet_builder.export.onnx_graph import append_suppression
 from darknet_builder.export.onnx_runtime import check_file, open_session
 from darknet_builder.export.reference import Reference
-from darknet_builder.export.settings import ExportSettings
+from darknet_builder.export.settings import LEVELS, OVERLAP, SCORE, ExportSettings, Suppression
 from darknet_builder.export.tolerance import OF_OWN, Comparison, compare_values, own_rounding
-from darknet_builder.export.traceable import LEVELS, Traceable, why_not
+from darknet_builder.export.traceable import Traceable, why_not
 from darknet_builder.network.build import build_network
 from darknet_builder.network.network import Network
 from darknet_builder.support.extras import load_extra

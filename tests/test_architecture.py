@@ -25,7 +25,7 @@ FREE = ("layers", "losses", "network.folding", "engines.fused", "cfg.dialects", 
 """What may name sections: those who make them, those who teach them, and those whose trade is
 convolutions."""
 PLAIN_WORDS = {
-    ("images.resize", "crop"): "a way to fit an image",
+    ("images.fits", "crop"): "a way to fit an image",
     ("images.crop", "crop"): "a way to fit an image",
     ("pages.diagram", "route"): "a kind of line",
     ("pages.templates", "route"): "the colour of a kind of line",

@@ -1,6 +1,6 @@
-"""How fast a network is, beside other programs.
+"""Measure how fast a network is, alone and beside other programs.
 
-How good it is belongs in ``evaluation``.
+Measuring how good it is belongs in ``evaluation``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Runs a network in OpenCV's dnn, in an interpreter of its own: JSON lines in, JSON lines out.
+"""Run a network in OpenCV's dnn in a separate interpreter: JSON lines in, JSON lines out.
 
-Needs cv2 and NumPy alone, so that it runs beside an OpenCV that cannot share an environment with
+It needs only cv2 and NumPy, so that it runs with an OpenCV that cannot share an environment with
 this package's own (``opencv-python-headless<5`` is the last with a Darknet importer).
 """
 
@@ -16,7 +16,11 @@ import numpy as np
 
 
 def load(request: dict[str, Any]) -> tuple[Any, list[str], np.ndarray]:
-    """The network, the names of its outputs, and an input."""
+    """Return the network, the names of its outputs, and a random input.
+
+    Args:
+        request: ``cfg`` and ``weights`` (paths), ``threads``, and ``shape`` of the input.
+    """
     dnn: Any = cv2.dnn  # the Darknet importer is not in every OpenCV
     cv2.setNumThreads(request["threads"])
     net = dnn.readNetFromDarknet(request["cfg"], request["weights"])
@@ -25,7 +29,10 @@ def load(request: dict[str, Any]) -> tuple[Any, list[str], np.ndarray]:
 
 
 def main() -> None:
-    """Serve until the other side closes."""
+    """Answer requests until the other side closes its end.
+
+    A request with ``cfg`` loads a network; any other runs it once.
+    """
     state: Any = None
     for line in sys.stdin:
         request = json.loads(line)

@@ -1,6 +1,4 @@
-"""How much of the network's own rate is left when photographs are read, interpreted, drawn and
-written as well.
-"""
+"""Compare the rate of the whole pipeline from file to picture with that of the network alone."""
 
 from __future__ import annotations
 
@@ -23,15 +21,20 @@ from darknet_builder.support.devices import synchronize
 
 @dataclass
 class PipelineRate:
-    """What came of one engine.
+    """The times of one engine.
 
     Attributes:
-        network: its name.
+        network: name of the network.
         contender: ``backend:precision``.
-        batch: images a call.
-        images: how many photographs.
-        network_seconds: of each round: all images through the network alone.
-        pipeline_seconds: of each round: from the files to the pictures.
+        batch: number of images in a call.
+        images: number of photographs in a round.
+        network_seconds: of each round, for all images through the network alone.
+        pipeline_seconds: of each round, from the files to the pictures.
+
+    Example:
+        >>> rate = PipelineRate("net", "torch:float32", 1, 10, [0.5], [1.0])
+        >>> rate.network_rate, rate.pipeline_rate
+        (20.0, 10.0)
     """
 
     network: str
@@ -43,39 +46,46 @@ class PipelineRate:
 
     @property
     def network_rate(self) -> float:
-        """Images a second of the network alone, by the median round."""
+        """Return the images per second of the network alone in the median round."""
         return self.images / statistics.median(self.network_seconds)
 
     @property
     def pipeline_rate(self) -> float:
-        """Images a second from the file to the picture, likewise."""
+        """Return the images per second from file to picture in the median round."""
         return self.images / statistics.median(self.pipeline_seconds)
 
 
 def measure_pipeline(
     detector: Detector, name: str, candidate: str, paths: Sequence[str | Path], *, rounds: int = 3
 ) -> PipelineRate:
-    """Time the folder and the network alone, interleaved, the pictures in a folder that is then
-    removed.
+    """Time the network alone and the whole pipeline, interleaved.
+
+    The pictures are written to a temporary folder.
 
     Args:
-        detector: its batch counts.
-        name: of the network, for people.
-        candidate: ``backend:precision``, for people.
-        paths: photographs that can be read.
-        rounds: how often.
+        detector: the detector; its ``batch`` is the number of images in a call.
+        name: name of the network in reports.
+        candidate: ``backend:precision`` in reports.
+        paths: photographs, all of which can be read.
+        rounds: number of rounds.
     """
     rate = PipelineRate(name, candidate, detector.batch, len(paths))
     inputs = torch.stack([detector.prepare(path).x for path in paths[: detector.batch]])
     detector.warm_up(len(inputs))
     for _ in range(rounds):
         rate.network_seconds.append(_network_alone(detector, inputs, len(paths)))
-        rate.pipeline_seconds.append(_whole(detector, paths))
+        rate.pipeline_seconds.append(_whole_pipeline(detector, paths))
     return rate
 
 
 def _network_alone(detector: Detector, inputs: torch.Tensor, images: int) -> float:
-    """Seconds for so many images, in batches of the same ones."""
+    """Return the seconds that the network takes for ``images`` images.
+
+    Args:
+        detector: the detector.
+        inputs: (B, C, H, W), one batch, which is used again and again.
+        images: number of images.
+    """
     start = time.perf_counter()
     for first in range(0, images, len(inputs)):
         detector.raw_maps(inputs[: images - first])
@@ -83,7 +93,8 @@ def _network_alone(detector: Detector, inputs: torch.Tensor, images: int) -> flo
     return time.perf_counter() - start
 
 
-def _whole(detector: Detector, paths: Sequence[str | Path]) -> float:
+def _whole_pipeline(detector: Detector, paths: Sequence[str | Path]) -> float:
+    """Return the seconds from the files to the pictures, drawn and written."""
     numbers = count()
     with tempfile.TemporaryDirectory() as folder:
 

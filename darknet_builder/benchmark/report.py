@@ -1,4 +1,4 @@
-"""A benchmark as a table, as lines in words, and as a chart."""
+"""Format the results of a benchmark as Markdown tables and as a chart."""
 
 from __future__ import annotations
 
@@ -46,7 +46,12 @@ _WIDTH, _BAR_HEIGHT = 9.0, 0.32
 
 
 def table(comparison: Comparison, rates: dict[str, float]) -> str:
-    """One comparison as a Markdown table, the fastest first."""
+    """Return one comparison as a Markdown table, the fastest candidate first.
+
+    Args:
+        comparison: the timings.
+        rates: GFLOP/s of the device at each precision, from ``matrix_rates``.
+    """
     width, height = comparison.size
     title = (
         f"{comparison.network}, {width} x {height}, batch {comparison.batch}, "
@@ -58,11 +63,11 @@ def table(comparison: Comparison, rates: dict[str, float]) -> str:
         if row["stages_ms"]:
             stages = ", ".join(f"{name} {value:.3f}" for name, value in row["stages_ms"].items())
             rows.append(["", stages, *[""] * (len(_COLUMNS) - 2)])
-    failures = [f"not measured: {name}: {why}" for name, why in comparison.failures.items()]
-    return (
-        "\n".join([title, "", *_markdown(_COLUMNS, rows), *([""] if failures else []), *failures])
-        + "\n"
-    )
+    lines = [title, "", *_markdown(_COLUMNS, rows)]
+    if comparison.failures:
+        lines.append("")  # ends the table
+    lines += [f"not measured: {name}: {why}" for name, why in comparison.failures.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _cells(row: dict[str, Any], rates: dict[str, float]) -> list[str]:
@@ -83,7 +88,7 @@ def _cells(row: dict[str, Any], rates: dict[str, float]) -> list[str]:
 
 
 def pipeline_table(rates: Sequence[PipelineRate]) -> str:
-    """Folders of photographs as a Markdown table."""
+    """Return pipeline rates as a Markdown table."""
     rows = [
         (
             rate.network,
@@ -100,7 +105,7 @@ def pipeline_table(rates: Sequence[PipelineRate]) -> str:
 
 
 def training_table(rates: Sequence[TrainingRate]) -> str:
-    """Trainings as a Markdown table."""
+    """Return training rates as a Markdown table."""
     rows = [
         (
             rate.network,
@@ -125,11 +130,15 @@ def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str
 
 
 def save_chart(comparisons: Sequence[Comparison], path: str | Path) -> None:
-    """Bars of the medians, a panel a comparison, as PNG, SVG or PDF by the suffix.
+    """Save the medians as a bar chart with a panel for each comparison.
+
+    Args:
+        comparisons: the timings.
+        path: path of the picture; the suffix selects PNG, SVG or PDF.
 
     Raises:
-        MissingExtraError: without matplotlib.
-        InputError: when the file cannot be written.
+        MissingExtraError: if matplotlib is not installed.
+        InputError: if the file cannot be written.
     """
     figures = load_figures()
     count = sum(len(comparison.timings) for comparison in comparisons)
@@ -138,16 +147,17 @@ def save_chart(comparisons: Sequence[Comparison], path: str | Path) -> None:
     )
     panels = figure.subplots(len(comparisons), 1, squeeze=False)[:, 0]
     for panel, comparison in zip(panels, comparisons, strict=True):
-        rows = comparison.rows()[::-1]
-        bars = panel.barh(
-            [row["contender"] for row in rows],
-            [row["median_ms"] for row in rows],
-            xerr=[row["iqr_ms"] / 2 for row in rows],
-        )
-        panel.bar_label(bars, [f"{row['median_ms']:.1f}" for row in rows], padding=3)
-        panel.set_title(
-            f"{comparison.network} {comparison.size[0]} x {comparison.size[1]}, batch"
-            f" {comparison.batch}"
-        )
-        panel.set_xlabel("ms a batch: median, interquartile range")
+        _draw_panel(panel, comparison)
     save_figure(figure, path)
+
+
+def _draw_panel(panel: Any, comparison: Comparison) -> None:
+    rows = comparison.rows()[::-1]  # barh draws from the bottom up
+    names = [row["contender"] for row in rows]
+    medians = [row["median_ms"] for row in rows]
+    half_ranges = [row["iqr_ms"] / 2 for row in rows]
+    bars = panel.barh(names, medians, xerr=half_ranges)
+    panel.bar_label(bars, [f"{median:.1f}" for median in medians], padding=3)
+    width, height = comparison.size
+    panel.set_title(f"{comparison.network} {width} x {height}, batch {comparison.batch}")
+    panel.set_xlabel("ms a batch: median, interquartile range")

@@ -1,6 +1,4 @@
-"""How fast a network learns: whole steps, the making of their images included, at each precision,
-interleaved.
-"""
+"""Measure how fast a network trains: whole steps, including the preparation of their images."""
 
 from __future__ import annotations
 
@@ -10,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,18 +22,18 @@ from darknet_builder.training.settings import PRECISIONS, TrainSettings
 from darknet_builder.training.trainer import Trainer
 
 WARM_STEPS = 5
-"""Not counted: the first steps find images that were made while the training began."""
+"""Steps that are not counted: their images were prepared while the training started."""
 
 
 @dataclass(frozen=True)
 class TrainingCase:
-    """A network to time the training of.
+    """A network whose training is timed.
 
     Attributes:
         cfg: path or name of the cfg.
-        size: width and height of the input in pixels; None for the cfg's own.
-        dialect: whose Darknet; None for what the cfg notes.
-        weights: path of weights to begin from; None for random ones.
+        size: width and height of the input in pixels; None for the cfg's.
+        dialect: ``alexeyab`` or ``pjreddie``; None for the one noted in the cfg.
+        weights: path of the initial weights; None for random ones.
     """
 
     cfg: str
@@ -43,13 +42,16 @@ class TrainingCase:
     weights: str | None = None
 
     def network(self, batch: int, steps: int) -> Network:
-        """Build the network for a number of steps, with its batch in one part and without
-        multi-scale training.
+        """Build the network with its batch in one part and without multi-scale training.
+
+        Args:
+            batch: number of images in a step.
+            steps: number of steps.
         """
         source = read_cfg(self.cfg)
         blocks = source.blocks
         for index, block in enumerate(blocks):
-            if "random" in block:  # multi-scale training would have sizes of its own
+            if "random" in block:  # multi-scale training would change the size between steps
                 blocks[index] = block.with_option("random", "0")
         for key, value in (("batch", batch), ("subdivisions", 1), ("max_batches", steps)):
             blocks[0] = blocks[0].with_option(key, str(value))
@@ -64,21 +66,26 @@ class TrainingCase:
 
 
 def trained_precisions(device: torch.device) -> list[str]:
-    """Return those of ``PRECISIONS`` that training on a device is timed at."""
+    """Return those of ``PRECISIONS`` at which training on the device is timed."""
     return [name for name in PRECISIONS if name == "float32" or computes_bfloat16(device)]
 
 
 @dataclass
 class TrainingRate:
-    """How one precision did.
+    """The times of training steps at one precision.
 
     Attributes:
-        network: its name.
-        size: (width, height).
-        batch: images a step.
+        network: name of the network.
+        size: (width, height) of the input in pixels.
+        batch: number of images in a step.
         precision: ``float32`` or ``bfloat16``.
         seconds: of each step.
-        waited: seconds of each step that went by before its images were there.
+        waited: seconds of each step spent waiting for its images.
+
+    Example:
+        >>> rate = TrainingRate("net", (416, 416), 8, "float32", seconds=[0.5], waited=[0.125])
+        >>> rate.images_per_second, rate.waiting
+        (16.0, 0.25)
     """
 
     network: str
@@ -90,12 +97,12 @@ class TrainingRate:
 
     @property
     def images_per_second(self) -> float:
-        """By the median step."""
+        """Return the images per second in the median step."""
         return self.batch / statistics.median(self.seconds)
 
     @property
     def waiting(self) -> float:
-        """The share of all time that was spent waiting for images."""
+        """Return the share of all time spent waiting for images, 0 to 1."""
         return sum(self.waited) / sum(self.seconds)
 
 
@@ -110,20 +117,22 @@ def measure_training(
     workers: int,
     device: str = "cpu",
 ) -> list[TrainingRate]:
-    """Train for a while, over and over from the same beginning; nothing is kept.
+    """Time the training of a network, interleaving the precisions.
+
+    Every training starts again from the same state; nothing is kept.
 
     Args:
-        make_network: builds the network for so many steps, the ones that are not counted included.
-        name: for people.
-        images: to learn from.
-        precisions: of ``training_settings.PRECISIONS``.
-        rounds: trainings at each precision.
-        steps: counted ones in a training.
-        workers: processes that make images, as for ``TrainSettings``.
-        device: where.
+        make_network: builds the network for a number of steps, which includes ``WARM_STEPS``.
+        name: name of the network in reports.
+        images: training images.
+        precisions: some of ``training.settings.PRECISIONS``.
+        rounds: number of trainings at each precision.
+        steps: number of counted steps in a training.
+        workers: number of processes that prepare images, as for ``TrainSettings``.
+        device: torch device.
 
     Raises:
-        DarknetError: what a training raises.
+        DarknetError: as ``Trainer``.
     """
     rates: dict[str, TrainingRate] = {}
     for _ in range(rounds):
@@ -138,12 +147,19 @@ def measure_training(
                     precision=precision,
                     workers=workers,
                     device=device,
-                    save_every=WARM_STEPS + steps,
+                    save_every=WARM_STEPS + steps,  # once, after the last step
                 )
-                Trainer(network, images, settings, out=io.StringIO()).run()
-                records = [
-                    record for record in read_log(settings.output / LOG_NAME) if "seconds" in record
-                ]
-            rate.seconds += [record["seconds"] for record in records[WARM_STEPS:]]
-            rate.waited += [record["waited"] for record in records[WARM_STEPS:]]
+                records = _train(network, images, settings)
+            rate.seconds += [record["seconds"] for record in records]
+            rate.waited += [record["waited"] for record in records]
     return list(rates.values())
+
+
+def _train(
+    network: Network, images: LabelledImages, settings: TrainSettings
+) -> list[dict[str, Any]]:
+    """Train, and return the log records of the counted steps."""
+    Trainer(network, images, settings, out=io.StringIO()).run()
+    log = read_log(settings.output / LOG_NAME)
+    # The log has other records as well, such as those of validations.
+    return [record for record in log if "seconds" in record][WARM_STEPS:]

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from darknet_builder.cfg.block import Block
 from darknet_builder.cfg.diagnostics import Diagnostics
-from darknet_builder.cfg.model_files import ModelMetadata, is_model_file, read_model_file
+from darknet_builder.cfg.model_metadata import ModelMetadata, is_model_file
 from darknet_builder.cfg.parser import CfgText
 from darknet_builder.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ def read_cfg(cfg: str | Path, *, diagnostics: Diagnostics | None = None) -> CfgS
     if not is_model_file(cfg):
         document = CfgText.read(cfg)
         return CfgSource(document.parse(diagnostics), document.dialect)
+    from darknet_builder.cfg.model_files import read_model_file  # PyTorch: a cfg needs none
+
     tensors, metadata = read_model_file(cfg)
     if not metadata.cfg:
         raise InputError(

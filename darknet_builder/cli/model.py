@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from darknet_builder.cfg.model_files import is_model_file, refuse_second_weights
+from darknet_builder.cfg.model_metadata import is_model_file, refuse_second_weights
 from darknet_builder.cli.arguments import MODEL_HELP, WEIGHTS_HELP
-from darknet_builder.engines.optimized import OptimizedNetwork
 from darknet_builder.errors import InputError
-from darknet_builder.network.network import Network
-from darknet_builder.prediction.loading import load_network
+
+if TYPE_CHECKING:
+    from darknet_builder.engines.optimized import OptimizedNetwork
+    from darknet_builder.network.network import Network
 
 
 def add_model(
@@ -81,6 +83,8 @@ def load_model(args: argparse.Namespace, *, required: bool = True) -> Network:
             raise.
     """
     check_weights(args.cfg, args.weights, required=required)
+    from darknet_builder.prediction.loading import load_network
+
     return load_network(
         args.cfg,
         args.weights,
@@ -99,6 +103,8 @@ def describe_choice(args: argparse.Namespace, runner: Network | OptimizedNetwork
         args: with the options of ``add_speed_options``.
         runner: made as they ask.
     """
+    from darknet_builder.engines.optimized import OptimizedNetwork
+
     if not isinstance(runner, OptimizedNetwork) or (runner.backend, runner.precision) == (
         args.backend,
         args.precision,

@@ -118,7 +118,7 @@ def _run(words: list[str], names: list[str]) -> int:
 def _parse(words: list[str], names: list[str]) -> argparse.Namespace:
     """What the words say; without a command, help is what they say."""
     if words and words[0].startswith("-"):
-        whole = _make_parser(names)
+        whole = _make_parser([] if words[0] == "--version" else names)
         whole.parse_known_args(words[:1])  # --help and --version end here
         whole.error(f"unrecognized arguments: {words[0]}")
     name, *rest = words or ["help"]

@@ -18,13 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
+from darknet_builder.data.scene_names import SCENE_NAMES, SCENE_SIZE
 from darknet_builder.errors import DataError
 from darknet_builder.images.files import write_image
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.support.files import write_text, writing
 
-SCENE_NAMES = ("circle", "square", "triangle", "star", "cross", "ring", "heart", "arrow")
-SCENE_SIZE = 224
 MOST_OBJECTS = 10
 _SMALLEST, _LARGEST = 20.0, 54.0
 """Radii in pixels of a scene of ``SCENE_SIZE``."""

@@ -1,6 +1,7 @@
-"""The fast path: one file an engine, and the choice between them.
+"""Run networks fast: one file for each engine, and the choice between the engines.
 
-Detections are made in ``prediction``; files for other programs in ``export``.
+Code that turns outputs into detections belongs in ``prediction``, files for other programs in
+``export``.
 """
 
 from __future__ import annotations

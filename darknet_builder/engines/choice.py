@@ -1,6 +1,4 @@
-"""The engines by name, and the choice between them: by name, or by measuring those that are
-installed.
-"""
+"""Choose an engine: by name, or the fastest of those that are installed."""
 
 from __future__ import annotations
 
@@ -36,36 +34,48 @@ _ENGINES: tuple[Callable[[Network, str], Engine], ...] = (
     OpenVinoEngine,
 )
 BACKENDS = dict(zip(BACKEND_NAMES, _ENGINES, strict=True))
+"""The class of each engine by the engine's name."""
 _AUTO_BACKENDS = ("torch", "onnxruntime", "openvino")
-"""``compile`` is not among them: it takes minutes before its first answer."""
+"""The engines that ``auto`` measures. ``compile`` would take minutes before its first output."""
 _TIMED_ROUNDS = 5
 
 
 class BackendChoice(NamedTuple):
-    """An engine's name and a precision."""
+    """An engine and a precision.
+
+    Attributes:
+        backend: a key of ``BACKENDS``.
+        precision: one of ``PRECISION_NAMES``.
+    """
 
     backend: str
     precision: str
 
 
 def make_engine(network: Network, backend: str, precision: str) -> Engine:
-    """Build an engine.
+    r"""Build an engine for a network.
 
     Args:
-        network: loaded, in eval mode.
+        network: a network with its weights, in eval mode.
         backend: a key of ``BACKENDS``.
         precision: one of ``PRECISION_NAMES``.
 
     Raises:
-        InputError: where the backend cannot run the network, or not at this precision or on its
-            device.
-        MissingExtraError: where it is not installed.
+        InputError: if the backend cannot run the network, at this precision or on its device.
+        MissingExtraError: if a package that the backend needs is not installed.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> network = build_network("[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\n")
+        >>> engine = make_engine(network.eval(), "torch", "float32")
+        >>> [tuple(output.shape) for output in engine(torch.zeros(2, 3, 8, 8))]
+        [(2, 1, 8, 8)]
     """
     if network.is_recurrent:
         if backend != "torch" or precision != "float32":
             raise InputError(
                 f"backend={backend!r}, precision={precision!r}: a network with recurrent layers"
-                " runs with backend='torch' and precision='float32' alone"
+                " needs backend='torch' and precision='float32'"
             )
         return RecurrentEngine(network)
     if precision == "bfloat16":
@@ -74,7 +84,7 @@ def make_engine(network: Network, backend: str, precision: str) -> Engine:
         )
     if precision == "float16" and network.device.type == "cpu":
         raise InputError(
-            "precision='float16' is for GPUs: processors compute faster in bfloat16 or float32"
+            "precision='float16' is for GPUs; use bfloat16 or float32, which are faster on CPUs"
         )
     return BACKENDS[backend](network, precision)
 
@@ -85,75 +95,83 @@ def make_engine(network: Network, backend: str, precision: str) -> Engine:
 def choose_engine(
     network: Network, backend: str, precision: str, batch: int
 ) -> tuple[BackendChoice, Engine, dict[BackendChoice, float]]:
-    """Make the engine that is asked for; where ``auto`` leaves several, the one that is measured to
-    be fastest.
+    """Make the requested engine; with ``auto``, measure the possible ones and take the fastest.
 
     Args:
-        network: loaded, in eval mode.
+        network: a network with its weights, in eval mode.
         backend: a key of ``BACKENDS``, or ``auto``.
         precision: one of ``PRECISION_NAMES``, or ``auto``.
-        batch: images of a call, with which ``auto`` measures.
+        batch: the batch size that ``auto`` measures with.
 
     Returns:
-        The choice, its engine, and the seconds of a batch for each choice that was measured (empty
-        without ``auto``).
+        The choice, its engine, and the seconds for one batch of each measured choice (empty if
+        there was only one).
 
     Raises:
-        InputError: for an unknown word, or where no engine can run the network.
-        MissingExtraError: where the engine is not installed.
+        InputError: for an unknown backend or precision, or if no engine can run the network.
+        MissingExtraError: if the engine is not installed.
     """
     _check("precision", precision, PRECISION_CHOICES)
     _check("backend", backend, BACKEND_CHOICES)
     backends = installed_backends(_AUTO_BACKENDS) if backend == AUTO else [backend]
     precisions = _precisions(network, precision)
     x = torch.rand(network.input_shape.batched(batch), device=network.device)
-    engines = _make_engines(
-        network, [BackendChoice(name, kind) for kind in precisions for name in backends], x
-    )
+    choices = [BackendChoice(name, kind) for kind in precisions for name in backends]
+    engines = _make_engines(network, choices, x)
     timings = measure_engines(engines, x) if len(engines) > 1 else {}
     best = _fastest(timings) if timings else next(iter(engines))
     return best, engines[best], timings
 
 
-def _check(name: str, word: str, known: Sequence[str]) -> None:
-    if word not in known:
+def _check(argument: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
         raise InputError(
-            f"{name}={word!r} is unknown; expected one of"
-            f" {', '.join(known)}{did_you_mean(word, known)}"
+            f"{argument}={value!r} is unknown; expected one of"
+            f" {', '.join(known)}{did_you_mean(value, known)}"
         )
 
 
 def _precisions(network: Network, precision: str) -> Sequence[str]:
-    """Return the precisions to try for a requested one."""
+    """Return the precisions to measure for a requested one; float32 is always an option."""
     if precision == AUTO:
         lower = computes_bfloat16(network.device) and not is_depthwise(network)
         return ("float32", "bfloat16") if lower else ("float32",)
+    # Not an error: users ask for bfloat16 to gain speed, and there is none to gain here.
     return ("float32",) if precision == "bfloat16" and is_depthwise(network) else (precision,)
 
 
 def is_depthwise(network: Network) -> bool:
-    """Whether it has depthwise convolutions: such a network runs in float32 even where bfloat16 is
-    asked for.
+    """Return whether a network has depthwise convolutions.
 
-    Its long chains of short sums lose detections to eight binary digits, and gain little speed for
-    it: there are no large matrix products in them. ``docs/performance.md`` has the numbers.
+    Such a network runs in float32 even if bfloat16 is requested. In bfloat16, with 8 significant
+    bits, its long chains of short sums lose detections. They also gain little speed, because they
+    contain no large matrix products. ``docs/performance.md`` has the measurements.
     """
     return any(layer.is_depthwise for layer in network.sequence())
 
 
 def _fastest(timings: dict[BackendChoice, float]) -> BackendChoice:
-    return min(
-        timings,
-        key=lambda choice: timings[choice] * (1 if choice.precision == "float32" else WORTHWHILE),
-    )
+    """Return the fastest choice; a lower precision must be ``WORTHWHILE`` times as fast."""
+
+    def cost(choice: BackendChoice) -> float:
+        return timings[choice] * (1 if choice.precision == "float32" else WORTHWHILE)
+
+    return min(timings, key=cost)
 
 
 @torch.no_grad()
 def _make_engines(
     network: Network, choices: Sequence[BackendChoice], x: Tensor
 ) -> dict[BackendChoice, Engine]:
-    """Make every engine that is installed and can run the network; where none can, raise the first
-    one's error.
+    """Make every engine that is installed and can run the network.
+
+    Args:
+        network: a network with its weights, in eval mode.
+        choices: the engines to make.
+        x: (B, C, H, W) on the network's device, to try the engines on.
+
+    Raises:
+        DarknetError: the first engine's error, if none can run the network.
     """
     engines: dict[BackendChoice, Engine] = {}
     errors = []
@@ -161,20 +179,28 @@ def _make_engines(
         try:
             engine = make_engine(network, choice.backend, choice.precision)
             if len(choices) > 1:
-                engine(x)  # an operator that it cannot run may show only now
+                engine(x)  # some engines reject an operator only in the first call
             engines[choice] = engine
-        except DarknetError as error:  # InputError, or MissingExtraError for a package that the engine's package needs
+        except DarknetError as error:
+            # An InputError; or a MissingExtraError, for a package that the engine's own one needs.
             errors.append(error)
     if not engines:
         raise errors[0]
+    # The trial call must not count as a frame that a recurrent network has seen.
     network.reset_state()
     return engines
 
 
 @torch.no_grad()
 def measure_engines(engines: dict[BackendChoice, Engine], x: Tensor) -> dict[BackendChoice, float]:
-    """Return the median seconds of one call of each, interleaved, so that a busy moment affects all
-    alike.
+    """Return the median seconds of one call of each engine.
+
+    The calls of the engines are interleaved, so that a busy moment of the machine affects all of
+    them alike.
+
+    Args:
+        engines: the engines to measure.
+        x: (B, C, H, W) on the network's device.
     """
     seconds: dict[BackendChoice, list[float]] = {choice: [] for choice in engines}
     for engine in engines.values():
@@ -182,9 +208,9 @@ def measure_engines(engines: dict[BackendChoice, Engine], x: Tensor) -> dict[Bac
             engine(x)
     for _ in range(_TIMED_ROUNDS):
         for choice, engine in engines.items():
-            engine(
-                x
-            )  # not counted: the threads of the engine before may still wait actively for more
+            # Not counted: the previous engine's threads may still be spinning, waiting for work.
+            engine(x)
+            # CUDA calls are asynchronous: wait for them before reading the clock.
             synchronize(x.device)
             start = time.perf_counter()
             engine(x)

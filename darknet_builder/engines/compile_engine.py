@@ -1,6 +1,4 @@
-"""``torch.compile``: the best code for a GPU, minutes of compilation; on a CPU it needs a C++
-compiler.
-"""
+"""Run networks by ``torch.compile``: the fastest on GPUs, after minutes of compilation."""
 
 from __future__ import annotations
 
@@ -17,35 +15,39 @@ from darknet_builder.errors import InputError
 from darknet_builder.network.network import Network
 
 _COMPILERS = ("g++", "clang++", "c++", "icpx", "cl")
+"""C++ compilers that ``torch.compile`` may call for code on the CPU."""
 
 
 class CompileEngine:
-    """Run the network as ``torch.compile`` translates it, anew for each input shape.
+    """Run the network compiled by ``torch.compile``, once for each input shape.
 
     Args:
-        network: loaded.
-        precision: one of ``engine_names.PRECISION_NAMES``.
+        network: a network with its weights, in eval mode.
+        precision: one of ``PRECISION_NAMES``.
 
     Raises:
-        InputError: on a CPU without a C++ compiler.
+        InputError: if the network is on the CPU and no C++ compiler is installed.
     """
 
     detail = "inductor"
     compiles = True
 
     def __init__(self, network: Network, precision: str) -> None:
-        if network.device.type == "cpu" and not any(
-            map(shutil.which, (os.environ.get("CXX", ""), *_COMPILERS))
-        ):
+        # Look now: PyTorch would fail only in the first call, with a page of text.
+        compilers = (os.environ.get("CXX", ""), *_COMPILERS)
+        if network.device.type == "cpu" and not any(map(shutil.which, compilers)):
             raise InputError(
                 "backend='compile' needs a C++ compiler (Debian, Ubuntu: apt-get install g++); "
                 "backend='torch' needs none"
             )
         self._dtype = PRECISIONS[precision]
+        # Fixed shapes give faster code than symbolic ones.
         self._compiled = torch.compile(FusedNetwork(network, self._dtype), dynamic=False)
+        # Imported by name, because the module is private and untyped.
         self._errors = (import_module("torch._dynamo.exc").TorchDynamoException,)
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """See ``Engine``."""
+        # Code that is compiled in inference mode cannot be used outside of it.
         with torch.inference_mode(False), torch.no_grad(), one_line_errors("compile", self._errors):
             return [output.float() for output in self._compiled(for_convolutions(x, self._dtype))]

@@ -1,28 +1,28 @@
-"""A network made ready for inference: batch norm folded, dead layers gone, activations in a form
-that fuses.
+"""Prepare a network for inference: fold batch norm, drop unused layers, fuse activations.
 
-Three ways to run it, from the fastest to the one that always works:
+There are three methods to run it, from the fastest to the one that always works:
 
-* ``graph``: traced by TorchScript and compiled by oneDNN Graph, which is part of PyTorch's x86
-  builds for Linux: weights are packed once, activations and additions become part of the
-  convolutions, Python dispatches no operator.
-* ``packed``: oneDNN's own convolutions with packed weights and fused activations, one by one.
+* ``graph``: TorchScript traces the network, and oneDNN Graph, part of PyTorch's x86 builds for
+  Linux, compiles it. Weights are packed once, activations and additions become part of the
+  convolutions, and Python dispatches no operators.
+* ``packed``: oneDNN's convolutions with packed weights and fused activations, called one by one.
 * ``plain``: PyTorch's public functions on channels-last tensors.
 
-``graph`` and ``packed`` rest on private parts of PyTorch:
+``graph`` and ``packed`` depend on private parts of PyTorch:
 ``torch.ops.mkldnn._convolution_pointwise`` and ``_reorder_convolution_weight``, which its own
-compiler uses, and ``torch._C._jit_set_llga_enabled``. A new version of PyTorch may drop or change
-them. ``available_methods`` looks for each by name and falls back to the next method; a change of
-their arguments shows in the tests, which compare every method with the network itself.
+compiler uses, and ``torch._C._jit_set_llga_enabled``. A new version of PyTorch may remove or change
+them. If one is missing, ``available_methods`` leaves its method out. If its arguments change, the
+tests fail: they compare every method with the network itself.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,28 +37,42 @@ from darknet_builder.network.network import Network
 from darknet_builder.network.plan import Plan
 
 METHODS = ("graph", "packed", "plain")
+"""All methods, the fastest first."""
 _MISH_CHUNK = 65536
-"""Values that mish works on at a time: few enough for a core's own cache, so that its seven passes
-cost as two."""
-_POINTWISE: dict[type[nn.Module], tuple[str, Callable[[nn.Module], list[float]]]] = {
-    nn.Identity: ("none", lambda module: []),
-    nn.ReLU: ("relu", lambda module: []),
-    nn.Sigmoid: ("sigmoid", lambda module: []),
-    nn.Tanh: ("tanh", lambda module: []),
-    nn.SiLU: ("swish", lambda module: []),
-    nn.LeakyReLU: ("leaky_relu", lambda module: [float(module.negative_slope)]),
-    nn.ReLU6: ("hardtanh", lambda module: [0.0, 6.0]),
-    nn.Hardtanh: (
-        "hardtanh",
-        lambda module: [float(module.min_val), float(module.max_val)],
-    ),
+"""Number of values that mish processes at a time. They stay in the cache of one core, so that seven
+passes over them take the time of two."""
+
+
+def _no_scalars(module: nn.Module) -> list[float]:
+    return []
+
+
+def _slope(module: nn.LeakyReLU) -> list[float]:
+    return [float(module.negative_slope)]
+
+
+def _limits(module: nn.Hardtanh) -> list[float]:
+    # nn.ReLU6 is a Hardtanh with limits 0 and 6.
+    return [float(module.min_val), float(module.max_val)]
+
+
+_POINTWISE: dict[type[nn.Module], tuple[str, Callable[[Any], list[float]]]] = {
+    nn.Identity: ("none", _no_scalars),
+    nn.ReLU: ("relu", _no_scalars),
+    nn.Sigmoid: ("sigmoid", _no_scalars),
+    nn.Tanh: ("tanh", _no_scalars),
+    nn.SiLU: ("swish", _no_scalars),
+    nn.LeakyReLU: ("leaky_relu", _slope),
+    nn.ReLU6: ("hardtanh", _limits),
+    nn.Hardtanh: ("hardtanh", _limits),
 }
-"""The activations that oneDNN's convolution applies itself, as ``_convolution_pointwise`` names
-them."""
+"""The activations that oneDNN's convolution can apply itself: their names in
+``_convolution_pointwise``, and their parameters."""
 
 
 def available_methods() -> tuple[str, ...]:
-    """Those of ``METHODS`` that this PyTorch can do on this machine, the best first."""
+    """Return the methods that this PyTorch supports on this machine, the fastest first."""
+    # On x86 the capability is DEFAULT, AVX2 or AVX512; oneDNN Graph needs one of the last two.
     graph = (
         torch.backends.mkldnn.is_available()
         and hasattr(torch.jit, "enable_onednn_fusion")
@@ -69,23 +83,29 @@ def available_methods() -> tuple[str, ...]:
         hasattr(torch.ops.mkldnn, name)
         for name in ("_convolution_pointwise", "_reorder_convolution_weight")
     )
-    return tuple(
-        name for name, usable in zip(METHODS, (graph, packed, True), strict=True) if usable
-    )
+    usable = dict(zip(METHODS, (graph, packed, True), strict=True))
+    return tuple(name for name in METHODS if usable[name])
 
 
 class FusedNetwork(nn.Module):
-    """The layers that a network's output needs, as they are now, for inference alone.
+    """A copy of the layers that a network's outputs depend on, for inference only.
 
-    It is called with (B, C, H, W) and returns the raw maps as float32. The convolutions that the
-    output is read from stay in float32: their values go through exponentials.
+    It is called with (B, C, H, W) and returns the raw maps as float32. The layers that compute
+    these maps stay in float32, because heads pass the values to exponentials.
 
     Args:
-        network: what it is made of; it is copied, so that it may change afterwards.
-        dtype: float32 or bfloat16.
+        network: the network to copy; it may change afterwards.
+        dtype: type of the weights and of all other maps: float32, bfloat16 or float16.
         method: one of ``METHODS``.
-        channels_last: bring the input into that order. Done in here, the copy is released after its
-            last reader; a caller's would live as long as the call.
+        channels_last: whether to convert the input to channels-last order. Converting it here, not
+            in the caller, frees the copy as soon as no layer needs it any more.
+
+    Attributes:
+        indices: the layers that run, in order, by their index in the cfg.
+        sources: for each of them, the layers that it reads.
+        released: for each of them, the outputs that no later layer reads.
+        dtypes: for each of them, the type of its inputs and output.
+        functions: for each of them, the module that computes it.
     """
 
     def __init__(
@@ -100,66 +120,67 @@ class FusedNetwork(nn.Module):
         self.dtype = dtype
         self.channels_last = channels_last
         self.output_indices = network.output_indices
+        # {pool: route}: run the pool on each input of the route, then the route, in one step:
+        #     inputs -> route -> pool   becomes   inputs -> pools -> route
         swapped = _routes_after_pools(network)
         routes = set(swapped.values())
         self.indices = tuple(index for index in network.output_plan.steps if index not in routes)
         self.sources = [layers[swapped.get(index, index)].sources for index in self.indices]
         self.released = Plan.of(self.indices, self.sources, self.output_indices).released
-        self.dtypes = [
-            torch.float32 if index in self.output_indices else dtype for index in self.indices
-        ]
-        functions = (
-            _for_inference(layers[index], own, method)
-            for index, own in zip(self.indices, self.dtypes, strict=True)
-        )
-        self.functions = nn.ModuleList(
-            _PoolsOfRoute(function, layers[swapped[index]]) if index in swapped else function
-            for index, function in zip(self.indices, functions, strict=True)
-        )
+        self.dtypes = [self._dtype_of(index) for index in self.indices]
+        self.functions = nn.ModuleList()
+        for index, layer_dtype in zip(self.indices, self.dtypes, strict=True):
+            function = _for_inference(layers[index], layer_dtype, method)
+            if index in swapped:
+                function = _PoolsOfRoute(function, layers[swapped[index]])
+            self.functions.append(function)
         self.eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, C, H, W) -> the raw map of every head, or the last layer's output."""
         outputs = {NETWORK_INPUT: self._ordered(x)}
-        del x
+        del x  # so that ``outputs`` holds the only reference, and releasing it frees the memory
         for index, function, sources, dtype, released in zip(
             self.indices, self.functions, self.sources, self.dtypes, self.released, strict=True
         ):
             outputs[index] = function(*[_in_dtype(outputs[source], dtype) for source in sources])
-            for old in released:
-                del outputs[old]
+            for unread in released:
+                del outputs[unread]
         return tuple(outputs[index] for index in self.output_indices)
 
+    def _dtype_of(self, index: int) -> torch.dtype:
+        return torch.float32 if index in self.output_indices else self.dtype
+
     def _ordered(self, x: Tensor) -> Tensor:
-        return (
-            x.contiguous(memory_format=torch.channels_last)
-            if self.channels_last and x.dim() == 4
-            else x
-        )
+        if self.channels_last and x.dim() == 4:
+            return x.contiguous(memory_format=torch.channels_last)
+        return x
 
 
 def _in_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
-    # Not even a call of to() where there is nothing to do: a trace would keep it, and it would
-    # stand between two operators that could be one.
+    # Do not call to() without need: a trace would keep the call, and it would separate two
+    # operators that oneDNN Graph could otherwise fuse.
     return x if x.dtype == dtype else x.to(dtype)
 
 
 def _for_inference(layer: Layer, dtype: torch.dtype, method: str) -> nn.Module:
-    """Return the module that computes the same as a layer, in the form that runs fastest."""
-    if (
-        layer.shares_buffer and layer.in_shape == layer.out_shape
-    ):  # dropout, unless it makes a vector an image
+    """Return a module that computes the same as a layer, in the form that runs fastest."""
+    # Dropout changes nothing in inference, unless it makes a vector an image.
+    if layer.shares_buffer and layer.in_shape == layer.out_shape:
         return nn.Identity()
     if isinstance(layer, Convolutional) and not layer.xnor:
         return _Convolution(layer, dtype, method)
     if isinstance(layer, Maxpool) and layer.blur is None and _ends_inside(layer):
+        # Without the layer's explicit padding, oneDNN Graph can compile it.
         return nn.MaxPool2d(layer.size, layer.stride)
     return layer.to(dtype)
 
 
 class _PoolsOfRoute(nn.Module):
-    """A route of pooled inputs, instead of the pool of a route: the same values, and a fraction of
-    them is copied.
+    """Concatenate pooled inputs, instead of pooling the concatenation.
+
+    The values are the same, but the concatenation copies only the pooled ones: a quarter of them
+    with stride 2.
     """
 
     def __init__(self, pool: nn.Module, route: nn.Module) -> None:
@@ -168,45 +189,47 @@ class _PoolsOfRoute(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """(B, C_i, H, W) each -> (B, sum C_i, H', W')."""
-        joined: Tensor = self.route(*[self.pool(x) for x in inputs])
-        return joined
+        concatenated: Tensor = self.route(*[self.pool(x) for x in inputs])
+        return concatenated
 
 
 def _routes_after_pools(network: Network) -> dict[int, int]:
-    """{pool: route} where a strided pool reads a route of several layers that nothing else
-    reads.
+    """Return {pool: route} for each strided pool that reads a route which nothing else reads.
+
+    The route must concatenate several layers.
     """
     layers = network.sequence()
-    readers = Counter(
-        source for index in network.output_plan.steps for source in layers[index].sources
-    )
+    steps = network.output_plan.steps
+    readers = Counter(source for index in steps for source in layers[index].sources)
     readers.update(network.output_indices)
-    found = {}
-    for index in network.output_plan.steps:
+    swapped = {}
+    for index in steps:
         pool = layers[index]
         source = pool.sources[0]
-        if (
-            isinstance(pool, Maxpool)
-            and pool.blur is None
-            and max(pool.stride) > 1
-            and source != NETWORK_INPUT
-        ):
-            route = layers[source]
-            if (
-                isinstance(route, Route)
-                and route.groups == 1
-                and len(route.sources) > 1
-                and readers[source] == 1
-                and not any(layers[part].out_shape.flat for part in route.sources)
-            ):
-                found[index] = source
-    return found
+        if not isinstance(pool, Maxpool) or source == NETWORK_INPUT:
+            continue
+        # Only a stride makes the maps smaller. A blur has a filter for each channel of the route.
+        is_strided = pool.blur is None and max(pool.stride) > 1
+        if is_strided and readers[source] == 1 and _concatenates_images(layers, layers[source]):
+            swapped[index] = source
+    return swapped
+
+
+def _concatenates_images(layers: Sequence[Layer], layer: Layer) -> bool:
+    # With groups, a route takes only a part of the channels; vectors have no pixels to pool.
+    if not isinstance(layer, Route) or layer.groups > 1 or len(layer.sources) == 1:
+        return False
+    return not any(layers[part].out_shape.flat for part in layer.sources)
 
 
 def _ends_inside(layer: Maxpool) -> bool:
-    """Whether no window reaches beyond the image, so that what is padded on the right is never
-    read.
+    """Return whether every window of a pool lies inside the image.
+
+    Then the padding that Darknet adds on the right and below is never read.
     """
+    # Along one axis, the last window ends at (new - 1) * stride + size:
+    #     |--size--|            image: 0 ... old
+    #       stride |--size--|
     return layer.padding // 2 == 0 and all(
         (new - 1) * stride + layer.size <= old
         for new, stride, old in (
@@ -217,7 +240,7 @@ def _ends_inside(layer: Maxpool) -> bool:
 
 
 class _Convolution(nn.Module):
-    """Convolution, then the activation, then the blur."""
+    """A convolution with bias, then its activation, then its blur (antialiasing)."""
 
     weight: Tensor
     bias: Tensor
@@ -227,28 +250,30 @@ class _Convolution(nn.Module):
         assert layer.norm is None and layer.conv.bias is not None
         weight, bias = layer.conv.weight.detach(), layer.conv.bias.detach()
         self.register_buffer("bias", bias.to(dtype))
+        # In the order of ``_reorder_convolution_weight``'s arguments.
         stride, padding, dilation = layer.geometry
-        self.places = (list(padding), list(stride), list(dilation), layer.groups)
+        self.geometry = (list(padding), list(stride), list(dilation), layer.groups)
         self.blur = None if layer.blur is None else layer.blur.to(dtype)
         self.activation: Callable[[Tensor], Tensor] | None = _activation(layer.activation, method)
         weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
         self.fused: tuple[str, list[float]] | None = None
         if method == "packed":
-            weight = torch.ops.mkldnn._reorder_convolution_weight(
-                weight, *self.places, [1, *layer.in_shape.batched(1)[1:]]
-            )
+            # oneDNN chooses the order of the weights for an input of this shape, (1, C, H, W).
+            in_shape = [1, *layer.in_shape.batched(1)[1:]]
+            weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry, in_shape)
             self._fuse(layer.activation)
         self.register_buffer("weight", weight)
 
     def _fuse(self, activation: nn.Module) -> None:
-        name, scalars = _POINTWISE.get(type(activation), ("none", lambda module: []))
+        """Choose the activation that oneDNN applies; others remain a step of their own."""
+        name, scalars = _POINTWISE.get(type(activation), ("none", _no_scalars))
         self.fused = name, scalars(activation)
         if type(activation) in _POINTWISE:
             self.activation = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, filters, H', W')."""
-        padding, stride, dilation, groups = self.places
+        padding, stride, dilation, groups = self.geometry
         if self.fused is None:
             x = F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
         else:
@@ -264,7 +289,7 @@ class _Convolution(nn.Module):
 
 
 def _activation(module: nn.Module, method: str) -> Callable[[Tensor], Tensor] | None:
-    """The activation in the form that ``method`` runs fastest; None for none."""
+    """Return an activation in the form that runs fastest by ``method``; None for linear."""
     if isinstance(module, nn.Identity):
         return None
     if isinstance(module, nn.SiLU) and method == "graph":
@@ -275,18 +300,24 @@ def _activation(module: nn.Module, method: str) -> Callable[[Tensor], Tensor] | 
 
 
 def _swish(x: Tensor) -> Tensor:
-    """The pattern that oneDNN Graph finds and makes part of the convolution; ``silu`` it does not
-    know.
-    """
+    """Compute swish in a form that oneDNN Graph recognizes and fuses with the convolution."""
+    # It does not recognize ``aten::silu``.
     return x * torch.sigmoid(x)
 
 
 def _mish(x: Tensor, chunk: int) -> Tensor:
-    """X * tanh(log(1 + e^x)) in place, as x * n / (n + 1) with n = e^x + e^(2 x) / 2: one
-    exponential, no logarithm.
+    """Compute mish, x * tanh(log(1 + e^x)), in place with one exponential and no logarithm.
 
-    Beyond 20 the factor is 1 in float32. bfloat16 is computed in float32, chunk by chunk.
+    Args:
+        x: (B, C, H, W) in channels-last order.
+        chunk: number of values to process at a time.
     """
+    # With p = e^x and n = p + p^2 / 2:
+    #     tanh(log(1 + p)) = ((1 + p)^2 - 1) / ((1 + p)^2 + 1) = n / (n + 1)
+    # Beyond x = 20 that is 1 in float32, and clamping avoids an overflow of p^2.
+    # Each chunk is computed in float32, also if x is bfloat16.
+    #
+    # Channels-last memory is (B, H, W, C), so the reshape below is a view and no copy.
     for part in x.permute(0, 2, 3, 1).reshape(-1).split(chunk):
         power = part.float().clamp_max(20.0).exp_()
         n = torch.addcmul(power, power, power, value=0.5)
@@ -296,6 +327,7 @@ def _mish(x: Tensor, chunk: int) -> Tensor:
 
 @cache
 def _scripted_mish() -> Callable[[Tensor], Tensor]:
+    """Return mish compiled by TorchScript, which a trace can contain with its loop."""
     with quiet_torchscript():
         scripted = torch.jit.script(_mish)
     return lambda x: scripted(x.contiguous(memory_format=torch.channels_last), _MISH_CHUNK)
@@ -303,7 +335,7 @@ def _scripted_mish() -> Callable[[Tensor], Tensor]:
 
 @contextmanager
 def quiet_torchscript() -> Iterator[None]:
-    """A context in which TorchScript says nothing of its age, and tracing nothing of constants."""
+    """Silence TorchScript's deprecation warnings and its warnings about constants in traces."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU, in float32."""
+"""Run networks in ONNX Runtime on the CPU, in float32."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class OnnxRuntimeEngine:
     """Run the network's ONNX model in ONNX Runtime, with as many threads as PyTorch has.
 
     Args:
-        network: loaded.
-        precision: ``float32``; there are no other convolutions on the CPU.
+        network: a network with its weights, in eval mode on the CPU.
+        precision: ``float32``; ONNX Runtime has no other convolutions on the CPU.
 
     Raises:
-        InputError: for another precision or device, or a network that it cannot run.
-        MissingExtraError: where it is not installed.
+        InputError: for another precision or device, or if ONNX Runtime cannot run the network.
+        MissingExtraError: if onnxruntime is not installed.
     """
 
     compiles = False
@@ -34,13 +34,14 @@ class OnnxRuntimeEngine:
         require_cpu(network, "onnxruntime")
         if precision != "float32":
             raise InputError(
-                f"backend='onnxruntime' has no {precision} convolutions on the CPU: use "
+                f"backend='onnxruntime' has no {precision} convolutions on the CPU; use "
                 "precision='float32' or another backend"
             )
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         self.detail = f"onnxruntime {runtime.__version__}"
         self._errors = runtime_errors()
+        # protobuf cannot serialize models of 2 GB and more.
         too_large = load_extra("google.protobuf.message", "export").EncodeError
         with one_line_errors("onnxruntime", (*self._errors, InputError, too_large)):
             self._session = runtime.InferenceSession(
@@ -56,8 +57,14 @@ class OnnxRuntimeEngine:
 
 
 def onnx_bytes(network: Network) -> bytes:
-    """Return the network as an ONNX model for any batch whose outputs are the raw maps, as
-    ``export`` writes it.
+    """Return the network as a serialized ONNX model of level ``raw``, for any batch size.
+
+    Args:
+        network: a network with its weights, in eval mode on the CPU.
+
+    Raises:
+        InputError: if the network cannot be exported.
+        MissingExtraError: if a package of the extra ``export`` is not installed.
     """
     module, sizes = Traceable(fold_batch_norm(network), "raw").eval(), Sizes(any_batch=True)
     example = torch.zeros(network.input_shape.batched(sizes.traced_batch))

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, in float32 or bfloat16."""
+"""Run networks in OpenVINO on the CPU, in float32 or bfloat16."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _FAILURES = (
     "OpConversionFailure",
     "OpValidationFailure",
 )
-"""The errors of ``openvino.frontend``."""
+"""Names of the exceptions of ``openvino.frontend``, which share no base class but Exception."""
 _PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16"}
-"""OpenVINO's words."""
+"""OpenVINO's name for each precision."""
 
 
 class OpenVinoEngine:
-    """Run the network as OpenVINO converts it, with as many threads as PyTorch has.
+    """Run the network in OpenVINO, with as many threads as PyTorch has.
 
     Args:
-        network: loaded.
+        network: a network with its weights, in eval mode on the CPU.
         precision: ``float32`` or ``bfloat16``.
 
     Raises:
-        InputError: for another device, or a network that it cannot run.
-        MissingExtraError: where it is not installed.
+        InputError: for another device, or if OpenVINO cannot run the network.
+        MissingExtraError: if openvino is not installed.
     """
 
     compiles = False
@@ -48,22 +48,20 @@ class OpenVinoEngine:
         self._errors = (RuntimeError, *(getattr(failures, name) for name in _FAILURES))
         with one_line_errors("openvino", self._errors):
             model = openvino.convert_model(_traced(network), example_input=_example(network))
+            # The conversion took the batch size of the example; -1 makes it free again.
             model.reshape([-1, *network.input_shape.batched(1)[1:]])
-            self._compiled: Any = _core().compile_model(
-                model,
-                "CPU",
-                {
-                    "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
-                    "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                    "PERFORMANCE_HINT": "LATENCY",
-                },
-            )
+            options = {
+                "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                "PERFORMANCE_HINT": "LATENCY",  # one request at a time, on all threads
+            }
+            self._compiled: Any = _core().compile_model(model, "CPU", options)
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """See ``Engine``."""
         with one_line_errors("openvino", self._errors):
             outputs = self._compiled(x.contiguous().numpy())
-        # The memory belongs to the engine's next call.
+        # Copy: the next call writes into the same memory.
         return [
             torch.from_numpy(np.array(outputs[index], np.float32)) for index in range(len(outputs))
         ]
@@ -71,7 +69,7 @@ class OpenVinoEngine:
 
 @cache
 def _core() -> Any:
-    """Return the one Core of the process.
+    """Return the process's only Core.
 
     Each Core installs an alternate signal stack and restores the previous one on destruction.
     Destroying two in creation order leaves a dangling stack, and the next signal (a child that
@@ -85,6 +83,7 @@ def _example(network: Network) -> Tensor:
 
 
 def _traced(network: Network) -> nn.Module:
+    """Return the network as TorchScript, the form that OpenVINO converts."""
     with torch.no_grad(), quiet_torchscript():
         traced: nn.Module = torch.jit.trace(
             FusedNetwork(network), _example(network), check_trace=False

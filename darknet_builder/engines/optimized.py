@@ -1,6 +1,4 @@
-"""The fast path: ``network.optimized()`` returns an object that is called like the network and
-answers sooner.
-"""
+"""Run a network fast: ``network.optimized()`` returns a copy that is called like the network."""
 
 from __future__ import annotations
 
@@ -17,17 +15,28 @@ from darknet_builder.shapes import Shape
 
 
 class OptimizedNetwork:
-    """A network as it was when this was made, for inference alone.
+    r"""A fast copy of a network, for inference only.
+
+    It has the weights that the network had when the copy was made; later changes of the network do
+    not reach it. One object must not be called from several threads at once.
 
     Attributes:
         backend: the engine's name; with ``auto``, the one that was chosen.
-        precision: ``float32``, ``bfloat16`` or ``float16``: the one in use (see ``is_depthwise``).
-            Raw maps are float32 always.
-        detail: how the backend does it.
-        compiles: whether it compiles for each input shape during the first calls; see ``warm_up``.
-        timings: seconds of one batch for each ``backend:precision`` that ``auto`` has measured;
-            empty where there was nothing to choose.
-        network: the one it was made of; its heads decode the outputs.
+        precision: ``float32``, ``bfloat16`` or ``float16``: the one in use, which may differ from
+            the requested one (see ``is_depthwise``). Raw maps are always float32.
+        detail: the engine's method or version, for messages.
+        compiles: whether the engine compiles for each input shape during the first calls; see
+            ``warm_up``.
+        timings: seconds for one batch of each ``backend:precision`` that ``auto`` measured; empty
+            if there was no choice.
+        network: the network that was copied; its heads decode the outputs.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> network = build_network("[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\n")
+        >>> fast = network.optimized()
+        >>> fast.backend, fast.precision, tuple(fast(torch.zeros(1, 3, 8, 8)).shape)
+        ('torch', 'float32', (1, 1, 8, 8))
     """
 
     def __init__(
@@ -48,12 +57,12 @@ class OptimizedNetwork:
 
     @property
     def heads(self) -> list[Head]:
-        """The layers at which detections are read, in order."""
+        """The detection heads, in order."""
         return self.network.heads
 
     @property
     def input_shape(self) -> Shape:
-        """What each image must be."""
+        """The shape of one input: (C, H, W), or (N,) for vectors."""
         return self.network.input_shape
 
     @property
@@ -63,28 +72,28 @@ class OptimizedNetwork:
 
     @property
     def device(self) -> torch.device:
-        """Where the input is moved to."""
+        """The device that inputs are moved to."""
         return self.network.device
 
     def reset_state(self) -> None:
-        """Let recurrent layers forget what they have seen."""
+        """Clear the state of recurrent layers, before the first frame of another video."""
         self.network.reset_state()
 
     @torch.no_grad()
     def outputs(self, x: Tensor) -> list[Tensor]:
-        """What a call returns, always as a list.
+        """Return the outputs of a call, always as a list.
 
         Args:
-            x: (B, C, H, W) in [0, 1], or (B, N), as ``input_shape`` says.
+            x: (B, C, H, W) in [0, 1], or (B, N), to fit ``input_shape``.
 
         Raises:
-            InputError: for a tensor of another shape.
+            InputError: if ``x`` has another shape.
         """
         self.network.check_input(x)
         return self._engine(x.to(self.device))
 
     def answers(self, x: Tensor) -> list[Tensor]:
-        """Return ``outputs(x)``; the old name."""
+        """Return ``outputs(x)``; this is its old name."""
         warnings.warn(
             "OptimizedNetwork.answers is now OptimizedNetwork.outputs",
             DeprecationWarning,
@@ -93,14 +102,27 @@ class OptimizedNetwork:
         return self.outputs(x)
 
     def __call__(self, x: Tensor) -> list[Tensor] | Tensor:
-        """As ``Network.forward``: the raw map of every head as float32; without a head, the last
-        layer's output.
+        """Return the same as ``Network.forward``, in float32.
+
+        Args:
+            x: (B, C, H, W) in [0, 1], or (B, N), to fit ``input_shape``.
+
+        Returns:
+            The raw map of every head; for a network without heads, the last layer's output.
         """
         outputs = self.outputs(x)
         return outputs if self.heads else outputs[0]
 
     def warm_up(self, batch: int = 1) -> OptimizedNetwork:
-        """Compile for a batch now, instead of at the first calls; returns itself."""
+        """Compile for a batch size now, instead of during the first calls.
+
+        Args:
+            batch: number of images in a call.
+
+        Returns:
+            The object itself, so that ``network.optimized().warm_up()`` can be written.
+        """
+        # Reset before and after, so that recurrent layers keep no state of this call.
         self.reset_state()
         for _ in range(COMPILED_FROM_CALL):
             self.outputs(torch.zeros(self.input_shape.batched(batch)))
@@ -108,12 +130,14 @@ class OptimizedNetwork:
         return self
 
     def describe(self) -> str:
-        """``openvino (openvino 2026.1) in bfloat16; auto measured torch:bfloat16 4.1 ms,
+        """Return one line about the engine in use.
+
+        For example ``openvino (openvino 2026.1) in bfloat16; auto measured torch:bfloat16 4.1 ms,
         openvino:bfloat16 2.6 ms``.
         """
         text = f"{self.backend} ({self.detail}) in {self.precision}"
         if self.precision == "float32" and is_depthwise(self.network):
-            text += ", as all networks with depthwise convolutions"
+            text += "; networks with depthwise convolutions do not run in bfloat16"
         if self.timings:
             text += "; auto measured " + ", ".join(
                 f"{name} {1e3 * seconds:.3g} ms" for name, seconds in self.timings.items()
@@ -124,7 +148,26 @@ class OptimizedNetwork:
 def optimize(
     network: Network, precision: str = "float32", backend: str = "torch", batch: int = 1
 ) -> OptimizedNetwork:
-    """See ``Network.optimized``."""
+    r"""Return a fast copy of a network; ``Network.optimized`` is the same as a method.
+
+    Args:
+        network: a network with its weights; it is set to eval mode.
+        precision: ``float32``, ``bfloat16``, ``float16`` (GPUs only), or ``auto``: bfloat16 if
+            that is measured to be at least 1.2 times as fast.
+        backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino``, or ``auto`` for the
+            fastest one.
+        batch: the batch size that ``auto`` measures with.
+
+    Raises:
+        InputError: for an unknown backend or precision, or if the backend cannot run the network.
+        MissingExtraError: if the backend is not installed.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> network = build_network("[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\n")
+        >>> optimize(network).describe().endswith("in float32")
+        True
+    """
     network.eval()
     choice, engine, timings = choose_engine(network, backend, precision, batch)
     return OptimizedNetwork(

@@ -1,4 +1,4 @@
-"""PyTorch without a compiler of its own: oneDNN where this machine has it (see ``fused``)."""
+"""Run networks in PyTorch, with oneDNN if this machine's PyTorch has it (see ``fused``)."""
 
 from __future__ import annotations
 
@@ -13,25 +13,30 @@ from darknet_builder.engines.base import COMPILED_FROM_CALL, PRECISIONS, for_con
 from darknet_builder.engines.fused import FusedNetwork, available_methods, quiet_torchscript
 from darknet_builder.network.network import Network
 
-_MOST_LAYOUTS = 4
-"""How many input layouts stay compiled: each has its own packed weights."""
+_MAX_LAYOUTS = 4
+"""Maximum number of input layouts that stay compiled; each has its own packed weights."""
 _WARM_UP = 3
-"""TorchScript looks at the shapes in the first call and compiles in the second."""
+"""Number of calls after tracing. TorchScript records shapes in the first call and compiles in the
+second."""
 _CACHED_BYTES = 16 * 2**20
-"""Upper limit for the largest map of a part of a batch: half of a common last-level cache, so that
-what one layer has written is still there when the next reads it. ``docs/performance.md`` has the
-measurement."""
+"""Upper limit in bytes for the largest map of a part of a batch. It is half of a common last-level
+cache, so that the output of one layer is still in the cache when the next layer reads it.
+``docs/performance.md`` has the measurement."""
 
 
 class InputLayout(NamedTuple):
-    """Shape and strides of an input: compiled code assumes both."""
+    """Shape and strides of an input; compiled code is valid for one pair only."""
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
 
 class RecurrentEngine:
-    """The network itself, in float32: its memory stays its own."""
+    """Run a recurrent network itself, in float32, because its layers hold the state.
+
+    Args:
+        network: a network with its weights, in eval mode.
+    """
 
     detail = "the network itself"
     compiles = False
@@ -47,13 +52,13 @@ class RecurrentEngine:
 class TorchEngine:
     """Run the fused network by the best method that this machine's PyTorch has (see ``fused``).
 
-    With ``graph``, the third call of an input layout compiles; the first two run as ``plain``. On
-    the CPU a batch whose maps would fall out of the cache goes through in parts.
+    With the method ``graph``, the third call for an input layout compiles; the first two run like
+    ``plain``. On the CPU, a batch whose maps do not fit into the cache is run in parts.
 
     Args:
-        network: loaded.
-        precision: one of ``engine_names.PRECISION_NAMES``.
-        method: one of ``fused.METHODS``; the best one by default.
+        network: a network with its weights, in eval mode.
+        precision: one of ``PRECISION_NAMES``.
+        method: one of ``fused.METHODS``; None takes the best one that is available.
     """
 
     def __init__(self, network: Network, precision: str, method: str | None = None) -> None:
@@ -66,6 +71,7 @@ class TorchEngine:
             OrderedDict()
         )
         self._calls: Counter[InputLayout] = Counter()
+        # Maximum number of images in a part; None runs every batch whole.
         self._images_cached = _images_cached(network, self._dtype) if device.type == "cpu" else None
 
     def __call__(self, x: Tensor) -> list[Tensor]:
@@ -73,16 +79,19 @@ class TorchEngine:
         if self._images_cached is None or len(x) <= self._images_cached:
             return self._run(x)
         parts = [self._run(part) for part in _even_parts(x, self._images_cached)]
+        # A list of outputs for each part -> one list of outputs for the batch.
         return [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
 
     def _run(self, x: Tensor) -> list[Tensor]:
+        # A contiguous float32 input is left alone: FusedNetwork converts it, and frees the copy.
         if x.dtype != self._dtype or not x.is_contiguous():
             x = for_convolutions(x, self._dtype)
         return [output.float() for output in self._function_for(x)(x)]
 
     def _function_for(self, x: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
-        """Return compiled code for a common input layout; a rare one, as the last batch of a
-        folder, gets none.
+        """Return compiled code for a frequent input layout, and the plain network for a rare one.
+
+        A rare layout is, for example, the smaller last batch of a folder.
         """
         layout = InputLayout(tuple(x.shape), x.stride())
         self._calls[layout] += 1
@@ -90,38 +99,41 @@ class TorchEngine:
             return self._fused
         if layout not in self._compiled:
             self._compiled[layout] = _compile_graph(self._fused, x)
-            if len(self._compiled) > _MOST_LAYOUTS:
-                self._compiled.popitem(last=False)
+            if len(self._compiled) > _MAX_LAYOUTS:
+                self._compiled.popitem(last=False)  # the least recently used one
         self._compiled.move_to_end(layout)
         return self._compiled[layout]
 
 
 def _images_cached(network: Network, dtype: torch.dtype) -> int:
-    """Return the number of images at once whose largest map stays within ``_CACHED_BYTES``; one at
-    least.
-    """
+    """Return the number of images whose largest map fits into ``_CACHED_BYTES``, 1 at least."""
     layers = network.sequence()
-    largest = max(
-        [
-            network.input_shape.size,
-            *(layers[index].out_shape.size for index in network.output_plan.steps),
-        ]
-    )
+    sizes = [layers[index].out_shape.size for index in network.output_plan.steps]
+    largest = max([network.input_shape.size, *sizes])  # values of one image
     return max(1, _CACHED_BYTES // (largest * dtype.itemsize))
 
 
-def _even_parts(x: Tensor, most: int) -> Sequence[Tensor]:
-    """Split a batch into parts of up to ``most`` images: equal ones unless they are small, as each
-    size is compiled.
+def _even_parts(x: Tensor, limit: int) -> Sequence[Tensor]:
+    """Split a batch into parts of at most ``limit`` images, equal ones if possible.
+
+    Every size of a part is compiled separately, so equal parts save time. For example:
+
+    * 8 images, limit 6: 4 + 4;
+    * 7 images, limit 6: 4 + 3, because the only equal parts are 7 times 1 image.
     """
-    divisor = next(size for size in range(most, 0, -1) if len(x) % size == 0)
-    return x.split(divisor) if 2 * divisor >= most else x.tensor_split(-(-len(x) // most))
+    divisor = next(size for size in range(limit, 0, -1) if len(x) % size == 0)
+    num_parts = -(-len(x) // limit)  # rounded up
+    return x.split(divisor) if 2 * divisor >= limit else x.tensor_split(num_parts)
 
 
 def _compile_graph(fused: FusedNetwork, example: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
-    """Trace, freeze, and have oneDNN Graph compile what it knows; the switch is global, so it is
-    put back.
+    """Trace and freeze the network, and let oneDNN Graph compile the parts that it supports.
+
+    Args:
+        fused: the network.
+        example: an input of the layout to compile for; its values do not count.
     """
+    # The switch is global: restore it, because other code in the process may use TorchScript.
     before = torch.jit.onednn_fusion_enabled()
     with torch.inference_mode(False), torch.no_grad(), quiet_torchscript():
         try:

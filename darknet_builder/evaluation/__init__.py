@@ -1,6 +1,6 @@
-"""How good a network is: Darknet's mAP, COCO's AP, accuracy.
+"""Measure how good a network is: Darknet's mAP, COCO's AP, accuracy.
 
-How fast it is belongs in ``benchmark``.
+Measuring how fast it is belongs in ``benchmark``.
 """
 
 from __future__ import annotations

@@ -16,21 +16,22 @@ def accuracies(
     top: int = 5,
     batch: int = 1,
 ) -> tuple[float, float]:
-    """How often the right class is the likeliest, and how often it is among the ``top`` likeliest,
-    as shares.
+    """Return the top-1 and the top-k accuracy, 0 to 1 each.
 
     Args:
-        network: a classifier, in eval mode, where it is to run.
-        images: fitted as ``Classifier`` fits them.
-        class_ids: of the images, in their order.
-        top: at most the number of classes.
-        batch: how many images go through the network at once.
+        network: a classifier in eval mode.
+        images: paths or arrays, fitted into the input as ``Classifier`` does by default.
+        class_ids: the right class of each image.
+        top: k of the top-k accuracy, at most the number of classes.
+        batch: number of images in a call of the network.
 
     Raises:
-        ImageError: for a file that cannot be read.
+        ImageError: if a file cannot be read.
     """
-    answers = Classifier(network, top=top, batch=batch)(list(images))
-    ranks = [[score.class_id for score in scores] for scores in answers]
-    first = sum(ids[0] == wanted for ids, wanted in zip(ranks, class_ids, strict=True))
-    among = sum(wanted in ids for ids, wanted in zip(ranks, class_ids, strict=True))
-    return first / len(ranks), among / len(ranks)
+    first = among = 0
+    results = Classifier(network, top=top, batch=batch)(list(images))
+    for scores, class_id in zip(results, class_ids, strict=True):
+        best = [score.class_id for score in scores]
+        first += best[0] == class_id
+        among += class_id in best
+    return first / len(results), among / len(results)

@@ -1,8 +1,8 @@
 """COCO's average precision of boxes, computed by pycocotools (the extra ``evaluate``).
 
-Truths come from label files: their areas are those of the boxes, which for COCO itself are those of
-the outlines, and crowds are not known. So ``small``, ``medium`` and ``large`` differ a little from
-what COCO's own annotations give.
+The ground truth comes from label files, which have neither outlines nor crowds. COCO uses the area
+of the outline to tell small, medium and large objects apart; here it is the area of the box. These
+three numbers therefore differ a little from those with COCO's own annotations.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from darknet_builder.support.extras import load_extra
 
 EXTRA = "evaluate"
 MOST_BOXES = 100
-"""Of a class in an image; COCO looks at no more."""
+"""Maximum number of boxes of a class in an image; COCO ignores further ones."""
 _STATISTICS = (
     "ap",
     "ap50",
@@ -41,14 +41,16 @@ _ALL_AREAS, _FULL_LIST = 0, -1
 
 @dataclass(frozen=True)
 class CocoResult:
-    """COCO's twelve numbers, 0 to 1; None where there is no truth to find.
+    """COCO's twelve numbers, 0 to 1; None if there is no ground truth for a number.
 
     Attributes:
-        ap: mean over IoU .5, .55, ... .95 and over the classes of which there are truths.
-        ap50, ap75: at one IoU.
-        ap_small, ap_medium, ap_large: truths of less than 32^2, up to 96^2, and more pixels.
-        ar1, ar10, ar100: average recall with so many boxes an image.
-        ar_small, ar_medium, ar_large: likewise, with 100.
+        ap: mean AP over the IoU thresholds .5, .55, ... .95 and over the classes with ground truth.
+        ap50, ap75: AP at IoU .5 and .75.
+        ap_small: AP of objects of less than 32^2 pixels.
+        ap_medium: AP of objects of 32^2 to 96^2 pixels.
+        ap_large: AP of objects of more than 96^2 pixels.
+        ar1, ar10, ar100: average recall with at most 1, 10 or 100 boxes in an image.
+        ar_small, ar_medium, ar_large: average recall by size, with at most 100 boxes in an image.
         classes: ``ap`` of each class.
     """
 
@@ -67,40 +69,49 @@ class CocoResult:
     classes: tuple[float | None, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, fit for JSON; the classes are left out."""
+        """Return the twelve numbers for JSON, without the classes."""
         return {name: getattr(self, name) for name in _STATISTICS}
 
 
 def load_pycocotools() -> tuple[ModuleType, ModuleType]:
-    """``pycocotools.coco`` and ``pycocotools.cocoeval``.
+    """Return the modules ``pycocotools.coco`` and ``pycocotools.cocoeval``.
 
     Raises:
-        MissingExtraError: where it is not installed.
+        MissingExtraError: if pycocotools is not installed.
     """
     return load_extra("pycocotools.coco", EXTRA), load_extra("pycocotools.cocoeval", EXTRA)
 
 
 def coco_average_precision(images: Sequence[ImageBoxes], names: Sequence[str]) -> CocoResult:
-    """COCO's numbers for a set of images.
+    """Compute COCO's numbers for a set of images.
+
+    Published numbers use scores down to .001 and a wide NMS (.6 in Darknet's ``detector valid``).
 
     Args:
-        images: what was found and what is there. The scores should go down to .001 and the NMS be
-            wide (Darknet's ``detector valid``: .6) for numbers like the published ones.
-        names: of all classes.
+        images: detections and ground truth of each image.
+        names: names of all classes.
 
     Raises:
-        MissingExtraError: without pycocotools.
+        MissingExtraError: if pycocotools is not installed.
+
+    Example:
+        >>> boxes = np.array([[0.5, 0.5, 0.2, 0.2]], np.float32)
+        >>> truths = np.array([[0.5, 0.5, 0.2, 0.2, 0]], np.float32)
+        >>> scores, class_ids = np.array([0.9], np.float32), np.array([0], np.int32)
+        >>> image = ImageBoxes(boxes, scores, class_ids, truths, (640, 480))
+        >>> round(coco_average_precision([image], ["cat"]).ap50, 3)
+        1.0
     """
     coco, cocoeval = load_pycocotools()
-    with redirect_stdout(io.StringIO()):  # it prints its progress
-        truths = _dataset(coco, names, [_truths(image) for image in images])
-        found = _dataset(coco, names, [_found(image) for image in images])
-        evaluation = cocoeval.COCOeval(truths, found, "bbox")
+    with redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        ground_truth = _dataset(coco, names, list(map(_ground_truth, images)))
+        detections = _dataset(coco, names, list(map(_detections, images)))
+        evaluation = cocoeval.COCOeval(ground_truth, detections, "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    # precision: (IoUs, recalls, classes, areas, lengths of the list); -1 where a class has no
-    # truths.
+    # precision: (IoUs, recalls, classes, areas, limits of boxes) -> mean over IoUs and recalls;
+    # -1 where a class has no ground truth
     by_class = evaluation.eval["precision"][:, :, :, _ALL_AREAS, _FULL_LIST].mean((0, 1))
     statistics = dict(zip(_STATISTICS, map(_known, evaluation.stats), strict=True))
     return CocoResult(**statistics, classes=tuple(map(_known, by_class)))
@@ -113,7 +124,14 @@ def _known(value: float) -> float | None:
 def _dataset(
     coco: ModuleType, names: Sequence[str], images: Sequence[Iterator[dict[str, Any]]]
 ) -> Any:
-    """A ``COCO`` of annotations; ids begin at 1, because 0 means none to pycocotools."""
+    """Return a ``COCO`` object with the annotations of all images.
+
+    Args:
+        coco: the module ``pycocotools.coco``.
+        names: names of all classes.
+        images: the annotations of each image.
+    """
+    # Ids begin at 1, because pycocotools reads 0 as "no match".
     annotations: list[dict[str, Any]] = []
     for image_id, rows in enumerate(images):
         for row in rows:
@@ -121,34 +139,36 @@ def _dataset(
             annotations.append(
                 row | {"image_id": image_id, "id": len(annotations) + 1, "area": area, "iscrowd": 0}
             )
+    categories = [{"id": class_id, "name": name} for class_id, name in enumerate(names)]
     dataset = coco.COCO()
     dataset.dataset = {
         "images": [{"id": image_id} for image_id in range(len(images))],
         "annotations": annotations,
-        "categories": [{"id": class_id, "name": name} for class_id, name in enumerate(names)],
+        "categories": categories,
     }
     dataset.createIndex()
     return dataset
 
 
-def _truths(image: ImageBoxes) -> Iterator[dict[str, Any]]:
-    """Boxes in pixels: [left, top, width, height]."""
-    rows = image.truths.astype(np.float64)
+def _ground_truth(image: ImageBoxes) -> Iterator[dict[str, Any]]:
+    """Yield the annotations of the ground truth; boxes are [left, top, width, height] in pixels."""
+    rows = image.truths.astype(np.float64)  # (T, 5)
     corner = rows[:, :2] - rows[:, 2:4] / 2
+    # (T, 4), scaled by (width, height, width, height)
     boxes = np.concatenate((corner, rows[:, 2:4]), 1) * np.array(image.image_size * 2)
     for box, class_id in zip(boxes.tolist(), rows[:, 4].astype(int).tolist(), strict=True):
         yield {"bbox": box, "category_id": class_id}
 
 
-def _found(image: ImageBoxes) -> Iterator[dict[str, Any]]:
-    """The best boxes of each class, cut off at the image's edges (print_cocos in detector.c)."""
+def _detections(image: ImageBoxes) -> Iterator[dict[str, Any]]:
+    """Yield the annotations of the detections, clipped to the image (print_cocos in detector.c)."""
     keep = _best_of_each_class(image)
     boxes = image.boxes_cxcywh[keep].astype(np.float64)
     corners = np.concatenate(
         (boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2), 1
     ).clip(0, 1)
     corners *= np.array(image.image_size * 2)
-    corners[:, 2:] -= corners[:, :2]
+    corners[:, 2:] -= corners[:, :2]  # right, bottom -> width, height
     for box, class_id, score in zip(
         corners.tolist(), image.class_ids[keep].tolist(), image.scores[keep].tolist(), strict=True
     ):
@@ -156,10 +176,15 @@ def _found(image: ImageBoxes) -> Iterator[dict[str, Any]]:
 
 
 def _best_of_each_class(image: ImageBoxes) -> np.ndarray:
-    """Rows of the first ``MOST_BOXES`` of each class, by score: no others count, and they would
-    fill the memory.
+    """Return the rows of the ``MOST_BOXES`` highest scores of each class.
+
+    COCO ignores all others, and they would fill the memory.
     """
-    order = np.lexsort((-image.scores, image.class_ids))
+    order = np.lexsort((-image.scores, image.class_ids))  # by class, then by falling score
     ids = image.class_ids[order]
-    place = np.arange(len(ids)) - np.searchsorted(ids, ids)
-    return order[place < MOST_BOXES]
+    # The rank within its class is the distance from the first row of the class:
+    #   ids    0 0 0 2 2
+    #   first  0 0 0 3 3      (searchsorted)
+    #   rank   0 1 2 0 1
+    rank = np.arange(len(ids)) - np.searchsorted(ids, ids)
+    return order[rank < MOST_BOXES]

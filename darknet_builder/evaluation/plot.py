@@ -1,4 +1,4 @@
-"""Precision-recall curves as a picture, drawn by matplotlib (the extra ``evaluate``)."""
+"""Draw precision-recall curves with matplotlib (the extra ``evaluate``)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from darknet_builder.evaluation.darknet_map import MapResult
 from darknet_builder.support.figures import load_figures, save_figure
 
 _MOST_NAMED = 15
-"""Classes that get a colour and a line in the legend; where there are more, all are grey."""
+"""Up to this number of classes, each gets a colour and a line in the legend; more are all grey."""
 _SIZE_INCHES, _DOTS_PER_INCH = (8.0, 6.0), 120
 _RECALLS = np.linspace(0, 1, 201)
 
 
 def plot_curves(result: MapResult, path: str | Path, title: str = "") -> None:
-    """Draw the curve of each class of which there are truths, and their mean; the format follows
-    the file's suffix.
+    """Draw the curve of each class with ground truth, and their mean.
+
+    Args:
+        result: of ``mean_average_precision``.
+        path: path of the picture; the suffix selects the format.
+        title: title of the picture.
 
     Raises:
-        MissingExtraError: without matplotlib.
-        InputError: when the file cannot be written; ``check_plot`` says most of it earlier.
+        MissingExtraError: if matplotlib is not installed.
+        InputError: if the file cannot be written; ``check_plot`` detects most reasons earlier.
     """
     figure = load_figures().Figure(figsize=_SIZE_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot(
@@ -39,11 +43,9 @@ def _draw(axes: Any, result: MapResult) -> None:
     shown = sorted(result.present, key=lambda row: -row.average_precision)
     named = len(shown) <= _MOST_NAMED
     for row in shown:
-        style = (
-            {"label": f"{row.name}  {row.average_precision:.3f}"}
-            if named
-            else {"color": "grey", "alpha": 0.3}
-        )
+        style: dict[str, Any] = {"color": "grey", "alpha": 0.3}
+        if named:
+            style = {"label": f"{row.name}  {row.average_precision:.3f}"}
         axes.step(_RECALLS, row.curve.precision_at(_RECALLS), linewidth=1, where="post", **style)
     if shown:
         mean = np.mean([row.curve.precision_at(_RECALLS) for row in shown], axis=0)

@@ -1,5 +1,6 @@
-"""A detector on a labelled set of images: what it finds in each, in the order that Darknet's
-numbers depend on.
+"""Run a detector over labelled images, and put its boxes in Darknet's order.
+
+The numbers of ``darknet detector map`` depend on that order.
 """
 
 from __future__ import annotations
@@ -19,17 +20,15 @@ from darknet_builder.boxes.nms import best_of_groups
 from darknet_builder.data.image_set import LabelledImage
 from darknet_builder.errors import DataError
 from darknet_builder.evaluation.darknet_map import ImageBoxes
+from darknet_builder.evaluation.map_rules import MAP_NMS, MAP_THRESHOLD
 from darknet_builder.images.files import read_image
 from darknet_builder.images.prefetch import read_ahead
 from darknet_builder.images.resize import Placement, to_input
 from darknet_builder.network.network import Network
 from darknet_builder.prediction.postprocessing import NmsRule, by_image, decode_above, nms_rule
 
-MAP_THRESHOLD = 0.005
-"""The score from which on ``detector map`` keeps boxes."""
-MAP_NMS = 0.45
 Runner = Callable[[Tensor], list[Tensor] | Tensor]
-"""(B, C, H, W) -> the raw map of every head."""
+"""Map images (B, C, H, W) to the raw map of every head."""
 
 
 def find_boxes(
@@ -46,47 +45,40 @@ def find_boxes(
     """Run a network over labelled images.
 
     Args:
-        network: in eval mode, where it is to run.
+        network: a detector in eval mode, on the device where it is to run.
         images: read two batches ahead, in threads.
-        difficult: for each image, objects that need not be found (``difficult=`` of a ``.data``
+        difficult: for each image, objects that need not be found (``difficult=`` in a ``.data``
             file).
-        threshold: only scores above it count.
-        nms: a box falls when it overlaps a better one of its class by more than this.
+        threshold: minimum confidence; a score must be above it.
+        nms: NMS IoU threshold, 0 to 1; 1 disables suppression.
         resize: ``stretch`` or ``letterbox``.
-        batch: how many images go through the network at once.
-        runner: what answers for the network, such as ``network.optimized()``; None is the network
-            itself.
+        batch: number of images in a call of the network.
+        runner: computes the raw maps in place of the network, such as ``network.optimized()``.
 
     Yields:
-        One a image, in order.
+        The boxes of each image, in order.
 
     Raises:
-        ImageError: for an image that cannot be read.
-        DataError: when there are other ``difficult`` lists than images.
+        ImageError: if an image cannot be read.
+        DataError: if ``difficult`` has another number of images.
     """
     if difficult is not None and len(difficult) != len(images):
         raise DataError(
-            f"the list of difficult= has {len(difficult)} images, the evaluated one {len(images)}; "
-            "they must be the same images in the same order"
+            f"the difficult= list has {len(difficult)} images, the evaluated list {len(images)}; "
+            "expected the same images in the same order"
         )
-    rule = nms_rule(network)
     network.check_sees_images()
+    finish = partial(image_boxes, nms=nms, rule=nms_rule(network))
+    run = partial(_run, network, runner or network, threshold)
     with closing(read_ahead(partial(_prepare, network, resize), images, batch=batch)) as prepared:
         for start in range(0, len(images), batch):
             part = images[start : start + batch]
             inputs, placements = zip(*islice(prepared, len(part)), strict=True)
-            for offset, entry in enumerate(
-                _run(network, runner or network, torch.stack(inputs), placements, threshold)
-            ):
+            # The inputs (C, H, W) of the batch become one tensor (B, C, H, W).
+            for offset, entry in enumerate(run(torch.stack(inputs), placements)):
                 hard = None if difficult is None else difficult[start + offset].boxes
-                yield image_boxes(
-                    entry,
-                    part[offset].boxes,
-                    placements[offset].image_size,
-                    nms=nms,
-                    rule=rule,
-                    difficult=hard,
-                )
+                size = placements[offset].image_size
+                yield finish(entry, part[offset].boxes, size, difficult=hard)
 
 
 def _prepare(network: Network, resize: str, image: LabelledImage) -> tuple[Tensor, Placement]:
@@ -95,9 +87,9 @@ def _prepare(network: Network, resize: str, image: LabelledImage) -> tuple[Tenso
 
 @torch.inference_mode()
 def _run(
-    network: Network, runner: Runner, x: Tensor, placements: Sequence[Placement], threshold: float
+    network: Network, runner: Runner, threshold: float, x: Tensor, placements: Sequence[Placement]
 ) -> list[ScoredBoxes]:
-    network.reset_state()
+    network.reset_state()  # photographs are independent of each other
     raw_maps = cast(list[Tensor], runner(x.to(network.device)))
     return by_image(decode_above(network, raw_maps, threshold), placements)
 
@@ -111,22 +103,22 @@ def image_boxes(
     rule: NmsRule,
     difficult: np.ndarray | None = None,
 ) -> ImageBoxes:
-    """Suppress boxes, and put the others in Darknet's order.
+    """Suppress overlapping boxes of one image, and put the others in Darknet's order.
 
     Args:
-        entry: the rows of one image above the threshold, none suppressed, boxes relative to the
-            image.
-        truths: (T, 5) float32, what is there.
+        entry: the rows of the image above the threshold, without suppression; boxes are relative
+            to the image.
+        truths: (T, 5) float32, ground truth in rows x, y, w, h, class.
         image_size: (width, height) in pixels.
-        nms: a box falls when it overlaps a better one of its class by more than this.
-        rule: how overlap is measured.
+        nms: NMS IoU threshold, 0 to 1; 1 disables suppression.
+        rule: how boxes suppress each other.
         difficult: (D, 5) float32, objects that need not be found.
     """
     keep = best_of_groups(
         entry.boxes_cxcywh, entry.scores, entry.class_ids, nms, kind=rule.kind, beta=rule.beta
     )
     rows = np.flatnonzero(keep)
-    # Within a box the classes stay in their order: the sort is stable.
+    # The sort is stable, so the classes of a box stay in their order.
     rows = rows[np.argsort(_darknet_ranks(entry)[rows], kind="stable")]
     return ImageBoxes(
         entry.boxes_cxcywh[rows],
@@ -139,9 +131,11 @@ def image_boxes(
 
 
 def _darknet_ranks(entry: ScoredBoxes) -> np.ndarray:
-    """Return (M,): the place of each row's box in Darknet's list."""
-    boxes = (np.diff(entry.box_ids, prepend=-1) != 0).cumsum() - 1  # (M,) from 0 to K - 1
-    scores = np.zeros((boxes.max(initial=-1) + 1, entry.num_classes), np.float32)  # (K, C)
+    """Return (M,): the position of each row's box in Darknet's list."""
+    # Number the K boxes from 0; their ids are unique, but have gaps:
+    #   box_ids  2 2 5 9      boxes  0 0 1 2
+    boxes = (np.diff(entry.box_ids, prepend=-1) != 0).cumsum() - 1  # (M,)
+    scores = np.zeros((boxes.max(initial=-1) + 1, entry.num_classes), np.float32)  # (K, classes)
     scores[boxes, entry.class_ids] = entry.scores
     ranks = np.empty(len(scores), np.int64)
     ranks[darknet_order(scores)] = np.arange(len(scores))
@@ -149,13 +143,25 @@ def _darknet_ranks(entry: ScoredBoxes) -> np.ndarray:
 
 
 def darknet_order(scores: np.ndarray) -> np.ndarray:
-    """(K, C) of scores before suppression -> (K,) order of the rows in Darknet's list after it.
+    """Return the order of boxes in Darknet's list after NMS.
 
-    ``do_nms_sort`` sorts the whole list by each class in turn and leaves it so: by the last class
-    that any box counts for, then by the one before. Which of two boxes on one object is the first,
-    and so the true positive above the confidence threshold, depends on it.
+    ``do_nms_sort`` sorts the whole list by each class in turn and leaves it as the last sort did:
+    by the last class of any box, among equal scores by the class before, and so on. The order
+    decides which of two boxes on one object is the first, and thereby the true positive above the
+    confidence threshold.
+
+    Args:
+        scores: (K, classes) float32, before suppression; 0 below the threshold.
+
+    Returns:
+        (K,) indices of the rows.
+
+    Example:
+        >>> darknet_order(np.array([[0.9, 0.1], [0.2, 0.3]], np.float32))
+        array([1, 0])
     """
     present = np.flatnonzero(scores.any(0))
     if not len(present):
         return np.arange(len(scores))
+    # lexsort takes its last key first, which is the last class.
     return np.lexsort(-scores[:, present].T)

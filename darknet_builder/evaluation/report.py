@@ -1,4 +1,4 @@
-"""The results of an evaluation as plain data and as a table."""
+"""Format the results of an evaluation as plain data and as a table."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class EvaluationReport:
         images: the evaluated images with their labels.
         darknet: the numbers of ``darknet detector map``.
         coco: COCO's numbers; None if they were not computed.
-        seconds: that the network took, including the reading of the images.
+        seconds: duration of the detection, including reading the images.
     """
 
     images: ImageSet
@@ -44,7 +44,7 @@ class EvaluationReport:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all numbers as plain data, for JSON."""
+        """Return all numbers for JSON."""
         darknet = self.darknet.to_dict()
         if self.coco is not None:
             for row, value in zip(darknet["classes"], self.coco.classes, strict=True):
@@ -59,6 +59,7 @@ class EvaluationReport:
     def lines(self) -> list[str]:
         """Return the table of the classes and the lines below it."""
         result = self.darknet
+        # With 80 classes, most of them are usually absent.
         shown = [row for row in result.classes if row.counts.truths or row.counts.false_positives]
         rows = [
             (str(row.class_id), row.name, *_cells(row.counts, row.average_precision))

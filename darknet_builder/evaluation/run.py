@@ -1,4 +1,4 @@
-"""Evaluate a detector on a list of a ``.data`` file, alone or as one of several processes."""
+"""Evaluate a detector on a list of a ``.data`` file, in one process or in several."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from darknet_builder.support.distributed import ProcessGroup
 
 @dataclass(frozen=True)
 class Metrics:
-    """Which numbers are computed.
+    """The numbers to compute.
 
     Attributes:
-        iou: least overlap of a box with its object, 0 to below 1.
+        iou: IoU above which a box matches its object, 0 to below 1.
         points: number of recalls at which a precision-recall curve is read; 0 for the area under
             it.
-        confidence: boxes above it count for precision, recall and F1.
-        coco: whether COCO's numbers are computed as well, which needs pycocotools.
+        confidence: score above which boxes count for precision, recall and F1.
+        coco: whether to compute COCO's numbers as well, which needs pycocotools.
     """
 
     iou: float = 0.5
@@ -39,13 +39,14 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A detector and the labelled images it is evaluated on; made by ``plan``, which checks that
-    they fit.
+    """A detector and the labelled images to evaluate it on.
+
+    ``plan`` makes one and checks that both fit.
 
     Attributes:
-        detector: at its thresholds.
-        names: of the classes that the detector reports.
-        images: to find objects in.
+        detector: its thresholds, resize mode and batch are used.
+        names: names of the classes that the detector reports.
+        images: the images with their labels.
         difficult: the same images, labelled with objects that need not be found; None without
             ``difficult=``.
     """
@@ -69,13 +70,14 @@ class Evaluation:
 
         Args:
             data: names the lists.
-            detector: its network's weights may still be missing.
+            detector: a detector, whose weights need not be loaded yet.
             split: key of the list in ``data``.
-            skip_bad_labels: leave bad lines of label files out and count them.
-            limit: number of images, from the first on; None for all.
+            skip_bad_labels: count wrong lines of label files and leave them out; otherwise they
+                raise an error.
+            limit: number of images, counted from the first; None for all.
 
         Raises:
-            DataError: located, for whatever is missing or wrong.
+            DataError: with file and line, if something is missing or wrong.
         """
         names = agreed_names(data, detector.network)
 
@@ -93,32 +95,34 @@ class Evaluation:
         group: ProcessGroup,
         advance: Callable[[], None],
     ) -> EvaluationReport | None:
-        """Find the boxes of this process's share of the images, and report on those of all
-        processes.
+        """Find the boxes in this process's share of the images, and report on all images.
 
         Args:
-            runner: of the detector's network.
+            runner: optimized copy of the detector's network.
             metrics: the numbers to compute.
             group: the processes that share the work.
             advance: called after each image.
 
         Returns:
-            The report; None in all processes but the main one.
+            The report in the main process; None in the others.
         """
         started = time.perf_counter()
-        found = group.gather(self._find(runner, group, advance))
+        boxes = group.gather(self._find(runner, group, advance))
         seconds = time.perf_counter() - started
         if not group.is_main:
             return None
         result = mean_average_precision(
-            found, self.names, iou=metrics.iou, points=metrics.points, confidence=metrics.confidence
+            boxes, self.names, iou=metrics.iou, points=metrics.points, confidence=metrics.confidence
         )
-        coco = coco_average_precision(found, self.names) if metrics.coco else None
+        coco = coco_average_precision(boxes, self.names) if metrics.coco else None
         return EvaluationReport(self.images, result, coco, seconds)
 
     def warm_up(self, runner: OptimizedNetwork, group: ProcessGroup) -> None:
-        """Run an engine's first images, which it computes otherwise than the later ones in the last
-        digits.
+        """Run an engine's first calls, whose results differ from later ones in the last digits.
+
+        Args:
+            runner: optimized copy of the detector's network.
+            group: the processes that share the work.
         """
         if share := group.shard(self.images):
             runner.warm_up(min(self.detector.batch, len(share)))
@@ -126,7 +130,7 @@ class Evaluation:
     def _find(
         self, runner: OptimizedNetwork, group: ProcessGroup, advance: Callable[[], None]
     ) -> list[ImageBoxes]:
-        detector, found = self.detector, []
+        detector, images = self.detector, []
         difficult = None if self.difficult is None else group.shard(self.difficult)
         for boxes in find_boxes(
             detector.network,
@@ -138,38 +142,39 @@ class Evaluation:
             batch=detector.batch,
             runner=runner,
         ):
-            found.append(boxes)
+            images.append(boxes)
             advance()
-        return found
+        return images
 
 
 def agreed_names(data: DataFile, network: Network) -> tuple[str, ...]:
     """Return a name for each class that the network reports.
 
-    With ``map=`` in the ``.data`` file, the head's ``report_map`` is set to it.
+    With ``map=`` in the ``.data`` file, the heads' ``report_map`` is set to it.
 
     Args:
-        data: with ``classes=`` or ``names=``.
+        data: a file with ``classes=`` or ``names=``.
         network: a detector.
 
     Raises:
-        DataError: located, where data, names and network disagree.
+        DataError: with file and line, if data, names and network disagree.
     """
     head, names, class_map = network.heads[-1], data.names, data.class_map
     if class_map is not None:
         _report_by_map(data, network, class_map)
+        # The names may be those of all classes or of the reported ones.
         if names is not None and len(names) == head.classes:
             names = tuple(names[number] for number in class_map)
         elif names is not None and len(names) != len(class_map):
             raise data.error(
                 f"{len(names)} names, but the network has {head.classes} classes, of which map="
-                f" names {len(class_map)}",
+                f" selects {len(class_map)}",
                 "names",
             )
     elif data.classes != head.classes:
-        key, count = (
-            ("classes", "") if "classes" in data.options else ("names", f"{data.classes} names, ")
-        )
+        key, count = "classes", ""
+        if "classes" not in data.options:
+            key, count = "names", f"{data.classes} names, "
         raise data.error(
             f"{count}but the network has {head.classes} classes (classes= in the cfg)", key
         )
@@ -180,10 +185,10 @@ def _report_by_map(data: DataFile, network: Network, class_map: Sequence[int]) -
     for head in network.heads:
         if head.tree is None:
             raise data.error(
-                "goes with a network whose [region] has tree=, which this one is not", "map"
+                "needs a network whose [region] has tree=; this network has none", "map"
             )
         if max(class_map) >= head.classes:
             raise data.error(
-                f"names class {max(class_map)}, but the network has {head.classes}", "map"
+                f"has class {max(class_map)}, but the network has {head.classes} classes", "map"
             )
         head.report_map = list(class_map)

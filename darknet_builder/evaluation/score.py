@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from darknet_builder.network.network import Network
 
 METRICS = {"map": "mAP@0.5", "top1": "top-1"}
-"""Titles of the metrics by their keys in the log: mean average precision of a detector, accuracy of
-a classifier."""
+"""Titles of the metrics, by their keys in the log: mean average precision of a detector, accuracy
+of a classifier."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,10 @@ class Score:
         value: the number by which the best weights are chosen; higher is better.
         metric: its key in ``METRICS``.
         numbers: further numbers for the log, by name.
+
+    Example:
+        >>> Score(0.71, "top1", {"top5": 0.9}).numbers["top5"]
+        0.9
     """
 
     value: float
@@ -28,9 +32,14 @@ class Score:
 
 
 Validate = Callable[[Network], Score]
-"""Scores a network that is in eval mode."""
+"""Score a network that is in eval mode."""
 
 
 def short_name(metric: str) -> str:
-    """Return a metric's name for a line of text: ``mAP``, ``top-1``."""
+    """Return the name of a metric without details: ``mAP``, ``top-1``.
+
+    Example:
+        >>> short_name("map")
+        'mAP'
+    """
     return METRICS[metric].partition("@")[0]

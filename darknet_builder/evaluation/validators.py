@@ -14,7 +14,7 @@ from darknet_builder.network.network import Network
 from darknet_builder.network.task import class_names, default_resize
 
 _BATCH = 8
-"""Images a call of the network."""
+"""Images in a call of the network."""
 
 
 class Validator:
@@ -22,7 +22,12 @@ class Validator:
 
     Args:
         images: the validation list with its boxes.
-        names: names of the classes; ``class 0`` and so on by default.
+        names: class names; None for the network's own, or ``class 0``, ``class 1``, ...
+
+    Attributes:
+        metric: key of the score in ``METRICS``.
+        images: the validation list with its boxes.
+        names: class names, or None.
     """
 
     metric = "map"
@@ -33,8 +38,8 @@ class Validator:
     def __call__(self, network: Network) -> Score:
         """Score a network in eval mode."""
         resize = default_resize(network)
-        found = list(find_boxes(network, self.images, resize=resize, batch=_BATCH))
-        result = mean_average_precision(found, class_names(network, self.names))
+        boxes = list(find_boxes(network, self.images, resize=resize, batch=_BATCH))
+        result = mean_average_precision(boxes, class_names(network, self.names))
         return Score(result.mean_average_precision, self.metric)
 
 
@@ -43,7 +48,12 @@ class ClassValidator:
 
     Args:
         images: the validation list with its classes.
-        top: the log also has how often the right class is among this number of best ones.
+        top: k of the top-k accuracy that the log also has; 1 for none.
+
+    Attributes:
+        metric: key of the score in ``METRICS``.
+        images: the validation list with its classes.
+        top: k of the top-k accuracy.
     """
 
     metric = "top1"

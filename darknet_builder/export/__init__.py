@@ -1,7 +1,6 @@
-"""A network -> a checked file for another program: ONNX, PyTorch programs, tensors by name,
-Darknet's own files.
+"""Export a network to a checked file: ONNX, PyTorch programs, named tensors or Darknet's files.
 
-Running such a file fast belongs in ``engines``.
+Code that runs such a file fast belongs in ``engines``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""A network -> a file that others read. Every file is held against the network before it gets its
-name.
-"""
+"""Export a network to a file, and compare the file with the network before it gets its name."""
 
 from __future__ import annotations
 
@@ -8,7 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from darknet_builder.cfg.model_files import ModelMetadata, write_model_file
+from darknet_builder.cfg.model_files import write_model_file
+from darknet_builder.cfg.model_metadata import ModelMetadata
 from darknet_builder.cfg.parser import format_cfg
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.export.darknet import portable_blocks, rebuild, write_darknet
@@ -52,30 +51,44 @@ def export_network(
     format: str | None = None,
     settings: ExportSettings | None = None,
 ) -> ExportReport:
-    """Write a network into a file of another format, read it back, and hold it against the network.
+    r"""Write a network in another format, read the file back, and compare its outputs.
 
     Args:
-        network: with its weights; it is not changed.
-        path: the file; a ``.cfg`` gets its ``.weights`` beside it.
-        format: a key of ``FORMATS``; by default what the path's suffix says.
-        settings: the rest.
+        network: a network with its weights; it is not changed.
+        path: the file to write; a ``.cfg`` gets its ``.weights`` file beside it.
+        format: a key of ``FORMATS``; None chooses it by the suffix of ``path``.
+        settings: None stands for ``ExportSettings()``.
+
+    Returns:
+        The files, their inputs and outputs, and how far their outputs differ from the network's.
 
     Raises:
-        InputError: with the reason, for a network or a setting that the format cannot hold.
-        ExportError: when the file does not answer as the network does; there is no file then.
-        MissingExtraError: for a package that is not installed.
-        WeightsError: when the file cannot be written.
+        InputError: with the reason, if the format cannot hold the network or a setting.
+        ExportError: if the outputs of the file differ from the network's; no file is left then.
+        MissingExtraError: if a package that the format needs is not installed.
+        WeightsError: if the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from darknet_builder import build_network
+        >>> network = build_network("[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\n")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = export_network(network, Path(folder) / "small.pt")
+        >>> report.format, report.difference
+        ('pt', 0.0)
     """
     settings = settings or ExportSettings()
     writer = _WRITERS[format_of(path, format)]
     check_settings(format_of(path, format), settings)
+    # Check now: renaming the temporary file at the end would fail with a bare OSError.
     if Path(path).is_dir():
-        raise InputError("is a folder", path=path, hint="expected a file's name")
+        raise InputError("is a folder", path=path, hint="expected the name of a file")
     with writing(path, WeightsError):
         return writer(at_rest(network), Path(path), settings)
 
 
 def _export_program(network: Network, path: Path, settings: ExportSettings) -> ExportReport:
+    """Write a ``.pt2`` file."""
     job = ExportJob.plan(network, settings, settings.fold)
     with atomic_path(path) as temporary:
         write_program(job.module, job.example, temporary, job.metadata, job.sizes.dimensions())
@@ -84,6 +97,7 @@ def _export_program(network: Network, path: Path, settings: ExportSettings) -> E
 
 
 def _export_script(network: Network, path: Path, settings: ExportSettings) -> ExportReport:
+    """Write a ``.torchscript`` file."""
     job = ExportJob.plan(network, settings, settings.fold)
     with atomic_path(path) as temporary:
         write_script(job.module, job.example, temporary, job.metadata)
@@ -95,47 +109,52 @@ def _export_script(network: Network, path: Path, settings: ExportSettings) -> Ex
 
 
 def _export_tensors(network: Network, path: Path, settings: ExportSettings) -> ExportReport:
+    """Write a ``.safetensors`` or ``.pt`` file: tensors by name, with the cfg in the metadata."""
     written = fold_batch_norm(network) if settings.fold else network
     shape, header = network.input_shape, network.header
     names = names_of(network, settings.names)
+    # A network of vectors has no width and height; the format stores 0 for them.
+    width, height = (0, 0) if shape.flat else (shape.width, shape.height)
     with portable_blocks(written, path.parent) as blocks, atomic_path(path) as temporary:
-        write_model_file(
-            temporary,
-            written,
-            ModelMetadata(
-                format_cfg(blocks),
-                names,
-                network.dialect.name,
-                0 if shape.flat else shape.width,
-                0 if shape.flat else shape.height,
-                (header.major, header.minor, header.revision, header.seen),
-            ),
+        metadata = ModelMetadata(
+            format_cfg(blocks),
+            names,
+            network.dialect.name,
+            width,
+            height,
+            (header.major, header.minor, header.revision, header.seen),
         )
+        write_model_file(temporary, written, metadata)
         comparisons = _compare_networks(network, rebuild(temporary, network.dialect.name), settings)
     return ExportReport((path,), path.suffix[1:].lower(), comparisons)
 
 
 def _compare_networks(
-    network: Network, again: Network, settings: ExportSettings
+    network: Network, reread: Network, settings: ExportSettings
 ) -> tuple[Comparison, ...]:
-    reference = Reference(network)
-    names = [f"the answer of layer {index}" for index in network.output_indices]
+    """Compare a network with the one that was built from the exported file.
+
+    Raises:
+        ExportError: naming the output that differs by more than float32 rounding explains.
+    """
+    reference, candidate = Reference(network), Reference(reread)
+    names = [f"the output of layer {index}" for index in network.output_indices]
     inputs = trial_inputs(network, Sizes(), resize_of(network, settings.resize), settings.images)
     return tuple(
-        compare_values(
-            what, reference(x), Reference(again)(x), names, partial(reference.precise, x)
-        )
+        compare_values(what, reference(x), candidate(x), names, partial(reference.precise, x))
         for what, x in inputs
     )
 
 
 def _export_darknet(network: Network, path: Path, settings: ExportSettings) -> ExportReport:
+    """Write a ``.cfg`` and a ``.weights`` file."""
     comparisons: list[Comparison] = []
-    weights = write_darknet(
-        fold_batch_norm(network) if settings.fold else network,
-        path,
-        lambda again: comparisons.extend(_compare_networks(network, again, settings)),
-    )
+
+    def check(reread: Network) -> None:
+        comparisons.extend(_compare_networks(network, reread, settings))
+
+    written = fold_batch_norm(network) if settings.fold else network
+    weights = write_darknet(written, path, check)
     return ExportReport((path, weights), "darknet", tuple(comparisons))
 
 

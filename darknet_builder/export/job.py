@@ -1,4 +1,4 @@
-"""Prepare a network to be exported, and compare the file with it."""
+"""Prepare a network for export, and compare the exported file with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from darknet_builder.export.reference import Reference, trial_inputs
 from darknet_builder.export.settings import ExportSettings
 from darknet_builder.export.tolerance import Comparison, compare_values
 from darknet_builder.export.traceable import Sizes, Traceable, describe, plan_sizes
-from darknet_builder.images.resize import FITS, RESIZE_MODES, check_resize
+from darknet_builder.images.fits import FITS, RESIZE_MODES, check_resize
 from darknet_builder.network.folding import fold_batch_norm
 from darknet_builder.network.network import Network
 from darknet_builder.network.task import default_resize, is_classifier, known_names
@@ -23,15 +23,15 @@ from darknet_builder.network.task import default_resize, is_classifier, known_na
 
 @dataclass(frozen=True)
 class ExportJob:
-    """All that the formats which hold a graph need.
+    """Everything that the formats with a graph (ONNX, ``.pt2``, TorchScript) need.
 
     Attributes:
-        module: what is traced: the network at its level, with batch norm folded where asked for.
-        reference: PyTorch's own outputs, to compare with.
-        sizes: of the inputs, fixed or free.
-        metadata: of the file, text by key.
-        inputs: to try the file on, by name.
-        example: (B, C, H, W) zeros, to trace with.
+        module: the module to trace: the network at its level, with batch norm folded on request.
+        reference: PyTorch's outputs, to compare with; batch norm is not folded in it.
+        sizes: which input sizes are fixed and which may change.
+        metadata: the file's metadata, text by key.
+        inputs: test inputs by name, each (B, C, H, W) or (B, N).
+        example: (B, C, H, W) or (B, N) zeros, to trace with.
     """
 
     module: Traceable
@@ -43,11 +43,16 @@ class ExportJob:
 
     @classmethod
     def plan(cls, network: Network, settings: ExportSettings, fold: bool) -> ExportJob:
-        """Prepare an export; everything that can be refused is refused here.
+        """Prepare an export, and refuse here everything that can be refused before writing.
+
+        Args:
+            network: a network in eval mode on the CPU.
+            settings: checked by ``check_settings``.
+            fold: whether to fold batch norm into the weights.
 
         Raises:
-            InputError: with the reason, for a network or a setting that the file cannot hold.
-            DataError: for names that do not fit the network.
+            InputError: with the reason, if the file cannot hold the network or a setting.
+            DataError: if the number of names differs from the number of classes.
         """
         whole = Traceable(network, settings.level).eval()
         sizes = plan_sizes(network, settings.batch, settings.any_batch, settings.any_size)
@@ -57,6 +62,7 @@ class ExportJob:
         )
         if network.heads:
             metadata |= settings.suppression.metadata(settings.level)
+        # The reference stays unfolded, so that the comparison covers the folding too.
         module = Traceable(fold_batch_norm(network), settings.level).eval() if fold else whole
         inputs = dict(trial_inputs(network, sizes, resize, settings.images))
         example = torch.zeros(network.input_shape.batched(sizes.traced_batch))
@@ -65,7 +71,11 @@ class ExportJob:
     def shapes(
         self, outputs: Sequence[Tensor]
     ) -> tuple[dict[str, list[int | str]], dict[str, list[int | str]]]:
-        """Input and outputs by name; what may change goes by a word."""
+        """Return (inputs, outputs): shapes by name, with a word for each size that may change.
+
+        Args:
+            outputs: PyTorch's outputs for one of ``inputs``.
+        """
         first: int | str = "batch" if self.sizes.any_batch else self.sizes.batch
         inner: list[int | str] = (
             ["height", "width"] if self.sizes.any_size else list(self.example.shape[2:])
@@ -82,52 +92,66 @@ class ExportJob:
         """Compare a file with the network on every trial input.
 
         Args:
-            run: the file: (B, C, H, W) -> its outputs.
+            run: calls the file's program: (B, C, H, W) -> its outputs, in the order of
+                ``module.output_names``.
 
         Returns:
-            The comparisons, and PyTorch's outputs of the first input.
+            One comparison for each trial input, and PyTorch's outputs for the first one.
 
         Raises:
-            ExportError: naming the output that differs by more than float32 explains.
+            ExportError: naming the output that differs by more than float32 rounding explains.
         """
-        comparisons, first = [], None
+        comparisons, first_outputs = [], None
+        names = self.module.output_names
         for what, x in self.inputs.items():
-            wanted = self.reference(x)
-            first = first or wanted
-            comparisons.append(
-                compare_values(
-                    what,
-                    wanted,
-                    run(x),
-                    self.module.output_names,
-                    partial(self.reference.precise, x),
-                )
-            )
-        return comparisons, first or []
+            expected = self.reference(x)
+            first_outputs = first_outputs or expected
+            # float64 is computed only if the values differ by more than usual.
+            precise = partial(self.reference.precise, x)
+            comparisons.append(compare_values(what, expected, run(x), names, precise))
+        return comparisons, first_outputs or []
 
 
 def at_rest(network: Network) -> Network:
-    """The network in eval mode on the CPU, without a state: a copy, unless it is so already."""
-    if network.device.type == "cpu" and not any(module.training for module in network.modules()):
-        if not network.is_recurrent:
-            return network
+    """Return the network in eval mode on the CPU, without the state of recurrent layers.
+
+    Args:
+        network: any network; it is not changed.
+
+    Returns:
+        A copy, or ``network`` itself if it is in that condition already.
+    """
+    is_training = any(module.training for module in network.modules())
+    if network.device.type == "cpu" and not is_training and not network.is_recurrent:
+        return network
     rested = copy.deepcopy(network).eval().cpu()
     rested.reset_state()
     return rested
 
 
 def resize_of(network: Network, resize: str | None) -> str:
-    """Return how images are fitted: checked if it is given, otherwise the network's own way."""
+    """Return how images are fitted to the network's input.
+
+    Args:
+        network: the network to export.
+        resize: the user's choice; None takes the default of the network's cfg and dialect.
+
+    Raises:
+        InputError: if the network's kind has no such way.
+    """
     if resize is None:
         return default_resize(network)
     return check_resize(resize, FITS if is_classifier(network) else RESIZE_MODES)
 
 
 def names_of(network: Network, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the class names for a file: those given, or else the network's own; empty if there are
-    none.
+    """Return the class names for a file's metadata; empty if there are none.
+
+    Args:
+        network: the network to export.
+        names: one for each class; empty takes the network's own names.
 
     Raises:
-        DataError: when they are not as many as the network has classes.
+        DataError: if the number of names differs from the number of classes.
     """
     return known_names(network, names or network.names or None)

@@ -1,6 +1,4 @@
-"""A traced module -> an ONNX model: PyTorch's exporter, then what makes the graph short, and
-suppression at its end.
-"""
+"""Convert a module to an ONNX model, shorten its graph, and append suppression to it."""
 
 from __future__ import annotations
 
@@ -8,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,41 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from darknet_builder.errors import InputError, MissingExtraError
+from darknet_builder.export.settings import (
+    LOWEST_OPSET,
+    MAX_BOXES,
+    OVERLAP,
+    SCORE,
+    Suppression,
+)
 from darknet_builder.support.extras import load_extra
 from darknet_builder.support.version import VERSION
 
-LOWEST_OPSET = 18
-"""What PyTorch's exporter writes by itself; lower ones come out of a converter that knows few
-operators."""
 PRODUCER = "darknet-builder"
-MAX_BOXES, OVERLAP, SCORE = "max_boxes", "iou_threshold", "score_threshold"
-"""Inputs of a graph with suppression; each has a default."""
 _UNLIMITED = 2**40
+"""A size in bytes that no tensor reaches."""
 _FREE_AXES = ("batch", "channels", "height", "width")
 _BOXES, _SCORES, _OBJECTNESS = "boxes", "scores", "objectness"
-_NOISY = ("torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir")
-
-
-@dataclass(frozen=True)
-class Suppression:
-    """The defaults of a graph that suppresses boxes itself; any call may give other values.
-
-    Attributes:
-        threshold: what score and objectness must exceed.
-        overlap: the most that two boxes of a class may overlap, as intersection over union.
-        max_boxes: how many boxes of a class are kept in an image.
-    """
-
-    threshold: float = 0.25
-    overlap: float = 0.45
-    max_boxes: int = 1000
-
-    def metadata(self, level: str) -> dict[str, str]:
-        """For a file's metadata: the thresholds at every level, the rest where the graph suppresses
-        by itself.
-        """
-        own = {MAX_BOXES: str(self.max_boxes), "nms": "iou"} if level == "nms" else {}
-        return {SCORE: str(self.threshold), OVERLAP: str(self.overlap)} | own
+_NOISY_LOGGERS = ("torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir")
 
 
 def to_model(
@@ -62,41 +40,32 @@ def to_model(
     dimensions: dict[int, Any] | None = None,
     opset: int = LOWEST_OPSET,
 ) -> Any:
-    """Trace a module.
+    """Convert a module to an ONNX model with a short graph.
 
     Args:
-        module: one tensor to a tuple of tensors, in eval mode.
-        example: an input; two images or more where their number may change.
-        input_name: of the graph.
-        output_names: one for each tensor.
-        dimensions: of the input that may change, by axis, as ``torch.export`` wants them.
-        opset: the version of ONNX's operators.
+        module: maps one tensor to a tuple of tensors; in eval mode.
+        example: (B, C, H, W) or (B, N), with B at least 2 if the batch size may change.
+        input_name: the name of the graph's input.
+        output_names: the name of each output tensor.
+        dimensions: the ``torch.export.Dim`` of each axis of the input that may change, if any.
+        opset: version of ONNX's operator set, ``LOWEST_OPSET`` or higher.
 
     Returns:
         An ``onnx.ModelProto``.
 
     Raises:
-        InputError: for an opset that cannot be written, or a graph that PyTorch cannot trace.
-        MissingExtraError: without the packages of the extra ``export``.
+        InputError: if the opset cannot be written, or PyTorch cannot trace the module.
+        MissingExtraError: if a package of the extra ``export`` is not installed.
     """
-    onnx = load_extra("onnx", "export")
-    newest = onnx.defs.onnx_opset_version()
-    if not LOWEST_OPSET <= opset <= newest:
-        raise InputError(
-            f"expected a version from {LOWEST_OPSET} to {newest}, the newest that the "
-            "installed package onnx knows",
-            argument="opset",
-            value=opset,
-        )
+    _check_opset(opset)
     program = _trace(module, example, input_name, list(output_names), dimensions, opset)
     _fold_constants(program.model)
     model = program.model_proto
-    if model.opset_import[0].version != opset:
-        raise InputError(
-            f"PyTorch {torch.__version__} cannot write it; take {model.opset_import[0].version}",
-            argument="opset",
-            value=opset,
-        )
+    # If the converter fails, PyTorch logs that and keeps the version that it exports by itself.
+    written = model.opset_import[0].version
+    if written != opset:
+        text = f"PyTorch {torch.__version__} cannot write this version; use {written}"
+        raise InputError(text, argument="opset", value=opset)
     _remove_traces(model)
     _fuse_padding(model)
     _name_dimensions(model)
@@ -104,8 +73,18 @@ def to_model(
     return model
 
 
+def _check_opset(opset: int) -> None:
+    newest = load_extra("onnx", "export").defs.onnx_opset_version()
+    if not LOWEST_OPSET <= opset <= newest:
+        text = (
+            f"expected a version from {LOWEST_OPSET} to {newest}, the newest that the installed"
+            " package onnx supports"
+        )
+        raise InputError(text, argument="opset", value=opset)
+
+
 def set_metadata(model: Any, metadata: Mapping[str, str]) -> None:
-    """Write text by key into the model's metadata."""
+    """Set the model's metadata; ``metadata`` is text by key."""
     load_extra("onnx", "export").helper.set_model_props(model, dict(metadata))
 
 
@@ -120,7 +99,8 @@ def _trace(
     dimensions: dict[int, Any] | None,
     opset: int,
 ) -> Any:
-    load_extra("onnxscript", "export")
+    """Run PyTorch's exporter; returns a ``torch.onnx.ONNXProgram``."""
+    load_extra("onnxscript", "export")  # imported by PyTorch, whose own error names no extra
     try:
         with _quiet(), torch.no_grad():
             return torch.onnx.export(
@@ -134,10 +114,12 @@ def _trace(
                 verbose=False,
             )
     except TypeError as error:
+        # PyTorch 2.4 has no ``dynamic_shapes``.
         if "unexpected keyword argument" not in str(error):
             raise
         raise MissingExtraError(
-            f"PyTorch {torch.__version__} cannot export to ONNX by torch.export; a newer one can"
+            f"PyTorch {torch.__version__} cannot export to ONNX through torch.export; install a"
+            " newer version"
         ) from None
     except torch.onnx.errors.OnnxExporterError as error:
         raise InputError(
@@ -146,6 +128,7 @@ def _trace(
 
 
 def _root_cause(error: BaseException) -> str:
+    """Return the first line of the innermost error; the outer ones hold pages of advice."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error).strip().split("\n")[0]
@@ -153,8 +136,8 @@ def _root_cause(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on packages that it could use, and on its own future."""
-    loggers = [logging.getLogger(name) for name in _NOISY]
+    """Silence the exporter's remarks on missing optional packages and on deprecations."""
+    loggers = [logging.getLogger(name) for name in _NOISY_LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
@@ -168,10 +151,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _fold_constants(model: Any) -> None:
-    """What depends on weights alone, whatever its size: the binary weights of XNOR layers, a grid
-    of places.
-    """
+    """Compute now what depends only on weights, as the binary weights of XNOR layers do."""
     with _quiet():
+        # The optimizer's default limits would leave large tensors to be computed in every call.
         load_extra("onnxscript.optimizer", "export").optimize_ir(
             model, input_size_limit=_UNLIMITED, output_size_limit=_UNLIMITED
         )
@@ -181,74 +163,75 @@ def _fold_constants(model: Any) -> None:
 
 
 def _remove_traces(model: Any) -> None:
-    """The exporter writes each node's Python stack into the file, with the folders of the machine
-    that wrote it.
-    """
+    """Remove the Python stack of each node, which names folders of the machine that exports."""
     graph = model.graph
-    for part in (
-        graph,
-        *graph.node,
-        *graph.initializer,
-        *graph.value_info,
-        *graph.input,
-        *graph.output,
-    ):
+    values = (*graph.initializer, *graph.value_info, *graph.input, *graph.output)
+    for part in (graph, *graph.node, *values):
         del part.metadata_props[:]
         part.doc_string = ""
 
 
 def _fuse_padding(model: Any) -> None:
-    """Pad with minus infinity, then MaxPool: a MaxPool with padding says the same."""
+    """Replace Pad with minus infinity, then MaxPool, by a MaxPool that pads by itself."""
     onnx, graph = load_extra("onnx", "export"), model.graph
     constants = {constant.name: constant for constant in graph.initializer}
     readers: dict[str, list[Any]] = {}
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-    for pad in [node for node in graph.node if node.op_type == "Pad" and len(node.input) > 2]:
+    # Pad's inputs are (data, pads, value).
+    pads = [node for node in graph.node if node.op_type == "Pad" and len(node.input) > 2]
+    for pad in pads:
         pools = readers.get(pad.output[0], [])
-        if (
-            len(pools) != 1
-            or pools[0].op_type != "MaxPool"
-            or not {*pad.input[1:3]} <= constants.keys()
-        ):
+        has_one_pool = len(pools) == 1 and pools[0].op_type == "MaxPool"
+        if not has_one_pool or not {*pad.input[1:3]} <= constants.keys():
             continue
-        pads, value = (onnx.numpy_helper.to_array(constants[name]) for name in pad.input[1:3])
-        attributes = {attribute.name: attribute for attribute in pools[0].attribute}
-        own, kernel = attributes["pads"].ints, attributes["kernel_shape"].ints
-        added = [*pads[2:4], *pads[6:8]]
-        if (
-            value == -np.inf
-            and not any(own)
-            and not any(pads[[0, 1, 4, 5]])
-            and max(added) < min(kernel)
-        ):
-            own[:] = [int(number) for number in added]
+        sides, value = (onnx.numpy_helper.to_array(constants[name]) for name in pad.input[1:3])
+        if value == -np.inf and _take_over_padding(pools[0], sides):
             pools[0].input[0] = pad.input[0]
             graph.node.remove(pad)
     _remove_unread(graph)
 
 
-def _name_dimensions(model: Any) -> None:
-    """Words for sizes that are free, where PyTorch has formulas; each tool works out those between
-    by itself.
+def _take_over_padding(pool: Any, sides: np.ndarray) -> bool:
+    """Set the padding of a MaxPool, if it has none and the new one is valid for it.
+
+    Args:
+        pool: the node; it is changed if the answer is True.
+        sides: (8,) int64, the ``pads`` of a Pad node on (B, C, H, W).
     """
-    formulas = False
+    attributes = {attribute.name: attribute for attribute in pool.attribute}
+    pool_pads, kernel = attributes["pads"].ints, attributes["kernel_shape"].ints
+    # Pad:      begin of B, C, H, W, then end of B, C, H, W    sides[0:4], sides[4:8]
+    # MaxPool:  begin of H, W,       then end of H, W
+    # MaxPool pads only the image, and by less than its kernel.
+    added = [*sides[2:4], *sides[6:8]]
+    if any(pool_pads) or any(sides[[0, 1, 4, 5]]) or max(added) >= min(kernel):
+        return False
+    pool_pads[:] = [int(number) for number in added]
+    return True
+
+
+def _name_dimensions(model: Any) -> None:
+    """Name the free sizes of inputs and outputs by a word, where PyTorch writes a formula."""
+    has_formulas = False
     for value in (*model.graph.input, *model.graph.output):
         for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
-            if dimension.dim_param and not dimension.dim_param.isidentifier():
-                dimension.dim_param = (
-                    _FREE_AXES[axis] if value in model.graph.input else f"{value.name}_{axis}"
-                )
-                formulas = True
-    if formulas:
+            # For example "8*rows": valid in ONNX, but other programs do not read it.
+            if not dimension.dim_param or dimension.dim_param.isidentifier():
+                continue
+            has_formulas = True
+            is_input = value in model.graph.input
+            dimension.dim_param = _FREE_AXES[axis] if is_input else f"{value.name}_{axis}"
+    if has_formulas:
+        # The shapes in between use the same formulas. They are optional: every program infers them.
         del model.graph.value_info[:]
 
 
 def _remove_unread(graph: Any) -> None:
-    read = {name for node in graph.node for name in node.input} | {
-        output.name for output in graph.output
-    }
+    """Remove constants and shape entries of tensors that no node reads any more."""
+    read = {name for node in graph.node for name in node.input}
+    read |= {output.name for output in graph.output}
     made = {name for node in graph.node for name in node.output}
     for constant in [constant for constant in graph.initializer if constant.name not in read]:
         graph.initializer.remove(constant)
@@ -260,27 +243,46 @@ def _remove_unread(graph: Any) -> None:
 
 
 def append_suppression(model: Any, defaults: Suppression) -> None:
-    """Turn a graph of level ``decoded`` into one of level ``nms``, by one standard
-    NonMaxSuppression of every class.
+    """Turn a graph of level ``decoded`` into one of level ``nms``.
 
-    The outputs become ``boxes`` (M, 4), ``scores`` (M,), ``class_ids`` (M,) and ``image_ids`` (M,),
-    best first within a class of an image. The three thresholds become inputs with defaults, which
-    onnxruntime lets a call replace.
+    One standard NonMaxSuppression node handles all classes. The outputs become ``boxes`` (M, 4),
+    ``scores`` (M,), ``class_ids`` (M,) and ``image_ids`` (M,), best first within a class of an
+    image. The three thresholds become inputs with defaults; onnxruntime lets a call replace them.
+
+    Args:
+        model: the ``onnx.ModelProto``; it is changed.
+        defaults: the values of the three inputs.
     """
-    onnx = load_extra("onnx", "export")
-    helper, types, graph = onnx.helper, onnx.TensorProto, model.graph
-    sizes = _known_sizes(graph)
+    onnx, graph = load_extra("onnx", "export"), model.graph
+    helper, sizes = onnx.helper, _known_sizes(graph)
     del graph.output[:]
+    # The names ``boxes`` and ``scores`` are needed for the boxes that are left.
     rename = {name: f"all_{name}" for name in (_BOXES, _SCORES, _OBJECTNESS)}
     for node in graph.node:
         node.input[:] = [rename.get(name, name) for name in node.input]
         node.output[:] = [rename.get(name, name) for name in node.output]
-    defaulted: dict[str, np.ndarray] = {
+    thresholds: dict[str, np.ndarray] = {
         MAX_BOXES: np.array([defaults.max_boxes], np.int64),
         OVERLAP: np.array([defaults.overlap], np.float32),
         SCORE: np.array([defaults.threshold], np.float32),
     }
-    constants: dict[str, np.ndarray] = {
+    for name, value in (thresholds | _index_constants() | sizes).items():
+        graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    # An input that has an initializer of the same name is optional (ONNX IR version 4).
+    for name, value in thresholds.items():
+        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+        graph.input.append(helper.make_tensor_value_info(name, kind, [1]))
+    for operator, inputs, output, attributes in _SUPPRESSION_NODES:
+        # A size that is a constant already needs no Shape node.
+        if output not in sizes:
+            name = f"suppression_{output}"
+            graph.node.append(helper.make_node(operator, inputs, [output], name=name, **attributes))
+    _declare_outputs(onnx, graph)
+
+
+def _index_constants() -> dict[str, np.ndarray]:
+    """Return the constants of the suppression nodes by name."""
+    return {
         "no_score": np.array(0, np.float32),
         "last_axis": np.array([2], np.int64),
         "image_column": np.array(0, np.int64),
@@ -289,34 +291,27 @@ def append_suppression(model: Any, defaults: Suppression) -> None:
         "rows_of_4": np.array([-1, 4], np.int64),
         "flat": np.array([-1], np.int64),
     }
-    for name, value in (defaulted | constants | sizes).items():
-        graph.initializer.append(onnx.numpy_helper.from_array(value, name))
-    graph.input.extend(
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), [1])
-        for name, value in defaulted.items()
-    )
-    for operator, inputs, output, attributes in _suppression_nodes():
-        if output not in sizes:
-            graph.node.append(
-                helper.make_node(
-                    operator, inputs, [output], name=f"suppression_{output}", **attributes
-                )
-            )
+
+
+def _declare_outputs(onnx: Any, graph: Any) -> None:
+    """Declare the outputs of level ``nms``; the number of boxes is the free size ``found``."""
+    types = onnx.TensorProto
     outputs: tuple[tuple[str, int, list[int]], ...] = (
         (_BOXES, types.FLOAT, [4]),
         (_SCORES, types.FLOAT, []),
         ("class_ids", types.INT64, []),
         ("image_ids", types.INT64, []),
     )
-    graph.output.extend(
-        helper.make_tensor_value_info(name, kind, ["found", *shape])
-        for name, kind, shape in outputs
-    )
+    for name, kind, shape in outputs:
+        graph.output.append(onnx.helper.make_tensor_value_info(name, kind, ["found", *shape]))
 
 
 def expose_candidates(model: Any) -> Any:
-    """Let a graph of level ``nms`` also give what it suppresses among, behind its own outputs;
-    returns the model.
+    """Add the candidates before suppression to the outputs of a graph of level ``nms``.
+
+    Returns:
+        ``model`` itself, an ``onnx.ModelProto``. Its last three outputs are now ``all_boxes``
+        (B, N, 4), ``all_scores`` (B, N, C) and ``all_objectness`` (B, N).
     """
     onnx = load_extra("onnx", "export")
     names = [f"all_{name}" for name in (_BOXES, _SCORES, _OBJECTNESS)]
@@ -327,45 +322,53 @@ def expose_candidates(model: Any) -> Any:
 
 
 def _known_sizes(graph: Any) -> dict[str, np.ndarray]:
-    """How many boxes and classes there are, as far as that is the same in every call."""
+    """Return the number of boxes and of classes, each only if it is the same in every call."""
     dimensions = {output.name: output.type.tensor_type.shape.dim for output in graph.output}
     sizes = {
         "num_boxes": dimensions[_BOXES][1].dim_value,
         "num_classes": dimensions[_SCORES][2].dim_value,
     }
+    # ``dim_value`` is 0 for a free size.
     return {name: np.array([size], np.int64) for name, size in sizes.items() if size}
 
 
-def _suppression_nodes() -> list[tuple[str, list[str], str, dict[str, Any]]]:
-    """(operator, inputs, output, attributes); every score whose objectness is too small becomes 0
-    first.
-    """
-    return [
-        ("Greater", ["all_objectness", SCORE], "is_object", {}),
-        ("Unsqueeze", ["is_object", "last_axis"], "is_object_3d", {}),
-        ("Where", ["is_object_3d", "all_scores", "no_score"], "object_scores", {}),
-        ("Transpose", ["object_scores"], "class_scores", {"perm": [0, 2, 1]}),  # (B, C, N)
-        (
-            "NonMaxSuppression",
-            ["all_boxes", "class_scores", MAX_BOXES, OVERLAP, SCORE],
-            "selected",
-            {"center_point_box": 1},
-        ),  # (M, 3) of image, class, box
-        ("Gather", ["selected", "image_column"], "image_ids", {"axis": 1}),
-        ("Gather", ["selected", "class_column"], "class_ids", {"axis": 1}),
-        ("Gather", ["selected", "box_column"], "box_ids", {"axis": 1}),
-        # Places in flat lists and not GatherND: with nothing selected, OpenCV 5.0 divides by zero
-        # in that.
-        ("Shape", ["all_boxes"], "num_boxes", {"start": 1, "end": 2}),
-        ("Shape", ["all_scores"], "num_classes", {"start": 2, "end": 3}),
-        ("Mul", ["image_ids", "num_boxes"], "box_start", {}),
-        ("Add", ["box_start", "box_ids"], "box_place", {}),
-        ("Reshape", ["all_boxes", "rows_of_4"], "box_list", {}),
-        ("Gather", ["box_list", "box_place"], _BOXES, {"axis": 0}),
-        ("Mul", ["image_ids", "num_classes"], "class_start", {}),
-        ("Add", ["class_start", "class_ids"], "class_row", {}),
-        ("Mul", ["class_row", "num_boxes"], "row_start", {}),
-        ("Add", ["row_start", "box_ids"], "score_place", {}),
-        ("Reshape", ["class_scores", "flat"], "score_list", {}),
-        ("Gather", ["score_list", "score_place"], _SCORES, {"axis": 0}),
-    ]
+# (operator, inputs, output, attributes) of each node of the suppression. B images, N boxes,
+# C classes, M boxes that are left:
+#
+#     all_objectness (B, N) --- > threshold ---+
+#     all_scores (B, N, C) ----------------- Where --- NonMaxSuppression --- selected (M, 3)
+#     all_boxes (B, N, 4) -------------------------------------+
+#     selected --- columns --- image_ids, class_ids, box_ids (M,)
+#     all_boxes, all_scores --- rows at these ids --- boxes (M, 4), scores (M,)
+_SUPPRESSION_NODES: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
+    # A score counts only where the objectness exceeds the threshold too: set it to 0 elsewhere.
+    ("Greater", ["all_objectness", SCORE], "is_object", {}),  # (B, N)
+    ("Unsqueeze", ["is_object", "last_axis"], "is_object_3d", {}),  # (B, N, 1)
+    ("Where", ["is_object_3d", "all_scores", "no_score"], "object_scores", {}),  # (B, N, C)
+    ("Transpose", ["object_scores"], "class_scores", {"perm": [0, 2, 1]}),  # (B, C, N)
+    (
+        "NonMaxSuppression",
+        ["all_boxes", "class_scores", MAX_BOXES, OVERLAP, SCORE],
+        "selected",
+        {"center_point_box": 1},
+    ),  # (M, 3) of image, class, box
+    ("Gather", ["selected", "image_column"], "image_ids", {"axis": 1}),
+    ("Gather", ["selected", "class_column"], "class_ids", {"axis": 1}),
+    ("Gather", ["selected", "box_column"], "box_ids", {"axis": 1}),
+    # Index flat lists instead of GatherND, in which OpenCV 5.0 divides by zero if nothing is
+    # selected:
+    #     boxes[image, box]          = box_list[image * N + box]
+    #     scores[image, class, box]  = score_list[(image * C + class) * N + box]
+    ("Shape", ["all_boxes"], "num_boxes", {"start": 1, "end": 2}),  # N
+    ("Shape", ["all_scores"], "num_classes", {"start": 2, "end": 3}),  # C
+    ("Mul", ["image_ids", "num_boxes"], "box_start", {}),
+    ("Add", ["box_start", "box_ids"], "box_place", {}),
+    ("Reshape", ["all_boxes", "rows_of_4"], "box_list", {}),  # (B * N, 4)
+    ("Gather", ["box_list", "box_place"], _BOXES, {"axis": 0}),  # (M, 4)
+    ("Mul", ["image_ids", "num_classes"], "class_start", {}),
+    ("Add", ["class_start", "class_ids"], "class_row", {}),
+    ("Mul", ["class_row", "num_boxes"], "row_start", {}),
+    ("Add", ["row_start", "box_ids"], "score_place", {}),
+    ("Reshape", ["class_scores", "flat"], "score_list", {}),  # (B * C * N,)
+    ("Gather", ["score_list", "score_place"], _SCORES, {"axis": 0}),  # (M,)
+)

@@ -1,4 +1,4 @@
-"""Open ONNX files in ONNX Runtime, and check that a file is valid."""
+"""Open ONNX files in ONNX Runtime, and check that they are valid."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from darknet_builder.errors import ExportError
 from darknet_builder.support.extras import load_extra
 
 _ERRORS_ONLY = 3
+"""ONNX Runtime's log severity for errors; warnings, for example of unused weights, are below."""
 
 
 def open_session(graph: str | Path | bytes) -> Any:
-    """An ``onnxruntime.InferenceSession`` on the CPU, of a file or of a serialized graph, with
-    PyTorch's threads.
+    """Return an ``onnxruntime.InferenceSession`` on the CPU, with as many threads as PyTorch has.
+
+    Args:
+        graph: the path of a file, or a serialized ``onnx.ModelProto``.
 
     Raises:
-        ExportError: when onnxruntime cannot run the file.
-        MissingExtraError: where it is not installed.
+        ExportError: if onnxruntime cannot run the graph.
+        MissingExtraError: if onnxruntime is not installed.
     """
     runtime = load_extra("onnxruntime", "export")
     options = runtime.SessionOptions()
@@ -38,7 +41,7 @@ def open_session(graph: str | Path | bytes) -> Any:
 
 
 def runtime_errors() -> tuple[type[Exception], ...]:
-    """Onnxruntime's own errors, which have no base class of theirs."""
+    """Return the exceptions of onnxruntime, which share no base class but Exception."""
     states = load_extra("onnxruntime.capi.onnxruntime_pybind11_state", "export")
     names = (
         "EPFail",
@@ -53,10 +56,11 @@ def runtime_errors() -> tuple[type[Exception], ...]:
 
 
 def check_file(path: str | Path) -> None:
-    """ONNX's own checker, with shapes.
+    """Run ONNX's own checker on a file, with shape inference.
 
     Raises:
-        ExportError: with the first thing that it finds.
+        ExportError: with the first problem that the checker finds.
+        MissingExtraError: if onnx is not installed.
     """
     onnx = load_extra("onnx", "export")
     try:
@@ -66,4 +70,5 @@ def check_file(path: str | Path) -> None:
 
 
 def _first_line(error: Exception) -> str:
+    # Both packages append C++ source positions and the whole node on further lines.
     return str(error).strip().split("\n")[0]

@@ -1,16 +1,16 @@
-"""How a network is exported, and the report of an export."""
+"""Settings of an export, their checks, and the report of an export; none of it needs PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from darknet_builder.errors import InputError, did_you_mean
-from darknet_builder.export.onnx_graph import LOWEST_OPSET, Suppression
-from darknet_builder.export.tolerance import Comparison
-from darknet_builder.export.traceable import LEVELS
+
+if TYPE_CHECKING:
+    from darknet_builder.export.tolerance import Comparison
 
 FORMATS = {
     "onnx": ".onnx",
@@ -20,27 +20,66 @@ FORMATS = {
     "pt": ".pt",
     "darknet": ".cfg",
 }
-"""The formats and how their files end."""
+"""The formats, each with the suffix of its files."""
 GRAPHS = ("onnx", "pt2", "torchscript")
-"""Those that hold a function at one level, not a network."""
+"""The formats that hold a graph at one level; the others hold the network itself."""
+LEVELS = ("raw", "decoded", "nms")
+LOWEST_OPSET = 18
+"""The lowest version that PyTorch's exporter writes directly. For lower ones it uses a converter
+that supports few operators."""
+MAX_BOXES, OVERLAP, SCORE = "max_boxes", "iou_threshold", "score_threshold"
+"""Names of the optional inputs of a graph with suppression; each has a default."""
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """Default thresholds of a graph with non-maximum suppression; a call may pass other values.
+
+    Attributes:
+        threshold: minimum confidence, in [0, 1]; score and objectness must both exceed it.
+        overlap: NMS IoU threshold, in [0, 1]; 1 disables suppression.
+        max_boxes: maximum number of boxes of a class in an image.
+    """
+
+    threshold: float = 0.25
+    overlap: float = 0.45
+    max_boxes: int = 1000
+
+    def metadata(self, level: str) -> dict[str, str]:
+        """Return the entries of a file's metadata, text by key.
+
+        Args:
+            level: the thresholds are written at every level, the rest only at ``nms``.
+        """
+        entries = {SCORE: str(self.threshold), OVERLAP: str(self.overlap)}
+        if level == "nms":
+            entries |= {MAX_BOXES: str(self.max_boxes), "nms": "iou"}
+        return entries
 
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """How a network is exported.
+    """Settings of ``export_network``.
 
     Attributes:
-        level: ``raw``, ``decoded`` or ``nms``; the last for ONNX alone.
-        batch: how many images a call takes.
-        any_batch: let the number of images change from call to call.
-        any_size: let width and height change as well.
-        opset: of ONNX.
-        suppression: the thresholds of level ``nms``.
-        fold: fold batch norm into the weights; ONNX always does.
-        names: of the classes; the network's own by default.
-        resize: ``stretch`` or ``letterbox``, for the file's metadata; None means the cfg's or the
-            dialect's way.
-        images: photographs that the file is tried on, beside a drawn scene and random numbers.
+        level: where the graph ends: ``raw`` maps, ``decoded`` boxes, or boxes after ``nms`` (ONNX
+            only).
+        batch: number of images in a call, 1 or more.
+        any_batch: whether the number of images may change from call to call.
+        any_size: whether width and height may change from call to call.
+        opset: version of ONNX's operator set, ``LOWEST_OPSET`` or higher.
+        suppression: the default thresholds of level ``nms``; other levels only record them.
+        fold: whether to fold batch norm into the weights; ONNX files always have it folded.
+        names: class names for the metadata; empty takes the network's own.
+        resize: ``stretch``, ``letterbox`` or, for classifiers, ``crop``, for the metadata; None
+            takes the default of the cfg and its dialect.
+        images: paths of photographs to compare the file on, besides a drawn scene and random
+            numbers.
+
+    Example:
+        >>> settings = ExportSettings(level="decoded", any_batch=True)
+        >>> settings.batch, settings.suppression.threshold
+        (1, 0.25)
     """
 
     level: str = "raw"
@@ -57,15 +96,21 @@ class ExportSettings:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written, and how near it is to the network.
+    """The files of an export, and how far their outputs differ from the network's.
 
     Attributes:
-        paths: of the files.
+        paths: the files that were written.
         format: a key of ``FORMATS``.
-        inputs, outputs: shapes by name; empty for files of weights.
-        nodes: of an ONNX graph by operator.
-        comparisons: with PyTorch.
-        notes: what the file does not do as the network does.
+        comparisons: one for each trial input.
+        inputs, outputs: shapes by name, with a word for a size that may change; empty for formats
+            that hold the network itself.
+        nodes: number of nodes in an ONNX graph by operator; empty for other formats.
+        notes: what the file does differently from the network, one sentence each.
+
+    Example:
+        >>> report = ExportReport((Path("a.pt"),), "pt", (Comparison("random input", 0.0, 1.5),))
+        >>> report.difference
+        0.0
     """
 
     paths: tuple[Path, ...]
@@ -78,27 +123,35 @@ class ExportReport:
 
     @property
     def difference(self) -> float:
-        """The largest of all comparisons."""
+        """The largest absolute difference of all comparisons."""
         return max(comparison.difference for comparison in self.comparisons)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the report as a dictionary that ``json.dumps`` accepts."""
         return {
-            "paths": [str(path) for path in self.paths],
+            "paths": list(map(str, self.paths)),
             "format": self.format,
             "inputs": dict(self.inputs),
             "outputs": dict(self.outputs),
             "nodes": dict(self.nodes),
             "notes": list(self.notes),
-            "comparisons": [asdict(comparison) for comparison in self.comparisons],
+            "comparisons": list(map(asdict, self.comparisons)),
         }
 
 
 def format_of(path: str | Path, name: str | None) -> str:
-    """The key of ``FORMATS`` that a path and, where it is given, a name stand for.
+    """Return the key of ``FORMATS`` that a path and a name stand for.
+
+    Args:
+        path: the file to write.
+        name: a key of ``FORMATS``; None takes the format from the suffix of ``path``.
 
     Raises:
-        InputError: where they stand for none, or for two.
+        InputError: if the format is unknown, or the suffix belongs to another one.
+
+    Example:
+        >>> format_of("yolov4.onnx", None)
+        'onnx'
     """
     if name is not None and name not in FORMATS:
         raise InputError(
@@ -106,25 +159,28 @@ def format_of(path: str | Path, name: str | None) -> str:
             f"{did_you_mean(name, FORMATS)}"
         )
     suffix = Path(path).suffix.lower()
-    found = [known for known, ending in FORMATS.items() if ending == suffix]
-    if name is None and not found:
+    matching = [known for known, ending in FORMATS.items() if ending == suffix]
+    if name is None and not matching:
         raise InputError(
-            f"which format? expected one of the suffixes {', '.join(FORMATS.values())}", path=path
+            f"the suffix stands for no known format; expected one of {', '.join(FORMATS.values())}",
+            path=path,
         )
     if name is not None and suffix != FORMATS[name]:
-        raise InputError(f"a file of the format {name} ends in {FORMATS[name]}", path=path)
-    return found[0]
+        raise InputError(
+            f"expected a name that ends in {FORMATS[name]} for the format {name}", path=path
+        )
+    return matching[0]
 
 
 def check_settings(name: str, settings: ExportSettings) -> None:
-    """Check that a format can hold what the settings ask for.
+    """Check that the settings are valid and that a format supports them.
 
     Args:
         name: a key of ``FORMATS``.
-        settings: to be checked.
+        settings: the settings to check.
 
     Raises:
-        InputError: for the first setting that is unknown, out of range or not for this format.
+        InputError: for the first setting that is unknown, out of range or not supported.
     """
     if settings.level not in LEVELS:
         raise InputError(
@@ -133,13 +189,13 @@ def check_settings(name: str, settings: ExportSettings) -> None:
         )
     if settings.level == "nms" and name != "onnx":
         raise InputError(
-            f"level=nms: a file of the format {name} has no operator that suppresses boxes; take"
-            " onnx"
+            f"level=nms: the format {name} has no operator for non-maximum suppression; use the"
+            " format onnx"
         )
     if name not in GRAPHS and (settings.level != "raw" or settings.any_batch or settings.any_size):
         raise InputError(
-            f"the format {name} holds a whole network: level, any_batch and any_size do not go"
-            " with it"
+            f"the format {name} holds the whole network, so level, any_batch and any_size do not"
+            " apply; leave them out"
         )
     for key, value in (
         ("threshold", settings.suppression.threshold),

@@ -1,6 +1,4 @@
-"""Whether an ONNX file is sound, and answers as the network does: ONNX's checker, then onnxruntime
-beside PyTorch.
-"""
+"""Decide whether the outputs of two programs differ by more than float32 rounding explains."""
 
 from __future__ import annotations
 
@@ -15,27 +13,27 @@ from torch import Tensor
 from darknet_builder.errors import ExportError
 
 ABSOLUTE, RELATIVE, OF_NORM = 1e-5, 1e-4, 1e-3
-"""A value may be off by ABSOLUTE + RELATIVE * itself + OF_NORM * the root mean square of its
-tensor: what sums of float32 in another order come to in most networks."""
+"""A value may differ by ABSOLUTE + RELATIVE * |value| + OF_NORM * the root mean square of its
+tensor. In most networks, float32 sums in another order stay within that."""
 
 
 OF_OWN, OF_VALUES = 3.0, 1e-2
-"""Deep networks with random weights magnify rounding beyond that. There float64 decides: the root
-mean square of what the file is off from it may be OF_OWN times what PyTorch's own float32 is off,
-which must be at most OF_VALUES of the values' own."""
+"""Limits for deep networks with random weights, which magnify rounding beyond the bound above. Both
+programs are then compared with float64, by root mean square: the file's error may be at most OF_OWN
+times the error of PyTorch's own float32, which may be at most OF_VALUES times the values."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far two programs are apart on one input.
+    """The difference between two programs on one input.
 
     Attributes:
-        what: the input.
-        difference: the largest between two values.
-        largest: value, to judge it by.
-        boxes: how many are left after suppression; None where there is none.
-        own: how far PyTorch's own float32 is from float64, where that had to decide; None
-            elsewhere.
+        what: the name of the input.
+        difference: the largest absolute difference between two values.
+        largest: the largest absolute value, to judge the difference by.
+        boxes: number of boxes left after suppression; None at other levels.
+        own: the largest difference between PyTorch's own float32 and float64, if float64 had to
+            decide; None otherwise.
     """
 
     what: str
@@ -47,12 +45,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Precise:
-    """What decides where two programs are further apart than usual.
+    """Outputs that decide where two programs differ by more than usual.
 
     Attributes:
         exact: PyTorch's outputs in float64.
-        rounded: more of PyTorch's outputs in float32, for inputs that differ by a rounding: how far
-            they are off depends on chance, and the furthest counts.
+        rounded: further outputs of PyTorch in float32, one list for each slightly changed input.
+            Their errors vary by chance, and the largest of them counts.
     """
 
     exact: Sequence[Tensor]
@@ -70,25 +68,26 @@ def compare_values(
     decide: Callable[[], Precise] | None = None,
     of_own: float = OF_OWN,
 ) -> Comparison:
-    """Hold the outputs of two programs against each other.
+    """Compare the outputs of two programs.
 
     Args:
-        what: the input.
-        wanted: PyTorch's outputs.
-        found: the file's.
-        names: of the outputs.
-        decide: gives what decides where the two are further apart than usual; it is called only
-            then. Without it that is an error.
-        of_own: how many times further off than PyTorch's own float32 the file may be there.
+        what: the name of the input, for messages.
+        wanted: PyTorch's outputs, of any shapes.
+        found: the file's outputs, of the same shapes.
+        names: the name of each output, for messages.
+        decide: computes PyTorch's float64 outputs. It is called only if two outputs differ by more
+            than usual; None makes that an error at once.
+        of_own: how many times larger than PyTorch's own float32 error the file's error may be,
+            where float64 decides.
 
     Raises:
-        ExportError: naming the output that is further off than float32 explains.
+        ExportError: naming the output that differs by more than float32 rounding explains.
     """
     difference = largest = 0.0
     own: float | None = None
     precise: Precise | None = None
-    for place, (name, tensor, other) in enumerate(zip(names, wanted, found, strict=True)):
-        pair = _Pair.of(f"{what}: {name}", tensor, other)
+    for index, (name, expected, actual) in enumerate(zip(names, wanted, found, strict=True)):
+        pair = _Pair.of(f"{what}: {name}", expected, actual)
         if not pair.ours.numel():
             continue
         difference, largest = max(difference, pair.difference), max(largest, pair.largest)
@@ -97,22 +96,18 @@ def compare_values(
         if decide is None:
             raise ExportError(pair.text())
         precise = precise or decide()
-        rounded = [pair.ours, *(answer[place].double() for answer in precise.rounded)]
-        own = max(
-            own or 0.0,
-            _own_rounding(pair.text(), rounded, pair.theirs, precise.exact[place], of_own),
-        )
+        own = max(own or 0.0, _judge_by_float64(pair, precise, index, of_own))
     return Comparison(what, difference, largest, own=own)
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """One output of both programs in float64.
+    """One output of both programs, converted to float64.
 
     Attributes:
-        label: the input and the output, for people.
-        ours: PyTorch's, of any shape.
-        theirs: the file's, of the same shape.
+        label: the names of the input and the output, for messages.
+        ours: PyTorch's output, of any shape.
+        theirs: the file's output, of the same shape.
     """
 
     label: str
@@ -124,7 +119,7 @@ class _Pair:
         """Convert both to float64.
 
         Raises:
-            ExportError: when their shapes differ.
+            ExportError: if their shapes differ.
         """
         pair = cls(label, ours.detach().double(), torch.as_tensor(theirs).detach().double())
         if pair.ours.shape != pair.theirs.shape:
@@ -136,76 +131,82 @@ class _Pair:
 
     @cached_property
     def apart(self) -> Tensor:
-        """The distance of each value; 0 where both are the same infinity."""
+        """The absolute difference of each value, in the shape of ``ours``."""
+        # Equal infinities count as 0; their subtraction would give nan.
         return torch.where(self.ours == self.theirs, 0.0, (self.ours - self.theirs).abs())
 
     @property
     def difference(self) -> float:
-        """The largest distance."""
+        """The largest absolute difference."""
         return float(self.apart.max())
 
     @property
     def largest(self) -> float:
-        """The largest absolute value of PyTorch's."""
+        """The largest absolute value of PyTorch's output."""
         return float(self.ours.abs().max())
 
     def is_close(self) -> bool:
-        """Return whether float32 sums in another order explain every distance."""
+        """Return whether float32 sums in another order explain every difference."""
         ours = self.ours
-        size = (
-            ours[ours.isfinite()].square().mean().sqrt().nan_to_num()
-        )  # 0 where nothing is finite
+        # If nothing is finite, the mean of no values is nan, and the bound uses 0.
+        size = ours[ours.isfinite()].square().mean().sqrt().nan_to_num()
         bound = ABSOLUTE + RELATIVE * torch.where(ours.isfinite(), ours.abs(), 0.0) + OF_NORM * size
         return bool((self.apart <= bound).all())
 
     def text(self) -> str:
-        """Return the difference as an error says it."""
+        """Return the beginning of an error message about the difference."""
         return (
             f"{self.label} differs from PyTorch's by {self.difference:.3g} (values up to"
             f" {self.largest:.3g})"
         )
 
 
-def _own_rounding(
-    text: str, rounded: Sequence[Tensor], theirs: Tensor, exact: Tensor, of_own: float
-) -> float:
-    """How far PyTorch's float32 is from float64, where the file is not much further.
+def _judge_by_float64(pair: _Pair, precise: Precise, index: int, of_own: float) -> float:
+    """Return the largest error of PyTorch's float32, if the file's error is not much larger.
+
+    Args:
+        pair: the two outputs.
+        precise: the outputs that decide.
+        index: the position of the output in ``precise``.
+        of_own: how many times larger than PyTorch's own float32 error the file's error may be.
 
     Raises:
-        ExportError: where it is, or where PyTorch's own float32 says little itself.
+        ExportError: if the file's error is larger, or if PyTorch's own float32 is too inexact.
     """
-    size, file_off = _root_mean_square(exact), _root_mean_square(theirs - exact)
-    own_off = max(_root_mean_square(ours - exact) for ours in rounded)
-    if not file_off <= of_own * own_off:  # nor where one of them is no number
+    exact = precise.exact[index]
+    rounded = [pair.ours, *(outputs[index].double() for outputs in precise.rounded)]
+    size, file_error = _root_mean_square(exact), _root_mean_square(pair.theirs - exact)
+    own_error = max(_root_mean_square(ours - exact) for ours in rounded)
+    if not file_error <= of_own * own_error:  # "not <=" is also true if either is nan
         raise ExportError(
-            f"{text}; from float64 it is {file_off:.2g} off in the mean, PyTorch's float32"
-            f" {own_off:.2g}"
+            f"{pair.text()}; compared with float64, its root-mean-square error is"
+            f" {file_error:.2g}, that of PyTorch's float32 {own_error:.2g}"
         )
-    if not own_off <= OF_VALUES * size:
+    if not own_error <= OF_VALUES * size:
         raise ExportError(
-            f"{text}; the network magnifies rounding so much that PyTorch's own float32 is"
-            f" {own_off:.2g} off in the mean, of values of {size:.2g}: float32 cannot hold it"
+            f"{pair.text()}; the network magnifies rounding so much that PyTorch's own float32 has"
+            f" a root-mean-square error of {own_error:.2g} in values of {size:.2g}: float32 is too"
+            " inexact for this network"
         )
-    return _furthest(rounded, exact)
+    return _largest_error(rounded, exact)
 
 
 def own_rounding(answers: Sequence[Tensor], precise: Precise) -> float:
-    """How far PyTorch's float32 is from float64 at most, over all outputs.
+    """Return the largest difference between PyTorch's float32 and float64, over all outputs.
 
     Args:
-        answers: in float32.
-        precise: see there.
+        answers: PyTorch's outputs in float32.
+        precise: its outputs in float64, and further ones in float32.
     """
-    rounded = [
-        [answer.detach().double() for answer in each] for each in (answers, *precise.rounded)
-    ]
-    return max(
-        _furthest([each[place] for each in rounded], exact)
-        for place, exact in enumerate(precise.exact)
-    )
+    runs = (answers, *precise.rounded)
+    errors = []
+    for index, exact in enumerate(precise.exact):
+        rounded = [outputs[index].detach().double() for outputs in runs]
+        errors.append(_largest_error(rounded, exact))
+    return max(errors)
 
 
-def _furthest(rounded: Sequence[Tensor], exact: Tensor) -> float:
+def _largest_error(rounded: Sequence[Tensor], exact: Tensor) -> float:
     return max(float((ours - exact).abs().max()) for ours in rounded)
 
 

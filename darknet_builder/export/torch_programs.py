@@ -1,6 +1,4 @@
-"""A traced module as PyTorch's own files: ``.pt2`` (``torch.export``) and TorchScript, as long as
-PyTorch keeps it.
-"""
+"""Write and read PyTorch's own program files: ``.pt2`` (``torch.export``) and TorchScript."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ from torch import Tensor, nn
 from darknet_builder.errors import InputError, WeightsError
 
 METADATA_FILE = "darknet_builder.json"
-"""The name, inside of either file, of what a program needs to know beside the numbers."""
+"""The name of the metadata inside either file, which is a zip archive."""
 
 
 def write_program(
@@ -31,46 +29,50 @@ def write_program(
     """Write a ``torch.export`` program.
 
     Args:
-        module: one tensor to a tuple of tensors, in eval mode.
-        example: an input; two images or more where their number may change.
-        path: the file.
-        metadata: text by key.
-        dimensions: of the input that may change, by axis, as ``torch.export`` wants them.
+        module: maps one tensor to a tuple of tensors; in eval mode.
+        example: (B, C, H, W) or (B, N), with B at least 2 if the batch size may change.
+        path: the file to write.
+        metadata: the file's metadata, text by key.
+        dimensions: for each axis of the input that may change, its ``torch.export.Dim``; None
+            fixes all of them.
 
     Raises:
-        InputError: for a module that cannot be traced.
-        OSError: when the file cannot be written.
+        InputError: if PyTorch cannot trace the module.
+        OSError: if the file cannot be written.
     """
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of PyTorch's own parts, to its own authors
-            program = torch.export.export(
-                module, (example,), dynamic_shapes=(dimensions,) if dimensions else None
-            )
+            # PyTorch's exporter warns of deprecations in its own code, which no user can change.
+            warnings.simplefilter("ignore")
+            shapes = (dimensions,) if dimensions else None
+            program = torch.export.export(module, (example,), dynamic_shapes=shapes)
     except (torch._dynamo.exc.UserError, RuntimeError, ValueError) as error:
         raise InputError(
             f"PyTorch {torch.__version__} cannot trace this network: "
             f"{str(error).strip().splitlines()[0]}"
         ) from None
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # names the folders of the machine that wrote the file
-    with suppress(AttributeError):  # PyTorch 2.4 lets no one change it
-        program.example_inputs = None  # or the file would hold a whole batch of zeros
+        # Stack traces name the folders of the machine that writes the file.
+        node.meta.pop("stack_trace", None)
+    with suppress(AttributeError):  # read-only in PyTorch 2.4
+        # Otherwise the file would contain the example, a whole batch of zeros.
+        program.example_inputs = None
     torch.export.save(program, str(path), extra_files={METADATA_FILE: json.dumps(dict(metadata))})
 
 
 def read_program(path: str | Path) -> tuple[nn.Module, dict[str, str]]:
-    """The module of a ``.pt2`` file, and the metadata beside it.
+    """Return the module and the metadata of a ``.pt2`` file.
 
     Raises:
-        WeightsError: for a file that is none.
+        WeightsError: if the file is not a ``torch.export`` program.
     """
     extra = {METADATA_FILE: ""}
     try:
         program = torch.export.load(str(path), extra_files=extra)
     except (RuntimeError, OSError, ValueError, KeyError, BadZipFile) as error:
         raise WeightsError(
-            f"is no program that PyTorch {torch.__version__} reads: {str(error).splitlines()[0]}",
+            f"is not a torch.export program that PyTorch {torch.__version__} can read:"
+            f" {str(error).splitlines()[0]}",
             path=path,
         ) from None
     return program.module(), json.loads(extra[METADATA_FILE] or "{}")
@@ -79,39 +81,44 @@ def read_program(path: str | Path) -> tuple[nn.Module, dict[str, str]]:
 def write_script(
     module: nn.Module, example: Tensor, path: str | Path, metadata: Mapping[str, str]
 ) -> None:
-    """Write TorchScript; the arguments are those of ``write_program``.
+    """Write a TorchScript file.
+
+    Args:
+        module: maps one tensor to a tuple of tensors; in eval mode.
+        example: (B, C, H, W) or (B, N); TorchScript accepts other sizes too.
+        path: the file to write.
+        metadata: the file's metadata, text by key.
 
     Raises:
-        InputError: where this PyTorch has no TorchScript any more.
+        InputError: if the installed PyTorch no longer has TorchScript.
     """
     trace = getattr(torch.jit, "trace", None)
     if trace is None:
         raise InputError(
-            f"PyTorch {torch.__version__} has no TorchScript any more; take the format pt2"
+            f"PyTorch {torch.__version__} no longer has TorchScript; use the format pt2"
         )
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # that it is old, and that shapes are taken from the example
+        # Tracing warns that TorchScript is deprecated, and that Python branches become constant.
+        warnings.simplefilter("ignore")
         script = trace(module, example, check_trace=False)
         torch.jit.save(script, str(path), _extra_files={METADATA_FILE: json.dumps(dict(metadata))})
 
 
 def read_script(path: str | Path) -> tuple[nn.Module, dict[str, str]]:
-    """The module of a TorchScript file, and the metadata beside it.
+    """Return the module and the metadata of a TorchScript file.
 
     Raises:
-        WeightsError: for a file that is none.
+        WeightsError: if the file is not TorchScript.
     """
     extra: dict[str, Any] = {METADATA_FILE: ""}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # that TorchScript is deprecated
             module: nn.Module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
     except (RuntimeError, ValueError) as error:
         raise WeightsError(
-            f"is no TorchScript that PyTorch {torch.__version__} reads: "
-            f"{str(error).splitlines()[0]}",
+            f"is not a TorchScript file that PyTorch {torch.__version__} can read:"
+            f" {str(error).splitlines()[0]}",
             path=path,
         ) from None
     return module, json.loads(extra[METADATA_FILE] or "{}")

@@ -1,8 +1,7 @@
-"""What a network becomes outside of this package: one module without options, at one of three
-levels.
+"""Turn a network into one module that PyTorch can trace, at one of three levels.
 
 ``raw`` ends with the maps that the heads read, ``decoded`` with boxes and scores, ``nms`` with the
-boxes that are left.
+boxes that are left after suppression.
 """
 
 from __future__ import annotations
@@ -21,27 +20,37 @@ from darknet_builder.layers.base import Head
 from darknet_builder.network.factory import build_layers
 from darknet_builder.network.network import Network
 from darknet_builder.network.task import num_classes
+from darknet_builder.shapes import Shape
 
-LEVELS = ("raw", "decoded", "nms")
 IMAGES, VECTORS = "images", "inputs"
-"""What the input is called: (B, C, H, W), or (B, N)."""
+"""Names of the input: (B, C, H, W) images or (B, N) vectors."""
+_BOX_FORMAT = "centre x, centre y, width, height, relative to the network's input"
 
 
 class Traceable(nn.Module):
-    """A network as a function from one tensor to a tuple of tensors.
+    r"""A network as a function from one tensor to a tuple of tensors.
 
-    * ``raw``: the map of every head, ``raw_<layer>``; without a head ``output``, the network's
-      output;
-    * ``decoded`` and ``nms``: ``boxes`` (B, N, 4), centre and size relative to the network's input;
-      ``scores`` (B, N, C); ``objectness`` (B, N). Suppression itself is left to who writes the
-      file.
+    The outputs at each level:
+
+    * ``raw``: the map of every head, named ``raw_<layer>``; for a network without heads, its
+      output, named ``output``;
+    * ``decoded`` and ``nms``: ``boxes`` (B, N, 4), centre and size as fractions of the network's
+      input; ``scores`` (B, N, C); ``objectness`` (B, N). At level ``nms``, the code that writes
+      the file appends suppression to the graph.
 
     Args:
-        network: in eval mode.
+        network: a network in eval mode.
         level: one of ``LEVELS``.
 
     Raises:
-        InputError: with the reason, for a network that cannot be given at that level.
+        InputError: with the reason, if the network cannot be exported at that level.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> network = build_network("[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\n")
+        >>> module = Traceable(network.eval(), "raw")
+        >>> module.input_name, module.output_names
+        ('images', ['output'])
     """
 
     def __init__(self, network: Network, level: str) -> None:
@@ -55,35 +64,38 @@ class Traceable(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, C, H, W) or (B, N) -> the outputs, in the order of ``output_names``."""
         raw_maps = self.network.outputs(x)
-        return (
-            tuple(raw_maps)
-            if self.level == "raw"
-            else self.decode(raw_maps, (x.shape[3], x.shape[2]))
-        )
+        if self.level == "raw":
+            return tuple(raw_maps)
+        return self.decode(raw_maps, (x.shape[3], x.shape[2]))
 
     def decode(
         self, raw_maps: Sequence[Tensor], size: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The outputs of level ``decoded`` from those of level ``raw``, for an input of (width,
-        height).
+        """Compute the outputs of level ``decoded`` from those of level ``raw``.
+
+        Args:
+            raw_maps: the map of each head, (B, V, H, W) or (B, V).
+            size: (width, height) of the input in pixels.
+
+        Returns:
+            Boxes (B, N, 4), scores (B, N, C) and objectness (B, N), head after head.
         """
         candidates = [
             head.decode(raw, size) for head, raw in zip(self.network.heads, raw_maps, strict=True)
         ]
-        return (
-            torch.cat([head.boxes_cxcywh for head in candidates], 1),
-            torch.cat([head.scores for head in candidates], 1),
-            torch.cat([head.objectness for head in candidates], 1),
-        )
+        boxes = torch.cat([head.boxes_cxcywh for head in candidates], 1)
+        scores = torch.cat([head.scores for head in candidates], 1)
+        objectness = torch.cat([head.objectness for head in candidates], 1)
+        return boxes, scores, objectness
 
     @property
     def input_name(self) -> str:
-        """``images`` or ``inputs``."""
+        """The name of the input: ``images`` or ``inputs``."""
         return VECTORS if self.network.input_shape.flat else IMAGES
 
     @property
     def output_names(self) -> list[str]:
-        """One for each tensor that ``forward`` returns."""
+        """The name of each tensor that ``forward`` returns, in order."""
         if self.level != "raw":
             return ["boxes", "scores", "objectness"]
         if not self.network.heads:
@@ -94,12 +106,17 @@ class Traceable(nn.Module):
 
 
 def why_not(network: Network, level: str) -> str:
-    """The reason why a network cannot leave the package at a level, or an empty string."""
+    """Return the reason why a network cannot be exported at a level, or an empty string.
+
+    Args:
+        network: any network.
+        level: one of ``LEVELS``.
+    """
     for index, layer in enumerate(network.sequence()):
         if layer.is_recurrent:
             return (
-                f"layer {index} [{layer.section}] remembers the frames before: a file that holds a"
-                " function of one frame cannot"
+                f"layer {index} [{layer.section}] keeps a state from frame to frame: an exported"
+                " file is a function of one frame"
             )
     if level == "raw":
         return ""
@@ -112,8 +129,8 @@ def why_not(network: Network, level: str) -> str:
         return "its heads have different numbers of classes; export it with level raw"
     if any(head.walks_tree for head in network.heads):
         return (
-            "pjreddie's [region] finds the class by a walk down the tree, whose length depends on"
-            " the values; export it with level raw"
+            "pjreddie's [region] finds the class by walking down the tree, and the number of steps"
+            " depends on the values; export it with level raw"
         )
     return ""
 
@@ -123,13 +140,13 @@ def why_not(network: Network, level: str) -> str:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What may change between two calls of an exported function.
+    """The input sizes that may change between two calls of an exported function.
 
     Attributes:
-        batch: how many images it is traced with; where it may not change, how many it takes.
+        batch: the number of images in a call; with ``any_batch``, the number of the first test.
         any_batch: whether the number of images may change.
         any_size: whether width and height may change, in steps of ``step`` pixels.
-        step: the distance between two places of the coarsest map.
+        step: the stride of the coarsest map in pixels.
     """
 
     batch: int = 1
@@ -139,28 +156,39 @@ class Sizes:
 
     @property
     def traced_batch(self) -> int:
-        """A batch of one would be taken for a rule: PyTorch treats sizes 0 and 1 on their own."""
+        """The batch size to trace with.
+
+        It is at least 2 if it may change: ``torch.export`` turns sizes of 0 and 1 into constants.
+        """
         return max(self.batch, 2) if self.any_batch else self.batch
 
     def dimensions(self) -> dict[int, Any] | None:
-        """What may change, by axis, as ``torch.export`` wants it."""
-        axes: dict[int, Any] = {0: torch.export.Dim("batch")} if self.any_batch else {}
+        """Return the ``torch.export.Dim`` of each axis that may change; None if none may."""
+        axes: dict[int, Any] = {}
+        if self.any_batch:
+            axes[0] = torch.export.Dim("batch")
         if self.any_size:
-            # From 2 up: a map one place wide would be taken for a rule.
+            # At least 2: torch.export would turn a map that is 1 cell wide into a constant.
             rows, columns = torch.export.Dim("rows", min=2), torch.export.Dim("columns", min=2)
-            axes |= (
-                {2: self.step * rows, 3: self.step * columns}
-                if self.step > 1
-                else {2: rows, 3: columns}
-            )
+            # (B, C, step * rows, step * columns)
+            if self.step > 1:
+                axes |= {2: self.step * rows, 3: self.step * columns}
+            else:
+                axes |= {2: rows, 3: columns}
         return axes or None
 
 
 def plan_sizes(network: Network, batch: int, any_batch: bool, any_size: bool) -> Sizes:
-    """Check whether the sizes may change as wished.
+    """Check whether the input sizes may change as requested.
+
+    Args:
+        network: the network to export.
+        batch: number of images in a call, 1 or more.
+        any_batch: whether the number of images should be free.
+        any_size: whether width and height should be free.
 
     Raises:
-        InputError: for a batch below 1, or with the layer that only takes one size of image.
+        InputError: if ``batch`` is below 1, or naming the layer that takes only one image size.
     """
     if batch < 1:
         raise InputError("expected 1 or more images", argument="batch", value=batch)
@@ -176,20 +204,22 @@ def plan_sizes(network: Network, batch: int, any_batch: bool, any_size: bool) ->
 
 
 def _coarsest_step(network: Network) -> int:
-    width = network.options.width
-    maps = [
-        layer.out_shape.width
-        for layer in network.sequence()
-        if not layer.out_shape.flat and layer.out_shape.width > 1
-    ]
-    return max(round(width / min(maps)), 1) if maps else 1
+    """Return the input's width divided by that of the narrowest map, 1 at least."""
+    # Maps of width 1, as [avgpool] makes them, do not depend on the input's size.
+    shapes = [layer.out_shape for layer in network.sequence()]
+    widths = [shape.width for shape in shapes if not shape.flat and shape.width > 1]
+    return max(round(network.options.width / min(widths)), 1) if widths else 1
 
 
 def _check_any_size(network: Network, step: int) -> None:
-    """Build the layers for a larger image, without memory, and see whether the weights would still
-    fit.
+    """Check that the weights of every layer would fit a larger image too.
+
+    Raises:
+        InputError: naming the first layer whose weights would not.
     """
     try:
+        # Width and height grow by different steps, so that a layer cannot mix them up.
+        # ``build_layers`` allocates no memory for weights (they are on the meta device).
         options = NetOptions.from_block(
             network.blocks[0],
             width=network.options.width + 2 * step,
@@ -199,9 +229,9 @@ def _check_any_size(network: Network, step: int) -> None:
     except CfgError as error:
         raise InputError(f"not exportable for any size of image, because {error}") from None
     for index, (layer, other) in enumerate(zip(network.sequence(), larger, strict=True)):
-        if [weight.shape for weight in layer.parameters()] != [
-            weight.shape for weight in other.parameters()
-        ]:
+        shapes = [weight.shape for weight in layer.parameters()]
+        other_shapes = [weight.shape for weight in other.parameters()]
+        if shapes != other_shapes:
             raise InputError(
                 f"not exportable for any size of image, because layer {index} [{layer.section}] has"
                 " weights that fit one size only"
@@ -214,54 +244,71 @@ def _check_any_size(network: Network, step: int) -> None:
 def describe(
     network: Network, level: str, names: Sequence[str], resize: str, sizes: Sizes
 ) -> dict[str, str]:
-    """Metadata of an exported file: what a program needs beside the numbers, as text by key.
+    """Return the metadata of an exported file: what a program needs besides the numbers.
 
-    Values other than strings are JSON. The keys:
+    Values that are not text are JSON. The keys are:
 
     * always: ``level``, ``dialect``, ``input`` (its name), ``input_shape`` without the batch,
       ``any_batch``, ``any_size``, ``size_step`` in pixels;
-    * of images: ``channel_order``, ``input_scale``, ``resize``, ``resize_rule``,
+    * for images: ``channel_order``, ``input_scale``, ``resize``, ``resize_rule``,
       ``letterbox_value``;
-    * of detectors and classifiers: ``names``, ``classes``;
-    * of detectors: ``nms_kind``, ``beta_nms``, and ``heads``, a list of ``Head.metadata()``, each
-      with the index of its layer; ``box_format`` where the file decodes boxes.
+    * for detectors and classifiers: ``names``, ``classes``;
+    * for detectors: ``nms_kind``, ``beta_nms``, and ``heads``, a list of ``Head.metadata()``, each
+      with the index of its layer; ``box_format`` if the file decodes boxes.
+
+    Args:
+        network: the network to export.
+        level: one of ``LEVELS``.
+        names: one for each class, or empty.
+        resize: ``stretch``, ``letterbox`` or ``crop``.
+        sizes: which input sizes may change.
     """
     shape = network.input_shape
-    metadata: dict[str, object] = {
-        "level": level,
-        "dialect": network.dialect.name,
-        "input": VECTORS if shape.flat else IMAGES,
-        "input_shape": shape.batched(1)[1:],
-        "any_batch": sizes.any_batch,
-        "any_size": sizes.any_size,
-        "size_step": sizes.step if sizes.any_size else 0,
-    }
+    metadata: dict[str, object] = {"level": level, "dialect": network.dialect.name}
+    metadata |= _input_metadata(shape, sizes)
     if not shape.flat:
-        metadata |= {
-            "channel_order": "RGB" if shape.channels == 3 else "grey",
-            "input_scale": "1/255",
-            "resize": resize,
-            "resize_rule": "bilinear, corners aligned",
-            "letterbox_value": 0.5,
-        }
+        metadata |= _image_metadata(shape, resize)
     classes = num_classes(network)
     if classes:
         metadata |= {"names": names, "classes": classes}
     if network.heads:
-        metadata |= {
-            "nms_kind": network.heads[-1].nms_kind,
-            "beta_nms": network.heads[-1].beta_nms,
-            "heads": [
-                {"layer": index, **layer.metadata()}
-                for index, layer in enumerate(network.sequence())
-                if isinstance(layer, Head)
-            ],
-        }
+        metadata |= _detector_metadata(network)
     if level != "raw":
-        metadata["box_format"] = (
-            "centre x, centre y, width, height, relative to the network's input"
-        )
+        metadata["box_format"] = _BOX_FORMAT
+    return {key: _to_text(value) for key, value in metadata.items()}
+
+
+def _input_metadata(shape: Shape, sizes: Sizes) -> dict[str, object]:
+    size_step = sizes.step if sizes.any_size else 0
     return {
-        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for key, value in metadata.items()
+        "input": VECTORS if shape.flat else IMAGES,
+        "input_shape": shape.batched(1)[1:],
+        "any_batch": sizes.any_batch,
+        "any_size": sizes.any_size,
+        "size_step": size_step,
     }
+
+
+def _image_metadata(shape: Shape, resize: str) -> dict[str, object]:
+    return {
+        "channel_order": "RGB" if shape.channels == 3 else "grey",
+        "input_scale": "1/255",
+        "resize": resize,
+        "resize_rule": "bilinear, corners aligned",
+        "letterbox_value": 0.5,
+    }
+
+
+def _detector_metadata(network: Network) -> dict[str, object]:
+    heads = [
+        {"layer": index, **layer.metadata()}
+        for index, layer in enumerate(network.sequence())
+        if isinstance(layer, Head)
+    ]
+    # The last head's rule holds for the boxes of all heads (test_detector in detector.c).
+    last = network.heads[-1]
+    return {"nms_kind": last.nms_kind, "beta_nms": last.beta_nms, "heads": heads}
+
+
+def _to_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

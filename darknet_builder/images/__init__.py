@@ -1,6 +1,6 @@
-"""Pixels in and out: files, video and other sources, resizing, cropping, prefetching.
+"""Read, resize, crop, prefetch and write images and videos.
 
-OpenCV is imported here alone. Boxes are drawn in ``boxes``.
+Only this room imports OpenCV. Drawing boxes belongs in ``boxes``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fit an image into a classifier's input: its middle, or all of it."""
+"""Fit an image into a classifier's input by cropping, letterboxing or stretching it."""
 
 from __future__ import annotations
 
@@ -8,39 +8,52 @@ from torch import Tensor
 
 from darknet_builder.errors import ImageError
 from darknet_builder.images.files import check_image
-from darknet_builder.images.resize import FITS, check_resize, to_input
+from darknet_builder.images.fits import FITS, check_resize
+from darknet_builder.images.resize import to_input
 
 _THINNEST = 100
-"""Times that an image may be longer than wide, or wider than long, to have its middle taken."""
+"""Largest ratio of the longer side to the shorter one at which an image is still cropped."""
 
 
 def fit_image(
     image: np.ndarray, net_size: tuple[int, int], fit: str = "crop", channels: int = 3
 ) -> Tensor:
-    """An image -> (``channels``, H, W) float32 in [0, 1], red, green, blue or grey.
+    """Convert an image to a classifier's input.
 
-    ``crop`` makes the shorter side as long as the network's input is wide, and takes the middle
-    (resize_min, crop_image in image.c); what lies beyond the edges repeats them.
+    ``crop`` resizes the image until its shorter side is as long as the input is wide, and takes the
+    middle (resize_min and crop_image in image.c). Where the input extends beyond the image, the
+    image's edge is repeated.
 
     Args:
-        image: (H, W, 3) uint8, blue, green, red.
+        image: (H, W, 3) uint8, channels in BGR order.
         net_size: (width, height) of the network's input in pixels.
-        fit: one of ``images.FITS``.
-        channels: 3 or 1.
+        fit: ``crop``, ``stretch`` or ``letterbox``.
+        channels: 3 for RGB, 1 for grey.
+
+    Returns:
+        (``channels``, height, width) float32 in [0, 1]; RGB or grey.
 
     Raises:
-        ImageError: for one that is too thin to be cropped.
-        InputError: for what is no image.
+        ImageError: if the image is too thin to be cropped.
+        InputError: if ``image`` is not an image or ``fit`` is unknown.
+
+    Example:
+        >>> image = np.zeros((100, 200, 3), np.uint8)
+        >>> fit_image(image, (32, 32)).shape
+        torch.Size([3, 32, 32])
     """
     if check_resize(fit, FITS, "fit") != "crop":
         return to_input(image, net_size, fit, channels)[0]
     image = check_image(image)
     height, width = image.shape[:2]
     if max(height, width) > _THINNEST * min(height, width):
+        # Its longer side would become hundreds of times the input's width, and fill the memory.
         raise ImageError(
-            f"{width}x{height} pixels are too thin to take the middle of; fit it another way"
+            f"{width}x{height} pixels are too thin to crop; use the fit stretch or letterbox"
         )
     side = net_size[0]
+    # The shorter side becomes `side`, also for an input that is not square: resize_min has one
+    # size, and Darknet passes it the width.
     size = (side, height * side // width) if width < height else (width * side // height, side)
     resized = to_input(image, size, "stretch", channels)[0]
     columns, rows = (_middle(length, wanted) for length, wanted in zip(size, net_size, strict=True))
@@ -48,5 +61,11 @@ def fit_image(
 
 
 def _middle(length: int, wanted: int) -> Tensor:
-    """The places along an axis that the middle takes; C's division rounds towards zero."""
+    """Return the indices of the middle ``wanted`` cells along an axis, clamped to the axis.
+
+    Args:
+        length: cells along the axis.
+        wanted: cells to take.
+    """
+    # C's division truncates towards zero, which for wanted > length is not what // does.
     return (torch.arange(wanted) + int((length - wanted) / 2)).clamp(0, length - 1)

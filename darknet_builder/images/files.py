@@ -1,4 +1,4 @@
-"""Image files <-> arrays (H, W, 3) of uint8 with the channels in the order blue, green, red."""
+"""Read and write image files as arrays (H, W, 3) of uint8 in BGR order."""
 
 from __future__ import annotations
 
@@ -31,17 +31,24 @@ IMAGE_SUFFIXES = (
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """An image file, turned as its EXIF orientation says -> (H, W, 3) uint8, blue, green, red.
+    """Read an image file, rotated as its EXIF orientation says.
 
-    Grey images get three equal channels, an alpha channel is dropped, 16 bits become 8, as in
-    ``cv2.imread``.
+    As in ``cv2.imread``, grey images get three equal channels, an alpha channel is dropped and 16
+    bits become 8.
+
+    Args:
+        path: an image in a format that OpenCV knows.
+
+    Returns:
+        (H, W, 3) uint8, channels in BGR order.
 
     Raises:
-        ImageError: for a file that cannot be read or is no image.
-        MissingExtraError: without a working OpenCV.
+        ImageError: if the file cannot be read or is not an image.
+        MissingExtraError: if OpenCV is not installed or cannot be loaded.
     """
     cv2 = load_opencv()
     try:
+        # Not cv2.imread: on Windows it cannot open paths with characters beyond ASCII.
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise ImageError(f"{error.strerror or error}", path=path) from None
@@ -52,16 +59,26 @@ def read_image(path: str | Path) -> np.ndarray:
     except cv2.error as error:
         raise ImageError(f"cannot be decoded: {error.err}", path=path) from None
     if image is None:
-        raise ImageError("is no image that OpenCV can read", path=path)
+        raise ImageError("not an image that OpenCV can read", path=path)
     return np.asarray(image)
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write (H, W, 3) uint8, blue, green, red; the format follows the file's suffix. The whole
-    file, or nothing.
+    """Write an image file completely or not at all; the suffix selects the format.
+
+    Args:
+        path: the file to create or replace.
+        image: (H, W, 3) uint8, channels in BGR order.
 
     Raises:
-        InputError: for a suffix that OpenCV cannot write, or when the file cannot be written.
+        InputError: if OpenCV cannot write this format, or the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_image(f"{folder}/grey.png", np.full((2, 3, 3), 128, np.uint8))
+        ...     read_image(f"{folder}/grey.png").shape
+        (2, 3, 3)
     """
     cv2 = load_opencv()
     try:
@@ -73,21 +90,29 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
-    """An array from outside -> (H, W, 3) uint8; grey ones are repeated, an alpha channel is
-    dropped.
+    """Check an array and return it with three channels.
+
+    Grey images are repeated three times, an alpha channel is dropped.
+
+    Args:
+        image: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) uint8.
+
+    Returns:
+        (H, W, 3) uint8, which may share memory with ``image``.
 
     Raises:
-        InputError: for anything that is no image.
+        InputError: if it is not an array of uint8 or has another shape.
+
+    Example:
+        >>> check_image(np.zeros((2, 3), np.uint8)).shape
+        (2, 3, 3)
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        got = (
-            f"an array of {image.dtype}"
-            if isinstance(image, np.ndarray)
-            else f"a {type(image).__name__}"
-        )
+        is_array = isinstance(image, np.ndarray)
+        got = f"an array of {image.dtype}" if is_array else f"a {type(image).__name__}"
         raise InputError(
-            "expected a path or a NumPy array (H, W, 3) of uint8 with blue, green, red as cv2"
-            f" gives, got {got}"
+            "expected a path or a NumPy array (H, W, 3) of uint8 in BGR order, as cv2.imread"
+            f" returns it; got {got}"
         )
     if image.ndim == 2:
         image = image[..., None]

@@ -1,4 +1,4 @@
-"""Load OpenCV, here alone, and keep it from writing to the terminal."""
+"""Load OpenCV and keep it from writing to the terminal."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from types import ModuleType
 from darknet_builder.errors import MissingExtraError
 
 _QUIET = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
-"""OpenCV reads these when it is loaded. What it would write about a broken file is part of an
-ImageError."""
+"""Variables that OpenCV reads when it is loaded. Its complaints about a broken file become part of
+an ImageError instead."""
 
 
 def load_opencv() -> ModuleType:
-    """The module ``cv2``, quiet unless the environment sets its log levels.
+    """Return the module ``cv2``, quiet unless the environment sets its log levels.
 
     Raises:
-        MissingExtraError: where it is not installed, or lacks a library of the system, with what to
-            install.
+        MissingExtraError: if it is not installed or a system library is missing; the message says
+            what to install.
     """
     for name, level in _QUIET.items():
         os.environ.setdefault(name, level)
@@ -27,11 +27,11 @@ def load_opencv() -> ModuleType:
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"OpenCV is not installed ({error}): pip install opencv-python, or "
-            "opencv-python-headless, which needs no libraries of the system"
+            "opencv-python-headless, which needs no system libraries"
         ) from None
     except ImportError as error:
         raise MissingExtraError(
-            f"OpenCV cannot be loaded: {error}; install the libraries of the system that it needs"
-            " (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0), or take the build that needs"
-            " none (pip uninstall opencv-python, then pip install opencv-python-headless)"
+            f"OpenCV cannot be loaded: {error}; install the system libraries that it needs"
+            " (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0), or use the build without them"
+            " (pip uninstall opencv-python, then pip install opencv-python-headless)"
         ) from None

@@ -1,61 +1,41 @@
-"""Arrays -> what the network takes, and the ``Placement`` that maps boxes back.
+"""Resize images to a network's input, and map boxes back to the image with ``Placement``.
 
-Images are arrays (H, W, 3) of uint8 in the order blue, green, red. Networks see red, green, blue in
-[0, 1].
+Images are arrays (H, W, 3) of uint8 in BGR order. Networks take RGB in [0, 1].
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from darknet_builder.errors import InputError, did_you_mean
+from darknet_builder.errors import InputError
 from darknet_builder.images.files import check_image
+from darknet_builder.images.fits import check_resize
 from darknet_builder.images.opencv import load_opencv
 
-FITS = ("crop", "stretch", "letterbox")
-"""Ways to fit an image into a network's input: its middle, all of it distorted, all of it with
-margins."""
-RESIZE_MODES = FITS[1:]
-"""Those that keep the whole image, as detectors must."""
 _STRIP = 16
-"""How many new rows are computed at once: their values stay in a core's cache, and in memory that
-is there already."""
+"""Rows computed at once. Their float32 values fit into a core's cache, and reuse memory that is
+already mapped."""
 CANVAS = 0.5
-"""What surrounds a letterboxed image (image.c:1006)."""
-
-
-def check_resize(resize: str, modes: Sequence[str] = RESIZE_MODES, argument: str = "resize") -> str:
-    """Return the name of a way to fit an image, if it is one of ``modes``.
-
-    Args:
-        resize: the name.
-        modes: ``RESIZE_MODES`` for detectors, ``FITS`` for classifiers.
-        argument: the argument's name in the error: ``resize``, or ``fit`` for ``Classifier``.
-
-    Raises:
-        InputError: if it is not one of them.
-    """
-    if resize not in modes:
-        raise InputError(
-            f"{argument}={resize!r} is unknown; expected {', '.join(modes[:-1])} or {modes[-1]}"
-            f"{did_you_mean(resize, modes)}"
-        )
-    return resize
+"""Grey value around a letterboxed image (image.c:1006)."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image lies within the network's input; all sizes are (width, height) in pixels.
+    """Position of an image within the network's input; all sizes are (width, height) in pixels.
 
     Attributes:
-        image_size: of the image itself.
-        net_size: of the network's input.
-        inner_size: of the image after resizing: the whole input, or less where it is letterboxed.
+        image_size: size of the original image.
+        net_size: size of the network's input.
+        inner_size: size of the resized image, which is smaller than ``net_size`` if letterboxed.
+
+    Example:
+        >>> placement = Placement.plan((640, 480), (416, 416), "letterbox")
+        >>> placement.inner_size, placement.offset
+        ((416, 312), (0, 52))
     """
 
     image_size: tuple[int, int]
@@ -64,57 +44,82 @@ class Placement:
 
     @classmethod
     def plan(cls, image_size: tuple[int, int], net_size: tuple[int, int], resize: str) -> Placement:
-        """Stretch over the whole input, or letterbox: as large as fits with its own aspect ratio
-        (image.c:1006).
+        """Compute the placement for a resize mode.
+
+        ``letterbox`` makes the image as large as fits, with its own aspect ratio (image.c:1006).
+
+        Args:
+            image_size: (width, height) of the image in pixels.
+            net_size: (width, height) of the network's input in pixels.
+            resize: ``stretch`` or ``letterbox``.
 
         Raises:
-            InputError: for an unknown way of resizing.
+            InputError: if the resize mode is unknown.
         """
         if check_resize(resize) == "stretch":
             return cls(image_size, net_size, net_size)
         (width, height), (net_width, net_height) = image_size, net_size
-        # float32 and truncation decide as in Darknet. An extreme shape keeps one pixel, where
-        # Darknet's has none.
+        # The comparison in float32 and the truncating division are Darknet's. Unlike there, an
+        # extreme aspect ratio keeps at least one pixel.
         if np.float32(net_width) / np.float32(width) < np.float32(net_height) / np.float32(height):
             return cls(image_size, net_size, (net_width, max(1, height * net_width // width)))
         return cls(image_size, net_size, (max(1, width * net_height // height), net_height))
 
     @property
     def offset(self) -> tuple[int, int]:
-        """(x, y) in pixels of the input at which the image begins."""
-        return (self.net_size[0] - self.inner_size[0]) // 2, (
-            self.net_size[1] - self.inner_size[1]
-        ) // 2
+        """Return the (x, y) in the network's input, in pixels, at which the image begins."""
+        x_margin = self.net_size[0] - self.inner_size[0]
+        y_margin = self.net_size[1] - self.inner_size[1]
+        return x_margin // 2, y_margin // 2
 
-    def undo(self, boxes_cxcywh: Tensor) -> Tensor:
-        """(..., 4) relative to the network's input -> relative to the image (yolo_layer.c:939).
+    def undo(self, boxes_cxcywh: np.ndarray) -> np.ndarray:
+        """Map boxes from the network's input back to the image (yolo_layer.c:939).
 
-        Darknet takes half the margin as it is, although the image was pasted at a whole pixel.
+        Args:
+            boxes_cxcywh: (..., 4) float32, relative to the network's input; a tensor on the CPU is
+                accepted as well.
+
+        Returns:
+            (..., 4) float32, relative to the image; the argument itself if the image fills the
+            input.
+
+        Example:
+            >>> placement = Placement.plan((640, 480), (416, 416), "letterbox")
+            >>> placement.undo(np.array([[0.5, 0.5, 1.0, 0.75]], np.float32))
+            array([[0.5, 0.5, 1. , 1. ]], dtype=float32)
         """
+        boxes_cxcywh = np.asarray(boxes_cxcywh)
         if self.inner_size == self.net_size:
             return boxes_cxcywh
-        net, inner = (
-            boxes_cxcywh.new_tensor(self.net_size),
-            boxes_cxcywh.new_tensor(self.inner_size),
-        )
+        net = np.array(self.net_size, np.float32)  # (2,)
+        inner = np.array(self.inner_size, np.float32)  # (2,)
+        # Like Darknet, subtract half the margin exactly, although the image was pasted at a whole
+        # pixel: for a margin of 47 this is 23.5, and `offset` is 23.
         centre = (boxes_cxcywh[..., :2] - (net - inner) / 2 / net) / (inner / net)
-        return torch.cat((centre, boxes_cxcywh[..., 2:] / (inner / net)), -1)
+        return np.concatenate((centre, boxes_cxcywh[..., 2:] / (inner / net)), -1)
 
 
 def to_input(
     image: np.ndarray, net_size: tuple[int, int], resize: str = "stretch", channels: int = 3
 ) -> tuple[Tensor, Placement]:
-    """An image -> (``channels``, H, W) float32 in [0, 1], red, green, blue or grey, and where it
-    lies there.
+    """Convert an image to a detector's input.
 
     Args:
-        image: (H, W, 3) uint8, blue, green, red.
+        image: (H, W, 3) uint8, channels in BGR order.
         net_size: (width, height) of the network's input in pixels.
         resize: ``stretch`` or ``letterbox``.
-        channels: 3, or 1 for a network that sees grey.
+        channels: 3 for RGB, 1 for grey.
+
+    Returns:
+        (``channels``, height, width) float32 in [0, 1], and the placement of the image in it.
 
     Raises:
-        InputError: for what is no image, another number of channels or an unknown way of resizing.
+        InputError: if ``image`` is not an image, or ``channels`` or ``resize`` is not supported.
+
+    Example:
+        >>> x, placement = to_input(np.zeros((240, 320, 3), np.uint8), (64, 64), "letterbox")
+        >>> x.shape, placement.inner_size
+        (torch.Size([3, 64, 64]), (64, 48))
     """
     image = check_image(image)
     if channels not in (1, 3):
@@ -126,6 +131,7 @@ def to_input(
     resized = resize_bilinear(image, placement.inner_size)
     if placement.inner_size == net_size:
         return resized, placement
+    # (C, H, W): grey, with the image pasted at `offset`
     canvas = np.full((channels, net_size[1], net_size[0]), CANVAS, np.float32)
     left, top = placement.offset
     canvas[:, top : top + resized.shape[1], left : left + resized.shape[2]] = resized.numpy()
@@ -133,62 +139,97 @@ def to_input(
 
 
 def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """(H, W, C) uint8 -> (C, height, width) float32 in [0, 1] with the channels reversed
-    (image.c:1399).
+    """Resize an image bilinearly, equal to Darknet's in every bit (image.c:1399).
 
-    Bilinear with aligned corners and no smoothing, like ``torch.nn.functional.interpolate(...,
-    align_corners=True)``, but bit for bit Darknet's float32, and only the pixels that are read are
-    ever converted: a photograph of 12 megapixels takes as long as a small one.
+    The corners are aligned and nothing is smoothed, as in
+    ``torch.nn.functional.interpolate(..., align_corners=True)``. Only pixels that are read are
+    converted to float32, so a photograph of 12 megapixels takes no longer than a small one.
 
     Args:
-        image: at least one pixel.
+        image: (H, W, C) uint8, one or more pixels.
         size: (width, height) of the result in pixels.
+
+    Returns:
+        (C, height, width) float32 in [0, 1], channels in reverse order.
+
+    Example:
+        >>> resize_bilinear(np.full((2, 2, 3), 255, np.uint8), (4, 4)).shape
+        torch.Size([3, 4, 4])
     """
-    # NumPy: PyTorch would start a team of threads for each thread that reads images.
+    # NumPy, because PyTorch would start a team of threads for each thread that reads images.
     width, height = size
     channels = image.shape[2]
-    left, right, x_weight = _taps(image.shape[1], width)
-    # Along x the last new place is the last old one. Along y only the second of the two is left out
-    # there, so that Darknet's last row is black for every height whose last place falls a hair
-    # short in float32 (240 -> 416).
-    left[-1], x_weight[-1] = image.shape[1] - 1, 0
+    lefts, rights, x_weight = _horizontal_taps(image.shape[1], width, channels)
     above, below, y_weight = _taps(image.shape[0], height)
+    # For its last row Darknet drops the lower source row. Where the coordinate of that row falls
+    # just below a whole number in float32 (240 -> 416), this leaves the row black.
     below_weight = np.append(y_weight[:-1], np.float32(0))
-    needed, places = np.unique(np.concatenate((above, below)), return_inverse=True)
-    uppers, lowers = places[:height], places[height:]
-    channel = np.arange(channels)[::-1, None]
-    lefts, rights = (
-        (columns * channels + channel).ravel() for columns in (left, right)
-    )  # (C * width,)
-    shares = np.tile(x_weight, channels)
+    # `needed` has the source rows that are read at all; `uppers` and `lowers` index into it.
+    needed, indices = np.unique(np.concatenate((above, below)), return_inverse=True)
+    uppers, lowers = indices[:height], indices[height:]
     resized = np.empty((channels, height, width), np.float32)
     for start in range(0, height, _STRIP):
         strip = slice(start, start + _STRIP)
         top, bottom = uppers[strip][0], lowers[strip][-1]
         rows = image[needed[top : bottom + 1]].reshape(bottom + 1 - top, -1)  # (rows, W * C)
-        across = _weighted(rows.take(lefts, 1), 1 - shares)
-        across += _weighted(rows.take(rights, 1), shares)
+        across = _weighted(rows.take(lefts, 1), 1 - x_weight)  # (rows, C * width)
+        across += _weighted(rows.take(rights, 1), x_weight)
+        # (strip, C * width)
         upper, lower = across.take(uppers[strip] - top, 0), across.take(lowers[strip] - top, 0)
         upper *= (1 - y_weight[strip])[:, None]
         lower *= below_weight[strip][:, None]
         upper += lower
+        # (strip, C * width) -> (strip, C, width) -> (C, strip, width)
         resized[:, strip] = upper.reshape(-1, channels, width).swapaxes(0, 1)
     return torch.from_numpy(resized)
 
 
+def _horizontal_taps(
+    length: int, width: int, channels: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return indices into a flattened row (W * C) of an image, and their weights.
+
+    Args:
+        length: columns of the image.
+        width: columns of the result.
+        channels: channels of both.
+
+    Returns:
+        (channels * width,) each: index of the left pixel, index of the right pixel, and weight of
+        the right pixel in [0, 1].
+    """
+    left, right, weight = _taps(length, width)
+    # Darknet takes the last source column for the last new one, whatever float32 rounds it to.
+    left[-1], weight[-1] = length - 1, 0
+    # A row lies in memory as B G R B G R ...: column x of channel c is at x * C + c. The channels
+    # are taken in reverse, which turns BGR into RGB:
+    #   lefts = [left * C + 2, left * C + 1, left * C + 0]      for C = 3, each part `width` long
+    channel = np.arange(channels)[::-1, None]  # (C, 1)
+    lefts = (left * channels + channel).ravel()  # (C, width) -> (C * width,)
+    rights = (right * channels + channel).ravel()
+    return lefts, rights, np.tile(weight, channels)
+
+
 def _weighted(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """uint8 -> float32 in [0, 1], times a weight."""
+    """Return uint8 values as float32 in [0, 1], multiplied by a weight."""
     unit = np.divide(values, np.float32(255), dtype=np.float32)
     unit *= weight
     return unit
 
 
 def _taps(length: int, new_length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each new place along an axis, the two old ones it lies between, and how near it is to the
-    second.
+    """Return the two source indices beside each new position, and the weight of the second.
+
+    Args:
+        length: source positions along the axis.
+        new_length: new positions.
+
+    Returns:
+        (new_length,) each: first index, second index, and weight of the second in [0, 1].
     """
+    # Aligned corners: new position i is at i * (length - 1) / (new_length - 1) of the source.
     step = np.float32(length - 1) / np.float32(max(new_length - 1, 1))
-    place = np.arange(new_length, dtype=np.float32) * step
-    first = np.minimum(place.astype(np.int64), length - 1)
+    position = np.arange(new_length, dtype=np.float32) * step
+    first = np.minimum(position.astype(np.int64), length - 1)
     second = np.minimum(first + 1, length - 1)
-    return first, second, place - first.astype(np.float32)
+    return first, second, position - first.astype(np.float32)

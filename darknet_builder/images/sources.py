@@ -1,4 +1,4 @@
-"""The image and video files that words on a command line name: files, folders and globs."""
+"""Find the image and video files that a command line names by files, folders and globs."""
 
 from __future__ import annotations
 
@@ -12,23 +12,34 @@ from darknet_builder.images.video import VIDEO_SUFFIXES
 
 
 def find_sources(words: Iterable[str]) -> list[Path]:
-    """The files that the words name, each once, folders and globs in the order of their names.
+    """Return the files that the words name, each once; folders and globs are sorted by name.
 
-    A folder stands for its images and videos, without subfolders and hidden files; a file is taken
-    whatever its suffix.
+    A folder stands for its images and videos, without subfolders and hidden files. A file is taken
+    whatever its suffix is.
+
+    Args:
+        words: paths of files or folders, or globs (``**`` includes subfolders).
 
     Raises:
-        InputError: for a word that names nothing.
+        InputError: if a word names no file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("b.jpg", "a.png", "notes.txt"):
+        ...         (Path(folder) / name).touch()
+        ...     [path.name for path in find_sources([folder])]
+        ['a.png', 'b.jpg']
     """
-    found: dict[Path, Path] = {}
+    sources: dict[Path, Path] = {}
     for word in words:
         for path in _find(word):
-            found.setdefault(path.resolve(), path)
-    return list(found.values())
+            sources.setdefault(path.resolve(), path)
+    return list(sources.values())
 
 
 def is_video(path: Path) -> bool:
-    """By its suffix."""
+    """Return whether the suffix is that of a video."""
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
@@ -36,21 +47,22 @@ def _find(word: str) -> list[Path]:
     path = Path(word)
     if path.is_dir():
         return _media(path.iterdir(), f"{word}: no image or video in this folder")
-    if path.exists():
+    if path.exists():  # before the glob: a name such as [x].jpg is a pattern as well
         return [path]
     if glob.has_magic(word):
-        return _media(map(Path, glob.glob(word, recursive=True)), f"{word}: fits no image or video")
+        matches = map(Path, glob.glob(word, recursive=True))
+        return _media(matches, f"{word}: matches no image or video")
     raise InputError(f"{word}: no such file or folder")
 
 
 def _media(paths: Iterable[Path], complaint: str) -> list[Path]:
-    found = sorted(
+    media = sorted(
         path
         for path in paths
         if path.is_file()
         and not path.name.startswith(".")
         and path.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES
     )
-    if not found:
+    if not media:
         raise InputError(complaint)
-    return found
+    return media

@@ -1,4 +1,4 @@
-"""Video files: read frame by frame, and write MPEG-4."""
+"""Read video files frame by frame, and write MPEG-4."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Video:
     """An open video file.
 
     Attributes:
-        path: the file.
-        fps: frames a second; 25 where the file does not say.
-        num_frames: what the file says, which may be wrong; 0 where it does not.
+        path: path of the file.
+        fps: frames per second; 25 if the file does not say.
+        num_frames: number of frames according to the file, which may be wrong; 0 if unknown.
     """
 
     path: str
@@ -47,65 +47,85 @@ class Video:
     _capture: Any
 
     def frames(self) -> Iterator[np.ndarray]:
-        """Each frame as an image, turned upright, until the end or the first one that cannot be
-        decoded.
+        """Yield each frame as (H, W, 3) uint8 in BGR order, rotated upright.
+
+        The iteration ends at the end of the file or at the first frame that cannot be decoded.
         """
         while True:
-            found, frame = self._capture.read()
-            if not found:
+            decoded, frame = self._capture.read()
+            if not decoded:
                 return
             yield np.asarray(frame)
 
 
 @contextmanager
 def open_video(path: str | Path) -> Iterator[Video]:
-    """A video file for reading.
+    """Open a video file for reading, and close it when the block ends.
+
+    Args:
+        path: a video in a format that OpenCV knows.
+
+    Yields:
+        The open video.
 
     Raises:
-        ImageError: for a file that cannot be read or is no video.
-        MissingExtraError: without a working OpenCV.
+        ImageError: if the file cannot be read or is not a video.
+        MissingExtraError: if OpenCV is not installed or cannot be loaded.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with write_video(f"{folder}/clip.mp4", fps=10) as append:
+        ...         append(np.zeros((48, 64, 3), np.uint8))
+        ...     with open_video(f"{folder}/clip.mp4") as video:
+        ...         video.fps, [frame.shape for frame in video.frames()]
+        (10.0, [(48, 64, 3)])
     """
     cv2 = load_opencv()
     try:
-        with open(path, "rb"):
+        with open(path, "rb"):  # VideoCapture does not say why it cannot open a file
             pass
     except OSError as error:
         raise ImageError(f"{error.strerror or error}", path=path) from None
     capture = cv2.VideoCapture(str(path))
     try:
         if not capture.isOpened():
-            raise ImageError("is no video that OpenCV can read", path=path)
+            raise ImageError("not a video that OpenCV can read", path=path)
+        # OpenCV returns 0, infinity or a negative number for what the file does not say.
         fps, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        yield Video(
-            str(path),
-            fps if 0 < fps < float("inf") else _DEFAULT_FPS,
-            int(count) if count > 0 else 0,
-            capture,
-        )
+        if not 0 < fps < float("inf"):
+            fps = _DEFAULT_FPS
+        yield Video(str(path), fps, int(count) if count > 0 else 0, capture)
     finally:
         capture.release()
 
 
 @contextmanager
 def write_video(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """A function that appends a frame to a new video (MPEG-4); the file appears when the block ends
-    well.
+    """Open a new MPEG-4 video; the file appears when the block succeeds.
 
-    All frames must have the first one's size; the codec drops an odd last row and column.
+    Args:
+        path: the file to create or replace.
+        fps: frames per second.
+
+    Yields:
+        A function that appends a frame, (H, W, 3) uint8 in BGR order. All frames must have the
+        size of the first one; the codec drops an odd last row or column.
 
     Raises:
-        InputError: when the file cannot be written.
+        InputError: if the file cannot be written.
     """
     cv2 = load_opencv()
     writer = cv2.VideoWriter()
 
     def append(frame: np.ndarray) -> None:
+        # The codec needs the size, which only the first frame tells.
         size = (frame.shape[1], frame.shape[0])
         if not writer.isOpened() and not writer.open(
             str(temporary), cv2.VideoWriter_fourcc(*"mp4v"), fps, size
         ):
             raise InputError(
-                f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels there", path=path
+                f"OpenCV cannot write a video of {size[0]}x{size[1]} pixels", path=path
             )
         writer.write(frame)
 

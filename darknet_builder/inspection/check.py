@@ -6,26 +6,16 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from darknet_builder.cfg.block import NET_SECTIONS, Block
 from darknet_builder.cfg.diagnostics import Collector
 from darknet_builder.cfg.dialects import get_dialect
-from darknet_builder.cfg.model_files import load_tensors, refuse_second_weights
-from darknet_builder.cfg.net_options import NetOptions
-from darknet_builder.cfg.source import read_cfg
-from darknet_builder.errors import CfgError, CfgWarning, DarknetError, Located, ShapeError, nearest
-from darknet_builder.inspection.lint import odd_layers, odd_options
-from darknet_builder.layers.base import Graph, Layer
-from darknet_builder.network.build import build_network
-from darknet_builder.network.factory import build_layers, locate, read_layer
-from darknet_builder.network.network import Network
-from darknet_builder.shapes import Shape
-from darknet_builder.weights.loader import load_weights, look_at_weights
+from darknet_builder.cfg.model_metadata import refuse_second_weights
+from darknet_builder.cfg.source import CfgSource, read_cfg
+from darknet_builder.errors import CfgWarning, DarknetError, Located
 
-_SIZE = {"width": "416", "height": "416", "channels": "3"}
-"""What stands in for a [net] that says none, so that the sections behind it are looked at all the
-same."""
+if TYPE_CHECKING:
+    from darknet_builder.network.network import Network
 
 
 @dataclass(frozen=True)
@@ -79,10 +69,8 @@ def check(
         warnings.simplefilter("always", CfgWarning)
         try:
             source = read_cfg(cfg, diagnostics=diagnostics)
-            blocks, own, dialect = source.blocks, source.tensors, dialect or source.dialect
-            network = _check_cfg(blocks, dialect, diagnostics, odd) if blocks else None
-            if own is not None and network is not None:
-                load_tensors(network, own, str(cfg))
+            own, dialect = source.tensors, dialect or source.dialect
+            network = _check_network(source, dialect, diagnostics, odd)
         except DarknetError as error:
             own, network = None, None
             diagnostics.report(error)
@@ -101,87 +89,22 @@ def _findings(level: str, found: Iterable[Located]) -> list[Finding]:
     return list({str(one): Finding.of(level, one) for one in found}.values())
 
 
-def _check_cfg(
-    blocks: list[Block], dialect: str | None, diagnostics: Collector, odd: list[CfgWarning]
+def _check_network(
+    source: CfgSource, dialect: str | None, diagnostics: Collector, odd: list[CfgWarning]
 ) -> Network | None:
-    """The network, unless something is wrong with it."""
-    if blocks[0].name not in NET_SECTIONS:
-        blocks.insert(0, Block("net", _SIZE, line=blocks[0].line, source=blocks[0].source))
-    options = _net_options(blocks[0], diagnostics)
-    odd += odd_options(blocks, options)
-    build_layers(
-        blocks, options, get_dialect(dialect), build=_LayersPastMistakes(diagnostics).build
-    )
-    if diagnostics.errors:
+    """Build the network, with the weights of a model file; None where something is wrong with it.
+
+    PyTorch is imported here: without a section there is nothing to build.
+    """
+    if not source.blocks:
         return None
-    network = build_network(blocks, dialect=dialect, initialize=False)
-    odd += odd_layers(network)
-    if network.heads:
-        try:
-            network.check_sees_images()
-        except CfgError as error:
-            diagnostics.report(error)
+    from darknet_builder.cfg.model_files import load_tensors
+    from darknet_builder.inspection.check_layers import check_layers
+
+    network = check_layers(source.blocks, dialect, diagnostics, odd)
+    if source.tensors is not None and network is not None:
+        load_tensors(network, source.tensors, source.blocks[0].source)
     return network
-
-
-def _net_options(net: Block, diagnostics: Collector) -> NetOptions:
-    """As ``NetOptions.from_block``, past everything that is wrong."""
-    options = diagnostics.read_past(net, NetOptions.from_block)
-    if options is None:  # no size
-        net.ignore(*(nearest(key, net.unread()) or key for key in _SIZE))  # which the error names
-        options = diagnostics.read_past(net.changed(**_SIZE), NetOptions.from_block)
-    assert options is not None, "the size is all that [net] must have"
-    return options
-
-
-class _PassedOver(Layer):
-    """Keeps the place of a section that could not be built, so that the others keep their
-    indices.
-    """
-
-    def __init__(self, in_shape: Shape) -> None:
-        super().__init__(in_shape, in_shape)
-
-
-class _LayersPastMistakes:
-    """Builds layers past all mistakes of their sections; what only follows from one is not
-    reported.
-
-    Args:
-        diagnostics: where mistakes go.
-    """
-
-    def __init__(self, diagnostics: Collector) -> None:
-        self.diagnostics = diagnostics
-        self.doubtful: set[int] = set()
-        """Indices of layers whose shape is a guess, because a section that they depend on was
-        passed over."""
-
-    def build(self, block: Block, previous: Block, graph: Graph) -> Layer:
-        """As ``factory.build_layer``; a ``_PassedOver`` where something is wrong."""
-
-        def read(section: Block) -> Layer | None:
-            try:
-                return read_layer(section, graph)
-            except ShapeError as error:
-                if graph.index - 1 in self.doubtful:
-                    return None
-                raise locate(error, block, previous) from None
-
-        before = len(self.diagnostics.errors)
-        layer = self.diagnostics.read_past(block, read)
-        if layer is None:
-            block.ignore(
-                *block
-            )  # not all options were reached: none of them is to be called unknown
-        if layer is None or len(self.diagnostics.errors) > before:
-            self.doubtful.add(graph.index)
-            return _PassedOver(graph.shape)
-        # One look at each source: a chain of shortcuts has twice as many ways back as the one
-        # before it.
-        if not self.doubtful.isdisjoint(layer.sources or (graph.index - 1,)):
-            self.doubtful.add(graph.index)
-        return layer
 
 
 def _check_weights(
@@ -190,6 +113,8 @@ def _check_weights(
     """Hold a file against the network; where there is none, look at the file alone."""
     if weights is None:
         return
+    from darknet_builder.weights.loader import load_weights, look_at_weights
+
     if network is None:
         look_at_weights(weights, get_dialect(dialect))
     else:

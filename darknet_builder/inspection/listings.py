@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from darknet_builder.cfg.block import Block
-from darknet_builder.cfg.parser import format_cfg
 from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.support.text import align_columns, plural
 
+if TYPE_CHECKING:
+    from darknet_builder.cfg.block import Block
+
+PARTS = ("modules", "children", "parameters", "buffers", "summary")
+"""What ``list_network`` lists of a network."""
 Totals = dict[str, int | float]
 _WORDS = ("name", "type", "shape", "dtype", "saved", "output", "details")
 _WILDCARDS = "*?["
@@ -88,6 +91,8 @@ class Listing:
 
 def list_blocks(blocks: Sequence[Block]) -> Listing:
     """List the sections of a cfg, [net] first, without building anything."""
+    from darknet_builder.cfg.parser import format_cfg
+
     rows = []
     for index, block in enumerate(blocks, start=-1):
         name = f"layers.{index}" if index >= 0 else "net"

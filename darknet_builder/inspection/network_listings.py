@@ -13,13 +13,19 @@ from typing import Any
 from torch import Tensor, nn
 
 from darknet_builder.errors import InputError, did_you_mean
-from darknet_builder.inspection.listings import Listing, Row, Totals, write_counts, write_table
+from darknet_builder.inspection.listings import (
+    PARTS,
+    Listing,
+    Row,
+    Totals,
+    write_counts,
+    write_table,
+)
 from darknet_builder.inspection.summary import LayerSummary, summarize
 from darknet_builder.layers.base import Layer
 from darknet_builder.network.network import Network
 from darknet_builder.support.text import plural
 
-PARTS = ("modules", "children", "parameters", "buffers", "summary")
 _MODULE_COLUMNS = ("name", "type", "parameters", "output", "details")
 _TENSOR_COLUMNS = {
     "parameters": ("name", "shape", "values", "dtype"),

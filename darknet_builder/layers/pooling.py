@@ -97,8 +97,8 @@ class Maxpool(_Pool):
         return cls(
             graph.image_shape(block),
             antialiasing=block.get_int("antialiasing", 0, minimum=0),
-            **_read_geometry(block),
-        )  # type: ignore[arg-type]
+            **_read_geometry(block),  # type: ignore[arg-type]
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H', W')."""

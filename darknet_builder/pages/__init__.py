@@ -1,6 +1,6 @@
-"""HTML and SVG: the templates, and the pages made of them.
+"""Make HTML pages and SVG pictures from templates.
 
-Pictures with boxes are drawn in ``boxes``.
+Code that draws boxes into photographs belongs in ``boxes``.
 """
 
 from __future__ import annotations

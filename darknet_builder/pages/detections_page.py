@@ -1,6 +1,4 @@
-"""What a detector found, as one page for a browser: a gallery, counts of each class, a threshold to
-play with.
-"""
+"""Save detections as an HTML gallery with counts for each class and a threshold slider."""
 
 from __future__ import annotations
 
@@ -19,20 +17,30 @@ from darknet_builder.pages.templates import fill, html_text, read_part, theme_cs
 from darknet_builder.support.files import write_text, writing
 
 FRAME_STEP = 25
-"""Of a video, every how manyth frame is shown: about one a second."""
-_LARGEST, _QUALITY = 960, 82
-"""Pixels of the longer side of a picture in the page, and of JPEG's 100."""
+"""A report shows every 25th frame of a video, which is about one frame a second."""
+_MAX_SIDE, _QUALITY = 960, 82
+"""Maximum length of a picture's longer side in pixels, and JPEG quality from 0 to 100."""
 
 
 class DetectionReport:
-    """Collects pictures and their objects, and becomes one HTML file that loads nothing.
+    """Collect pictures with their detections, and save them as one HTML file.
 
-    The pictures are scaled down and kept as JPEG; the boxes lie over them as SVG, so that they can
-    be hidden.
+    The file loads nothing else. Pictures are scaled down and embedded as JPEG. Boxes are drawn
+    over them as SVG, so that the page can hide them.
 
     Args:
-        title: of the page.
-        threshold: what the objects are likelier than: where the page's slider begins.
+        title: heading of the page.
+        threshold: the detector's minimum confidence, in [0, 1], where the page's slider begins.
+
+    Example:
+        >>> import numpy as np
+        >>> from darknet_builder import Detections
+        >>> report = DetectionReport("Walk", threshold=0.25)
+        >>> box, names = np.array([[8.0, 8.0, 40.0, 32.0]]), ("dog",)
+        >>> dog = Detections(box, np.array([0.9]), np.array([0]), names, (64, 48))
+        >>> report.add(Record("walk.jpg", dog), np.zeros((48, 64, 3), np.uint8))
+        >>> len(report), "dog 90%" in report.html()
+        (1, True)
     """
 
     def __init__(self, title: str = "Detections", *, threshold: float = 0.0) -> None:
@@ -45,14 +53,14 @@ class DetectionReport:
         return len(self._figures)
 
     def add(self, record: Record, image: np.ndarray) -> None:
-        """Show one more image; of a video only the frames whose number ``FRAME_STEP`` divides.
+        """Add an image to the page; frames of a video are skipped except every 25th.
 
         Args:
-            record: its file and its objects.
-            image: (H, W, 3) uint8, blue, green, red.
+            record: the file, the frame's number and the detections.
+            image: (H, W, 3) uint8 in the order blue, green, red.
 
         Raises:
-            InputError: for what is no image.
+            InputError: if ``image`` is not such an array.
         """
         if record.frame is not None and record.frame % FRAME_STEP:
             return
@@ -62,12 +70,12 @@ class DetectionReport:
         self._figures.append(_figure(record, source))
 
     def extend(self, other: DetectionReport) -> None:
-        """Show what another report shows, after what is here already."""
+        """Append all pictures of another report."""
         self._figures.extend(other._figures)
         self._classes.update(other._classes)
 
     def html(self) -> str:
-        """The page."""
+        """Return the page as text."""
         style = "\n".join(
             [theme_css(), read_part("base.css"), read_part("report.css"), self._colors()]
         )
@@ -83,27 +91,31 @@ class DetectionReport:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the page: the whole file, or nothing.
+        """Write the page, completely or not at all.
 
         Raises:
-            InputError: when it cannot be written.
+            InputError: if the file cannot be written.
         """
         with writing(path):
             write_text(path, self.html())
 
     def _colors(self) -> str:
+        """Return a CSS rule for each class: the colour of its boxes and of text on it."""
         rules = []
         for class_id in sorted(self._classes):
             blue, green, red = class_color(class_id)
+            # Black or white text, by the luma of the colour (ITU-R BT.601).
             ink = "#000" if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else "#fff"
             rules.append(f".class-{class_id}{{--color:rgb({red} {green} {blue});--on:{ink}}}")
         return "\n".join(rules)
 
 
 def _data_uri(cv2: ModuleType, image: np.ndarray) -> str:
-    """The picture as JPEG within an address, scaled down where it is large."""
-    scale = _LARGEST / max(image.shape[:2])
+    """Return the picture as a ``data:`` address with a JPEG, scaled down if it is large."""
+    scale = _MAX_SIDE / max(image.shape[:2])
     if scale < 1:
+        # OpenCV's size is (width, height), an array's shape (height, width, channels). INTER_AREA
+        # averages all pixels, so that thin lines do not vanish.
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
@@ -111,10 +123,14 @@ def _data_uri(cv2: ModuleType, image: np.ndarray) -> str:
 
 
 def _figure(record: Record, source: str) -> str:
-    """One picture; the best objects come last, on top."""
+    """Return the HTML of one picture with its boxes."""
     width, height = record.detections.image_size
-    name = Path(record.file).name + ("" if record.frame is None else f", frame {record.frame}")
-    boxes = "".join(_box(*row) for row in reversed(list(record.detections.clipped().rows())))
+    name = Path(record.file).name
+    if record.frame is not None:
+        name += f", frame {record.frame}"
+    # SVG draws later elements on top, and detections are sorted by score: reverse them.
+    rows = reversed(list(record.detections.clipped().rows()))
+    boxes = "".join(_box(*row) for row in rows)
     return (
         f'<figure style="--ratio:{width / height:.4f}"><div class="picture"'
         f' style="aspect-ratio:{width}/{height}"><img src="{source}" alt="{html_text(name)}"'
@@ -125,6 +141,7 @@ def _figure(record: Record, source: str) -> str:
 
 
 def _box(class_id: int, name: str, score: float, box: list[float]) -> str:
+    """Return the SVG of one box; ``report.js`` places its label."""
     left, top, right, bottom = box
     label = f"{name} {score:.0%}"
     return (
@@ -137,6 +154,7 @@ def _box(class_id: int, name: str, score: float, box: list[float]) -> str:
 
 
 def _chip(class_id: int, name: str) -> str:
+    """Return the HTML of the button that shows and hides a class."""
     return (
         f'<button class="chip class-{class_id}" data-class="{class_id}" aria-pressed="true">'
         f"<i></i><span>{html_text(name)}</span><b></b></button>"

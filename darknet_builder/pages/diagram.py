@@ -1,8 +1,8 @@
-"""A network as a picture: a row for each layer, from top to bottom, and beside them an arc for each
-jump.
+"""Draw a network as SVG: a row for each layer, and an arc for each skip connection.
 
-The line down the rows is the way from a layer to the next; it is broken where a layer does not read
-the one above. All other ways are arcs, each in a lane of its own for as long as it runs.
+A line runs down the rows, from each layer to the next; it is broken where a layer does not read the
+one above. All other connections are arcs to the left of the line. Arcs that overlap vertically are
+in different lanes, so that none covers another.
 """
 
 from __future__ import annotations
@@ -16,32 +16,37 @@ from darknet_builder.inspection.statistics import WeightStatistics, weight_stati
 from darknet_builder.inspection.summary import LayerSummary, Summary, summarize
 from darknet_builder.layers.base import NETWORK_INPUT, Layer
 from darknet_builder.network.network import Network
+from darknet_builder.pages.columns import (
+    BAR,
+    DETAIL,
+    HISTOGRAM,
+    MARGIN,
+    ROW,
+    TOP,
+    Columns,
+    row_middle,
+)
 from darknet_builder.pages.templates import fixed_css, html_text, read_part
 
 KINDS = {
     "weights": "has weights",
-    "plain": "has none",
-    "add": "adds layers up",
-    "route": "goes back, concatenates",
-    "head": "finds objects",
+    "plain": "has no weights",
+    "add": "adds layers",
+    "route": "reads or concatenates earlier layers",
+    "head": "detects objects",
 }
-"""What a layer is to the reader's eye, and what its colour says."""
-ROW = 24
-"""Height of a row in pixels."""
-_TOP, _MARGIN = 60, 16
-_LETTER = 7.3
-"""Width of a letter in pixels, in the widest of the usual fonts."""
-_LANE, _ROOM = 9.0, 150.0
-"""Pixels between two lanes, and for all of them together."""
-_BAR, _HISTOGRAM = 60, 132
-"""Widths in pixels."""
-_DETAIL = 18
-"""How many letters of size and stride are shown."""
+"""The kinds of layers, each with the text that explains its colour."""
 
 
 @dataclass(frozen=True)
 class Arc:
-    """A way from a layer to one that is not the next; ``lane`` counts from the rows outwards."""
+    """A connection from a layer to one that is not the next.
+
+    Attributes:
+        source: index of the layer that is read; -1 for the network's input.
+        reader: index of the layer that reads it.
+        lane: horizontal position; 0 is nearest to the rows.
+    """
 
     source: int
     reader: int
@@ -49,66 +54,23 @@ class Arc:
 
 
 @dataclass(frozen=True)
-class _Columns:
-    """Where things stand, in pixels from the left edge; numbers end there, words and pictures
-    begin.
-    """
-
-    lane: float
-    """From one lane to the next."""
-    spine: float
-    index: float
-    type: float
-    pill: float
-    """The width of the ground under a type."""
-    filters: float
-    detail: float
-    output: float
-    parameters: float
-    bflops: float
-    histogram: float | None
-    width: float
-    """Of it all."""
-
-    @classmethod
-    def of(cls, lanes: int, letters: int, histograms: bool) -> _Columns:
-        """Room for so many lanes, for types of so many letters, and for histograms where they are
-        wanted.
-        """
-        lane = min(_LANE, _ROOM / lanes)
-        spine = _MARGIN + lanes * lane + 14
-        first, pill = spine + 54, letters * _LETTER + 12
-        filters = first + pill + 62
-        output = filters + _DETAIL * _LETTER + 106
-        bflops = output + 90 + _BAR + 66
-        histogram = bflops + _BAR + 28
-        right = histogram + _HISTOGRAM if histograms else bflops + _BAR + 8
-        return cls(
-            lane,
-            spine,
-            first - 8,
-            first,
-            pill,
-            filters,
-            filters + 14,
-            output,
-            output + 90,
-            bflops,
-            histogram if histograms else None,
-            right + _MARGIN,
-        )
-
-
-@dataclass(frozen=True)
 class Diagram:
-    """What is drawn of a network.
+    r"""Everything that a picture of a network shows.
 
     Attributes:
-        title: over the picture.
-        summary: its layers.
-        kinds: of each layer, a key of ``KINDS``.
-        statistics: of each layer's weights, or None where they are not to be shown.
-        arcs: the ways that are not from a layer to the next.
+        title: text over the picture.
+        summary: shapes and counts of the layers.
+        kinds: a key of ``KINDS`` for each layer.
+        statistics: statistics of each layer's weights, None for a layer without weights; None if
+            no histograms are to be shown.
+        arcs: the connections that do not lead from a layer to the next.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> cfg = "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\n[shortcut]\nfrom=-1\n"
+        >>> diagram = Diagram.of(build_network(cfg), "small")
+        >>> diagram.kinds, diagram.totals()
+        (('weights', 'add'), '2 layers, 4 parameters, 0.000 BFLOPs; input 8 x 8 x 3')
     """
 
     title: str
@@ -119,23 +81,22 @@ class Diagram:
 
     @classmethod
     def of(cls, network: Network, title: str | None = None, *, weights: bool = False) -> Diagram:
-        """Look at a network.
+        """Collect what a picture of a network shows.
 
         Args:
-            network: any.
-            title: the name of its cfg by default.
-            weights: whether its weights mean something, and histograms of them are wanted.
+            network: any network.
+            title: text over the picture; None takes the file name of the cfg.
+            weights: whether to show histograms of the weights.
         """
         summary = summarize(network)
-        kinds = tuple(
-            _kind(layer, row) for layer, row in zip(network.sequence(), summary.layers, strict=True)
-        )
+        pairs = zip(network.sequence(), summary.layers, strict=True)
+        kinds = tuple(_kind(layer, row) for layer, row in pairs)
         statistics = tuple(weight_statistics(network)) if weights else None
         name = Path(network.blocks[0].source).name if title is None else title
         return cls(name, summary, kinds, statistics, tuple(find_arcs(summary)))
 
     def totals(self) -> str:
-        """One line: ``24 layers, 8,858,734 parameters, 5.571 BFLOPs; input 416 x 416 x 3``."""
+        """Return ``24 layers, 8,858,734 parameters, 5.571 BFLOPs; input 416 x 416 x 3``."""
         summary = self.summary
         return (
             f"{len(summary.layers)} layers, {summary.parameters:,} parameters, {summary.bflops:.3f}"
@@ -143,43 +104,52 @@ class Diagram:
         )
 
     def svg(self) -> str:
-        """A picture that stands for itself."""
+        """Return a complete SVG file, with title, headings and styles."""
         columns, height = self._columns(), self._height()
         body = "".join(self._parts(columns))
+        css = fixed_css(read_part("diagram.css"))
+        # The rows begin at y = 0; the title and the headings are above, at negative y.
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="diagram" width="{columns.width:g}" '
-            f'height="{height + _TOP}" viewBox="0 {-_TOP} {columns.width:g} {height + _TOP}">\n'
-            f"<title>{html_text(self.title)}</title>\n<style>\n{fixed_css(read_part('diagram.css'))}</style>\n"
-            f'<rect class="paper" y="{-_TOP}" width="100%" height="100%"/>\n'
-            f'<text class="title" x="{_MARGIN}" y="-34">{html_text(self.title)}</text>\n'
-            f'<text class="quiet end" x="{columns.width - _MARGIN:g}"'
+            f'height="{height + TOP}" viewBox="0 {-TOP} {columns.width:g} {height + TOP}">\n'
+            f"<title>{html_text(self.title)}</title>\n<style>\n{css}</style>\n"
+            f'<rect class="paper" y="{-TOP}" width="100%" height="100%"/>\n'
+            f'<text class="title" x="{MARGIN}" y="-34">{html_text(self.title)}</text>\n'
+            f'<text class="quiet end" x="{columns.width - MARGIN:g}"'
             f' y="-34">{html_text(self.totals())}</text>\n'
             f"{_headings(columns)}{body}</svg>\n"
         )
 
     def embedded(self) -> tuple[str, str]:
-        """(headings, rows) as two elements for a page that has the styles of ``diagram.css``."""
+        """Return (headings, rows), two SVG elements for a page with the styles of ``diagram.css``.
+
+        They are separate, so that the page can keep the headings in sight while the rows scroll.
+        """
         columns, height = self._columns(), self._height()
         start = f'<svg class="diagram" width="{columns.width:g}" '
-        return (
-            (
-                f'{start}height="26" viewBox="0 -26 {columns.width:g} 26"'
-                f' aria-hidden="true">{_headings(columns)}</svg>'
-            ),
-            f'{start}height="{height}" viewBox="0 0 {columns.width:g} {height}" role="list">\n'
-            f"{''.join(self._parts(columns))}</svg>",
+        body = "".join(self._parts(columns))
+        headings = (
+            f'{start}height="26" viewBox="0 -26 {columns.width:g} 26"'
+            f' aria-hidden="true">{_headings(columns)}</svg>'
         )
+        rows = (
+            f'{start}height="{height}" viewBox="0 0 {columns.width:g} {height}" role="list">\n'
+            f"{body}</svg>"
+        )
+        return headings, rows
 
     def _height(self) -> int:
-        return (len(self.summary.layers) + 1) * ROW + _MARGIN
+        # One row more than there are layers: the network's input.
+        return (len(self.summary.layers) + 1) * ROW + MARGIN
 
-    def _columns(self) -> _Columns:
+    def _columns(self) -> Columns:
         lanes = 1 + max((arc.lane for arc in self.arcs), default=0)
         letters = max((len(row.type) for row in self.summary.layers), default=5)
-        return _Columns.of(lanes, letters, self.statistics is not None)
+        return Columns.of(lanes, letters, self.statistics is not None)
 
-    def _parts(self, columns: _Columns) -> list[str]:
-        """Bands first, so that what belongs to no row alone lies over all of them."""
+    def _parts(self, columns: Columns) -> list[str]:
+        """Return all elements, from the lowest to the topmost."""
+        # SVG draws later elements on top: the rows' backgrounds must not cover lines and dots.
         return [
             *self._rows(columns),
             *self._flows(columns),
@@ -189,100 +159,112 @@ class Diagram:
 
     # ---- rows ------------------------------------------------------------------------------------
 
-    def _rows(self, columns: _Columns) -> list[str]:
+    def _rows(self, columns: Columns) -> list[str]:
         layers = self.summary.layers
-        most = (
-            max((row.parameters for row in layers), default=0),
-            max((row.flops for row in layers), default=0),
-        )
+        parameters = max((row.parameters for row in layers), default=0)
+        flops = max((row.flops for row in layers), default=0)
+        y = row_middle(NETWORK_INPUT) + 4
         parts = [
             f'<text class="quiet" x="{columns.type + 6:g}"'
-            f' y="{_y(NETWORK_INPUT) + 4:g}">input</text><text class="quiet end"'
-            f' x="{columns.output:g}" y="{_y(NETWORK_INPUT) + 4:g}">{self.summary.input}</text>\n'
+            f' y="{y:g}">input</text><text class="quiet end"'
+            f' x="{columns.output:g}" y="{y:g}">{self.summary.input}</text>\n'
         ]
         before = self.summary.input
         for row, kind in zip(layers, self.kinds, strict=True):
+            # A stronger line shows where the map changes its size.
             step = (before.width, before.height) != (row.output.width, row.output.height)
             before = row.output
+            bars = _bars(columns, row, (parameters, flops))
             parts.append(
                 f'<g class="row {kind}" id="layer-{row.index}" data-index="{row.index}">'
-                f"{self._band(columns, row, step)}{_words(columns, row)}{_bars(columns, row, most)}"
+                f"{self._band(columns, row, step)}{_words(columns, row)}{bars}"
                 f"{self._histogram(columns, row)}</g>\n"
             )
         return parts
 
-    def _band(self, columns: _Columns, row: LayerSummary, step: bool) -> str:
-        top = _y(row.index) - ROW / 2
+    def _band(self, columns: Columns, row: LayerSummary, step: bool) -> str:
+        """Return the background of a row, and the line above it."""
+        top = row_middle(row.index) - ROW / 2
         return (
             f'<rect class="band" y="{top:g}" width="{columns.width:g}" height="{ROW}"/>'
             f'<line class="{"step" if step else "rule"}" x1="{columns.spine + 14:g}" '
-            f'x2="{columns.width - _MARGIN:g}" y1="{top:g}" y2="{top:g}"/>'
+            f'x2="{columns.width - MARGIN:g}" y1="{top:g}" y2="{top:g}"/>'
         )
 
-    def _histogram(self, columns: _Columns, row: LayerSummary) -> str:
+    def _histogram(self, columns: Columns, row: LayerSummary) -> str:
+        """Return the bars of a layer's weights, and a line at zero."""
         statistics = self.statistics[row.index] if self.statistics else None
         if statistics is None or columns.histogram is None:
             return ""
-        bottom, tall, wide = _y(row.index) + 10, 19.0, _HISTOGRAM / len(statistics.counts)
-        most = max(1, *statistics.counts)
+        bottom, tall, wide = row_middle(row.index) + 10, 19.0, HISTOGRAM / len(statistics.counts)
+        largest = max(1, *statistics.counts)
+        # One path for all bars, because an element for each would make the file large. For a bar:
+        # move to its lower left corner, go up, right, and down to the bottom again.
         bars = "".join(
-            f"M{columns.histogram + wide * place:.1f} {bottom:g}v{-tall * count / most:.1f}"
+            f"M{columns.histogram + wide * index:.1f} {bottom:g}v{-tall * count / largest:.1f}"
             f"h{wide:.1f}V{bottom:g}z"
-            for place, count in enumerate(statistics.counts)
+            for index, count in enumerate(statistics.counts)
             if count
         )
         zero = ""
         if statistics.low <= 0 <= statistics.high:
-            x = columns.histogram + _HISTOGRAM * -statistics.low / (
-                statistics.high - statistics.low
-            )
+            # The histogram covers low to high; 0 is at this fraction of its width.
+            share = HISTOGRAM * -statistics.low / (statistics.high - statistics.low)
+            x = columns.histogram + share
             zero = (
                 f'<rect class="zero" x="{x - 0.5:.1f}" y="{bottom - 19:g}" width="1" height="19"/>'
             )
         return f'{zero}<path class="histogram" d="{bars}"/>'
 
-    # ---- ways ------------------------------------------------------------------------------------
+    # ---- connections -----------------------------------------------------------------------------
 
-    def _flows(self, columns: _Columns) -> list[str]:
+    def _flows(self, columns: Columns) -> list[str]:
+        """Return the line from each layer to the next, where the next one reads it."""
         return [
             f'<path class="flow" data-from="{row.index - 1}" data-to="{row.index}" '
-            f'd="M{columns.spine:g} {_y(row.index - 1):g}V{_y(row.index):g}"/>\n'
+            f'd="M{columns.spine:g} {row_middle(row.index - 1):g}V{row_middle(row.index):g}"/>\n'
             for row in self.summary.layers
             if row.index - 1 in row.sources
         ]
 
-    def _arcs(self, columns: _Columns) -> list[str]:
+    def _arcs(self, columns: Columns) -> list[str]:
+        """Return each arc with its arrowhead, the inner lanes on top."""
         parts = []
         for arc in sorted(self.arcs, key=lambda arc: -arc.lane):
             kind = "add" if self.kinds[arc.reader] == "add" else "route"
             ends = f'data-from="{arc.source}" data-to="{arc.reader}"'
+            tip_x, tip_y = columns.spine - 5, row_middle(arc.reader)
             parts.append(
                 f'<path class="arc {kind}" {ends} d="{_curve(columns, arc)}"/>'
-                f'<path class="tip {kind}" {ends} d="M{columns.spine - 5:g} {_y(arc.reader):g}'
+                f'<path class="tip {kind}" {ends} d="M{tip_x:g} {tip_y:g}'
                 'l-7 -3.5v7z"/>\n'
             )
         return parts
 
-    def _dots(self, columns: _Columns) -> list[str]:
+    def _dots(self, columns: Columns) -> list[str]:
         dots = [
             f'<g class="plain"><circle class="dot" cx="{columns.spine:g}"'
-            f' cy="{_y(NETWORK_INPUT):g}" r="4"/></g>\n'
+            f' cy="{row_middle(NETWORK_INPUT):g}" r="4"/></g>\n'
         ]
         for row, kind in zip(self.summary.layers, self.kinds, strict=True):
             radius = 6.5 if kind == "head" else 5
             dots.append(
                 f'<g class="{kind}"><circle class="dot" data-index="{row.index}"'
-                f' cx="{columns.spine:g}" cy="{_y(row.index):g}" r="{radius}"/></g>\n'
+                f' cx="{columns.spine:g}" cy="{row_middle(row.index):g}" r="{radius}"/></g>\n'
             )
         return dots
 
 
 def find_arcs(summary: Summary) -> list[Arc]:
-    """The ways from a layer to one that is not the next, the shortest in the innermost lanes.
+    """Return the connections from a layer to one that is not the next, with a lane for each.
 
-    Two arcs that share a lane touch at most where one begins and the other ends.
+    Shorter arcs get inner lanes. Two arcs in the same lane may touch only where one begins and the
+    other ends.
+
+    Args:
+        summary: the layers of a network.
     """
-    ways = {
+    connections = {
         (source, row.index)
         for row in summary.layers
         for source in row.sources
@@ -290,11 +272,9 @@ def find_arcs(summary: Summary) -> list[Arc]:
     }
     lanes: list[list[tuple[int, int]]] = []
     arcs = []
-    for source, reader in sorted(ways, key=lambda way: (way[1] - way[0], way)):
-        lane = next(
-            (number for number, taken in enumerate(lanes) if _has_room(taken, source, reader)),
-            len(lanes),
-        )
+    # By length, then by position, so that the result does not depend on the order in the set.
+    for source, reader in sorted(connections, key=lambda pair: (pair[1] - pair[0], pair)):
+        lane = _free_lane(lanes, source, reader)
         if lane == len(lanes):
             lanes.append([])
         insort(lanes[lane], (source, reader))
@@ -302,21 +282,27 @@ def find_arcs(summary: Summary) -> list[Arc]:
     return arcs
 
 
-def _has_room(taken: Sequence[tuple[int, int]], source: int, reader: int) -> bool:
-    """Whether a lane, whose arcs are sorted and apart, is free from ``source`` to ``reader``: two
-    of them decide.
+def _free_lane(lanes: list[list[tuple[int, int]]], source: int, reader: int) -> int:
+    """Return the innermost lane in which no arc overlaps the rows from ``source`` to ``reader``.
+
+    The arcs of a lane are sorted and apart, so the neighbours of the new one decide.
     """
-    place = bisect(taken, (source, reader))
-    return (place == 0 or taken[place - 1][1] <= source) and (
-        place == len(taken) or reader <= taken[place][0]
-    )
+    for lane, taken in enumerate(lanes):
+        index = bisect(taken, (source, reader))
+        is_free_before = index == 0 or taken[index - 1][1] <= source
+        is_free_after = index == len(taken) or reader <= taken[index][0]
+        if is_free_before and is_free_after:
+            return lane
+    return len(lanes)
 
 
 def _kind(layer: Layer, row: LayerSummary) -> str:
-    """By what a layer does, not by its name: new sections need no word here."""
+    """Return the kind of a layer, a key of ``KINDS``."""
+    # Judge by what the layer does, not by its section: new sections then need no change here.
     if layer.is_head:
         return "head"
     if len(row.sources) > 1 or row.sources[0] != row.index - 1:
+        # A sum has the shape of its first input; a concatenation has more channels.
         return "add" if len(row.sources) > 1 and row.output == row.inputs[0] else "route"
     return "weights" if row.parameters else "plain"
 
@@ -324,13 +310,17 @@ def _kind(layer: Layer, row: LayerSummary) -> str:
 # ---- pieces --------------------------------------------------------------------------------------
 
 
-def _y(index: int) -> float:
-    """The middle of a layer's row."""
-    return (index + 1.5) * ROW
-
-
-def _curve(columns: _Columns, arc: Arc) -> str:
-    x, start, stop = columns.spine - 14 - arc.lane * columns.lane, _y(arc.source), _y(arc.reader)
+def _curve(columns: Columns, arc: Arc) -> str:
+    """Return the path of an arc."""
+    #     x            spine
+    #     (-------------o   start: the source's dot
+    #     |
+    #     (----------->     stop: ends 8 pixels before the reader's dot, at the arrowhead
+    x, start, stop = (
+        columns.spine - 14 - arc.lane * columns.lane,
+        row_middle(arc.source),
+        row_middle(arc.reader),
+    )
     bend = min(columns.spine - x, 12.0)
     return (
         f"M{columns.spine:g} {start:g}H{x + bend:g}Q{x:g} {start:g} {x:g}"
@@ -339,7 +329,8 @@ def _curve(columns: _Columns, arc: Arc) -> str:
     )
 
 
-def _headings(columns: _Columns) -> str:
+def _headings(columns: Columns) -> str:
+    """Return the headings of the columns."""
     words = [
         ("end", columns.index, "#"),
         ("", columns.type + 6, "type"),
@@ -351,18 +342,16 @@ def _headings(columns: _Columns) -> str:
     ]
     if columns.histogram is not None:
         words.append(("", columns.histogram, "weights"))
-    return (
-        "".join(
-            f'<text class="quiet {anchor}" x="{x:g}" y="-9">{word}</text>'
-            for anchor, x, word in words
-        )
-        + "\n"
-    )
+    texts = [
+        f'<text class="quiet {anchor}" x="{x:g}" y="-9">{word}</text>' for anchor, x, word in words
+    ]
+    return "".join(texts) + "\n"
 
 
-def _words(columns: _Columns, row: LayerSummary) -> str:
-    y = _y(row.index) + 4
-    shown = row.size if len(row.size) <= _DETAIL else row.size[: _DETAIL - 1] + "…"
+def _words(columns: Columns, row: LayerSummary) -> str:
+    """Return the text of a row."""
+    y = row_middle(row.index) + 4  # the baseline: 4 pixels below the middle
+    shown = row.size if len(row.size) <= DETAIL else row.size[: DETAIL - 1] + "…"
     return (
         f'<text class="quiet end" x="{columns.index:g}" y="{y:g}">{row.index}</text><rect'
         f' class="pill" x="{columns.type:g}" y="{y - 13:g}" width="{columns.pill:g}" height="18"'
@@ -374,18 +363,26 @@ def _words(columns: _Columns, row: LayerSummary) -> str:
     )
 
 
-def _bars(columns: _Columns, row: LayerSummary, most: Sequence[int]) -> str:
-    y = _y(row.index)
+def _bars(columns: Columns, row: LayerSummary, largest: Sequence[int]) -> str:
+    """Return the numbers of parameters and BFLOPs, each with a bar.
+
+    Args:
+        columns: the positions.
+        row: the layer.
+        largest: the largest number of parameters and of FLOPs in the network: a full bar.
+    """
+    y = row_middle(row.index)
     parts = []
-    for x, value, text, largest in (
-        (columns.parameters, row.parameters, f"{row.parameters:,}", most[0]),
-        (columns.bflops, row.flops, f"{row.bflops:.3f}", most[1]),
+    for x, value, text, full in (
+        (columns.parameters, row.parameters, f"{row.parameters:,}", largest[0]),
+        (columns.bflops, row.flops, f"{row.bflops:.3f}", largest[1]),
     ):
         if value:
+            # At least 1 pixel, so that a small value can be told from none.
             parts.append(
                 f'<text class="end" x="{x:g}" y="{y + 4:g}">{text}</text><rect class="track"'
-                f' x="{x + 8:g}" y="{y - 3:g}" width="{_BAR}" height="6" rx="3"/><rect class="bar"'
-                f' x="{x + 8:g}" y="{y - 3:g}" width="{max(1, _BAR * value / largest):.1f}"'
+                f' x="{x + 8:g}" y="{y - 3:g}" width="{BAR}" height="6" rx="3"/><rect class="bar"'
+                f' x="{x + 8:g}" y="{y - 3:g}" width="{max(1, BAR * value / full):.1f}"'
                 ' height="6" rx="3"/>'
             )
     return "".join(parts)

@@ -8,7 +8,7 @@ const readers = layers.map(() => []);
 layers.forEach((layer) => layer.sources.forEach((source) => {
   if (source >= 0 && !readers[source].includes(layer.index)) readers[source].push(layer.index);
 }));
-let pinned = null;  // the layer that a click chose; hovering shows others for as long as it lasts
+let pinned = null;  // the clicked layer; while the pointer is over another one, that one is shown
 let shown;
 let types = new Set();
 
@@ -56,8 +56,8 @@ function introduction() {
     list.append(element("dt", {}, dot), element("dd", {}, words));
   }
   return [element("h2", {}, "Layers"),
-    element("p", {class: "quiet"}, "Point at a layer to see what it reads and who reads it; click to keep it. The line from dot to dot leads to the next layer, arcs lead further."),
-    list, element("p", {class: "quiet"}, "Keys: / searches, arrows go from layer to layer, Enter goes to the next one found, Esc lets go.")];
+    element("p", {class: "quiet"}, "Point at a layer to see which layers it reads and which layers read it; click to pin it. The line between two dots leads to the next layer, arcs lead to later layers."),
+    list, element("p", {class: "quiet"}, "Keys: / to search, arrows to move from layer to layer, Enter for the next match, Esc to clear search and selection.")];
 }
 
 function description(layer, sources, after) {
@@ -70,7 +70,7 @@ function description(layer, sources, after) {
     return button;
   });
   add("reads", ...jumps("source", sources));
-  add("read by", ...(after.length ? jumps("reader", after) : ["nobody"]));
+  add("read by", ...(after.length ? jumps("reader", after) : ["no layer"]));
   add("input", layer.inputs.join(", "));
   add("output", layer.output);
   if (layer.parameters) add("parameters", layer.parameters.toLocaleString("en") + share(layer.parameters, data.totals.parameters));
@@ -82,24 +82,24 @@ function description(layer, sources, after) {
 }
 
 function statistics(weights) {
-  const most = Math.max(1, ...weights.counts);
+  const largest = Math.max(1, ...weights.counts);
   const plot = shape("svg", {class: "plot diagram", viewBox: `0 0 ${weights.counts.length} 1`, preserveAspectRatio: "none"});
-  weights.counts.forEach((count, at) => plot.append(shape("rect", {class: "histogram", x: at + .04, width: .92, y: 1 - count / most, height: count / most})));
+  weights.counts.forEach((count, at) => plot.append(shape("rect", {class: "histogram", x: at + .04, width: .92, y: 1 - count / largest, height: count / largest})));
   const scale = element("div", {class: "scale quiet"}, element("span", {}, short(weights.low)), element("span", {}, short(weights.high)));
-  const table = element("table", {}, element("tr", {}, ...["", "least", "mean", "most", "deviation"].map((word) => element("th", {}, word))));
+  const table = element("table", {}, element("tr", {}, ...["", "min", "mean", "max", "std"].map((word) => element("th", {}, word))));
   weights.tensors.forEach((tensor) => table.append(element("tr", {},
     element("td", {}, `${tensor.name} ${tensor.shape.join(" x ")}`),
     ...[tensor.low, tensor.mean, tensor.high, tensor.deviation].map((number) => element("td", {}, short(number))))));
   const notes = [];
-  if (weights.outside) notes.push(`${weights.outside.toLocaleString("en")} weights lie beyond four deviations and are not drawn`);
-  if (weights.not_finite) notes.push(`${weights.not_finite.toLocaleString("en")} values are infinite or no number`);
+  if (weights.outside) notes.push(`${weights.outside.toLocaleString("en")} weights are more than four standard deviations from the mean and are not drawn`);
+  if (weights.not_finite) notes.push(`${weights.not_finite.toLocaleString("en")} values are infinite or NaN`);
   return [plot, scale, table, ...notes.map((note) => element("p", {class: "quiet"}, note))];
 }
 
 function pin(index, scroll) {
   pinned = index;
   show(index);
-  history.replaceState(null, "", index === null ? location.pathname + location.search : `#layer=${index}`);  // no id: the browser is not to scroll by itself
+  history.replaceState(null, "", index === null ? location.pathname + location.search : `#layer=${index}`);  // not the id of a row, so that the browser does not scroll by itself
   if (index === null || !scroll) return;
   const box = rows[index].getBoundingClientRect();
   const top = byId("headings").getBoundingClientRect().bottom;

@@ -1,6 +1,4 @@
-"""A network as one page for a browser: its picture, with what hovering, searching and clicking
-add.
-"""
+"""Save a network as an interactive HTML page, or as an SVG picture."""
 
 from __future__ import annotations
 
@@ -21,16 +19,27 @@ SUFFIXES = (".html", ".htm", ".svg")
 def save_network_picture(
     network: Network, path: str | Path, *, title: str | None = None, weights: bool = False
 ) -> None:
-    """Write a page (``.html``) or a picture (``.svg``) of a network.
+    r"""Write a page (``.html``) or a picture (``.svg``) of a network.
 
     Args:
-        network: any.
-        path: of the file.
-        title: the name of the network's cfg by default.
-        weights: whether its weights mean something, and histograms of them are wanted.
+        network: any network.
+        path: the file to write; its suffix decides between page and picture.
+        title: text over the picture; None takes the file name of the network's cfg.
+        weights: whether to show histograms of the weights. They say nothing about a network whose
+            weights were not loaded.
 
     Raises:
-        InputError: for another suffix, or when the file cannot be written.
+        InputError: for another suffix, or if the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from darknet_builder import build_network
+        >>> network = build_network("[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\n")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "small.svg"
+        ...     save_network_picture(network, path, title="small")
+        ...     path.read_text().startswith("<svg")
+        True
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
@@ -43,11 +52,11 @@ def save_network_picture(
 
 
 def make_page(network: Network, diagram: Diagram) -> str:
-    """HTML that loads nothing: the picture, its styles, its data and its script.
+    """Return the HTML page of a network, with the picture, styles, data and script embedded.
 
     Args:
-        network: any.
-        diagram: of it.
+        network: any network.
+        diagram: ``Diagram.of(network)``.
     """
     headings, rows = diagram.embedded()
     style = "\n".join([theme_css(), *map(read_part, ("base.css", "diagram.css", "network.css"))])
@@ -64,32 +73,31 @@ def make_page(network: Network, diagram: Diagram) -> str:
 
 
 def _page_data(network: Network, diagram: Diagram) -> dict[str, Any]:
+    """Return the data that ``network.js`` reads."""
+    # Block 0 is [net]; layer i is block i + 1.
+    layers = [_layer_data(block, diagram, index) for index, block in enumerate(network.blocks[1:])]
+    # The legend shows only the kinds that occur.
     used = {kind: words for kind, words in KINDS.items() if kind in diagram.kinds}
-    return {
-        "layers": [
-            _layer_data(network.blocks[index + 1], diagram, index)
-            for index in range(len(network.layers))
-        ],
-        "totals": diagram.summary.totals(),
-        "kinds": used,
-    }
+    return {"layers": layers, "totals": diagram.summary.totals(), "kinds": used}
 
 
 def _layer_data(block: Block, diagram: Diagram, index: int) -> dict[str, Any]:
     row = diagram.summary.layers[index]
     statistics = diagram.statistics[index] if diagram.statistics else None
+    weights = None if statistics is None else asdict(statistics)
+    lines = [f"[{block.name}]", *(f"{key}={value}" for key, value in block.items())]
     return {
         "index": index,
         "type": row.type,
         "kind": diagram.kinds[index],
         "filters": row.filters,
         "size": row.size,
-        "sources": list(dict.fromkeys(row.sources)),
-        "inputs": [str(shape) for shape in row.inputs],
+        "sources": list(dict.fromkeys(row.sources)),  # each once, in order
+        "inputs": list(map(str, row.inputs)),
         "output": str(row.output),
         "parameters": row.parameters,
         "bflops": row.bflops,
         "line": block.line,
-        "text": "\n".join([f"[{block.name}]", *(f"{key}={value}" for key, value in block.items())]),
-        "weights": None if statistics is None else asdict(statistics),
+        "text": "\n".join(lines),
+        "weights": weights,
     }

@@ -17,16 +17,16 @@ function add(counts, key) {
 }
 
 function update() {
-  const least = +byId("threshold").value;
+  const threshold = +byId("threshold").value;
   const wanted = new Set(chips.filter((chip) => chip.getAttribute("aria-pressed") === "true").map((chip) => chip.dataset.class));
-  const likely = new Map();  // by class, whether it is wanted or not
+  const above = new Map();  // objects above the threshold by class, also of classes that are hidden
   let objects = 0;
   let pictures = 0;
   for (const {figure, caption, boxes} of figures) {
     const here = new Map();
     for (const {box, score, of} of boxes) {
-      if (score >= least) add(likely, of);
-      const visible = score >= least && wanted.has(of);
+      if (score >= threshold) add(above, of);
+      const visible = score >= threshold && wanted.has(of);
       box.classList.toggle("hidden", !visible);
       if (visible) add(here, of);
     }
@@ -36,14 +36,14 @@ function update() {
     caption.textContent = [...here].sort((a, b) => b[1] - a[1]).map(([of, count]) => `${count} ${names.get(of)}`).join(", ") || "nothing";
     figure.classList.toggle("hidden", !found && !byId("empty").checked);
   }
-  chips.forEach((chip) => { chip.querySelector("b").textContent = likely.get(chip.dataset.class) || 0; });
-  byId("value").textContent = `${Math.round(100 * least)} %`;
+  chips.forEach((chip) => { chip.querySelector("b").textContent = above.get(chip.dataset.class) || 0; });
+  byId("value").textContent = `${Math.round(100 * threshold)} %`;
   byId("totals").textContent = `${plural(objects, "object")} in ${pictures} of ${plural(figures.length, "picture")}`;
 }
 
-// ---- labels keep their size on the screen however large the picture is shown ------------------------------
+// ---- labels: the same size on the screen, whatever the size of the picture ------------------------------
 
-function place(svg) {
+function placeLabels(svg) {
   const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
   if (!svg.clientWidth) return;
   const unit = width / svg.clientWidth;
@@ -61,7 +61,7 @@ function place(svg) {
   }
 }
 
-const watcher = new ResizeObserver((entries) => entries.forEach((entry) => place(entry.target.querySelector("svg"))));
+const watcher = new ResizeObserver((entries) => entries.forEach((entry) => placeLabels(entry.target.querySelector("svg"))));
 document.querySelectorAll(".picture").forEach((picture) => {
   watcher.observe(picture);
   picture.addEventListener("click", () => picture.parentElement.classList.toggle("large"));
@@ -80,6 +80,6 @@ byId("threshold").addEventListener("input", update);
 byId("empty").addEventListener("change", update);
 byId("labels").addEventListener("change", () => {
   document.querySelector("main").classList.toggle("plain", !byId("labels").checked);
-  document.querySelectorAll(".picture svg").forEach(place);
+  document.querySelectorAll(".picture svg").forEach(placeLabels);
 });
 update();

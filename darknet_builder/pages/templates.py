@@ -1,7 +1,7 @@
-"""What the pages for a browser are made of: templates, style sheets and scripts beside this file,
-and their colours.
+"""Fill the templates of HTML pages, and write the page's colours as CSS.
 
-A page is one file that loads nothing: style, script and data are written into it.
+A page is a single file that loads nothing else: style sheets, script and data are embedded in it.
+Templates, style sheets and scripts lie beside this module.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+# tests/pages/test_network_page.py checks the contrast of every pair that occurs (WCAG 2.1, 4.5:1).
 THEMES: dict[str, dict[str, str]] = {
     "light": {
         "paper": "#ffffff",
@@ -48,38 +49,50 @@ THEMES: dict[str, dict[str, str]] = {
         "head": "#ff7aaa",
     },
 }
+"""The colours of the light and of the dark theme, by name."""
 _DARK = "@media screen and (prefers-color-scheme: dark)"
-"""Paper stays white."""
+"""The condition for the dark theme. It excludes printing, so that paper stays white."""
 
 
 def read_part(name: str) -> str:
-    """The text of a template, a style sheet or a script."""
+    """Return the text of a template, a style sheet or a script.
+
+    Args:
+        name: its file name in this folder.
+    """
     return (files("darknet_builder.pages") / name).read_text(encoding="utf-8")
 
 
 def fill(name: str, **values: str) -> str:
-    """A template with every ``{{key}}`` replaced.
+    """Return a template with every ``{{key}}`` replaced by its value.
 
     Args:
-        name: of the template.
-        values: one for each key, HTML already.
+        name: the file name of the template.
+        values: one value for each key. They are inserted as they are, so text must be escaped by
+            ``html_text`` or ``script_data``.
     """
+    # One pass: a "{{key}}" inside a value is not replaced in turn.
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], read_part(name))
 
 
 def theme_css() -> str:
-    """The colours as variables, light or dark as the reader's system is."""
+    """Return CSS that sets the colours as variables, light or dark like the reader's system."""
 
     def rule(theme: str) -> str:
-        return (
-            ":root{" + "".join(f"--{name}:{color};" for name, color in THEMES[theme].items()) + "}"
-        )
+        variables = "".join(f"--{name}:{color};" for name, color in THEMES[theme].items())
+        return f":root{{{variables}}}"
 
     return f"{rule('light')}\n{_DARK}{{{rule('dark')}}}"
 
 
 def fixed_css(css: str) -> str:
-    """A style sheet without variables, for programs that show SVG and do not know them."""
+    """Return a style sheet with its colour variables replaced by their values.
+
+    Several programs that show SVG do not support CSS variables.
+
+    Args:
+        css: rules with ``var(--name)`` for the names of ``THEMES``.
+    """
 
     def theme(name: str) -> str:
         return re.sub(r"var\(--(\w+)\)", lambda match: THEMES[name][match[1]], css)
@@ -88,10 +101,22 @@ def fixed_css(css: str) -> str:
 
 
 def script_data(data: Any) -> str:
-    """JSON that may stand within ``<script>``: no text in it can end the element."""
+    r"""Return data as JSON that may be embedded in a ``<script>`` element.
+
+    Example:
+        >>> script_data({"text": "</script>"})
+        '{"text":"\\u003c/script>"}'
+    """
+    # Only "<" can begin the tag that ends the element.
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def html_text(text: object) -> str:
-    """Text that may stand anywhere in HTML or SVG; what XML cannot hold becomes a question mark."""
+    """Return text escaped for HTML and SVG; characters that XML forbids become question marks.
+
+    Example:
+        >>> html_text('a < "b"')
+        'a &lt; &quot;b&quot;'
+    """
+    # The characters that XML 1.0 allows (https://www.w3.org/TR/xml/#charsets).
     return escape(re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", str(text)))

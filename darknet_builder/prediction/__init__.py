@@ -1,7 +1,6 @@
-"""Photographs in, results out: loading, ``Detector``, ``Classifier``, post-processing, the
-pipeline.
+"""Run networks on photographs: loading, ``Detector``, ``Classifier``, post-processing, pipeline.
 
-How good the results are is measured in ``evaluation``.
+Measuring how good the results are belongs in ``evaluation``.
 """
 
 from __future__ import annotations

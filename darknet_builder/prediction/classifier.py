@@ -1,6 +1,4 @@
-"""A classifier, its weights and its class names as one callable: photographs in, the likeliest
-classes out.
-"""
+"""``Classifier``: a classifier, its weights and its class names as one callable."""
 
 from __future__ import annotations
 
@@ -16,25 +14,29 @@ from torch import Tensor
 from darknet_builder.errors import InputError
 from darknet_builder.images.crop import fit_image
 from darknet_builder.images.files import read_image
-from darknet_builder.images.resize import FITS, check_resize
+from darknet_builder.images.fits import FITS, check_resize
 from darknet_builder.network.task import class_names, count_classes, default_resize, find_tree
 from darknet_builder.prediction.loading import ModelSource, build_unloaded, choose_runner, load_into
 from darknet_builder.support.devices import find_device
 
 Image = str | Path | np.ndarray
-"""A file, or an array (H, W, 3) of uint8 with blue, green, red, as ``cv2.imread`` gives."""
+"""A path, or an array (H, W, 3) of uint8 in BGR order, as ``cv2.imread`` returns it."""
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class, and how much an image is of it.
+    """A class and its score for one image.
 
     Attributes:
-        class_id: its number.
-        name: its name.
-        score: its probability, where the network ends in a [softmax]; with a hierarchy, down the
-            whole path.
-        parent: the name of the class above it, where there is a hierarchy.
+        class_id: number of the class.
+        name: name of the class.
+        score: probability of the class if the network ends in [softmax], otherwise its raw output.
+            In a hierarchy, the product of the probabilities along the path from the root.
+        parent: name of the parent class; None without a hierarchy.
+
+    Example:
+        >>> ClassScore(3, "cat", 0.5).to_dict()
+        {'class_id': 3, 'name': 'cat', 'score': 0.5}
     """
 
     class_id: int
@@ -43,39 +45,64 @@ class ClassScore:
     parent: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Fit for JSON."""
-        above = {} if self.parent is None else {"parent": self.parent}
-        return {"class_id": self.class_id, "name": self.name, "score": self.score, **above}
+        """Return the values for JSON; ``parent`` is left out if it is None."""
+        parent = {} if self.parent is None else {"parent": self.parent}
+        return {"class_id": self.class_id, "name": self.name, "score": self.score, **parent}
 
 
 class Classifier:
-    """Names what is in photographs, as ``darknet classifier predict`` does.
+    """Classify photographs, as ``darknet classifier predict`` does.
 
-    ``classifier(image)`` gives a list of ``ClassScore``, the best first; a list of images gives a
-    list of such lists.
+    ``classifier(image)`` returns a list of ``ClassScore``, the highest score first; for a list of
+    images it returns a list of such lists.
 
     Args:
-        cfg: a path, the text, Blocks, a ``.safetensors`` or ``.pt`` file that ``export`` wrote, or
-            a Network that is built and loaded; that one is put into eval mode.
-        weights: the ``.weights`` file; None with a Network, or with a file that holds weights too.
-        names: of the classes, as a ``.names`` file or a list; without, the network's own, those of
-            the cfg's tree, or ``class 0``, ...
-        top: how many classes an image gets.
-        fit: one of ``images.FITS``; None is the dialect's own way.
-        width: of the network's input in pixels, instead of the cfg's.
-        height: likewise.
-        dialect: whose rules hold, as for ``build_network``.
-        device: where it runs, as torch names it; None is the CPU, or where a given Network is.
-        batch: how many images of a list go through the network at once.
+        cfg: path of a cfg, its text, Blocks, a ``.safetensors`` or ``.pt`` file written by
+            ``export``, or a Network that is built and loaded. A Network is put into eval mode.
+        weights: path of the ``.weights`` file; None for a Network or a file that contains weights.
+        names: class names, as a path of a ``.names`` file or as a list. Default: the names of the
+            model file, those of the cfg's tree, or ``class 0``, ``class 1``, ...
+        top: number of classes to return for each image.
+        fit: ``crop``, ``stretch`` or ``letterbox``. Default: the dialect's.
+        width: width of the network's input in pixels. Default: the cfg's.
+        height: height of the network's input in pixels. Default: the cfg's.
+        dialect: ``alexeyab`` or ``pjreddie``, as for ``build_network``.
+        device: torch device. Default: the CPU, or the device of a given Network.
+        batch: number of images in a call of the network.
         precision: ``float32``, ``bfloat16`` or ``auto``; see ``Network.optimized``.
-        backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino`` or ``auto``, which run a copy
-            of the network as it is now. None means ``torch``; a Network that was given runs itself,
-            so that it may still be trained.
+        backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino`` or ``auto``; these run a
+            copy of the network in its present state. Default: ``torch``; a given Network runs
+            itself, so that it can still be trained.
+
+    Attributes:
+        network: the loaded network, in eval mode.
+        names: one name for each class.
+        top: number of classes to return, at most the number of classes.
+        batch: number of images in a call of the network.
+        fit: how images are fitted into the input.
+        tree: the hierarchy of classes; None without one.
+        runner: what computes the outputs: the network or its optimized copy.
 
     Raises:
-        DarknetError: the kinds that ``build_network`` and ``load_weights`` raise; ``InputError``
-            for an argument that is out of range or a network that is no classifier; ``DataError``
-            for names that do not fit.
+        DarknetError: as ``build_network`` and ``load_weights``; ``InputError`` if an argument is
+            out of range or the network is not a classifier; ``DataError`` if the names do not fit.
+
+    Example:
+        >>> cfg = '''
+        ... [net]
+        ... width=8
+        ... height=8
+        ... channels=3
+        ... [convolutional]
+        ... filters=3
+        ... activation=linear
+        ... [avgpool]
+        ... [softmax]
+        ... '''
+        >>> from darknet_builder import build_network
+        >>> classifier = Classifier(build_network(cfg), names=["red", "green", "blue"], top=1)
+        >>> [len(scores) for scores in classifier([np.zeros((20, 30, 3), np.uint8)] * 2)]
+        [1, 1]
     """
 
     def __init__(
@@ -117,64 +144,83 @@ class Classifier:
     def __call__(
         self, images: Image | Sequence[Image]
     ) -> list[ClassScore] | list[list[ClassScore]]:
-        """Name what is in an image, or in each of several.
+        """Classify an image, or each of several.
+
+        Args:
+            images: one image, or a list.
 
         Raises:
-            ImageError: for a file that cannot be read.
-            InputError: for what is no image.
+            ImageError: if a file cannot be read.
+            InputError: if an array is not an image.
         """
         if isinstance(images, str | Path | np.ndarray):
             return self._classify([images])[0]
-        found = []
+        scores = []
         for start in range(0, len(images), self.batch):
-            found += self._classify(images[start : start + self.batch])
-        return found
+            scores += self._classify(images[start : start + self.batch])
+        return scores
 
     def _classify(self, images: Sequence[Image]) -> list[list[ClassScore]]:
         return self.rank(torch.stack([self.prepare(image) for image in images]))
 
     def prepare(self, image: Image) -> Tensor:
-        """One image -> (C, H, W), what the network takes.
+        """Read an image and fit it into the network's input.
+
+        Args:
+            image: a path or an array.
+
+        Returns:
+            (C, height, width) float32 in [0, 1].
 
         Raises:
-            ImageError: for a file that cannot be read, or an image that is too thin to be cropped.
-            InputError: for what is no image.
+            ImageError: if the file cannot be read, or the image is too thin to be cropped.
+            InputError: if the array is not an image.
         """
         array = read_image(image) if isinstance(image, str | Path) else image
         return fit_image(array, self.network.input_size, self.fit, self.network.options.channels)
 
     def rank(self, x: Tensor) -> list[list[ClassScore]]:
-        """A batch of images from ``prepare``, (B, C, H, W) -> the likeliest classes of each."""
-        # A stable sort: of equal scores the lower number comes first, as in Darknet's top_k.
+        """Return the classes with the highest scores for each image of a batch.
+
+        Args:
+            x: (B, C, height, width) float32, images from ``prepare``.
+
+        Returns:
+            For each image ``top`` classes, the highest score first.
+        """
+        # The sort is stable: of equal scores the lower number comes first, as in Darknet's top_k.
         scores, order = self.scores(x).sort(dim=1, descending=True, stable=True)
+        best_scores, best_ids = scores[:, : self.top].tolist(), order[:, : self.top].tolist()
         return [
-            [
-                self._class_score(class_id, score)
-                for class_id, score in zip(
-                    ids[: self.top].tolist(), row[: self.top].tolist(), strict=True
-                )
-            ]
-            for ids, row in zip(order, scores, strict=True)
+            list(map(self._class_score, *pair)) for pair in zip(best_ids, best_scores, strict=True)
         ]
 
     @torch.inference_mode()
     def scores(self, x: Tensor) -> Tensor:
-        """A batch of images from ``prepare``, (B, C, H, W) -> (B, classes), on the CPU."""
-        self.network.reset_state()
+        """Run the network on a batch and return all scores, on the CPU.
+
+        Args:
+            x: (B, C, height, width) float32, images from ``prepare``.
+
+        Returns:
+            (B, classes) float32.
+        """
+        self.network.reset_state()  # photographs are independent of each other
         output = self.runner(x.to(self.network.device))
-        assert isinstance(output, Tensor)  # a network without heads
-        shares = output.flatten(1).float().cpu()
+        assert isinstance(output, Tensor)  # a network without heads returns one tensor
+        outputs = output.flatten(1).float().cpu()  # (B, classes, 1, 1) -> (B, classes)
         if self.tree is None:
-            return shares
-        absolute = self.tree.multiply_down(shares)
+            return outputs
+        # The network's outputs are relative to the siblings of each class.
+        probabilities = self.tree.multiply_down(outputs)
         if self.network.dialect.classify_leaves:
-            absolute[:, sorted(set(self.tree.parents) - {-1})] = 0
-        return absolute
+            # pjreddie's Darknet never reports a class that has children.
+            probabilities[:, sorted(set(self.tree.parents) - {-1})] = 0
+        return probabilities
 
     def _class_score(self, class_id: int, score: float) -> ClassScore:
         if self.tree is None:
             return ClassScore(class_id, self.names[class_id], score)
         parent = self.tree.parents[class_id]
-        return ClassScore(
-            class_id, self.names[class_id], score, self.names[parent] if parent >= 0 else "Root"
-        )
+        parent_name = self.names[parent] if parent >= 0 else "Root"
+        return ClassScore(class_id, self.names[class_id], score, parent_name)

@@ -1,6 +1,4 @@
-"""A network, its weights and its class names as one callable: photographs in, ``Detections``
-out.
-"""
+"""``Detector``: a network, its weights and its class names as one callable."""
 
 from __future__ import annotations
 
@@ -18,23 +16,24 @@ from darknet_builder.boxes.formats import cxcywh_to_xyxy
 from darknet_builder.engines.optimized import OptimizedNetwork
 from darknet_builder.errors import InputError
 from darknet_builder.images.files import check_image, read_image
-from darknet_builder.images.resize import Placement, check_resize, to_input
+from darknet_builder.images.fits import check_resize
+from darknet_builder.images.resize import Placement, to_input
 from darknet_builder.network.task import class_names, default_resize
 from darknet_builder.prediction.loading import ModelSource, build_unloaded, choose_runner, load_into
 from darknet_builder.prediction.postprocessing import find_objects, nms_rule
 from darknet_builder.support.devices import find_device
 
 Image = str | Path | np.ndarray
-"""A file, or an array (H, W, 3) of uint8 with **blue, green, red**, as ``cv2.imread`` gives."""
+"""A path, or an array (H, W, 3) of uint8 in **BGR** order, as ``cv2.imread`` returns it."""
 
 
 class Prepared(NamedTuple):
-    """An image that is read and resized.
+    """An image that has been read and resized.
 
     Attributes:
-        image: (H, W, 3) uint8, blue, green, red.
+        image: (H, W, 3) uint8, channels in BGR order.
         x: (C, height, width) float32 in [0, 1], the size of the network's input.
-        placement: where the image lies in ``x``.
+        placement: position of the image within ``x``.
     """
 
     image: np.ndarray
@@ -43,38 +42,54 @@ class Prepared(NamedTuple):
 
 
 class Detector:
-    """Finds objects in photographs, as ``darknet detector test`` does.
+    """Detect objects in photographs, as ``darknet detector test`` does.
 
-    ``detector(image)`` gives ``Detections``, ``detector([image, ...])`` a list of them. An image is
-    a path, or an array (H, W, 3) of uint8 with its channels in the order blue, green, red, as
-    OpenCV gives; turn one that holds red, green, blue (PIL, torchvision) with ``array[..., ::-1]``.
-    Files are turned as their EXIF orientation says.
+    ``detector(image)`` returns ``Detections``; ``detector([image, ...])`` returns a list of them.
+    An image is a path, or an array (H, W, 3) of uint8 in BGR order, as OpenCV gives it. Convert an
+    RGB array (PIL, torchvision) with ``array[..., ::-1]``. Files are rotated as their EXIF
+    orientation says.
 
     Args:
-        cfg: a path, the text, Blocks, a ``.safetensors`` or ``.pt`` file that ``export`` wrote, or
-            a Network that is built and loaded; that one is put into eval mode.
-        weights: the ``.weights`` file; None with a Network, or with a file that holds weights too.
-        names: of the classes, as a ``.names`` file or a list; ``class 0``, ``class 1``, ...
-            without.
-        threshold: only what is likelier than this counts, 0 to 1.
-        nms: a box falls when it overlaps a better one of its class by more than this, 0 to 1; 1
-            keeps all. How overlap is measured is the cfg's ``nms_kind``.
-        resize: ``stretch``, ``letterbox`` or None, which means the cfg's ``letter_box=`` and the
-            dialect's way.
-        width: of the network's input in pixels, instead of the cfg's.
-        height: likewise.
-        dialect: whose rules hold, as for ``build_network``.
-        device: where it runs, as torch names it; None is the CPU, or where a given Network is.
-        batch: how many images of a list go through the network at once.
+        cfg: path of a cfg, its text, Blocks, a ``.safetensors`` or ``.pt`` file written by
+            ``export``, or a Network that is built and loaded. A Network is put into eval mode.
+        weights: path of the ``.weights`` file; None for a Network or a file that contains weights.
+        names: class names, as a path of a ``.names`` file or as a list. Default: the names of the
+            model file, or ``class 0``, ``class 1``, ...
+        threshold: minimum confidence, 0 to 1; a detection must be above it.
+        nms: NMS IoU threshold, 0 to 1; a box that overlaps a better one of its class by more is
+            suppressed. 1 disables suppression. The cfg's ``nms_kind`` selects the overlap measure.
+        resize: ``stretch`` or ``letterbox``. Default: letterbox if the cfg has ``letter_box=1``,
+            otherwise the dialect's.
+        width: width of the network's input in pixels. Default: the cfg's.
+        height: height of the network's input in pixels. Default: the cfg's.
+        dialect: ``alexeyab`` or ``pjreddie``, as for ``build_network``.
+        device: torch device. Default: the CPU, or the device of a given Network.
+        batch: number of images in a call of the network.
         precision: ``float32``, ``bfloat16`` or ``auto``; see ``Network.optimized``.
-        backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino`` or ``auto``, which run a copy
-            of the network as it is now. None means ``torch``; a Network that was given runs itself,
-            so that it may still be trained.
+        backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino`` or ``auto``; these run a
+            copy of the network in its present state. Default: ``torch``; a given Network runs
+            itself, so that it can still be trained.
+
+    Attributes:
+        network: the loaded network, in eval mode.
+        names: one name for each class.
+        threshold: minimum confidence.
+        nms: NMS IoU threshold.
+        resize: how images are fitted into the input.
+        batch: number of images in a call of the network.
+        runner: what computes the raw maps: the network or its optimized copy.
 
     Raises:
-        DarknetError: the kinds that ``build_network`` and ``load_weights`` raise; ``InputError``
-            for an argument that is out of range or a network that finds no boxes; ``DataError`` for
-            names that do not fit.
+        DarknetError: as ``build_network`` and ``load_weights``; ``InputError`` if an argument is
+            out of range or the network has no detection head; ``DataError`` if the names do not
+            fit.
+
+    Example:
+        >>> from darknet_builder.data.scenes import draw_scene
+        >>> from darknet_builder.support.bundled import default_model
+        >>> detector = Detector(*default_model())
+        >>> detector(draw_scene(0).image).labels[:2]
+        ['circle', 'arrow']
     """
 
     def __init__(
@@ -111,21 +126,22 @@ class Detector:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Return the device of the network."""
         return self.network.device
 
     @property
     def has_memory(self) -> bool:
-        """Whether the network has recurrent layers, so that frames of a video must come one by one
-        and in order.
+        """Return whether the network has recurrent layers.
+
+        The frames of a video must then be passed one by one and in order.
         """
         return self.network.is_recurrent
 
     @overload  # a str is a Sequence of str as well, but the first signature is tried first
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]
         self,
         images: Image,
-        *,  # type: ignore[overload-overlap]
+        *,
         keep_state: bool = False,
     ) -> Detections: ...
 
@@ -137,25 +153,25 @@ class Detector:
     def __call__(
         self, images: Image | Sequence[Image], *, keep_state: bool = False
     ) -> Detections | list[Detections]:
-        """Find the objects.
+        """Detect the objects in an image, or in each of several.
 
         Args:
-            images: one, or a list; see the class.
-            keep_state: let recurrent layers remember the images of the call before: the frames of
+            images: one image, or a list; see the class.
+            keep_state: keep the state of recurrent layers from the previous call, for the frames of
                 one video.
 
         Raises:
-            ImageError: for a file that cannot be read.
-            InputError: for what is no image.
+            ImageError: if a file cannot be read.
+            InputError: if an array is not an image.
         """
         if isinstance(images, str | Path | np.ndarray):
             return self._detect([images], keep_state)[0]
         if not isinstance(images, Sequence):
-            check_image(cast(np.ndarray, images))  # says what was expected
-        found = []
+            check_image(cast(np.ndarray, images))  # raises, and says what was expected
+        detections = []
         for start in range(0, len(images), self.batch):
-            found += self._detect(images[start : start + self.batch], keep_state)
-        return found
+            detections += self._detect(images[start : start + self.batch], keep_state)
+        return detections
 
     def _detect(self, images: Sequence[Image], keep_state: bool) -> list[Detections]:
         prepared = [self.prepare(image) for image in images]
@@ -164,14 +180,17 @@ class Detector:
         raw_maps = self.raw_maps(torch.stack([item.x for item in prepared]))
         return self.interpret(raw_maps, [item.placement for item in prepared])
 
-    # ---- the stages, for those who overlap them --------------------------------------------------
+    # ---- the stages, which `pipeline` overlaps ---------------------------------------------------
 
     def prepare(self, image: Image) -> Prepared:
         """Read an image and resize it to the network's input.
 
+        Args:
+            image: a path or an array.
+
         Raises:
-            ImageError: for a file that cannot be read.
-            InputError: for what is no image.
+            ImageError: if the file cannot be read.
+            InputError: if the array is not an image.
         """
         array = read_image(image) if isinstance(image, str | Path) else image
         x, placement = to_input(
@@ -180,8 +199,12 @@ class Detector:
         return Prepared(array, x, placement)
 
     def warm_up(self, batch: int) -> None:
-        """Compile for a batch size now instead of in its first calls, once, where the engine
-        compiles.
+        """Compile for a batch size now instead of in the first calls.
+
+        Does nothing if the engine does not compile, or has already compiled for this size.
+
+        Args:
+            batch: number of images in a call.
         """
         if (
             isinstance(self.runner, OptimizedNetwork)
@@ -193,15 +216,24 @@ class Detector:
 
     @torch.inference_mode()
     def raw_maps(self, x: Tensor) -> list[Tensor]:
-        """Run the network on a batch: (B, C, H, W) in [0, 1] -> the raw map of every head."""
+        """Run the network on a batch and return the raw map of every head.
+
+        Args:
+            x: (B, C, height, width) float32 in [0, 1].
+        """
         return cast(list[Tensor], self.runner(x.to(self.device)))
 
     @torch.inference_mode()
     def interpret(
         self, raw_maps: Sequence[Tensor], placements: Sequence[Placement]
     ) -> list[Detections]:
-        """Turn raw maps into the objects of each image."""
-        found = find_objects(
+        """Turn raw maps into the detections of each image.
+
+        Args:
+            raw_maps: one tensor for each head, from ``raw_maps``.
+            placements: one for each image of the batch.
+        """
+        objects = find_objects(
             self.network,
             raw_maps,
             placements,
@@ -209,14 +241,14 @@ class Detector:
             nms=self.nms,
             rule=self._rule,
         )
-        return [self._to_detections(*pair) for pair in zip(found, placements, strict=True)]
+        return [self._to_detections(*pair) for pair in zip(objects, placements, strict=True)]
 
-    def _to_detections(self, found: ScoredBoxes, placement: Placement) -> Detections:
-        boxes_xyxy = cxcywh_to_xyxy(found.boxes_cxcywh) * np.array(
-            placement.image_size * 2, np.float32
-        )  # pixels
+    def _to_detections(self, objects: ScoredBoxes, placement: Placement) -> Detections:
+        # (width, height, width, height) scales relative corners (N, 4) to pixels.
+        scale = np.array(placement.image_size * 2, np.float32)
+        boxes_xyxy = cxcywh_to_xyxy(objects.boxes_cxcywh) * scale
         return Detections(
-            boxes_xyxy, found.scores, found.class_ids, self.names, placement.image_size
+            boxes_xyxy, objects.scores, objects.class_ids, self.names, placement.image_size
         )
 
 

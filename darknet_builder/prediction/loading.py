@@ -1,9 +1,7 @@
-"""From a cfg and its weights to a network that is ready to run: built, with weights, on its device,
-in eval mode.
+"""Build a network from a cfg, load its weights, and make it ready to run.
 
-``build_unloaded`` and ``load_into`` are the two halves, for those who check their options against
-the network before its weights are read; ``load_network`` is both, ``choose_runner`` adds the fast
-path.
+``build_unloaded`` and ``load_into`` are the two halves of ``load_network``, for callers that check
+options against the network before its weights are read. ``choose_runner`` adds the fast path.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from pathlib import Path
 import torch
 
 from darknet_builder.cfg.block import Block
-from darknet_builder.cfg.model_files import is_model_file, refuse_second_weights
+from darknet_builder.cfg.model_metadata import is_model_file, refuse_second_weights
 from darknet_builder.engines.optimized import OptimizedNetwork
 from darknet_builder.errors import InputError
 from darknet_builder.network.build import build_network
@@ -22,8 +20,8 @@ from darknet_builder.network.network import Network
 from darknet_builder.weights.loader import load_weights
 
 ModelSource = str | Path | Sequence[Block] | Network
-"""A path, the text, Blocks, a model file that ``export`` wrote, or a Network that is built and
-loaded."""
+"""Path of a cfg, its text, Blocks, a model file written by ``export``, or a Network that is built
+and loaded."""
 
 
 def load_network(
@@ -41,17 +39,24 @@ def load_network(
 
     Args:
         source: see ``ModelSource``.
-        weights: the ``.weights`` file; None with a Network, or with a file that holds weights too.
-        width: of the network's input in pixels; None is the cfg's.
-        height: likewise.
-        dialect: whose rules hold, as for ``build_network``.
-        device: where it is to run; None leaves it where it is.
-        required: refuse a network without weights.
-        initialize: draw random weights for a network without.
+        weights: path of the ``.weights`` file; None for a Network or a file that contains weights.
+        width: width of the network's input in pixels. Default: the cfg's.
+        height: height of the network's input in pixels. Default: the cfg's.
+        dialect: ``alexeyab`` or ``pjreddie``, as for ``build_network``.
+        device: where the network is to run. Default: where it is.
+        required: whether a network without weights is an error.
+        initialize: whether to draw random weights for a network without weights.
 
     Raises:
-        DarknetError: the kinds that ``build_network`` and ``load_weights`` raise; ``InputError``
-            for a network with two sets of weights, or with none where they are required.
+        DarknetError: as ``build_network`` and ``load_weights``; ``InputError`` for two sets of
+            weights, or for none if they are required.
+
+    Example:
+        >>> from darknet_builder.support.bundled import default_model
+        >>> cfg, weights, _ = default_model()
+        >>> network = load_network(cfg, weights)
+        >>> network.input_size, network.training
+        ((192, 192), False)
     """
     network = build_unloaded(
         source, weights, width=width, height=height, dialect=dialect, initialize=initialize
@@ -69,19 +74,18 @@ def build_unloaded(
     dialect: str | None = None,
     initialize: bool = False,
 ) -> Network:
-    """Build a network; ``weights`` are not read yet. A Network is returned as it is.
+    """Build a network without reading ``weights``; return a Network as it is.
 
-    Args:
-        source, weights, width, height, dialect, initialize: see ``load_network``.
+    The arguments are those of ``load_network``.
 
     Raises:
-        DarknetError: the kinds that ``build_network`` raises; ``InputError`` for a network with two
-            sets of weights, or for options that a built Network does not take.
+        DarknetError: as ``build_network``; ``InputError`` for two sets of weights, or for options
+            that a built Network does not accept.
     """
     if isinstance(source, Network):
         if weights is not None or width is not None or height is not None:
             raise InputError(
-                "a Network is built and loaded already: it takes no weights, width or height here"
+                "a Network is already built and loaded; it cannot be given weights, width or height"
             )
         return source
     refuse_second_weights(source, weights)
@@ -102,16 +106,13 @@ def load_into(
     device: torch.device | None = None,
     required: bool = True,
 ) -> None:
-    """Load the weights into what ``build_unloaded`` returned, put it into eval mode, and move it to
-    its device.
+    """Load the weights into the result of ``build_unloaded``, and make it ready to run.
 
-    Args:
-        network: built from ``source``.
-        source, weights, device, required: see ``load_network``.
+    The network is put into eval mode and moved to its device. The other arguments are those of
+    ``load_network``.
 
     Raises:
-        DarknetError: the kinds that ``load_weights`` raises; ``InputError`` where required weights
-            are missing.
+        DarknetError: as ``load_weights``; ``InputError`` if required weights are missing.
     """
     if weights is not None:
         load_weights(network, weights)
@@ -125,19 +126,19 @@ def load_into(
 def choose_runner(
     network: Network, source: ModelSource, precision: str, backend: str | None, batch: int
 ) -> Network | OptimizedNetwork:
-    """Return the network itself, or the fast path: a copy for inference alone.
+    """Return the network itself, or an optimized copy for inference.
 
     Args:
-        network: loaded, in eval mode.
-        source: what it was built from. A Network runs itself unless something else is asked for, so
-            that it may still be trained.
-        precision: as for ``Network.optimized``.
-        backend: likewise; None is ``torch``, or the network itself.
-        batch: images of a call.
+        network: a loaded network in eval mode.
+        source: the source it was built from. A Network runs itself unless something else is
+            requested, so that it can still be trained.
+        precision: ``float32``, ``bfloat16`` or ``auto``; see ``Network.optimized``.
+        backend: as for ``Network.optimized``; None selects ``torch``, or the network itself.
+        batch: number of images in a call.
 
     Raises:
         InputError: as ``Network.optimized``.
-        MissingExtraError: likewise.
+        MissingExtraError: if the backend is not installed.
     """
     if isinstance(source, Network) and backend is None and precision == "float32":
         return network

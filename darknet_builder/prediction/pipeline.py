@@ -1,5 +1,7 @@
-"""Detect in many images with overlapped stages: while the network works on one batch, threads read
-and resize the next and interpret, draw and write the last.
+"""Detect in many images with overlapped stages.
+
+While the network works on one batch, threads read and resize the next one, and another thread
+interprets, draws and writes the previous one.
 """
 
 from __future__ import annotations
@@ -33,7 +35,13 @@ saves."""
 
 @dataclass(frozen=True)
 class Outcome:
-    """An image and the objects in it."""
+    """An image and its detections.
+
+    Attributes:
+        source: the path or array that was given.
+        image: (H, W, 3) uint8, channels in BGR order.
+        detections: the objects in the image.
+    """
 
     source: Image
     image: np.ndarray
@@ -42,7 +50,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A file that cannot be read as an image, and why."""
+    """A file that cannot be read as an image.
+
+    Attributes:
+        source: the path that was given.
+        error: the reason.
+    """
 
     source: Image
     error: ImageError
@@ -50,15 +63,16 @@ class Unreadable:
 
 @dataclass
 class _Group:
-    """Up to a batch of images that could be read, and those between them that could not, in
-    order.
+    """The sources of one batch, in order.
+
+    At most ``batch`` of them are readable; the files between them that cannot be read are included.
     """
 
     items: list[tuple[Image, Prepared | ImageError]] = field(default_factory=list)
 
     @property
     def readable(self) -> list[Prepared]:
-        """Those that could be read."""
+        """Return the images that could be read."""
         return [prepared for _, prepared in self.items if not isinstance(prepared, ImageError)]
 
 
@@ -72,34 +86,43 @@ def stream(
     """Detect in many images, ``detector.batch`` at a time.
 
     Args:
-        detector: of a network that is not recurrent.
-        sources: files or arrays, as the detector takes them; read only as far ahead as is needed.
-        finish: called in the writer thread with each image that could be read, in order: draw and
-            write there.
-        expected: number of sources, where ``len(sources)`` cannot tell; 0 if unknown.
+        detector: its network must not be recurrent.
+        sources: paths or arrays, as the detector accepts them; read two batches ahead.
+        finish: called in the writer thread with each image that could be read, in order; the place
+            to draw and write.
+        expected: number of sources if ``sources`` has no length; 0 if unknown.
 
     Yields:
-        The outcome of every source, in order, after ``finish`` is done with it.
+        The outcome of every source, in order, after ``finish`` has returned.
 
     Raises:
-        InputError: for what is no image; whatever ``finish`` raises.
+        InputError: if an array is not an image. Exceptions of ``finish`` are raised as well.
+
+    Example:
+        >>> from darknet_builder import Detector
+        >>> from darknet_builder.support.bundled import default_model
+        >>> images = [np.zeros((60, 80, 3), np.uint8)] * 3
+        >>> for outcome in stream(Detector(*default_model(), batch=2), images):
+        ...     print(len(outcome.detections))
+        0
+        0
+        0
     """
-    many = (
-        len(sources) if isinstance(sources, Sized) else expected
-    ) >= _WORTH_COMPILING * detector.batch
+    count = len(sources) if isinstance(sources, Sized) else expected
+    worth_compiling = count >= _WORTH_COMPILING * detector.batch
     with closing(_prepared(detector, sources)) as groups, ThreadPoolExecutor(1) as writer:
         waiting: deque[Future[list[Outcome | Unreadable]]] = deque()
         try:
             for group in groups:
-                if many:
-                    detector.warm_up(detector.batch)  # once, while the readers go on
+                if worth_compiling:
+                    detector.warm_up(detector.batch)  # only once; the readers continue meanwhile
                 waiting.append(_run_network(detector, group, writer, finish))
                 while len(waiting) > _BATCHES_AHEAD:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
         except KeyboardInterrupt:
-            while waiting:  # batches that the network has already done are worth having
+            while waiting:  # keep the batches that the network has already computed
                 yield from waiting.popleft().result()
             raise
         finally:
@@ -108,7 +131,14 @@ def stream(
 
 
 def frames_ahead(frames: Iterator[np.ndarray], batch: int) -> Generator[np.ndarray, None, None]:
-    """The frames of a video, decoded in a thread of their own, two batches ahead."""
+    """Yield the frames of a video, decoded in a separate thread two batches ahead.
+
+    Args:
+        frames: from ``Video.frames``.
+        batch: number of frames that the caller uses at once.
+    """
+    # One thread: a decoder gives its frames in order, and only one call at a time. The items
+    # have no meaning; each call of `read` takes the next frame.
     with closing(
         read_ahead(lambda _: next(frames, None), repeat(None), batch=batch, threads=1)
     ) as ahead:
@@ -119,8 +149,9 @@ def frames_ahead(frames: Iterator[np.ndarray], batch: int) -> Generator[np.ndarr
 
 
 def _prepared(detector: Detector, sources: Iterable[Image]) -> Generator[_Group, None, None]:
-    """Read ahead, and yield groups with a whole batch of readable images; the last one may have
-    fewer.
+    """Read ahead, and yield groups with a full batch of readable images.
+
+    The last group may have fewer.
     """
     group = _Group()
     with closing(read_ahead(partial(_prepare, detector), sources, batch=detector.batch)) as ahead:
@@ -146,10 +177,10 @@ def _run_network(
     writer: ThreadPoolExecutor,
     finish: Callable[[Outcome], None] | None,
 ) -> Future[list[Outcome | Unreadable]]:
-    """Run the network in this thread; leave the rest to the writer thread."""
-    detector.network.reset_state()  # photographs do not follow from each other
+    """Run the network in this thread, and pass the rest of the work to the writer thread."""
+    detector.network.reset_state()  # photographs are independent of each other
     inputs = [prepared.x for prepared in group.readable]
-    raw_maps = detector.raw_maps(torch.stack(inputs)) if inputs else []
+    raw_maps = detector.raw_maps(torch.stack(inputs)) if inputs else []  # of (B, C, H, W)
     return writer.submit(_write, detector, group, raw_maps, finish)
 
 
@@ -161,13 +192,13 @@ def _write(
 ) -> list[Outcome | Unreadable]:
     """Interpret the raw maps of a group and hand each image to ``finish``."""
     placements = [prepared.placement for prepared in group.readable]
-    found = iter(detector.interpret(raw_maps, placements) if placements else [])
+    detections = iter(detector.interpret(raw_maps, placements) if placements else [])
     outcomes: list[Outcome | Unreadable] = []
     for source, prepared in group.items:
         if isinstance(prepared, ImageError):
             outcomes.append(Unreadable(source, prepared))
             continue
-        outcome = Outcome(source, prepared.image, next(found))
+        outcome = Outcome(source, prepared.image, next(detections))
         if finish is not None:
             finish(outcome)
         outcomes.append(outcome)

@@ -1,8 +1,7 @@
-"""From the raw maps of the heads to the boxes of each image: threshold, back to the image,
-non-maximum suppression.
+"""Post-processing: threshold, mapping boxes back to the image, non-maximum suppression.
 
-Results are NumPy arrays from the threshold on. In comments, M is the number of rows (a box and one
-of its classes) of a whole batch.
+Results are NumPy arrays from the threshold on. In comments, M is the number of rows of a whole
+batch; a row is a box and one of its classes.
 """
 
 from __future__ import annotations
@@ -22,8 +21,11 @@ from darknet_builder.network.network import Network
 
 @dataclass(frozen=True)
 class NmsRule:
-    """How boxes of one class suppress each other: one of ``boxes.NMS_KINDS``, and the exponent of
-    ``diounms``.
+    """How boxes of one class suppress each other.
+
+    Attributes:
+        kind: one of ``boxes.NMS_KINDS``; it selects the overlap measure.
+        beta: exponent of the distance term; only ``diounms`` uses it.
     """
 
     kind: str = "default"
@@ -31,10 +33,19 @@ class NmsRule:
 
 
 def nms_rule(network: Network) -> NmsRule:
-    """Return the rule of the last head, which holds for all heads (test_detector in detector.c).
+    """Return the rule of the last head, which applies to all heads (test_detector in detector.c).
+
+    Args:
+        network: a network with detection heads.
 
     Raises:
-        InputError: for a network without a head.
+        InputError: if the network has no detection head.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> from darknet_builder.support.bundled import default_model
+        >>> nms_rule(build_network(default_model()[0])).kind
+        'greedynms'
     """
     heads = network.heads
     if not heads:
@@ -48,8 +59,12 @@ def nms_rule(network: Network) -> NmsRule:
 def decode_above(
     network: Network, raw_maps: Sequence[Tensor], threshold: float
 ) -> list[ScoredBoxes]:
-    """Decode the raw maps that ``network(x)`` returned: what is above the threshold at each
-    head.
+    """Decode the raw maps of a network, and keep the rows above the threshold for each head.
+
+    Args:
+        network: the network that computed the raw maps.
+        raw_maps: one tensor for each head.
+        threshold: objectness and score must both be larger.
     """
     return [
         head.decode_above(raw, network.input_size, threshold)
@@ -82,17 +97,29 @@ def postprocess(
 
     Args:
         candidates: one for each head; all of the same batch and number of classes.
-        placements: where each image of the batch lies in the network's input.
+        placements: position of each image of the batch in the network's input.
         threshold: objectness and score must both be larger (yolo_layer.c:1087).
         nms: IoU above which a box is suppressed by a better one of its class, 0 to 1; 1 disables
             suppression.
-        rule: the kind of overlap.
+        rule: how boxes suppress each other; None for ``default`` NMS.
 
     Returns:
-        For each image its rows, the best score first, boxes relative to the image.
+        The rows of each image, the highest score first; boxes are relative to the image.
 
     Raises:
-        InputError: for heads with different numbers of classes.
+        InputError: if the heads have different numbers of classes.
+
+    Example:
+        >>> import torch
+        >>> candidates = Candidates(
+        ...     torch.tensor([[[0.5, 0.5, 0.2, 0.2], [0.5, 0.5, 0.2, 0.3]]]),  # boxes (B, N, 4)
+        ...     torch.tensor([[0.9, 0.9]]),  # objectness (B, N)
+        ...     torch.tensor([[[0.75], [0.5]]]),  # scores (B, N, classes)
+        ... )
+        >>> placement = Placement.plan((640, 480), (416, 416), "stretch")
+        >>> (rows,) = postprocess([candidates], [placement], threshold=0.25, nms=0.45)
+        >>> rows.scores
+        array([0.75], dtype=float32)
     """
     return _suppress(
         [head.above(threshold) for head in candidates], placements, nms, rule or NmsRule()
@@ -100,51 +127,60 @@ def postprocess(
 
 
 def by_image(heads: Sequence[ScoredBoxes], placements: Sequence[Placement]) -> list[ScoredBoxes]:
-    """Sort the rows of all heads by image, in the order of heads and places; none suppresses
-    another yet.
+    """Split the rows of all heads by image, without suppression.
+
+    Within an image the rows are in the order of the heads and of the cells of each head.
+
+    Args:
+        heads: from ``decode_above``.
+        placements: position of each image of the batch in the network's input.
 
     Raises:
-        InputError: for heads with different numbers of classes.
+        InputError: if the heads have different numbers of classes.
     """
     rows = _in_images(heads, placements)
     return [rows.take(rows.image_ids == index) for index in range(len(placements))]
 
 
 def _in_images(heads: Sequence[ScoredBoxes], placements: Sequence[Placement]) -> ScoredBoxes:
-    """Concatenate all heads, drop boxes that are not finite, and map the others back to image
-    coordinates.
-    """
+    """Concatenate all heads, drop non-finite boxes, map the others back to image coordinates."""
     rows = _concatenate(heads)
+    # An untrained network may give infinite widths: exp() of a large output.
     finite = np.isfinite(rows.boxes_cxcywh).all(1) & np.isfinite(rows.scores)  # (M,)
     if not finite.all():
         rows = rows.take(finite)
     for index, placement in enumerate(placements):
         if placement.inner_size != placement.net_size:
-            own = rows.image_ids == index  # (M,) bool
-            rows.boxes_cxcywh[own] = placement.undo(rows.boxes_cxcywh[own])
+            in_image = rows.image_ids == index  # (M,) bool
+            rows.boxes_cxcywh[in_image] = placement.undo(rows.boxes_cxcywh[in_image])
     return rows
 
 
 def _concatenate(heads: Sequence[ScoredBoxes]) -> ScoredBoxes:
-    """Join the rows of all heads; box ids stay unique because each head's begin after those of the
-    head before.
-    """
+    """Join the rows of all heads, with box ids that are unique across heads."""
     classes = [head.num_classes for head in heads]
     if len(set(classes)) > 1:
         raise InputError(
             f"the heads have different numbers of classes: {', '.join(map(str, classes))}"
         )
+    # Each head numbers its boxes from 0; shift them past the ids of the head before:
+    #   head 0: 0 0 1 2        head 1: 0 1 1
+    #   joined: 0 0 1 2                3 4 4
     box_ids, first = [], 0
     for head in heads:
         box_ids.append(head.box_ids + first)
         first += int(head.box_ids.max(initial=-1)) + 1
+
+    def join(name: str) -> np.ndarray:
+        return np.concatenate([getattr(head, name) for head in heads])
+
     return ScoredBoxes(
-        np.concatenate([head.image_ids for head in heads]),  # (M,)
+        join("image_ids"),  # (M,)
         np.concatenate(box_ids),  # (M,)
-        np.concatenate([head.boxes_cxcywh for head in heads]),  # (M, 4)
-        np.concatenate([head.objectness for head in heads]),  # (M,)
-        np.concatenate([head.class_ids for head in heads]),  # (M,)
-        np.concatenate([head.scores for head in heads]),  # (M,)
+        join("boxes_cxcywh"),  # (M, 4)
+        join("objectness"),  # (M,)
+        join("class_ids"),  # (M,)
+        join("scores"),  # (M,)
         classes[0],
     )
 
@@ -152,19 +188,18 @@ def _concatenate(heads: Sequence[ScoredBoxes]) -> ScoredBoxes:
 def _suppress(
     heads: Sequence[ScoredBoxes], placements: Sequence[Placement], nms: float, rule: NmsRule
 ) -> list[ScoredBoxes]:
-    """Suppress after mapping back to the image: the distance between centres depends on the aspect
-    ratio.
-    """
+    """Suppress overlapping boxes, and return the rows of each image, the highest score first."""
+    # In image coordinates, because the distance between centres that greedynms and diounms use
+    # depends on the aspect ratio.
     rows = _in_images(heads, placements)
-    groups = (
-        rows.image_ids * rows.num_classes + rows.class_ids
-    )  # (M,): only rows of one image and class compete
+    # (M,) Only rows of the same image and class compete: image 1 of 3 classes has groups 3, 4, 5.
+    groups = rows.image_ids * rows.num_classes + rows.class_ids
     keep = best_of_groups(
         rows.boxes_cxcywh, rows.scores, groups, nms, kind=rule.kind, beta=rule.beta
     )
-    found = []
+    images = []
     for index in range(len(placements)):
-        own = np.flatnonzero(keep & (rows.image_ids == index))
-        best_first = np.argsort(-rows.scores[own], kind="stable")
-        found.append(rows.take(own[best_first]))
-    return found
+        kept = np.flatnonzero(keep & (rows.image_ids == index))
+        best_first = np.argsort(-rows.scores[kept], kind="stable")
+        images.append(rows.take(kept[best_first]))
+    return images

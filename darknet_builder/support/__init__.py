@@ -1,7 +1,7 @@
-"""Helpers that know nothing of Darknet: whole files, optional packages, devices, process groups,
-text.
+"""Helpers that are independent of Darknet.
 
-What knows a cfg, a layer or an image belongs in a room further right.
+They cover atomic file writing, optional packages, devices, process groups and text. Code that
+knows about cfg files, layers or images belongs in a room further to the right.
 """
 
 from __future__ import annotations

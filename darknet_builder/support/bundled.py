@@ -1,6 +1,4 @@
-"""Where the files that come with the project are: in a checkout, or inside the installed
-package.
-"""
+"""Find the files that come with the project, in a checkout or in the installed package."""
 
 from __future__ import annotations
 
@@ -13,22 +11,28 @@ DEFAULT_MODEL = "shapes"
 
 
 def bundled_file(folder: str, name: str) -> Path:
-    """A file of the checkout's ``cfg/`` or ``weights/``; a wheel has ``bundled_cfg/`` and
+    """Return the path of a bundled file.
+
+    A checkout has the folders ``cfg/`` and ``weights/``, a wheel has ``bundled_cfg/`` and
     ``bundled_weights/``.
 
     Args:
         folder: ``cfg`` or ``weights``.
-        name: the file's name.
+        name: file name.
 
     Returns:
-        Its path; whether the file exists is for the caller to find out.
+        The path; the file itself may be missing.
+
+    Example:
+        >>> bundled_file("cfg", "shapes.cfg").name
+        'shapes.cfg'
     """
     checkout = _PACKAGE.parent / folder / name
     return checkout if checkout.is_file() else _PACKAGE / f"bundled_{folder}" / name
 
 
 def default_model() -> tuple[Path, Path, Path]:
-    """cfg, weights and names of the bundled detector."""
+    """Return the paths of cfg, weights and names of the bundled detector."""
     return (
         bundled_file("cfg", f"{DEFAULT_MODEL}.cfg"),
         bundled_file("weights", f"{DEFAULT_MODEL}.weights"),
@@ -37,16 +41,21 @@ def default_model() -> tuple[Path, Path, Path]:
 
 
 def find_by_name(path: str | Path, suffix: str) -> Path:
-    """What a path or a bare name means: ``yolov4-tiny`` is the cfg that comes with the project,
-    ``coco`` its names.
+    """Resolve a bare name such as ``yolov4-tiny`` to the bundled file of that name.
 
     Args:
-        path: a path; a word without folder and suffix may be such a name.
+        path: a path, or a name without folder and suffix.
         suffix: ``.cfg`` or ``.names``.
 
     Returns:
-        The file that comes with the project, where there is no file of that very name here; else
-        the path itself.
+        The bundled file, if ``path`` is a bare name and no file of exactly that name exists in the
+        current folder; otherwise ``path`` itself.
+
+    Example:
+        >>> find_by_name("shapes", ".cfg").is_file()
+        True
+        >>> find_by_name("other.cfg", ".cfg").name
+        'other.cfg'
     """
     path = Path(path)
     if path.suffix != suffix and path.name == str(path) and not path.is_file():
@@ -57,7 +66,7 @@ def find_by_name(path: str | Path, suffix: str) -> Path:
 
 
 def bundled_names(suffix: str) -> list[str]:
-    """The names that ``find_by_name`` knows."""
+    """Return all names that ``find_by_name`` can resolve, sorted."""
     return sorted(
         {
             path.stem
@@ -68,14 +77,16 @@ def bundled_names(suffix: str) -> list[str]:
 
 
 def hint_at_bundled(path: Path, suffix: str) -> str:
-    """Where nothing is at a path, the file of that name that comes with the project, or the nearest
-    one.
+    """Return a hint for a missing file: the bundled file of the same name, or a similar name.
 
     Args:
-        path: where nothing is.
-        suffix: as for ``find_by_name``.
+        path: the file that does not exist.
+        suffix: ``.cfg`` or ``.names``.
+
+    Returns:
+        Text that begins with ``"; "``; empty if no name is similar.
     """
     known = bundled_names(suffix)
     if path.suffix == suffix and path.stem in known:
-        return f"; the one that comes with the project goes by its name, {path.stem}"
+        return f"; to use the file bundled with the project, give its name alone: {path.stem}"
     return did_you_mean(path.name, known)

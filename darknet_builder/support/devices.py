@@ -1,4 +1,4 @@
-"""Where a network runs and in which numbers, checked before the work begins."""
+"""Check devices and precisions before the work begins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from darknet_builder.errors import InputError, did_you_mean
 
 _USUAL = ("cpu", "cuda")
-"""What people mean, of the twenty that torch has names for."""
+"""The usual device types; torch has names for about twenty, most of them for rare hardware."""
 _NO_BFLOAT16 = (
     "this processor has no bfloat16 arithmetic (AVX512 or AMX on x86), and without it a network"
     " takes a hundred times as long"
@@ -15,10 +15,17 @@ _NO_BFLOAT16 = (
 
 
 def find_device(name: str | torch.device | None) -> torch.device | None:
-    """The device that torch knows by a name; None for None.
+    """Return the torch device of that name; None returns None.
+
+    Args:
+        name: such as ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
-        InputError: for one that is unknown or not there.
+        InputError: if the name is unknown or the device is not available.
+
+    Example:
+        >>> find_device("cpu")
+        device(type='cpu')
     """
     if name is None:
         return None
@@ -32,19 +39,21 @@ def find_device(name: str | torch.device | None) -> torch.device | None:
         ) from None
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, ImportError) as error:  # torch without CUDA asserts
-        reason = (
-            str(error).splitlines()[0].split(". ")[0]
-        )  # what follows is for PyTorch's own authors
+    # A build of torch without CUDA raises AssertionError here.
+    except (RuntimeError, AssertionError, ImportError) as error:
+        # Only the first sentence is meant for users; advice to developers of PyTorch follows it.
+        reason = str(error).splitlines()[0].split(". ")[0]
         raise InputError(f"device {str(name)!r} cannot be used here: {reason}") from None
     return device
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 runs in hardware: on a CPU, whether oneDNN has convolutions in it
-    (AVX512_BF16, AMX).
+    """Return whether the device computes bfloat16 in hardware.
+
+    On a CPU this means that oneDNN has bfloat16 convolutions for it (AVX512_BF16 or AMX).
     """
     if device.type == "cuda":
+        # Older GPUs emulate bfloat16, which is slower than float32.
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return True
@@ -54,23 +63,24 @@ def computes_bfloat16(device: torch.device) -> bool:
 
 
 def require_bfloat16(device: torch.device, asked: str, instead: str) -> None:
-    """Refuse what would seem to hang.
+    """Raise an error if bfloat16 would be emulated, which is so slow that it seems to hang.
 
     Args:
-        device: where it is to run.
-        asked: the setting that asks for it, ``precision='bfloat16'``.
-        instead: what to set.
+        device: where the network is to run.
+        asked: the setting that requests it, such as ``precision='bfloat16'``.
+        instead: the setting to recommend.
 
     Raises:
-        InputError: where ``computes_bfloat16`` says no.
+        InputError: if ``computes_bfloat16`` returns False for the device.
     """
     if not computes_bfloat16(device):
         raise InputError(f"{asked}: {_NO_BFLOAT16}; use {instead}")
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a GPU has done what it was given: its work goes on while Python does, and a clock
-    must not.
+    """Wait until a GPU has finished its queued work.
+
+    CUDA calls are asynchronous, so a timer must not be read before this.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)

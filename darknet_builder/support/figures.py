@@ -1,4 +1,4 @@
-"""Pictures by matplotlib (the extra ``evaluate``), which draws without a screen."""
+"""Load matplotlib (the extra ``evaluate``) without a screen, and save its figures."""
 
 from __future__ import annotations
 
@@ -14,20 +14,25 @@ EXTRA = "evaluate"
 
 
 def load_figures() -> ModuleType:
-    """The module ``matplotlib.figure``.
+    """Return the module ``matplotlib.figure``.
+
+    ``Figure`` alone, without pyplot, needs neither a screen nor global state.
 
     Raises:
-        MissingExtraError: without matplotlib.
+        MissingExtraError: if matplotlib is not installed.
     """
     return load_extra("matplotlib.figure", EXTRA)
 
 
 def check_plot(path: str | Path) -> None:
-    """Check before the work whether the picture can be drawn after it.
+    """Check before a long computation that its figure can be saved afterwards.
+
+    Args:
+        path: path of the figure; the suffix selects the format.
 
     Raises:
-        MissingExtraError: without matplotlib.
-        InputError: for a suffix that it cannot write, or a folder that is not there.
+        MissingExtraError: if matplotlib is not installed.
+        InputError: if matplotlib cannot write this format, or the folder does not exist.
     """
     known = load_figures().Figure().canvas.get_supported_filetypes()
     if Path(path).suffix.lower().lstrip(".") not in known:
@@ -40,15 +45,15 @@ def check_plot(path: str | Path) -> None:
 
 
 def save_figure(figure: Any, path: str | Path, **options: Any) -> None:
-    """Write a picture, the whole file or nothing; the format follows the suffix.
+    """Write a figure completely or not at all; the suffix selects the format.
 
     Args:
         figure: a ``matplotlib.figure.Figure``.
-        path: of the picture.
-        options: of ``Figure.savefig``.
+        path: path of the file to write.
+        **options: passed on to ``Figure.savefig``.
 
     Raises:
-        InputError: when the file cannot be written.
+        InputError: if the file cannot be written.
     """
     with writing(path), atomic_path(path) as temporary:
         figure.savefig(temporary, **options)

@@ -1,9 +1,8 @@
-"""Write files so that nobody ever sees half of one, and check paths before a long computation."""
+"""Write files atomically, and check paths before a long computation."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +15,29 @@ _LONGEST_TAG = max(map(len, _WEB_PAGE))
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the target's folder, renamed to ``path`` when the block ends well,
-    removed otherwise.
+    """Yield a temporary path that replaces ``path`` if the block succeeds.
+
+    If the block fails, the temporary file is removed. It is in the same folder as ``path``, because
+    a rename is atomic only within one file system.
+
+    Args:
+        path: the file to create or replace.
+
+    Yields:
+        The path to write to; it has the same suffix as ``path``.
 
     Raises:
-        OSError: when the folder cannot be written to.
+        OSError: if the folder cannot be written to.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with atomic_path(Path(folder) / "a.txt") as temporary:
+        ...         _ = temporary.write_text("whole")
+        ...     (Path(folder) / "a.txt").read_text()
+        'whole'
     """
+    import tempfile  # not at the top: it costs every start of the program, which seldom writes
+
     target = Path(path)
     handle, name = tempfile.mkstemp(
         prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
@@ -30,7 +46,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_umask())  # mkstemp lets only the owner read
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -48,13 +64,13 @@ def writing(
     """Turn an ``OSError`` within the block into ``PATH: cannot be written: REASON``.
 
     Args:
-        path: of the file that the block writes.
-        kind: of the error to raise.
-        cure: what the user can do: the error's hint.
+        path: the file that the block writes.
+        kind: class of the error to raise.
+        cure: what the user can do, used as the error's hint.
         argument: the library argument that would help.
 
     Raises:
-        DarknetError: of that kind, when the file cannot be written.
+        DarknetError: of class ``kind``, if the file cannot be written.
     """
     try:
         yield
@@ -65,7 +81,7 @@ def writing(
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a whole text file, or nothing."""
+    """Write a text file in UTF-8, completely or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -74,39 +90,45 @@ def check_folder(path: str | Path | None) -> None:
     """Check that the folder of a file to be written exists; None passes.
 
     Raises:
-        InputError: naming the missing folder.
+        InputError: if the folder is missing; the message names it.
     """
     if path is not None and not Path(path).absolute().parent.is_dir():
         raise InputError(f"there is no folder {Path(path).absolute().parent}", path=path)
 
 
 def refuse_overwriting(path: Path, kept: Iterable[str | Path | None], advice: str) -> None:
-    """Check that a file to be written replaces none of those that matter.
+    """Check that writing to ``path`` would not replace one of the given files.
 
     Args:
-        path: of the file to be written.
-        kept: paths of the files that matter; None entries are ignored.
+        path: the file to be written.
+        kept: files that must not be replaced; None entries are ignored.
         advice: what the user should do instead.
 
     Raises:
-        InputError: naming the file.
+        InputError: if ``path`` is one of them.
     """
     if path.exists() and path.resolve() in {Path(one).resolve() for one in kept if one is not None}:
         raise InputError("would be overwritten", path=path, hint=advice)
 
 
 def is_web_page(start: str | bytes) -> bool:
-    """Return whether a file begins as a web page, such as the error page that a download saved in
-    its place.
+    """Return whether a file begins like a web page.
+
+    Downloads sometimes save an error page in place of the file.
 
     Args:
-        start: the beginning of the file, some dozens of characters or more.
+        start: the beginning of the file, at least a few dozen characters or bytes.
+
+    Example:
+        >>> is_web_page(b"<!DOCTYPE html><html>"), is_web_page("[net]")
+        (True, False)
     """
     text = start.decode("latin-1") if isinstance(start, bytes) else start
     return text.lstrip()[:_LONGEST_TAG].lower().startswith(_WEB_PAGE)
 
 
 def _umask() -> int:
+    """Return the process's umask; the system reports it only while setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,8 +1,8 @@
-"""Public names of a package, imported when they are first used.
+"""Import the public names of a package on first use.
 
-``import torch`` takes more than a second, so printing the version must not do it. A package's
-``__init__`` therefore lists its public names once, as imports for type checkers, and leaves the
-importing to this module::
+``import torch`` takes more than a second, and printing the version must not wait for it. The
+``__init__`` of a package therefore lists its public names once, as imports for type checkers, and
+leaves the importing to this module::
 
     if TYPE_CHECKING:
         from darknet_builder.boxes.overlap import iou as iou
@@ -20,8 +20,7 @@ from typing import Any
 
 
 def lazy_names(package: str) -> tuple[Callable[[str], Any], list[str]]:
-    """Read the imports under ``if TYPE_CHECKING`` and make a ``__getattr__`` that performs them on
-    demand.
+    """Make a ``__getattr__`` that performs the imports under ``if TYPE_CHECKING`` on demand.
 
     Args:
         package: ``__name__`` of the package whose ``__init__`` calls this.
@@ -43,9 +42,7 @@ def lazy_names(package: str) -> tuple[Callable[[str], Any], list[str]]:
 
 
 def _imports_for_type_checkers(source: str) -> Iterator[tuple[str, str]]:
-    """Yield (name, module) for each ``from module import name as name`` under ``if
-    TYPE_CHECKING``.
-    """
+    """Yield (name, module) for each ``from module import name`` under ``if TYPE_CHECKING``."""
     for statement in ast.parse(source).body:
         if not isinstance(statement, ast.If):
             continue

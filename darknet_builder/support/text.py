@@ -1,4 +1,4 @@
-"""Text for people: plural nouns, aligned columns, durations."""
+"""Format text for people: plural nouns, aligned columns, durations."""
 
 from __future__ import annotations
 
@@ -15,19 +15,26 @@ def plural(count: float, noun: str) -> str:
         count: ``1`` takes the singular, everything else the plural.
         noun: the singular.
 
-    >>> plural(1, "image"), plural(3, "image"), plural(0, "child")
-    ('image', 'images', 'children')
+    Example:
+        >>> plural(1, "image"), plural(3, "image"), plural(0, "child")
+        ('image', 'images', 'children')
     """
     return noun if count == 1 else _IRREGULAR.get(noun, f"{noun}s")
 
 
 def align_columns(rows: Sequence[Sequence[str]], left: Collection[str]) -> list[str]:
-    """Return one line of text a row, with the cells of each column under each other.
+    """Return one line of text for each row, with the columns aligned.
 
     Args:
-        rows: of equal length, the headings first.
-        left: headings of the columns that are aligned to the left; the others, the numbers, are
-            aligned to the right.
+        rows: rows of equal length, the headings first.
+        left: headings of the columns to align to the left; all others, the numbers, are aligned to
+            the right.
+
+    Example:
+        >>> for line in align_columns([("name", "bytes"), ("a", "1,000")], left=("name",)):
+        ...     print(line)
+        name  bytes
+        a     1,000
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [_align_row(row, widths, rows[0], left) for row in rows]
@@ -43,7 +50,12 @@ def _align_row(
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as ``2h 05m``, ``3m 20s`` or ``12s``."""
+    """Return a duration as ``2h 05m``, ``3m 20s`` or ``12s``.
+
+    Example:
+        >>> duration(12), duration(200), duration(7500)
+        ('12s', '3m 20s', '2h 05m')
+    """
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

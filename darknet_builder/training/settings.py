@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from darknet_builder.engines.names import precision_name
 from darknet_builder.errors import InputError
-from darknet_builder.network.network import Network
-from darknet_builder.support.devices import require_bfloat16
-from darknet_builder.training.optimizer import RatePattern
+
+if TYPE_CHECKING:
+    from darknet_builder.network.network import Network
+    from darknet_builder.training.optimizer import RatePattern
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -76,9 +76,7 @@ def check_settings(network: Network, settings: TrainSettings) -> None:
             value=repr(settings.precision),
         )
     if settings.precision == "bfloat16":
-        require_bfloat16(
-            torch.device(settings.device), "precision='bfloat16'", "precision='float32'"
-        )
+        _require_bfloat16(settings.device)
     for name, least in LEAST.items():
         number = getattr(settings, name)
         if number is not None and number < least:
@@ -90,6 +88,14 @@ def check_settings(network: Network, settings: TrainSettings) -> None:
         raise network.blocks[0].error(
             "needs max_batches=, the number of steps", "max_batches", argument="max_batches"
         )
+
+
+def _require_bfloat16(device: str) -> None:
+    import torch  # here alone: the command line reads this module to print its help
+
+    from darknet_builder.support.devices import require_bfloat16
+
+    require_bfloat16(torch.device(device), "precision='bfloat16'", "precision='float32'")
 
 
 def check_trainable(network: Network) -> None:

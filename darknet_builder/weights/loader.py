@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from darknet_builder.cfg.dialects import Dialect
-from darknet_builder.cfg.model_files import is_model_file, load_tensors, read_model_file
+from darknet_builder.cfg.model_files import load_tensors, read_model_file
+from darknet_builder.cfg.model_metadata import is_model_file
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.layers.base import WeightsHeader, tensor_kind
 from darknet_builder.layers.parts import BATCH_NORM_EPSILON

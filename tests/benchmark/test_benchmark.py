@@ -10,15 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from darknet_builder.benchmark.comparison import (
-    Comparison,
-    Timing,
-    compare,
-    make_runner,
-    opencv_reference,
-)
+from darknet_builder.benchmark.candidates import default_candidates, make_runner
+from darknet_builder.benchmark.comparison import Comparison, Timing, compare
+from darknet_builder.benchmark.reference_program import opencv_reference
 from darknet_builder.benchmark.report import table
-from darknet_builder.cli.commands.benchmark import default_candidates
 from darknet_builder.cli.program import main
 from darknet_builder.errors import InputError
 from darknet_builder.images.files import write_image
@@ -58,7 +53,7 @@ def test_interleaved() -> None:
         "channels-last:float32": 3,
     }
     assert result.failures == {
-        "plain:bfloat16": "plain:bfloat16: plain runs in float32",
+        "plain:bfloat16": "plain:bfloat16: plain runs only in float32",
         "channels-last:int3": "channels-last:int3: expected one of float32, bfloat16, float16",
     }
     text = table(result, {"float32": 100.0})
@@ -74,7 +69,7 @@ def test_who_takes_part() -> None:
         candidates
     )
     x = torch.rand(network.input_shape.batched(2))
-    wanted = network.answers(x)[0].detach()
+    wanted = network.outputs(x)[0].detach()
     for candidate in candidates:
         if candidate.startswith(("channels-last", "opencv")):
             with torch.no_grad():
@@ -171,10 +166,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     )
     out = capsys.readouterr().out
     assert status == 0
-    assert (
-        "net at 32 x 24: 0.1 MiB of outputs are the least that the graph allows; "
-        "0.1 MiB are alive at once (1." in out
-    )
+    assert "net at 32 x 24: the outputs need at least 0.1 MiB; 0.1 MiB are alive at once (1." in out
     assert "net, 32 x 24, batch 1" in out and "net, file to boxes at threshold 0.25" in out
     document = json.loads(answer.read_text())
     assert len(document["rows"]) == 4 and "float32" in document["matrix_gflops"]
@@ -189,9 +181,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_a_reference_program_that_cannot_be_started() -> None:
     """One line, with what it said."""
-    with pytest.raises(InputError, match="^--peer-python /no/python: No such file or directory$"):
-        with opencv_reference(make(CFG), "/no/python", 1):
-            pass
+    text = "^reference_python=/no/python: No such file or directory$"
+    with pytest.raises(InputError, match=text), opencv_reference(make(CFG), "/no/python", 1):
+        pass
 
 
 def test_a_reference_program_that_ends(tmp_path: Path) -> None:
@@ -199,9 +191,9 @@ def test_a_reference_program_that_ends(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('no cv2 here')\n")
     python.chmod(0o755)
-    with pytest.raises(InputError, match="ended, saying: no cv2 here$"):
-        with opencv_reference(make(CFG), str(python), 1):
-            pass
+    text = "exited: no cv2 here$"
+    with pytest.raises(InputError, match=text), opencv_reference(make(CFG), str(python), 1):
+        pass
 
 
 def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -228,7 +228,7 @@ def test_no_names_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name, hint in (
         ("vocc", "; did you mean 'voc'?"),
-        ("coco.names", "; the one that comes with the project goes by its name, coco"),
+        ("coco.names", "; to use the file bundled with the project, give its name alone: coco"),
         ("my/own.names", "; bundled ones are bdd, coco, shapes, voc"),
     ):
         with pytest.raises(DataError) as caught:

@@ -10,12 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from darknet_builder.cfg.model_files import (
-    ModelMetadata,
-    is_model_file,
-    read_model_file,
-    write_model_file,
-)
+from darknet_builder.cfg.model_files import read_model_file, write_model_file
+from darknet_builder.cfg.model_metadata import ModelMetadata, is_model_file
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.export.export import export_network
 from darknet_builder.export.settings import ExportSettings

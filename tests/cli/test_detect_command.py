@@ -324,10 +324,10 @@ def test_unreadable_files_are_told_and_passed_by(run: Run) -> None:
     status, out, err = run("shots", "shots/notes.txt", "--save-json", "--batch", "2")
     assert status == 1
     assert err == [
-        "skipped: shots/cut.jpg: is no image that OpenCV can read",
+        "skipped: shots/cut.jpg: not an image that OpenCV can read",
         "skipped: shots/empty.png: the file is empty",
-        "skipped: shots/text.mp4: is no video that OpenCV can read",
-        "skipped: shots/notes.txt: is no image that OpenCV can read",
+        "skipped: shots/text.mp4: not a video that OpenCV can read",
+        "skipped: shots/notes.txt: not an image that OpenCV can read",
     ]
     assert out[-1].startswith("3 images, 3 objects: ")
     assert out[-1].endswith("; 4 not readable; saved in output")
@@ -340,7 +340,7 @@ def test_unreadable_files_are_told_when_quiet(run: Run) -> None:
     assert run("shots/notes.txt", "--quiet") == (
         1,
         [],
-        ["skipped: shots/notes.txt: is no image that OpenCV can read"],
+        ["skipped: shots/notes.txt: not an image that OpenCV can read"],
     )
 
 
@@ -361,7 +361,7 @@ PREFIX = "darknet-builder: error: "
     ("words", "text"),
     [
         (["none.jpg"], "none.jpg: no such file or folder"),
-        (["shots/*.gif"], "shots/*.gif: fits no image or video"),
+        (["shots/*.gif"], "shots/*.gif: matches no image or video"),
         (["empty"], "empty: no image or video in this folder"),
         (["shots", "none.jpg"], "none.jpg: no such file or folder"),
         (
@@ -552,7 +552,7 @@ def test_the_script(run: Run, model: list[str]) -> None:
         check=False,
     )
     assert result.returncode == 1
-    assert result.stderr == "skipped: shots/bad.png: is no image that OpenCV can read\n"
+    assert result.stderr == "skipped: shots/bad.png: not an image that OpenCV can read\n"
     assert len(result.stdout.splitlines()) == 4
 
 

@@ -287,7 +287,7 @@ def test_classes_of_a_hierarchy(evaluate: Any, hierarchy: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "expected"),
     [
-        ("my.map", "3\n4\n", "{0}/my.data:4: map=my.map: names class 4, but the network has 4"),
+        ("my.map", "3\n4\n", "{0}/my.data:4: map=my.map: has class 4, but the network has 4 classes"),
         ("my.map", "3\nx\n", "{0}/my.map:2: 'x' is no class number"),
         (
             "my.data",
@@ -437,7 +437,7 @@ def test_a_file_that_brings_its_weights(folder: Path, capsys: pytest.CaptureFixt
                 " missing.png"
             ),
         ),
-        ("a.png", "no image", "{0}/a.png: is no image that OpenCV can read"),
+        ("a.png", "no image", "{0}/a.png: not an image that OpenCV can read"),
         (
             "net.cfg",
             "[net]\nwidth=8\nheight=8\nchannels=3\n\n[softmax]\n",

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from darknet_builder.cli.commands import get_weights
 from darknet_builder.cli.program import main
 from darknet_builder.weights import official as official_weights
 from darknet_builder.weights.official import OfficialFile
@@ -55,10 +54,9 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
             entry("unchecked", site),
             entry("replaced", site, sha1=("0" * 40, digest)),
         ]
-        for module in (official_weights, get_weights):
-            monkeypatch.setattr(
-                module, "official_files", lambda: {entry.name: entry for entry in entries}
-            )
+        monkeypatch.setattr(
+            official_weights, "official_files", lambda: {entry.name: entry for entry in entries}
+        )
         yield site
 
 

@@ -245,7 +245,7 @@ def test_what_comes_with_the_project_goes_by_its_name(
     assert read_names("coco")[:2] == ["person", "bicycle"]
     capsys.readouterr()
     for name, hint in (
-        ("yolov3.cfg", "; the one that comes with the project goes by its name, yolov3"),
+        ("yolov3.cfg", "; to use the file bundled with the project, give its name alone: yolov3"),
         ("yolov3-tinny", "; did you mean 'yolov3-tiny'?"),
         ("nothing.cfg", ""),
     ):

@@ -481,7 +481,7 @@ def test_an_image_that_cannot_be_read(
         "--workers",
         workers,
     )
-    assert error == f"darknet-builder: error: {image}: is no image that OpenCV can read\n"
+    assert error == f"darknet-builder: error: {image}: not an image that OpenCV can read\n"
 
 
 def test_one_image_is_enough(scenes: Path) -> None:

@@ -1,4 +1,4 @@
-"""The fast path: every way of running a network is held to the network itself."""
+"""The fast path: every engine and method gives the outputs of the network itself."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ BACKENDS = [name for name in installed_backends() if name != "compile"]
 
 
 def make(cfg: str | Path, seed: int = 0, **size: int) -> Network:
-    """A network in eval mode whose batch norms are no identities."""
+    """Return a network in eval mode whose batch norms change their inputs."""
     torch.manual_seed(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CfgWarning)
@@ -103,20 +103,19 @@ def make(cfg: str | Path, seed: int = 0, **size: int) -> Network:
 
 
 def difference(answers: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
-    """The largest of all, relative to the largest value of its map."""
-    assert [(part.shape, part.dtype) for part in answers] == [
-        (part.shape, torch.float32) for part in expected
-    ]
+    """Return the largest difference, relative to the largest value of its map."""
+    assert all(part.dtype == torch.float32 for part in answers)
+    pairs = list(zip(answers, expected, strict=True))
+    assert all(ours.shape == theirs.shape for ours, theirs in pairs)
     return max(
         float((ours - theirs.detach()).abs().max() / theirs.detach().abs().max())
-        for ours, theirs in zip(answers, expected, strict=True)
+        for ours, theirs in pairs
     )
 
 
 @torch.inference_mode()
 def worst(network: Network, engine: TorchEngine, batch: int = 2) -> float:
-    """The difference of an engine's answers from the network's, before and after it has
-    compiled."""
+    """Return the largest difference from the network, before and after the engine compiles."""
     differences = []
     for _ in range(COMPILED_FROM_CALL + 1):
         x = torch.rand(network.input_shape.batched(batch))
@@ -136,7 +135,7 @@ def test_every_layer_in_float32(name: str, method: str) -> None:
 
 @pytest.mark.parametrize("name", UNIT_CFGS)
 def test_every_engine_on_every_layer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``auto`` chooses among the engines that can run a network; each of them is right."""
+    """``auto`` chooses among the engines that can run a network; all give right outputs."""
     network, made = make(UNIT_CFGS[name]), dict[str, Engine]()
 
     def record(network: Network, backend: str, precision: str) -> Engine:
@@ -159,7 +158,7 @@ def test_every_engine_on_every_layer(name: str, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.skipif("openvino" not in BACKENDS, reason="openvino is not installed")
 def test_a_network_that_openvino_cannot_run() -> None:
-    """One line, with the engine and its own reason."""
+    """The error is one line with the engine's name and its reason."""
     with pytest.raises(
         InputError,
         match=(
@@ -185,7 +184,7 @@ def test_a_network_that_openvino_cannot_run() -> None:
 def test_auto_goes_on_where_an_engine_fails(
     broken: bytes | Exception, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Asked for by name it is one line; for ``auto`` the others are left."""
+    """Requested by name, a failing engine is an error of one line; ``auto`` skips it."""
 
     def convert(network: Network) -> bytes:
         if isinstance(broken, Exception):
@@ -204,7 +203,7 @@ def test_auto_goes_on_where_an_engine_fails(
     "activation", ["leaky", "mish", "swish", "relu6", "logistic", "hard_mish", "tanh"]
 )
 def test_activations(activation: str, method: str) -> None:
-    """Fused or not."""
+    """Every activation, whether oneDNN fuses it or not."""
     network = make(SMALL.format(activation=activation))
     assert worst(network, TorchEngine(network, "float32", method)) < 1e-5
 
@@ -215,7 +214,7 @@ def test_activations(activation: str, method: str) -> None:
     "activation", ["leaky", "mish", "swish", "relu6", "logistic", "hard_mish", "tanh"]
 )
 def test_activations_in_bfloat16(activation: str, method: str) -> None:
-    """Within a few of its own steps."""
+    """Within a few rounding steps of bfloat16."""
     network = make(SMALL.format(activation=activation))
     assert worst(network, TorchEngine(network, "bfloat16", method)) < 0.03
 
@@ -236,7 +235,7 @@ def test_real_networks(name: str, backend: str, shared: Path) -> None:
 
 
 def test_mish_beyond_float_range() -> None:
-    """Nothing overflows where e^x would."""
+    """Large inputs do not overflow, although e^x would."""
     network = make(SMALL.format(activation="mish"))
     engine = TorchEngine(network, "float32")
     x = torch.rand(1, 3, 24, 32) * 1e4
@@ -248,7 +247,7 @@ def test_mish_beyond_float_range() -> None:
 @pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
 @pytest.mark.parametrize("order", ["contiguous", "channels_last", "sliced"])
 def test_orders_of_the_input(order: str, method: str) -> None:
-    """However the image lies in memory, and one after the other."""
+    """Any memory order of the input works, also in alternation."""
     network = make(SMALL.format(activation="leaky"))
     engine = TorchEngine(network, "float32", method)
     with torch.inference_mode():
@@ -267,7 +266,7 @@ def test_orders_of_the_input(order: str, method: str) -> None:
 @pytest.mark.parametrize("method", [name for name in METHODS if name in available_methods()])
 @pytest.mark.parametrize("swapped", [True, False])
 def test_pools_before_the_route(swapped: bool, method: str) -> None:
-    """A strided pool of a route that only it reads is done on the route's inputs."""
+    """A strided pool runs before the route that it reads, if nothing else reads the route."""
     convolution = "[convolutional]\nfilters=4\nsize=3\npad=1\nactivation=leaky\n"
     pool = "[maxpool]\nsize=2\nstride=2\n"
     cfg = f"[net]\nwidth=16\nheight=8\nchannels=3\n{convolution * 2}[route]\nlayers=-1,-2\n{pool}"
@@ -279,7 +278,7 @@ def test_pools_before_the_route(swapped: bool, method: str) -> None:
 
 
 def test_it_is_a_copy() -> None:
-    """What happens to the network later does not reach it; the network itself is left as it was."""
+    """Later changes of the network do not reach the copy, and the network is not changed."""
     network = make(SMALL.format(activation="leaky"))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     x = torch.rand(1, 3, 24, 32)
@@ -292,7 +291,7 @@ def test_it_is_a_copy() -> None:
 
 
 def test_other_batches() -> None:
-    """Each size of batch is right, also when more of them come than stay compiled."""
+    """Every batch size gives right outputs, also if more sizes occur than stay compiled."""
     network = make(SMALL.format(activation="leaky"))
     optimized = network.optimized()
     for batch in (1, 2, 3, 4, 5, 6, 1):
@@ -302,14 +301,14 @@ def test_other_batches() -> None:
 
 
 def test_the_switch_of_torchscript_is_put_back() -> None:
-    """Other people's scripts are compiled as they were before."""
+    """Other TorchScript code in the process is compiled as before."""
     before = torch.jit.onednn_fusion_enabled()
     make(SMALL.format(activation="leaky")).optimized().warm_up()
     assert torch.jit.onednn_fusion_enabled() == before
 
 
 def test_auto_says_what_it_chose() -> None:
-    """The fastest of what is installed, and the times."""
+    """``describe`` names the fastest installed engine and the measured times."""
     optimized = make(SMALL.format(activation="leaky")).optimized("auto", "auto")
     assert optimized.backend in BACKENDS and optimized.precision in ("float32", "bfloat16")
     if len(optimized.timings) > 1:
@@ -319,8 +318,7 @@ def test_auto_says_what_it_chose() -> None:
 
 @pytest.mark.skipif("openvino" not in installed_backends(), reason="openvino is not installed")
 def test_openvino_leaves_signals_alone() -> None:
-    """Engines that end in any order: the next signal (Ctrl-C, a child that ends) must not kill the
-    process."""
+    """After engines end in any order, the next signal must not kill the process."""
     script = """
 import faulthandler, gc, signal, sys
 faulthandler.enable()
@@ -341,8 +339,7 @@ signal.raise_signal(signal.SIGTERM)
 
 
 def test_every_counted_call_follows_one_of_the_same_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an engine's waiting threads take from the next call, they take from one that is not
-    counted."""
+    """Threads of the previous engine that still wait for work disturb only an uncounted call."""
     calls, clock = [], iter(range(1000))
 
     def engine(name: str) -> Engine:
@@ -356,7 +353,7 @@ def test_every_counted_call_follows_one_of_the_same_engine(monkeypatch: pytest.M
 
 
 def test_auto_measures_with_the_batch_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fastest engine for one image need not be that for eight."""
+    """The fastest engine for one image may not be the fastest for eight."""
     shapes = []
 
     def measure(
@@ -390,8 +387,7 @@ def test_auto_measures_with_the_batch_that_is_used(monkeypatch: pytest.MonkeyPat
 def test_what_auto_chooses(
     seconds: dict[str, float], chosen: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fastest; bfloat16 where it gains a fifth. It measures with the batch that will be
-    used."""
+    """The fastest one, but bfloat16 only if it is 1.2 times as fast as float32."""
     batches = []
 
     def measure(
@@ -433,8 +429,7 @@ def test_what_auto_chooses(
 def test_a_large_batch_goes_through_in_parts(
     limit: int, batch: int, parts: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So many that the largest map, of 24 x 24 x 32 values, stays in the cache; the answers are
-    whole."""
+    """Parts are so small that the largest map, 24 x 24 x 32 values an image, fits the cache."""
     monkeypatch.setattr(torch_engine, "_CACHED_BYTES", limit * 4 * 24 * 24 * 32)
     network = make(SMALL.format(activation="leaky"))
     engine, seen = TorchEngine(network, "float32"), []
@@ -459,7 +454,7 @@ def test_a_large_batch_goes_through_in_parts(
 def test_detect_says_what_was_chosen(
     options: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Once a run, where something was left open; not where it was asked for, nor when quiet."""
+    """Once a run if backend or precision is ``auto``; not with fixed ones, and not if quiet."""
     cfg, weights, _ = toy_files(tmp_path)
     for name in ("a.png", "b.png"):
         write_image(tmp_path / name, squares())
@@ -475,7 +470,7 @@ def test_detect_says_what_was_chosen(
 def test_detect_says_where_float32_was_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """bfloat16 was asked for, and a depthwise network does not take it."""
+    """bfloat16 was requested, but a depthwise network stays in float32."""
     cfg, weights, image = tmp_path / "net.cfg", tmp_path / "net.weights", tmp_path / "a.png"
     cfg.write_text(
         SMALL.format(activation="leaky")
@@ -501,14 +496,14 @@ def test_detect_says_where_float32_was_kept(
         == 0
     )
     assert re.match(
-        r"the network runs on torch \(\w+\) in float32, as all networks with depthwise"
-        r" convolutions\n",
+        r"the network runs on torch \(\w+\) in float32; networks with depthwise convolutions do not"
+        r" run in bfloat16\n",
         capsys.readouterr().out,
     )
 
 
 def test_a_network_with_memory_runs_itself() -> None:
-    """Frame by frame, and forgets when it is told to."""
+    """A recurrent network keeps its state from frame to frame until it is reset."""
     network = make(UNIT_CFGS["conv-lstm"])
     optimized = network.optimized()
     x = torch.rand(network.input_shape.batched(1))
@@ -518,15 +513,15 @@ def test_a_network_with_memory_runs_itself() -> None:
     with pytest.raises(
         InputError,
         match=(
-            "^backend='torch', precision='bfloat16': a network with recurrent layers runs "
-            "with backend='torch' and precision='float32' alone$"
+            "^backend='torch', precision='bfloat16': a network with recurrent layers needs "
+            "backend='torch' and precision='float32'$"
         ),
     ):
         network.optimized("bfloat16")
 
 
 def test_mistakes() -> None:
-    """One line each."""
+    """Each error is one line."""
     network = make(SMALL.format(activation="leaky"))
     with pytest.raises(
         InputError,
@@ -550,7 +545,7 @@ def test_mistakes() -> None:
 def test_an_engine_that_is_not_installed(
     backend: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What to install."""
+    """The error says what to install."""
     monkeypatch.setitem(sys.modules, backend, None)
     with pytest.raises(
         MissingExtraError,
@@ -560,7 +555,7 @@ def test_an_engine_that_is_not_installed(
 
 
 def test_depthwise_networks_keep_float32() -> None:
-    """They would lose detections for little speed."""
+    """In bfloat16 they would lose detections and gain little speed."""
     depthwise = (
         "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=4\n"
         "[convolutional]\nfilters=4\ngroups=4\n"
@@ -571,12 +566,12 @@ def test_depthwise_networks_keep_float32() -> None:
 
 @needs_bfloat16
 def test_bfloat16_where_it_was_asked_for() -> None:
-    """Without depthwise convolutions."""
+    """A network without depthwise convolutions runs in bfloat16 on request."""
     assert make(SMALL.format(activation="leaky")).optimized("bfloat16").precision == "bfloat16"
 
 
 def test_bfloat16_on_a_processor_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would seem to hang: refused; auto keeps to float32."""
+    """It is refused, because it would be extremely slow; ``auto`` stays with float32."""
     for module in (devices, engine_choice):
         monkeypatch.setattr(module, "computes_bfloat16", lambda device: False)
     network = make(SMALL.format(activation="leaky"))
@@ -590,28 +585,30 @@ def test_bfloat16_on_a_processor_without_it(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_float16_is_for_gpus() -> None:
-    """PyTorch has it on CPUs, slowly."""
+    """On CPUs PyTorch supports float16 too, but slowly."""
     with pytest.raises(
         InputError,
-        match="^precision='float16' is for GPUs: processors compute faster in bfloat16 or float32$",
+        match="^precision='float16' is for GPUs; use bfloat16 or float32, which are faster on CPUs$",
     ):
         make(SMALL.format(activation="leaky")).optimized("float16")
 
 
 def boxes_cxcywh(objects: Detections) -> torch.Tensor:
-    """(N, 4) of centre and size in pixels."""
+    """Return (N, 4) of centre and size in pixels."""
     low, high = torch.tensor(objects.boxes_xyxy).split(2, -1)
     return torch.cat(((low + high) / 2, high - low), -1)
 
 
-def check_same_objects(found: Detections, expected: Detections, place: float, score: float) -> None:
-    """The same objects, matched by overlap, as the order of nearly equal scores may change.
+def check_same_objects(
+    found: Detections, expected: Detections, box_limit: float, score_limit: float
+) -> None:
+    """Check for the same objects, matched by IoU, because nearly equal scores may swap places.
 
     Args:
-        found: of the engine.
-        expected: of the network itself.
-        place: by how much coordinates may differ, relative to the image.
-        score: by how much scores may differ.
+        found: the objects that the engine finds.
+        expected: the objects that the network itself finds.
+        box_limit: maximum difference of coordinates, as a fraction of the image.
+        score_limit: maximum difference of scores.
     """
     assert sorted(found.labels) == sorted(expected.labels)
     if not len(expected):
@@ -622,17 +619,19 @@ def check_same_objects(found: Detections, expected: Detections, place: float, sc
     assert sorted(partners) == list(range(len(expected)))
     assert (found.class_ids[partners] == expected.class_ids).all()
     size = np.array(expected.image_size * 2)
-    assert found.boxes_xyxy[partners] / size == pytest.approx(expected.boxes_xyxy / size, abs=place)
-    assert found.scores[partners] == pytest.approx(expected.scores, abs=score)
+    assert found.boxes_xyxy[partners] / size == pytest.approx(
+        expected.boxes_xyxy / size, abs=box_limit
+    )
+    assert found.scores[partners] == pytest.approx(expected.scores, abs=score_limit)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", MODELS)
 def test_trained_models_in_float32(name: str, backend: str, shared: Path) -> None:
-    """Raw maps within 1e-4 and the same objects as the network itself finds, on every engine."""
+    """On every engine, raw maps within 1e-4 and the same objects as from the network itself."""
     model = shared / "models" / name
     names = shared / "models" / ("voc.names" if name.endswith("voc") else "coco.names")
-    # Depthwise networks run in float32 whatever is asked for.
+    # Depthwise networks run in float32, whatever precision is requested.
     fast = Detector(
         model.with_name(f"{name}.cfg"),
         model.with_name(f"{name}.weights"),
@@ -652,7 +651,7 @@ def test_trained_models_in_float32(name: str, backend: str, shared: Path) -> Non
 @needs_bfloat16
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "onnxruntime"])
 def test_a_trained_model_in_bfloat16(backend: str) -> None:
-    """A dense network finds the same objects in bfloat16: the one that comes with the project."""
+    """The bundled network, which is not depthwise, finds the same objects in bfloat16."""
     fast = Detector(*default_model(), precision="bfloat16", backend=backend)
     assert isinstance(fast.runner, OptimizedNetwork) and fast.runner.precision == "bfloat16"
     slow = Detector(fast.network, names=fast.names)
@@ -661,22 +660,23 @@ def test_a_trained_model_in_bfloat16(backend: str) -> None:
     for image in scenes:
         found, expected = fast(image), slow(image)
         assert sorted(found.labels) == sorted(expected.labels)
-        fast.nms = slow.nms = 1  # keeps all
+        fast.nms = slow.nms = 1  # suppression off
         check_among_candidates(found, slow(image), 0.01, 0.03)
         check_among_candidates(expected, fast(image), 0.01, 0.03)
         fast.nms = slow.nms = 0.45
 
 
 def check_among_candidates(
-    found: Detections, candidates: Detections, place: float, score: float
+    found: Detections, candidates: Detections, box_limit: float, score_limit: float
 ) -> None:
-    """Each object is one of those that NMS chose from: of two with nearly equal scores it may keep
-    the other."""
+    """Check that each object is among the candidates of NMS, which may choose another of two."""
     size = np.array(found.image_size * 2)
     for box, class_id, value in zip(found.boxes_xyxy, found.class_ids, found.scores, strict=True):
-        near = (np.abs(candidates.boxes_xyxy - box) / size).max(1) < place
+        near = (np.abs(candidates.boxes_xyxy - box) / size).max(1) < box_limit
         assert (
-            near & (candidates.class_ids == class_id) & (np.abs(candidates.scores - value) < score)
+            near
+            & (candidates.class_ids == class_id)
+            & (np.abs(candidates.scores - value) < score_limit)
         ).any()
 
 
@@ -684,7 +684,7 @@ def check_among_candidates(
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "onnxruntime"])
 @pytest.mark.parametrize("name", ["yolov3-tiny", "yolov4-tiny"])
 def test_real_networks_in_bfloat16(name: str, backend: str, shared: Path) -> None:
-    """Raw maps of dense networks within a few of its steps of 1/256."""
+    """Raw maps are within a few rounding steps of bfloat16, 1/256 each."""
     network = make(shared / "cfgs" / "alexeyab" / f"{name}.cfg", width=160, height=128)
     optimized = network.optimized("bfloat16", backend)
     assert optimized.precision == "bfloat16"
@@ -699,7 +699,7 @@ def test_real_networks_in_bfloat16(name: str, backend: str, shared: Path) -> Non
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=needs_bfloat16)])
 def test_compile(precision: str) -> None:
-    """The answers of the network; bfloat16 within a few of its steps."""
+    """The outputs of the network; in bfloat16 within a few rounding steps."""
     network = make(SMALL.format(activation="mish"))
     optimized = network.optimized(precision, "compile")
     x = torch.rand(2, 3, 24, 32)
@@ -711,8 +711,7 @@ def test_compile(precision: str) -> None:
 
 
 def test_compile_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What to install, and what needs nothing; a compiler that ``CXX`` names and that is not there
-    is none."""
+    """The error says what to install; a compiler that ``CXX`` names must exist too."""
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(
@@ -724,7 +723,7 @@ def test_compile_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_compile_where_the_compiler_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line."""
+    """The error is one line."""
 
     def fail(*args: object) -> None:
         raise import_module("torch._dynamo.exc").TorchDynamoException(
@@ -740,7 +739,7 @@ def test_compile_where_the_compiler_fails(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_least_memory() -> None:
-    """A chain needs what goes in and what comes out; a sum and a route nothing of their own."""
+    """A chain needs the input and output of a layer; a sum and a route need no more."""
     head = "[net]\nwidth=8\nheight=8\nchannels=1\n"
     convolution = "[convolutional]\nfilters={}\nsize=1\nactivation=linear\n"
     chain = head + convolution.format(2) + convolution.format(4) + convolution.format(3)

@@ -278,8 +278,8 @@ def test_difficult_objects_come_along(network: Network, images: tuple[LabelledIm
     with pytest.raises(DataError) as caught:
         next(find_boxes(network, images, difficult=hard[:2]))
     assert (
-        str(caught.value) == "the list of difficult= has 2 images, the evaluated one 3; "
-        "they must be the same images in the same order"
+        str(caught.value) == "the difficult= list has 2 images, the evaluated list 3; "
+        "expected the same images in the same order"
     )
 
 
@@ -287,7 +287,7 @@ def test_an_image_that_cannot_be_read(network: Network, images: tuple[LabelledIm
     images[1].path.write_bytes(b"no image")
     stream = find_boxes(network, images)
     next(stream)
-    with pytest.raises(ImageError, match=r"1\.png: is no image that OpenCV can read$"):
+    with pytest.raises(ImageError, match=r"1\.png: not an image that OpenCV can read$"):
         next(stream)
 
 

@@ -1,4 +1,4 @@
-"""Networks written back as .cfg and .weights: read again, they give the same answers."""
+"""Networks exported as .cfg and .weights: read back, they give the same outputs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TREE_CFG = (
 
 
 def random_network(text: str | Path, **keywords: str | int) -> Network:
-    """With random weights and batch norm statistics."""
+    """Build a network with random weights and batch norm statistics."""
     torch.manual_seed(1)
     network = build_network(text, **keywords).eval()  # type: ignore[arg-type]
     for name, tensor in network.state_dict().items():
@@ -37,7 +37,7 @@ def random_network(text: str | Path, **keywords: str | int) -> Network:
 
 
 def read(path: Path, **keywords: str) -> Network:
-    """Both files again."""
+    """Build the network of both files."""
     network = build_network(path, initialize=False, **keywords).eval()  # type: ignore[arg-type]
     load_weights(network, path.with_suffix(".weights"))
     return network
@@ -101,7 +101,7 @@ def test_the_dialect_is_named(tmp_path: Path) -> None:
 
 
 def test_all_weights_are_there_to_be_loaded(tmp_path: Path) -> None:
-    """dontload and dontloadscales tell of the file that the network came from, not of this one."""
+    """dontload and dontloadscales describe the original weights file, not the exported one."""
     text = (
         UNIT_CFGS["route"]
         .replace("filters=8\n", "filters=8\ndontload=1\n", 1)
@@ -131,7 +131,7 @@ def test_files_that_the_cfg_names_are_laid_beside_it(tmp_path: Path) -> None:
     assert (target / "a.tree").read_text() == TREE
     region = parse_cfg(target / "b.cfg")[-1]
     assert (region["tree"], region["map"]) == ("a.tree", "a.map")
-    export_network(read(target / "b.cfg"), target / "c.cfg")  # they lie there already
+    export_network(read(target / "b.cfg"), target / "c.cfg")  # a.tree and a.map are there already
     assert parse_cfg(target / "c.cfg")[-1]["tree"] == "a.tree"
     other = tmp_path / "other"
     other.mkdir()
@@ -151,9 +151,11 @@ def test_what_was_warned_of_once_is_not_warned_of_again(tmp_path: Path) -> None:
 
 
 def test_all_or_nothing(tmp_path: Path) -> None:
-    (tmp_path / "a.weights").mkdir()  # in the way
+    (tmp_path / "a.weights").mkdir()  # a folder that has the name of the weights file
     with pytest.raises(
-        WeightsError, match=r"a\.weights: is a folder, where the weights should be written$"
+        WeightsError,
+        match=r"a\.weights: is a folder, but the weights file needs this name; rename the folder, "
+        r"or give the cfg another name$",
     ):
         export_network(random_network(UNIT_CFGS["route"]), tmp_path / "a.cfg")
     assert [path.name for path in tmp_path.iterdir()] == ["a.weights"]
@@ -184,6 +186,7 @@ def test_another_file_of_that_name(tmp_path: Path) -> None:
     (tmp_path / "a.tree").write_text("other -1\n")
     with pytest.raises(
         WeightsError,
-        match=r"a\.tree: is another file than .*lists/a\.tree, which the new cfg needs",
+        match=r"a\.tree: exists and differs from .*lists/a\.tree, which the new cfg needs beside it; "
+        r"export into another folder$",
     ):
         export_network(random_network(tmp_path / "a.cfg"), tmp_path / "b.cfg")

@@ -1,5 +1,4 @@
-"""Exported files: what they hold, what they answer in every program that reads them, and every
-reason to refuse."""
+"""Exported files: their contents, their outputs in every program, and reasons to refuse."""
 
 from __future__ import annotations
 
@@ -41,9 +40,8 @@ from darknet_builder.export import (
 )
 from darknet_builder.export.export import export_network
 from darknet_builder.export.nms_check import Kept, clear_thresholds, compare_kept, suppress
-from darknet_builder.export.onnx_graph import Suppression
 from darknet_builder.export.onnx_runtime import open_session
-from darknet_builder.export.settings import ExportSettings
+from darknet_builder.export.settings import ExportSettings, Suppression
 from darknet_builder.export.tolerance import Comparison, Precise, compare_values
 from darknet_builder.export.traceable import Traceable
 from darknet_builder.images.resize import to_input
@@ -64,7 +62,7 @@ QUICK = (
     "shortcut-per_channel-relu",
     "upsample",
 )
-"""One network for each group of operators; the others go with the pack."""
+"""One network for each group of operators; the others run with the parity pack."""
 RECURRENT = ("conv-lstm", "crnn", "recurrent", "vectors-recurrent")
 CONV = "[net]\nwidth=16\nheight=16\nchannels=3\n[convolutional]\nfilters=6\nsize=3\npad=1\nbatch_normalize=1\n"
 
@@ -75,18 +73,18 @@ PROGRAMS = {
     if not (name == "OpenVINO" and find_spec("openvino") is None)
     and not (name == "OpenCV 5" and int(cv2.__version__.split(".")[0]) < 5)
 }
-"""Those that are installed; a file is exported once and read by all of them."""
+"""The programs that are installed."""
 
 
 @pytest.mark.parametrize("name", RUNNERS)
 def test_which_programs_are_held(name: str) -> None:
     if name not in PROGRAMS:
-        pytest.skip(f"{name} is not installed: no file is held against it")
+        pytest.skip(f"{name} is not installed: no file is compared with it")
     assert callable(PROGRAMS[name])
 
 
 def loaded(name: str, seed: int = 5) -> Network:
-    """A unit network with random weights, batch norm statistics too."""
+    """Return a unit network with random weights and batch norm statistics."""
     torch.manual_seed(seed)
     network = build_network(UNIT_CFGS[name]).eval()
     for key, tensor in network.state_dict().items():
@@ -98,17 +96,17 @@ def loaded(name: str, seed: int = 5) -> Network:
 
 
 def picture(seed: int = 1, batch: int = 1, size: tuple[int, int] = (64, 96)) -> Tensor:
-    """(B, 3, H, W) of random numbers."""
+    """Return (B, 3, H, W) random numbers; ``size`` is (width, height)."""
     return torch.rand((batch, 3, size[1], size[0]), generator=torch.Generator().manual_seed(seed))
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """Text by key."""
+    """Return the metadata of an ONNX file, text by key."""
     return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
 
 def operators(path: Path) -> Counter[str]:
-    """How often each operator stands in a file."""
+    """Count the operators in a file."""
     return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
@@ -116,20 +114,17 @@ def operators(path: Path) -> Counter[str]:
 
 
 def check_cells(levels: dict[str, dict[str, str]]) -> None:
-    """Differences, not reasons, and small ones."""
+    """Check that all cells are small differences, not reasons."""
     assert all(float(cell) < 2e-5 for cells in levels.values() for cell in cells.values()), levels
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in QUICK else pytest.param(name, marks=pytest.mark.pack)
-        for name in UNIT_CFGS
-        if name not in RECURRENT
-    ],
-)
+def _with_mark(name: str) -> Any:
+    return name if name in QUICK else pytest.param(name, marks=pytest.mark.pack)
+
+
+@pytest.mark.parametrize("name", [_with_mark(name) for name in UNIT_CFGS if name not in RECURRENT])
 def test_every_section_as_onnx(name: str, tmp_path: Path) -> None:
-    """onnxruntime, OpenCV and, where it is installed, OpenVINO."""
+    """In onnxruntime, OpenCV and, if it is installed, OpenVINO."""
     network = loaded(name)
     x = torch.rand(network.input_shape.batched(1), generator=torch.Generator().manual_seed(2))
     check_cells(measure(network, x, PROGRAMS, tmp_path, ["raw"]))
@@ -201,7 +196,7 @@ def test_any_batch(tmp_path: Path) -> None:
 
 
 def wanted(network: Network, level: str, x: Tensor) -> list[Tensor]:
-    """PyTorch's answer."""
+    """Return PyTorch's outputs at a level."""
     with torch.no_grad():
         return list(Traceable(network, level).eval()(x))
 
@@ -239,11 +234,11 @@ def test_a_fixed_batch(tmp_path: Path) -> None:
     [
         ("local", "layer 1 [local] has weights that fit one size only"),
         ("dropout-crop", None),
-        ("recurrent", "layer 0 [rnn] remembers the frames before"),
+        ("recurrent", "layer 0 [rnn] keeps a state from frame to frame"),
     ],
 )
 def test_what_takes_one_size_only(name: str, message: str | None, tmp_path: Path) -> None:
-    """A crop makes one size of all; the connected layer behind it does not mind."""
+    """A connected layer after a crop is fine: the crop has one output size."""
     settings = ExportSettings(any_size=True)
     if message is None:
         assert (
@@ -259,7 +254,7 @@ def test_what_takes_one_size_only(name: str, message: str | None, tmp_path: Path
 
 
 def test_the_graph_is_short(tmp_path: Path) -> None:
-    """Batch norm and padding are folded, shapes are numbers, splits are splits."""
+    """Batch norm and padding are folded, shapes are constants, splits are Split nodes."""
     network = loaded("maxpool")
     export_network(network, tmp_path / "a.onnx")
     assert operators(tmp_path / "a.onnx") == {
@@ -278,7 +273,7 @@ def test_the_graph_is_short(tmp_path: Path) -> None:
 
 
 def test_padding_is_uneven_as_in_darknet(tmp_path: Path) -> None:
-    """size=2 stride=1: nothing before, one after, and it never wins."""
+    """size=2 stride=1: no padding before, one value after, which is never the maximum."""
     network = build_network(
         "[net]\nwidth=5\nheight=5\nchannels=3\n[maxpool]\nsize=2\nstride=1\n"
     ).eval()
@@ -298,7 +293,7 @@ def test_padding_is_uneven_as_in_darknet(tmp_path: Path) -> None:
 
 
 def test_no_folder_of_this_machine_in_the_file(tmp_path: Path) -> None:
-    """Nor any line of source: PyTorch's exporter writes each operator's Python stack."""
+    """Nor any source line, although PyTorch's exporter writes each operator's Python stack."""
     network = loaded("yolo-heads")
     export_network(network, tmp_path / "a.onnx", settings=ExportSettings(level="decoded"))
     export_network(network, tmp_path / "a.pt2", settings=ExportSettings(level="decoded"))
@@ -324,7 +319,7 @@ def test_opsets_that_cannot_be_written(opset: int, tmp_path: Path) -> None:
     assert (
         str(error.value)
         == f"opset={opset}: expected a version from 18 to {newest}, the newest that the installed "
-        "package onnx knows"
+        "package onnx supports"
     )
 
 
@@ -395,7 +390,7 @@ def test_metadata_of_other_networks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("dialect", "resize"), [("alexeyab", "crop"), ("pjreddie", "letterbox")])
 def test_metadata_of_a_classifier(dialect: str, resize: str, tmp_path: Path) -> None:
-    """Its names, and the way in which ``classify`` fits photographs, which the file is tried on."""
+    """It has the class names, and how ``classify`` fits photographs to the input."""
     text = CONV + "[avgpool]\n[softmax]\n"
     network = build_network(text, dialect=dialect).eval()
     names = [f"n{index}" for index in range(6)]
@@ -413,7 +408,7 @@ def test_metadata_of_a_classifier(dialect: str, resize: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("text", ["gaussian", "v1"])
 def test_raw_maps_can_be_decoded_from_the_metadata_alone(text: str, tmp_path: Path) -> None:
-    """As a program would that has the file and no cfg."""
+    """A program that has only the file can decode its outputs."""
     torch.manual_seed(0)
     network = build_network({"gaussian": GAUSSIAN, "v1": V1}[text]).eval()
     export_network(network, tmp_path / "a.onnx")
@@ -426,14 +421,14 @@ def test_raw_maps_can_be_decoded_from_the_metadata_alone(text: str, tmp_path: Pa
 
 
 def decode_gaussian(raw: Tensor, head: dict[str, Any], size: int) -> Tensor:
-    """(A * V, H, W) -> (N, 4)."""
+    """Decode (A * V, H, W) to (N, 4) of x, y, w, h."""
     maps = raw.unflatten(0, (len(head["anchors"]), -1))
     values = dict(zip(head["values"].split(", "), maps.transpose(0, 1), strict=False))
     rows, columns = torch.meshgrid(*map(torch.arange, maps.shape[2:]), indexing="ij")
     stretch = head["scale_x_y"]
     x, y = (
-        ((values[key].sigmoid() - 0.5) * stretch + 0.5 + place) / length
-        for key, place, length in (("x", columns, maps.shape[3]), ("y", rows, maps.shape[2]))
+        ((values[key].sigmoid() - 0.5) * stretch + 0.5 + cell) / length
+        for key, cell, length in (("x", columns, maps.shape[3]), ("y", rows, maps.shape[2]))
     )
     w, h = (
         values[key].exp() * torch.tensor(head["anchors"])[:, axis, None, None] / size
@@ -444,11 +439,11 @@ def decode_gaussian(raw: Tensor, head: dict[str, Any], size: int) -> Tensor:
 
 
 def decode_v1(raw: Tensor, head: dict[str, Any]) -> Tensor:
-    """Vector -> (N, 4)."""
+    """Decode a vector to (N, 4) of x, y, w, h."""
     cells = head["side"] ** 2
     boxes = raw[-cells * head["boxes_a_cell"] * 4 :].reshape(cells, head["boxes_a_cell"], 4)
-    place = torch.arange(cells)
-    corner = torch.stack((place % head["side"], place // head["side"]), -1)[:, None]
+    cell = torch.arange(cells)
+    corner = torch.stack((cell % head["side"], cell // head["side"]), -1)[:, None]
     sizes = boxes[..., 2:].square() if head["sqrt"] else boxes[..., 2:]
     return torch.cat(((boxes[..., :2] + corner) / head["side"], sizes), -1).flatten(0, 1)
 
@@ -484,7 +479,7 @@ def test_suppression_finds_what_a_detector_finds(tmp_path: Path) -> None:
 
 
 def test_a_call_may_give_other_thresholds(tmp_path: Path) -> None:
-    """In onnxruntime; the defaults stand in the file."""
+    """In onnxruntime; the file holds the defaults."""
     network = loaded("yolo-heads")
     export_network(network, tmp_path / "a.onnx", settings=ExportSettings(level="nms"))
     session = open_session(tmp_path / "a.onnx")
@@ -517,7 +512,7 @@ def test_a_call_may_give_other_thresholds(tmp_path: Path) -> None:
 
 
 def test_the_threshold_itself_is_too_small(tmp_path: Path) -> None:
-    """Score and objectness must exceed it, as in Darknet."""
+    """As in Darknet, score and objectness must exceed the threshold, not only reach it."""
     boxes = torch.tensor([[[0.2, 0.2, 0.1, 0.1], [0.5, 0.5, 0.1, 0.1], [0.8, 0.8, 0.1, 0.1]]])
     scores, objectness = torch.tensor([[[0.5], [0.6], [0.6]]]), torch.tensor([[0.9, 0.5, 0.9]])
     assert suppress(boxes, scores, objectness, 0.5, 0.45).rows.tolist() == [
@@ -539,7 +534,7 @@ def test_the_threshold_itself_is_too_small(tmp_path: Path) -> None:
 
 
 class _Constant(torch.nn.Module):
-    """The same boxes for every input."""
+    """Return the same boxes for every input."""
 
     def __init__(self, *outputs: Tensor) -> None:
         super().__init__()
@@ -555,9 +550,9 @@ def test_what_the_graph_cannot_do_is_said(tmp_path: Path) -> None:
     )
     assert report.notes == (
         (
-            "the cfg asks for nms_kind=greedynms, which weighs the distance of centres too; ONNX's "
-            "NonMaxSuppression knows plain IoU alone, so that of close boxes others may be left. "
-            "Level decoded leaves the choice to you"
+            "the cfg asks for nms_kind=greedynms, which also considers the distance between box "
+            "centres; ONNX's NonMaxSuppression uses plain IoU only, so it may keep other boxes "
+            "where objects are close together. Use level decoded to suppress boxes yourself"
         ),
     )
     assert (
@@ -569,7 +564,7 @@ def test_what_the_graph_cannot_do_is_said(tmp_path: Path) -> None:
 
 
 def test_a_comparison_has_something_to_compare() -> None:
-    """Thresholds are chosen so that some hundred candidates are left, whatever the network says."""
+    """Thresholds are chosen so that some hundred candidates are left for any network."""
     network = loaded("yolo-heads")
     boxes, scores, objectness = wanted(network, "decoded", picture())
     for factor in (1, 1e-3):
@@ -583,12 +578,12 @@ def test_a_comparison_has_something_to_compare() -> None:
     assert threshold == 0.5
     pair = torch.tensor(
         [[[0.5, 0.5, 0.2, 0.2], [0.55, 0.5, 0.2, 0.2]]]
-    )  # one overlap alone, of .6: far from what is chosen
+    )  # their IoU of 0.6 is far from the chosen threshold
     _, overlap = clear_thresholds(pair, torch.tensor([[[0.9], [0.8]]]), torch.ones(1, 2))
     assert overlap == pytest.approx(0.45)
 
 
-# ---- a file that differs is no file --------------------------------------------------------------
+# ---- a file that differs is removed --------------------------------------------------------------
 
 
 def test_a_difference_is_an_error_and_leaves_no_file(
@@ -610,7 +605,8 @@ def test_a_difference_is_an_error_and_leaves_no_file(
         (
             "raw",
             r"^random input: raw_4 differs from PyTorch's by [\d.e-]+ \(values up to [\d.]+\); "
-            r"from float64 it is [\d.e-]+ off in the mean, PyTorch's float32 [\d.e-]+$",
+            r"compared with float64, its root-mean-square error is [\d.e-]+, that of PyTorch's "
+            r"float32 [\d.e-]+$",
         ),
         ("decoded", "^random input: boxes differs from PyTorch's by "),
         ("nms", "^random input: boxes differs from PyTorch's by "),
@@ -669,8 +665,7 @@ def test_values_that_differ() -> None:
 
 
 def test_float64_decides_beyond_the_bound() -> None:
-    """It is asked only there; the file may be three times as far from it as PyTorch's float32
-    is."""
+    """Only there. The file's error may be three times that of PyTorch's float32."""
     exact = torch.linspace(1, 2, 100, dtype=torch.float64)
     noise = torch.tensor([1.0, -1.0] * 50)
 
@@ -695,20 +690,19 @@ def test_float64_decides_beyond_the_bound() -> None:
             0.02,
             0.005,
             1,
-            r"^x: y differs from PyTorch's by 0\.015 \(values up to 2\.?\d*\); from float64 it is"
-            r" 0\.02 "
-            r"off in the mean, PyTorch's float32 0\.005$",
+            r"^x: y differs from PyTorch's by 0\.015 \(values up to 2\.?\d*\); compared with"
+            r" float64, its root-mean-square error is 0\.02, that of PyTorch's float32 0\.005$",
         ),
         (
             0.02,
             -0.02,
             1,
             (
-                "the network magnifies rounding so much that PyTorch's own float32 is 0.02 off in"
-                " the mean"
+                "the network magnifies rounding so much that PyTorch's own float32 has a"
+                " root-mean-square error of 0.02 in values of "
             ),
         ),
-        (float("nan"), 0.005, 1, "from float64 it is nan off"),
+        (float("nan"), 0.005, 1, "its root-mean-square error is nan"),
     ):
         with pytest.raises(ExportError, match=message):
             compare(file, own, size)
@@ -741,8 +735,7 @@ HEAD = (
 def test_a_network_that_magnifies_rounding(
     level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is exported, and the report says why the difference is large; a convolution that is wrong
-    by 0.2 % is not."""
+    """It is exported, and the report explains the difference; a weight error of 0.2 % is refused."""
     report = export_network(magnifying(), tmp_path / "a.onnx", settings=ExportSettings(level=level))
     assert report.difference > 1e-3
     assert all(
@@ -764,7 +757,7 @@ def test_a_network_that_magnifies_rounding(
         return model
 
     monkeypatch.setattr(export_onnx, "to_model", spoilt)
-    with pytest.raises(ExportError, match="from float64 it is "):
+    with pytest.raises(ExportError, match="compared with float64, "):
         export_network(magnifying(), tmp_path / "b.onnx", settings=ExportSettings(level=level))
     assert not (tmp_path / "b.onnx").exists()
 
@@ -781,12 +774,10 @@ def test_boxes_that_differ() -> None:
             "image_ids": np.zeros(len(classes), np.int64),
         }
 
-    assert (
-        compare_kept("x", kept, found(rows.flip(0), [1, 1])).boxes == 2
-    )  # the order does not count
+    assert compare_kept("x", kept, found(rows.flip(0), [1, 1])).boxes == 2  # in another order
     for values, classes, message in (
-        (rows[:1], [1], "^x: 1 boxes are left in the file, 2 in PyTorch$"),
-        (rows, [1, 2], "^x: class 1 of image 0 has 1 boxes in the file, 2 in PyTorch$"),
+        (rows[:1], [1], "^x: the file keeps 1 boxes after suppression, PyTorch keeps 2$"),
+        (rows, [1, 2], "^x: the file keeps 1 boxes of class 1 in image 0, PyTorch keeps 2$"),
         (rows + 0.01, [1, 1], r"^x: a box of class 1 differs from PyTorch's by 0\.01$"),
     ):
         with pytest.raises(ExportError, match=message):
@@ -822,8 +813,8 @@ def test_files_that_are_none(suffix: str, read: Any, tmp_path: Path) -> None:
     (tmp_path / f"a{suffix}").write_bytes(b"no such thing")
     with pytest.raises(
         WeightsError,
-        match=r"a\.(pt2: is no program|torchscript: is no TorchScript) that PyTorch .* "
-        r"reads: .+",
+        match=r"a\.(pt2: is not a torch.export program|torchscript: is not a TorchScript file) that"
+        r" PyTorch .* can read: .+",
     ):
         read(tmp_path / f"a{suffix}")
 
@@ -849,8 +840,8 @@ def test_networks_with_a_memory(name: str, section: str, tmp_path: Path) -> None
             export_network(loaded(name), tmp_path / f"a{suffix}")
         assert (
             str(error.value)
-            == f"not exportable, because layer {section} remembers the frames before: a file that "
-            "holds a function of one frame cannot"
+            == f"not exportable, because layer {section} keeps a state from frame to frame: an "
+            "exported file is a function of one frame"
         )
 
 
@@ -867,7 +858,7 @@ def test_levels_that_need_a_head(tmp_path: Path) -> None:
 
 
 def test_a_classifier_s_tree_names_its_classes(tmp_path: Path) -> None:
-    """As they are named without a list of names; a list that is given goes before."""
+    """If no names are given; given names come first."""
     (tmp_path / "a.tree").write_text("animal -1\nthing -1\ncat 0\ndog 0\n")
     (tmp_path / "a.cfg").write_text(
         "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=4\nsize=1\n"
@@ -887,7 +878,7 @@ def test_a_walk_down_a_tree(tmp_path: Path) -> None:
         "[region]\nanchors=1,1\nclasses=4\nnum=1\ntree=a.tree\nsoftmax=1\n"
     )
     with pytest.raises(
-        InputError, match="pjreddie's .region. finds the class by a walk down the tree"
+        InputError, match="pjreddie's .region. finds the class by walking down the tree"
     ):
         export_network(
             build_network(tmp_path / "a.cfg", dialect="pjreddie"),
@@ -907,8 +898,8 @@ def test_a_walk_down_a_tree(tmp_path: Path) -> None:
             {},
             {},
             (
-                "a.bin: which format? expected one of the suffixes .onnx, .pt2, .torchscript,"
-                " .safetensors, .pt, .cfg"
+                "a.bin: the suffix stands for no known format; expected one of .onnx, .pt2,"
+                " .torchscript, .safetensors, .pt, .cfg"
             ),
         ),
         (
@@ -920,7 +911,12 @@ def test_a_walk_down_a_tree(tmp_path: Path) -> None:
                 "pt, darknet; did you mean 'onnx'?"
             ),
         ),
-        ("a.onnx", {"format": "pt"}, {}, "a.onnx: a file of the format pt ends in .pt"),
+        (
+            "a.onnx",
+            {"format": "pt"},
+            {},
+            "a.onnx: expected a name that ends in .pt for the format pt",
+        ),
         (
             "a.onnx",
             {},
@@ -931,21 +927,27 @@ def test_a_walk_down_a_tree(tmp_path: Path) -> None:
             "a.pt2",
             {},
             {"level": "nms"},
-            "level=nms: a file of the format pt2 has no operator that suppresses boxes; take onnx",
+            (
+                "level=nms: the format pt2 has no operator for non-maximum suppression; use the"
+                " format onnx"
+            ),
         ),
         (
             "a.pt",
             {},
             {"level": "decoded"},
-            "the format pt holds a whole network: level, any_batch and any_size do not go with it",
+            (
+                "the format pt holds the whole network, so level, any_batch and any_size do not"
+                " apply; leave them out"
+            ),
         ),
         (
             "a.cfg",
             {},
             {"any_batch": True},
             (
-                "the format darknet holds a whole network: level, any_batch and any_size do not "
-                "go with it"
+                "the format darknet holds the whole network, so level, any_batch and any_size do"
+                " not apply; leave them out"
             ),
         ),
         (
@@ -1001,7 +1003,11 @@ def test_photographs_for_a_network_that_sees_none(tmp_path: Path) -> None:
     assert [one.what for one in export_network(network, tmp_path / "a.onnx").comparisons] == [
         "random input"
     ]
-    with pytest.raises(InputError, match="^images: the network takes 20, which no photograph has$"):
+    with pytest.raises(
+        InputError,
+        match="^images: the network's input is 20, not an image of 1 or 3 channels; leave out the "
+        "photographs$",
+    ):
         export_network(network, tmp_path / "a.onnx", settings=ExportSettings(images=["a.jpg"]))
 
 
@@ -1011,7 +1017,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     ):
         export_network(loaded("route"), tmp_path / "none" / "a.onnx")
     (tmp_path / "b.pt").mkdir()
-    with pytest.raises(InputError, match=r"b\.pt: is a folder; expected a file's name$"):
+    with pytest.raises(InputError, match=r"b\.pt: is a folder; expected the name of a file$"):
         export_network(loaded("route"), tmp_path / "b.pt")
 
 
@@ -1050,15 +1056,15 @@ def test_a_training_network_is_exported_as_it_would_answer(tmp_path: Path) -> No
 
 
 def test_a_pytorch_that_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch 2.4 has an exporter that does not know ``dynamic_shapes``."""
+    """The exporter of PyTorch 2.4 has no argument ``dynamic_shapes``."""
 
     def export(module: object, args: object, *, dynamo: bool, opset_version: int) -> None:
-        raise AssertionError("was not to be called with these")
+        raise AssertionError("must not be called with these arguments")
 
     monkeypatch.setattr(torch.onnx, "export", export)
     with pytest.raises(
         MissingExtraError,
-        match=r"^PyTorch \S+ cannot export to ONNX by torch.export; a newer one can$",
+        match=r"^PyTorch \S+ cannot export to ONNX through torch.export; install a newer version$",
     ):
         export_network(loaded("region"), tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())

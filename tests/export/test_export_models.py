@@ -1,5 +1,4 @@
-"""Real detectors on real photographs: the same objects through ONNX, in onnxruntime and in OpenCV,
-as in PyTorch."""
+"""Trained detectors on photographs: onnxruntime and OpenCV find the same objects as PyTorch."""
 
 from __future__ import annotations
 
@@ -14,8 +13,7 @@ import torch
 from darknet_builder.boxes.candidates import Candidates
 from darknet_builder.boxes.detections import Detections
 from darknet_builder.export.export import export_network
-from darknet_builder.export.onnx_graph import Suppression
-from darknet_builder.export.settings import ExportSettings
+from darknet_builder.export.settings import ExportSettings, Suppression
 from darknet_builder.images.files import read_image
 from darknet_builder.images.resize import Placement, to_input
 from darknet_builder.network.build import build_network
@@ -36,16 +34,13 @@ QUICK = "yolo-fastest-1.1"
 OUTPUTS = ["boxes", "scores", "objectness"]
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name == QUICK else pytest.mark.pack)
-        for name in MODELS
-    ],
-)
+def _mark(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.slow if name == QUICK else pytest.mark.pack
+
+
+@pytest.mark.parametrize("model", [pytest.param(name, marks=_mark(name)) for name in MODELS])
 def test_the_same_objects(model: str, shared: Path, tmp_path: Path) -> None:
-    """Six photographs; suppression as the cfg asks for it, by this package, from each program's
-    boxes and scores."""
+    """On six photographs. This package suppresses the boxes of each program by the cfg's rule."""
     network = build_network(shared / "models" / f"{model}.cfg", initialize=False).eval()
     load_weights(network, shared / "models" / f"{model}.weights")
     names = shared / "models" / ("voc.names" if "voc" in model else "coco.names")
@@ -66,7 +61,7 @@ def test_the_same_objects(model: str, shared: Path, tmp_path: Path) -> None:
 
 
 def found(detector: Detector, outputs: Sequence[np.ndarray], placement: Placement) -> Any:
-    """The objects of the outputs of level ``decoded``."""
+    """Return the objects in the outputs of level ``decoded``."""
     boxes, scores, objectness = (torch.from_numpy(np.asarray(output)) for output in outputs)
     return postprocess(
         [Candidates(boxes, objectness, scores)],
@@ -78,7 +73,7 @@ def found(detector: Detector, outputs: Sequence[np.ndarray], placement: Placemen
 
 
 def check(where: str, wanted: Detections, objects: Any) -> None:
-    """The same classes in the same order, boxes to a hundredth of a pixel."""
+    """Check for the same classes in the same order, with boxes within 0.02 pixels."""
     size = np.array(wanted.image_size * 2)
     assert objects.class_ids.tolist() == wanted.class_ids.tolist(), where
     np.testing.assert_allclose(objects.scores, wanted.scores, atol=2e-5, err_msg=where)
@@ -89,7 +84,7 @@ def check(where: str, wanted: Detections, objects: Any) -> None:
 
 @pytest.mark.slow
 def test_suppression_inside_the_graph(shared: Path, tmp_path: Path) -> None:
-    """A network whose cfg asks for plain IoU: what is left is the same, without this package."""
+    """With plain IoU in the cfg, the graph's own suppression keeps the same boxes."""
     cfg = (
         (shared / "models" / f"{QUICK}.cfg")
         .read_text()

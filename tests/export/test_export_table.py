@@ -1,5 +1,4 @@
-"""The table of docs/export.md: how it is made, and that every cell is a small difference or a
-reason."""
+"""The table of docs/export.md: every cell is a small difference or a reason."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from pathlib import Path
 import generator
 import pytest
 
-from darknet_builder.export.traceable import LEVELS
+from darknet_builder.export.settings import LEVELS
 from scripts import export_table
 from scripts.export_table import FOLDERS, RUNNERS, insert, table
 from tests.export.test_export import PROGRAMS
@@ -22,7 +21,7 @@ NO_HEAD = (
 
 
 def row(text: str) -> dict[str, dict[str, str]]:
-    """The same cell everywhere."""
+    """Return a row with the same text in every cell."""
     return {level: dict.fromkeys(RUNNERS, text) for level in LEVELS}
 
 
@@ -62,7 +61,7 @@ def test_the_table_goes_between_its_marks() -> None:
 
 
 def test_the_page_s_table() -> None:
-    """Small differences, or a reason that stands below; and no program differs."""
+    """Every cell is a small difference or refers to a reason; no program gives wrong values."""
     text = PAGE.read_text().split("<!-- table -->")[1].split("<!-- end of table -->")[0]
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][
         1:
@@ -77,7 +76,7 @@ def test_the_page_s_table() -> None:
             else:
                 assert cell == "-" or float(cell.split()[0]) < 1e-4 or "f32" in cell, name
     assert not [
-        note for note in notes.values() if "differs from" in note or "are left in the file" in note
+        note for note in notes.values() if "differs from" in note or "the file keeps" in note
     ]
 
 
@@ -112,8 +111,7 @@ def test_what_was_measured_is_not_measured_again(
 def test_a_quick_part_of_the_table(
     name: str, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the page says of a network is what is measured here, as far as the programs are
-    installed."""
+    """Measure again what the page says about a network, in the programs that are installed."""
     monkeypatch.setattr(export_table, "RUNNERS", PROGRAMS)
     (recorded,) = (one for one in export_table.recorded_networks(pack) if one.name == name)
     rows = export_table.measure_all([recorded], generator, tmp_path / "results.json")
@@ -130,7 +128,7 @@ def test_a_quick_part_of_the_table(
 
 
 def test_recorded_networks(pack: Path) -> None:
-    """The smallest first, so that a run that is stopped has most of them."""
+    """The smallest come first, so that an interrupted run has measured most of them."""
     found = list(export_table.recorded_networks(pack))
     sizes = [one.meta["parameters"] for one in found]
     assert len(found) > 90 and sizes == sorted(sizes) and all(one.cfg.is_file() for one in found)

@@ -1,5 +1,4 @@
-"""Networks as functions of one tensor; and that what makes their graphs short gives the numbers
-that loops give."""
+"""Networks as functions of one tensor, and vectorized arithmetic compared with plain loops."""
 
 from __future__ import annotations
 
@@ -26,13 +25,13 @@ TREE = Tree(("a", "b", "c", "aa", "ab", "ba", "aaa", "aab", "aac"), (-1, -1, -1,
 
 @pytest.mark.parametrize("squared", [False, True])
 def test_boxes_of_cells(squared: bool) -> None:
-    """(i + x) / W, (j + y) / H, e^w or (2 w)^2 times the anchor, cell by cell."""
+    """Cell by cell: (i + x) / W, (j + y) / H, and e^w or (2 w)^2 times the anchor."""
     values = torch.randn(2, 3, 4, 5, 4, generator=torch.Generator().manual_seed(0))
     anchors, unit = [(10.0, 13.0), (30.0, 61.0), (116.0, 90.0)], (160, 128)
     boxes = anchor_boxes(values, anchors, unit, squared=squared).view(2, 3, 4, 5, 4)
     for b, a, j, i in torch.cartesian_prod(*map(torch.arange, values.shape[:4])).tolist():
         x, y, w, h = values[b, a, j, i].tolist()
-        sizes = [4 * v * v for v in (w, h)] if squared else [math.exp(v) for v in (w, h)]
+        sizes = [4 * w * w, 4 * h * h] if squared else [math.exp(w), math.exp(h)]
         expected = [
             (i + x) / 5,
             (j + y) / 4,
@@ -65,8 +64,7 @@ def test_probabilities_down_a_tree() -> None:
 def test_a_strided_shortcut_without_writing_in_place(
     in_shape: tuple[int, int, int], other_shape: tuple[int, int, int], beta: float
 ) -> None:
-    """alpha=1 takes the short way, any other alpha the general one: with alpha near 1 both must
-    agree."""
+    """alpha=1 has a shorter path in the code; an alpha near 1 must give the same values."""
     random = torch.Generator().manual_seed(0)
     x, other = (
         torch.randn(2, *in_shape, generator=random),
@@ -120,7 +118,7 @@ def test_reasons() -> None:
 
 
 def _with_other_classes(text: str) -> str:
-    """The second head with one class."""
+    """Change the second head to one class."""
     start = text.rindex("filters=24")
     return text[:start] + text[start:].replace("filters=24", "filters=18").replace(
         "classes=3", "classes=1"

@@ -20,9 +20,10 @@ from torch.nn import functional
 from darknet_builder.errors import DarknetError, ImageError, InputError, MissingExtraError
 from darknet_builder.images import opencv
 from darknet_builder.images.files import check_image, read_image, write_image
+from darknet_builder.images.fits import RESIZE_MODES
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.images.prefetch import read_ahead
-from darknet_builder.images.resize import RESIZE_MODES, Placement, resize_bilinear, to_input
+from darknet_builder.images.resize import Placement, resize_bilinear, to_input
 from darknet_builder.images.video import open_video, write_video
 from tests.conftest import GOLDEN
 
@@ -291,7 +292,7 @@ def test_grey_and_alpha_arrays() -> None:
 
 
 WHAT = (
-    "expected a path or a NumPy array (H, W, 3) of uint8 with blue, green, red as cv2 gives, got "
+    "expected a path or a NumPy array (H, W, 3) of uint8 in BGR order, as cv2.imread returns it; got "
 )
 SHAPE = "expected an image of shape (H, W, 3), one or more pixels wide and high, got "
 
@@ -386,11 +387,11 @@ def test_files_that_are_no_images(tmp_path: Path) -> None:
     assert message(read_image, f"{folder}/empty.jpg") == f"{folder}/empty.jpg: the file is empty"
     assert (
         message(read_image, f"{folder}/page.jpg")
-        == f"{folder}/page.jpg: is no image that OpenCV can read"
+        == f"{folder}/page.jpg: not an image that OpenCV can read"
     )
     assert (
         message(read_image, f"{folder}/cut.jpg")
-        == f"{folder}/cut.jpg: is no image that OpenCV can read"
+        == f"{folder}/cut.jpg: not an image that OpenCV can read"
     )
     with pytest.raises(ImageError):
         read_image(f"{folder}/none.jpg")
@@ -491,7 +492,7 @@ def test_files_that_are_no_videos(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("hello")
     for name, text in {
         "none.mp4": "No such file or directory",
-        "text.mp4": "is no video that OpenCV can read",
+        "text.mp4": "not a video that OpenCV can read",
     }.items():
         with pytest.raises(ImageError) as raised, open_video(tmp_path / name):
             pass
@@ -507,7 +508,7 @@ def test_videos_that_cannot_be_written(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError) as raised, write_video(tmp_path / "a.mp4", 10) as append:
         append(np.zeros((1, 1, 3), np.uint8))
-    assert str(raised.value) == f"{tmp_path}/a.mp4: OpenCV cannot write a video of 1x1 pixels there"
+    assert str(raised.value) == f"{tmp_path}/a.mp4: OpenCV cannot write a video of 1x1 pixels"
     assert not list(tmp_path.iterdir())
 
 
@@ -526,7 +527,7 @@ def test_a_missing_opencv_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
         str(raised.value)
         == "OpenCV is not installed (No module named 'cv2'): pip install opencv-python, or "
-        "opencv-python-headless, which needs no libraries of the system"
+        "opencv-python-headless, which needs no system libraries"
     )
 
 
@@ -542,8 +543,8 @@ def test_a_missing_library_of_the_system_is_told(monkeypatch: pytest.MonkeyPatch
     assert (
         str(raised.value)
         == "OpenCV cannot be loaded: libxcb.so.1: cannot open shared object file: No such file or"
-        " directory; install the libraries of the system that it needs (Debian, Ubuntu: apt-get"
-        " install libgl1 libglib2.0-0), or take the build that needs none (pip uninstall"
+        " directory; install the system libraries that it needs (Debian, Ubuntu: apt-get"
+        " install libgl1 libglib2.0-0), or use the build without them (pip uninstall"
         " opencv-python, then pip install opencv-python-headless)"
     )
 
@@ -561,7 +562,7 @@ def test_opencv_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_opencv_is_imported_in_one_place() -> None:
     """So that its absence is told in one way; ``peer_worker.py`` has an interpreter and an OpenCV
     of its own."""
-    package = Path(opencv.__file__).parent
+    package = Path(opencv.__file__).parents[1]
     importing = [
         path.name
         for path in package.rglob("*.py")

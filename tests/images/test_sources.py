@@ -46,7 +46,7 @@ def test_words(words: list[str], names: list[str]) -> None:
     [
         ("none.jpg", "none.jpg: no such file or folder"),
         ("empty", "empty: no image or video in this folder"),
-        ("in/*.txt", "in/*.txt: fits no image or video"),
+        ("in/*.txt", "in/*.txt: matches no image or video"),
     ],
 )
 def test_words_that_name_nothing(word: str, text: str) -> None:

@@ -1,5 +1,4 @@
-"""``detect --report``: what is in the page, and what the slider, the classes and the pictures do in
-a real browser."""
+"""``detect --report``: the contents of the page, and its behaviour in a real browser."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ NAMES = ("cat", "dog", '<b>&"cow"')
 
 
 def picture(width: int, height: int) -> np.ndarray:
-    """A smooth slope: JPEG keeps it nearly."""
+    """Return a smooth gradient, which JPEG keeps almost unchanged."""
     across, down = np.linspace(0, 200, width), np.linspace(0, 200, height)
     return np.stack(np.broadcast_arrays(across[None], down[:, None], 100.0), 2).astype(np.uint8)
 
@@ -44,8 +43,7 @@ def found(
 
 
 def make_report() -> DetectionReport:
-    """Four pictures: two with objects, a tall one with one at its very top, and one with
-    nothing."""
+    """Make a report of four pictures: two with objects, one with an object at its top, one empty."""
     report = DetectionReport("A <walk>", threshold=0.1)
     report.add(
         Record(
@@ -91,7 +89,7 @@ def test_pictures_are_scaled_down_and_kept() -> None:
 
 
 def test_boxes_are_those_of_the_detections() -> None:
-    """Cut off at the edges, in the image's own pixels, the best one last."""
+    """Boxes are clipped to the image, in its own pixels; the best one comes last."""
     page = make_report().html()
     assert re.findall(r'viewBox="([^"]+)"', page) == [
         "0 0 320 240",
@@ -151,8 +149,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
 def test_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The page shows what the JSON file says, of pictures and of a video, and its folder is
-    made."""
+    """The page shows the same as the JSON file, and its folder is created."""
     monkeypatch.chdir(tmp_path)
     save_weights(build_network(LESSON), "lesson.weights")
     for name in ("a.png", "b.png"):
@@ -206,7 +203,7 @@ def open_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenPage]:
 
 @pytest.fixture
 def page(open_page: OpenPage, tmp_path: Path) -> Iterator[Any]:
-    """The report in a browser; its script must have been content at the end."""
+    """Open the report in a browser; its script must not have failed at the end."""
     make_report().save(tmp_path / "report.html")
     browser = open_page(tmp_path / "report.html")
     yield browser
@@ -214,7 +211,7 @@ def page(open_page: OpenPage, tmp_path: Path) -> Iterator[Any]:
 
 
 def visible(browser: Any) -> int:
-    """How many boxes can be seen, by the browser's own layout."""
+    """Count the boxes that the browser shows."""
     return int(
         browser.execute_script(
             "return [...document.querySelectorAll('.edge')]"
@@ -251,7 +248,7 @@ def test_counts(page: Any) -> None:
 
 
 def test_the_slider_hides_boxes_at_once(page: Any) -> None:
-    """With real keys; 0.01 a press."""
+    """With real key presses; each moves the slider by 0.01."""
     from selenium.webdriver.common.keys import Keys
 
     slider = page.find_element("id", "threshold")

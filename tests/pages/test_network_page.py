@@ -1,4 +1,4 @@
-"""A network as a page and as a picture: what is in it, and what a real browser makes of it."""
+"""Pages and pictures of networks: their contents, and their behaviour in a real browser."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ stride=2
 
 
 def residual_cfg(blocks: int) -> str:
-    """3 layers a block, and two more; arcs of every length."""
+    """Return a cfg with 3 layers a block and 2 more, and arcs of many lengths."""
     convolution = "[convolutional]\nbatch_normalize=1\nfilters=4\nsize=3\npad=1\nactivation=leaky\n"
     body = "".join(convolution * 2 + "[shortcut]\nfrom=-3\n" for _ in range(blocks))
     return f"[net]\nwidth=32\nheight=32\nchannels=3\n{convolution}{body}[route]\nlayers=-1,{blocks},0\n"
@@ -73,7 +73,7 @@ def page_data(page: str) -> Any:
 
 
 def test_arcs_of_a_small_network() -> None:
-    """Every source that is not the layer before, once; the shortest ones are the innermost."""
+    """One arc for each source that is not the layer before; short arcs are in inner lanes."""
     assert find_arcs(summarize(build_network(JUMPS))) == [
         Arc(0, 2, 0),
         Arc(2, 4, 0),
@@ -86,12 +86,13 @@ def test_arcs_of_a_small_network() -> None:
 def test_arcs_of_one_lane_never_run_side_by_side(cfg: Path) -> None:
     summary = summarize(build_network(cfg, initialize=False))
     arcs = find_arcs(summary)
-    assert {(arc.source, arc.reader) for arc in arcs} == {
+    expected = {
         (source, row.index)
         for row in summary.layers
         for source in row.sources
         if source != row.index - 1
     }
+    assert {(arc.source, arc.reader) for arc in arcs} == expected
     for one, other in itertools.combinations(arcs, 2):
         assert one.lane != other.lane or one.reader <= other.source or other.reader <= one.source
 
@@ -134,8 +135,7 @@ def test_histogram_equals_numpys() -> None:
 
 
 def test_histogram_of_odd_weights() -> None:
-    """Far values are counted, not drawn; what is no number is counted apart; equal values have a
-    bin as well."""
+    """Values far from the mean and non-finite ones are counted; equal values have a bin too."""
     network = build_network(JUMPS)
     with torch.no_grad():
         network.layers[0].conv.weight.fill_(0.5)
@@ -169,26 +169,24 @@ def test_far_weights_are_outside() -> None:
 
 @pytest.mark.parametrize("cfg", CFGS, ids=lambda path: path.stem)
 def test_the_picture_is_whole(cfg: Path) -> None:
-    """Well-formed XML with a row a layer and a way a source, that loads nothing and needs no
-    variables."""
+    """It is well-formed XML with every layer and connection, and it loads nothing else."""
     network = build_network(cfg, initialize=False)
     text = Diagram.of(network).svg()
     root = ElementTree.fromstring(text)
     rows = [part for part in root if part.get("class", "").startswith("row ")]
-    assert [part.get("id") for part in rows] == [
-        f"layer-{index}" for index in range(len(network.layers))
-    ]
-    ways = [
+    ids = [f"layer-{index}" for index in range(len(network.layers))]
+    assert [part.get("id") for part in rows] == ids
+    connections = [
         (int(part.get("data-from", "")), int(part.get("data-to", "")))
         for part in root.iter(f"{SVG}path")
         if part.get("class", "").split()[0] in ("flow", "arc")
     ]
-    wanted = {
+    expected = {
         (source, index)
         for index, layer in enumerate(network.sequence())
         for source in layer.sources
     }
-    assert sorted(ways) == sorted(wanted)
+    assert sorted(connections) == sorted(expected)
     assert outside_references(text) == [] and "var(" not in text
     words = [part.text for part in root.iter(f"{SVG}text")]
     assert words[0] == cfg.name and words[1] == Diagram.of(network).totals()
@@ -223,9 +221,8 @@ def test_the_page_loads_nothing_and_holds_its_data() -> None:
     page = page_of(network, weights=True)
     assert outside_references(page) == [] and "{{" not in page
     data = page_data(page)
-    assert [layer["sources"] for layer in data["layers"]] == [
-        list(layer.sources) for layer in network.sequence()
-    ]
+    sources = [list(layer.sources) for layer in network.sequence()]
+    assert [layer["sources"] for layer in data["layers"]] == sources
     assert data["totals"] == summarize(network).totals()
     assert data["layers"][0]["text"].startswith("[convolutional]\nbatch_normalize=1\n")
     assert data["layers"][0]["weights"]["counts"] and data["layers"][1]["weights"] is None
@@ -233,7 +230,7 @@ def test_the_page_loads_nothing_and_holds_its_data() -> None:
 
 
 def test_no_text_can_leave_its_place() -> None:
-    """What a title or an option holds stays text, in HTML and in SVG."""
+    """Titles and options stay text in HTML and in SVG, whatever they contain."""
     network = build_network(LESSON)
     network.blocks[1]._options["activation"] = NASTY
     page = page_of(network, title=NASTY)
@@ -254,13 +251,13 @@ def test_fixed_css() -> None:
 
 
 def test_every_word_can_be_read() -> None:
-    """WCAG's contrast of 4.5 for all text, on every ground that it has, light and dark."""
+    """Text has a contrast of 4.5:1 (WCAG 2.1) on each of its backgrounds, light and dark."""
+
+    def linear(part: float) -> float:
+        return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
 
     def luminance(color: tuple[float, ...]) -> float:
-        parts = [
-            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in color
-        ]
-        return float(np.dot(parts, [0.2126, 0.7152, 0.0722]))
+        return float(np.dot(list(map(linear, color)), [0.2126, 0.7152, 0.0722]))
 
     def rgb(color: str) -> tuple[float, ...]:
         return tuple(value / 255 for value in bytes.fromhex(color[1:]))
@@ -290,7 +287,7 @@ def test_every_word_can_be_read() -> None:
 def test_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The page beside the user by default; with weights it has histograms."""
+    """The page goes into the current folder by default; with weights it has histograms."""
     monkeypatch.chdir(tmp_path)
     assert main(["draw-network", str(LESSON)]) == 0
     assert capsys.readouterr().out == "lesson.html: 20 layers\n"
@@ -331,7 +328,7 @@ def open_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenPage]:
 
 @pytest.fixture
 def show(open_page: OpenPage, tmp_path: Path) -> Any:
-    """Opens a cfg's page; the page's script must have been content with it at the end."""
+    """Open a cfg's page in a browser; its script must not have failed at the end."""
     shown = []
 
     def run(cfg: str | Path, *, weights: bool = False, **options: Any) -> Any:
@@ -388,7 +385,7 @@ def test_nothing_lies_over_anything_else(show: Any, cfg: str | Path, layers: int
     size = browser.execute_script(
         "return document.querySelectorAll('main svg')[1].getBoundingClientRect().height"
     )
-    assert size / layers > 20  # rows keep their height however many there are
+    assert size / layers > 20  # rows keep their height in a page of any length
 
 
 @pytest.mark.parametrize("size", [(1000, 700), (760, 900)])
@@ -410,7 +407,7 @@ def classes(browser: Any, name: str) -> list[int]:
 
 
 def hover(browser: Any, index: int) -> None:
-    """The pointer itself, onto the middle of the row."""
+    """Move the pointer to the middle of a row."""
     from selenium.webdriver.common.action_chains import ActionChains
 
     row = browser.find_element("css selector", f"#layer-{index} .band")
@@ -530,12 +527,12 @@ def test_histogram_in_the_details(show: Any) -> None:
     hover(browser, 0)
     assert len(browser.find_elements("css selector", "#details .plot rect")) == BINS
     lines = browser.find_element("id", "details").text.splitlines()
-    assert "least mean most deviation" in lines
+    assert "min mean max std" in lines
     assert any(line.startswith("weight 8 x 3 x 3 x 3 ") for line in lines)
 
 
 def test_light_and_dark(show: Any) -> None:
-    """The page is as the reader's system is, to its last row."""
+    """The whole page follows the theme of the reader's system."""
     colors = (
         "const of = (part, name) => getComputedStyle(document.querySelector(part))[name];return"
         " [of('body', 'backgroundColor'), of('.row .quiet', 'fill'), of('.row .band', 'fill')]"

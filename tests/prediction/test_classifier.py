@@ -134,7 +134,7 @@ def test_grey_networks() -> None:
 
 def test_too_thin() -> None:
     with pytest.raises(
-        ImageError, match="^900x8 pixels are too thin to take the middle of; fit it another way$"
+        ImageError, match="^900x8 pixels are too thin to crop; use the fit stretch or letterbox$"
     ):
         fit_image(image(8, 900), (8, 8))
     assert fit_image(image(8, 900), (8, 8), "stretch").shape == (3, 8, 8)
@@ -369,7 +369,7 @@ def test_options_that_are_wrong(options: dict[str, Any], expected: str) -> None:
 def test_a_network_takes_no_weights() -> None:
     assert (
         mistake(colour_network(), "x.weights")
-        == "a Network is built and loaded already: it takes no weights, width or height here"
+        == "a Network is already built and loaded; it cannot be given weights, width or height"
     )
 
 
@@ -482,9 +482,9 @@ def test_images_that_cannot_be_read(folder: Path, capsys: pytest.CaptureFixture[
     captured = capsys.readouterr()
     assert captured.out.count("\n") == 4
     assert (
-        captured.err == f"skipped: {folder}/shots/c.png: is no image that OpenCV can read\n"
-        f"skipped: {folder}/shots/d.png: 200x1 pixels are too thin to take the middle of; "
-        "fit it another way\n"
+        captured.err == f"skipped: {folder}/shots/c.png: not an image that OpenCV can read\n"
+        f"skipped: {folder}/shots/d.png: 200x1 pixels are too thin to crop; "
+        "use the fit stretch or letterbox\n"
     )
     assert main(words(folder, str(folder / "shots" / "c.png"), "--json", "-")) == 1
     assert json.loads(capsys.readouterr().out)["not_readable"] == 1
@@ -521,7 +521,7 @@ def test_hierarchies_say_what_is_above(
     ("more", "expected"),
     [
         (["{0}/no.png"], "{0}/no.png: no such file or folder"),
-        (["{0}/shots/a.png", "--top", "0"], "top=0: expected 1 or more"),
+        (["{0}/shots/a.png", "--top", "0"], "--top 0: expected 1 or more"),
         (
             ["{0}/shots/a.png", "--json", "{0}/no/x.json"],
             "{0}/no/x.json: there is no folder {0}/no",

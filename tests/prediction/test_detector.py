@@ -308,11 +308,11 @@ def test_classes_of_a_map() -> None:
         ),
         (
             {"weights": "a.weights"},
-            "a Network is built and loaded already: it takes no weights, width or height here",
+            "a Network is already built and loaded; it cannot be given weights, width or height",
         ),
         (
             {"width": 64},
-            "a Network is built and loaded already: it takes no weights, width or height here",
+            "a Network is already built and loaded; it cannot be given weights, width or height",
         ),
         (
             {"names": ["cat"]},

@@ -72,7 +72,7 @@ def test_two_sets_of_weights(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"toy\.pt holds weights already; leave no\.weights out$"):
         build_unloaded(tmp_path / "toy.pt", "no.weights")
     with pytest.raises(
-        InputError, match="^a Network is built and loaded already: it takes no weights, width or"
+        InputError, match="^a Network is already built and loaded; it cannot be given weights"
     ):
         build_unloaded(toy_network(), "no.weights")
 
@@ -114,7 +114,7 @@ def test_the_contract_of_an_engine(backend: str) -> None:
     engine: Engine = make_engine(network, backend, "float32")
     x = torch.rand(network.input_shape.batched(1))
     with torch.inference_mode():
-        wanted = [(raw.shape, torch.float32) for raw in network.answers(x)]
+        wanted = [(raw.shape, torch.float32) for raw in network.outputs(x)]
         assert [(raw.shape, raw.dtype) for raw in engine(x)] == wanted
     assert engine.detail and engine.compiles == (engine.detail == "graph")
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from darknet_builder.boxes import nms
 from darknet_builder.boxes import overlap as boxes
 from darknet_builder.boxes.candidates import Candidates
-from darknet_builder.boxes.nms import nms_by_class, survivors
+from darknet_builder.boxes.nms import NMS_KINDS, best_of_groups, nms_by_class, survivors
 from darknet_builder.errors import InputError
 from darknet_builder.images.resize import Placement
 from darknet_builder.network.build import build_network
@@ -81,7 +82,7 @@ def test_every_recorded_nms(pack: Path) -> None:
     assert check_nms(pack / "postprocess" / "nms.npz")
 
 
-@pytest.mark.parametrize("kind", boxes.NMS_KINDS)
+@pytest.mark.parametrize("kind", NMS_KINDS)
 def test_how_many_pairs_are_compared_at_once_changes_nothing(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,8 +92,8 @@ def test_how_many_pairs_are_compared_at_once_changes_nothing(
     )
     whole = survivors(some, 0.3, kind=kind)
     assert 10 < whole.sum() < 140
-    for most in (1, 200, 5000):
-        monkeypatch.setattr(boxes, "_MOST_PAIRS", most)
+    for limit in (1, 200, 5000):
+        monkeypatch.setattr(nms, "_MOST_PAIRS", limit)
         assert torch.equal(survivors(some, 0.3, kind=kind), whole)
 
 
@@ -156,7 +157,7 @@ def test_groups_are_suppressed_each_for_itself(
     scores = (random.integers(1, 20, 120) / 20).astype(np.float32)
     groups = random.integers(0, 5, 120)
     groups[5:14] = 2
-    keep = boxes.best_of_groups(rows, scores, groups, threshold, kind=kind, beta=0.9)
+    keep = best_of_groups(rows, scores, groups, threshold, kind=kind, beta=0.9)
     assert keep.tolist() == (
         [True] * 120
         if threshold == 1

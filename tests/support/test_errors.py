@@ -13,7 +13,8 @@ import pytest
 from darknet_builder.cfg.diagnostics import Collector
 from darknet_builder.cfg.parser import parse_cfg
 from darknet_builder.cfg.source import read_cfg
-from darknet_builder.data import DataFile, read_labels
+from darknet_builder.data.data_file import DataFile
+from darknet_builder.data.labels import read_labels
 from darknet_builder.errors import (
     CfgError,
     CfgWarning,

@@ -20,7 +20,7 @@ from darknet_builder.training.settings import TrainSettings
 from darknet_builder.training.trainer import Trainer
 from tests.training.test_trainer import STILL_CFG, Scenes
 
-HINT = "No space left on device; make room, then go on with --resume"
+HINT = "No space left on device; make room, then resume the training"
 FULL = Path("/dev/full")
 
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-import numpy as np
-
-from darknet_builder.cfg.block import Block
-from darknet_builder.cfg.parser import note_dialect, noted_dialect, parse_cfg
-from darknet_builder.cfg.source import read_cfg
 from darknet_builder.cli.arguments import MODEL_HELP, add_dialect, add_json, add_seed
 from darknet_builder.cli.model import add_model, take_model
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
-from darknet_builder.data.anchors import fit_network
-from darknet_builder.data.data_file import DataFile
 from darknet_builder.errors import CfgError, InputError
-from darknet_builder.inspection.adapt import Adaptation, adapt_cfg
-from darknet_builder.network.build import build_network
 from darknet_builder.support.files import write_text, writing
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from darknet_builder.cfg.block import Block
+    from darknet_builder.data.data_file import DataFile
 
 HELP = "change a cfg for another data set: classes, filters, anchors, masks, steps; comments stay"
 EXAMPLES = """\
@@ -59,11 +56,15 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     take_model(args)
     if Path(args.output).exists() and not args.overwrite:
         raise InputError(f"{args.output}: is there already; name another file, or give --overwrite")
-    data = DataFile.read(args.data) if args.data else None
+    data = _read_data(args.data) if args.data else None
     classes = args.classes if args.classes is not None else data.classes if data else None
     if classes is None:
         raise InputError("for how many classes? give --classes N or --data FILE")
     text, blocks = _read(args.cfg)
+    from darknet_builder.cfg.parser import noted_dialect
+    from darknet_builder.inspection.adapt import Adaptation, adapt_cfg
+    from darknet_builder.network.build import build_network
+
     adaptation = Adaptation(classes, _anchors(args, data), args.max_batches)
     edited = adapt_cfg(text, blocks, adaptation, args.dialect or noted_dialect(text))
     build_network(edited.text(), dialect=args.dialect, initialize=False)
@@ -75,10 +76,19 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     return 0
 
 
+def _read_data(path: str) -> DataFile:
+    from darknet_builder.data.data_file import DataFile
+
+    return DataFile.read(path)
+
+
 def _read(cfg: str) -> tuple[str, list[Block]]:
     """The text and what ``parse_cfg`` makes of it, so that its line numbers fit; of a model file,
     what it holds.
     """
+    from darknet_builder.cfg.parser import note_dialect, parse_cfg
+    from darknet_builder.cfg.source import read_cfg
+
     source = read_cfg(cfg)
     if source.tensors is not None:
         text = note_dialect(source.metadata.dialect) + source.metadata.cfg
@@ -98,8 +108,13 @@ def _anchors(args: argparse.Namespace, data: DataFile | None) -> np.ndarray | No
     if args.anchors == "fit":
         if data is None:
             raise InputError("--anchors fit: to which boxes? give --data FILE")
+        from darknet_builder.data.anchors import fit_network
+        from darknet_builder.network.build import build_network
+
         network = build_network(args.cfg, dialect=args.dialect, initialize=False)
         return fit_network(network, data.load("train"), seed=args.seed)[0].sizes
+    import numpy as np
+
     try:
         sizes = np.array([float(number) for number in args.anchors.split(",")]).reshape(-1, 2)
     except ValueError:

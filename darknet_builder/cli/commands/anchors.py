@@ -15,10 +15,7 @@ from darknet_builder.cli.arguments import (
 )
 from darknet_builder.cli.model import add_model, take_model
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
-from darknet_builder.data.anchors import box_sizes, find_anchors, fit_network
-from darknet_builder.data.data_file import DataFile
 from darknet_builder.errors import InputError
-from darknet_builder.network.build import build_network
 
 HELP = "anchors that fit a data set's boxes, by k-means on IoU"
 EXAMPLES = """\
@@ -49,8 +46,13 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write them."""
     check_answer(args.json)
     take_model(args, required=False)
+    from darknet_builder.data.anchors import box_sizes, find_anchors, fit_network
+    from darknet_builder.data.data_file import DataFile
+
     images = DataFile.read(args.data).load(args.split, skip_bad_labels=args.skip_bad_labels)
     if args.cfg:
+        from darknet_builder.network.build import build_network
+
         network = build_network(
             args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False
         )

@@ -9,39 +9,20 @@ import io
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-import torch
-
-from darknet_builder.benchmark.comparison import (
-    Comparison,
-    as_document,
-    compare,
-    compare_end_to_end,
-    default_candidates,
-    matrix_rates,
-)
-from darknet_builder.benchmark.memory import measure_memory
-from darknet_builder.benchmark.pipeline import PipelineRate, measure_pipeline
-from darknet_builder.benchmark.report import pipeline_table, save_chart, table, training_table
-from darknet_builder.benchmark.training import (
-    TrainingCase,
-    TrainingRate,
-    measure_training,
-    trained_precisions,
-)
 from darknet_builder.cli.arguments import CFG_HELP, add_device, add_dialect, add_json
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
-from darknet_builder.data.data_file import DataFile
 from darknet_builder.engines.names import BACKEND_NAMES, precision_name
 from darknet_builder.errors import InputError
-from darknet_builder.images.sources import find_sources, is_video
-from darknet_builder.network.network import Network
-from darknet_builder.prediction.detector import Detector
-from darknet_builder.prediction.loading import load_network
-from darknet_builder.support.devices import find_device
-from darknet_builder.training.batches import ListedImages
-from darknet_builder.training.datasets import load_training
+
+if TYPE_CHECKING:
+    import torch
+
+    from darknet_builder.benchmark.comparison import Comparison
+    from darknet_builder.benchmark.pipeline import PipelineRate
+    from darknet_builder.benchmark.training import TrainingRate
+    from darknet_builder.network.network import Network
 
 HELP = (
     "time a network on every engine that is installed, side by side, alone and from file to boxes"
@@ -123,6 +104,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Measure; returns 0."""
     _check(args)
+    import torch
+
+    from darknet_builder.benchmark.comparison import as_document, matrix_rates
+    from darknet_builder.benchmark.report import save_chart, table
+    from darknet_builder.prediction.loading import load_network
+    from darknet_builder.support.devices import find_device
+
     if args.threads:
         torch.set_num_threads(args.threads)
     device = find_device(args.device) or torch.device("cpu")
@@ -188,6 +176,11 @@ def _check(args: argparse.Namespace) -> None:
 def _compare(
     args: argparse.Namespace, name: str, network: Network, out: TextIO
 ) -> Iterator[Comparison]:
+    from darknet_builder.benchmark.candidates import default_candidates
+    from darknet_builder.benchmark.comparison import compare
+    from darknet_builder.benchmark.end_to_end import compare_end_to_end
+    from darknet_builder.benchmark.memory import measure_memory
+
     candidates = args.contenders or default_candidates(network)
     if args.memory:
         out.write(measure_memory(network).line(name) + "\n\n")
@@ -211,6 +204,8 @@ def _compare(
 
 
 def _photographs(args: argparse.Namespace) -> list[Path]:
+    from darknet_builder.images.sources import find_sources, is_video
+
     return [Path(path) for path in find_sources(args.images) if not is_video(path)]
 
 
@@ -220,6 +215,11 @@ def _photographs(args: argparse.Namespace) -> list[Path]:
 def _run_pipeline(
     args: argparse.Namespace, name: str, network: Network, out: TextIO
 ) -> list[PipelineRate]:
+    from darknet_builder.benchmark.candidates import default_candidates
+    from darknet_builder.benchmark.pipeline import measure_pipeline
+    from darknet_builder.benchmark.report import pipeline_table
+    from darknet_builder.prediction.detector import Detector
+
     rates, photographs = [], _photographs(args)
     for candidate in args.contenders or default_candidates(network):
         backend, _, precision = candidate.partition(":")
@@ -242,6 +242,16 @@ def _train(
     args: argparse.Namespace, cfg: str, size: int | None, device: torch.device, out: TextIO
 ) -> list[TrainingRate]:
     """The table of one network; the cfg's batch, or those that were asked for, in one part."""
+    from darknet_builder.benchmark.report import training_table
+    from darknet_builder.benchmark.training import (
+        TrainingCase,
+        measure_training,
+        trained_precisions,
+    )
+    from darknet_builder.data.data_file import DataFile
+    from darknet_builder.training.batches import ListedImages
+    from darknet_builder.training.datasets import load_training
+
     case = TrainingCase(cfg, size, args.dialect, args.weights)
     data, network = DataFile.read(args.training), case.network(args.batches[0], steps=1)
     images = ListedImages(load_training(data, network, skip_bad=False))

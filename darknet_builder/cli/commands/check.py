@@ -8,7 +8,6 @@ from typing import TextIO
 from darknet_builder.cli.arguments import WEIGHTS_HELP, add_dialect, add_json
 from darknet_builder.cli.model import add_model, take_model
 from darknet_builder.cli.output import STDOUT, check_answer, in_color, write_json
-from darknet_builder.inspection.check import check
 from darknet_builder.support.text import plural
 
 HELP = "say everything that is wrong or odd with a cfg and its weights"
@@ -32,6 +31,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write one line a finding, and how many there are."""
     check_answer(args.json)
     take_model(args)
+    from darknet_builder.inspection.check import check
+
     findings = check(args.cfg, args.weights, dialect=args.dialect)
     errors = sum(finding.level == "error" for finding in findings)
     write_json(args.json, [finding.to_dict() for finding in findings], out)

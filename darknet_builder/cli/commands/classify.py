@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TextIO
 
 from darknet_builder.cli.arguments import (
     MODEL_HELP,
@@ -24,11 +21,12 @@ from darknet_builder.cli.model import check_weights, describe_choice
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
 from darknet_builder.cli.progress import Progress
 from darknet_builder.errors import ImageError
-from darknet_builder.images.files import IMAGE_SUFFIXES
-from darknet_builder.images.opencv import load_opencv
-from darknet_builder.images.resize import FITS
-from darknet_builder.images.sources import find_sources
-from darknet_builder.prediction.classifier import Classifier, ClassScore
+from darknet_builder.images.fits import FITS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from darknet_builder.prediction.classifier import Classifier, ClassScore
 
 HELP = "name what is in images: the likeliest classes of a classifier"
 EXAMPLES = """\
@@ -76,6 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Classify every source; returns 0, or 1 where some could not be read."""
+    from darknet_builder.images.files import IMAGE_SUFFIXES
+    from darknet_builder.images.opencv import load_opencv
+    from darknet_builder.images.sources import find_sources
+    from darknet_builder.prediction.classifier import Classifier
+
     load_opencv()
     check_answer(args.json)
     check_weights(args.cfg, args.weights)
@@ -124,6 +127,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 def _classify(
     classifier: Classifier, sources: Sequence[Path], progress: Progress
 ) -> tuple[list[tuple[Path, list[ClassScore]]], int]:
+    import torch
+
     found: list[tuple[Path, list[ClassScore]]] = []
     failures = 0
     for start in range(0, len(sources), classifier.batch):

@@ -41,7 +41,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     parser: argparse.ArgumentParser = args.make_whole_parser()
     for action in _arguments(parser):
         if _takes_path(action):
-            action.complete = shtab.DIRECTORY if action.metavar in _FOLDERS else shtab.FILE
+            kind = shtab.DIRECTORY if action.metavar in _FOLDERS else shtab.FILE
+            action.complete = kind  # type: ignore[attr-defined]
     out.write(shtab.complete(parser, args.shell).rstrip("\n") + "\n")
     return 0
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from darknet_builder.cli.arguments import (
     add_batch,
@@ -16,18 +16,15 @@ from darknet_builder.cli.arguments import (
     add_json,
     add_speed_options,
 )
-from darknet_builder.cli.detection_job import DetectionJob
-from darknet_builder.cli.detection_outputs import Outputs
 from darknet_builder.cli.model import check_weights, describe_choice
 from darknet_builder.cli.output import STDOUT, check_answer, check_page
 from darknet_builder.cli.progress import Progress
 from darknet_builder.errors import InputError
-from darknet_builder.images.opencv import load_opencv
-from darknet_builder.images.resize import RESIZE_MODES
-from darknet_builder.images.sources import find_sources
-from darknet_builder.prediction.detector import Detector
+from darknet_builder.images.fits import RESIZE_MODES
 from darknet_builder.support.bundled import default_model
-from darknet_builder.support.distributed import init_processes
+
+if TYPE_CHECKING:
+    from darknet_builder.prediction.detector import Detector
 
 HELP = (
     "find objects in images, folders, globs and videos; draw them, save them as JSON, labels or CSV"
@@ -114,6 +111,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Detect in every source; returns 0, or 1 where some could not be read."""
+    from darknet_builder.cli.detection_job import DetectionJob
+    from darknet_builder.cli.detection_outputs import Outputs
+    from darknet_builder.images.opencv import load_opencv
+    from darknet_builder.images.sources import find_sources
+    from darknet_builder.support.distributed import init_processes
+
     load_opencv()
     check_answer(args.json)
     outputs = Outputs(
@@ -155,6 +158,8 @@ def make_detector(args: argparse.Namespace, device: str) -> Detector:
             " FILE"
         )
     check_weights(cfg, weights)
+    from darknet_builder.prediction.detector import Detector
+
     return Detector(
         cfg,
         weights,

@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TextIO
 
-from darknet_builder.cfg.model_files import is_model_file
+from darknet_builder.cfg.model_metadata import is_model_file
 from darknet_builder.cli.arguments import add_dialect, add_input_size
 from darknet_builder.cli.model import add_model, load_model, take_model
-from darknet_builder.pages.network_page import save_network_picture
 
 HELP = "draw a network: a page to hover over and search in, or an SVG picture"
 EXAMPLES = """\
@@ -39,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Draw, and say where it is."""
     take_model(args)
+    from darknet_builder.pages.network_page import save_network_picture
+
     network = load_model(args, required=False)
     path = args.output or f"{Path(args.cfg).stem}.html"
     save_network_picture(network, path, weights=args.weights is not None or is_model_file(args.cfg))

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from darknet_builder.cfg.source import read_cfg
 from darknet_builder.cli.arguments import add_dialect, add_input_size, add_json
 from darknet_builder.cli.model import add_model, take_model
 from darknet_builder.cli.output import STDOUT, check_answer, write_answer
 from darknet_builder.errors import InputError
-from darknet_builder.inspection.listings import Listing, list_blocks
-from darknet_builder.inspection.network_listings import PARTS, list_network
-from darknet_builder.network.build import build_network
+from darknet_builder.inspection.listings import PARTS
+
+if TYPE_CHECKING:
+    from darknet_builder.inspection.listings import Listing
 
 HELP = "show a network's modules, children, parameters, buffers, summary or blocks"
 EXAMPLES = """\
@@ -88,7 +88,13 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
 def _list(args: argparse.Namespace) -> Listing:
     if args.what == "blocks":
+        from darknet_builder.cfg.source import read_cfg
+        from darknet_builder.inspection.listings import list_blocks
+
         return list_blocks(read_cfg(args.cfg).blocks)
+    from darknet_builder.inspection.network_listings import list_network
+    from darknet_builder.network.build import build_network
+
     network = build_network(
         args.cfg, width=args.width, height=args.height, dialect=args.dialect, initialize=False
     )

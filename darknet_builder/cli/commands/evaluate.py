@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from darknet_builder.cfg.names import read_names
 from darknet_builder.cli.arguments import (
@@ -21,19 +21,15 @@ from darknet_builder.cli.arguments import (
 from darknet_builder.cli.model import add_model, check_weights, describe_choice, take_model
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
 from darknet_builder.cli.progress import Progress
-from darknet_builder.data.data_file import DataFile
 from darknet_builder.errors import InputError, MissingExtraError
-from darknet_builder.evaluation.coco import load_pycocotools
-from darknet_builder.evaluation.darknet_map import POINTS
-from darknet_builder.evaluation.plot import plot_curves
-from darknet_builder.evaluation.predictions import MAP_NMS, MAP_THRESHOLD
-from darknet_builder.evaluation.run import Evaluation, Metrics
-from darknet_builder.images.resize import RESIZE_MODES
-from darknet_builder.prediction.detector import Detector
-from darknet_builder.prediction.loading import build_unloaded, load_into
+from darknet_builder.evaluation.map_rules import MAP_NMS, MAP_THRESHOLD, POINTS
+from darknet_builder.images.fits import RESIZE_MODES
 from darknet_builder.support.bundled import find_by_name
-from darknet_builder.support.distributed import ProcessGroup, init_processes
 from darknet_builder.support.figures import check_plot
+
+if TYPE_CHECKING:
+    from darknet_builder.data.data_file import DataFile
+    from darknet_builder.support.distributed import ProcessGroup
 
 HELP = "measure a detector on labelled images: mAP as Darknet computes it, and COCO's AP"
 EXAMPLES = """\
@@ -125,6 +121,9 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     _check_options(args)
     take_model(args)
     check_weights(args.cfg, args.weights)
+    from darknet_builder.data.data_file import DataFile
+    from darknet_builder.support.distributed import init_processes
+
     data = DataFile.read(args.data)
     if args.names is not None:
         read_names(args.names)  # or it says what is wrong with them
@@ -134,6 +133,11 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _evaluate(args: argparse.Namespace, data: DataFile, group: ProcessGroup, out: TextIO) -> int:
+    from darknet_builder.evaluation.plot import plot_curves
+    from darknet_builder.evaluation.run import Evaluation, Metrics
+    from darknet_builder.prediction.detector import Detector
+    from darknet_builder.prediction.loading import build_unloaded, load_into
+
     network = build_unloaded(
         args.cfg, args.weights, width=args.width, height=args.height, dialect=args.dialect
     )
@@ -185,6 +189,8 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _has_pycocotools(progress: Progress) -> bool:
+    from darknet_builder.evaluation.coco import load_pycocotools
+
     try:
         load_pycocotools()
     except MissingExtraError as error:

@@ -13,11 +13,17 @@ from darknet_builder.cli.arguments import add_dialect, add_input_size, add_json
 from darknet_builder.cli.model import add_model, load_model, take_model
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
 from darknet_builder.errors import InputError
-from darknet_builder.export.export import export_network
-from darknet_builder.export.onnx_graph import LOWEST_OPSET, Suppression
-from darknet_builder.export.settings import FORMATS, GRAPHS, ExportReport, ExportSettings, format_of
-from darknet_builder.export.traceable import LEVELS
-from darknet_builder.images.resize import FITS
+from darknet_builder.export.settings import (
+    FORMATS,
+    GRAPHS,
+    LEVELS,
+    LOWEST_OPSET,
+    ExportReport,
+    ExportSettings,
+    Suppression,
+    format_of,
+)
+from darknet_builder.images.fits import FITS
 from darknet_builder.support.bundled import find_by_name
 from darknet_builder.support.files import check_folder, refuse_overwriting
 
@@ -132,6 +138,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
             ("threshold", "nms", "max_boxes"),
             "does not go with a network without a detection head",
         )
+    from darknet_builder.export.export import export_network
+
     settings = _settings(args)
     report = export_network(network, target, args.format, settings)
     if args.json != STDOUT:

@@ -7,15 +7,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, TextIO
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, TextIO
 
 from darknet_builder.cli.arguments import add_json
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
 from darknet_builder.errors import InputError
 from darknet_builder.support.text import align_columns, plural
-from darknet_builder.weights.downloads import Download, Progress, download
-from darknet_builder.weights.official import OfficialFile, find_official, official_files
+
+if TYPE_CHECKING:
+    from darknet_builder.weights.downloads import Download, Progress
+    from darknet_builder.weights.official import OfficialFile
 
 HELP = "fetch official weights, checked"
 EXAMPLES = """\
@@ -52,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write the list, or fetch and say what is where."""
+    from darknet_builder.weights.downloads import download
+    from darknet_builder.weights.official import find_official, official_files
+
     check_answer(args.json)
     entries = [find_official(name) for name in dict.fromkeys(args.names)]
     if args.list:
@@ -116,6 +120,8 @@ def _table(entries: list[OfficialFile]) -> str:
 
 
 def _row(entry: OfficialFile) -> tuple[str, ...]:
+    from urllib.parse import urlsplit
+
     source = (
         urlsplit(entry.urls[0]).netloc if entry.urls else "by browser" if entry.page else "nowhere"
     )

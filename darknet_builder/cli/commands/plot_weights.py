@@ -5,20 +5,18 @@ network.
 from __future__ import annotations
 
 import argparse
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-import torch
-from torch import Tensor
-
-from darknet_builder.cfg.model_files import is_model_file
+from darknet_builder.cfg.model_metadata import is_model_file
 from darknet_builder.cli.arguments import add_dialect, add_seed
 from darknet_builder.cli.model import add_model, take_model
 from darknet_builder.errors import InputError
-from darknet_builder.inspection.statistics import choose_parameters, plot_histograms
-from darknet_builder.network.build import build_network
 from darknet_builder.support.figures import check_plot
-from darknet_builder.training.initialization import InitRule, initialize
-from darknet_builder.weights.loader import load_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from darknet_builder.training.initialization import InitRule
 
 HELP = "histograms of a network's weights, before and after training"
 EXAMPLES = """\
@@ -61,6 +59,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     """Draw the picture."""
     take_model(args)
     check_plot(args.output)
+    from darknet_builder.inspection.statistics import plot_histograms
+
     own = args.cfg if is_model_file(args.cfg) else "darknet"
     states = {state: _values(args, state) for state in args.state or [own]}
     plot_histograms(states, args.output)
@@ -71,6 +71,13 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
 def _values(args: argparse.Namespace, state: str) -> dict[str, Tensor]:
     """The chosen parameters of a network in some state."""
+    import torch
+
+    from darknet_builder.inspection.statistics import choose_parameters
+    from darknet_builder.network.build import build_network
+    from darknet_builder.training.initialization import initialize
+    from darknet_builder.weights.loader import load_weights
+
     torch.manual_seed(args.seed)
     network = build_network(args.cfg, dialect=args.dialect)
     if state.endswith(".weights") or is_model_file(state):
@@ -81,6 +88,8 @@ def _values(args: argparse.Namespace, state: str) -> dict[str, Tensor]:
 
 
 def _parse_rule(state: str) -> InitRule:
+    from darknet_builder.training.initialization import InitRule
+
     try:
         return InitRule.parse(state)
     except InputError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TextIO
 
-from darknet_builder.data.scenes import SCENE_NAMES, SCENE_SIZE, write_scenes
+from darknet_builder.data.scene_names import SCENE_NAMES, SCENE_SIZE
 from darknet_builder.errors import InputError
 
 HELP = "draw a data set of scenes with shapes, to try a training on"
@@ -58,6 +58,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     for name, least in (("train", 1), ("valid", 1), ("first", 0), ("size", 64)):
         if getattr(args, name) < least:
             raise InputError(f"--{name} {getattr(args, name)}: expected {least} or more")
+    from darknet_builder.data.scenes import write_scenes
+
     data = write_scenes(
         args.output, {"train": args.train, "valid": args.valid}, seed=args.first, size=args.size
     )

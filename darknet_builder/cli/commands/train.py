@@ -8,12 +8,8 @@ import argparse
 import io
 import warnings
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-import torch
-
-from darknet_builder.cfg.net_options import check_burn_in
-from darknet_builder.cfg.source import read_cfg
 from darknet_builder.cli.arguments import (
     add_device,
     add_dialect,
@@ -22,20 +18,14 @@ from darknet_builder.cli.arguments import (
     add_skip_bad_labels,
 )
 from darknet_builder.cli.model import add_model, check_weights, take_model
-from darknet_builder.data.data_file import DataFile
 from darknet_builder.errors import CfgWarning, InputError
-from darknet_builder.evaluation.score import short_name
-from darknet_builder.images.files import write_image
-from darknet_builder.network.build import build_network
-from darknet_builder.network.network import Network
-from darknet_builder.support.distributed import ProcessGroup, init_processes
-from darknet_builder.training.datasets import TrainingLists, load_training_lists
-from darknet_builder.training.initialization import InitRule, initialize
-from darknet_builder.training.optimizer import RatePattern
-from darknet_builder.training.sample_sheet import NUM_SAMPLES, sample_sheet
 from darknet_builder.training.settings import LEAST, PRECISIONS, TrainSettings
-from darknet_builder.training.trainer import Outcome, Trainer
-from darknet_builder.weights.loader import load_weights
+
+if TYPE_CHECKING:
+    from darknet_builder.network.network import Network
+    from darknet_builder.support.distributed import ProcessGroup
+    from darknet_builder.training.datasets import TrainingLists
+    from darknet_builder.training.trainer import Outcome
 
 HELP = "train a detector or a classifier on a Darknet data set"
 EXAMPLES = """\
@@ -146,6 +136,12 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     """Train; returns 0, or 130 after Ctrl-C."""
     for name in ("workers", "save_every", "keep", "eval_every"):
         _check_least(name, getattr(args, name), LEAST[name])
+    import torch
+
+    from darknet_builder.data.data_file import DataFile
+    from darknet_builder.support.distributed import init_processes
+    from darknet_builder.training.datasets import load_training_lists
+
     if args.threads is not None:
         torch.set_num_threads(_check_least("threads", args.threads, 1))
     take_model(args)
@@ -156,13 +152,22 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         DataFile.read(args.data), network, skip_bad_labels=args.skip_bad_labels
     )
     if args.show_samples:
-        write_image(args.show_samples, sample_sheet(network, lists.images, args.seed))
-        out.write(f"{args.show_samples}: {NUM_SAMPLES} samples\n")
-        return 0
+        return _show_samples(args, network, lists, out)
     if not args.output:
         raise InputError("where to? give --output DIR")
     with init_processes(args.device) as group:
         return _train(args, network, lists, group, out)
+
+
+def _show_samples(
+    args: argparse.Namespace, network: Network, lists: TrainingLists, out: TextIO
+) -> int:
+    from darknet_builder.images.files import write_image
+    from darknet_builder.training.sample_sheet import NUM_SAMPLES, sample_sheet
+
+    write_image(args.show_samples, sample_sheet(network, lists.images, args.seed))
+    out.write(f"{args.show_samples}: {NUM_SAMPLES} samples\n")
+    return 0
 
 
 def _train(
@@ -173,6 +178,10 @@ def _train(
     out: TextIO,
 ) -> int:
     """Train in every process of the group; only the main one writes."""
+    from darknet_builder.cfg.net_options import check_burn_in
+    from darknet_builder.evaluation.score import short_name
+    from darknet_builder.training.trainer import Trainer
+
     trainer = Trainer(
         network,
         lists.images,
@@ -191,6 +200,8 @@ def _train(
 
 
 def _settings(args: argparse.Namespace, device: str) -> TrainSettings:
+    from darknet_builder.training.optimizer import RatePattern
+
     return TrainSettings(
         output=Path(args.output),
         name=Path(args.cfg).stem,
@@ -233,6 +244,11 @@ def _check_least(name: str, number: int, least: int) -> int:
 
 
 def _make_network(args: argparse.Namespace) -> Network:
+    from darknet_builder.cfg.source import read_cfg
+    from darknet_builder.network.build import build_network
+    from darknet_builder.training.initialization import InitRule, initialize
+    from darknet_builder.weights.loader import load_weights
+
     source = read_cfg(args.cfg)
     blocks = source.blocks
     if args.max_batches is not None:

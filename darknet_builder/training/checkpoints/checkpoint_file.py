@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from darknet_builder.cfg.block import Block
-from darknet_builder.cfg.model_files import ModelMetadata
+from darknet_builder.cfg.model_metadata import ModelMetadata
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.network.network import Network

@@ -1,0 +1,112 @@
+"""Build the layers of a cfg past all of its mistakes, so that ``check`` can report every one."""
+
+from __future__ import annotations
+
+from darknet_builder.cfg.block import NET_SECTIONS, Block
+from darknet_builder.cfg.diagnostics import Collector
+from darknet_builder.cfg.dialects import get_dialect
+from darknet_builder.cfg.net_options import NetOptions
+from darknet_builder.errors import CfgError, CfgWarning, ShapeError, nearest
+from darknet_builder.inspection.lint import odd_layers, odd_options
+from darknet_builder.layers.base import Graph, Layer
+from darknet_builder.network.build import build_network
+from darknet_builder.network.factory import build_layers, locate, read_layer
+from darknet_builder.network.network import Network
+from darknet_builder.shapes import Shape
+
+_SIZE = {"width": "416", "height": "416", "channels": "3"}
+"""What stands in for a [net] that says none, so that the sections behind it are looked at all the
+same."""
+
+
+def check_layers(
+    blocks: list[Block], dialect: str | None, diagnostics: Collector, odd: list[CfgWarning]
+) -> Network | None:
+    """Build the network, past everything that is wrong with it.
+
+    Args:
+        blocks: one or more; where the first is not [net], one is put before them.
+        dialect: whose rules hold; None means the first.
+        diagnostics: where mistakes go.
+        odd: where warnings go.
+
+    Returns:
+        The network, or None if there was a mistake.
+    """
+    if blocks[0].name not in NET_SECTIONS:
+        blocks.insert(0, Block("net", _SIZE, line=blocks[0].line, source=blocks[0].source))
+    options = _net_options(blocks[0], diagnostics)
+    odd += odd_options(blocks, options)
+    build_layers(
+        blocks, options, get_dialect(dialect), build=_LayersPastMistakes(diagnostics).build
+    )
+    if diagnostics.errors:
+        return None
+    network = build_network(blocks, dialect=dialect, initialize=False)
+    odd += odd_layers(network)
+    if network.heads:
+        try:
+            network.check_sees_images()
+        except CfgError as error:
+            diagnostics.report(error)
+    return network
+
+
+def _net_options(net: Block, diagnostics: Collector) -> NetOptions:
+    """As ``NetOptions.from_block``, past everything that is wrong."""
+    options = diagnostics.read_past(net, NetOptions.from_block)
+    if options is None:  # no size
+        net.ignore(*(nearest(key, net.unread()) or key for key in _SIZE))  # which the error names
+        options = diagnostics.read_past(net.changed(**_SIZE), NetOptions.from_block)
+    assert options is not None, "the size is all that [net] must have"
+    return options
+
+
+class _PassedOver(Layer):
+    """Keeps the place of a section that could not be built, so that the others keep their
+    indices.
+    """
+
+    def __init__(self, in_shape: Shape) -> None:
+        super().__init__(in_shape, in_shape)
+
+
+class _LayersPastMistakes:
+    """Builds layers past all mistakes of their sections; what only follows from one is not
+    reported.
+
+    Args:
+        diagnostics: where mistakes go.
+    """
+
+    def __init__(self, diagnostics: Collector) -> None:
+        self.diagnostics = diagnostics
+        self.doubtful: set[int] = set()
+        """Indices of layers whose shape is a guess, because a section that they depend on was
+        passed over."""
+
+    def build(self, block: Block, previous: Block, graph: Graph) -> Layer:
+        """As ``factory.build_layer``; a ``_PassedOver`` where something is wrong."""
+
+        def read(section: Block) -> Layer | None:
+            try:
+                return read_layer(section, graph)
+            except ShapeError as error:
+                if graph.index - 1 in self.doubtful:
+                    return None
+                raise locate(error, block, previous) from None
+
+        before = len(self.diagnostics.errors)
+        layer = self.diagnostics.read_past(block, read)
+        if layer is None:
+            block.ignore(
+                *block
+            )  # not all options were reached: none of them is to be called unknown
+        if layer is None or len(self.diagnostics.errors) > before:
+            self.doubtful.add(graph.index)
+            return _PassedOver(graph.shape)
+        # One look at each source: a chain of shortcuts has twice as many ways back as the one
+        # before it.
+        if not self.doubtful.isdisjoint(layer.sources or (graph.index - 1,)):
+            self.doubtful.add(graph.index)
+        return layer
