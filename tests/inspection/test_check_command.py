@@ -60,7 +60,7 @@ def test_all_mistakes_at_once() -> None:
                 " or -1 to -3"
             ),
         ),
-        ("warning", "2: [net] width=100: is no multiple of 32; detectors are made for such sizes"),
+        ("warning", "2: [net] width=100: is not a multiple of 32, which detectors expect"),
         ("warning", "6: [net] subdivisions=2: does not divide batch=3; Darknet rounds down"),
         ("warning", "7: [net] width=32: is ignored, because line 2 already sets width=100"),
         (
@@ -166,7 +166,7 @@ def test_weights_are_looked_at_whatever_the_cfg_is(cfg: str, tmp_path: Path) -> 
         (None, "no such weights file"),
         (b"<html>", "is a web page"),
         (b"short", "has 5 bytes"),
-        (b"\0" * 23, "no whole number of floats"),
+        (b"\0" * 23, "not a whole number of floats"),
         (b"\0" * 24, ""),
     ):
         weights = tmp_path / "a.weights"
@@ -219,13 +219,10 @@ CONV = "[convolutional]\nfilters=21\nsize=1\nactivation=linear\n"
         (
             NET + CONV + YOLO + "ignore_thresh=7\ntruth_thresh=-1\njitter=3\nrandom=.5\n",
             [
-                "14: [yolo] ignore_thresh=7: expected a share from 0 to 1",
-                "15: [yolo] truth_thresh=-1: expected a share from 0 to 1",
-                "16: [yolo] jitter=3: expected a share from 0 to 1",
-                (
-                    "17: [yolo] random=.5: expected 0, 1, or how much larger the input may become,"
-                    " up to 3"
-                ),
+                "14: [yolo] ignore_thresh=7: expected a fraction from 0 to 1",
+                "15: [yolo] truth_thresh=-1: expected a fraction from 0 to 1",
+                "16: [yolo] jitter=3: expected a fraction from 0 to 1",
+                ("17: [yolo] random=.5: expected 0, 1, or the largest scale factor, up to 3"),
             ],
         ),
         (
@@ -249,8 +246,8 @@ CONV = "[convolutional]\nfilters=21\nsize=1\nactivation=linear\n"
         (
             NET + CONV + YOLO + CONV.replace("21", "2") + "[maxpool]\nsize=2\n",
             [
-                "18: [maxpool]: no layer reads layer 3, and it is no head: it is computed for"
-                " nothing"
+                "18: [maxpool]: no layer reads layer 3, and it is not a head: its output is never"
+                " used"
             ],
         ),
         (NET + CONV + "[avgpool]\n[softmax]\n[cost]\n", []),
@@ -379,7 +376,7 @@ def test_real_cfgs_have_no_errors(shared: Path) -> None:
         ),
         ("", [": is empty: a cfg begins with [net]".removeprefix(":")], []),
         (NET + NET, ["5: [net]: unknown section; it stands once, at the beginning"], []),
-        (NET, [], ["1: [net]: no section follows: there is no network"]),
+        (NET, [], ["1: [net]: no section follows, so the network has no layers"]),
     ],
     ids=[
         "a section's options",
