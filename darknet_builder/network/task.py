@@ -74,7 +74,7 @@ def find_tree(network: Network) -> Tree | None:
 
 
 def default_resize(network: Network) -> str:
-    """Return how Darknet fits photographs into a network: one of ``images.FITS``.
+    """Return how Darknet fits photographs into a network: one of ``images.fits.FITS``.
 
     Example:
         >>> from darknet_builder import build_network
