@@ -1,6 +1,4 @@
-"""What a detector found: a frozen, validated, indexable result in image pixels, and the files it
-can become.
-"""
+"""Results of a detector: a frozen, validated, indexable list of objects in image pixels."""
 
 from __future__ import annotations
 
@@ -16,16 +14,13 @@ from darknet_builder.errors import InputError
 from darknet_builder.support.extras import load_extra
 
 HIDDEN = "dont_show"
-"""Classes whose name begins so are found, and neither drawn nor listed (image.c:306,
-network.c:1032)."""
+"""Classes whose name begins like this are detected, but neither drawn nor listed (image.c:306,
+network.c:1032).
+"""
 
 
 Index = int | np.integer[Any]
-
-
 Selection = slice | Sequence[int] | Sequence[bool] | npt.NDArray[Any]
-
-
 CORNERS = ("x1", "y1", "x2", "y2")
 
 
@@ -33,21 +28,30 @@ CORNERS = ("x1", "y1", "x2", "y2")
 class Detections:
     """The objects in one image.
 
-    ``len``, iteration and ``==`` work as on a list; an index, a slice, a boolean mask or a list of
-    indices gives a part of them: ``detections[0]``, ``detections[:3]``,
+    ``len``, iteration and ``==`` work as on a list. An index, a slice, a boolean mask or a list of
+    indices selects objects: ``detections[0]``, ``detections[:3]``,
     ``detections[detections.scores > .5]``.
 
     Attributes:
         boxes_xyxy: (N, 4) float32, left, top, right, bottom in pixels of the image. As in Darknet
-            they may reach beyond its edges; ``clipped()`` cuts them off there.
-        scores: (N,) float32, the probability of the class times that of an object. A detector gives
+            they may extend beyond its edges; ``clipped()`` cuts them off there.
+        scores: (N,) float32, the probability of the class times the objectness. A detector returns
             the best first.
         class_ids: (N,) int64, indices into ``names``.
-        names: of all classes that the network knows.
-        image_size: (width, height) in pixels.
+        names: names of all classes of the network.
+        image_size: (width, height) of the image in pixels.
 
     Raises:
-        InputError: for shapes, lengths or values that do not fit together.
+        InputError: if shapes, lengths or values do not fit together.
+
+    Example:
+        >>> detections = Detections(
+        ...     [[10, 20, 50, 80], [0, 0, 30, 30]], [0.9, 0.4], [1, 0], ("cat", "dog"), (100, 100)
+        ... )
+        >>> detections
+        Detections(1 dog, 1 cat in 100x100)
+        >>> detections[detections.scores > 0.5].labels
+        ['dog']
     """
 
     boxes_xyxy: np.ndarray
@@ -68,6 +72,7 @@ class Detections:
         self._check()
 
     def _freeze(self, name: str, values: np.ndarray) -> None:
+        # A frozen dataclass protects its attributes, but not the arrays' contents.
         values.setflags(write=False)
         object.__setattr__(self, name, values)
 
@@ -77,7 +82,7 @@ class Detections:
         for name, values in (("scores", self.scores), ("class_ids", self.class_ids)):
             if values.shape != (len(self.boxes_xyxy),):
                 raise InputError(
-                    f"{name}: expected the shape ({len(self.boxes_xyxy)},), one a box, got"
+                    f"{name}: expected the shape ({len(self.boxes_xyxy)},), one value per box, got"
                     f" {values.shape}"
                 )
         if not np.isfinite(self.boxes_xyxy).all() or not np.isfinite(self.scores).all():
@@ -94,7 +99,7 @@ class Detections:
                 f"image_size: expected (width, height) of 1 or more pixels, got {self.image_size}"
             )
 
-    # ---- parts of it -----------------------------------------------------------------------------
+    # ---- selection -------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -106,20 +111,18 @@ class Detections:
     def __getitem__(self, key: Selection) -> Detections: ...
 
     def __getitem__(self, key: Index | Selection) -> Detections:
-        """One object as a ``Detection``, or several as ``Detections`` in the order asked for.
+        """Return one object as a ``Detection``, or several as ``Detections`` in the given order.
 
         Raises:
-            IndexError: for an object that is not there, or a mask of another length.
+            IndexError: if an object does not exist, or a mask has the wrong length.
         """
         if isinstance(key, slice):
             return self._take(key)
         if isinstance(key, int | np.integer) and not isinstance(key, bool):
             return self._one(int(key))
         rows = np.asarray(key)
-        if rows.ndim == 1 and not rows.size:
-            rows = rows.astype(
-                rows.dtype if rows.dtype == bool else np.int64
-            )  # an empty list is float to NumPy
+        if rows.ndim == 1 and not rows.size and rows.dtype != bool:
+            rows = rows.astype(np.int64)  # NumPy makes an empty list float
         if rows.ndim != 1 or rows.dtype != bool and not np.issubdtype(rows.dtype, np.integer):
             raise IndexError(
                 f"expected an index, a slice, {len(self)} booleans or a list of indices, got"
@@ -129,7 +132,7 @@ class Detections:
 
     def _one(self, row: int) -> Detection:
         if not -len(self) <= row < len(self):
-            raise IndexError(f"there is no object {row}: there are {len(self)}")
+            raise IndexError(f"object {row} does not exist: there are {len(self)}")
         rows = slice(row % len(self), row % len(self) + 1)
         return Detection(
             self.boxes_xyxy[rows],
@@ -152,7 +155,7 @@ class Detections:
         return (self[row] for row in range(len(self)))
 
     def __eq__(self, other: object) -> bool:
-        """Equal values in equal order, to the last bit."""
+        """Whether all values are equal to the last bit, in the same order."""
         if not isinstance(other, Detections):
             return NotImplemented
         return (self.names, self.image_size) == (other.names, other.image_size) and all(
@@ -162,7 +165,7 @@ class Detections:
 
     __hash__ = None  # type: ignore[assignment]
 
-    # ---- other views of it -----------------------------------------------------------------------
+    # ---- other forms of the values ---------------------------------------------------------------
 
     @property
     def labels(self) -> list[str]:
@@ -178,25 +181,27 @@ class Detections:
         )
 
     def shown(self) -> Detections:
-        """The objects that are drawn and listed: those of classes whose name does not begin with
-        ``dont_show``.
+        """Return the objects to draw and list, without those of classes named ``dont_show...``.
 
-        Darknet hides the others in its pictures, its lines and its JSON, and counts them everywhere
+        Darknet hides these in its pictures, its lines and its JSON, and counts them everywhere
         else: in mAP, in COCO's results and in label files.
         """
         return self[[not label.startswith(HIDDEN) for label in self.labels]]
 
     def clipped(self) -> Detections:
-        """The same objects, every box cut off at the image's edges; what lies wholly outside is
-        left out.
+        """Return the objects with boxes cut off at the image's edges.
+
+        Objects that are entirely outside the image are left out.
         """
         boxes = self.boxes_xyxy.clip(0, np.array(self.image_size * 2, np.float32))
-        whole = Detections(boxes, self.scores, self.class_ids, self.names, self.image_size)
-        return whole[np.asarray((boxes[:, 2:] > boxes[:, :2]).all(1))]
+        clipped = Detections(boxes, self.scores, self.class_ids, self.names, self.image_size)
+        # A box outside has no width or no height after clipping.
+        return clipped[np.asarray((boxes[:, 2:] > boxes[:, :2]).all(1))]
 
     def rows(self) -> Iterator[tuple[int, str, float, list[float]]]:
-        """(class_id, name, score, [left, top, right, bottom]) of each object, as plain Python
-        values.
+        """Yield (class_id, name, score, [left, top, right, bottom]) of each object.
+
+        All are plain Python values.
         """
         return zip(
             self.class_ids.tolist(),
@@ -207,11 +212,11 @@ class Detections:
         )
 
     def counts(self) -> dict[str, int]:
-        """How many objects of each class there are, the most frequent first."""
+        """Return the number of objects of each class, the most frequent first."""
         return dict(Counter(self.labels).most_common())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, strings and numbers, fit for JSON."""
+        """Return lists, strings and numbers that JSON can hold."""
         return {
             "image_size": list(self.image_size),
             "detections": [
@@ -220,18 +225,18 @@ class Detections:
             ],
         }
 
-    # ---- what other programs take ----------------------------------------------------------------
+    # ---- formats of other programs ---------------------------------------------------------------
 
     def to_coco(self, image_id: int = 1, *, first_id: int = 1) -> list[dict[str, Any]]:
-        """COCO's annotations of one image, with ``score``: what ``loadRes`` of pycocotools takes.
+        """Return COCO annotations of one image, with ``score``, for pycocotools' ``loadRes``.
 
         Boxes are [left, top, width, height] in pixels, cut off at the image's edges (print_cocos in
         detector.c). ``category_id`` is Darknet's class index, so it begins at 0. ``coco_document``
-        makes a whole file of them.
+        makes a complete file of them.
 
         Args:
-            image_id: of the image, among ``images``.
-            first_id: of the first annotation; the others follow.
+            image_id: id of the image among ``images``.
+            first_id: id of the first annotation; the others are numbered after it.
         """
         annotations: list[dict[str, Any]] = []
         for number, (class_id, _, score, (left, top, right, bottom)) in enumerate(
@@ -252,23 +257,25 @@ class Detections:
         return annotations
 
     def to_yolo(self) -> str:
-        """Darknet's label file: ``class x y w h`` a line, relative to the image and cut off at its
-        edges.
+        """Return Darknet's label file: one line ``class x y w h`` per object.
+
+        Values are relative to the image and cut off at its edges.
         """
         inside = self.clipped()
-        return "".join(
-            f"{class_id} " + " ".join(f"{value:.6f}" for value in box) + "\n"
-            for class_id, box in zip(
-                inside.class_ids.tolist(), inside.boxes_cxcywh.tolist(), strict=True
-            )
-        )
+        lines = []
+        for class_id, box in zip(
+            inside.class_ids.tolist(), inside.boxes_cxcywh.tolist(), strict=True
+        ):
+            lines.append(f"{class_id} " + " ".join(f"{value:.6f}" for value in box) + "\n")
+        return "".join(lines)
 
     def to_supervision(self) -> Any:
-        """``supervision.Detections`` with the boxes as they are, and the names as
-        ``data["class_name"]``.
+        """Return ``supervision.Detections``, with the names as ``data["class_name"]``.
+
+        Boxes are not cut off at the image's edges.
 
         Raises:
-            MissingExtraError: without supervision.
+            MissingExtraError: if supervision is not installed.
         """
         supervision = load_extra("supervision", "supervision")
         return supervision.Detections(
@@ -279,11 +286,12 @@ class Detections:
         )
 
     def to_pandas(self) -> Any:
-        """``pandas.DataFrame`` with a row an object: class_id, name, score and, in pixels, x1, y1,
-        x2, y2.
+        """Return a ``pandas.DataFrame`` with one row per object.
+
+        Its columns are class_id, name, score and, in pixels, x1, y1, x2, y2.
 
         Raises:
-            MissingExtraError: without pandas.
+            MissingExtraError: if pandas is not installed.
         """
         pandas = load_extra("pandas", "pandas")
         columns: dict[str, Any] = {
@@ -295,12 +303,18 @@ class Detections:
         return pandas.DataFrame(columns)
 
     def __repr__(self) -> str:
-        found = ", ".join(f"{count} {name}" for name, count in self.counts().items()) or "nothing"
-        return f"{type(self).__name__}({found} in {self.image_size[0]}x{self.image_size[1]})"
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts().items()) or "nothing"
+        return f"{type(self).__name__}({counts} in {self.image_size[0]}x{self.image_size[1]})"
 
 
 class Detection(Detections):
-    """One object: ``Detections`` of length 1, which can be asked in the singular."""
+    """One object: ``Detections`` of length 1 with singular properties.
+
+    Example:
+        >>> detections = Detections([[10, 20, 50, 80]], [0.5], [1], ("cat", "dog"), (100, 100))
+        >>> detections[0].name, detections[0].score, detections[0].box_xyxy
+        ('dog', 0.5, (10.0, 20.0, 50.0, 80.0))
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -315,7 +329,7 @@ class Detection(Detections):
 
     @property
     def score(self) -> float:
-        """The probability of the class times that of an object."""
+        """The probability of the class times the objectness."""
         return float(self.scores[0])
 
     @property
@@ -325,5 +339,5 @@ class Detection(Detections):
 
     @property
     def name(self) -> str:
-        """Of the class."""
+        """Name of the class."""
         return self.names[self.class_id]

@@ -1,7 +1,8 @@
-"""Boxes and labels on a photograph: readable at any size, one colour a class."""
+"""Draw boxes and labels on an image: readable at any size, one colour per class."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -30,17 +31,16 @@ _PALETTE = (
     "aaffc3",
     "ff9f80",
 )
-"""Red, green, blue in hexadecimal: as many colours as the eye tells apart and finds on any
-photograph."""
+"""Red, green, blue in hexadecimal: colours that are easy to tell apart on any photograph."""
 _LINE_SHARE, _TEXT_SHARE = 0.004, 0.026
 """Line width and height of the letters, as a share of the image's mean side."""
 _SMALLEST_TEXT = 8
-"""Pixels of a capital letter below which OpenCV's strokes run together."""
+"""Height of a capital letter in pixels below which OpenCV's strokes merge."""
 
 
 @dataclass(frozen=True)
 class _Style:
-    """Sizes in pixels that suit one image."""
+    """Sizes for drawing on one image, in pixels."""
 
     line: int
     font_scale: float
@@ -50,8 +50,14 @@ class _Style:
 
 @dataclass(frozen=True)
 class _Label:
-    """A text, its size in pixels and how it is written; ``below`` is how far letters reach under
-    their line.
+    """A text, its size and its style.
+
+    Attributes:
+        text: the text.
+        width: width of its background in pixels.
+        height: height of its background in pixels.
+        below: depth of the letters below the baseline in pixels.
+        style: sizes for drawing it.
     """
 
     text: str
@@ -62,12 +68,16 @@ class _Label:
 
 
 def class_color(class_id: int) -> Color:
-    """(blue, green, red) of a class: always the same, and unlike those of the next classes.
+    """Return (blue, green, red) of a class: always the same, and unlike those of nearby classes.
 
-    The palette comes first as it is, then lighter, then darker; with more classes than that,
-    colours return.
+    The palette is used as it is, then lighter, then darker; then colours repeat.
+
+    Example:
+        >>> class_color(0)
+        (75, 25, 230)
     """
     turn, index = divmod(class_id, len(_PALETTE))
+    # Unchanged, then half-way to white, then 40 % of the way to black.
     target, share = ((0, 0), (255, 0.5), (0, 0.4))[turn % 3]
     red, green, blue = (
         round(value + (target - value) * share) for value in bytes.fromhex(_PALETTE[index])
@@ -76,18 +86,22 @@ def class_color(class_id: int) -> Color:
 
 
 def draw_detections(image: np.ndarray, detections: Detections) -> np.ndarray:
-    """A copy of the image with a box and a label ``name 87%`` for each object.
+    """Return a copy of the image with a box and a label ``name 87%`` for each object.
 
-    Line width and letters grow with the image. A label stands above its box, or wherever near it
-    there is room within the picture, and keeps clear of better objects' labels where it can.
+    Line width and letters grow with the image. Labels avoid those of better objects if possible.
 
     Args:
         image: (H, W, 3) uint8, blue, green, red.
-        detections: of that image; the best ones are drawn last, on top. ``dont_show`` classes are
-            left out.
+        detections: objects in that image. ``dont_show`` classes are left out.
 
     Raises:
-        InputError: for what is no image.
+        InputError: if ``image`` has another shape or type.
+
+    Example:
+        >>> image = np.zeros((100, 100, 3), np.uint8)
+        >>> detections = Detections([[10, 20, 50, 80]], [0.5], [0], ("cat",), (100, 100))
+        >>> bool(draw_detections(image, detections).any())
+        True
     """
     cv2 = load_opencv()
     canvas = np.array(check_image(image), order="C")
@@ -96,6 +110,7 @@ def draw_detections(image: np.ndarray, detections: Detections) -> np.ndarray:
         (class_id, name, score, _to_pixels(box, canvas))
         for class_id, name, score, box in detections.shown().clipped().rows()
     ]
+    # Rows are best first, so drawing in reverse puts the best on top.
     for class_id, _, _, (left, top, right, bottom) in reversed(rows):
         cv2.rectangle(
             canvas, (left, top), (right, bottom), class_color(class_id), style.line, cv2.LINE_AA
@@ -103,11 +118,12 @@ def draw_detections(image: np.ndarray, detections: Detections) -> np.ndarray:
     labels = [
         _fit_label(cv2, f"{name} {score:.0%}", style, canvas.shape[1]) for _, name, score, _ in rows
     ]
-    places: list[_Rect] = []
+    # The best objects choose their labels' positions first.
+    positions: list[_Rect] = []
     for label, row in zip(labels, rows, strict=True):
-        places.append(_place(label, row[-1], places, canvas))
-    for label, row, place in reversed(list(zip(labels, rows, places, strict=True))):
-        _write(cv2, canvas, label, place, class_color(row[0]))
+        positions.append(_place(label, row[-1], positions, canvas))
+    for label, row, position in reversed(list(zip(labels, rows, positions, strict=True))):
+        _write(cv2, canvas, label, position, class_color(row[0]))
     return canvas
 
 
@@ -116,14 +132,14 @@ def _style(width: int, height: int) -> _Style:
     letters = max(_SMALLEST_TEXT, side * _TEXT_SHARE)
     return _Style(
         line=max(1, round(side * _LINE_SHARE)),
-        font_scale=letters / 21,  # its capitals are 21 pixels high
+        font_scale=letters / 21,  # the font's capitals are 21 pixels high at scale 1
         stroke=max(1, round(letters / 9)),
         padding=max(1, round(letters / 4)),
     )
 
 
 def _to_pixels(box: list[float], canvas: np.ndarray) -> _Rect:
-    """The whole pixels of a box's edges, all within the picture."""
+    """Return a box's edges as pixel indices, all within the image."""
     height, width = canvas.shape[:2]
     left, top, right, bottom = (round(value) for value in box)
     return (
@@ -135,7 +151,7 @@ def _to_pixels(box: list[float], canvas: np.ndarray) -> _Rect:
 
 
 def _fit_label(cv2: ModuleType, text: str, style: _Style, room: int) -> _Label:
-    """Measure a label; one that is wider than the picture gets smaller letters."""
+    """Measure a label; if it is wider than the image, use smaller letters."""
     (width, height), below = cv2.getTextSize(
         text, cv2.FONT_HERSHEY_SIMPLEX, style.font_scale, style.stroke
     )
@@ -149,25 +165,30 @@ def _fit_label(cv2: ModuleType, text: str, style: _Style, room: int) -> _Label:
 
 
 def _place(label: _Label, box: _Rect, taken: list[_Rect], canvas: np.ndarray) -> _Rect:
-    """Where a label covers no other: above its box, within it at the top, below it, within it at
-    the bottom.
+    """Return a position near the box at which the label covers no other label.
 
-    At the left edge of the box or else at the right one; where all is taken, above, and better
-    labels will cover it.
+    Tried in order: above the box, inside it at the top, below it, inside it at the bottom; each at
+    the box's left edge, then at its right edge. If all are taken, the first: better labels will
+    cover it.
     """
     height, width = canvas.shape[:2]
     left, top, right, bottom = box
     edge = label.style.line // 2
-    rows = (top - label.height - edge, top + edge, bottom + edge, bottom - label.height - edge)
-    inside = [max(0, min(y, height - label.height)) for y in rows]
-    whole = [y for y in rows if 0 <= y <= height - label.height]
-    columns = [
-        max(0, min(x, width - label.width)) for x in (left - edge, right + edge - label.width)
-    ]
-    places = [(x, y, x + label.width, y + label.height) for y in (*whole, *inside) for x in columns]
-    return next(
-        (place for place in places if not any(_overlap(place, other) for other in taken)), places[0]
-    )
+    # Top edges of the label:    +------+ 0: above
+    #                            +======+ 1: inside, at the top
+    #                            |      |
+    #                            +======+ 3: inside, at the bottom
+    #                            +------+ 2: below
+    tops = (top - label.height - edge, top + edge, bottom + edge, bottom - label.height - edge)
+    shifted = [max(0, min(y, height - label.height)) for y in tops]
+    within = [y for y in tops if 0 <= y <= height - label.height]
+    lefts = [max(0, min(x, width - label.width)) for x in (left - edge, right + edge - label.width)]
+    corners = itertools.product((*within, *shifted), lefts)
+    positions = [(x, y, x + label.width, y + label.height) for y, x in corners]
+    for position in positions:
+        if not any(_overlap(position, other) for other in taken):
+            return position
+    return positions[0]
 
 
 def _overlap(first: _Rect, second: _Rect) -> bool:
@@ -179,10 +200,13 @@ def _overlap(first: _Rect, second: _Rect) -> bool:
     )
 
 
-def _write(cv2: ModuleType, canvas: np.ndarray, label: _Label, place: _Rect, color: Color) -> None:
-    left, top, right, bottom = place
+def _write(
+    cv2: ModuleType, canvas: np.ndarray, label: _Label, position: _Rect, color: Color
+) -> None:
+    left, top, right, bottom = position
     cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), color, cv2.FILLED)
     blue, green, red = color
+    # Luma (BT.601) of the background: black letters on bright colours, white ones on dark.
     bright = 0.114 * blue + 0.587 * green + 0.299 * red > 140
     origin = (left + label.style.padding, bottom - label.style.padding - label.below)
     cv2.putText(

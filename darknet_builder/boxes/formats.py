@@ -1,4 +1,4 @@
-"""Box formats (``cxcywh``, ``xyxy``), and helpers that work on tensors and NumPy arrays alike."""
+"""Box formats (``cxcywh``, ``xyxy``), and helpers for both tensors and NumPy arrays."""
 
 from __future__ import annotations
 
@@ -9,29 +9,33 @@ import torch
 from torch import Tensor
 
 LABEL_VALUES = 5
-"""x, y, w, h, class: one row of what an image's labels say."""
-
+"""x, y, w, h, class: the number of values in one row of an image's labels."""
 
 Array = TypeVar("Array", Tensor, np.ndarray)
 
 
 def on_cpu(values: Tensor) -> np.ndarray:
-    """A tensor of any device -> an array; floating-point numbers as float32."""
+    """Return a tensor as an array on the CPU; floating-point numbers as float32."""
     values = values.detach().cpu()
     return (values.float() if values.is_floating_point() else values).numpy()
 
 
 def library_of(values: Tensor | np.ndarray) -> Any:
-    """``torch`` or ``numpy``, for functions that both have under one name."""
+    """Return ``torch`` or ``numpy``, to call a function that both have under the same name."""
     return torch if isinstance(values, Tensor) else np
 
 
 def join(parts: tuple[Array, ...]) -> Array:
-    """Side by side along the last axis."""
+    """Concatenate along the last axis."""
     return torch.cat(parts, -1) if isinstance(parts[0], Tensor) else np.concatenate(parts, -1)
 
 
 def cxcywh_to_xyxy(boxes: Array) -> Array:
-    """An array (..., 4) of centre and size -> (..., 4) of corners."""
+    """Convert boxes (..., 4) from centre and size to corners.
+
+    Example:
+        >>> cxcywh_to_xyxy(np.array([5.0, 5.0, 4.0, 2.0])).tolist()
+        [3.0, 4.0, 7.0, 6.0]
+    """
     centre, size = boxes[..., :2], boxes[..., 2:]
     return join((centre - size / 2, centre + size / 2))

@@ -1,4 +1,4 @@
-"""Darknet's kinds of non-maximum suppression. Source: AlexeyAB/darknet's box.c."""
+"""Darknet's kinds of non-maximum suppression (AlexeyAB's box.c)."""
 
 from __future__ import annotations
 
@@ -11,21 +11,11 @@ from darknet_builder.boxes.overlap import intersection_and_union, less_distance,
 from darknet_builder.errors import InputError, did_you_mean
 
 NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms")
-
-
 GREEDY_BETA = 0.6
+_MAX_PAIRS = 1 << 18
+"""Number of pairs of boxes that are compared at once, to bound memory."""
 
 
-_MOST_PAIRS = 1 << 18
-"""How many pairs of boxes are compared at once."""
-
-
-# ---- suppression ---------------------------------------------------------------------------------
-
-
-@np.errstate(
-    all="ignore"
-)  # two boxes without area: zero by zero, which is larger than no threshold
 def best_of_groups(
     boxes_cxcywh: np.ndarray,
     scores: np.ndarray,
@@ -35,65 +25,96 @@ def best_of_groups(
     kind: str = "default",
     beta: float = GREEDY_BETA,
 ) -> np.ndarray:
-    """Greedy suppression: a box falls when a better survivor of its group is too close to it
-    (box.c:845, box.c:880).
+    """Greedy suppression: drop a box that overlaps a better survivor of its group too much.
 
-    Groups are the classes, or those of each image of a batch; all are done at once. However many
-    boxes there are, no more than ``_MOST_PAIRS`` are compared at a time.
+    Groups are the classes, or the classes of each image in a batch; all are processed at once. No
+    more than ``_MAX_PAIRS`` pairs of boxes are compared at a time.
 
     Args:
-        boxes_cxcywh: (M, 4).
-        scores: (M,); of equal ones the first is the better.
-        groups: (M,) integers.
-        threshold: an overlap is too large when it is larger than this; 1 lets all stand.
+        boxes_cxcywh: (M, 4), with x and width, and y and height, in the same unit.
+        scores: (M,); of equal ones, the first counts as better.
+        groups: (M,) integers; only boxes of equal group suppress each other.
+        threshold: NMS IoU threshold, 0 to 1; 1 disables suppression.
         kind: one of ``NMS_KINDS``.
-        beta: the exponent of ``diounms``.
+        beta: exponent of the distance in ``diounms``.
 
     Returns:
-        (M,) bool: the survivors.
+        (M,) bool, True for the survivors.
 
     Raises:
         InputError: for an unknown kind.
+
+    Example:
+        >>> boxes = np.array([[0.5, 0.5, 0.2, 0.2], [0.5, 0.5, 0.2, 0.21], [0.1, 0.1, 0.2, 0.2]])
+        >>> scores, groups = np.array([0.9, 0.8, 0.7]), np.zeros(3, int)
+        >>> best_of_groups(boxes, scores, groups, threshold=0.45).tolist()
+        [True, False, True]
     """
+    _check_kind(kind)
+    if threshold >= 1:
+        # Rounding can make the overlap of two equal boxes larger than 1.
+        return np.ones(len(groups), bool)
+    exponent = {"greedynms": GREEDY_BETA, "diounms": beta}.get(kind)
+    return _suppress(boxes_cxcywh, scores, groups, threshold, exponent)
+
+
+def _check_kind(kind: str) -> None:
     if kind not in NMS_KINDS:
         raise InputError(
             f"unknown NMS kind {kind!r}; expected one of {', '.join(NMS_KINDS)}"
             f"{did_you_mean(kind, NMS_KINDS)}"
         )
+
+
+# box.c:845, box.c:880. Two boxes without area give 0 / 0 = NaN, which exceeds no threshold.
+@np.errstate(all="ignore")
+def _suppress(
+    boxes_cxcywh: np.ndarray,
+    scores: np.ndarray,
+    groups: np.ndarray,
+    threshold: float,
+    exponent: float | None,
+) -> np.ndarray:
     keep = np.ones(len(groups), bool)
-    if threshold >= 1:  # rounded, two equal boxes may overlap by more
-        return keep
-    undecided = np.lexsort((-scores, groups))
-    exponent = {"greedynms": GREEDY_BETA, "diounms": beta}.get(kind)
+    undecided = np.lexsort((-scores, groups))  # by group, best first
     while len(undecided) > 1:
         better, worse, done = _pairs(groups[undecided])
         close = _too_close(
             np.array(measures(boxes_cxcywh[undecided])), better, worse, threshold, exponent
         )
-        fallen = np.zeros(len(undecided), bool)
+        # Pairs are in the order of ``better``: when a box is asked whether it is suppressed, all
+        # boxes better than it have been decided.
+        suppressed = np.zeros(len(undecided), bool)
         for winner, loser in zip(better[close].tolist(), worse[close].tolist(), strict=True):
-            if not fallen[winner]:
-                fallen[loser] = True
-        keep[undecided[fallen]] = False
-        undecided = undecided[done:][~fallen[done:]]
+            if not suppressed[winner]:
+                suppressed[loser] = True
+        keep[undecided[suppressed]] = False
+        # The first ``done`` rows were compared with all later ones.
+        undecided = undecided[done:][~suppressed[done:]]
     return keep
 
 
 def _pairs(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Each of the first rows with every later one of its group: the earlier, the later, and of how
-    many rows.
+    """Pair each of the first rows with every later row of its group.
 
     Args:
         groups: (N,), sorted.
+
+    Returns:
+        The earlier rows (P,), the later rows (P,), and the number of rows whose pairs are all
+        included: as many as fit in ``_MAX_PAIRS``, and at least one.
     """
     rows = np.arange(len(groups))
     partners = np.searchsorted(groups, groups, side="right") - rows - 1
     until = partners.cumsum()
-    done = (
-        len(rows)
-        if until[-1] <= _MOST_PAIRS
-        else max(1, int(np.searchsorted(until, _MOST_PAIRS, side="right")))
-    )
+    # groups     7  7  7  9  9
+    # partners   2  1  0  1  0      later rows of the same group
+    # until      2  3  3  4  4      pairs up to and including this row
+    # first      0  0  1  3         within - 0  1  0  0
+    # second     1  2  2  4         = first + 1 + within
+    done = len(rows)
+    if until[-1] > _MAX_PAIRS:
+        done = max(1, int(np.searchsorted(until, _MAX_PAIRS, side="right")))
     first = rows[:done].repeat(partners[:done])
     within = np.arange(len(first)) - (until - partners)[first]
     return first, first + 1 + within, done
@@ -106,16 +127,17 @@ def _too_close(
     threshold: float,
     exponent: float | None,
 ) -> np.ndarray:
-    """The pairs of which the overlap that an NMS kind looks at is larger than its threshold.
+    """Return the pairs whose overlap, by the NMS kind's measure, exceeds the threshold.
 
     Args:
-        measures: (7, N).
-        better, worse: (P,) indices of boxes.
-        threshold: see ``best_of_groups``.
-        exponent: of what is taken off for the distance; None for nothing.
+        measures: (7, N), see ``overlap.measures``.
+        better: (P,) indices of boxes.
+        worse: (P,) indices of boxes.
+        threshold: NMS IoU threshold.
+        exponent: exponent of the distance that is subtracted; None to subtract nothing.
 
     Returns:
-        Indices of pairs, rising.
+        Indices of pairs, increasing.
     """
     intersection, union = intersection_and_union(
         *(list(measures[:5].take(boxes, 1)) for boxes in (better, worse))
@@ -124,7 +146,7 @@ def _too_close(
     close = np.flatnonzero(overlap > threshold)
     if exponent is None or not len(close):
         return close
-    # The distance only ever makes the overlap smaller: few pairs are left to be looked at.
+    # The distance can only make the overlap smaller, so only the pairs above the threshold remain.
     first, second = (list(measures.take(boxes[close], 1)) for boxes in (better, worse))
     return close[less_distance(overlap[close], first, second, exponent) > threshold]
 
@@ -146,22 +168,27 @@ def nms_by_class(
     kind: str = "default",
     beta: float = GREEDY_BETA,
 ) -> Tensor:
-    """Darknet's ``do_nms_sort`` and ``diounms_sort``: within each class, best first (box.c:845,
-    box.c:880).
+    """Darknet's ``do_nms_sort`` and ``diounms_sort``: suppress within each class, best first.
 
     Args:
-        boxes_cxcywh: (N, 4).
+        boxes_cxcywh: (N, 4), with x and width, and y and height, in the same unit.
         scores: (N, C); zero means absent.
-        threshold: a box falls when its overlap with a better one is larger than this.
+        threshold: NMS IoU threshold, 0 to 1; 1 disables suppression.
         kind: one of ``NMS_KINDS``.
-        beta: the exponent of ``diounms``.
+        beta: exponent of the distance in ``diounms``.
 
     Returns:
-        (N, C): ``scores`` with the suppressed ones zeroed.
+        (N, C): ``scores`` with the suppressed ones set to zero.
+
+    Example:
+        >>> boxes = torch.tensor([[0.5, 0.5, 0.2, 0.2], [0.5, 0.5, 0.2, 0.21]])
+        >>> nms_by_class(boxes, torch.tensor([[0.5], [0.25]]), threshold=0.45).tolist()
+        [[0.5], [0.0]]
     """
     values = on_cpu(scores)
+    # Each non-zero score is a box of its class, as in Darknet, where one box can be of several.
     rows, class_ids = np.nonzero(values)
-    fallen = ~best_of_groups(
+    suppressed = ~best_of_groups(
         on_cpu(boxes_cxcywh)[rows],
         values[rows, class_ids],
         class_ids,
@@ -170,5 +197,5 @@ def nms_by_class(
         beta=beta,
     )
     kept = scores.clone()
-    kept[torch.from_numpy(rows[fallen]), torch.from_numpy(class_ids[fallen])] = 0
+    kept[torch.from_numpy(rows[suppressed]), torch.from_numpy(class_ids[suppressed])] = 0
     return kept

@@ -1,4 +1,4 @@
-"""Detections of one file or frame, as JSON, COCO's format and CSV."""
+"""Detections of several files or frames, as JSON, COCO's format and CSV."""
 
 from __future__ import annotations
 
@@ -22,28 +22,45 @@ CSV_COLUMNS = (
 )
 
 
-# ---- files of results ----------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Record:
-    """The objects of one image file, or of one frame of a video, counted from 0."""
+    """The objects of one image file, or of one frame of a video.
+
+    Attributes:
+        file: path of the image or video.
+        detections: the objects.
+        frame: number of the frame, counted from 0; None for an image file.
+
+    Example:
+        >>> detections = Detections([[10, 20, 50, 80]], [0.5], [0], ("cat",), (100, 100))
+        >>> Record("cat.jpg", detections).to_dict()["file"]
+        'cat.jpg'
+    """
 
     file: str
     detections: Detections
     frame: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Fit for JSON."""
+        """Return values that JSON can hold."""
         frame = {} if self.frame is None else {"frame": self.frame}
         return {"file": self.file, **frame, **self.detections.to_dict()}
 
 
 def coco_document(records: Iterable[Record], names: Sequence[str]) -> dict[str, Any]:
-    """COCO's annotation format: ``images``, ``annotations`` with ``score``, ``categories``.
+    """Return COCO's annotation format: ``images``, ``annotations`` with ``score``, ``categories``.
 
     Boxes and categories are as in ``Detections.to_coco``; the ids of images and annotations begin
-    at 1. The image of a video's frame says which by ``frame``.
+    at 1. An image that is a frame of a video has its number as ``frame``.
+
+    Args:
+        records: the files and frames.
+        names: names of all classes.
+
+    Example:
+        >>> detections = Detections([[10, 20, 50, 80]], [0.5], [0], ("cat",), (100, 100))
+        >>> coco_document([Record("cat.jpg", detections)], ["cat"])["annotations"][0]["bbox"]
+        [10.0, 20.0, 40.0, 60.0]
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -62,24 +79,23 @@ def coco_document(records: Iterable[Record], names: Sequence[str]) -> dict[str, 
 
 
 def csv_text(records: Iterable[Record]) -> str:
-    """One line an object that is shown, under a header; boxes in pixels, cut off at the image's
-    edges.
+    """Return a CSV table with a header and one line per shown object.
+
+    Boxes are in pixels, cut off at the image's edges.
+
+    Example:
+        >>> detections = Detections([[10, 20, 50, 80]], [0.5], [0], ("cat",), (100, 100))
+        >>> print(csv_text([Record("cat.jpg", detections)]), end="")
+        file,frame,image_width,image_height,class_id,name,score,x1,y1,x2,y2
+        cat.jpg,,100,100,0,cat,0.50000,10.00,20.00,50.00,80.00
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for record in records:
         frame = "" if record.frame is None else record.frame
+        image = [record.file, frame, *record.detections.image_size]
         for class_id, name, score, box in record.detections.shown().clipped().rows():
-            writer.writerow(
-                [
-                    record.file,
-                    frame,
-                    *record.detections.image_size,
-                    class_id,
-                    name,
-                    f"{score:.5f}",
-                    *(f"{value:.2f}" for value in box),
-                ]
-            )
+            corners = [f"{value:.2f}" for value in box]
+            writer.writerow([*image, class_id, name, f"{score:.5f}", *corners])
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""Text in: cfg and names files, what their options mean, and where a cfg comes from.
+"""Cfg and names files as text: reading, the meaning of their options, and finding a cfg.
 
 Nothing here builds a layer; only model files (``model_files``) need torch.
 """

@@ -12,25 +12,18 @@ from darknet_builder.cfg.synonyms import meant_for, suggest
 from darknet_builder.errors import CfgError, CfgWarning
 
 _Number = TypeVar("_Number", int, float)
-
-
 _Value = TypeVar("_Value")
 
-
+# Prefixes that C's atoi and atof read; the caller decides about the rest of the text.
 _INTEGER = re.compile(r"[+-]?\d+")
-
-
 _REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
-
 NET_SECTIONS = ("net", "network")
-
-
 TEXT_SOURCE = "<text>"
 
 
 class _Required:
-    """The default of an option that must be given."""
+    """The type of ``REQUIRED``, the default of an option that must be given."""
 
 
 REQUIRED = _Required()
@@ -39,15 +32,22 @@ REQUIRED = _Required()
 class Block(Mapping[str, str]):
     """One section: its options as text, in file order, with located readers for their values.
 
-    ``dict(block)`` is the plain block dict. Every reader remembers the key it was asked for, so
-    that ``unread()`` can name the options that no one wanted.
+    ``dict(block)`` is a plain dictionary of the options. Every reader remembers the key it was
+    called with, so that ``unread()`` can name the options that nothing has read.
 
     Attributes:
         name: the section's name as written, without the brackets.
         line: the line of ``[name]``, counted from 1.
         source: the file's path, or ``<text>``.
-        diagnostics: where readers report what is wrong. If that does not raise, they go on with the
+        diagnostics: receives mistakes. If ``diagnostics.report`` returns, the reader returns the
             default.
+
+    Example:
+        >>> block = Block("convolutional", {"filters": "32", "activation": "leaky"})
+        >>> block.get_int("filters"), block.get_int("size", 1)
+        (32, 1)
+        >>> block.unread()
+        {'activation': ''}
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Block(Mapping[str, str]):
         return len(self._options)
 
     def __eq__(self, other: object) -> bool:
-        """Equal name and options in equal order; where the text stood does not count."""
+        """Compare name and options in order; file and line do not count."""
         if not isinstance(other, Block):
             return NotImplemented
         return self.name == other.name and list(self.items()) == list(other.items())
@@ -88,25 +88,26 @@ class Block(Mapping[str, str]):
         return f"Block({self.name!r}, {self._options!r}, line={self.line})"
 
     def with_option(self, key: str, value: str) -> Block:
-        """The same section where one option says something else."""
+        """Return a copy with one option set."""
         return Block(
             self.name, {**self, key: value}, line=self.line, source=self.source, lines=self._lines
         )
 
-    # ---- where things stand ----------------------------------------------------------------------
+    # ---- locations -------------------------------------------------------------------------------
 
     def line_of(self, key: str | None) -> int:
-        """The line of an option, or of the section where the option is absent."""
+        """Return the line of an option, or of the section if it has no such option."""
         return self._lines.get(key, self.line) if key is not None else self.line
 
     def where(self, key: str | None = None) -> str:
-        """``file:line: [section]`` or ``file:line: [section] key=value``."""
+        """Return ``file:line: [section]`` or ``file:line: [section] key=value``."""
         option = f" {key}={self._options[key]}" if key in self._options else ""
         return f"{self.source}:{self.line_of(key)}: [{self.name}]{option}"
 
     def place(self, key: str | None = None) -> dict[str, Any]:
-        """The same as keywords for an error or a warning: ``path``, ``line``, ``section``, ``key``,
-        ``value``.
+        """Return the location as keyword arguments for an error or a warning.
+
+        These are ``path``, ``line``, ``section``, ``key`` and ``value``.
         """
         value = None if key is None else self._options.get(key)
         return {
@@ -125,22 +126,30 @@ class Block(Mapping[str, str]):
         hint: str | None = None,
         argument: str | None = None,
     ) -> CfgError:
-        """A located error, to be raised by the caller; the arguments are those of ``Located``."""
+        """Return a located error for the caller to raise.
+
+        Args:
+            message: what is wrong.
+            key: the option concerned; None for the whole section.
+            hint: what to do about it.
+            argument: the library argument concerned, if any.
+        """
         return CfgError(message, **self.place(key), hint=hint, argument=argument)
 
     def warning(
         self, message: str, key: str | None = None, *, hint: str | None = None
     ) -> CfgWarning:
-        """A located warning, to be given by the caller."""
+        """Return a located warning; ``warn`` also issues it."""
         return CfgWarning(message, **self.place(key), hint=hint)
 
     def warn(self, message: str, key: str | None = None) -> None:
-        """Give a located ``CfgWarning``."""
+        """Issue a located ``CfgWarning``."""
         warnings.warn(self.warning(message, key), stacklevel=3)
 
     def changed(self, without: str | None = None, **options: str) -> Block:
-        """The same section without an option, or with others; what is asked of it counts as asked
-        of this one.
+        """Return a copy without an option, or with others.
+
+        Options read from the copy count as read from this section, too.
         """
         kept = {key: value for key, value in self._options.items() if key != without} | options
         other = Block(self.name, kept, line=self.line, source=self.source, lines=self._lines)
@@ -148,21 +157,35 @@ class Block(Mapping[str, str]):
         return other
 
     def unread(self) -> dict[str, str]:
-        """Options that no reader asked for: key -> ``"; did you mean 'known'?"`` or an empty
-        string.
+        """Return the options that nothing has read.
+
+        Returns:
+            key -> ``"; did you mean 'known'?"``, or an empty string if no known key is similar.
         """
         known = self._asked - set(self._options)
         return {key: suggest(key, known) for key in self._options if key not in self._asked}
 
     def misspelt(self, key: str) -> str:
-        """``"; is 'widht' meant for it?"`` where such an option is there, or an empty string."""
+        """Return ``"; is 'widht' meant for it?"`` if an unread option is similar to ``key``.
+
+        Otherwise, return an empty string.
+        """
         near = meant_for(key, [option for option in self._options if option not in self._asked])
         return f"; is {near!r} meant for it?" if near else ""
 
     # ---- typed readers ---------------------------------------------------------------------------
 
     def get_str(self, key: str, default: str | None | _Required = REQUIRED) -> str:
-        """The option's text; ``None`` as default gives an empty string."""
+        """Return the option's text.
+
+        Args:
+            key: the option's name.
+            default: used if the option is absent; None gives an empty string. Without a default
+                the option is required.
+
+        Raises:
+            CfgError: located, if a required option is absent.
+        """
         self._asked.add(key)
         if key in self._options:
             return self._options[key]
@@ -173,33 +196,54 @@ class Block(Mapping[str, str]):
     def get_int(
         self, key: str, default: int | _Required = REQUIRED, *, minimum: int | None = None
     ) -> int:
-        """A whole number by C's prefix rule: ``180 ###P6`` is 180."""
+        """Return an integer, read as C does: ``180 ###P6`` is 180.
+
+        Args:
+            key: the option's name.
+            default: used if the option is absent. Without a default the option is required.
+            minimum: smallest allowed value; None for no limit.
+
+        Raises:
+            CfgError: located, for a wrong value.
+        """
         return self._number(key, default, minimum, self._to_int)
 
     def get_float(
         self, key: str, default: float | _Required = REQUIRED, *, minimum: float | None = None
     ) -> float:
-        """A number by C's prefix rule: ``0.7#x`` is 0.7."""
+        """Return a number, read as C does: ``0.7#x`` is 0.7.
+
+        Args:
+            key: the option's name.
+            default: used if the option is absent. Without a default the option is required.
+            minimum: smallest allowed value; None for no limit.
+
+        Raises:
+            CfgError: located, for a wrong value.
+        """
         return self._number(key, default, minimum, self._to_float)
 
     def get_flag(self, key: str, default: bool = False) -> bool:
-        """A whole number of which only zero or not zero counts."""
+        """Return whether an integer option is not zero."""
         return self.get_int(key, int(default)) != 0
 
     def get_ints(
         self, key: str, default: Sequence[int] | _Required = REQUIRED, *, hash_ends: bool = True
     ) -> list[int]:
-        """Whole numbers between commas.
+        """Return the integers of a comma-separated list.
 
-        Darknet counts the commas and reads that many numbers and one more, so an empty item is a 0,
-        one at the end too (parser.c:402).
+        Darknet counts the commas and reads one number more than that, so an empty item is a 0, at
+        the list's end too (parser.c:402).
 
         Args:
-            key: the option.
-            default: where it is absent.
+            key: the option's name.
+            default: used if the option is absent. Without a default the option is required.
             hash_ends: whether Darknet stops counting at ``#``. It does in mask, counters_per_class,
-                steps and the anchors of [yolo], and does not in layers, from and the anchors of
+                steps and the anchors of [yolo]; it does not in layers, from and the anchors of
                 [region] and [Gaussian_yolo].
+
+        Raises:
+            CfgError: located, for a wrong value.
         """
         return self._numbers(key, default, self._to_int, hash_ends, 0)
 
@@ -211,18 +255,25 @@ class Block(Mapping[str, str]):
         hash_ends: bool = True,
         empty: float = 0.0,
     ) -> list[float]:
-        """Numbers between commas; see ``get_ints``.
+        """Return the numbers of a comma-separated list; see ``get_ints``.
 
         Args:
-            key: the option.
-            default: where it is absent.
-            hash_ends: as for ``get_ints``.
-            empty: what stands for an empty item, for callers that must know where one was.
+            key: the option's name.
+            default: used if the option is absent. Without a default the option is required.
+            hash_ends: whether Darknet stops counting at ``#``.
+            empty: value of an empty item; NaN lets the caller find these.
+
+        Raises:
+            CfgError: located, for a wrong value.
         """
         return self._numbers(key, default, self._to_float, hash_ends, empty)
 
     def get_choice(self, key: str, default: str, choices: Sequence[str]) -> str:
-        """One of ``choices``."""
+        """Return an option whose value must be one of ``choices``.
+
+        Raises:
+            CfgError: located, for any other value.
+        """
         text = self.get_str(key, default)
         if text not in choices:
             error = self.error(
@@ -232,12 +283,14 @@ class Block(Mapping[str, str]):
         return text
 
     def ignore(self, *keys: str) -> None:
-        """Options that Darknet knows and that change nothing here: not to be reported as unread."""
+        """Mark options as read that Darknet knows but that change nothing here."""
         self._asked.update(keys)
 
     def refuse(self, *keys: str) -> None:
-        """Options that Darknet knows and that this project does not do: an error unless they are
-        switched off.
+        """Raise an error if one of these unsupported options is set and not 0.
+
+        Raises:
+            CfgError: located, with the advice to remove the option.
         """
         for key in keys:
             if self.get_float(key, 0.0) != 0:
@@ -246,16 +299,14 @@ class Block(Mapping[str, str]):
                 )
 
     def warn_of_training(self, *keys: str) -> None:
-        """Options that change Darknet's training alone and are left out here: a warning where they
-        are switched on.
-        """
+        """Warn if one of these options is set and not 0: they change only Darknet's training."""
         for key in keys:
             if self.get_float(key, 0.0) != 0:
                 self.warn(
-                    "is left out: Darknet uses it in training only, detection is not affected", key
+                    "ignored: Darknet uses it only in training, so detection is not affected", key
                 )
 
-    # ---- their parts -----------------------------------------------------------------------------
+    # ---- parts of the readers --------------------------------------------------------------------
 
     def _number(
         self,
@@ -264,6 +315,7 @@ class Block(Mapping[str, str]):
         minimum: float | None,
         convert: Callable[[str, str], _Number],
     ) -> _Number:
+        # An empty text stands for an absent option, which the parser never leaves empty.
         text = self.get_str(key, REQUIRED if isinstance(default, _Required) else "")
         try:
             value = convert(key, text) if text else cast(_Number, default)
@@ -284,22 +336,26 @@ class Block(Mapping[str, str]):
         text = self.get_str(key, REQUIRED if isinstance(default, _Required) else "")
         if not text:
             return list(cast("Sequence[_Number]", default))
-        items = (text.partition("#")[0] if hash_ends else text).split(",")
+        counted = text.partition("#")[0] if hash_ends else text
+        items = counted.split(",")
         try:
             numbers = [convert(key, item) if item else empty for item in items]
         except CfgError as error:
             return list(self._settle(error, default))
         if "" in items:
+            # Darknet's atof reads 0 from an empty text.
+            as_read = ",".join(item or "0" for item in items)
+            position = items.index("") + 1
             self.warn(
-                f"item {items.index('') + 1} of the list is empty; Darknet reads 0 there: "
-                f"{','.join(item or '0' for item in items)}",
-                key,
+                f"item {position} of the list is empty; Darknet reads it as 0: {as_read}", key
             )
         return numbers
 
     def _settle(self, error: CfgError, default: _Value | _Required) -> _Value:
-        """Report a mistake; the default stands in for the value, if there is one and the report
-        does not raise.
+        """Report a mistake and return the default.
+
+        Raises:
+            CfgError: without a default, or if ``diagnostics`` raises.
         """
         if isinstance(default, _Required):
             raise error
@@ -321,9 +377,9 @@ class Block(Mapping[str, str]):
         return float(match.group())
 
     def _check_tail(self, key: str, text: str, tail: str) -> None:
-        # C's atoi stops at the first odd character. Real cfgs use that for comments
-        # (cspx-p7-mish.cfg:1548); anything else is more likely a slip, so it is said, not refused:
-        # Darknet trained such files.
+        # C's atoi stops at the first character that is not part of a number. Published cfgs use
+        # that for comments (cspx-p7-mish.cfg:1548). Anything else is probably a mistake, but only
+        # a warning, because networks were trained with such files.
         if tail and tail[0] not in "#;":
             self.warn(
                 f"{tail!r} after the number is ignored; Darknet reads"

@@ -1,7 +1,6 @@
-"""Where readers report what is wrong: the first mistake is raised, or all of them are collected.
+"""Receivers of a cfg's mistakes: raise the first one, or collect all of them.
 
-A reader of a cfg calls ``diagnostics.report(error)`` and goes on with a default, should that
-return.
+A reader calls ``diagnostics.report(error)`` and uses a default if that returns.
 """
 
 from __future__ import annotations
@@ -18,26 +17,42 @@ _Result = TypeVar("_Result")
 
 
 class Diagnostics:
-    """Raises the first mistake."""
+    """Raise the first mistake.
+
+    Example:
+        >>> Diagnostics().report(CfgError("expected 1 or more"))
+        Traceback (most recent call last):
+        darknet_builder.errors.CfgError: expected 1 or more
+    """
 
     def report(self, error: DarknetError) -> None:
-        """Take a mistake.
+        """Raise the error.
+
+        Args:
+            error: a mistake in the cfg.
 
         Raises:
-            DarknetError: the mistake itself.
+            DarknetError: always, the given error.
         """
         raise error
 
 
 class Collector(Diagnostics):
-    """Keeps every mistake, once, in the order in which they were reported."""
+    """Keep every mistake once, in the order in which they are reported.
+
+    Example:
+        >>> collector = Collector()
+        >>> collector.report(CfgError("expected 1 or more"))
+        >>> [str(error) for error in collector.errors]
+        ['expected 1 or more']
+    """
 
     def __init__(self) -> None:
         self._by_text: dict[str, DarknetError] = {}
 
     @property
     def errors(self) -> list[DarknetError]:
-        """All mistakes so far."""
+        """All mistakes reported so far."""
         return list(self._by_text.values())
 
     def report(self, error: DarknetError) -> None:
@@ -45,19 +60,19 @@ class Collector(Diagnostics):
         self._by_text.setdefault(str(error), error)
 
     def read_past(self, block: Block, reader: Callable[[Block], _Result]) -> _Result | None:
-        """Read a section past its mistakes, each of which is reported.
+        """Read a section and report all of its mistakes.
 
-        An option that ends the reading is left out, and the section is read again: it hides no
-        other option.
+        An option that stops the reading is removed, and the section is read again, so that it
+        does not hide other mistakes.
 
         Args:
-            block: the section.
+            block: the section to read.
             reader: builds something from it; raises a located ``CfgError``.
 
         Returns:
-            What ``reader`` made, with defaults for what is wrong; None where no option of this
-            section is to blame. Such an error is reported only if it does not follow from a mistake
-            before it.
+            The reader's result, with defaults for wrong options; None if a mistake is not in an
+            option of this section. Such an error is reported only if it cannot be the consequence
+            of an earlier mistake.
         """
         before = len(self._by_text)
         attempt = block
@@ -67,10 +82,12 @@ class Collector(Diagnostics):
                 try:
                     return reader(attempt)
                 except CfgError as error:
-                    own = error.key in attempt and error.line == attempt.line_of(error.key)
-                    if own or len(self._by_text) == before:
+                    # An error can be located at an option of another section: a head blames
+                    # filters= of the layer before it.
+                    is_here = error.key in attempt and error.line == attempt.line_of(error.key)
+                    if is_here or len(self._by_text) == before:
                         self.report(error)
-                    if not own:
+                    if not is_here:
                         return None
                     attempt = attempt.changed(without=error.key)
         finally:

@@ -1,4 +1,4 @@
-"""Where the two Darknets differ: one table, read by the layers that need it.
+"""Table of the differences between AlexeyAB's and pjreddie's Darknet, read by the layers.
 
 A = AlexeyAB/darknet @59596d78, P = pjreddie/darknet @f6afaab.
 """
@@ -12,35 +12,40 @@ from darknet_builder.errors import InputError, did_you_mean
 
 @dataclass(frozen=True)
 class Dialect:
-    """What one Darknet does its own way.
+    """The choices of one Darknet variant.
 
     Attributes:
         name: ``alexeyab`` or ``pjreddie``.
-        resize: how ``detector test`` fits a photograph into the network (A detector.c, P
-            detector.c:582).
-        region_by_cell: the region head's output is held cell by cell, with x and y raw (A
+        resize: how ``detector test`` fits a photograph into the network: ``stretch`` or
+            ``letterbox`` (A detector.c, P detector.c:582).
+        region_by_cell: the region head's output is stored cell by cell, with x and y raw (A
             region_layer.c:160).
         region_logistic_classes: class scores without softmax get a logistic (P region_layer.c:186).
-        region_objectness: detections of a region head carry its objectness; A says 1 (A
+        region_objectness: detections of a region head carry its objectness; in A they carry 1 (A
             region_layer.c:400).
-        strided_shortcut: a shortcut may join layers of other sizes by sampling (P blas.c:68).
-        reorg_extra: [reorg] knows ``extra=`` (P parser.c:398).
-        lstm_order: the gates in the file's order, for the state's weights and then the input's.
-        gru_input_first: the input's three layers stand before the state's in the file (A
+        strided_shortcut: a shortcut may join layers of different sizes by sampling (P blas.c:68).
+        reorg_extra: [reorg] has the option ``extra=`` (P parser.c:398).
+        lstm_order: order of the gates in the file, for the state's weights and then the input's.
+        gru_input_first: the input's three layers come before the state's in the file (A
             parser.c:2310).
-        gru_tanh: [gru] knows ``tanh=`` (P parser.c:271); A's candidate is always logistic.
-        rnn_hidden: [rnn] knows ``hidden=``; P's state is as long as its output (P parser.c:260).
-        formless: sections whose output has a length, but neither height nor width nor channels, so
-            that none that needs an image may follow (P rnn_layer.c, A gru_layer.c: out_w and others
-            are never set).
-        crnn_keeps_size: [crnn] has a 3x3 kernel with padding, whatever the cfg says (P
+        gru_tanh: [gru] has the option ``tanh=`` (P parser.c:271); A's candidate is always logistic.
+        rnn_hidden: [rnn] has the option ``hidden=``; P's state is as long as its output (P
+            parser.c:260).
+        formless: sections whose output has a length, but no height, width and channels. No section
+            that needs an image may follow them (P rnn_layer.c, A gru_layer.c: out_w and others are
+            never set).
+        crnn_keeps_size: [crnn] always has a padded 3x3 kernel, whatever the cfg gives (P
             crnn_layer.c:30).
-        classify_resize: how ``classifier predict`` fits a photograph into the network (A
-            classifier.c, P examples/classifier.c): the middle of it, or all of it, letterboxed.
-        classify_leaves: of a hierarchy of classes, ``classifier predict`` names only those without
+        classify_resize: how ``classifier predict`` fits a photograph into the network: ``crop`` or
+            ``letterbox`` (A classifier.c, P examples/classifier.c).
+        classify_leaves: ``classifier predict`` names only those classes of a hierarchy that have no
             children.
-        large_version_is_short: a header of version 1000 and more has a 32-bit ``seen`` (P
+        large_version_is_short: a weights header of version 1000 or more has a 32-bit ``seen`` (P
             parser.c:1236).
+
+    Example:
+        >>> get_dialect("pjreddie").resize
+        'letterbox'
     """
 
     name: str
@@ -103,10 +108,17 @@ DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in _ROWS}
 
 
 def get_dialect(name: str | None) -> Dialect:
-    """The row of the table called ``name``; the first one for None.
+    """Return a dialect by name.
+
+    Args:
+        name: ``alexeyab`` or ``pjreddie``; None for ``alexeyab``.
 
     Raises:
-        InputError: for a name that is not in it.
+        InputError: for an unknown name.
+
+    Example:
+        >>> get_dialect(None).name
+        'alexeyab'
     """
     if name is None:
         return _ROWS[0]

@@ -1,9 +1,8 @@
-"""One file that rebuilds a network: the tensors by PyTorch's own names, and the cfg text beside
-them.
+"""Model files: a network's tensors, by PyTorch's names, and its cfg in a single file.
 
-``.safetensors`` keeps the text in its metadata, ``.pt`` in the metadata that every ``state_dict``
-carries: such a file is an ordinary ``state_dict`` to anyone else. Neither can run code when it is
-opened.
+``.safetensors`` keeps the cfg in its metadata, ``.pt`` in the metadata that every ``state_dict``
+has, so that other programs can read the file as an ordinary ``state_dict``. Opening either cannot
+run code.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from darknet_builder.support.extras import load_extra
 from darknet_builder.support.files import atomic_path, writing
 
 _KEY = "darknet_builder"
-"""The key of our metadata among those that a ``.pt`` file's ``state_dict`` carries."""
+"""The key of our metadata in a ``.pt`` file's ``state_dict``."""
 _DAMAGED = (
     OSError,
     RuntimeError,
@@ -37,11 +36,16 @@ _DAMAGED = (
 
 
 def write_model_file(path: str | Path, module: nn.Module, metadata: ModelMetadata) -> None:
-    """Write ``.safetensors`` or ``.pt``, as the suffix says; the file appears whole or not at all.
+    """Write ``.safetensors`` or ``.pt``, by the suffix; the file is complete or not written at all.
+
+    Args:
+        path: path of the new file; an existing one is replaced.
+        module: the network.
+        metadata: the text to store beside its tensors.
 
     Raises:
-        WeightsError: when it cannot be written.
-        MissingExtraError: without the package safetensors, where it is needed.
+        WeightsError: if the file cannot be written.
+        MissingExtraError: if the package safetensors is needed and not installed.
     """
     with writing(path, WeightsError), atomic_path(path) as temporary:
         if Path(path).suffix.lower() == SAFETENSORS:
@@ -57,13 +61,14 @@ def write_model_file(path: str | Path, module: nn.Module, metadata: ModelMetadat
 
 
 def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]:
-    """The tensors by name, on the CPU, and what the file says beside them.
+    """Read the tensors by name, on the CPU, and the metadata.
 
     Raises:
-        WeightsError: for a file that is none, or is damaged.
-        MissingExtraError: without the package safetensors, where it is needed.
+        WeightsError: if the file is of another kind, damaged, or cannot be read.
+        MissingExtraError: if the package safetensors is needed and not installed.
     """
     try:
+        # Opened only for the error: both readers report a missing file in other words.
         with open(path, "rb"):
             pass
         return (
@@ -76,53 +81,61 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]
 
 
 def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """Copy tensors into a module by name; nothing is written before all of them have been found to
-    fit.
+    """Copy tensors into a module by name, after checking that all of them fit.
 
     Args:
-        module: whose parameters and buffers they are.
-        tensors: of any floating-point type. A tensor that the module has under two names may be
-            there under one.
-        source: of the tensors, for errors.
+        module: the module that gets the values.
+        tensors: tensors by name, of any floating-point type. A tensor that the module has under two
+            names may be given under one of them.
+        source: file that the tensors come from, for error messages.
 
     Raises:
-        WeightsError: naming the first tensor that is missing, too much or of another shape.
+        WeightsError: naming the first tensor that is missing, unknown or of another shape.
     """
-    own = module.state_dict(keep_vars=True)
-    surplus = [name for name in tensors if name not in own]
-    if surplus:
-        raise WeightsError(
-            f"holds {surplus[0]}, which the network does not have{did_you_mean(surplus[0], own)}",
-            path=source,
-            hint="it belongs to another cfg",
-        )
-    found = {id(own[name]) for name in tensors}
-    missing = [name for name, tensor in own.items() if id(tensor) not in found]
-    if missing:
-        raise WeightsError(
-            f"{len(missing)} of the network's {len(own)} tensors are not there, "
-            f"the first is {missing[0]} {tuple(own[missing[0]].shape)}",
-            path=source,
-            hint="it belongs to another cfg",
-        )
+    # With keep_vars these are the parameters themselves, not detached copies: a tensor that has
+    # two names has one id.
+    expected = module.state_dict(keep_vars=True)
+    _check_names(tensors, expected, source)
     for name, tensor in tensors.items():
-        if tensor.shape != own[name].shape:
+        if tensor.shape != expected[name].shape:
             raise WeightsError(
-                f"{name} is {tuple(tensor.shape)}, the network needs {tuple(own[name].shape)}",
+                f"{name} is {tuple(tensor.shape)}, the network needs {tuple(expected[name].shape)}",
                 path=source,
                 hint="it belongs to another cfg",
             )
     with torch.no_grad():
         for name, tensor in tensors.items():
-            own[name].copy_(tensor)
+            expected[name].copy_(tensor)
+
+
+def _check_names(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str | Path
+) -> None:
+    surplus = [name for name in tensors if name not in expected]
+    if surplus:
+        raise WeightsError(
+            f"holds {surplus[0]}, which the network does not have"
+            f"{did_you_mean(surplus[0], expected)}",
+            path=source,
+            hint="it belongs to another cfg",
+        )
+    given = {id(expected[name]) for name in tensors}
+    missing = [name for name, tensor in expected.items() if id(tensor) not in given]
+    if missing:
+        raise WeightsError(
+            f"{len(missing)} of the network's {len(expected)} tensors are missing, "
+            f"the first is {missing[0]} {tuple(expected[missing[0]].shape)}",
+            path=source,
+            hint="it belongs to another cfg",
+        )
 
 
 # ---- safetensors ---------------------------------------------------------------------------------
 
 
 def _unshared(module: nn.Module) -> dict[str, Tensor]:
-    """The state under one name each: the format knows no tensor with two names."""
-    kept: dict[int, str] = {}
+    """Return the state with one name for each tensor, because safetensors refuses shared memory."""
+    kept: dict[int, str] = {}  # id of a tensor -> its first name
     for name, tensor in module.state_dict(keep_vars=True).items():
         kept.setdefault(id(tensor), name)
     state = module.state_dict()
@@ -133,12 +146,12 @@ def _read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadat
     package = load_extra("safetensors", "export")
     try:
         with package.safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, ModelMetadata.from_text(
-                file.metadata() or {}
-            )
+            # safe_open's file is not a mapping: it has keys(), but cannot be iterated.
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, ModelMetadata.from_text(file.metadata() or {})
     except (package.SafetensorError, ValueError) as error:
         raise WeightsError(
-            f"is no safetensors file, or a damaged one: {error}", path=path
+            f"is not a safetensors file, or is damaged: {error}", path=path
         ) from None
 
 
@@ -149,7 +162,9 @@ def _with_metadata(module: nn.Module, metadata: ModelMetadata) -> OrderedDict[st
     state: OrderedDict[str, Tensor] = OrderedDict(
         (name, tensor.detach().cpu()) for name, tensor in module.state_dict().items()
     )
-    state._metadata = OrderedDict({"": {"version": 1, _KEY: metadata.as_text()}})  # type: ignore[attr-defined]
+    # torch saves and loads this attribute with the state; "" is the name of the root module.
+    carried = {"version": 1, _KEY: metadata.as_text()}
+    state._metadata = OrderedDict({"": carried})  # type: ignore[attr-defined]
     return state
 
 
@@ -158,7 +173,7 @@ def _read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata
         state = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED:
         raise WeightsError(
-            "is no file of tensors that PyTorch reads safely, or a damaged one; export it "
+            "is damaged, or PyTorch cannot load it with weights_only=True; export it "
             "again as a state_dict",
             path=path,
         ) from None
@@ -167,21 +182,20 @@ def _read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata
         and isinstance(state.get("network"), dict)
         and isinstance(state.get("cfg"), list)
     ):
-        metadata = ModelMetadata.from_text(state.get("model") or {})  # a checkpoint of a training
+        # A training checkpoint: the network's state_dict is one of its entries.
+        metadata = ModelMetadata.from_text(state.get("model") or {})
         return dict(state["network"]), replace(metadata, cfg=_cfg_text(state["cfg"]))
     if not isinstance(state, dict) or not all(
         isinstance(tensor, Tensor) for tensor in state.values()
     ):
-        raise WeightsError("is no state_dict: expected tensors by name", path=path)
+        raise WeightsError("is not a state_dict: expected tensors by name", path=path)
     carried = getattr(state, "_metadata", {}).get("", {})
     return dict(state), ModelMetadata.from_text(carried.get(_KEY, {}))
 
 
 def _cfg_text(sections: list[Any]) -> str:
-    return (
-        "\n".join(
-            "\n".join([f"[{name}]", *(f"{key}={value}" for key, value in options.items())])
-            for name, options in sections
-        )
-        + "\n"
-    )
+    lines: list[str] = []
+    for name, options in sections:
+        lines.append(f"[{name}]")
+        lines += [f"{key}={value}" for key, value in options.items()]
+    return "\n".join(lines) + "\n"

@@ -17,13 +17,14 @@ SAFETENSORS, STATE_DICT = ".safetensors", ".pt"
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """The text beside the tensors of a model file: what rebuilds the network.
+    """The text beside the tensors of a model file, from which the network is rebuilt.
 
     Attributes:
-        cfg: the network as cfg text; empty in a file of weights alone.
-        names: of the classes, where they are known.
-        dialect: whose rules hold.
-        width, height: of the input in pixels; 0 means what the cfg says.
+        cfg: the network as cfg text; empty in a file that has only weights.
+        names: class names, or empty if unknown.
+        dialect: name of the dialect.
+        width: width of the input in pixels; 0 for the cfg's.
+        height: height of the input in pixels; 0 for the cfg's.
         header: major, minor, revision and ``seen`` of the ``.weights`` file that the network came
             from.
     """
@@ -36,7 +37,7 @@ class ModelMetadata:
     header: tuple[int, int, int, int] = (0, 2, 5, 0)
 
     def as_text(self) -> dict[str, str]:
-        """Text by key, as safetensors wants it."""
+        """Return the metadata as strings, the only values that safetensors accepts."""
         return {
             "format": "pt",
             "cfg": self.cfg,
@@ -48,10 +49,10 @@ class ModelMetadata:
 
     @classmethod
     def from_text(cls, text: Mapping[str, str]) -> ModelMetadata:
-        """The way back.
+        """Read what ``as_text`` returned.
 
         Raises:
-            ValueError: for numbers that are none.
+            ValueError: if a number cannot be parsed.
         """
         width, height = map(int, text.get("size", "0 0").split())
         major, minor, revision, seen = map(int, text.get("header", "0 2 5 0").split())
@@ -66,7 +67,7 @@ class ModelMetadata:
 
 
 def is_model_file(path: object) -> bool:
-    """Whether this is the path of such a file, by its suffix."""
+    """Return whether a path has the suffix of a model file."""
     return (
         isinstance(path, str | Path)
         and "\n" not in str(path)
@@ -75,10 +76,10 @@ def is_model_file(path: object) -> bool:
 
 
 def refuse_second_weights(cfg: object, weights: str | Path | None) -> None:
-    """See that no weights are given to a network whose file holds its own.
+    """Check that no weights are given for a network whose file already has weights.
 
     Raises:
-        InputError: naming both.
+        InputError: if they are, with both paths.
     """
     if weights is not None and is_model_file(cfg):
         raise InputError(f"{cfg} holds weights already; leave {weights} out")

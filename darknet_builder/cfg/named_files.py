@@ -1,4 +1,4 @@
-"""Find the files that a cfg names."""
+"""Find the files that options of a cfg name."""
 
 from __future__ import annotations
 
@@ -8,16 +8,25 @@ from darknet_builder.cfg.block import Block
 
 
 def find_file(block: Block, key: str, folder: str) -> Path:
-    """The file that an option names: beside the cfg, or under the working directory.
+    """Return the path of the file that an option names.
+
+    It is looked for beside the cfg, one folder above, and in the working directory.
+
+    Args:
+        block: the section.
+        key: the option's name.
+        folder: folder of the cfg.
 
     Raises:
-        CfgError: located, when it is in neither place.
+        CfgError: located, if the file is in none of these folders.
     """
     name = block.get_str(key)
-    places = [Path(folder) / name, Path(folder).parent / name, Path(name)]
-    for place in places:
-        if place.is_file():
-            return place
+    # Darknet knows only the working directory, from which cfg/NAME.cfg and data/NAME.tree are
+    # siblings.
+    candidates = [Path(folder) / name, Path(folder).parent / name, Path(name)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
     raise block.error(
-        f"no such file; looked for {' and '.join(dict.fromkeys(map(str, places)))}", key
+        f"no such file; looked for {' and '.join(dict.fromkeys(map(str, candidates)))}", key
     )

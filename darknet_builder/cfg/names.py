@@ -1,4 +1,4 @@
-"""Read ``.names`` files: one class name a line."""
+"""Read ``.names`` files, which have one class name per line."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from darknet_builder.support.bundled import bundled_names, find_by_name, hint_at
 
 
 def read_names(path: str | Path) -> list[str]:
-    """A ``.names`` file: one class name a line, blank lines at the end left out.
+    """Read a ``.names`` file: one class name per line, without blank lines at the end.
 
     Args:
-        path: of the file, or the name of one that comes with the project (``coco``).
+        path: path of the file, or the name of a bundled one (``coco``).
 
     Raises:
-        DataError: when it cannot be read, is not text or has no name.
+        DataError: if the file cannot be read, is not text or has no names.
+
+    Example:
+        >>> read_names("coco")[:3]
+        ['person', 'bicycle', 'car']
     """
     file = find_by_name(path, ".names")
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         hint = hint_at_bundled(file, ".names") or (
-            f"; those that come with the project are {', '.join(bundled_names('.names'))}"
+            f"; bundled ones are {', '.join(bundled_names('.names'))}"
         )
         raise DataError("no such names file", path=path, hint=hint) from None
     except OSError as error:

@@ -1,4 +1,4 @@
-"""[net]: what a cfg says of the input, the training and the augmentation (parser.c:1145)."""
+"""[net]: options of the input, the training and the augmentation (parser.c:1145)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ POLICIES = ("constant", "step", "steps", "exp", "poly", "random", "sigmoid", "sg
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate and how it goes (network.c:131)."""
+    """The learning rate and its course over the iterations (network.c:131).
+
+    The attributes are the options of [net] with the same names.
+
+    Example:
+        >>> Schedule.from_block(Block("net", {"burn_in": "1000", "max_batches": "6000"})).burn_in
+        1000
+    """
 
     learning_rate: float = 0.001
     learning_rate_min: float = 1e-5
@@ -31,7 +38,11 @@ class Schedule:
 
     @classmethod
     def from_block(cls, block: Block) -> Schedule:
-        """Read it, with Darknet's defaults."""
+        """Read the options of [net], with Darknet's defaults.
+
+        Raises:
+            CfgError: located, for a wrong value.
+        """
         max_batches = block.get_int("max_batches", 0, minimum=0)
         policy = block.get_choice("policy", "constant", POLICIES)
         steps = tuple(block.get_ints("steps", ()))
@@ -61,7 +72,14 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to training images, as far as [net] says it."""
+    """Options of [net] that change training images.
+
+    The attributes are the options of [net] with the same names.
+
+    Example:
+        >>> Augmentation.from_block(Block("net", {"angle": "7", "mosaic": "1"}), width=416).mosaic
+        True
+    """
 
     angle: float = 0.0
     aspect: float = 1.0
@@ -82,7 +100,12 @@ class Augmentation:
 
     @classmethod
     def from_block(cls, block: Block, width: int) -> Augmentation:
-        """Read it, with Darknet's defaults."""
+        """Read the options of [net], with Darknet's defaults.
+
+        Args:
+            block: the section [net].
+            width: width of the input in pixels, from which the defaults of the crop follow.
+        """
         return cls(
             angle=block.get_float("angle", 0.0),
             aspect=block.get_float("aspect", 1.0),
@@ -105,16 +128,34 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class NetOptions:
-    """[net] as a whole.
+    """The options of [net].
 
     Attributes:
-        width, height, channels: of the input image; 0 where the input is a vector.
-        inputs: length of the input vector, where there is no image.
-        batch: images of one optimisation step; ``subdivisions`` is into how many parts they are
-            cut.
-        time_steps: frames in a row, for recurrent layers.
+        width: width of the input image in pixels; 0 if the input is a vector.
+        height: height of the input image in pixels; 0 if the input is a vector.
+        channels: channels of the input image; 0 if the input is a vector.
+        inputs: length of the input vector; width * height * channels for an image.
+        batch: images per optimisation step.
+        subdivisions: number of parts that each batch is divided into to save memory.
+        time_steps: consecutive frames of each sequence, for recurrent layers.
+        momentum: momentum of SGD.
+        decay: weight decay.
         letter_box: whether images keep their aspect ratio.
-        adam: Adam instead of SGD, with ``beta1``, ``beta2``, ``epsilon``.
+        adam: Adam instead of SGD.
+        beta1: Adam's beta 1 (``B1=``).
+        beta2: Adam's beta 2 (``B2=``).
+        epsilon: Adam's epsilon (``eps=``).
+        ema_alpha: weight of the old value in the moving average of the weights; 0 turns it off.
+        loss_scale: factor on the loss in mixed precision.
+        schedule: the learning rate.
+        augmentation: the changes to training images.
+
+    Example:
+        >>> options = NetOptions.from_block(
+        ...     Block("net", {"width": "416", "height": "416", "channels": "3"})
+        ... )
+        >>> str(options.input_shape)
+        '416 x 416 x 3'
     """
 
     width: int
@@ -138,35 +179,34 @@ class NetOptions:
 
     @property
     def input_shape(self) -> Shape:
-        """What ``network(x)`` takes for each image."""
+        """Shape of one input of ``network(x)``, without the batch."""
         if self.width and self.height and self.channels:
             return Shape(self.channels, self.height, self.width)
-        return flat(self.inputs, formless=True)  # parser.c:1540: no height, no width
+        # parser.c:1540 gives a vector no height and no width, so no image section may follow.
+        return flat(self.inputs, formless=True)
 
     @classmethod
     def from_block(
         cls, block: Block, *, width: int | None = None, height: int | None = None
     ) -> NetOptions:
-        """Read [net]; sizes given here override the cfg's.
+        """Read [net].
+
+        Args:
+            block: the section [net].
+            width: width of the input in pixels; None for the cfg's.
+            height: height of the input in pixels; None for the cfg's.
 
         Raises:
-            CfgError: located, when there is neither an image nor a vector to take in.
+            CfgError: located, if neither an image nor a vector is given as input.
         """
-        sizes = {key: block.get_int(key, 0, minimum=0) for key in ("width", "height", "channels")}
-        width, height = width or sizes["width"], height or sizes["height"]
-        inputs = block.get_int("inputs", width * height * sizes["channels"], minimum=0)
-        if not inputs:
-            hints = dict.fromkeys(block.misspelt(key) for key in sizes if not sizes[key])
-            raise block.error(
-                "needs width=, height= and channels= above 0, or inputs=", hint="".join(hints)
-            )
+        width, height, channels, inputs = _read_sizes(block, width, height)
         batch = block.get_int("batch", 1, minimum=1)
         adam = block.get_flag("adam")
         _ignore_unused(block)
         return cls(
             width=width,
             height=height,
-            channels=sizes["channels"],
+            channels=channels,
             inputs=inputs,
             batch=batch,
             subdivisions=block.get_int("subdivisions", 1, minimum=1),
@@ -185,8 +225,24 @@ class NetOptions:
         )
 
 
+def _read_sizes(block: Block, width: int | None, height: int | None) -> tuple[int, int, int, int]:
+    """Return width, height, channels and inputs; given sizes override the cfg's."""
+    sizes = {key: block.get_int(key, 0, minimum=0) for key in ("width", "height", "channels")}
+    width, height = width or sizes["width"], height or sizes["height"]
+    inputs = block.get_int("inputs", width * height * sizes["channels"], minimum=0)
+    if not inputs:
+        hints = dict.fromkeys(block.misspelt(key) for key in sizes if not sizes[key])
+        raise block.error(
+            "needs width=, height= and channels= above 0, or inputs=", hint="".join(hints)
+        )
+    return width, height, sizes["channels"], inputs
+
+
 def _ignore_unused(block: Block) -> None:
-    """Options of Darknet's own memory, display, tracking and video that change no number here."""
+    """Mark options as read that do not change any number here.
+
+    They are about Darknet's memory, display, tracking and video.
+    """
     block.ignore(
         "track",
         "augment_speed",
@@ -219,13 +275,15 @@ def _ignore_unused(block: Block) -> None:
 
 
 def check_burn_in(net: Block, schedule: Schedule) -> CfgWarning | None:
-    """A located warning where the burn-in is too long for the training; None where all is well.
+    """Return a located warning if the burn-in does not end before the rate first falls, or None.
 
     Args:
         net: the section [net].
-        schedule: what it says.
+        schedule: the schedule read from it.
     """
-    falls = [step for step in schedule.steps if step > 0] if schedule.policy == "steps" else []
+    # Before burn_in, Darknet ignores the policy (network.c:131). A step inside the burn-in then
+    # applies at its end, and the rate never reaches learning_rate=.
+    falls = [step for step in schedule.steps if step > 0 and schedule.policy == "steps"]
     first_fall = min(falls, default=schedule.burn_in + 1)
     for key, reached, end in (
         ("max_batches", schedule.burn_in <= schedule.max_batches, schedule.max_batches),

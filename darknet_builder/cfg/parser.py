@@ -1,8 +1,8 @@
-"""``.cfg`` text -> a list of Blocks, and back.
+"""Read ``.cfg`` text into a list of Blocks, and write it.
 
-The grammar is Darknet's (parser.c:1800, option_list.c:57): blanks anywhere, comments on lines of
-their own, ``[section]``, ``key=value``. What Darknet takes in silence (a duplicate key, text after
-a number) is a ``CfgWarning`` here; what it skips in silence is a ``CfgError`` with file and line.
+The grammar is Darknet's (parser.c:1800, option_list.c:57): blanks anywhere, comments on their own
+lines, ``[section]``, ``key=value``. What Darknet accepts silently (a duplicate key, text after
+a number) is a ``CfgWarning`` here; what it skips silently is a ``CfgError`` with file and line.
 """
 
 from __future__ import annotations
@@ -20,21 +20,17 @@ from darknet_builder.support.bundled import find_by_name, hint_at_bundled
 from darknet_builder.support.files import is_web_page
 
 _BLANKS = re.compile(r"\s+")
-
-
-_JOINED = re.compile(r"[\d.]+(\s+[-+]?[\d.]+)+")
-
-
+_JOINED = re.compile(r"[\d.]+(\s+[-+]?[\d.]+)+")  # numbers with only blanks between them
 _NOTE = re.compile(r"# dialect: (\w+)\n")
 
 
 @dataclass(frozen=True)
 class CfgText:
-    """A cfg as it was read, before it is taken apart.
+    """The text of a cfg before it is parsed.
 
     Attributes:
         source: the path that it was read from, or ``<text>``.
-        text: all of it.
+        text: the whole text.
     """
 
     source: str
@@ -42,10 +38,13 @@ class CfgText:
 
     @classmethod
     def read(cls, path_or_text: str | Path) -> CfgText:
-        """Read what ``parse_cfg`` takes.
+        """Read the text of a cfg.
+
+        Args:
+            path_or_text: as for ``parse_cfg``.
 
         Raises:
-            CfgError: for a file that cannot be read, or is not a cfg at all.
+            CfgError: if the file cannot be read or is not a cfg.
         """
         document = cls(*_read(path_or_text))
         if is_web_page(document.text):
@@ -58,23 +57,25 @@ class CfgText:
 
     @property
     def dialect(self) -> str | None:
-        """The dialect that the first line notes, as ``export`` writes it: a comment to Darknet."""
+        """The dialect noted in the first line, or None; ``export`` writes it as a comment."""
         match = _NOTE.match(self.text)
         return match[1] if match else None
 
     def parse(self, diagnostics: Diagnostics | None = None) -> list[Block]:
-        """The sections: the first Block is ``[net]``, the others are the layers in order.
+        """Parse into Blocks: the first is ``[net]``, the others are the layers in order.
 
         Args:
-            diagnostics: where mistakes go; the first one is raised by default. A wrong line is left
-                out where they are collected; there may be no [net], or nothing at all, then.
+            diagnostics: receives mistakes; the first one is raised by default. If mistakes are
+                collected, wrong lines are left out, and [net] may be missing.
 
         Raises:
-            CfgError: with file and line, for everything that is not Darknet's grammar.
+            CfgError: with file and line, for a line that is not in Darknet's grammar.
         """
         diagnostics = diagnostics or Diagnostics()
         blocks: list[Block] = []
         for number, raw in enumerate(self.text.split("\n"), start=1):
+            # Darknet removes all blanks first (utils.c:424), so "filters = 16" and indented
+            # comments are valid.
             line = _BLANKS.sub("", raw)
             if not line or line[0] in "#;":
                 continue
@@ -96,16 +97,21 @@ def parse_cfg(
     diagnostics: Diagnostics | None = None,
     problems: list[CfgError] | None = None,
 ) -> list[Block]:
-    """Read a ``.cfg``: the first Block is ``[net]``, the others are the layers in order.
+    r"""Read a ``.cfg``: the first Block is ``[net]``, the others are the layers in order.
 
     Args:
-        path_or_text: a path, the name of a cfg that comes with the project (``yolov4-tiny``), or
-            the text itself (a ``str`` that holds a line break or begins with ``[``).
-        diagnostics: as for ``CfgText.parse``.
-        problems: deprecated; a list for the mistakes, as ``Collector`` has one.
+        path_or_text: a path, the name of a bundled cfg (``yolov4-tiny``), or the text itself (a
+            ``str`` that contains a line break or begins with ``[``).
+        diagnostics: receives mistakes; the first one is raised by default. If mistakes are
+            collected, wrong lines are left out, and [net] may be missing.
+        problems: deprecated; a list to which mistakes are appended. Use ``Collector``.
 
     Raises:
-        CfgError: with file and line, for everything that is not Darknet's grammar.
+        CfgError: with file and line, for a line that is not in Darknet's grammar.
+
+    Example:
+        >>> parse_cfg("[net]\nwidth=416\n[convolutional]\nfilters = 16\n")[1]
+        Block('convolutional', {'filters': '16'}, line=3)
     """
     if problems is None:
         return CfgText.read(path_or_text).parse(diagnostics)
@@ -119,27 +125,36 @@ def parse_cfg(
 
 
 def noted_dialect(path_or_text: str | Path) -> str | None:
-    """``CfgText.read(path_or_text).dialect``."""
+    """Return ``CfgText.read(path_or_text).dialect``."""
     return CfgText.read(path_or_text).dialect
 
 
 def note_dialect(name: str) -> str:
-    """The line that ``noted_dialect`` reads."""
+    """Return the comment line that ``noted_dialect`` reads."""
     return f"# dialect: {name}\n"
 
 
 def format_cfg(blocks: Sequence[Block]) -> str:
-    """Text that ``parse_cfg`` reads back to equal blocks."""
-    sections = (
-        "\n".join([f"[{block.name}]", *(f"{key}={value}" for key, value in block.items())])
-        for block in blocks
-    )
-    return "\n\n".join(sections) + "\n"
+    """Return text that ``parse_cfg`` reads back to equal blocks.
+
+    Example:
+        >>> print(format_cfg([Block("net", {"width": "416"}), Block("avgpool")]), end="")
+        [net]
+        width=416
+        <BLANKLINE>
+        [avgpool]
+    """
+    return "\n\n".join(map(_format_section, blocks)) + "\n"
+
+
+def _format_section(block: Block) -> str:
+    return "\n".join([f"[{block.name}]", *(f"{key}={value}" for key, value in block.items())])
 
 
 def is_cfg_text(path_or_text: str | Path) -> bool:
-    """Whether a ``str`` is cfg text rather than a path: it is blank, holds a line break or begins
-    with ``[``.
+    """Return whether a ``str`` is cfg text rather than a path.
+
+    It is if it is blank, contains a line break or begins with ``[``.
     """
     if not isinstance(path_or_text, str):
         return False
@@ -168,7 +183,9 @@ def _read(path_or_text: str | Path) -> tuple[str, str]:
     try:
         return source, data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return source, data.decode("latin-1")  # comments in old cfgs; Darknet reads bytes
+        # Darknet reads bytes, and old cfgs have comments in other encodings. Latin-1 decodes any
+        # byte, and keys and values are ASCII.
+        return source, data.decode("latin-1")
 
 
 def _take_line(blocks: list[Block], line: str, source: str, number: int) -> None:
@@ -182,10 +199,10 @@ def _open_section(line: str, source: str, number: int) -> Block:
     name = line[1:-1]
     if line[-1] != "]" or not name:
         raise CfgError(
-            f"{line!r} is no section",
+            f"cannot parse {line!r}",
             path=source,
             line=number,
-            hint="expected [name] on a line of its own",
+            hint="expected [name] alone on its line",
         )
     return Block(name, line=number, source=source)
 
@@ -194,7 +211,7 @@ def _add_option(blocks: list[Block], line: str, source: str, number: int) -> Non
     key, equals, value = line.partition("=")
     if not blocks:
         raise CfgError(
-            f"{line!r} stands before the first section",
+            f"{line!r} is before the first section",
             path=source,
             line=number,
             hint="begin the file with [net]",
@@ -202,15 +219,16 @@ def _add_option(blocks: list[Block], line: str, source: str, number: int) -> Non
     block = blocks[-1]
     if not (key and equals and value):
         raise CfgError(
-            f"{line!r} is no option",
+            f"cannot parse {line!r}",
             path=source,
             line=number,
             section=block.name,
             hint="expected key=value",
         )
+    # Darknet's option_find returns the first match of its list, so a repeated key has no effect.
     if key in block._options:
         message = (
-            f"is ignored, because line {block._lines[key]} already says {key}={block._options[key]}"
+            f"is ignored, because line {block._lines[key]} already sets {key}={block._options[key]}"
         )
         warnings.warn(
             CfgWarning(message, path=source, line=number, section=block.name, key=key, value=value),
@@ -222,7 +240,7 @@ def _add_option(blocks: list[Block], line: str, source: str, number: int) -> Non
 
 
 def _warn_of_joined(block: Block, raw: str, source: str, number: int) -> None:
-    """Say which numbers become one because Darknet drops every blank of a line (utils.c:424)."""
+    """Warn of numbers that become one because Darknet removes blanks from a line (utils.c:424)."""
     key, _, value = raw.partition("=")
     joined = _JOINED.search(value.partition("#")[0])
     if joined:

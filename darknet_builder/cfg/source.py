@@ -1,4 +1,4 @@
-"""Whatever a network is read from: a cfg, or one file that holds the cfg and the weights."""
+"""Read the source of a network: a cfg, or one file with both cfg and weights."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CfgSource:
-    """What such a file says.
+    """Contents of a cfg or a model file.
 
     Attributes:
-        blocks: the sections; of a model file they name it as their source.
-        dialect: whose rules it notes, if it does.
-        tensors: by name, of a model file; None of a cfg.
-        metadata: the text that a model file has beside them.
+        blocks: the sections. If they come from a model file, it is their ``source``.
+        dialect: name of the dialect noted in the file, or None.
+        tensors: the tensors of a model file by name; None for a cfg.
+        metadata: the text that a model file has beside its tensors.
     """
 
     blocks: list[Block]
@@ -35,16 +35,16 @@ class CfgSource:
 
 
 def read_cfg(cfg: str | Path, *, diagnostics: Diagnostics | None = None) -> CfgSource:
-    """Read a cfg, or a ``.safetensors`` or ``.pt`` file that holds one.
+    """Read a cfg, or a ``.safetensors`` or ``.pt`` file that contains one.
 
     Args:
-        cfg: what ``parse_cfg`` takes, or the path of such a file.
-        diagnostics: where mistakes go; the first one is raised by default.
+        cfg: a path, a bundled name or text as for ``parse_cfg``, or the path of a model file.
+        diagnostics: receives mistakes; the first one is raised by default.
 
     Raises:
-        CfgError: located, for what is wrong with the cfg.
-        WeightsError: for a model file that cannot be read.
-        InputError: for one that holds no cfg.
+        CfgError: located, for a mistake in the cfg.
+        WeightsError: if a model file cannot be read.
+        InputError: if a model file contains no cfg.
     """
     if not is_model_file(cfg):
         document = CfgText.read(cfg)

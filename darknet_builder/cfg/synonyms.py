@@ -1,8 +1,7 @@
-"""Names that other programs use for Darknet's things: one table, asked before the distance between
-spellings.
+"""Names that other programs use for Darknet's sections, options and values.
 
-``silu`` is two letters from ``selu`` and is Darknet's ``swish``: where a name is known, no guess is
-needed.
+``silu`` is two letters from ``selu``, but it is Darknet's ``swish``. Where a name is in this
+table, no similar spelling is suggested.
 """
 
 from __future__ import annotations
@@ -59,8 +58,9 @@ _DARKNETS: dict[str, str] = {
     "greedynms": "greedy",
     "diounms": "diou",
 }
-"""Darknet's name -> the others'. One word may stand for several things; which is meant shows where
-it stands."""
+"""Darknet's name -> other programs' names. A word may stand for several things; the names that are
+allowed in its place decide between them.
+"""
 _NOTHING = frozenset(
     [
         "hardswish",
@@ -78,43 +78,60 @@ _NOTHING = frozenset(
         "epochs",
     ]
 )
-"""Things that Darknet does not have, however near another name is."""
+"""Things that Darknet does not have, whatever known name is spelt similarly."""
 
 
 def _invert(names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for own, others in names.items():
+    inverse: dict[str, tuple[str, ...]] = {}
+    for darknets, others in names.items():
         for other in others.split():
-            found[other] = (*found.get(other, ()), own)
-    return found
+            inverse[other] = (*inverse.get(other, ()), darknets)
+    return inverse
 
 
 SYNONYMS = _invert(_DARKNETS)
-"""Another program's name, in small letters -> Darknet's."""
+"""Another program's name, in lower case -> Darknet's names for it."""
 
 
 def darknets_name(word: str, known: Iterable[str]) -> str | None:
-    """What Darknet calls a thing, among the names that are known where the word stands."""
+    """Return Darknet's name for another program's word, or None.
+
+    Args:
+        word: the word, in any case.
+        known: Darknet's names that are allowed in its place.
+    """
     candidates = set(known)
-    return next((own for own in SYNONYMS.get(word.lower(), ()) if own in candidates), None)
+    return next((name for name in SYNONYMS.get(word.lower(), ()) if name in candidates), None)
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """``"; Darknet calls it 'swish'"``, ``"; did you mean 'mish'?"`` by spelling, or an empty
-    string.
+    """Return advice on an unknown word, or an empty string.
+
+    It is ``"; Darknet calls it 'swish'"`` from the table, or ``"; did you mean 'mish'?"`` by
+    spelling.
+
+    Args:
+        word: the unknown word.
+        known: the names that are allowed in its place.
     """
     names = list(known)
-    own = darknets_name(word, names)
-    if own is not None:
-        return f"; Darknet calls it {own!r}"
-    return (
-        "; Darknet has nothing like it" if word.lower() in _NOTHING else did_you_mean(word, names)
-    )
+    darknets = darknets_name(word, names)
+    if darknets is not None:
+        return f"; Darknet calls it {darknets!r}"
+    if word.lower() in _NOTHING:
+        # The nearest spelling would be wrong advice: hardswish is not swish.
+        return "; Darknet has nothing like it"
+    return did_you_mean(word, names)
 
 
 def meant_for(key: str, words: Iterable[str]) -> str | None:
-    """The word that stands for a key of Darknet's: another program's name for it, or the nearest
-    spelling.
+    """Return the word that is probably meant for one of Darknet's keys, or None.
+
+    It is another program's name for the key, or the most similar spelling.
+
+    Args:
+        key: Darknet's key.
+        words: the words to choose from.
     """
     candidates = list(words)
     other = next((word for word in candidates if key in SYNONYMS.get(word.lower(), ())), None)

@@ -1,5 +1,4 @@
-"""What a cfg or a network consists of, and what is odd about it: summary, check, lint, adapt,
-statistics.
+"""Inspect cfgs and networks: summary, check, lint, adapt, statistics.
 
 Pages and pictures of a network belong in ``pages``.
 """

@@ -1,6 +1,4 @@
-"""Changing a ``.cfg`` as text: only the values that must change, with every comment and blank where
-it was.
-"""
+"""Edit a ``.cfg`` as text: only values that must change, keeping all comments and blanks."""
 
 from __future__ import annotations
 
@@ -15,23 +13,23 @@ from darknet_builder.layers.base import Head
 from darknet_builder.network.build import build_network
 
 _STEPS_PER_CLASS, _LEAST_STEPS = 2000, 6000
-"""AlexeyAB's advice: 2000 steps a class, but not less than 6000, and the rate falls at 80% and 90%
-of them."""
+"""AlexeyAB's advice: 2000 steps per class, at least 6000; the rate falls at 80 % and 90 %."""
 _FALLS = (0.8, 0.9)
 _BURN_IN_PART = 10
-"""A burn-in longer than this part of the steps is cut to it: it would leave the falls nothing to
-fall from."""
+"""The burn-in is limited to this part of the steps; otherwise the rate would never reach its full
+value before the first fall.
+"""
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What a cfg is to become.
+    """The changes to make to a cfg.
 
     Attributes:
-        classes: of every head.
-        anchors: (K, 2) width and height in pixels of the network's input ([region]: in cells), or
-            None to keep them.
-        max_batches: steps of the training; None for 2000 a class, 6000 or more.
+        classes: number of classes of every head.
+        anchors: (K, 2) width and height in pixels of the network's input ([region]: in cells); None
+            to keep them.
+        max_batches: steps of the training; None for 2000 per class, at least 6000.
     """
 
     classes: int
@@ -40,7 +38,7 @@ class Adaptation:
 
 
 class CfgText:
-    """The lines of a cfg, with values that can be set."""
+    """The lines of a cfg, whose values can be changed."""
 
     def __init__(self, text: str) -> None:
         self._lines = text.split("\n")
@@ -48,9 +46,7 @@ class CfgText:
         self.changes: list[str] = []
 
     def set(self, block: Block, key: str, value: str) -> None:
-        """Give an option of a section another value; where it is not there, it is added below the
-        section's name.
-        """
+        """Change the value of an option; add it below the section's name if it is missing."""
         if block.get(key) == value.replace(" ", ""):
             return
         if key not in block:
@@ -67,7 +63,7 @@ class CfgText:
         )
 
     def text(self) -> str:
-        """The whole cfg."""
+        """Return the whole cfg."""
         lines = list(self._lines)
         for line, option in sorted(self._new, key=lambda new: -new[0]):
             lines.insert(line, option)
@@ -77,19 +73,20 @@ class CfgText:
 def adapt_cfg(
     text: str, blocks: Sequence[Block], adaptation: Adaptation, dialect: str | None = None
 ) -> CfgText:
-    """Make a cfg fit another data set: classes, filters before the heads, anchors, masks,
-    max_batches and steps.
+    """Change a cfg for another data set.
+
+    Classes, filters before the heads, anchors, masks, max_batches and steps are changed.
 
     Args:
-        text: of the cfg.
-        blocks: parsed from it.
-        adaptation: what it is to become.
-        dialect: whose rules hold.
+        text: text of the cfg.
+        blocks: the Blocks parsed from it.
+        adaptation: the changes to make.
+        dialect: ``alexeyab`` or ``pjreddie``; None for ``alexeyab``.
 
     Raises:
-        CfgError: located, for a cfg that cannot be built as it is.
-        InputError: for one without heads that can be adapted, or a number of anchors that its heads
-            cannot share.
+        CfgError: located, if the cfg cannot be built.
+        InputError: if it has no head that can be adapted, or its heads cannot share the number of
+            anchors.
     """
     if adaptation.classes < 1:
         raise InputError("expected 1 or more", argument="classes", value=adaptation.classes)
@@ -112,9 +109,7 @@ def adapt_cfg(
 
 
 def _masks(heads: Sequence[tuple[int, Head]], adaptation: Adaptation) -> list[list[int] | None]:
-    """Which anchors each head gets; None where they stay as they are. The finest grid gets the
-    smallest.
-    """
+    """Return the anchors of each head, or None to keep them; the finest grid gets the smallest."""
     anchors = adaptation.anchors
     if anchors is None or all(len(head.anchors) == len(anchors) for _, head in heads):
         return [None] * len(heads)

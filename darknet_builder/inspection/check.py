@@ -1,4 +1,4 @@
-"""Everything that is wrong or odd with a cfg and its weights, at once."""
+"""Find everything that is wrong or odd in a cfg and its weights, in one run."""
 
 from __future__ import annotations
 
@@ -20,16 +20,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found.
+    """One mistake or oddity.
 
     Attributes:
-        level: ``error`` where the network cannot be used, ``warning`` where something is odd.
-        text: one line, located.
-        path: the file in which it was found; None where unknown, like the others.
-        line: in that file, counted from 1.
-        section: of the cfg.
+        level: ``error`` if the network cannot be used, ``warning`` if something is odd.
+        text: one line with its location.
+        path: path of the file; None if unknown, as for the attributes below.
+        line: line in the file, counted from 1.
+        section: name of the section in the cfg.
         key: the option that is wrong or missing.
         hint: what to do about it.
+
+    Example:
+        >>> Finding.of("warning", CfgWarning("unknown option", path="a.cfg", line=3)).text
+        'a.cfg:3: unknown option'
     """
 
     level: str
@@ -42,26 +46,31 @@ class Finding:
 
     @classmethod
     def of(cls, level: str, error: Located) -> Finding:
-        """An error or a warning as a finding."""
+        """Return an error or a warning as a finding."""
         return cls(level, str(error), error.path, error.line, error.section, error.key, error.hint)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return values that JSON can hold."""
         return asdict(self)
 
 
 def check(
     cfg: str | Path, weights: str | Path | None = None, *, dialect: str | None = None
 ) -> list[Finding]:
-    """Find everything that is wrong or odd, not only the first thing.
+    r"""Find everything that is wrong or odd, not only the first mistake.
 
     Args:
-        cfg: a path or the text; or a ``.safetensors`` or ``.pt`` file, which holds weights too.
-        weights: a file that should fit the cfg.
-        dialect: whose rules hold; None is what the file notes.
+        cfg: a path or the text; or a ``.safetensors`` or ``.pt`` file, which has weights, too.
+        weights: a file to check against the cfg; None for none.
+        dialect: ``alexeyab`` or ``pjreddie``; None for the one noted in the file.
 
     Returns:
-        Errors first; an empty list when all is well.
+        Findings, errors first; an empty list if there are none.
+
+    Example:
+        >>> for finding in check("[net]\nwidth=32\nheight=32\nchannels=3\n[convolutinal]\n"):
+        ...     print(finding.text)
+        <text>:5: [convolutinal]: unknown section; did you mean 'convolutional'?
     """
     diagnostics = Collector()
     odd: list[CfgWarning] = []
@@ -69,13 +78,13 @@ def check(
         warnings.simplefilter("always", CfgWarning)
         try:
             source = read_cfg(cfg, diagnostics=diagnostics)
-            own, dialect = source.tensors, dialect or source.dialect
+            tensors, dialect = source.tensors, dialect or source.dialect
             network = _check_network(source, dialect, diagnostics, odd)
         except DarknetError as error:
-            own, network = None, None
+            tensors, network = None, None
             diagnostics.report(error)
         try:
-            if own is not None:
+            if tensors is not None:
                 refuse_second_weights(cfg, weights)
             _check_weights(network, weights, dialect)
         except DarknetError as error:
@@ -84,15 +93,15 @@ def check(
     return [*_findings("error", diagnostics.errors), *_findings("warning", odd)]
 
 
-def _findings(level: str, found: Iterable[Located]) -> list[Finding]:
-    """Each text once."""
-    return list({str(one): Finding.of(level, one) for one in found}.values())
+def _findings(level: str, messages: Iterable[Located]) -> list[Finding]:
+    """Return one finding per text."""
+    return list({str(message): Finding.of(level, message) for message in messages}.values())
 
 
 def _check_network(
     source: CfgSource, dialect: str | None, diagnostics: Collector, odd: list[CfgWarning]
 ) -> Network | None:
-    """Build the network, with the weights of a model file; None where something is wrong with it.
+    """Build the network, with the weights of a model file; return None if there was a mistake.
 
     PyTorch is imported here: without a section there is nothing to build.
     """
@@ -110,7 +119,7 @@ def _check_network(
 def _check_weights(
     network: Network | None, weights: str | Path | None, dialect: str | None
 ) -> None:
-    """Hold a file against the network; where there is none, look at the file alone."""
+    """Load a weights file into the network; without a network, check the file alone."""
     if weights is None:
         return
     from darknet_builder.weights.loader import load_weights, look_at_weights

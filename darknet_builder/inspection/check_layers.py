@@ -1,4 +1,4 @@
-"""Build the layers of a cfg past all of its mistakes, so that ``check`` can report every one."""
+"""Build the layers of a cfg despite its mistakes, so that ``check`` can report all of them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from darknet_builder.network.network import Network
 from darknet_builder.shapes import Shape
 
 _SIZE = {"width": "416", "height": "416", "channels": "3"}
-"""What stands in for a [net] that says none, so that the sections behind it are looked at all the
-same."""
+"""Sizes to use if [net] has none, so that the other sections are checked all the same."""
 
 
 def check_layers(
     blocks: list[Block], dialect: str | None, diagnostics: Collector, odd: list[CfgWarning]
 ) -> Network | None:
-    """Build the network, past everything that is wrong with it.
+    """Build the network despite its mistakes.
 
     Args:
-        blocks: one or more; where the first is not [net], one is put before them.
-        dialect: whose rules hold; None means the first.
-        diagnostics: where mistakes go.
-        odd: where warnings go.
+        blocks: one or more; if the first is not [net], a [net] is inserted before it.
+        dialect: ``alexeyab`` or ``pjreddie``; None for ``alexeyab``.
+        diagnostics: receives the mistakes.
+        odd: list to which warnings are appended.
 
     Returns:
         The network, or None if there was a mistake.
@@ -53,30 +52,31 @@ def check_layers(
 
 
 def _net_options(net: Block, diagnostics: Collector) -> NetOptions:
-    """As ``NetOptions.from_block``, past everything that is wrong."""
+    """Read [net] despite its mistakes."""
     options = diagnostics.read_past(net, NetOptions.from_block)
-    if options is None:  # no size
-        net.ignore(*(nearest(key, net.unread()) or key for key in _SIZE))  # which the error names
+    if options is None:
+        # Only a missing size stops the reading. Options with similar names are already in its
+        # error, so they are not reported as unknown as well.
+        net.ignore(*(nearest(key, net.unread()) or key for key in _SIZE))
         options = diagnostics.read_past(net.changed(**_SIZE), NetOptions.from_block)
     assert options is not None, "the size is all that [net] must have"
     return options
 
 
 class _PassedOver(Layer):
-    """Keeps the place of a section that could not be built, so that the others keep their
-    indices.
-    """
+    """Stands for a section that could not be built, so that the others keep their indices."""
 
     def __init__(self, in_shape: Shape) -> None:
         super().__init__(in_shape, in_shape)
 
 
 class _LayersPastMistakes:
-    """Builds layers past all mistakes of their sections; what only follows from one is not
-    reported.
+    """Build layers despite mistakes in their sections.
+
+    Mistakes that are only the consequence of another one are not reported.
 
     Args:
-        diagnostics: where mistakes go.
+        diagnostics: receives the mistakes.
     """
 
     def __init__(self, diagnostics: Collector) -> None:
@@ -86,7 +86,7 @@ class _LayersPastMistakes:
         passed over."""
 
     def build(self, block: Block, previous: Block, graph: Graph) -> Layer:
-        """As ``factory.build_layer``; a ``_PassedOver`` where something is wrong."""
+        """Build a layer as ``factory.build_layer`` does; on a mistake, return a ``_PassedOver``."""
 
         def read(section: Block) -> Layer | None:
             try:
@@ -99,14 +99,13 @@ class _LayersPastMistakes:
         before = len(self.diagnostics.errors)
         layer = self.diagnostics.read_past(block, read)
         if layer is None:
-            block.ignore(
-                *block
-            )  # not all options were reached: none of them is to be called unknown
+            # Reading stopped early, so an unread option is not necessarily unknown.
+            block.ignore(*block)
         if layer is None or len(self.diagnostics.errors) > before:
             self.doubtful.add(graph.index)
             return _PassedOver(graph.shape)
-        # One look at each source: a chain of shortcuts has twice as many ways back as the one
-        # before it.
+        # Only direct sources are looked at, because ``doubtful`` passes on from layer to layer. A
+        # walk back to the input would double its paths with every shortcut.
         if not self.doubtful.isdisjoint(layer.sources or (graph.index - 1,)):
             self.doubtful.add(graph.index)
         return layer

@@ -1,4 +1,4 @@
-"""What builds, but is seldom meant: the oddities of a cfg, each as a located warning."""
+"""Lint: settings that are valid but usually a mistake, each as a located warning."""
 
 from __future__ import annotations
 
@@ -14,25 +14,23 @@ from darknet_builder.support.text import plural
 _STRIDE = 32
 _SHARES = ("ignore_thresh", "truth_thresh", "jitter")
 _ZOOMS = (1.0, 3.0)
-"""Where random= is no flag: how much larger and smaller multi-scale training may make the input."""
+"""Range of random= if it is not 0: the largest factor of multi-scale training."""
 _HIGHEST_RATE = 1.0
 
 
 def odd_options(blocks: Sequence[Block], options: NetOptions) -> Iterator[CfgWarning]:
-    """What can be said without the layers.
+    """Yield warnings that need only the options.
 
     Args:
-        blocks: [net] first.
-        options: what it says.
+        blocks: the whole cfg, [net] first.
+        options: the options of [net].
     """
     net = blocks[0]
     if len(blocks) == 1:
-        yield net.warning("no section follows: there is no network")
+        yield net.warning("no section follows, so the network has no layers")
     for key, size in (("width", options.width), ("height", options.height)):
         if size % _STRIDE and any(_has_pixel_anchors(block) for block in blocks):
-            yield net.warning(
-                f"is no multiple of {_STRIDE}; detectors are made for such sizes", key
-            )
+            yield net.warning(f"is not a multiple of {_STRIDE}, which detectors expect", key)
     if options.batch % options.subdivisions:
         yield net.warning(
             f"does not divide batch={options.batch}; Darknet rounds down", "subdivisions"
@@ -57,6 +55,7 @@ def _odd_schedule(net: Block, options: NetOptions) -> Iterator[CfgWarning]:
         yield net.warning(f"expected a number above 0 and up to {_HIGHEST_RATE:g}", "learning_rate")
     if burn_in := check_burn_in(net, schedule):
         yield burn_in
+    # A step at or after max_batches never takes effect.
     late = [step for step in schedule.steps if step >= schedule.max_batches > 0]
     if schedule.policy == "steps" and late:
         yield net.warning(
@@ -66,7 +65,10 @@ def _odd_schedule(net: Block, options: NetOptions) -> Iterator[CfgWarning]:
 
 
 def odd_layers(network: Network) -> Iterator[CfgWarning]:
-    """What the layers show: heads that can hardly learn, anchors of no head, layers for nothing."""
+    """Yield warnings that need the layers.
+
+    They are about heads that can hardly learn, unused anchors and layers without a reader.
+    """
     blocks = network.blocks[1:]
     heads = [
         (block, layer)
@@ -85,18 +87,16 @@ def _odd_head(block: Block, head: Head) -> Iterator[CfgWarning]:
     values = vars(head.loss) | vars(head.augment)
     for key in _SHARES:
         if not 0 <= values.get(key, 0) <= 1:
-            yield block.warning("expected a share from 0 to 1", key)
+            yield block.warning("expected a fraction from 0 to 1", key)
     zoom = head.augment.random
     if zoom and not _ZOOMS[0] <= zoom <= _ZOOMS[1]:
         yield block.warning(
-            f"expected 0, 1, or how much larger the input may become, up to {_ZOOMS[1]:g}", "random"
+            f"expected 0, 1, or the largest scale factor, up to {_ZOOMS[1]:g}", "random"
         )
 
 
 def _odd_source(block: Block, source: Block) -> Iterator[CfgWarning]:
-    """Options of the convolution before a head that bound the numbers which the head takes without
-    bounds.
-    """
+    """Yield warnings of a convolution whose options limit the numbers that a head reads."""
     activation = source.get_str("activation", "logistic")
     if activation != "linear":
         yield source.warning(
@@ -110,7 +110,8 @@ def _odd_source(block: Block, source: Block) -> Iterator[CfgWarning]:
 
 
 def _unused_anchors(heads: Sequence[tuple[Block, Head]]) -> Iterator[CfgWarning]:
-    """Of each list of anchors, those that no head has in its mask."""
+    """Yield a warning for each list of anchors of which some are in no head's mask."""
+    # All heads of a cfg usually repeat one list, each with its own mask.
     lists: dict[tuple[tuple[float, float], ...], list[tuple[Block, Head]]] = {}
     for block, head in heads:
         lists.setdefault(tuple(head.anchors), []).append((block, head))
@@ -127,11 +128,11 @@ def _unused_anchors(heads: Sequence[tuple[Block, Head]]) -> Iterator[CfgWarning]
 
 
 def _dead_layers(network: Network) -> Iterator[CfgWarning]:
-    """What no layer reads, and is no head, no cost and not the network's answer."""
+    """Yield a warning for each layer whose output is never used."""
     layers = network.sequence()
     used = {*network.output_plan.steps, *(source for layer in layers for source in layer.sources)}
     for index, (layer, block) in enumerate(zip(layers, network.blocks[1:], strict=True)):
         if index not in used and not layer.is_head and not layer.is_cost:
             yield block.warning(
-                f"no layer reads layer {index}, and it is no head: it is computed for nothing"
+                f"no layer reads layer {index}, and it is not a head: its output is never used"
             )

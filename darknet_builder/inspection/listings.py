@@ -1,4 +1,4 @@
-"""Listings: rows to filter by name, to count and to write as text or as plain data."""
+"""Listings: rows that can be filtered by name, counted, and written as text or plain data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from darknet_builder.cfg.block import Block
 
 PARTS = ("modules", "children", "parameters", "buffers", "summary")
-"""What ``list_network`` lists of a network."""
+"""The values of ``what`` in ``list_network``."""
 Totals = dict[str, int | float]
 _WORDS = ("name", "type", "shape", "dtype", "saved", "output", "details")
 _WILDCARDS = "*?["
@@ -25,10 +25,10 @@ class Row:
     """One entry of a listing.
 
     Attributes:
-        names: compared with the pattern of a filter; the dotted name first, then the type, if there
-            is one.
+        names: names that a filter's pattern is compared with: the dotted name, then the type, if
+            there is one.
         data: the entry as plain data, for JSON.
-        thing: the module, tensor, ``LayerSummary`` or ``Block`` itself.
+        thing: the module, tensor, ``LayerSummary`` or ``Block``.
     """
 
     names: tuple[str, ...]
@@ -41,12 +41,12 @@ class Listing:
     """All entries of one kind.
 
     Attributes:
-        noun: of one entry: ``layer``, ``module``, ``child``, ``parameter``, ``buffer`` or
+        noun: name of one entry: ``layer``, ``module``, ``child``, ``parameter``, ``buffer`` or
             ``block``.
-        rows: all of them.
-        total: adds up some rows: at least ``entries`` (``layers`` of a summary) and the values they
-            hold.
-        text: writes some rows as a table with a line of totals.
+        rows: all entries.
+        total: sums up rows: at least ``entries`` (``layers`` in a summary) and the number of values
+            in them.
+        text: writes rows as a table with a line of totals.
     """
 
     noun: str
@@ -55,25 +55,25 @@ class Listing:
     text: Callable[[Sequence[Row]], str]
 
     def matching(self, pattern: str | None) -> list[Row]:
-        """Return the rows of which a name matches.
+        """Return the rows with a name that matches.
 
         Args:
-            pattern: with ``*``, ``?`` or ``[ ]`` a glob for a whole name; without them, whole parts
-                of a dotted name, so that ``layers.8`` matches ``layers.8.conv`` but not
-                ``layers.81``. None matches everything.
+            pattern: with ``*``, ``?`` or ``[ ]`` a glob for a whole name. Without them, whole parts
+                of a dotted name: ``layers.8`` matches ``layers.8.conv`` but not ``layers.81``. None
+                matches everything.
 
         Raises:
-            InputError: when nothing matches.
+            InputError: if nothing matches.
         """
         if pattern is None:
             return list(self.rows)
-        shown = [row for row in self.rows if any(_fits(name, pattern) for name in row.names)]
+        shown = [row for row in self.rows if _any_fits(row.names, pattern)]
         if not shown:
             names = [name for row in self.rows for name in row.names]
             known = dict.fromkeys(part for name in names for part in [name, *name.split(".")])
-            example = f" (a name reads {self.rows[-1].names[0]})" if self.rows else ""
+            example = f" (names are like {self.rows[-1].names[0]})" if self.rows else ""
             raise InputError(
-                f"fits none of the {len(self.rows)} {plural(2, self.noun)}{example}",
+                f"matches none of the {len(self.rows)} {plural(2, self.noun)}{example}",
                 argument="pattern",
                 value=pattern,
                 hint=did_you_mean(pattern, known),
@@ -111,24 +111,30 @@ def list_blocks(blocks: Sequence[Block]) -> Listing:
 
 
 def write_table(columns: Sequence[str], cells: Sequence[Sequence[str]], total: str) -> str:
-    """Return aligned columns and a line of totals; without the columns if there are no cells."""
+    """Return aligned columns and a line of totals, or only the totals if there are no cells."""
     lines = align_columns([columns, *cells], left=_WORDS) if cells else []
     return "\n".join([*lines, total]) + "\n"
 
 
-def write_counts(shown: Totals, every: Totals, noun: str, value: str) -> str:
-    """``3 of 41 parameters, 216 of 28,868 values``; without the second numbers if all rows are
-    shown.
+def write_counts(shown: Totals, whole: Totals, noun: str, value: str) -> str:
+    """Return, for example, ``3 of 41 parameters, 216 of 28,868 values``.
+
+    If all rows are shown, return ``41 parameters, 28,868 values``.
     """
-    pairs = [(shown["entries"], every["entries"], noun), (shown["values"], every["values"], value)]
-    if shown["entries"] == every["entries"]:
+    pairs = [(shown["entries"], whole["entries"], noun), (shown["values"], whole["values"], value)]
+    if shown["entries"] == whole["entries"]:
         return ", ".join(f"{part:,} {plural(part, name)}" for part, _, name in pairs)
-    return ", ".join(f"{part:,} of {whole:,} {plural(whole, name)}" for part, whole, name in pairs)
+    return ", ".join(f"{part:,} of {total:,} {plural(total, name)}" for part, total, name in pairs)
+
+
+def _any_fits(names: Sequence[str], pattern: str) -> bool:
+    return any(_fits(name, pattern) for name in names)
 
 
 def _fits(name: str, pattern: str) -> bool:
     if any(character in pattern for character in _WILDCARDS):
         return fnmatchcase(name, pattern)
+    # Dots on both sides, so that only whole parts match: ".layers.8." is not in ".layers.81.conv."
     return f".{pattern.strip('.')}." in f".{name}."
 
 

@@ -1,4 +1,4 @@
-"""The least number of values that a network holds at once."""
+"""Compute the smallest number of values that a network must hold at once."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from darknet_builder.network.network import Network
 
 
 def least_values(network: Network) -> int:
-    """The most values of one image that must be alive at once, whatever the implementation, in the
-    layers' order.
+    """Return the number of values of one image that any implementation must hold at once.
 
-    A layer that computes needs its inputs and its output together. A route is its inputs side by
-    side, and a sum can replace an input that nobody reads later, so neither takes anything.
+    A layer that computes needs its inputs and its output at the same time. A route is only its
+    inputs side by side, and a sum can overwrite an input that no later layer reads, so these two
+    take no memory. Layers run in the cfg's order.
     """
     layers, plan = network.sequence(), network.output_plan
+    # A buffer is named after the layer that allocated it.
+    # owners: layer -> the buffers that its output lies in; users: buffer -> outputs that lie in it.
+    #   0 convolutional           owners 0: {0}       allocates
+    #   1 convolutional           owners 1: {1}       allocates
+    #   2 route layers=0,1        owners 2: {0, 1}    allocates nothing
     owners: dict[int, set[int]] = {NETWORK_INPUT: {NETWORK_INPUT}}
     sizes = {NETWORK_INPUT: network.input_shape.size}
     users = Counter((NETWORK_INPUT,))
@@ -28,6 +33,7 @@ def least_values(network: Network) -> int:
             owners[index] = set().union(*(owners[source] for source in read))
         else:
             owners[index], sizes[index] = {index}, layer.out_shape.size
+        # Buffers without a user before are new; those without one after ``subtract`` are freed.
         alive += sum(sizes[owner] for owner in owners[index] if not users[owner])
         users.update(owners[index])
         peak = max(peak, alive)

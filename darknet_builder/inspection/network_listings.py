@@ -1,8 +1,10 @@
-"""List the parts of a network by the names that PyTorch gives them.
+"""List the parts of a network by PyTorch's names.
 
-listing = list_network(network, "parameters")
-shown = listing.matching("*.conv.weight")
-text, data = listing.text(shown), listing.to_dict(shown)
+::
+
+    listing = list_network(network, "parameters")
+    shown = listing.matching("*.conv.weight")
+    text, data = listing.text(shown), listing.to_dict(shown)
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from darknet_builder.inspection.listings import (
     write_counts,
     write_table,
 )
-from darknet_builder.inspection.summary import LayerSummary, summarize
+from darknet_builder.inspection.summary import summarize
 from darknet_builder.layers.base import Layer
 from darknet_builder.network.network import Network
 from darknet_builder.support.text import plural
@@ -38,13 +40,13 @@ def list_network(network: Network, what: str, of: str = "") -> Listing:
     """List the parts of a network.
 
     Args:
-        network: built; its weights do not matter.
+        network: the network; its weights do not matter.
         what: one of ``PARTS``.
-        of: dotted name of a module, to list that module's parts only; empty for the whole network.
-            A summary is always that of the whole network.
+        of: dotted name of a module, to list only its parts; empty for the whole network. A summary
+            is always of the whole network.
 
     Raises:
-        InputError: when there is no module ``of``, or for an unknown ``what``.
+        InputError: if the module ``of`` does not exist, or for an unknown ``what``.
     """
     if what not in PARTS:
         raise InputError(f"expected one of {', '.join(PARTS)}", argument="what", value=what)
@@ -63,23 +65,9 @@ def list_network(network: Network, what: str, of: str = "") -> Listing:
         return _list_modules(list(module.named_modules(prefix=of)), "module")
     if what == "children":
         prefix = f"{of}." if of else ""
-        return _list_modules(
-            [(prefix + name, child) for name, child in module.named_children()], "child"
-        )
-    if what == "parameters":
-        rows = [
-            Row((name,), _tensor_data(name, tensor), tensor)
-            for name, tensor in module.named_parameters(prefix=of)
-        ]
-        return _list_tensors(rows, "parameter")
-    saved = network.state_dict().keys()
-    return _list_tensors(
-        [
-            Row((name,), _tensor_data(name, tensor) | {"saved": name in saved}, tensor)
-            for name, tensor in module.named_buffers(prefix=of)
-        ],
-        "buffer",
-    )
+        children = [(prefix + name, child) for name, child in module.named_children()]
+        return _list_modules(children, "child")
+    return _list_parameters(module, of) if what == "parameters" else _list_buffers(network, of)
 
 
 # ---- modules, children --------------------------------------------------------------------------
@@ -126,7 +114,7 @@ def _module_cells(row: Row) -> tuple[str, ...]:
 
 
 def _module_totals(rows: Sequence[Row]) -> Totals:
-    """Count a parameter once, however many of the modules it is in."""
+    """Count a parameter once, even if it is in several of the modules."""
     inside = {
         id(parameter): parameter.numel() for row in rows for parameter in row.thing.parameters()
     }
@@ -136,11 +124,31 @@ def _module_totals(rows: Sequence[Row]) -> Totals:
 # ---- parameters, buffers ------------------------------------------------------------------------
 
 
+def _list_parameters(module: nn.Module, prefix: str) -> Listing:
+    rows = [
+        Row((name,), _tensor_data(name, tensor), tensor)
+        for name, tensor in module.named_parameters(prefix=prefix)
+    ]
+    return _list_tensors(rows, "parameter")
+
+
+def _list_buffers(network: Network, of: str) -> Listing:
+    # PyTorch does not tell which buffers are persistent, but the state_dict has only those.
+    saved = network.state_dict().keys()
+    rows = [
+        Row((name,), _tensor_data(name, tensor) | {"saved": name in saved}, tensor)
+        for name, tensor in network.get_submodule(of).named_buffers(prefix=of)
+    ]
+    return _list_tensors(rows, "buffer")
+
+
 def _list_tensors(rows: list[Row], noun: str) -> Listing:
     columns = _TENSOR_COLUMNS[plural(2, noun)]
 
     def text(shown: Sequence[Row]) -> str:
-        cells = [tuple(_cell(row.data[column]) for column in columns) for row in shown]
+        cells = []
+        for row in shown:
+            cells.append(tuple(_cell(row.data[column]) for column in columns))
         return write_table(
             columns, cells, write_counts(_tensor_totals(shown), _tensor_totals(rows), noun, "value")
         )
@@ -158,11 +166,9 @@ def _tensor_data(name: str, tensor: Tensor) -> dict[str, Any]:
 
 
 def _tensor_totals(rows: Sequence[Row]) -> Totals:
-    return {
-        "entries": len(rows),
-        "values": sum(row.thing.numel() for row in rows),
-        "bytes": sum(row.thing.numel() * row.thing.element_size() for row in rows),
-    }
+    values = sum(row.thing.numel() for row in rows)
+    num_bytes = sum(row.thing.numel() * row.thing.element_size() for row in rows)
+    return {"entries": len(rows), "values": values, "bytes": num_bytes}
 
 
 # ---- summary ----------------------------------------------------------------------------
@@ -176,15 +182,13 @@ def _list_summary(network: Network) -> Listing:
         for layer, row in zip(summary.layers, data, strict=True)
     ]
 
-    def layers(shown: Sequence[Row]) -> list[LayerSummary]:
-        return [row.thing for row in shown]
+    def total(shown: Sequence[Row]) -> Totals:
+        return summary.totals([row.thing for row in shown])
 
-    return Listing(
-        "layer",
-        tuple(rows),
-        lambda shown: summary.totals(layers(shown)),
-        lambda shown: summary.table(layers(shown)),
-    )
+    def table(shown: Sequence[Row]) -> str:
+        return summary.table([row.thing for row in shown])
+
+    return Listing("layer", tuple(rows), total, table)
 
 
 def _cell(value: object) -> str:

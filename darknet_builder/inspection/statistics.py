@@ -1,6 +1,4 @@
-"""Statistics of a network's weights: numbers and bins of each layer, and histograms of any
-parameters.
-"""
+"""Statistics of a network's weights: numbers and histograms of layers and parameters."""
 
 from __future__ import annotations
 
@@ -20,26 +18,30 @@ from darknet_builder.network.network import Network
 from darknet_builder.support.figures import load_figures, save_figure
 
 BINS = 33
-"""Odd, so that weights around zero fall into one bin in the middle."""
+"""An odd number, so that weights around zero fall into one bin in the middle."""
 _REACH = 4
-"""Standard deviations on each side of the mean: a few far values would press all others into one
-bin."""
-_MOST_PLOTS = 64
+"""Number of standard deviations on each side of the mean that bins cover.
+
+A few far values would otherwise press all others into one bin.
+"""
+_MAX_PLOTS = 64
 _PLOT_COLUMNS = 4
 _PLOT_BINS = 60
 _BESIDE = ("bias", *NORM_KINDS)
-"""What batch norm and biases are called in a weights file: shown as numbers, left out of the
-histogram."""
+"""Kinds of floats in a weights file that are shown as numbers and left out of the histogram."""
 
 
 @dataclass(frozen=True)
 class TensorStatistics:
-    """One run of floats of a weights file.
+    """Statistics of one run of floats in a weights file.
 
     Attributes:
-        name: as ``weight_layout`` calls it.
-        shape: of the tensor.
-        low, high, mean, deviation: of its finite values; 0 where it has none.
+        name: name of the tensor in ``weight_layout``.
+        shape: shape of the tensor.
+        low: smallest finite value; 0 if no value is finite, as for the attributes below.
+        high: largest finite value.
+        mean: mean of the finite values.
+        deviation: standard deviation of the finite values.
     """
 
     name: str
@@ -52,14 +54,15 @@ class TensorStatistics:
 
 @dataclass(frozen=True)
 class WeightStatistics:
-    """One layer.
+    """Statistics of one layer.
 
     Attributes:
-        tensors: everything it has in a weights file.
-        low, high: where the first bin begins and the last one ends.
-        counts: how many weights fall into each of ``BINS`` bins of equal width.
-        outside: how many finite weights lie beyond the bins.
-        not_finite: how many floats of the layer, batch norm's included, are infinite or no number.
+        tensors: one entry for each run of floats in a weights file.
+        low: lower edge of the first bin.
+        high: upper edge of the last bin.
+        counts: number of weights in each of ``BINS`` bins of equal width.
+        outside: number of finite weights outside the bins.
+        not_finite: number of floats of the layer, batch norm included, that are infinite or NaN.
     """
 
     tensors: tuple[TensorStatistics, ...]
@@ -71,10 +74,16 @@ class WeightStatistics:
 
 
 def weight_statistics(network: Network) -> list[WeightStatistics | None]:
-    """One entry a layer; None for a layer without floats in a weights file.
+    """Return one entry per layer; None for a layer without floats in a weights file.
 
-    The histogram is of the layer's weights; of all its floats where it has only biases or batch
+    The histogram is of the layer's weights, or of all its floats if it has only biases or batch
     norm.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> entry = weight_statistics(build_network("yolov4-tiny"))[0]
+        >>> len(entry.counts), [tensor.name for tensor in entry.tensors]
+        (33, ['bias', 'scale', 'mean', 'var', 'weight'])
     """
     return [_layer_statistics(network, layer) for layer in network.sequence()]
 
@@ -84,34 +93,33 @@ def _layer_statistics(network: Network, layer: Layer) -> WeightStatistics | None
     layout = layer.weight_layout(network.header)
     if not layout:
         return None
+    stored = [tensor for _, tensor in layout]
     weights = [tensor for name, tensor in layout if tensor_kind(name) not in _BESIDE]
-    values = torch.cat([_finite(tensor) for tensor in weights or [tensor for _, tensor in layout]])
+    values = torch.cat([_finite(tensor) for tensor in weights or stored])
     low, high = _range(values)
-    counts, _ = np.histogram(
-        values.numpy(), BINS, (low, high)
-    )  # torch.histc counts in float32, to 2^24 only
-    stored = sum(tensor.numel() for _, tensor in layout)
+    # Not torch.histc: it counts in float32, which is exact only to 2^24.
+    counts, _ = np.histogram(values.numpy(), BINS, (low, high))
     return WeightStatistics(
         tuple(_tensor_statistics(name, tensor) for name, tensor in layout),
         low,
         high,
         tuple(counts.tolist()),
         values.numel() - int(counts.sum()),
-        stored - sum(_finite(tensor).numel() for _, tensor in layout),
+        sum(tensor.numel() - _finite(tensor).numel() for tensor in stored),
     )
 
 
 def _range(values: Tensor) -> tuple[float, float]:
-    """Where the bins lie; not empty even when all values are equal."""
+    """Return the edges of the bins, which differ even if all values are equal."""
     if not values.numel():
         return -1.0, 1.0
     mean, reach = float(values.double().mean()), _REACH * float(values.double().std(correction=0))
     low, high = max(float(values.min()), mean - reach), min(float(values.max()), mean + reach)
-    return (
-        (low, high)
-        if low < high
-        else (mean - max(abs(mean), 1.0) / 2, mean + max(abs(mean), 1.0) / 2)
-    )
+    if low < high:
+        return low, high
+    # All values are equal: bins of some width around them.
+    half = max(abs(mean), 1.0) / 2
+    return mean - half, mean + half
 
 
 def _tensor_statistics(name: str, tensor: Tensor) -> TensorStatistics:
@@ -137,32 +145,31 @@ def _finite(tensor: Tensor) -> Tensor:
 
 
 def choose_parameters(network: Network, pattern: str) -> dict[str, Tensor]:
-    """Return the parameters, by name, whose names match a pattern; as many as ``plot_histograms``
-    takes.
+    """Return the parameters, by name, whose names match a pattern.
 
     Args:
-        network: any.
+        network: the network.
         pattern: a glob for whole names, such as ``layers.0.*``.
 
     Raises:
-        InputError: when it matches no parameter or more than 64.
+        InputError: if it matches no parameter, or more than the 64 that ``plot_histograms`` takes.
     """
     named = dict(network.named_parameters())
     chosen = {name: tensor.detach() for name, tensor in named.items() if fnmatchcase(name, pattern)}
     if not chosen:
-        example = f"a name reads {next(iter(named), '(none)')}"
+        example = f"names are like {next(iter(named), '(none)')}"
         raise InputError(
-            "fits no parameter",
+            "matches no parameter",
             argument="pattern",
             value=pattern,
             hint=f"{did_you_mean(pattern, named)}; {example}",
         )
-    if len(chosen) > _MOST_PLOTS:
+    if len(chosen) > _MAX_PLOTS:
         raise InputError(
-            f"fits {len(chosen)} parameters, more than the {_MOST_PLOTS} of one picture",
+            f"matches {len(chosen)} parameters, but one picture shows at most {_MAX_PLOTS}",
             argument="pattern",
             value=pattern,
-            hint="name fewer, such as 'layers.1?.*'",
+            hint="use a narrower pattern, such as 'layers.1?.*'",
         )
     return chosen
 
@@ -172,21 +179,21 @@ def plot_histograms(states: Mapping[str, Mapping[str, Tensor]], path: str | Path
 
     Args:
         states: label of the state -> name -> values; every state has the same names.
-        path: of the picture, whose suffix is the format.
+        path: path of the picture; the suffix decides its format.
 
     Raises:
-        MissingExtraError: without matplotlib.
-        InputError: when the file cannot be written.
+        MissingExtraError: if matplotlib is not installed.
+        InputError: if the file cannot be written.
     """
     names = list(next(iter(states.values())))
     columns = min(len(names), _PLOT_COLUMNS)
     rows = -(-len(names) // _PLOT_COLUMNS)
     figure = load_figures().Figure(figsize=(4 * columns, 2.6 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for place, name in zip(axes, names, strict=False):
-        _plot_parameter(place, name, {state: values[name] for state, values in states.items()})
-    for place in axes[len(names) :]:
-        place.set_axis_off()
+    for subplot, name in zip(axes, names, strict=False):
+        _plot_parameter(subplot, name, {state: values[name] for state, values in states.items()})
+    for subplot in axes[len(names) :]:
+        subplot.set_axis_off()
     figure.legend(
         *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(states)
     )
@@ -196,6 +203,7 @@ def plot_histograms(states: Mapping[str, Mapping[str, Tensor]], path: str | Path
 def _plot_parameter(axes: Any, name: str, values: Mapping[str, Tensor]) -> None:
     low = min(float(tensor.min()) for tensor in values.values())
     high = max(float(tensor.max()) for tensor in values.values())
+    # The same bins for all states, so that their lines can be compared.
     bounds = (low, high) if low < high else None
     for state, tensor in values.items():
         axes.hist(

@@ -1,4 +1,4 @@
-"""What a network consists of: a table like the one that Darknet prints when it loads a cfg."""
+"""Summarise a network in a table like the one that Darknet prints when it loads a cfg."""
 
 from __future__ import annotations
 
@@ -17,20 +17,26 @@ _LEFT = ("type", "size / stride")
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One row.
+    """One row of the table.
 
     Attributes:
-        index: Darknet's own.
+        index: Darknet's index of the layer.
         type: the section's main name.
         filters: as text; ``32/8`` for 32 filters in 8 groups.
-        size: kernel and stride, or whatever else says most of the section.
-        sources: the layers it reads; -1 is the network's input.
-        inputs: what they give, in the same order.
-        output: what it gives.
-        parameters: how many floats it has in a ``.weights`` file.
-        trainable: how many of them an optimiser may change; batch norm's running statistics are not
-            among them, nor are weights that an earlier layer owns.
+        size: kernel and stride, or the most telling option of another section.
+        sources: indices of the layers it reads; -1 is the network's input.
+        inputs: shapes of the sources' outputs, in the same order.
+        output: shape of its output.
+        parameters: number of floats in a ``.weights`` file.
+        trainable: number of parameters that an optimiser may change. Running statistics of batch
+            norm do not count, nor do weights that an earlier layer shares.
         flops: operations for one image, by Darknet's formula.
+
+    Example:
+        >>> from darknet_builder import build_network, summarize
+        >>> row = summarize(build_network("yolov4-tiny", initialize=False)).layers[0]
+        >>> row.type, row.size, str(row.output)
+        ('convolutional', '3 x 3 / 2', '208 x 208 x 32')
     """
 
     index: int
@@ -55,8 +61,16 @@ class Summary:
     """A network's layers and their totals; ``str(summary)`` is the table.
 
     Attributes:
-        input: what each image must be.
-        layers: one row a layer.
+        input: shape of one input, without the batch.
+        layers: one row per layer.
+
+    Example:
+        >>> from darknet_builder import build_network, summarize
+        >>> summary = summarize(build_network("yolov4-tiny", initialize=False))
+        >>> print(summary.table(summary.layers[:1]), end="")  # doctest: +ELLIPSIS
+        layer  type ...
+            0  convolutional ...
+        1 of 38 layers, 992 of 6,062,814 parameters (928 trainable), 0.075 of 6.910 BFLOPs
     """
 
     input: Shape
@@ -64,14 +78,12 @@ class Summary:
 
     @property
     def parameters(self) -> int:
-        """How many floats the ``.weights`` file has: Darknet's count, batch norm statistics
-        included.
-        """
+        """Number of floats in the ``.weights`` file, batch norm statistics included."""
         return sum(layer.parameters for layer in self.layers)
 
     @property
     def trainable(self) -> int:
-        """How many of them an optimiser may change."""
+        """Number of parameters that an optimiser may change."""
         return sum(layer.trainable for layer in self.layers)
 
     @property
@@ -80,7 +92,7 @@ class Summary:
         return sum(layer.flops for layer in self.layers) / 1e9
 
     def totals(self, rows: Sequence[LayerSummary] | None = None) -> dict[str, int | float]:
-        """The totals by name, of some rows or of all."""
+        """Return the totals by name, of some rows or of all."""
         part = self if rows is None else Summary(self.input, tuple(rows))
         return {
             "layers": len(part.layers),
@@ -90,7 +102,10 @@ class Summary:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON; shapes are [channels, height, width], or [values] of a vector."""
+        """Return values that JSON can hold.
+
+        Shapes are [channels, height, width], or [values] for a vector.
+        """
         return {
             "input": _shape_data(self.input),
             "layers": [_row_data(layer) for layer in self.layers],
@@ -98,11 +113,11 @@ class Summary:
         }
 
     def table(self, rows: Sequence[LayerSummary] | None = None) -> str:
-        """The table as text.
+        """Return the table as text.
 
         Args:
-            rows: which layers to show, all by default; the last line's totals are those of the rows
-                shown, and of the whole network behind them where that is more.
+            rows: layers to show; None for all. The last line has the totals of the rows shown, then
+                of the whole network if that has more.
         """
         shown = self.layers if rows is None else tuple(rows)
         lines = align_columns([_HEADINGS, *(_cells(row) for row in shown)], left=_LEFT)
@@ -113,10 +128,14 @@ class Summary:
 
 
 def summarize(network: Network) -> Summary:
-    """The table of a network: index, type, filters, size and stride, input, output, parameters,
-    BFLOPs.
+    """Summarise a network: type, filters, size, shapes, parameters and BFLOPs of each layer.
 
     The totals are Darknet's own: the floats of a ``.weights`` file, and ``Total BFLOPS``.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> summarize(build_network("yolov4-tiny", initialize=False)).totals()["bflops"]
+        6.910072832
     """
     layers = network.sequence()
     shapes = {NETWORK_INPUT: network.input_shape} | {
@@ -126,8 +145,10 @@ def summarize(network: Network) -> Summary:
     counted: set[int] = set()
     for index, (layer, block) in enumerate(zip(layers, network.blocks[1:], strict=True)):
         filters, size = layer.summary_cells()
-        own = [parameter for parameter in layer.parameters() if id(parameter) not in counted]
-        counted.update(id(parameter) for parameter in own)
+        # Shared weights (share_index=) count for the first layer that has them.
+        new = [parameter for parameter in layer.parameters() if id(parameter) not in counted]
+        counted.update(map(id, new))
+        inputs = tuple(shapes[source] for source in layer.sources)
         rows.append(
             LayerSummary(
                 index=index,
@@ -135,10 +156,10 @@ def summarize(network: Network) -> Summary:
                 filters=filters,
                 size=size,
                 sources=layer.sources,
-                inputs=tuple(shapes[source] for source in layer.sources),
+                inputs=inputs,
                 output=layer.out_shape,
                 parameters=layer.num_stored(),
-                trainable=sum(parameter.numel() for parameter in own),
+                trainable=sum(parameter.numel() for parameter in new),
                 flops=layer.flops(),
             )
         )
@@ -160,10 +181,13 @@ def _row_data(layer: LayerSummary) -> dict[str, Any]:
 
 
 def _cells(layer: LayerSummary) -> tuple[str, ...]:
-    """A row as text; where several layers are read, ``size`` names them and the input is left out,
-    as in Darknet.
+    """Return a row as text.
+
+    If several layers are read, ``size`` lists them and the input is left out, as in Darknet.
     """
     source = f"{_shape_text(layer.inputs[0])} ->" if len(layer.inputs) == 1 else "->"
+    parameters = f"{layer.parameters:,}" if layer.parameters else ""
+    bflops = f"{layer.bflops:.3f}" if layer.flops else ""
     return (
         str(layer.index),
         layer.type,
@@ -171,13 +195,13 @@ def _cells(layer: LayerSummary) -> tuple[str, ...]:
         layer.size,
         source,
         _shape_text(layer.output),
-        f"{layer.parameters:,}" if layer.parameters else "",
-        f"{layer.bflops:.3f}" if layer.flops else "",
+        parameters,
+        bflops,
     )
 
 
 def _shape_text(shape: Shape) -> str:
-    """Darknet's columns: width, height, channels."""
+    """Return width, height and channels in Darknet's columns."""
     return str(shape) if shape.flat else f"{shape.width:>3} x{shape.height:>4} x{shape.channels:>5}"
 
 

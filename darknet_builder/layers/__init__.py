@@ -1,4 +1,4 @@
-"""One file per section type; importing this package registers them all."""
+"""Layer classes, one file per section; importing this package registers all of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Darknet's activations (activations.h:56): one table from the cfg's name to a module.
+"""Darknet's activations (activations.h:56): a table from the name in a cfg to a module.
 
-They hold no weights, so each is a thin module around a pure function: a module only so that it has
-a name and a place in ``named_modules()``. torch's own modules serve where they say the same.
+Activations hold no weights. Each is a module around a pure function only so that it has a name
+and appears in ``named_modules()``. Where torch has a module with the same formula, it is used.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from darknet_builder.errors import InputError
 
 
 class Elementwise(nn.Module):
-    """A module that applies one pure function.
+    """Apply one pure function to a tensor.
 
     Args:
-        name: Darknet's name of it.
-        function: tensor -> tensor of the same shape.
+        name: Darknet's name of the activation, shown by ``print(network)``.
+        function: maps a tensor to a tensor of the same shape.
     """
 
     def __init__(self, name: str, function: Callable[[Tensor], Tensor]) -> None:
@@ -31,11 +31,11 @@ class Elementwise(nn.Module):
         self.function = function
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the function."""
+        """Return ``function(x)``, a tensor of the shape of ``x``."""
         return self.function(x)
 
     def extra_repr(self) -> str:
-        """The name, for ``print(network)``."""
+        """Return the name, which ``print(network)`` shows."""
         return self.name
 
 
@@ -44,6 +44,7 @@ def _loggy(x: Tensor) -> Tensor:
 
 
 def _elu(x: Tensor) -> Tensor:
+    # torch.where computes both branches: the clamp keeps exp from overflowing to inf for large x.
     return torch.where(x >= 0, x, torch.exp(x.clamp(max=0)) - 1)
 
 
@@ -66,6 +67,7 @@ def _plse(x: Tensor) -> Tensor:
 
 
 def _stair(x: Tensor) -> Tensor:
+    # Flat where floor(x) is even, rising by one where it is odd (activations.h:48).
     floor = torch.floor(x)
     half = torch.floor(x / 2)
     return torch.where(floor % 2 == 0, half, (x - floor) + torch.floor(floor / 2))
@@ -80,6 +82,7 @@ def _hard_mish(x: Tensor) -> Tensor:
 
 
 def _normalize_channels(x: Tensor) -> Tensor:
+    # 1e-4 keeps the division finite where no channel is positive (activations.c:193).
     positive = F.relu(x)
     return positive / (1e-4 + positive.sum(1, keepdim=True))
 
@@ -131,11 +134,17 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def make_activation(name: str) -> nn.Module:
-    """The module for one of Darknet's names.
+    """Return a new module for one of Darknet's activation names.
+
+    Args:
+        name: a key of ``ACTIVATIONS``, such as ``leaky``.
 
     Raises:
-        InputError: for a name that Darknet does not know (it would take relu without a word,
-            activations.c:75).
+        InputError: if the name is unknown. Darknet silently uses relu instead (activations.c:75).
+
+    Example:
+        >>> make_activation("leaky")
+        LeakyReLU(negative_slope=0.1)
     """
     if name not in ACTIVATIONS:
         raise InputError(f"unknown activation {name!r}", hint=suggest(name, ACTIVATIONS))

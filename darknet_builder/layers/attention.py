@@ -1,4 +1,4 @@
-"""[scale_channels], [sam] and [implicit]: outputs that weigh other outputs."""
+"""[scale_channels], [sam] and [implicit]: layers whose output multiplies another layer's output."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from darknet_builder.shapes import Shape
 
 
 class _Product(Layer):
-    """The previous layer's output times that of ``from=``, then an activation.
+    """Multiply the previous layer's output by that of ``from=``, then apply an activation.
 
     Args:
-        in_shape: the previous layer's: the weights.
-        out_shape: that of ``from=``: what is weighed.
-        activation: Darknet's name.
+        in_shape: shape of the previous layer's output, which holds the weights.
+        out_shape: shape of the layer that ``from=`` names, which is multiplied by them.
+        activation: Darknet's name of the activation, such as ``leaky``.
     """
 
     def __init__(self, in_shape: Shape, out_shape: Shape, *, activation: str = "linear") -> None:
@@ -37,16 +37,18 @@ class _Product(Layer):
 
     def forward(self, weights: Tensor, x: Tensor) -> Tensor:
         """Weights and (B, C, H, W) -> (B, C, H, W)."""
+        # A vector (B, N) and an image (B, N, 1, 1) have equal shapes in Darknet; torch would
+        # broadcast them to (B, N, B, N).
         if weights.dim() != x.dim():
             weights, x = as_image(weights), as_image(x)
         return self.activation(weights * x)
 
     def summary_cells(self) -> tuple[str, str]:
-        """The index of what is weighed."""
+        """Return the index of the layer that is multiplied."""
         return "", str(self.sources[1])
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         source = self.sources[-1] if self.sources else None
         activation = unless(self.activation_name, "linear")
         return format_options({"from": source, "activation": activation})
@@ -54,16 +56,16 @@ class _Product(Layer):
 
 @register("scale_channels", dialects=("alexeyab",))
 class ScaleChannels(_Product):
-    """One weight a channel, or with ``scale_wh`` one weight a pixel (scale_channels_layer.c).
+    """Multiply by one weight per channel, or per pixel with ``scale_wh`` (scale_channels_layer.c).
 
     Args:
         in_shape: (C, 1, 1), or (1, H, W) with ``scale_wh``.
-        out_shape: (C, H, W).
-        scale_wh: which of the two.
-        activation: Darknet's name.
+        out_shape: shape (C, H, W) of the layer that ``from=`` names.
+        scale_wh: one weight per pixel instead of one per channel.
+        activation: Darknet's name of the activation, such as ``leaky``.
 
     Raises:
-        ShapeError: when the weights do not fit.
+        ShapeError: if the shape of the weights does not match.
     """
 
     def __init__(
@@ -74,9 +76,8 @@ class ScaleChannels(_Product):
         scale_wh: bool = False,
         activation: str = "linear",
     ) -> None:
-        expected = (
-            Shape(1, out_shape.height, out_shape.width) if scale_wh else Shape(out_shape.channels)
-        )
+        per_pixel = Shape(1, out_shape.height, out_shape.width)
+        expected = per_pixel if scale_wh else Shape(out_shape.channels)
         if in_shape != expected:
             raise ShapeError(
                 f"needs weights of {expected} for {out_shape}, the layer before gives {in_shape}"
@@ -86,7 +87,7 @@ class ScaleChannels(_Product):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> ScaleChannels:
-        """parser.c:990."""
+        """Build from a cfg section (parser.c:990)."""
         source = graph.reference(block, "from")
         weights = graph.image_shape(block)
         layer = cls(
@@ -102,22 +103,23 @@ class ScaleChannels(_Product):
         """(B, C, 1, 1) or (B, 1, H, W), and (B, C, H, W) -> (B, C, H, W)."""
         x = as_image(x)
         if weights.shape[1] < x.shape[1]:
-            # No copy; but said aloud, because OpenCV 5.0 multiplies one channel by many wrongly.
+            # A view, no copy. Broadcasting would do the same, but OpenCV 5.0 multiplies one
+            # channel by several wrongly when it reads the exported graph.
             weights = weights.expand(-1, x.shape[1], -1, -1)
         return super().forward(weights, x)
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options({"scale_wh": self.scale_wh}, after=super().extra_repr())
 
 
 @register("sam", dialects=("alexeyab",))
 class Sam(_Product):
-    """One weight a value (sam_layer.c)."""
+    """Multiply each value by its own weight (sam_layer.c)."""
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Sam:
-        """parser.c:1014."""
+        """Build from a cfg section (parser.c:1014)."""
         source = graph.reference(block, "from")
         shapes = graph.shape, graph.shape_of(source)
         if len({(shape.channels, shape.height, shape.width) for shape in shapes}) > 1:
@@ -137,7 +139,7 @@ class Sam(_Product):
 
 
 def _image_of(block: Block, graph: Graph, source: int) -> Shape:
-    """What a layer gives, a vector as an image of 1 x 1."""
+    """Return a layer's output shape; a vector of N counts as an image (N, 1, 1)."""
     shape = graph.shape_of(source)
     if shape.formless:
         raise block.error(
@@ -148,14 +150,14 @@ def _image_of(block: Block, graph: Graph, source: int) -> Shape:
 
 @register("implicit", dialects=("alexeyab",))
 class Implicit(Layer):
-    """A learnt constant that depends on no input (representation_layer.c).
+    """Output a learnt constant that does not depend on the input (representation_layer.c).
 
     Args:
-        in_shape: any; only the number of images is taken from it.
+        in_shape: any shape; the layer reads only the batch size.
         filters: channels of the constant.
-        atoms: its rows.
-        mean: of the values that it begins with.
-        std: their spread.
+        atoms: rows of the constant.
+        mean: mean of the initial values.
+        std: standard deviation of the initial values.
     """
 
     def __init__(
@@ -174,7 +176,7 @@ class Implicit(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Implicit:
-        """parser.c:1037."""
+        """Build from a cfg section (parser.c:1037)."""
         return cls(
             graph.shape,
             filters=block.get_int("filters", 128, minimum=1),
@@ -184,20 +186,21 @@ class Implicit(Layer):
         )
 
     def reset_parameters(self) -> None:
-        """Normal values around ``mean`` (representation_layer.c:30)."""
+        """Draw normal values with ``mean`` and ``std`` (representation_layer.c:30)."""
         nn.init.normal_(self.weight, self.mean, self.std)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, filters, atoms, 1), the same for every image."""
-        # (atoms, filters) -> (1, filters, atoms, 1): the same memory, not a transpose.
+        # (atoms, filters) -> (1, filters, atoms, 1) -> (B, filters, atoms, 1). Darknet copies the
+        # weights as they lie in memory, so this is a view of it and not a transpose.
         return self.weight.view(1, *self.out_shape.batched(1)[1:]).expand(x.shape[0], -1, -1, -1)
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
-        """The constant (parser.c:2250)."""
+        """Return the constant (parser.c:2250)."""
         return [("weight", self.weight)]
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options(
             {
                 "filters": self.out_shape.channels,

@@ -1,4 +1,4 @@
-"""[connected]: every output from every input."""
+"""[connected]: a fully connected layer."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Connected(Layer):
     """Flatten, y = x W^T, batch norm or bias, activation (connected_layer.c:180).
 
     Args:
-        in_shape: any.
-        output: how many values come out.
-        batch_normalize: with batch norm and no bias of the linear map's own.
-        activation: Darknet's name.
+        in_shape: any shape; the input is flattened.
+        output: number of output values.
+        batch_normalize: add batch norm; the linear map then has no bias.
+        activation: Darknet's name of the activation, such as ``leaky``.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Connected(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Connected:
-        """parser.c:331."""
+        """Build from a cfg section (parser.c:331)."""
         return cls(
             graph.shape,
             output=block.get_int("output", 1, minimum=1),
@@ -62,18 +62,20 @@ class Connected(Layer):
         return self.activation(x)
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
-        """bias, weight, [scale, mean, var]: batch norm after the weights, unlike a convolution
-        (parser.c:1966).
+        """Return bias, weight, [scale, mean, var] (parser.c:1966).
+
+        Batch norm comes after the weights, unlike in a convolution.
         """
+        # A transposed view, not a copy, so that loading writes to the parameter (parser.c:2274).
         weight = self.linear.weight.t() if header.transposed else self.linear.weight
         if self.norm is None:
             return [("bias", self.linear.bias), ("weight", weight)]
         return [("bias", self.norm.bias), ("weight", weight), *norm_layout(self.norm)]
 
     def summary_cells(self) -> tuple[str, str]:
-        """The outputs."""
+        """Return the number of outputs."""
         return f"{self.out_shape.size}", ""
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options({"output": self.out_shape.size, "activation": self.activation_name})

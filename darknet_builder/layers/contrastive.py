@@ -1,4 +1,4 @@
-"""[contrastive]: a place for a loss over embeddings (contrastive_layer.c)."""
+"""[contrastive]: marks where a loss over embeddings is computed (contrastive_layer.c)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from darknet_builder.shapes import Shape, flat
 
 @register("contrastive", dialects=("alexeyab",))
 class Contrastive(Layer):
-    """Without a truth it gives zeros; the embeddings are its input.
+    """Output zeros, as Darknet does without ground truth; the embeddings are the layer's input.
 
     Args:
-        in_shape: the embeddings.
-        classes: how many.
-        temperature: of the similarities.
-        yolo_layer: the head whose boxes the embeddings belong to.
+        in_shape: shape of the embeddings.
+        classes: number of classes.
+        temperature: divisor of the similarities in the loss.
+        yolo_layer: index of the head whose boxes the embeddings belong to.
     """
 
     is_cost = True
@@ -32,7 +32,8 @@ class Contrastive(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Contrastive:
-        """parser.c:363."""
+        """Build from a cfg section (parser.c:363)."""
+        # Not ``reference``: the head is not an input, its boxes are only read by the loss.
         head = graph.layer_index(block, "yolo_layer")
         if graph.layers[head].section != "yolo":
             raise block.error(
@@ -53,7 +54,7 @@ class Contrastive(Layer):
         return torch.zeros_like(x).flatten(1)
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options(
             {
                 "classes": self.classes,

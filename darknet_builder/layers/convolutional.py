@@ -1,5 +1,6 @@
-"""[convolutional]: convolution, batch norm, activation; shared weights, antialiasing and XNOR
-binarisation.
+"""[convolutional]: convolution, batch norm and activation.
+
+Also weights shared with another layer, antialiasing, and binary (XNOR) convolution.
 """
 
 from __future__ import annotations
@@ -26,34 +27,37 @@ from darknet_builder.shapes import Shape
 
 @register("convolutional", "conv")
 class Convolutional(Layer):
-    """Convolution as Darknet's convolutional_layer.c.
+    """Convolve, normalise and activate, as convolutional_layer.c does.
 
     Args:
-        in_shape: (C, H, W).
-        filters: output channels.
-        size: kernel side.
+        in_shape: input shape (C, H, W).
+        filters: number of output channels.
+        size: kernel height and width.
         stride: (vertical, horizontal).
-        padding: on each side, before dilation.
-        dilation: spacing of the kernel's taps.
-        groups: as torch's.
-        batch_normalize: with batch norm and no bias of the convolution's own.
-        activation: Darknet's name.
-        antialiasing: 0, or the kind of blur that takes the stride over (see ``Blur``).
+        padding: rows and columns added on each side, before dilation.
+        dilation: distance between the kernel's values.
+        groups: number of channel groups, as in ``nn.Conv2d``.
+        batch_normalize: add batch norm; the convolution then has no bias.
+        activation: Darknet's name of the activation, such as ``leaky``.
+        antialiasing: 0, or the kind of blur that applies the stride after the activation (see
+            ``Blur``).
         flipped: the file holds the weights transposed (parser.c:2201).
-        xnor: weights and input are reduced to signs.
-        binary: the weights alone are reduced to signs.
-        share: another layer whose weights, biases and batch norm this one uses. Nothing else is
-            taken from it: stride, padding, dilation, antialiasing and activation are this layer's
-            own (convolutional_layer.c:545).
+        xnor: reduce both weights and input to their signs.
+        binary: reduce only the weights to their signs.
+        share: another layer whose weights, biases and batch norm this one uses. Stride, padding,
+            dilation, antialiasing and activation stay this layer's own
+            (convolutional_layer.c:545).
 
     Raises:
-        ShapeError: when channels and groups do not divide, or nothing is left of the image.
+        ShapeError: if the groups do not divide the channels, or the output would be empty.
     """
 
     averaged = True
     is_convolution = True
     conv: Convolution
     norm: nn.BatchNorm2d | None
+    share_index: int | None
+    """Index of the layer whose weights are used (``share_index=``), or None."""
 
     def __init__(
         self,
@@ -73,52 +77,53 @@ class Convolutional(Layer):
         binary: bool = False,
         share: Convolutional | None = None,
     ) -> None:
+        # With antialiasing the convolution moves by 1, and the blur after it has the stride.
         conv_stride = (1, 1) if antialiasing else stride
         _check(in_shape, filters, size, padding, dilation, groups)
         conv_shape = convolved(in_shape, filters, size, conv_stride, padding)
         blur = Blur(filters, antialiasing, stride) if antialiasing else None
         out_shape = conv_shape if blur is None else blur.output(conv_shape)
         super().__init__(in_shape, out_shape)
-        self.conv_shape = conv_shape
-        self.filters, self.size, self.stride, self.dilation, self.groups = (
-            filters,
-            size,
-            stride,
-            dilation,
-            groups,
-        )
-        self.padding = padding
+        self.conv_shape, self.filters = conv_shape, filters
+        self.size, self.stride, self.padding = size, stride, padding
+        self.dilation, self.groups = dilation, groups
         self.flipped, self.xnor, self.binary, self.shared = flipped, xnor, binary, share is not None
         self.geometry = conv_stride, (padding * dilation,) * 2, (dilation,) * 2
-        self.conv = (
-            share.conv
-            if share
-            else Convolution(
-                in_shape.channels,
-                filters,
-                size,
-                conv_stride,
-                padding * dilation,
-                dilation,
-                groups,
-                bias=not batch_normalize,
-            )
+        if share is not None:
+            self.conv, self.norm = share.conv, share.norm
+        else:
+            self._make_weights(batch_normalize)
+        self.activation_name, self.activation = activation, make_activation(activation)
+        self.blur, self.share_index = blur, None
+
+    def _make_weights(self, batch_normalize: bool) -> None:
+        stride, padding, dilation = self.geometry
+        # Batch norm has a bias already, so the convolution gets none (convolutional_layer.c:560).
+        self.conv = Convolution(
+            self.in_shape.channels,
+            self.filters,
+            self.size,
+            stride,
+            padding,
+            dilation,
+            self.groups,
+            bias=not batch_normalize,
         )
-        self.norm = share.norm if share else batch_norm_2d(filters) if batch_normalize else None
-        self.activation_name = activation
-        self.activation = make_activation(activation)
-        self.blur = blur
-        self.share_index: int | None = None
+        self.norm = batch_norm_2d(self.filters) if batch_normalize else None
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Convolutional:
-        """parser.c:166."""
+        """Build from a cfg section (parser.c:166)."""
         size = block.get_int("size", 1, minimum=1)
         stride = block.get_int("stride", 1, minimum=1)
         padding = block.get_int("padding", 0, minimum=0)
+        if block.get_flag("pad"):
+            padding = size // 2
         xnor = block.get_flag("xnor")
         groups = block.get_int("groups", 1, minimum=1)
-        _mind_rare_options(block)
+        if xnor:
+            groups = 1  # Darknet's bit convolution has no groups
+        _check_rare_options(block)
         layer = cls(
             graph.image_shape(block),
             filters=block.get_int("filters", 1, minimum=1),
@@ -127,9 +132,9 @@ class Convolutional(Layer):
                 _axis_stride(block, "stride_y", stride),
                 _axis_stride(block, "stride_x", stride),
             ),
-            padding=size // 2 if block.get_flag("pad") else padding,
+            padding=padding,
             dilation=block.get_int("dilation", 1, minimum=1) if size > 1 else 1,
-            groups=1 if xnor else groups,
+            groups=groups,
             batch_normalize=block.get_flag("batch_normalize") or block.get_flag("cbn"),
             activation=_activation(block, xnor),
             antialiasing=block.get_int("antialiasing", 0, minimum=0),
@@ -145,9 +150,8 @@ class Convolutional(Layer):
         """(B, C, H, W) -> (B, filters, H', W')."""
         if self.xnor:
             x = self._binary_convolution(x)
-        elif (
-            self.binary
-        ):  # Darknet's GPU path (convolutional_kernels.cu:179); its CPU path forgets to
+        elif self.binary:
+            # As Darknet's GPU path does (convolutional_kernels.cu:179); its CPU path ignores it.
             x = self._convolve(x, self._binary_weight())
         elif self.shared:
             x = self._convolve(x, self.conv.weight)
@@ -159,16 +163,14 @@ class Convolutional(Layer):
         return x if self.blur is None else self.blur(x)
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Convolve with this layer's geometry, which is not that of ``conv`` where the weights are
-        another layer's.
-        """
+        """Convolve with this layer's geometry; a shared ``conv`` may have another."""
         return F.conv2d(x, weight, self.conv.bias, *self.geometry, self.groups)
 
     def _binary_convolution(self, x: Tensor) -> Tensor:
-        """Signs of the input times signs of the weights, scaled by each filter's mean magnitude.
+        """Convolve the signs of the input with the signs of the weights, scaled by filter.
 
-        Padding counts as -1, because Darknet's packed bits say 0 there
-        (convolutional_layer.c:1212).
+        Each filter is scaled by the mean magnitude of its weights. Padding counts as -1, because
+        Darknet's packed bits are 0 there (convolutional_layer.c:1212).
         """
         signs = torch.where(x > 0, 1.0, -1.0).to(x.dtype)
         stride, (vertical, horizontal), dilation = self.geometry
@@ -176,17 +178,18 @@ class Convolutional(Layer):
         return F.conv2d(padded, self._binary_weight(), self.conv.bias, stride, 0, dilation)
 
     def _binary_weight(self) -> Tensor:
-        """The weights' signs times each filter's mean magnitude."""
+        """Return the weights' signs times each filter's mean magnitude."""
         weight = self.conv.weight
         scale = weight.abs().mean((1, 2, 3), keepdim=True)
         return torch.where(weight > 0, scale, -scale)
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
-        """bias, [scale, mean, var], weight (parser.c:2162); nothing for shared weights."""
+        """Return bias, [scale, mean, var], weight (parser.c:2162); nothing for shared weights."""
         if self.shared:
             return []
         weight = self.conv.weight
-        # Flipped, the file has (C / groups * k * k, filters): a view, so that loading writes to it.
+        # (filters, C / groups, k, k) -> (filters, C / groups * k * k) -> transposed. A view, so
+        # that loading writes to the parameter.
         stored = weight.view(weight.shape[0], -1).t() if self.flipped else weight
         if self.norm is None:
             assert self.conv.bias is not None
@@ -194,24 +197,25 @@ class Convolutional(Layer):
         return [("bias", self.norm.bias), *norm_layout(self.norm), ("weight", stored)]
 
     def flops(self) -> int:
-        """2 * weights * positions, over 32 where bits do the work; blurring is free
-        (convolutional_layer.c:779).
+        """Return 2 * weights * output positions (convolutional_layer.c:779).
+
+        XNOR counts a 32nd of that, because 32 signs are multiplied at once. Blur is not counted.
         """
         count = 2 * self.conv.weight.numel() * self.conv_shape.height * self.conv_shape.width
         return count // 32 if self.xnor else count
 
     @property
     def is_depthwise(self) -> bool:
-        """Whether each input channel is a group of its own."""
+        """Whether there is one group per input channel."""
         return self.groups == self.in_shape.channels > 1
 
     @property
     def output_bias(self) -> Tensor | None:
-        """The convolution's own bias; None where batch norm has taken its place."""
+        """The convolution's bias; None with batch norm, which has a bias instead."""
         return None if self.norm is not None else self.conv.bias
 
     def summary_cells(self) -> tuple[str, str]:
-        """Filters (with groups) and ``3 x 3 / 2``."""
+        """Return the filters (with groups) and, for example, ``3 x 3 / 2``."""
         filters = f"{self.filters}/{self.groups}" if self.groups > 1 else f"{self.filters}"
         vertical, horizontal = self.stride
         stride = f"{horizontal}" if vertical == horizontal else f"{horizontal}x{vertical}"
@@ -219,7 +223,7 @@ class Convolutional(Layer):
         return filters, f"{self.size} x {self.size} / {stride}{dilation}"
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options(
             {
                 "filters": self.filters,
@@ -236,8 +240,9 @@ class Convolutional(Layer):
         )
 
     def _own_geometry(self) -> dict[str, int]:
-        """Padding and dilation where the module ``conv`` shows those of the layer whose weights are
-        used.
+        """Return padding and dilation if they differ from what the module ``conv`` shows.
+
+        They can if ``conv`` belongs to the layer whose weights are shared.
         """
         if self.geometry == (self.conv.stride, self.conv.padding, self.conv.dilation):
             return {}
@@ -260,20 +265,22 @@ def _check(
 
 
 def _axis_stride(block: Block, key: str, stride: int) -> int:
-    own = block.get_int(key, -1)
-    return own if own >= 1 else stride
+    # Darknet takes stride= unless the axis has a stride of at least 1 (parser.c:178).
+    axis_stride = block.get_int(key, -1)
+    return axis_stride if axis_stride >= 1 else stride
 
 
 def _activation(block: Block, xnor: bool) -> str:
     name = read_activation(block, "logistic")
-    # The next XNOR layer only asks for the sign, so Darknet leaves the activation out
-    # (network.c:1410).
+    # The next XNOR layer reads only the sign, so Darknet skips the activation (network.c:1410).
     return "linear" if xnor and block.get_flag("bin_output") else name
 
 
 def _shared_layer(block: Block, graph: Graph) -> Convolutional | None:
-    """The layer that ``share_index=`` names, whose weights must fit this one
-    (convolutional_layer.c:545).
+    """Return the layer that ``share_index=`` names, or None (convolutional_layer.c:545).
+
+    Raises:
+        CfgError: located, if its weights do not fit this layer.
     """
     if not block.get_str("share_index", ""):
         return None
@@ -299,18 +306,19 @@ def _shared_layer(block: Block, graph: Graph) -> Convolutional | None:
             " that share weights need the same number",
             "share_index",
         )
+    # network.c:1304 decides by the shared layer alone whether there is batch norm.
     normalized = block.get_flag("batch_normalize") or block.get_flag("cbn")
     if normalized != (layer.norm is not None):
         has = "has none" if normalized else "has batch norm"
         block.warn(
-            f"layer {index}, whose weights are shared, {has}: this layer does the same"
+            f"layer {index}, whose weights are shared, {has}; this layer follows it"
             " (network.c:1304)",
             "batch_normalize",
         )
     return layer
 
 
-def _mind_rare_options(block: Block) -> None:
+def _check_rare_options(block: Block) -> None:
     block.ignore("bin_output", "stream", "wait_stream", "angle", "reverse")
     block.warn_of_training("dot", "assisted_excitation", "grad_centr")
     block.refuse("coordconv", "sway", "rotate", "stretch", "stretch_sway")

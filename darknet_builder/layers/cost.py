@@ -1,4 +1,4 @@
-"""[cost]: the end of a network that is trained on its last output."""
+"""[cost]: marks that a network without a head is trained on its last output."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ COST_TYPES = ("sse", "masked", "smooth", "L1", "seg", "wgan")
 
 @register("cost")
 class Cost(Layer):
-    """A place for the loss; it gives zeros, as Darknet's does without a truth (cost_layer.c:80).
+    """Output zeros, as Darknet does without ground truth (cost_layer.c:80).
 
-    ``Network`` passes it by: the network's answer is the layer before it (network.c:690).
+    ``Network`` skips the layer: the network's output is the layer before it (network.c:690).
+
+    Args:
+        in_shape: any shape.
+        kind: the loss, one of ``COST_TYPES``.
+        scale: factor on the loss.
     """
 
     is_cost = True
@@ -29,7 +34,7 @@ class Cost(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Cost:
-        """parser.c:610."""
+        """Build from a cfg section (parser.c:610)."""
         block.ignore("ratio", "noobj", "thresh")
         return cls(
             graph.shape,
@@ -42,5 +47,5 @@ class Cost(Layer):
         return torch.zeros_like(x).flatten(1)
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options({"type": self.kind, "scale": unless(self.scale, 1.0)})

@@ -1,4 +1,4 @@
-"""[crop]: a part of the image, stretched to [-1, 1]."""
+"""[crop]: a part of the image, with its values stretched to [-1, 1]."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from darknet_builder.shapes import Shape
 
 @register("crop")
 class Crop(Layer):
-    """The middle of the image, values * 2 - 1; in training a random place, mirrored at times
-    (crop_layer.c:60).
+    """Cut out the middle, then compute 2 x - 1 (crop_layer.c:60).
+
+    In training the position is random, and half of the batches are mirrored if ``flip`` is set.
 
     Args:
-        in_shape: (C, H, W).
-        height: of the crop.
-        width: of the crop.
+        in_shape: input shape (C, H, W).
+        height: height of the crop in pixels.
+        width: width of the crop in pixels.
         flip: whether training mirrors half of the batches.
         adjust: whether values become 2 x - 1.
 
     Raises:
-        ShapeError: when the crop is larger than the image.
+        ShapeError: if the crop is larger than the image.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Crop(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Crop:
-        """parser.c:646."""
+        """Build from a cfg section (parser.c:646)."""
         block.ignore("angle", "saturation", "exposure", "shift")
         return cls(
             graph.image_shape(block),
@@ -51,18 +52,20 @@ class Crop(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, height, width)."""
         height, width = self.out_shape.height, self.out_shape.width
+        # Pixels that are left over; the crop starts at any of 0 to spare, in inference at half.
         spare_rows, spare_columns = x.shape[2] - height, x.shape[3] - width
         top, left = spare_rows // 2, spare_columns // 2
         mirrored = False
         if self.training:
-            top, left = (int(torch.randint(spare + 1, ())) for spare in (spare_rows, spare_columns))
+            top = int(torch.randint(spare_rows + 1, ()))
+            left = int(torch.randint(spare_columns + 1, ()))
             mirrored = self.flip and bool(torch.randint(2, ()))
         x = x[:, :, top : top + height, left : left + width]
         x = x.flip(3) if mirrored else x
         return x * 2 - 1 if self.adjust else x
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options(
             {
                 "crop_width": self.out_shape.width,

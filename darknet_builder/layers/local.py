@@ -1,4 +1,4 @@
-"""[local]: a convolution with weights of its own at every place (local_layer.c)."""
+"""[local]: a convolution whose weights differ from position to position (local_layer.c)."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class Local(Layer):
     """A locally connected layer.
 
     Args:
-        in_shape: (C, H, W).
-        filters: output channels.
-        size: kernel side.
-        stride: in both directions.
-        padding: on each side; Darknet's own sizes fit only 0, or 1 with ``size`` 3.
-        activation: Darknet's name.
+        in_shape: input shape (C, H, W).
+        filters: number of output channels.
+        size: kernel height and width.
+        stride: the same in both directions.
+        padding: on each side; must be 0, or 1 with ``size`` 3, as Darknet's sizes need.
+        activation: Darknet's name of the activation, such as ``leaky``.
 
     Raises:
-        ShapeError: for a padding that Darknet would read beyond its memory with, or when nothing is
-            left.
+        ShapeError: if Darknet would read outside its memory with this padding, or the output would
+            be empty.
     """
 
     def __init__(
@@ -51,14 +51,13 @@ class Local(Layer):
         padding: int = 0,
         activation: str = "logistic",
     ) -> None:
+        # Darknet's output size assumes padding 0, or size 3 with padding 1 (local_layer.c:10).
         if padding and (padding, size) != (1, 3):
             raise ShapeError(
                 f"pad={padding} with size={size}: a local layer takes pad=0, or pad=1 with size=3"
             )
-        height, width = (
-            convolution_output(length, size, stride, padding)
-            for length in (in_shape.height, in_shape.width)
-        )
+        height = convolution_output(in_shape.height, size, stride, padding)
+        width = convolution_output(in_shape.width, size, stride, padding)
         shape = check_positive(
             Shape(filters, height, width), f"a {size} x {size} kernel on {in_shape}"
         )
@@ -74,7 +73,7 @@ class Local(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Local:
-        """parser.c:144."""
+        """Build from a cfg section (parser.c:144)."""
         return cls(
             graph.image_shape(block),
             filters=block.get_int("filters", 1, minimum=1),
@@ -85,29 +84,29 @@ class Local(Layer):
         )
 
     def reset_parameters(self) -> None:
-        """U(-1, 1) * sqrt(2 / fan_in), bias 0 (local_layer.c:60)."""
+        """Draw weights from U(-1, 1) * sqrt(2 / fan_in), set biases to 0 (local_layer.c:60)."""
         bound = math.sqrt(2 / self.weight.shape[2])
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, filters, H', W')."""
-        patches = F.unfold(
-            x, self.size, padding=self.padding, stride=self.stride
-        )  # (B, C * k * k, places)
-        values = torch.einsum("bkp,pnk->bnp", patches, self.weight)  # (B, filters, places)
+        # k is C * size * size, p the output positions H' * W', n the filters.
+        patches = F.unfold(x, self.size, padding=self.padding, stride=self.stride)  # (B, k, p)
+        values = torch.einsum("bkp,pnk->bnp", patches, self.weight)  # (B, n, p)
+        # (B, n, H' * W') -> (B, n, H', W')
         return self.activation(values.unflatten(2, self.bias.shape[1:]) + self.bias)
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
-        """bias, weight (parser.c:2352)."""
+        """Return bias, weight (parser.c:2352)."""
         return [("bias", self.bias), ("weight", self.weight)]
 
     def summary_cells(self) -> tuple[str, str]:
-        """Filters and ``3 x 3 / 1``."""
+        """Return the filters and, for example, ``3 x 3 / 1``."""
         return f"{self.out_shape.channels}", f"{self.size} x {self.size} / {self.stride}"
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options(
             {
                 "filters": self.out_shape.channels,

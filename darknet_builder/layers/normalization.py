@@ -1,4 +1,4 @@
-"""[normalization]: local response normalisation, with Darknet's own window; pjreddie's [l2norm]."""
+"""[normalization]: local response normalisation with Darknet's window; pjreddie's [l2norm]."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from darknet_builder.shapes import Shape
 
 @register("normalization", "lrn")
 class Normalization(Layer):
-    """y = x * (kappa + alpha * S)^-beta (normalization_layer.c:80).
+    """Compute y = x * (kappa + alpha * S)^-beta (normalization_layer.c:80).
 
-    S_k is the sum of squares over the channels around k, less the square of channel ``size // 2``:
+    S_k is the sum of squares over the channels around k, minus the square of channel ``size // 2``:
     Darknet's sliding sum subtracts that channel without ever having added it. Models were trained
     with it, so it stays.
 
     Args:
-        in_shape: (C, H, W).
-        size: channels of the window.
-        alpha, beta, kappa: as above; alpha is not divided by ``size``.
+        in_shape: input shape (C, H, W).
+        size: number of channels in the window.
+        alpha: factor on the sum; not divided by ``size``.
+        beta: exponent.
+        kappa: constant added to the sum.
 
     Raises:
-        ShapeError: for a window larger than the channels allow.
+        ShapeError: if the window is too large for the number of channels.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class Normalization(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Normalization:
-        """parser.c:810."""
+        """Build from a cfg section (parser.c:810)."""
         return cls(
             graph.image_shape(block),
             size=block.get_int("size", 5, minimum=1),
@@ -58,16 +60,17 @@ class Normalization(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
+        # size=5, after=2: S_k = q[k-2] + ... + q[k+2] - q[2], with q the squares and zeros outside
+        # the channels. For an even size the window has one channel less on the right.
         squares = x.square()
         after = self.size // 2
         padded = F.pad(squares, (0, 0, 0, 0, self.size - 1 - after, after))
         window = padded.unfold(1, self.size, 1).sum(-1)  # (B, C, H, W, size) -> (B, C, H, W)
-        return x * (self.kappa + self.alpha * (window - squares[:, after : after + 1])).pow(
-            -self.beta
-        )
+        total = window - squares[:, after : after + 1]
+        return x * (self.kappa + self.alpha * total).pow(-self.beta)
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options(
             {"size": self.size, "alpha": self.alpha, "beta": self.beta, "kappa": self.kappa}
         )
@@ -75,16 +78,14 @@ class Normalization(Layer):
 
 @register("l2norm", dialects=("pjreddie",))
 class L2Norm(Layer):
-    """Every pixel's channels divided by their length (P l2norm_layer.c, blas.c:150): (B, C, H, W)
-    -> the same shape.
-    """
+    """Divide each pixel's channels by their length (pjreddie's l2norm_layer.c, blas.c:150)."""
 
     def __init__(self, in_shape: Shape) -> None:
         super().__init__(in_shape, in_shape)
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> L2Norm:
-        """P parser.c:290."""
+        """Build from a cfg section (pjreddie's parser.c:290)."""
         return cls(graph.image_shape(block))
 
     def forward(self, x: Tensor) -> Tensor:

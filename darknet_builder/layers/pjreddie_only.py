@@ -1,4 +1,4 @@
-"""Sections that only pjreddie's Darknet knows: [deconvolutional], [logistic] and [iseg]."""
+"""Sections that only pjreddie's Darknet has: [deconvolutional], [logistic] and [iseg]."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from darknet_builder.shapes import Shape, flat
 
 
 class TransposedConvolution(nn.ConvTranspose2d):
-    """``nn.ConvTranspose2d`` with Darknet's initialisation (P deconvolutional_layer.c:60)."""
+    """``nn.ConvTranspose2d``, initialised as in pjreddie's deconvolutional_layer.c:60."""
 
     def reset_parameters(self) -> None:
-        """0.02 times normal values, bias 0."""
+        """Draw normal weights with standard deviation 0.02, set biases to 0."""
         nn.init.normal_(self.weight, 0, 0.02)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
@@ -33,16 +33,16 @@ class TransposedConvolution(nn.ConvTranspose2d):
 
 @register("deconvolutional", "deconv", dialects=("pjreddie",))
 class Deconvolutional(Layer):
-    """Transposed convolution, batch norm, activation (P deconvolutional_layer.c).
+    """Transposed convolution, batch norm, activation (pjreddie's deconvolutional_layer.c).
 
     Args:
-        in_shape: (C, H, W).
-        filters: output channels.
-        size: kernel side.
-        stride: in both directions.
-        padding: taken off on each side.
-        batch_normalize: with batch norm and no bias of the convolution's own.
-        activation: Darknet's name.
+        in_shape: input shape (C, H, W).
+        filters: number of output channels.
+        size: kernel height and width.
+        stride: the same in both directions.
+        padding: rows and columns cut off on each side.
+        batch_normalize: add batch norm; the convolution then has no bias.
+        activation: Darknet's name of the activation, such as ``leaky``.
     """
 
     def __init__(
@@ -56,10 +56,9 @@ class Deconvolutional(Layer):
         batch_normalize: bool = False,
         activation: str = "logistic",
     ) -> None:
-        height, width = (
-            (length - 1) * stride + size - 2 * padding
-            for length in (in_shape.height, in_shape.width)
-        )
+        # The input size for which a convolution of the same options has this layer's input size.
+        height = (in_shape.height - 1) * stride + size - 2 * padding
+        width = (in_shape.width - 1) * stride + size - 2 * padding
         shape = check_positive(
             Shape(filters, height, width), f"a {size} x {size} transposed kernel on {in_shape}"
         )
@@ -74,7 +73,7 @@ class Deconvolutional(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Deconvolutional:
-        """P parser.c:150."""
+        """Build from a cfg section (pjreddie's parser.c:150)."""
         size = block.get_int("size", 1, minimum=1)
         padding = block.get_int("padding", 0, minimum=0)
         return cls(
@@ -93,18 +92,18 @@ class Deconvolutional(Layer):
         return self.activation(x if self.norm is None else self.norm(x))
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
-        """bias, [scale, mean, var], weight as (C, filters, k, k) (P parser.c:1260)."""
+        """Return bias, [scale, mean, var], weight (C, filters, k, k) (pjreddie's parser.c:1260)."""
         if self.norm is None:
             assert self.conv.bias is not None
             return [("bias", self.conv.bias), ("weight", self.conv.weight)]
         return [("bias", self.norm.bias), *norm_layout(self.norm), ("weight", self.conv.weight)]
 
     def summary_cells(self) -> tuple[str, str]:
-        """Filters and ``3 x 3 / 2``."""
+        """Return the filters and, for example, ``3 x 3 / 2``."""
         return f"{self.out_shape.channels}", f"{self.size} x {self.size} / {self.stride}"
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options(
             {
                 "filters": self.out_shape.channels,
@@ -117,8 +116,9 @@ class Deconvolutional(Layer):
 
 @register("logistic", "logxent", dialects=("pjreddie",))
 class Logistic(Layer):
-    """A logistic at the end, for a cross entropy of independent classes (P logistic_layer.c): (B,
-    ...) -> (B, N).
+    """Apply the logistic at the end, for a cross entropy of independent classes.
+
+    Source: pjreddie's logistic_layer.c.
     """
 
     def __init__(self, in_shape: Shape) -> None:
@@ -126,7 +126,7 @@ class Logistic(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Logistic:
-        """P parser.c:297."""
+        """Build from a cfg section (pjreddie's parser.c:297)."""
         return cls(graph.shape)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,16 +136,17 @@ class Logistic(Layer):
 
 @register("iseg", dialects=("pjreddie",))
 class Iseg(Layer):
-    """Instance segmentation: class maps through a logistic, embeddings of instances as they are (P
-    iseg_layer.c).
+    """Instance segmentation: class maps through a logistic, embeddings unchanged.
+
+    Source: pjreddie's iseg_layer.c.
 
     Args:
         in_shape: (classes + ids, H, W).
-        classes: maps of classes.
-        ids: maps of embeddings.
+        classes: number of class maps.
+        ids: number of embedding maps.
 
     Raises:
-        ShapeError: when the channels before it do not fit.
+        ShapeError: if the number of channels does not match.
     """
 
     def __init__(self, in_shape: Shape, *, classes: int = 20, ids: int = 32) -> None:
@@ -159,7 +160,7 @@ class Iseg(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Iseg:
-        """P parser.c:307."""
+        """Build from a cfg section (pjreddie's parser.c:307)."""
         return cls(
             graph.image_shape(block),
             classes=block.get_int("classes", 20, minimum=1),
@@ -171,6 +172,6 @@ class Iseg(Layer):
         return torch.cat((x[:, : self.classes].sigmoid(), x[:, self.classes :]), 1)
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         ids = self.out_shape.channels - self.classes
         return format_options({"classes": self.classes, "ids": ids})

@@ -15,13 +15,14 @@ from darknet_builder.shapes import Shape, pooling_output
 
 
 class _Pool(Layer):
-    """The geometry that both local pools share (maxpool_layer.c:99).
+    """Sizes that are common to both local pools (maxpool_layer.c:99).
 
     Args:
-        in_shape: (C, H, W).
-        size: window side.
+        in_shape: input shape (C, H, W).
+        size: window height and width.
         stride: (vertical, horizontal).
-        padding: in all, of which C's half goes before; Darknet's default is ``size - 1``.
+        padding: in total; half of it, rounded down, comes before. Darknet's default is
+            ``size - 1``.
     """
 
     def __init__(
@@ -34,18 +35,18 @@ class _Pool(Layer):
         self.size, self.stride, self.padding = size, stride, padding
 
     def flops(self) -> int:
-        """size^2 * channels * positions (maxpool_layer.c:150)."""
+        """Return size^2 * channels * output positions (maxpool_layer.c:150)."""
         shape = self.out_shape
         return self.size * self.size * self.in_shape.channels * shape.height * shape.width
 
     def summary_cells(self) -> tuple[str, str]:
-        """``2 x 2 / 2``."""
+        """Return, for example, ``2 x 2 / 2``."""
         vertical, horizontal = self.stride
         stride = f"{horizontal}" if vertical == horizontal else f"{horizontal}x{vertical}"
         return "", f"{self.size} x {self.size} / {stride}"
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options(
             {
                 "size": self.size,
@@ -57,14 +58,14 @@ class _Pool(Layer):
 
 @register("maxpool", "max")
 class Maxpool(_Pool):
-    """The largest value of each window; what lies outside the image never wins.
+    """Take the maximum of each window; padding never wins.
 
     Args:
-        in_shape: (C, H, W).
-        size: window side.
+        in_shape: input shape (C, H, W).
+        size: window height and width.
         stride: (vertical, horizontal).
-        padding: in all.
-        antialiasing: 0, or the kind of blur that takes the stride over (see ``Blur``).
+        padding: in total; half of it, rounded down, comes before.
+        antialiasing: 0, or the kind of blur that applies the stride afterwards (see ``Blur``).
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Maxpool(_Pool):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Layer:
-        """parser.c:745."""
+        """Build from a cfg section (parser.c:745)."""
         block.refuse("maxpool_zero_nonmax")
         out_channels = block.get_int("out_channels", 1, minimum=1)
         if block.get_flag("maxpool_depth"):
@@ -101,6 +102,7 @@ class Maxpool(_Pool):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H', W')."""
+        # torch pads equally on both sides and by at most half the window, but needs no copy.
         if self.padding % 2 == 0 and self.padding <= self.size:
             x = F.max_pool2d(x, self.size, self.stride, self.padding // 2)
         else:
@@ -110,15 +112,15 @@ class Maxpool(_Pool):
         return x if self.blur is None else self.blur(x)
 
     def flops(self) -> int:
-        """The windows; the blur is not counted."""
+        """Return the operations of the windows; the blur is not counted."""
         shape = self.pool_shape
         return self.size * self.size * shape.channels * shape.height * shape.width
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         if self.blur is None:
             return super().extra_repr()
-        # With antialiasing the window moves by 1, and the stride of the section is the blur's.
+        # With antialiasing the window moves by 1, and the blur has the section's stride.
         return format_options(
             {
                 "size": self.size,
@@ -130,9 +132,7 @@ class Maxpool(_Pool):
 
 
 class DepthMaxpool(Layer):
-    """``maxpool_depth=1``: channel k is the largest of the channels j with j = k modulo
-    ``out_channels``.
-    """
+    """``maxpool_depth=1``: maximum over the channels with equal index modulo ``out_channels``."""
 
     def __init__(self, in_shape: Shape, *, out_channels: int) -> None:
         if in_shape.channels % out_channels:
@@ -148,25 +148,26 @@ class DepthMaxpool(Layer):
         return groups.amax(1)
 
     def flops(self) -> int:
-        """One comparison a value (maxpool_layer.c:150 with size 1)."""
+        """Return one comparison per value (maxpool_layer.c:150 with size 1)."""
         return self.in_shape.size
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options({"maxpool_depth": True, "out_channels": self.out_shape.channels})
 
 
 @register("local_avgpool", "local_avg", dialects=("alexeyab",))
 class LocalAvgpool(_Pool):
-    """The mean of each window over the values that lie inside the image (maxpool_layer.c:390)."""
+    """Average each window over the values inside the image (maxpool_layer.c:390)."""
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> LocalAvgpool:
-        """parser.c:722."""
+        """Build from a cfg section (parser.c:722)."""
         return cls(graph.image_shape(block), **_read_geometry(block))  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H', W')."""
+        # Count the values inside the image by pooling ones: (1, 1, H', W').
         total = self._window_sum(x)
         return total / self._window_sum(torch.ones_like(x[:1, :1]))
 
@@ -178,14 +179,14 @@ class LocalAvgpool(_Pool):
 
 @register("avgpool", "avg")
 class Avgpool(Layer):
-    """The mean of every channel: (B, C, H, W) -> (B, C, 1, 1)."""
+    """Average each channel: (B, C, H, W) -> (B, C, 1, 1)."""
 
     def __init__(self, in_shape: Shape) -> None:
         super().__init__(in_shape, Shape(in_shape.channels))
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Avgpool:
-        """parser.c:771."""
+        """Build from a cfg section (parser.c:771)."""
         return cls(graph.image_shape(block))
 
     def forward(self, x: Tensor) -> Tensor:

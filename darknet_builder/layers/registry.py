@@ -1,4 +1,4 @@
-"""The registry: which class builds which section, and which Darknet knows that section."""
+"""Registry of layer classes: the class of each section, and the dialects that know the section."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _LayerType = TypeVar("_LayerType", bound="type[Layer]")
 def register(
     *spellings: str, dialects: tuple[str, ...] = tuple(DIALECTS)
 ) -> Callable[[_LayerType], _LayerType]:
-    """Class decorator: register a layer under its section names.
+    """Return a class decorator that registers a layer under its section names.
 
     Args:
         spellings: every section name that builds this layer, Darknet's main one first.
-        dialects: the Darknets that know the section.
+        dialects: names of the dialects that know the section; all by default.
 
     Raises:
-        ValueError: when a name is taken already.
+        ValueError: if a section name is already registered.
     """
 
     def decorate(layer_class: _LayerType) -> _LayerType:
@@ -46,15 +46,15 @@ def register(
 
 
 def registered_sections() -> dict[str, type[Layer]]:
-    """Every section name, aliases included, and its class."""
+    """Return every section name, aliases included, with its class."""
     return dict(_REGISTRY)
 
 
 def find_layer_class(block: Block, dialect: Dialect) -> type[Layer]:
-    """The class for a section.
+    """Return the class for a section.
 
     Raises:
-        CfgError: located, with the nearest known name, or the dialect that knows it.
+        CfgError: located, with the nearest known name, or the dialect that knows the section.
     """
     if block.name not in _REGISTRY:
         hint = suggest(block.name, _REGISTRY)

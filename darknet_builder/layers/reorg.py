@@ -1,4 +1,4 @@
-"""[reorg] and [reorg3d]: space to channels, in Darknet's two orders."""
+"""[reorg] and [reorg3d]: move pixels to channels, in Darknet's two orders."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class _Reorg(Layer):
     """Options and sizes of both orders.
 
     Args:
-        in_shape: (C, H, W).
-        stride: side of the squares.
-        reverse: from channels back to space.
+        in_shape: input shape (C, H, W).
+        stride: height and width of the squares that become channels.
+        reverse: move channels to pixels instead.
 
     Raises:
-        ShapeError: when the stride does not divide the image, or its square not the channels where
-            it must.
+        ShapeError: if the stride does not divide the image, or its square does not divide the
+            channels where it must.
     """
 
     def __init__(self, in_shape: Shape, *, stride: int, reverse: bool = False) -> None:
@@ -46,28 +46,27 @@ class _Reorg(Layer):
     divides_channels = False
 
     def summary_cells(self) -> tuple[str, str]:
-        """``/ 2``."""
+        """Return, for example, ``/ 2``."""
         return "", f"/ {self.stride}"
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options({"stride": self.stride, "reverse": self.reverse})
 
 
 @register("reorg")
 class Reorg(_Reorg):
-    """Darknet's original order: ``reorg_cpu`` called with the input's own sizes as if they were the
-    output's.
+    """Darknet's original order, not a plain space-to-depth (reorg_old_layer.c:79, blas.c:13).
 
-    The map is first read as if it were (C / s^2, H * s, W * s); that is not a plain space-to-depth
-    (reorg_old_layer.c:79, blas.c:13).
+    ``reorg_cpu`` gets the input's sizes where it expects the output's, so the map is first read
+    as if it were (C / s^2, H * s, W * s).
     """
 
     divides_channels = True
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Layer:
-        """parser.c:699, pjreddie's parser.c:398."""
+        """Build from a cfg section (parser.c:699; pjreddie's parser.c:398)."""
         shape = graph.image_shape(block)
         stride = block.get_int("stride", 1, minimum=1)
         reverse = block.get_flag("reverse")
@@ -92,14 +91,12 @@ class Reorg(_Reorg):
         batch, channels, height, width = x.shape
         s = self.stride
         if self.reverse:
-            squares = x.view(
-                batch, s, s, channels // (s * s), height, width
-            )  # (B, dy, dx, C', H, W)
+            # (B, dy, dx, C', H, W)
+            squares = x.view(batch, s, s, channels // (s * s), height, width)
             # (B, C', H, dy, W, dx): the memory of (B, C', H * s, W * s)
             return squares.permute(0, 3, 4, 1, 5, 2).reshape(batch, *self._out(x))
-        squares = x.reshape(
-            batch, channels // (s * s), height, s, width, s
-        )  # (B, C', H, dy, W, dx)
+        # (B, C', H, dy, W, dx)
+        squares = x.reshape(batch, channels // (s * s), height, s, width, s)
         # (B, dy, dx, C', H, W): the memory of (B, C * s^2, H / s, W / s)
         return squares.permute(0, 3, 5, 1, 2, 4).reshape(batch, *self._out(x))
 
@@ -113,13 +110,13 @@ class Reorg(_Reorg):
 class Reorg3d(_Reorg):
     """Plain space-to-depth with channels ordered (dy, dx, c) (reorg_layer.c).
 
-    ``reverse`` is not its inverse: Darknet hands the output's sizes to ``reorg_cpu`` both ways, so
-    the map is read as if it had the output's shape already.
+    ``reverse`` is not the inverse: Darknet passes the output's sizes to ``reorg_cpu`` both ways, so
+    the map is read as if it already had the output's shape.
     """
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Reorg3d:
-        """parser.c:684."""
+        """Build from a cfg section (parser.c:684)."""
         shape, stride = graph.image_shape(block), block.get_int("stride", 1, minimum=1)
         reverse = block.get_flag("reverse")
         if reverse and shape.channels % stride**4:
@@ -142,21 +139,22 @@ class Reorg3d(_Reorg):
         s = self.stride
         if self.reverse:
             # C' = C / s^4: the memory is read as (C / s^2, H * s, W * s) and spread once more.
-            squares = x.reshape(
-                batch, s, s, -1, height * s, width * s
-            )  # (B, dy, dx, C', H * s, W * s)
+            # (B, dy, dx, C', H * s, W * s)
+            squares = x.reshape(batch, s, s, -1, height * s, width * s)
             # (B, C', H * s, dy, W * s, dx), read as (B, C' * s^2, H * s, W * s)
             return squares.permute(0, 3, 4, 1, 5, 2).reshape(batch, -1, height * s, width * s)
-        squares = x.reshape(
-            batch, channels, height // s, s, width // s, s
-        )  # (B, C, H', dy, W', dx)
+        # (B, C, H', dy, W', dx)
+        squares = x.reshape(batch, channels, height // s, s, width // s, s)
         # (B, dy, dx, C, H', W')
         return squares.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, height // s, width // s)
 
 
 class ReorgExtra(Layer):
-    """pjreddie's ``extra=``: the input as a vector with that many zeros behind it (P
-    reorg_layer.c:100).
+    """pjreddie's ``extra=``: flatten the input and append zeros (pjreddie's reorg_layer.c:100).
+
+    Args:
+        in_shape: input shape (C, H, W).
+        extra: number of zeros to append.
     """
 
     def __init__(self, in_shape: Shape, *, extra: int) -> None:
@@ -168,5 +166,5 @@ class ReorgExtra(Layer):
         return F.pad(x.flatten(1), (0, self.extra))
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options({"extra": self.extra})

@@ -1,4 +1,4 @@
-"""Options as ``print(network)`` and ``dump`` show them: Darknet's names, the section's values."""
+"""Format options for ``print(network)`` and ``dump``: Darknet's names, the section's values."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ _Value = TypeVar("_Value")
 
 
 def format_options(options: Mapping[str, object], *, after: str = "") -> str:
-    """Write options side by side, such as ``size=2, stride=2``.
+    """Join options into a text such as ``size=2, stride=2``.
 
     Args:
-        options: values by Darknet's names. None and False are left out, True is written as 1.
-        after: options that are already text, such as those of the base class; they stand first.
+        options: values by Darknet's names. None and False are left out, True becomes 1.
+        after: text to put first, such as the base class's options.
+
+    Example:
+        >>> format_options({"size": 2, "stride": 2, "flip": False})
+        'size=2, stride=2'
     """
     texts = [
         f"{name}={_format(value)}"
@@ -24,12 +28,12 @@ def format_options(options: Mapping[str, object], *, after: str = "") -> str:
 
 
 def unless(value: _Value, default: _Value) -> _Value | None:
-    """Return ``value``, or None where it is Darknet's default and tells a person nothing."""
+    """Return ``value``, or None if it equals the default, which tells a reader nothing."""
     return None if value == default else value
 
 
 def stride_options(stride: tuple[int, int]) -> dict[str, int]:
-    """Name (vertical, horizontal) as the cfg does: ``stride``, or ``stride_x`` and ``stride_y``."""
+    """Return (vertical, horizontal) as options: ``stride``, or ``stride_x`` and ``stride_y``."""
     vertical, horizontal = stride
     if vertical == horizontal:
         return {"stride": vertical}

@@ -1,4 +1,4 @@
-"""[route]: earlier outputs side by side."""
+"""[route]: concatenate earlier outputs."""
 
 from __future__ import annotations
 
@@ -14,28 +14,26 @@ from darknet_builder.shapes import Shape
 
 @register("route")
 class Route(Layer):
-    """Concatenate on channels; with ``groups``, only the slice ``group_id`` of each input
-    (route_layer.c:80).
+    """Concatenate on channels; with ``groups``, only slice ``group_id`` of each input.
+
+    Source: route_layer.c:80.
 
     Args:
-        in_shapes: one per input, of equal height and width.
-        groups: into how many slices each input is cut.
-        group_id: which slice is taken.
+        in_shapes: one shape per input, of equal height and width.
+        groups: number of slices that each input is cut into.
+        group_id: index of the slice to take.
 
     Raises:
-        ShapeError: when the inputs differ in size or cannot be cut.
+        ShapeError: if the inputs differ in height or width, or cannot be cut.
     """
 
     is_view = True
 
     def __init__(self, in_shapes: list[Shape], *, groups: int = 1, group_id: int = 0) -> None:
         first = in_shapes[0]
+        layout = first.height, first.width, first.formless
         for shape in in_shapes[1:]:
-            if (shape.height, shape.width, shape.formless) != (
-                first.height,
-                first.width,
-                first.formless,
-            ):
+            if (shape.height, shape.width, shape.formless) != layout:
                 raise ShapeError(
                     f"cannot put {shape} beside {first}: a route needs equal width and height"
                 )
@@ -53,7 +51,7 @@ class Route(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Route:
-        """parser.c:1100."""
+        """Build from a cfg section (parser.c:1100)."""
         sources = graph.references(block, "layers")
         block.ignore("stream", "wait_stream")
         layer = cls(
@@ -69,20 +67,18 @@ class Route(Layer):
         if len({x.dim() for x in inputs}) > 1:
             inputs = tuple(as_image(x) for x in inputs)
         # groups=4, group_id=2 of 8 channels: 0 1 | 2 3 | 4 5 | 6 7 -> 4 5, a view and no copy.
-        slices = (
-            [x.chunk(self.groups, 1)[self.group_id] for x in inputs]
-            if self.groups > 1
-            else list(inputs)
-        )
+        slices = list(inputs)
+        if self.groups > 1:
+            slices = [x.chunk(self.groups, 1)[self.group_id] for x in inputs]
         return slices[0] if len(slices) == 1 else torch.cat(slices, 1)
 
     def summary_cells(self) -> tuple[str, str]:
-        """The indices, and the slice."""
+        """Return the sources' indices, and the slice."""
         group = f" {self.group_id}/{self.groups}" if self.groups > 1 else ""
         return "", " ".join(str(index) for index in self.sources) + group
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         group_id = self.group_id if self.groups > 1 else None
         return format_options(
             {

@@ -1,4 +1,4 @@
-"""[shortcut]: this layer's input plus earlier outputs."""
+"""[shortcut]: add earlier outputs to the previous layer's output."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _EPSILON = 1e-4
 
 @register("shortcut")
 class Shortcut(Layer):
-    """AlexeyAB's sum over any number of layers (blas.c:97).
+    """AlexeyAB's sum of any number of layers (blas.c:97).
 
-    The output has the shape of the first input. Of another input with more or fewer channels, only
+    The output has the shape of the first input. If another input has more or fewer channels, only
     those that both have are added.
 
     Args:
-        in_shapes: the previous layer's, then one for each layer of ``from=``.
-        activation: Darknet's name, applied to the sum.
-        weights_type: ``none``, ``per_feature`` (one learnt weight an input) or ``per_channel``.
-        normalization: ``relu`` or ``softmax`` over the inputs' weights.
+        in_shapes: the previous layer's shape, then one for each layer of ``from=``.
+        activation: Darknet's name of the activation of the sum, such as ``leaky``.
+        weights_type: ``none``, ``per_feature`` (one learnt weight per input) or ``per_channel``.
+        normalization: ``relu`` or ``softmax`` over the inputs' weights, or ``none``.
 
     Raises:
-        ShapeError: when an input differs in height or width.
+        ShapeError: if the inputs differ in height or width.
     """
 
     decays = False
@@ -75,7 +75,7 @@ class Shortcut(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Layer:
-        """parser.c:906, pjreddie's parser.c:508."""
+        """Build from a cfg section (parser.c:906; pjreddie's parser.c:508)."""
         if graph.dialect.strided_shortcut:
             return StridedShortcut.from_block(block, graph)
         sources = graph.references(block, "from")
@@ -97,8 +97,9 @@ class Shortcut(Layer):
         return layer
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """(B, C, H, W), then (B, C_i, H, W) each -> (B, C, H, W); vectors as images of 1 x 1, alone
-        as vectors.
+        """(B, C, H, W), then (B, C_i, H, W) for each source -> (B, C, H, W).
+
+        Vectors count as images of 1 x 1. If all inputs are vectors, so is the output.
         """
         total = self.activation(self._sum([as_image(x) for x in inputs]))
         return total.flatten(1) if self.vectors else total
@@ -116,33 +117,34 @@ class Shortcut(Layer):
         return total
 
     def _normalized(self) -> Tensor:
-        """The learnt weights as shares of one (blas.c:97)."""
+        """Return the learnt weights, normalised to a sum of one (blas.c:97)."""
         assert self.weight is not None
         if self.normalization == "softmax":
+            # Subtracting the maximum keeps exp finite; the sum gets _EPSILON as in C.
             shares = torch.exp(self.weight - self.weight.amax(0))
         else:
             shares = F.relu(self.weight)
         return shares / (_EPSILON + shares.sum(0))
 
     def reset_parameters(self) -> None:
-        """All inputs count alike, as when Darknet makes the layer (shortcut_layer.c:50)."""
+        """Give all inputs the same weight, as Darknet does (shortcut_layer.c:50)."""
         if self.weight is not None:
             nn.init.ones_(self.weight)
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
-        """One row an input, its own first (parser.c:2237)."""
+        """Return the weights, one row per input, the previous layer first (parser.c:2237)."""
         return [] if self.weight is None else [("weight", self.weight)]
 
     def flops(self) -> int:
-        """One addition a value and input, two where it is weighted (shortcut_layer.c:40)."""
+        """Return one addition per value and input, two if it is weighted (shortcut_layer.c:40)."""
         return self.out_shape.size * (len(self.in_shapes) - 1) * (1 if self.weight is None else 2)
 
     def summary_cells(self) -> tuple[str, str]:
-        """The indices of what is added."""
+        """Return the indices of the added layers."""
         return "", " ".join(str(index) for index in self.sources[1:])
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options(
             {
                 "from": unless(self.sources[1:], ()),
@@ -154,20 +156,20 @@ class Shortcut(Layer):
 
 
 class StridedShortcut(Layer):
-    """pjreddie's sum of two layers whose sizes may differ by a whole factor (P blas.c:68).
+    """pjreddie's sum of two layers whose sizes may differ by a whole factor (pjreddie's blas.c:68).
 
-    Where the other layer is larger, every ``stride``-th value of it is added; where it is smaller,
-    its values land on every ``sample``-th place.
+    If the other layer is larger, every ``stride``-th value of it is added; if it is smaller, its
+    values are added to every ``sample``-th position.
 
     Args:
-        in_shape: the previous layer's.
-        other_shape: that of the layer in ``from=``.
-        alpha: weight of the previous layer's values at the places that are added to.
-        beta: weight of the other layer's values.
-        activation: Darknet's name.
+        in_shape: the previous layer's shape.
+        other_shape: shape of the layer that ``from=`` names.
+        alpha: factor on the previous layer's values at the positions that are added to.
+        beta: factor on the other layer's values.
+        activation: Darknet's name of the activation, such as ``leaky``.
 
     Raises:
-        ShapeError: when the factors differ between width and height.
+        ShapeError: if width and height differ by different factors.
     """
 
     def __init__(
@@ -197,7 +199,7 @@ class StridedShortcut(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> StridedShortcut:
-        """P parser.c:508."""
+        """Build from a cfg section (pjreddie's parser.c:508)."""
         other = graph.reference(block, "from")
         layer = cls(
             graph.image_shape(block),
@@ -214,24 +216,26 @@ class StridedShortcut(Layer):
         other = as_image(other)
         height = min(x.shape[2], other.shape[2])
         width = min(x.shape[3], other.shape[3])
+        # stride=2 on a row: y0 y1 y2 y3 -> y0 y2
         added = other[:, :, :: self.stride, :: self.stride][:, : x.shape[1], :height, :width]
         if self.sample == 1 and self.alpha == 1 and added.shape[2:] == x.shape[2:]:
             return self.activation(x + _fit_channels(added * self.beta, x.shape[1]))
         total = x.clone()
-        places = total[:, : added.shape[1], :: self.sample, :: self.sample][:, :, :height, :width]
-        places.mul_(self.alpha).add_(added, alpha=self.beta)
+        # A view of ``total``. sample=2 on a row: x0 x1 x2 x3 -> a x0 + b y0, x1, a x2 + b y1, x3
+        targets = total[:, : added.shape[1], :: self.sample, :: self.sample][:, :, :height, :width]
+        targets.mul_(self.alpha).add_(added, alpha=self.beta)
         return self.activation(total)
 
     def flops(self) -> int:
-        """One addition a value."""
+        """Return one addition per value."""
         return self.out_shape.size
 
     def summary_cells(self) -> tuple[str, str]:
-        """The index of what is added."""
+        """Return the index of the added layer."""
         return "", str(self.sources[1])
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options(
             {
                 "from": unless(self.sources[1:], ()),
@@ -243,7 +247,7 @@ class StridedShortcut(Layer):
 
 
 def _fit_channels(x: Tensor, channels: int) -> Tensor:
-    """Cut or zero-fill to ``channels``."""
+    """Drop channels or append zero channels, so that ``x`` has ``channels`` of them."""
     missing = channels - x.shape[1]
     if missing == 0:
         return x

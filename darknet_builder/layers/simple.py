@@ -1,4 +1,4 @@
-"""Sections of a few lines: [dropout], [batchnorm], [activation], [empty]."""
+"""Small sections: [dropout], [batchnorm], [activation], [empty]."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ from darknet_builder.shapes import Shape
 
 @register("dropout")
 class Dropout(Layer):
-    """In training, zero some values and scale the rest by 1 / (1 - p); otherwise nothing
-    (dropout_layer.c).
+    """In training, zero some values and scale the rest by 1 / (1 - p) (dropout_layer.c).
 
-    Darknet drops in its input's own memory, so that a route or shortcut to the layer before sees
-    the dropped values: ``shares_buffer`` makes the graph say the same.
+    Darknet does so in its input's memory, so a route or shortcut to the layer before reads the
+    dropped values. ``shares_buffer`` makes the graph do the same.
+
+    Args:
+        in_shape: any shape.
+        probability: probability with which a value is zeroed, 0 to 1.
     """
 
     shares_buffer = True
@@ -38,7 +41,7 @@ class Dropout(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Dropout:
-        """parser.c:783."""
+        """Build from a cfg section (parser.c:783)."""
         probability = block.get_float("probability", 0.2, minimum=0)
         if probability >= 1:
             raise block.error("expected a probability below 1", "probability")
@@ -52,17 +55,17 @@ class Dropout(Layer):
         return F.dropout(x, self.probability, self.training)
 
     def summary_cells(self) -> tuple[str, str]:
-        """``p = 0.50``."""
+        """Return, for example, ``p = 0.50``."""
         return "", f"p = {self.probability:.2f}"
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options({"probability": self.probability})
 
 
 @register("batchnorm")
 class Batchnorm(Layer):
-    """Batch norm on its own: (B, C, H, W) -> the same shape."""
+    """Batch norm as a layer: (B, C, H, W) -> the same shape."""
 
     def __init__(self, in_shape: Shape) -> None:
         super().__init__(in_shape, in_shape)
@@ -70,7 +73,7 @@ class Batchnorm(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Batchnorm:
-        """parser.c:899."""
+        """Build from a cfg section (parser.c:899)."""
         return cls(graph.image_shape(block))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,13 +81,13 @@ class Batchnorm(Layer):
         return self.norm(x)
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
-        """bias, scale, mean, var (parser.c:1944)."""
+        """Return bias, scale, mean, var (parser.c:1944)."""
         return [("bias", self.norm.bias), *norm_layout(self.norm)]
 
 
 @register("activation")
 class Activation(Layer):
-    """An activation on its own: (B, ...) -> the same shape."""
+    """An activation as a layer: (B, ...) -> the same shape."""
 
     can_overwrite = True
 
@@ -95,7 +98,7 @@ class Activation(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Activation:
-        """parser.c:1070."""
+        """Build from a cfg section (parser.c:1070)."""
         return cls(graph.shape, activation=read_activation(block, "linear"))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -103,13 +106,13 @@ class Activation(Layer):
         return self.activation(x)
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options({"activation": self.activation_name})
 
 
 @register("empty", "silence", dialects=("alexeyab",))
 class Empty(Layer):
-    """Nothing: the previous layer's output again (parser.c:1450)."""
+    """Return the previous layer's output unchanged (parser.c:1450)."""
 
     can_overwrite = True
 
@@ -118,7 +121,7 @@ class Empty(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Empty:
-        """parser.c:1450."""
+        """Build from a cfg section (parser.c:1450)."""
         return cls(graph.shape)
 
     def forward(self, x: Tensor) -> Tensor:

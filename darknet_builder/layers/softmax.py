@@ -1,4 +1,4 @@
-"""[softmax]: scores to shares of one."""
+"""[softmax]: turn scores into probabilities."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from darknet_builder.shapes import Shape, flat
 
 @register("softmax", "soft")
 class Softmax(Layer):
-    """Softmax over the flat vector, in groups, over channels, or within each group of a tree
-    (softmax_layer.c).
+    """Softmax over the vector, in groups, over channels, or per group of a tree (softmax_layer.c).
 
     Args:
-        in_shape: any.
-        groups: into how many equal parts the vector is cut.
-        temperature: divides the logits.
-        spatial: over the channels of each pixel instead (Darknet's GPU path).
-        tree: a hierarchy of classes.
+        in_shape: any shape; the output is flat.
+        groups: number of equal parts that the vector is cut into.
+        temperature: divisor of the logits; 1 changes nothing.
+        spatial: softmax over the channels of each pixel instead (Darknet's GPU path).
+        tree: a hierarchy of classes, or None.
 
     Raises:
-        ShapeError: when the groups or the tree do not fit.
+        ShapeError: if the groups or the tree do not divide the input.
     """
 
     has_loss = True
@@ -49,7 +48,7 @@ class Softmax(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Softmax:
-        """parser.c:348."""
+        """Build from a cfg section (parser.c:348)."""
         block.ignore("noloss")
         return cls(
             graph.shape,
@@ -65,11 +64,12 @@ class Softmax(Layer):
             return (x / self.temperature).softmax(1).flatten(1)
         if self.tree is not None:
             return self.tree.softmax(x.flatten(1) / self.temperature, 1)
-        groups = x.flatten(1).unflatten(1, (self.groups, -1))  # (B, groups, N / groups)
+        # (B, ...) -> (B, N) -> (B, groups, N / groups)
+        groups = x.flatten(1).unflatten(1, (self.groups, -1))
         return (groups / self.temperature).softmax(2).flatten(1)
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options(
             {
                 "groups": unless(self.groups, 1),

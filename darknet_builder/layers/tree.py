@@ -1,6 +1,4 @@
-"""A hierarchy of classes (tree.c): softmax within each group of siblings, probabilities down the
-path.
-"""
+"""A hierarchy of classes (tree.c): softmax among siblings, probabilities along paths."""
 
 from __future__ import annotations
 
@@ -15,7 +13,8 @@ from darknet_builder.cfg.block import Block
 from darknet_builder.cfg.named_files import find_file
 
 _LIKELY = 0.5
-"""A keeps the last class of the file that is more likely than this (region_layer.c:398)."""
+"""AlexeyAB's keeps the last class in the file with more than this probability (region_layer.c:398).
+"""
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,15 @@ class Tree:
     """Classes and their parents, in the file's order.
 
     Attributes:
-        names: one a class.
-        parents: index of each class's parent; -1 at the root.
+        names: name of each class.
+        parents: index of each class's parent; -1 for a root.
+
+    Example:
+        >>> tree = Tree(("animal", "cat", "dog"), (-1, 0, 0))
+        >>> tree.group_sizes
+        [1, 2]
+        >>> tree.multiply_down(torch.tensor([0.5, 0.75, 0.25]))
+        tensor([0.5000, 0.3750, 0.1250])
     """
 
     names: tuple[str, ...]
@@ -32,12 +38,12 @@ class Tree:
 
     @property
     def size(self) -> int:
-        """How many classes."""
+        """Number of classes."""
         return len(self.names)
 
     @cached_property
     def group_sizes(self) -> list[int]:
-        """Lengths of the runs of equal parents: siblings, in order (tree.c:85)."""
+        """Sizes of the groups of siblings (runs of equal parents), in order (tree.c:85)."""
         sizes: list[int] = []
         for index, parent in enumerate(self.parents):
             if index and parent == self.parents[index - 1]:
@@ -48,42 +54,43 @@ class Tree:
 
     @cached_property
     def _factors(self) -> list[list[int]]:
-        """For each depth below the root: by which class each class is multiplied, ``size`` standing
-        for a factor 1.
+        """For each depth below the root, the class by which each class is multiplied.
+
+        ``size`` stands for a factor of 1.
         """
-        depth: list[int] = []
+        # animal (depth 0) > cat (1) > lion (2), in this order, with 1 for class ``size``:
+        #   depth 1: [1, animal, 1]      depth 2: [1, 1, cat], where cat is cat * animal by then
+        depths: list[int] = []
         for parent in self.parents:
-            depth.append(0 if parent < 0 else depth[parent] + 1)
-        return [
-            [
-                parent if at == level else self.size
-                for parent, at in zip(self.parents, depth, strict=True)
-            ]
-            for level in range(1, max(depth) + 1)
-        ]
+            depths.append(0 if parent < 0 else depths[parent] + 1)
+        factors = [[self.size] * self.size for _ in range(max(depths))]
+        for index, (parent, depth) in enumerate(zip(self.parents, depths, strict=True)):
+            if depth:
+                factors[depth - 1][index] = parent
+        return factors
 
     def softmax(self, x: Tensor, dim: int) -> Tensor:
-        """Softmax within each group of siblings along ``dim``; more classes than one tree's are
-        trees in a row.
+        """Apply softmax within each group of siblings.
+
+        Args:
+            x: scores; a whole number of trees along ``dim``, each softmaxed separately.
+            dim: the dimension of the classes.
         """
         x = x.movedim(dim, -1).unflatten(-1, (-1, self.size))  # (..., trees, classes)
-        order, back, counts = self._by_size
+        order, inverse, counts = self._by_size
+        # Group sizes 2, 1, 2:  a b | c | d e  ->  c | a b d e, in one softmax for each size
+        lengths = [size * count for size, count in counts.items()]
         parts = [
-            part.unflatten(-1, (-1, size)).softmax(-1).flatten(-2)
-            for size, part in zip(
-                counts,
-                x[..., order].split([size * count for size, count in counts.items()], -1),
-                strict=True,
-            )
+            part.unflatten(-1, (-1, size)).softmax(-1).flatten(-2)  # (..., groups, size)
+            for size, part in zip(counts, x[..., order].split(lengths, -1), strict=True)
         ]
-        return torch.cat(parts, -1)[..., back].flatten(-2).movedim(-1, dim)
+        return torch.cat(parts, -1)[..., inverse].flatten(-2).movedim(-1, dim)
 
     @cached_property
     def _by_size(self) -> tuple[list[int], list[int], dict[int, int]]:
-        """The classes with groups of one size side by side, the way back, and how many groups of
-        each size there are.
+        """The classes ordered by the size of their group, the inverse order, groups per size.
 
-        A tree has thousands of groups, and few sizes: one softmax for each size is enough.
+        A tree has thousands of groups, but few sizes: one softmax per size is enough.
         """
         starts = dict(zip(self._group_starts, self.group_sizes, strict=True))
         order: list[int] = []
@@ -94,22 +101,29 @@ class Tree:
         return order, sorted(range(self.size), key=order.__getitem__), counts
 
     def multiply_down(self, shares: Tensor) -> Tensor:
-        """(..., classes) of conditional shares -> of absolute probabilities (tree.c:40)."""
+        """Turn conditional probabilities (..., classes) into absolute ones (tree.c:40)."""
         absolute = shares
         for factors in self._factors:
+            # The padding is class ``size``, the factor 1 of classes at another depth.
             absolute = absolute * F.pad(absolute, (0, 1), value=1.0)[..., factors]
         return absolute
 
     def last_likely(self, probabilities: Tensor) -> Tensor:
-        """(..., classes): all but the last class above one half zeroed, as A reports detections."""
+        """Zero all of (..., classes) but the last class above one half, as AlexeyAB's does."""
         likely = probabilities > _LIKELY
         order = torch.arange(1, self.size + 1, device=probabilities.device)
         last = (likely * order).amax(-1, keepdim=True)
         return torch.where(likely & (order == last), probabilities, 0.0)
 
     def top_class(self, probabilities: Tensor, threshold: float) -> Tensor:
-        """(..., classes) -> (...) of class indices: down the best path while it stays likely, as P
-        does (tree.c:57).
+        """Return the class at the end of the most probable path, as pjreddie's does (tree.c:57).
+
+        Args:
+            probabilities: (..., classes), absolute.
+            threshold: the path ends before its probability falls to this.
+
+        Returns:
+            (...) class indices.
         """
         flat = probabilities.reshape(-1, self.size)
         return torch.tensor(
@@ -125,15 +139,15 @@ class Tree:
 
     @cached_property
     def _children(self) -> dict[int, int]:
-        """Class -> the group of its children (the last one that names it, as tree.c:98)."""
+        """Class -> the group of its children; of several, the last one (tree.c:98)."""
         return {self.parents[start]: group for group, start in enumerate(self._group_starts)}
 
     def _walk(self, row: Tensor, threshold: float) -> int:
         probability, group = 1.0, 0
         while True:
             start = self._group_starts[group]
-            value, place = row[start : start + self.group_sizes[group]].max(0)
-            best = start + int(place)
+            value, offset = row[start : start + self.group_sizes[group]].max(0)
+            best = start + int(offset)
             if probability * float(value) <= threshold:
                 return best if group == 0 else self.parents[start]
             probability *= float(value)
@@ -143,10 +157,15 @@ class Tree:
 
 
 def read_tree(block: Block, folder: str, key: str = "tree") -> Tree | None:
-    """The hierarchy that ``tree=`` names, or None without it.
+    """Read the hierarchy that ``tree=`` names; None without that option.
+
+    Args:
+        block: the section.
+        folder: folder of the cfg, in which the file is looked for.
+        key: name of the option.
 
     Raises:
-        CfgError: located in the cfg, with the tree file's own line, for a file that is missing or
+        CfgError: located in the cfg, with the tree file's line, if the file is missing or
             malformed.
     """
     if not block.get_str(key, ""):
@@ -160,7 +179,7 @@ def read_tree(block: Block, folder: str, key: str = "tree") -> Tree | None:
             continue
         if len(words) != 2 or not words[1].lstrip("-").isdigit():
             raise block.error(
-                f"{path}:{number}: {line!r} is no class", key, hint="expected 'name parent'"
+                f"{path}:{number}: cannot parse {line!r}", key, hint="expected 'name parent'"
             )
         if not -1 <= int(words[1]) < len(names):
             raise block.error(
@@ -169,16 +188,21 @@ def read_tree(block: Block, folder: str, key: str = "tree") -> Tree | None:
         names.append(words[0])
         parents.append(int(words[1]))
     if not names:
-        raise block.error(f"{path}: is empty", key, hint="expected lines of 'name parent'")
+        raise block.error(f"{path} is empty", key, hint="expected lines of 'name parent'")
     return Tree(tuple(names), tuple(parents))
 
 
 def read_map(block: Block, folder: str, classes: int, key: str = "map") -> list[int] | None:
-    """Class numbers, one a line, that ``map=`` names, or None without it (option ``map`` of
-    [region], [yolo]).
+    """Read the class numbers, one per line, that ``map=`` names; None without that option.
+
+    Args:
+        block: the [region] or [yolo] section.
+        folder: folder of the cfg, in which the file is looked for.
+        classes: number of classes; numbers must be below it.
+        key: name of the option.
 
     Raises:
-        CfgError: located, for a file that is missing or names a class that does not exist.
+        CfgError: located, if the file is missing or names a class that does not exist.
     """
     if not block.get_str(key, ""):
         return None
@@ -189,10 +213,10 @@ def read_map(block: Block, folder: str, classes: int, key: str = "map") -> list[
         text = line.strip() or "0"
         if not text.isdecimal() or int(text) >= classes:
             raise block.error(
-                f"{path}:{line_number}: {text!r} is no class number below {classes}", key
+                f"{path}:{line_number}: {text!r} is not a class number below {classes}", key
             )
         numbers.append(int(text))
     blank = next((number for number, line in enumerate(lines, start=1) if not line.strip()), 0)
     if blank:
-        block.warn(f"{path}:{blank}: is blank; Darknet reads class 0 there (utils.c:71)", key)
+        block.warn(f"{path}:{blank}: blank line; Darknet reads it as class 0 (utils.c:71)", key)
     return numbers

@@ -1,4 +1,4 @@
-"""The header of a ``.weights`` file, and the list of floats that a layer has in it."""
+"""Header of a ``.weights`` file, and the type that lists a layer's floats in it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from torch import Tensor
 
 WeightLayout = list[tuple[str, Tensor]]
-"""(name, tensor) of every run of floats, in the file's order. A name ends in the tensor's kind."""
+"""(name, tensor) of each run of floats, in the file's order. A name ends in the tensor's kind."""
 NORM_KINDS = ("scale", "mean", "var")
-"""The kinds that belong to a batch norm, but for its bias."""
+"""The kinds that belong to a batch norm, apart from its bias."""
 
 
 def tensor_kind(name: str) -> str:
     """Return the kind of a stored tensor: ``weight``, ``bias`` or one of ``NORM_KINDS``.
 
     Args:
-        name: as in a ``WeightLayout``. Layers made of layers put the name of the part in front.
+        name: a name in a ``WeightLayout``; parts of a layer put their own name in front.
 
     Example:
         >>> tensor_kind("input.mean")
@@ -30,8 +30,10 @@ class WeightsHeader:
     """The first 16 or 20 bytes of a ``.weights`` file (parser.c:2254).
 
     Attributes:
-        major, minor, revision: the version of the format.
-        seen: how many images the network was trained with.
+        major: major version of the format.
+        minor: minor version of the format.
+        revision: revision of the format.
+        seen: number of images that the network was trained with.
     """
 
     major: int = 0
@@ -41,5 +43,5 @@ class WeightsHeader:
 
     @property
     def transposed(self) -> bool:
-        """Whether connected weights are stored inputs x outputs (parser.c:2274)."""
+        """Whether connected weights are stored as inputs x outputs (parser.c:2274)."""
         return self.major > 1000 or self.minor > 1000

@@ -1,4 +1,4 @@
-"""Blocks -> layers -> ``Network``: building, running, folding, and what can be asked of a network.
+"""Blocks -> layers -> ``Network``: building, running, folding, and the network's task.
 
 The arithmetic of a section belongs in ``layers``, its numbers in ``weights``.
 """

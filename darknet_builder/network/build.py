@@ -1,10 +1,9 @@
-"""Build a network from a cfg or a model file, and give its parameters memory."""
+"""Build a network from a cfg or a model file, and allocate its parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -17,13 +16,10 @@ from darknet_builder.cfg.source import CfgSource, read_cfg
 from darknet_builder.errors import CfgError, InputError
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.network.factory import build_layers
-
-if TYPE_CHECKING:
-    pass
 from darknet_builder.network.network import Network
 
 DEFAULT_MEMORY_LIMIT = 16 * 2**30
-"""Bytes of weights and of one image's outputs above which ``build_network`` refuses."""
+"""Largest size in bytes of the weights and one image's outputs that ``build_network`` allows."""
 
 
 _FLOAT_BYTES = 4
@@ -38,42 +34,62 @@ def build_network(
     initialize: bool = True,
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
 ) -> Network:
-    """A network from a cfg.
+    """Build a network from a cfg.
 
     Args:
-        cfg: what ``parse_cfg`` takes, or the Blocks that it gives. A ``.safetensors`` or ``.pt``
-            file that ``export`` wrote, or a checkpoint, gives cfg, dialect, weights and names.
-        width: of the input in pixels, instead of the cfg's.
-        height: likewise.
-        dialect: ``alexeyab`` or ``pjreddie``; None is what the file notes that ``export`` wrote,
+        cfg: a path, a bundled name or text as for ``parse_cfg``, or the Blocks that it returns. A
+            ``.safetensors`` or ``.pt`` file that ``export`` wrote, or a checkpoint, gives cfg,
+            dialect, weights and names.
+        width: width of the input in pixels; None for the cfg's.
+        height: height of the input in pixels; None for the cfg's.
+        dialect: ``alexeyab`` or ``pjreddie``; None for the one noted in the file by ``export``, or
             else ``alexeyab``.
-        initialize: draw weights as Darknet does; False leaves them undefined, for weights that are
-            loaded at once.
-        memory_limit: bytes of float32 weights and of one image's live outputs that may be asked
-            for.
+        initialize: draw weights as Darknet does. False leaves them undefined, to be loaded next.
+        memory_limit: largest size in bytes of weights and one image's live outputs, in float32.
 
     Raises:
-        CfgError: located, for whatever is wrong with the cfg, or when it would need more than
-            ``memory_limit``.
+        CfgError: located, for a mistake in the cfg, or above ``memory_limit``.
         InputError: for an unknown dialect or an impossible size.
+
+    Example:
+        >>> network = build_network("yolov4-tiny", width=320, height=320, initialize=False)
+        >>> network.input_size, len(network.layers)
+        ((320, 320), 38)
     """
     source = read_cfg(cfg) if isinstance(cfg, str | Path) else CfgSource(list(cfg))
-    blocks, metadata = source.blocks, source.metadata
-    for name, size in (("width", width), ("height", height)):
+    _check_sizes(width=width, height=height)
+    network = _build(source, width, height, dialect)
+    _check_memory(network, memory_limit)
+    # A layer with dontload=1 keeps its initial values when a file is loaded, so it needs some.
+    keeps_initial = any(layer.options.dontload for layer in network.sequence())
+    _materialize(network, (initialize and source.tensors is None) or keeps_initial)
+    _load(network, source, str(cfg))
+    return network
+
+
+def _load(network: Network, source: CfgSource, path: str) -> None:
+    if source.tensors is not None:
+        load_tensors(network, source.tensors, path)
+        network.names = source.metadata.names
+        network.header = WeightsHeader(*source.metadata.header)
+
+
+def _check_sizes(**sizes: int | None) -> None:
+    for name, size in sizes.items():
         if size is not None and size < 1:
             raise InputError("expected 1 or more pixels", argument=name, value=size)
+
+
+def _build(
+    source: CfgSource, width: int | None, height: int | None, dialect: str | None
+) -> Network:
+    """Build the network with its parameters on the meta device."""
+    blocks, metadata = source.blocks, source.metadata
     rules = get_dialect(dialect or source.dialect)
     options = NetOptions.from_block(
         blocks[0], width=width or metadata.width or None, height=height or metadata.height or None
     )
-    network = Network(blocks, options, rules, build_layers(blocks, options, rules))
-    _check_memory(network, memory_limit)
-    drawn = initialize and source.tensors is None
-    _materialize(network, drawn or any(layer.options.dontload for layer in network.sequence()))
-    if source.tensors is not None:
-        load_tensors(network, source.tensors, str(cfg))
-        network.names, network.header = metadata.names, WeightsHeader(*metadata.header)
-    return network
+    return Network(blocks, options, rules, build_layers(blocks, options, rules))
 
 
 def _check_memory(network: Network, limit: int) -> None:
@@ -83,7 +99,7 @@ def _check_memory(network: Network, limit: int) -> None:
         raise CfgError(
             f"the network needs {_gigabytes(weights)} for its weights and "
             f"{_gigabytes(outputs)} for one image, more than the limit of {_gigabytes(limit)}; "
-            "raise it with build_network(..., memory_limit=BYTES) if that is meant",
+            "if that is intended, raise it with build_network(..., memory_limit=BYTES)",
             **network.blocks[0].place(),
         )
 
@@ -93,7 +109,7 @@ def _gigabytes(count: int) -> str:
 
 
 def _materialize(network: Network, initialize: bool) -> None:
-    """Give the meta parameters memory, and values where they will not come from a file."""
+    """Allocate the meta parameters, and initialise those that no file will fill."""
     for module in network.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None and parameter.is_meta:
@@ -101,6 +117,8 @@ def _materialize(network: Network, initialize: bool) -> None:
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.is_meta:
                 module._buffers[name] = torch.empty_like(buffer, device="cpu")
+        # Batch norm is always initialised: it has buffers (num_batches_tracked) that no weights
+        # file contains.
         reset = getattr(module, "reset_parameters", None)
         if reset is not None and (
             initialize or isinstance(module, nn.modules.batchnorm._BatchNorm)

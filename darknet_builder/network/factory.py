@@ -1,6 +1,4 @@
-"""Blocks -> layers: look each section up in the registry, hand it the graph so far, check what
-comes back.
-"""
+"""Build layers from Blocks: look up each section's class and give it the graph so far."""
 
 from __future__ import annotations
 
@@ -19,19 +17,19 @@ from darknet_builder.errors import CfgError, ShapeError
 from darknet_builder.layers.base import CommonOptions, Graph, Layer, find_layer_class
 
 LayerBuilder = Callable[[Block, Block, Graph], Layer]
-"""Like ``build_layer``."""
+"""The type of ``build_layer``."""
 
 
 def build_layer(block: Block, previous: Block, graph: Graph) -> Layer:
-    """The layer of one section.
+    """Build the layer of one section.
 
     Args:
         block: the section.
-        previous: the one before it.
+        previous: the section before it, for errors that must be corrected there.
         graph: the layers so far; the new one is not added.
 
     Raises:
-        CfgError: located, for whatever cannot be built.
+        CfgError: located, if the layer cannot be built.
     """
     try:
         return read_layer(block, graph)
@@ -46,21 +44,29 @@ def build_layers(
     *,
     build: LayerBuilder = build_layer,
 ) -> list[Layer]:
-    """One layer a block after ``[net]``, at Darknet's own indices.
+    r"""Build one layer for each Block after ``[net]``, at Darknet's own indices.
 
-    Parameters are made on the meta device: they have shapes and no memory yet.
+    Parameters are on the meta device: they have shapes but no memory yet.
 
     Args:
-        blocks: the whole cfg.
-        options: what its ``[net]`` says.
-        dialect: whose rules hold.
-        build: makes one layer; ``check`` gives one that goes on after a mistake.
+        blocks: the whole cfg, ``[net]`` first.
+        options: the options of ``[net]``.
+        dialect: the Darknet variant whose rules apply.
+        build: builds one layer; ``check`` gives one that continues after a mistake.
 
     Raises:
-        CfgError: located, for whatever cannot be built.
+        CfgError: located, if a layer cannot be built.
+
+    Example:
+        >>> from darknet_builder.cfg import NetOptions, get_dialect, parse_cfg
+        >>> blocks = parse_cfg("[net]\nwidth=8\nheight=8\nchannels=3\n[maxpool]\nstride=2\n")
+        >>> layers = build_layers(blocks, NetOptions.from_block(blocks[0]), get_dialect(None))
+        >>> str(layers[0].out_shape)
+        '4 x 4 x 3'
     """
     folder = "" if blocks[0].source == TEXT_SOURCE else str(Path(blocks[0].source).parent)
     graph = Graph(options.input_shape, dialect, options.time_steps, folder)
+    # On the meta device a wrong cfg of any size is refused before memory is allocated.
     with torch.device("meta"):
         for previous, block in pairwise(blocks):
             graph.add(build(block, previous, graph))
@@ -69,11 +75,11 @@ def build_layers(
 
 
 def read_layer(block: Block, graph: Graph) -> Layer:
-    """The layer of one section.
+    """Build the layer of one section.
 
     Raises:
         CfgError: located, for a mistake in an option.
-        ShapeError: not located, where sizes do not fit.
+        ShapeError: not located, if sizes do not fit.
     """
     layer = find_layer_class(block, graph.dialect).from_block(block, graph)
     layer.options = CommonOptions.from_block(block)
@@ -81,8 +87,9 @@ def read_layer(block: Block, graph: Graph) -> Layer:
 
 
 def locate(error: ShapeError, block: Block, previous: Block) -> CfgError:
-    """A ``ShapeError`` with file and line: this section's, or those of the option before it that
-    has to change.
+    """Turn a ``ShapeError`` into a ``CfgError`` with file and line.
+
+    The location is this section's, or that of the option before it that has to change.
     """
     if error.source_key in previous:
         return previous.error(
@@ -97,5 +104,5 @@ def _warn_of_unread(blocks: Sequence[Block]) -> None:
     for block in blocks:
         for key, hint in block.unread().items():
             warnings.warn(
-                block.warning("no such option, it changes nothing", key, hint=hint), stacklevel=4
+                block.warning("unknown option, it has no effect", key, hint=hint), stacklevel=4
             )

@@ -1,5 +1,6 @@
-"""Batch norm folded into the weights before it: the same answers from fewer steps, as
-``network.c:1289`` does.
+"""Fold batch norm into the weights before it, as ``network.c:1289`` does.
+
+The results are the same, from fewer steps.
 """
 
 from __future__ import annotations
@@ -19,11 +20,17 @@ _KEYS = ("batch_normalize", "cbn")
 
 
 def fold_batch_norm(network: Network) -> Network:
-    """A copy in eval mode whose convolutional and connected layers have no batch norm, those within
-    recurrent ones too.
+    """Return a copy in eval mode without batch norm: it is folded into the layer before it.
 
-    Its blocks say so as well, so that it can be written as a cfg. A [batchnorm] section of its own
-    stays.
+    Convolutional and connected layers are folded, also those inside recurrent ones. The copy's
+    blocks have no ``batch_normalize=`` either, so that it can be written as a cfg. [batchnorm]
+    sections stay.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> network = build_network("yolov4-tiny")
+        >>> fold_batch_norm(network).layers[0].norm is None
+        True
     """
     folded = copy.deepcopy(network).eval()
     done: set[nn.Module] = set()
@@ -35,17 +42,15 @@ def fold_batch_norm(network: Network) -> Network:
                 and part.norm is not None
             ):
                 linear = part.linear if isinstance(part, Connected) else part.conv
-                if (
-                    linear not in done
-                ):  # share_index= uses another layer's, which are folded already
+                # With share_index= two layers have the same weights: fold these once.
+                if linear not in done:
                     _fold(linear, part.norm)
                     done.add(linear)
                 part.norm = None
                 changed.add(index)
-    folded.blocks = [
-        _without_batch_norm(block) if index in changed else block
-        for index, block in enumerate(folded.blocks, start=-1)
-    ]
+    # Block 0 is [net], so layer i has block i + 1.
+    for index in changed:
+        folded.blocks[index + 1] = _without_batch_norm(folded.blocks[index + 1])
     return folded
 
 
@@ -57,10 +62,10 @@ def _fold(
     factor = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
     bias = norm.bias.detach().double() - factor * norm.running_mean.double()
     weight = linear.weight
-    # A transposed convolution has its output channels in the second place.
-    shape = (
-        (1, -1, 1, 1) if isinstance(linear, nn.ConvTranspose2d) else (-1, *[1] * (weight.dim() - 1))
-    )
+    # Output channels come first, (out, in, k, k) or (out, in), but second in a transposed
+    # convolution, (in, out, k, k).
+    shape = [1] * weight.dim()
+    shape[1 if isinstance(linear, nn.ConvTranspose2d) else 0] = -1
     linear.weight = _parameter(weight.detach().double() * factor.view(shape), weight)
     linear.bias = _parameter(bias, weight)
 

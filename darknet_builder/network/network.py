@@ -1,6 +1,4 @@
-"""The network: an ``nn.ModuleList`` of layers at Darknet's own indices, and the one walk through
-it.
-"""
+"""The network: an ``nn.ModuleList`` of layers at Darknet's own indices, and its forward pass."""
 
 from __future__ import annotations
 
@@ -18,28 +16,38 @@ from darknet_builder.cfg.dialects import Dialect
 from darknet_builder.cfg.net_options import NetOptions
 from darknet_builder.errors import InputError
 from darknet_builder.layers.base import NETWORK_INPUT, Head, Layer, WeightsHeader
+from darknet_builder.network.plan import Plan
 from darknet_builder.shapes import Shape
 
 if TYPE_CHECKING:
     from darknet_builder.engines.optimized import OptimizedNetwork
-from darknet_builder.network.plan import Plan
 
 _IMAGE_CHANNELS = (1, 3)
-"""Darknet built without OpenCV also reads an alpha channel for channels=4; built with it, it cannot
-(image.c:1497)."""
+"""Channels of images that are read from files.
+
+Darknet built without OpenCV also reads an alpha channel for channels=4; built with OpenCV, it
+cannot (image.c:1497).
+"""
 
 
 class Network(nn.Module):
     """A Darknet network.
 
     Attributes:
-        layers: ``nn.ModuleList``, one a section after ``[net]``: what stands in a plain list would
-            not be found by ``parameters()``, ``state_dict()``, ``to()`` or ``eval()``.
-        options: what ``[net]`` says.
-        dialect: the Darknet whose rules it follows.
+        layers: ``nn.ModuleList`` with one layer per section after ``[net]``. In a plain list,
+            ``parameters()``, ``state_dict()``, ``to()`` and ``eval()`` would not find them.
+        options: the options of ``[net]``.
+        dialect: the Darknet variant whose rules it follows.
         blocks: the cfg that it was built from.
-        header: of the weights file that was loaded last, to be written back.
-        names: of the classes, where the network came with them.
+        header: header of the weights file loaded last; ``save_weights`` writes it.
+        names: class names, or empty if the network came without them.
+
+    Example:
+        >>> import torch
+        >>> from darknet_builder import build_network
+        >>> network = build_network("yolov4-tiny", width=64, height=64).eval()
+        >>> [tuple(raw.shape) for raw in network(torch.zeros(1, 3, 64, 64))]
+        [(1, 255, 2, 2), (1, 255, 4, 4)]
     """
 
     def __init__(
@@ -57,20 +65,20 @@ class Network(nn.Module):
         self.names: tuple[str, ...] = ()
         self.layers = nn.ModuleList(layers)
 
-    # ---- what is where ---------------------------------------------------------------------------
+    # ---- properties ------------------------------------------------------------------------------
 
     def sequence(self) -> list[Layer]:
-        """``layers`` as a list of ``Layer``, for type checkers."""
+        """Return ``layers`` as a list of ``Layer``, for type checkers."""
         return [layer for layer in self.layers if isinstance(layer, Layer)]
 
     @property
     def heads(self) -> list[Head]:
-        """The layers at which detections are read, in order."""
+        """The layers from which detections are decoded, in order."""
         return [layer for layer in self.layers if isinstance(layer, Head)]
 
     @property
     def input_shape(self) -> Shape:
-        """What each image must be."""
+        """Shape of one input, without the batch."""
         return self.options.input_shape
 
     @property
@@ -80,14 +88,12 @@ class Network(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where its parameters are."""
+        """Device of the first parameter; the CPU for a network without parameters."""
         return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
 
     @property
     def num_stored(self) -> int:
-        """How many floats its ``.weights`` file has: Darknet's count of parameters, batch norm
-        statistics included.
-        """
+        """Number of floats in its ``.weights`` file, batch norm statistics included."""
         return sum(layer.num_stored() for layer in self.sequence())
 
     @property
@@ -97,27 +103,28 @@ class Network(nn.Module):
 
     @property
     def is_recurrent(self) -> bool:
-        """Whether its output for one frame depends on the frames before, so that a video must come
-        in order.
+        """Whether the output for a frame depends on earlier frames.
+
+        The frames of a video must then be given in order.
         """
         return any(layer.is_recurrent for layer in self.sequence())
 
     def reset_state(self) -> None:
-        """Let every recurrent layer forget the frames that it has seen in eval mode."""
+        """Make all recurrent layers forget the frames seen in eval mode."""
         for layer in self.sequence():
             layer.reset_state()
 
-    # ---- the walk --------------------------------------------------------------------------------
+    # ---- running ---------------------------------------------------------------------------------
 
     def forward(self, x: Tensor) -> list[Tensor] | Tensor:
         """Run the network.
 
         Args:
-            x: (B, C, H, W) in [0, 1], or (B, N), as ``input_shape`` says.
+            x: (B, C, H, W) in [0, 1], or (B, N), according to ``input_shape``.
 
         Returns:
-            The raw map of every head, in order: what its ``decode`` and its loss take. Without a
-            head, the last layer's output; a [cost] at the end is passed by, as in Darknet.
+            The raw map of every head, in order, for the head's ``decode`` and its loss. Without a
+            head, the last layer's output; a [cost] at the end is skipped, as in Darknet.
 
         Raises:
             InputError: for a tensor of another shape.
@@ -127,29 +134,33 @@ class Network(nn.Module):
         return outputs if self.heads else outputs[0]
 
     def outputs(self, x: Tensor) -> list[Tensor]:
-        """What ``forward`` returns, always as a list, for any size of image that the layers
-        themselves can take.
+        """Return what ``forward`` returns, but always as a list, and without checking the size.
+
+        Args:
+            x: (B, C, H, W) of any size that the layers support, or (B, N).
         """
         outputs = self._run(x, self.output_plan)
         return [outputs[index] for index in self.output_indices]
 
     def layer_outputs(self, x: Tensor) -> list[Tensor]:
-        """Every layer's output by index; a head's as Darknet holds it, after its own arithmetic.
+        """Return every layer's output by index.
+
+        A head's is the map as Darknet stores it, after the head's own arithmetic.
 
         Args:
-            x: as for ``forward``.
+            x: (B, C, H, W) or (B, N), as for ``forward``.
         """
         return self.outputs_of(x, range(len(self.layers)))
 
     def outputs_of(
         self, x: Tensor, indices: Sequence[int], *, size: tuple[int, int] | None = None
     ) -> list[Tensor]:
-        """The outputs of some layers, for no more work than they need.
+        """Return the outputs of some layers, running only the layers that they need.
 
         Args:
-            x: as for ``forward``.
-            indices: Darknet's own; ``NETWORK_INPUT`` is ``x`` itself.
-            size: (width, height) of ``x`` in pixels where it is not the network's own.
+            x: (B, C, H, W) or (B, N), as for ``forward``.
+            indices: indices of the layers; ``NETWORK_INPUT`` is ``x`` itself.
+            size: (width, height) of ``x`` in pixels; None for the network's own size.
         """
         self.check_input(x, size)
         outputs = self._run(x, self._plan(tuple(indices)))
@@ -158,23 +169,23 @@ class Network(nn.Module):
     def optimized(
         self, precision: str = "float32", backend: str = "torch", batch: int = 1
     ) -> OptimizedNetwork:
-        """A copy of the network, as it is now, that answers faster and cannot be trained.
+        """Return a faster copy of the network as it is now, which cannot be trained.
 
         Args:
-            precision: ``float32``, ``bfloat16``, ``float16`` (GPUs alone), or ``auto``: bfloat16
-                where this machine has it and it is measured to be 1.2 times faster or more.
-                Networks of depthwise convolutions stay in float32 even where bfloat16 is asked for
+            precision: ``float32``, ``bfloat16``, ``float16`` (only on GPUs), or ``auto``: bfloat16
+                if this machine supports it and it is measured to be at least 1.2 times faster.
+                Networks of depthwise convolutions stay in float32 even if bfloat16 is requested
                 (see ``engine_choice.is_depthwise``).
-            backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino``, or ``auto``: what is
-                measured to be fastest.
-            batch: how many images a call will have: ``auto`` measures with so many.
+            backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino``, or ``auto`` for the one
+                that is measured to be fastest.
+            batch: number of images per call; ``auto`` measures with this number.
 
         Raises:
             InputError: for an unknown word, or a network that the backend cannot run.
-            MissingExtraError: for an engine that is not installed, with what to install.
+            MissingExtraError: if the engine is not installed, with what to install.
         """
-        # Upward, and therefore in here: the fast path is made of networks.
-        # tests/test_architecture.py permits this one import by name.
+        # Imported here because the fast path is built from networks: this is the only import
+        # upwards, and tests/test_architecture.py permits it by name.
         from darknet_builder.engines.optimized import optimize
 
         return optimize(self, precision, backend, batch)
@@ -184,18 +195,23 @@ class Network(nn.Module):
         layers = list(self.layers)
         for index, released in zip(plan.steps, plan.released, strict=True):
             layer = layers[index]
-            outputs[index] = layer(*[outputs[source] for source in layer.sources])  # type: ignore[union-attr]
+            inputs = [outputs[source] for source in layer.sources]  # type: ignore[union-attr]
+            outputs[index] = layer(*inputs)
+            # Freed at once, so that memory holds no more than ``peak_values`` says.
+            del inputs
             for old in released:
                 del outputs[old]
         return outputs
 
     @cached_property
     def output_indices(self) -> tuple[int, ...]:
-        """Whose outputs ``forward`` returns: each head's source, or the last layer that is no
-        cost.
+        """Indices of the layers whose outputs ``forward`` returns.
+
+        They are each head's source, or without a head the last layer that is not a [cost].
         """
         layers = self.sequence()
         heads = tuple(layer.sources[0] for layer in layers if layer.is_head)
+        # network.c:690: the network's output is that of the last layer which is not a [cost].
         last = max(
             (index for index, layer in enumerate(layers) if not layer.is_cost),
             default=NETWORK_INPUT,
@@ -204,12 +220,13 @@ class Network(nn.Module):
 
     @cached_property
     def output_plan(self) -> Plan:
-        """The steps of ``forward``: layers that no output needs are not among them."""
+        """The steps of ``forward``; layers that no output needs are left out."""
         return self._plan(self.output_indices)
 
     def _plan(self, wanted: tuple[int, ...]) -> Plan:
-        """The steps that ``wanted`` needs; each output is released after its last reader."""
+        """Return the steps that ``wanted`` needs; each output is freed after its last reader."""
         layers = self.sequence()
+        # A stack instead of recursion: networks can be deeper than Python's stack.
         needed: set[int] = set()
         stack = [index for index in wanted if index != NETWORK_INPUT]
         while stack:
@@ -221,24 +238,24 @@ class Network(nn.Module):
         return Plan.of(steps, [layers[index].sources for index in steps], wanted)
 
     def peak_values(self) -> int:
-        """The most values of one image that are alive at once during ``forward``."""
+        """Return the largest number of values of one image that are alive at once."""
         layers = self.sequence()
         alive, peak = self.input_shape.size, 0
         for index, released in zip(self.output_plan.steps, self.output_plan.released, strict=True):
             alive += layers[index].out_shape.size
             peak = max(peak, alive)
-            alive -= sum(
-                (self.input_shape if old == NETWORK_INPUT else layers[old].out_shape).size
-                for old in released
-            )
+            for old in released:
+                shape = self.input_shape if old == NETWORK_INPUT else layers[old].out_shape
+                alive -= shape.size
         return peak
 
     def check_sees_images(self) -> None:
-        """Check that the input is what image files give; tensors of any number of channels can be
-        run all the same.
+        """Check that the network's input can be read from image files.
+
+        Tensors of any number of channels can be run all the same.
 
         Raises:
-            CfgError: located, where it is neither colour nor grey.
+            CfgError: located, if the input is neither a colour nor a grey image.
         """
         if self.input_shape.flat:
             raise self.blocks[0].error(
@@ -248,18 +265,18 @@ class Network(nn.Module):
             raise self.blocks[0].error(
                 "images are read as 3 channels, or 1 as grey",
                 "channels",
-                hint="a network of others can be given tensors only",
+                hint="with other numbers of channels, call network(x) with tensors",
             )
 
     def check_input(self, x: Tensor, size: tuple[int, int] | None = None) -> None:
-        """Compare a tensor with ``input_shape``.
+        """Compare a tensor's shape with ``input_shape``.
 
         Args:
             x: a batch of inputs.
-            size: expected (width, height) in pixels; the network's own by default.
+            size: expected (width, height) in pixels; None for the network's own size.
 
         Raises:
-            InputError: naming both shapes.
+            InputError: if they differ, with both shapes.
         """
         shape = self.input_shape
         if size is not None:
@@ -269,25 +286,25 @@ class Network(nn.Module):
             wanted = ", ".join(["B", *map(str, expected[1:])])
             raise InputError(
                 f"expected an input of shape ({wanted}), got {tuple(x.shape)}; "
-                "build_network(cfg, width=..., height=...) builds for another size"
+                "use build_network(cfg, width=..., height=...) for another size"
             )
 
     # ---- old names -------------------------------------------------------------------------------
 
     def answers(self, x: Tensor) -> list[Tensor]:
-        """Return ``outputs(x)``; the old name."""
+        """Return ``outputs(x)``. Deprecated name."""
         _warn_of_old_name("answers", "outputs")
         return self.outputs(x)
 
     @property
     def answer_indices(self) -> tuple[int, ...]:
-        """``output_indices``; the old name."""
+        """``output_indices``. Deprecated name."""
         _warn_of_old_name("answer_indices", "output_indices")
         return self.output_indices
 
     @property
     def answer_plan(self) -> Plan:
-        """``output_plan``; the old name."""
+        """``output_plan``. Deprecated name."""
         _warn_of_old_name("answer_plan", "output_plan")
         return self.output_plan
 

@@ -1,19 +1,22 @@
-"""Which layers to run for some wanted outputs, and when each output is released."""
+"""Decide which layers to run for some outputs, and when each output can be freed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which layers to run for some wanted outputs, and which outputs nobody reads after each
-    step.
+    """The layers to run, in order, and the outputs that can be freed after each of them.
+
+    Attributes:
+        steps: indices of the layers to run.
+        released: for each step, indices of the outputs that no later step reads.
+
+    Example:
+        >>> Plan.of((0, 1, 2), [(-1,), (0,), (0, 1)], wanted=(2,)).released
+        ((-1,), (), (0, 1))
     """
 
     steps: tuple[int, ...]
@@ -23,20 +26,19 @@ class Plan:
     def of(
         cls, steps: tuple[int, ...], sources: Sequence[Sequence[int]], wanted: Sequence[int]
     ) -> Plan:
-        """The plan of ``steps`` that read ``sources``: each output but those ``wanted`` goes after
-        its last reader.
+        """Make the plan of some steps: every output is freed after its last reader.
+
+        Args:
+            steps: indices of the layers to run, in order.
+            sources: for each step, the indices that it reads.
+            wanted: indices of the outputs to keep.
         """
-        last_reader = {
-            source: index for index, own in zip(steps, sources, strict=True) for source in own
-        }
-        return cls(
-            steps,
-            tuple(
-                tuple(
-                    source
-                    for source in dict.fromkeys(own)
-                    if last_reader[source] == index and source not in wanted
-                )
-                for index, own in zip(steps, sources, strict=True)
-            ),
-        )
+        # Steps are in order, so a later reader of the same source replaces an earlier one.
+        last_reader: dict[int, int] = {}
+        for index, read in zip(steps, sources, strict=True):
+            last_reader.update(dict.fromkeys(read, index))
+        released = []
+        for index, read in zip(steps, sources, strict=True):
+            done = [source for source in dict.fromkeys(read) if last_reader[source] == index]
+            released.append(tuple(source for source in done if source not in wanted))
+        return cls(steps, tuple(released))

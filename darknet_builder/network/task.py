@@ -1,8 +1,6 @@
-"""What can be asked of a network beside its output: what it is for, its classes, and how it takes
-photographs.
+"""The network's task: detector or classifier, its classes, and how it fits images.
 
-The answers follow from the layers, the cfg and the dialect. Whoever needs one asks here, so that
-all agree.
+All of it follows from the layers, the cfg and the dialect.
 """
 
 from __future__ import annotations
@@ -17,20 +15,27 @@ from darknet_builder.network.network import Network
 
 
 def count_classes(network: Network) -> int:
-    """Return the number of classes of a classifier.
+    r"""Return the number of classes of a classifier.
 
     Raises:
         InputError: if the network is not a classifier, with the reason.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> text = "[net]\nwidth=8\nheight=8\nchannels=3\n[avgpool]\n[softmax]\n"
+        >>> count_classes(build_network(text))
+        3
     """
     if network.heads:
         raise InputError(
-            f"the network ends in [{network.heads[-1].section}]: it finds boxes, it does not"
-            " classify (the command for it is detect)"
+            f"the network ends in [{network.heads[-1].section}]: it is a detector, not a classifier"
+            " (use the command detect)"
         )
     if network.input_shape.flat:
         raise InputError(
             f"the network takes a vector of {network.input_shape.size} values, not an image"
         )
+    # The last layer that is not a [cost] gives the network's output.
     shape = next(layer.out_shape for layer in reversed(network.sequence()) if not layer.is_cost)
     if shape.height * shape.width > 1:
         raise InputError(
@@ -41,7 +46,13 @@ def count_classes(network: Network) -> int:
 
 
 def is_classifier(network: Network) -> bool:
-    """Whether a network takes an image and gives one score for each class."""
+    """Return whether a network takes an image and gives one score for each class.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> is_classifier(build_network("yolov4-tiny", initialize=False))
+        False
+    """
     try:
         count_classes(network)
     except InputError:
@@ -50,9 +61,7 @@ def is_classifier(network: Network) -> bool:
 
 
 def num_classes(network: Network) -> int:
-    """Return the number of classes of a detector or a classifier, or 0 for a network that is
-    neither.
-    """
+    """Return the number of classes of a detector or a classifier, or 0 for any other network."""
     if network.heads:
         return network.heads[-1].reported_classes
     return count_classes(network) if is_classifier(network) else 0
@@ -65,7 +74,13 @@ def find_tree(network: Network) -> Tree | None:
 
 
 def default_resize(network: Network) -> str:
-    """Return how Darknet itself fits photographs into a network: one of ``images.FITS``."""
+    """Return how Darknet fits photographs into a network: one of ``images.fits.FITS``.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> default_resize(build_network("yolov4-tiny", initialize=False))
+        'stretch'
+    """
     if is_classifier(network):
         return network.dialect.classify_resize
     return "letterbox" if network.options.letter_box else network.dialect.resize
@@ -74,16 +89,19 @@ def default_resize(network: Network) -> str:
 def class_names(
     network: Network, given: str | Path | Sequence[str] | None = None
 ) -> tuple[str, ...]:
-    """Return a name for each class: ``known_names``, or ``class 0``, ``class 1``, ... where there
-    are none.
+    """Return one name per class: ``known_names``, or ``class 0``, ``class 1``, ... without any.
 
     Args:
         network: a detector or a classifier.
-        given: a ``.names`` file or a list, which goes before all others.
+        given: a ``.names`` file or a list, preferred to all others.
 
     Raises:
-        DataError: if ``given`` cannot be read, or has another number of names than the network has
-            classes.
+        DataError: if ``given`` cannot be read, or its length is not the number of classes.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> class_names(build_network("yolov4-tiny", initialize=False))[:2]
+        ('class 0', 'class 1')
     """
     return known_names(network, given) or tuple(
         f"class {index}" for index in range(num_classes(network))
@@ -93,16 +111,16 @@ def class_names(
 def known_names(
     network: Network, given: str | Path | Sequence[str] | None = None
 ) -> tuple[str, ...]:
-    """Return the class names from ``given``, else the network's own, else those of a classifier's
-    tree, else ().
+    """Return the class names that are known, or ().
+
+    They are ``given``, else the network's own, else those of a classifier's tree.
 
     Args:
-        network: any; for one that has no classes, ``given`` is not checked.
+        network: any network; if it has no classes, the length of ``given`` is not checked.
         given: a ``.names`` file or a list.
 
     Raises:
-        DataError: if ``given`` cannot be read, or has another number of names than the network has
-            classes.
+        DataError: if ``given`` cannot be read, or its length is not the number of classes.
     """
     classes = num_classes(network)
     if given is not None:

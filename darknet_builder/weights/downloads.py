@@ -1,8 +1,8 @@
-"""Fetching a file so that only a whole, checked one takes its name.
+"""Download a file so that only a complete, checked one gets its name.
 
-A download goes to ``NAME.part`` beside its place and is renamed when its size and checksum are
-right. What an interrupted one leaves there is gone on from. ``NAME.part.tag`` says from which
-version of which address it came.
+A download goes to ``NAME.part`` in the same folder and is renamed when its size and checksum are
+right. Interrupted downloads are resumed from that file. ``NAME.part.tag`` stores the address and
+the version that it came from.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from darknet_builder.errors import DownloadError, InputError
 from darknet_builder.support.version import VERSION
 
 CHECKSUMS = ("sha256", "sha1", "md5")
-"""From the strongest down."""
+"""The kinds of checksums, strongest first."""
 Progress = Callable[[int, int], None]
-"""Called with the bytes that are there and the bytes of the whole."""
+"""Called with the number of bytes so far and the total number of bytes."""
 
 _CHUNK = 2**20
 _TIMEOUT = 30.0
-_MOST_INTERRUPTIONS = 10
+_MAX_INTERRUPTIONS = 10
 _PARTIAL_CONTENT = 206
 _RANGE_NOT_SATISFIABLE = 416
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a file before it is fetched.
+    """Size and checksums of a file, known before it is downloaded.
 
     Attributes:
-        sizes: in bytes; it must have one of them.
-        checksums: what is known of each of ``CHECKSUMS``; it must have any one. Several are known
-            where a file was replaced at its address, or where the checksums come from several
-            sources.
+        sizes: sizes in bytes; the file must have one of them.
+        checksums: known checksums by kind, one of ``CHECKSUMS``; any one of them must match. There
+            are several if a file was replaced at its address, or if several sources publish
+            checksums.
     """
 
     sizes: tuple[int, ...]
@@ -49,20 +49,20 @@ class Expected:
 
     @property
     def strongest_checksum(self) -> str:
-        """Which of ``CHECKSUMS`` is known, or an empty string."""
+        """The strongest kind of ``CHECKSUMS`` that is known, or an empty string."""
         return next((kind for kind in CHECKSUMS if self.checksums.get(kind)), "")
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file that is there and right.
+    """A file that is present and checked.
 
     Attributes:
-        path: where.
-        size: in bytes.
-        checksum: by which of ``CHECKSUMS`` it was checked; empty where none is known, and only the
-            size was.
-        fetched: False where it was there already.
+        path: path of the file.
+        size: size in bytes.
+        checksum: the kind of checksum that was compared; empty if none is known and only the size
+            was compared.
+        fetched: whether it was downloaded now; False if it was present before.
     """
 
     path: Path
@@ -76,31 +76,31 @@ class _AddressError(Exception):
 
 
 class _WrongFileError(_AddressError):
-    """What came is not the file."""
+    """The received file is not the expected one."""
 
 
 class _InterruptedError(_AddressError):
-    """The connection was lost on the way; going on from there may work."""
+    """The connection was lost; resuming may succeed."""
 
 
-# ---- the whole of it -----------------------------------------------------------------------------
+# ---- the download --------------------------------------------------------------------------------
 
 
 def download(
     urls: Sequence[str], target: str | Path, expected: Expected, progress: Progress | None = None
 ) -> Download:
-    """Fetch a file, or see that it is there already.
+    """Download a file, unless it is already present.
 
     Args:
         urls: http(s) addresses, tried in order until one gives the right file.
-        target: the file's place; its folder is made if need be.
-        expected: what it must be.
-        progress: told how far it is.
+        target: path of the file; its folder is created if needed.
+        expected: size and checksums that it must have.
+        progress: called after each chunk; None for no report.
 
     Raises:
-        InputError: when something else is in its place, or its folder cannot be made.
-        DownloadError: when no address gave the right file, or it cannot be written. Nothing is
-            under the file's name then; what can be gone on from is kept in ``NAME.part``.
+        InputError: if another file is at ``target``, or the folder cannot be created.
+        DownloadError: if no address gave the right file, or it cannot be written. ``target`` does
+            not exist then; ``NAME.part`` keeps what can be resumed.
     """
     target = Path(target)
     present = _already_there(expected, target)
@@ -132,12 +132,11 @@ def _already_there(expected: Expected, target: Path) -> Download | None:
         checksum = _check(expected, target)
     except _WrongFileError as error:
         raise InputError(
-            f"is there already and is another file: {error}; "
-            "move it away, or choose another folder",
+            f"exists and is not the expected file: {error}; move it away, or choose another folder",
             path=target,
         ) from None
     except OSError as error:
-        raise InputError(f"is in the way: {_reason(error)}", path=target) from None
+        raise InputError(f"cannot be read: {_reason(error)}", path=target) from None
     return Download(target, target.stat().st_size, checksum, fetched=False)
 
 
@@ -145,16 +144,14 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot be made: {_reason(error)}", path=folder) from None
+        raise InputError(f"cannot be created: {_reason(error)}", path=folder) from None
 
 
-# ---- what is kept of an unfinished download ------------------------------------------------------
+# ---- unfinished downloads ------------------------------------------------------------------------
 
 
 class _Part:
-    """``NAME.part`` and the tag beside it, which says what to go on with: an address and its
-    version there.
-    """
+    """``NAME.part``, and its tag, a file with the address and the version to resume."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -162,30 +159,26 @@ class _Part:
 
     @property
     def size(self) -> int:
-        """How many bytes are there."""
+        """Number of bytes received so far."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def kept(self) -> str:
-        """What to tell the user of it."""
-        return (
-            f"; {self.size:,} bytes are kept in {self.path}, and the same command goes on from"
-            " there"
-            if self.size
-            else ""
-        )
+        """Return the end of an error message: how much is kept for the next attempt."""
+        if not self.size:
+            return ""
+        return f"; {self.size:,} bytes are kept in {self.path}, run the same command to resume"
 
     def version_at(self, url: str) -> str:
-        """The version that the bytes are of, if they came from this address and it named one."""
-        lines = (
-            self._tag.read_text(encoding="utf-8", errors="replace").splitlines()
-            if self._tag.exists()
-            else []
-        )
+        """Return the version of the bytes; empty if unknown, or if from another address."""
+        if not self._tag.exists():
+            return ""
+        lines = self._tag.read_text(encoding="utf-8", errors="replace").splitlines()
         return lines[1] if len(lines) == 2 and lines[0] == url else ""
 
     def begin(self, url: str, version: str) -> None:
-        """Forget what is there and remember where the next bytes come from."""
-        self.path.write_bytes(b"")  # first, so that the tag never speaks of bytes of something else
+        """Empty the file and note where the next bytes come from."""
+        # Emptied first, so that the tag never describes bytes of another version.
+        self.path.write_bytes(b"")
         self._tag.write_text(f"{url}\n{version}\n", encoding="utf-8")
 
     def discard(self) -> None:
@@ -194,7 +187,7 @@ class _Part:
         self._tag.unlink(missing_ok=True)
 
     def become(self, target: Path) -> None:
-        """Take the name that it was made for, once every byte is on the disk."""
+        """Rename to the final name, once every byte is on the disk."""
         with self.path.open("rb+") as file:
             os.fsync(file.fileno())
         self.path.replace(target)
@@ -205,9 +198,11 @@ class _Part:
 
 
 def _fetch_checked(expected: Expected, url: str, part: _Part, progress: Progress | None) -> str:
-    """Fetch all of it and say by which checksum it is right; a file of which an old part was wrong
-    is fetched anew.
+    """Download everything and return the kind of checksum that it matched.
+
+    If a resumed file is wrong, it is downloaded again from the start.
     """
+    # A wrong file may be the fault of an old part, so a resumed one gets a second pass.
     for resumed in (part.size > 0, False):
         try:
             _fetch(expected, url, part, progress)
@@ -220,22 +215,22 @@ def _fetch_checked(expected: Expected, url: str, part: _Part, progress: Progress
 
 
 def _fetch(expected: Expected, url: str, part: _Part, progress: Progress | None) -> None:
-    """Go on until the part is whole, over as many lost connections as still brought something."""
-    for _ in range(_MOST_INTERRUPTIONS):
+    """Download until complete, resuming after lost connections as long as each brings new bytes."""
+    for _ in range(_MAX_INTERRUPTIONS):
         before = part.size
         try:
             return _request(expected, url, part, progress)
         except _InterruptedError:
             if part.size <= before:
                 raise
-    raise _InterruptedError(f"the connection was lost {_MOST_INTERRUPTIONS} times")
+    raise _InterruptedError(f"the connection was lost {_MAX_INTERRUPTIONS} times")
 
 
 def _request(expected: Expected, url: str, part: _Part, progress: Progress | None) -> None:
-    """One request: for what is missing where that is safe, for everything otherwise."""
+    """Send one request: for the missing bytes if that is safe, or else for all of them."""
     version = part.version_at(url)
-    # Two halves of different files would not be noticed without a version or a checksum. The last
-    # byte is asked for again, so that a part that is whole already needs no rule of its own.
+    # Without a version or a checksum nobody would notice two halves of different files. The last
+    # byte is requested again, so that a complete part still gives a non-empty range.
     start = max(part.size - 1, 0) if version or expected.strongest_checksum else 0
     _check_space(expected, part, start)
     with _open(url, start, version) as response:
@@ -250,7 +245,7 @@ def _request(expected: Expected, url: str, part: _Part, progress: Progress | Non
             for chunk in _chunks(response):
                 done += len(chunk)
                 if done > max(expected.sizes):
-                    raise _WrongFileError(f"the file goes on after {_sizes(expected)} bytes")
+                    raise _WrongFileError(f"the file is longer than {_sizes(expected)} bytes")
                 file.write(chunk)
                 if progress is not None:
                     progress(done, total or max(expected.sizes))
@@ -261,17 +256,20 @@ def _request(expected: Expected, url: str, part: _Part, progress: Progress | Non
 
 
 def _open(url: str, start: int, version: str) -> http.client.HTTPResponse:
-    """The answer to a request from byte ``start`` on; to one for everything where the server knows
-    no such part.
+    """Send a request for the bytes from ``start`` on, and return the response.
+
+    If the server does not support that, request everything.
     """
     headers = {"User-Agent": f"darknet-builder/{VERSION}", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
         if version:
             headers["If-Range"] = version
-    request = urllib.request.Request(url, headers=headers)
+    # S310: official addresses are https, and ``OfficialFile.addresses`` checks a mirror's scheme.
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310
+    response: http.client.HTTPResponse
     try:
-        response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT)
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
     except urllib.error.HTTPError as error:
         with error:
             if error.code == _RANGE_NOT_SATISFIABLE and start:
@@ -281,9 +279,9 @@ def _open(url: str, start: int, version: str) -> http.client.HTTPResponse:
         raise _AddressError(f"cannot be reached: {_reason(error.reason)}") from None
     except (OSError, http.client.HTTPException, UnicodeError) as error:
         raise _AddressError(f"cannot be reached: {_reason(error)}") from None
-    if response.status == _PARTIAL_CONTENT and not _content_range(response).startswith(
-        f"bytes {start}-"
-    ):
+    partial = response.status == _PARTIAL_CONTENT
+    if partial and not _content_range(response).startswith(f"bytes {start}-"):
+        # The server answers with another part than the one requested.
         response.close()
         return _open(url, 0, "")
     return response
@@ -301,13 +299,11 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 def _announced_size(expected: Expected, response: http.client.HTTPResponse) -> int | None:
-    """What the server says that the whole file has, if it says anything."""
-    partial = response.status == _PARTIAL_CONTENT
-    text = (
-        _content_range(response).rpartition("/")[2]
-        if partial
-        else response.headers.get("Content-Length", "")
-    )
+    """Return the total size that the server announces, or None."""
+    # "Content-Range: bytes 100-199/200" names the total; Content-Length is that of the part.
+    text = response.headers.get("Content-Length", "")
+    if response.status == _PARTIAL_CONTENT:
+        text = _content_range(response).rpartition("/")[2]
     if not text.isdigit():
         return None
     if int(text) not in expected.sizes:
@@ -320,19 +316,22 @@ def _content_range(response: http.client.HTTPResponse) -> str:
 
 
 def _version_of(response: http.client.HTTPResponse) -> str:
-    """What ``If-Range`` may name: a strong ETag, or the date of the last change."""
-    tag = response.headers.get("ETag", "")
-    return (
-        tag if tag and not tag.startswith("W/") else str(response.headers.get("Last-Modified", ""))
-    )
+    """Return what ``If-Range`` accepts: a strong ETag, or the date of the last change."""
+    tag = str(response.headers.get("ETag", ""))
+    # A weak ETag promises equal meaning, not equal bytes.
+    if tag and not tag.startswith("W/"):
+        return tag
+    return str(response.headers.get("Last-Modified", ""))
 
 
 def _check_space(expected: Expected, part: _Part, start: int) -> None:
+    # Bytes after ``start`` are overwritten, so their space counts as free.
     free = shutil.disk_usage(part.path.parent).free + part.size - start
     needed = max(expected.sizes) - start
     if free < needed:
         raise DownloadError(
-            f"{needed:,} bytes are needed, {free:,} are free{part.kept()}", path=part.path.parent
+            f"{needed:,} bytes are needed, but {free:,} are free{part.kept()}",
+            path=part.path.parent,
         )
 
 
@@ -340,12 +339,12 @@ def _check_space(expected: Expected, part: _Part, start: int) -> None:
 
 
 def _check(expected: Expected, path: Path) -> str:
-    """The checksum by which the file is right, or an empty string where none is known.
+    """Return the kind of checksum that matches, or an empty string if none is known.
 
-    Any known one will do: they come from several sources, and some files were replaced.
+    Any known checksum is enough: they come from several sources, and some files were replaced.
     """
     if not path.is_file():
-        raise _WrongFileError("it is no regular file")
+        raise _WrongFileError("it is not a regular file")
     size = path.stat().st_size
     if size not in expected.sizes:
         raise _WrongFileError(f"the file has {size:,} bytes; expected {_sizes(expected)}")
@@ -362,6 +361,7 @@ def _check(expected: Expected, path: Path) -> str:
 
 
 def _digest(path: Path, kind: str) -> str:
+    # usedforsecurity=False: md5 and sha1 are refused otherwise where FIPS mode is on.
     digest = hashlib.new(kind, usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -374,5 +374,5 @@ def _sizes(expected: Expected) -> str:
 
 
 def _reason(error: Any) -> str:
-    """The system's own words of an error, without its number."""
+    """Return the system's text of an error, without its number."""
     return str(getattr(error, "strerror", None) or error) or type(error).__name__

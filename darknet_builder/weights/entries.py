@@ -1,4 +1,4 @@
-"""The runs of floats of a ``.weights`` file, in the order of ``weight_layout``."""
+"""List the runs of floats in a ``.weights`` file, in the order of ``weight_layout``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from darknet_builder.network.network import Network
 
 @dataclass(frozen=True)
 class Entry:
-    """One run of floats of a weights file.
+    """One run of floats in a weights file.
 
     Attributes:
-        index: of the layer.
-        layer: itself.
-        name: of the tensor, as ``weight_layout`` calls it.
-        tensor: where the floats belong.
-        start: how many floats of the file stand before it.
+        index: index of the layer.
+        layer: the layer.
+        name: name of the tensor in ``weight_layout``.
+        tensor: the tensor that the floats belong to.
+        start: number of floats in the file before this run.
     """
 
     index: int
@@ -31,7 +31,7 @@ class Entry:
 
     @property
     def stop(self) -> int:
-        """How many floats of the file stand before its end."""
+        """Number of floats in the file up to the end of this run."""
         return self.start + self.tensor.numel()
 
 
@@ -42,17 +42,23 @@ def weight_entries(
     *,
     loading: bool = False,
 ) -> list[Entry]:
-    """Every run of floats of the network's weights file, in order.
+    """Return every run of floats of the network's weights file, in order.
 
     Args:
-        network: whose.
-        header: of the file; the network's own by default.
-        until: only the layers before this index.
-        loading: leave out what ``dontload`` and ``dontloadscales`` say is not in a file to be
-            loaded (parser.c:2274).
+        network: the network.
+        header: header of the file; None for the network's own.
+        until: only layers before this index; None for all.
+        loading: leave out what ``dontload`` and ``dontloadscales`` exclude from loading
+            (parser.c:2274).
 
     Raises:
-        InputError: for an ``until`` that is no layer.
+        InputError: if ``until`` is not the index of a layer.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> network = build_network("yolov4-tiny", initialize=False)
+        >>> [(entry.name, entry.start) for entry in weight_entries(network, until=1)]
+        [('bias', 0), ('scale', 32), ('mean', 64), ('var', 96), ('weight', 128)]
     """
     layers = network.sequence()
     if until is not None and not 0 < until <= len(layers):
@@ -64,7 +70,6 @@ def weight_entries(
                 layer.options.dontloadscales and tensor_kind(name) in NORM_KINDS
             )
             if not (loading and absent):
-                entries.append(
-                    Entry(index, layer, name, tensor, entries[-1].stop if entries else 0)
-                )
+                start = entries[-1].stop if entries else 0
+                entries.append(Entry(index, layer, name, tensor, start))
     return entries

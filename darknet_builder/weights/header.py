@@ -1,4 +1,4 @@
-"""The header of a ``.weights`` file: 16 or 20 bytes. Source: parser.c:2254."""
+"""Header of a ``.weights`` file: 16 or 20 bytes (parser.c:2254)."""
 
 from __future__ import annotations
 
@@ -12,41 +12,43 @@ from darknet_builder.errors import WeightsError
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.support.files import is_web_page
 
+#    0      4      8         12
+#    major  minor  revision  seen   (32 bits: 16 bytes in all, 64 bits: 20 bytes)
 _VERSION = struct.Struct("<iii")
-
-
 _SHORT_SEEN = struct.Struct("<I")
-
-
 _LONG_SEEN = struct.Struct("<Q")
-
-
 FLOAT = np.dtype("<f4")
-
-
 _LARGE_VERSION = 1000
-
-
 _LFS_MARK = b"version https://git-lfs"
 
 
-# ---- the header ----------------------------------------------------------------------------------
-
-
 def short_seen(dialect: Dialect, major: int, minor: int) -> bool:
-    """Whether ``seen`` has 32 bits (parser.c:2260; pjreddie's parser.c:1236)."""
+    """Return whether ``seen`` has 32 bits (parser.c:2260; pjreddie's parser.c:1236)."""
     too_large = major >= _LARGE_VERSION or minor >= _LARGE_VERSION
     return major * 10 + minor < 2 or (too_large and dialect.large_version_is_short)
 
 
 def pack_header(header: WeightsHeader, short: bool) -> bytes:
-    """Return the bytes of a header; ``short`` says whether ``seen`` has 32 bits."""
+    """Return a header as bytes.
+
+    Args:
+        header: the header.
+        short: whether ``seen`` has 32 bits instead of 64.
+    """
     seen = _SHORT_SEEN if short else _LONG_SEEN
     return _VERSION.pack(header.major, header.minor, header.revision) + seen.pack(header.seen)
 
 
 def open_weights(dialect: Dialect, source: str) -> tuple[WeightsHeader, int, int]:
-    """The header, its length in bytes, and how many floats come after it."""
+    """Return the header, its length in bytes, and the number of floats after it.
+
+    Args:
+        dialect: decides the size of ``seen`` in some versions.
+        source: path of the file.
+
+    Raises:
+        WeightsError: if the file is of another kind, too short or cannot be read.
+    """
     size = _file_size(source)
     with open(source, "rb") as file:
         head = file.read(_VERSION.size + _LONG_SEEN.size)
@@ -63,8 +65,8 @@ def open_weights(dialect: Dialect, source: str) -> tuple[WeightsHeader, int, int
         )
     if (size - start) % FLOAT.itemsize:
         raise WeightsError(
-            f"its {size - start} bytes after the header are no whole number of floats; "
-            "it was cut off while it was copied, or it is no .weights file",
+            f"its {size - start} bytes after the header are not a whole number of floats; "
+            "it was cut off while it was copied, or it is not a .weights file",
             path=source,
         )
     header = WeightsHeader(major, minor, revision, layout.unpack_from(head, _VERSION.size)[0])
@@ -85,7 +87,7 @@ def _file_size(source: str) -> int:
 
 
 def _check_kind(source: str, head: bytes, size: int) -> None:
-    """Name the files that are often saved under a weights file's name."""
+    """Refuse files that are often saved under a weights file's name, and name their kind."""
     start = head.lstrip().lower()
     if head.startswith(_LFS_MARK[: len(head)]) and head:
         raise WeightsError(

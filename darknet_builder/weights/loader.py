@@ -1,7 +1,6 @@
-"""``.weights`` files: a header of 16 or 20 bytes, then float32 without names, in the order of
-``weight_layout``.
+"""Load and save ``.weights`` files: a header, then float32 in the order of ``weight_layout``.
 
-One walk over that layout loads, saves, counts and names the place of every error. Source:
+The same list of entries serves to load, to save, to count and to locate errors. Sources:
 parser.c:2254 (load), parser.c:1999 (save).
 """
 
@@ -29,25 +28,21 @@ from darknet_builder.weights.header import FLOAT, open_weights, pack_header, sho
 from darknet_builder.weights.mismatch import check_length
 
 _EPSILON = np.float32(BATCH_NORM_EPSILON)
-
-
 _CHUNK = 2**18
-"""Floats that are checked at a time: few enough for the processor's cache."""
-
-
+"""Number of floats that are checked at a time: few enough for the processor's cache."""
 _LITTLE = sys.byteorder == "little"
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What ``load_weights`` did.
+    """The result of ``load_weights``.
 
     Attributes:
-        path: the file.
-        header: its version and ``seen``, the number of training images.
-        num_floats: how many floats were read.
-        num_layers: how many layers got theirs.
-        until: the first layer that was left as it was, or None when all were loaded.
+        path: path of the file.
+        header: the file's version and ``seen``, the number of training images.
+        num_floats: number of floats read.
+        num_layers: number of layers that got weights.
+        until: index of the first layer that was not loaded, or None if all were.
     """
 
     path: str
@@ -58,19 +53,20 @@ class LoadReport:
 
 
 def load_weights(network: Network, path: str | Path, *, until: int | None = None) -> LoadReport:
-    """Pour a ``.weights`` file into a network.
+    """Load a ``.weights`` file into a network.
 
-    The file is read twice, in small parts and then straight into place: there is no second copy in
-    memory, and nothing is written to the network before the whole file has been found to fit.
+    The file is read twice, first in small parts to check it, then directly into the tensors: there
+    is no second copy in memory, and the network is unchanged if the file does not fit.
 
     Args:
         network: built from the cfg that the file was trained with.
-        path: the file; a ``.safetensors`` or ``.pt`` file of tensors by name goes as well.
-        until: load only the layers before this index, as for the ``name.conv.N`` cut-offs.
+        path: the file; a ``.safetensors`` or ``.pt`` file of tensors by name is accepted, too.
+        until: load only layers before this index, for cut-offs such as ``name.conv.N``; None for
+            all.
 
     Raises:
-        WeightsError: one line that says in which way the file is wrong.
-        InputError: for an ``until`` that is no layer.
+        WeightsError: if the file does not fit or is damaged, in one line with the likely cause.
+        InputError: if ``until`` is not the index of a layer.
     """
     source = str(path)
     if is_model_file(path):
@@ -91,7 +87,7 @@ def load_weights(network: Network, path: str | Path, *, until: int | None = None
 def _load_model_file(network: Network, source: str, until: int | None) -> LoadReport:
     if until is not None:
         raise InputError(
-            f"{source} holds tensors by name, of which all are loaded",
+            f"{source} holds tensors by name, which can only be loaded all together",
             argument="until",
             value=until,
         )
@@ -105,11 +101,10 @@ def _load_model_file(network: Network, source: str, until: int | None) -> LoadRe
 
 
 def look_at_weights(path: str | Path, dialect: Dialect) -> None:
-    """What can be said of a weights file without its network: that it is there, is one, and holds
-    whole floats.
+    """Check that a file exists, is a weights file and has a whole number of floats.
 
     Raises:
-        WeightsError: one line that says in which way the file is wrong.
+        WeightsError: in one line, with the likely cause.
     """
     if is_model_file(path):
         read_model_file(path)
@@ -118,16 +113,25 @@ def look_at_weights(path: str | Path, dialect: Dialect) -> None:
 
 
 def save_weights(network: Network, path: str | Path, *, until: int | None = None) -> None:
-    """Write a ``.weights`` file with the network's header; the file appears whole or not at all.
+    """Write a ``.weights`` file; the file is complete or not written at all.
 
     Args:
-        network: whose weights are written; ``network.header`` says version and ``seen``.
-        path: the file.
-        until: write only the layers before this index (``darknet partial``).
+        network: the network, whose ``header`` gives version and ``seen``.
+        path: path of the new file; an existing one is replaced.
+        until: write only layers before this index, as ``darknet partial`` does; None for all.
 
     Raises:
-        WeightsError: when the file cannot be written.
-        InputError: for an ``until`` that is no layer.
+        WeightsError: if the file cannot be written.
+        InputError: if ``until`` is not the index of a layer.
+
+    Example:
+        >>> import tempfile
+        >>> from darknet_builder import build_network
+        >>> network = build_network("yolov4-tiny")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_weights(network, f"{folder}/tiny.weights")
+        ...     load_weights(network, f"{folder}/tiny.weights").num_floats
+        6056606
     """
     entries = weight_entries(network, until=until)
     with writing(path, WeightsError), atomic_path(path) as temporary, open(temporary, "wb") as file:
@@ -144,8 +148,8 @@ def _check_finite(source: str, file: FileIO, start: int, entries: list[Entry]) -
         for first in range(entry.start, entry.stop, _CHUNK):
             file.seek(start + first * FLOAT.itemsize)
             values = _read(file, buffer[: min(_CHUNK, entry.stop - first)])
-            # One quick pass: a sum is finite only when all its parts are. It may overflow without
-            # any fault of theirs.
+            # A sum is faster than isfinite, and it is finite only if all values are. It may also
+            # overflow; then no value is wrong, and _refuse returns.
             with np.errstate(over="ignore", invalid="ignore"):
                 total = values.sum()
             if not np.isfinite(total):
@@ -159,7 +163,8 @@ def _check_finite(source: str, file: FileIO, start: int, entries: list[Entry]) -
                     "the training diverged or the file is damaged",
                 )
             if tensor_kind(entry.name) == "var":
-                # Darknet divides by sqrt(v + .00001f), so a published -9.9e-6 counts (blas.c:293).
+                # Darknet divides by sqrt(v + .00001f) (blas.c:293), so published variances down to
+                # -9.9e-6 are valid.
                 _refuse(
                     source,
                     entry,
@@ -172,7 +177,7 @@ def _check_finite(source: str, file: FileIO, start: int, entries: list[Entry]) -
 
 
 def _read(file: FileIO, values: np.ndarray) -> np.ndarray:
-    """Fill an array from where the file stands; one call may read less than what was asked for."""
+    """Fill an array from the file's position; a single ``readinto`` may read less."""
     rest = values.data.cast("B")
     while rest:
         count = file.readinto(rest)
@@ -184,13 +189,9 @@ def _read(file: FileIO, values: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def _pour(file: FileIO, tensor: Tensor) -> None:
-    """Read a tensor's values, without a detour where its memory is as the file's."""
-    if (
-        tensor.is_contiguous()
-        and tensor.dtype == torch.float32
-        and tensor.device.type == "cpu"
-        and _LITTLE
-    ):
+    """Read a tensor's values, directly if its memory has the file's format."""
+    same_layout = tensor.is_contiguous() and tensor.dtype == torch.float32 and _LITTLE
+    if same_layout and tensor.device.type == "cpu":
         _read(file, tensor.detach().view(-1).numpy())
     else:
         values = _read(file, np.empty(tensor.numel(), FLOAT)).astype(np.float32, copy=False)
@@ -200,16 +201,16 @@ def _pour(file: FileIO, tensor: Tensor) -> None:
 def _refuse(
     source: str, entry: Entry, first: int, values: np.ndarray, wrong: np.ndarray, cause: str
 ) -> None:
-    """Name the first float that is wrong, where there is one.
+    """Raise an error that locates the first wrong float, if there is one.
 
     Raises:
-        WeightsError: with its place in the file.
+        WeightsError: with the float's position in the file.
     """
     if not wrong.any():
         return
-    place = int(wrong.argmax())
+    position = int(wrong.argmax())
     raise WeightsError(
-        f"float {first + place} is {float(values[place]):g}, in {entry.name} of layer "
+        f"float {first + position} is {float(values[position]):g}, in {entry.name} of layer "
         f"{entry.index} [{entry.layer.section}]; {cause}",
         path=source,
     )

@@ -6,17 +6,21 @@ from darknet_builder.errors import WeightsError
 from darknet_builder.network.network import Network
 from darknet_builder.weights.entries import Entry
 
-# ---- whether the floats fit ----------------------------------------------------------------------
-
 
 def check_length(
     network: Network, source: str, available: int, entries: list[Entry], until: int | None
 ) -> None:
-    """Compare the number of floats of a file with what the network takes.
+    """Compare the number of floats in a file with the network's.
+
+    Args:
+        network: the network.
+        source: path of the file.
+        available: number of floats in the file.
+        entries: what is to be loaded.
+        until: index of the first layer that is not loaded; None if all are.
 
     Raises:
-        WeightsError: naming the place where the file ends too early, or the likely cause of a
-            surplus.
+        WeightsError: with the tensor in which the file ends, or the likely cause of a surplus.
     """
     needed = entries[-1].stop if entries else 0
     if available < needed:
@@ -33,23 +37,20 @@ def _too_short(network: Network, available: int, entries: list[Entry]) -> str:
         f"ends at float {available}, {missing} too early: in {broken.name} "
         f"{tuple(broken.tensor.shape)} of layer {broken.index} ({block.where()}); "
     )
-    if (
-        available
-        and broken.start == available
-        and entries[entries.index(broken) - 1].index != broken.index
-    ):
+    # A cut-off such as yolov4.conv.137 ends exactly where a layer begins.
+    at_layer_start = entries[entries.index(broken) - 1].index != broken.index
+    if available and broken.start == available and at_layer_start:
         return (
             text + "it holds exactly the layers before: load such a cut-off with"
-            f" until={_first_without_weights(network, broken.index)}, or the download is not"
-            " complete"
+            f" until={_first_without_weights(network, broken.index)}, or the download is incomplete"
         )
     return text + (
-        _fitting_classes(network, -missing) or "the file is not complete, or belongs to another cfg"
+        _fitting_classes(network, -missing) or "the file is incomplete, or belongs to another cfg"
     )
 
 
 def _first_without_weights(network: Network, index: int) -> int:
-    """The smallest cut that holds the same weights as a cut at ``index``."""
+    """Return the smallest cut-off that contains the same weights as one at ``index``."""
     layers = network.sequence()
     while index > 1 and not layers[index - 1].num_stored():
         index -= 1
@@ -62,12 +63,16 @@ def _too_long(network: Network, needed: int, surplus: int) -> str:
 
 
 def _fitting_classes(network: Network, difference: int) -> str:
-    """The most common cause of a wrong length: the file was trained for another number of
-    classes.
+    """Explain the most common cause: the file was trained for another number of classes.
+
+    Returns:
+        A text with the number of classes that fits, or an empty string if none does.
     """
     heads = [head for head in network.heads if head.num_anchors]
     if not heads or len({head.classes for head in heads}) > 1:
         return ""
+    # One class more adds num_anchors filters to the convolution before each head, each with its
+    # bias and weights.
     per_class = 0
     layers = network.sequence()
     for head in heads:

@@ -1,4 +1,4 @@
-"""Official weights of Darknet's networks: which there are, and where."""
+"""Official weights of Darknet's networks: a table of files and their addresses."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class OfficialFile:
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
         kind: ``detector``, ``classifier``, or ``cutoff`` for the first layers of one, to train
             from.
-        name: what it is asked for by.
-        file: its file name.
-        cfg: the file name of the cfg that it belongs to.
-        num_floats: how many numbers it holds.
-        checksums: what is known of each of ``CHECKSUMS``.
-        urls: where it can be fetched, in order.
-        page: where only a browser can fetch it, or an empty string.
+        name: name to find it by.
+        file: file name.
+        cfg: file name of the cfg that it belongs to.
+        num_floats: number of floats in it.
+        checksums: known checksums by kind, one of ``CHECKSUMS``.
+        urls: addresses to download it from, in order.
+        page: address for a browser, if no program can download it; or an empty string.
         note: one line, or an empty string.
     """
 
@@ -46,22 +46,22 @@ class OfficialFile:
 
     @property
     def expected(self) -> Expected:
-        """By what to know it: its size with a long or a short header, and its checksums."""
+        """Its size, with a long or a short header, and its checksums."""
         return Expected(
             tuple(header + _FLOAT_BYTES * self.num_floats for header in _HEADER_BYTES),
             self.checksums,
         )
 
     def addresses(self, mirror: str | None = None) -> tuple[str, ...]:
-        """Where to fetch it from.
+        """Return the addresses to download it from.
 
         Args:
-            mirror: the address of a server's folder, to be asked for the file instead of the
-                official places.
+            mirror: address of a folder on a server, to use instead of the official places; None for
+                these.
 
         Raises:
-            InputError: where no program can fetch it, with the page for a browser; or for a mirror
-                that is no web address.
+            InputError: if only a browser can download it, with the page; or if ``mirror`` is not a
+                web address.
         """
         if mirror is not None:
             if urlsplit(mirror).scheme not in ("http", "https") or not urlsplit(mirror).netloc:
@@ -75,20 +75,25 @@ class OfficialFile:
             return self.urls
         if self.page:
             raise InputError(
-                f"{self.name}: where it is, no program can fetch it",
+                f"{self.name}: it can be downloaded only in a browser",
                 argument="mirror",
-                hint=f"open {self.page} in a browser and save it as {self.file}, or name a mirror",
+                hint=f"open {self.page} and save it as {self.file}, or name a mirror",
             )
         raise InputError(
             f"{self.name}: {self.note}",
             argument="mirror",
-            hint="if a server has it, name it as mirror",
+            hint="if another server has it, name that as mirror",
         )
 
 
 @cache
 def official_files() -> Mapping[str, OfficialFile]:
-    """Everything in the table, by name."""
+    """Return all rows of the table by name.
+
+    Example:
+        >>> official_files()["yolov4-tiny"].kind
+        'detector'
+    """
     text = resources.files("darknet_builder.weights").joinpath(_TABLE).read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     files = (
@@ -112,10 +117,14 @@ def _read_row(row: dict[str, str]) -> OfficialFile:
 
 
 def find_official(name: str) -> OfficialFile:
-    """The line of a name or of a file name.
+    """Return the row with a name or a file name.
 
     Raises:
-        InputError: for one that is not in the table, with the nearest that is.
+        InputError: if there is none, with the nearest name.
+
+    Example:
+        >>> find_official("yolov4-tiny.weights").cfg
+        'yolov4-tiny.cfg'
     """
     files = official_files()
     by_file = {entry.file: entry for entry in files.values()}

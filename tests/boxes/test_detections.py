@@ -71,8 +71,8 @@ def test_it_is_frozen() -> None:
     [
         ({"boxes_xyxy": np.zeros((3, 5))}, "boxes_xyxy: expected the shape (N, 4), got (3, 5)"),
         ({"boxes_xyxy": np.zeros(4)}, "boxes_xyxy: expected the shape (N, 4), got (4,)"),
-        ({"scores": [0.5]}, "scores: expected the shape (3,), one a box, got (1,)"),
-        ({"class_ids": [0, 1]}, "class_ids: expected the shape (3,), one a box, got (2,)"),
+        ({"scores": [0.5]}, "scores: expected the shape (3,), one value per box, got (1,)"),
+        ({"class_ids": [0, 1]}, "class_ids: expected the shape (3,), one value per box, got (2,)"),
         ({"class_ids": [0.0, 1.0, 2.0]}, "class_ids: expected integers, got float64"),
         ({"class_ids": [0, 1, 3]}, "class_ids: expected 0 to 2 for 3 names, got [0, 1, 3]"),
         ({"class_ids": [0, -1, 2]}, "class_ids: expected 0 to 2 for 3 names, got [-1, 0, 2]"),
@@ -229,7 +229,7 @@ def test_no_names_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, hint in (
         ("vocc", "; did you mean 'voc'?"),
         ("coco.names", "; to use the file bundled with the project, give its name alone: coco"),
-        ("my/own.names", "; those that come with the project are bdd, coco, shapes, voc"),
+        ("my/own.names", "; bundled ones are bdd, coco, shapes, voc"),
     ):
         with pytest.raises(DataError) as caught:
             read_names(name)

@@ -49,8 +49,8 @@ def built(text: str) -> tuple[Network, list[str]]:
             [0, 1, 2],
             [10, 13, 16, 30, 33, 23, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5],
             (
-                "num=6 needs 12 numbers, 6 are here: the pairs (10,13) (16,30) (33,23); Darknet"
-                " takes 0.5 for what is missing"
+                "num=6 needs 12 numbers, but 6 are given: pairs (10,13) (16,30) (33,23); Darknet"
+                " uses 0.5 for each missing number"
             ),
         ),
         (
@@ -59,7 +59,7 @@ def built(text: str) -> tuple[Network, list[str]]:
             "yolo",
             [0, 1, 2],
             [10, 13, 16, 30, 33, 23, 0, 0.5, 0.5, 0.5, 0.5, 0.5],
-            "num=6 needs 12 numbers, 6 are here: ",
+            "num=6 needs 12 numbers, but 6 are given: ",
         ),
         (
             "mask=0,1,2\nnum=3\nanchors=10,13,16,30,33,23,",
@@ -67,7 +67,7 @@ def built(text: str) -> tuple[Network, list[str]]:
             "yolo",
             [0, 1, 2],
             [10, 13, 16, 30, 33, 23],
-            "item 7 of the list is empty; Darknet reads 0 there: 10,13,16,30,33,23,0",
+            "item 7 of the list is empty; Darknet reads it as 0: 10,13,16,30,33,23,0",
         ),
         (
             "mask=0,1\nnum=3\nanchors=10,13, 61,45    61,45",
@@ -83,7 +83,7 @@ def built(text: str) -> tuple[Network, list[str]]:
             "yolo",
             [1, 2],
             [10, 0, 16, 30, 33, 23],
-            "item 2 of the list is empty; Darknet reads 0 there: 10,0,16,30,33,23",
+            "item 2 of the list is empty; Darknet reads it as 0: 10,0,16,30,33,23",
         ),
         (
             "mask=0,1,2#,4\nnum=3\nanchors=10,13,16,30,33,23#,7",
@@ -99,7 +99,7 @@ def built(text: str) -> tuple[Network, list[str]]:
             "yolo",
             [0, 1, 0],
             [10, 13, 16, 30, 33, 23],
-            "item 3 of the list is empty; Darknet reads 0 there: 0,1,0",
+            "item 3 of the list is empty; Darknet reads it as 0: 0,1,0",
         ),
         ("num=3\nanchors=1,2,3,4#,5,6", 18, "region", None, [1, 2, 3, 4, 5, 6], ""),
         (
@@ -132,7 +132,7 @@ def test_anchors_and_masks(
             18,
             "yolo",
             (
-                "num=6 needs 12 numbers, 6 are here: the pairs (10,13) (16,30) (33,23); the head"
+                "num=6 needs 12 numbers, but 6 are given: pairs (10,13) (16,30) (33,23); the head"
                 " uses anchor 3, which is not"
             ),
         ),
@@ -182,17 +182,17 @@ def test_a_cfg_with_fewer_anchors() -> None:
         (
             "[route]\nlayers=-1,-2,",
             (2, 1, 0),
-            "item 3 of the list is empty; Darknet reads 0 there: -1,-2,0",
+            "item 3 of the list is empty; Darknet reads it as 0: -1,-2,0",
         ),
         (
             "[route]\nlayers=-1,,-2",
             (2, 0, 1),
-            "item 2 of the list is empty; Darknet reads 0 there: -1,0,-2",
+            "item 2 of the list is empty; Darknet reads it as 0: -1,0,-2",
         ),
         (
             "[shortcut]\nfrom=-2,",
             (2, 1, 0),
-            "item 2 of the list is empty; Darknet reads 0 there: -2,0",
+            "item 2 of the list is empty; Darknet reads it as 0: -2,0",
         ),
         ("[route]\nlayers=-1,-2#,0", (2, 1, 0), ""),
         ("[route]\nlayers=-1,-2 # both", (2, 1), ""),

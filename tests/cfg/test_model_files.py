@@ -101,7 +101,8 @@ def test_weights_alone_go_into_a_network(tmp_path: Path) -> None:
     assert same(original, other)
     assert (report.num_floats, report.num_layers) == (original.num_stored, 5)
     with pytest.raises(
-        InputError, match=r"^until=2: .*a\.pt holds tensors by name, of which all are loaded$"
+        InputError,
+        match=r"^until=2: .*a\.pt holds tensors by name, which can only be loaded all together$",
     ):
         load_weights(other, tmp_path / "a.pt", until=2)
     with pytest.raises(InputError) as error:
@@ -187,11 +188,11 @@ def test_no_file(suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"[net]\nwidth=8\n", b"\0" * 100, b"PK\x03\x04garbage"])
 def test_damaged_files(content: bytes, tmp_path: Path) -> None:
     for suffix, expected in (
-        (".safetensors", "is no safetensors file, or a damaged one: "),
+        (".safetensors", "is not a safetensors file, or is damaged: "),
         (
             ".pt",
             (
-                "is no file of tensors that PyTorch reads safely, or a damaged one; "
+                "is damaged, or PyTorch cannot load it with weights_only=True; "
                 "export it again as a state_dict"
             ),
         ),
@@ -218,13 +219,17 @@ def test_a_pickle_is_not_run(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.save(network("route"), tmp_path / "a.pt")
-    with pytest.raises(WeightsError, match="is no file of tensors that PyTorch reads safely"):
+    with pytest.raises(
+        WeightsError, match="is damaged, or PyTorch cannot load it with weights_only=True"
+    ):
         build_network(tmp_path / "a.pt")
 
 
 def test_a_list_is_no_state_dict(tmp_path: Path) -> None:
     torch.save([torch.zeros(1)], tmp_path / "a.pt")
-    with pytest.raises(WeightsError, match=r"a\.pt: is no state_dict: expected tensors by name$"):
+    with pytest.raises(
+        WeightsError, match=r"a\.pt: is not a state_dict: expected tensors by name$"
+    ):
         build_network(tmp_path / "a.pt")
 
 
@@ -234,7 +239,7 @@ def test_a_list_is_no_state_dict(tmp_path: Path) -> None:
         (
             lambda state: state.pop("layers.0.conv.weight"),
             (
-                "1 of the network's 12 tensors are not there, the first is layers.0.conv.weight (8,"
+                "1 of the network's 12 tensors are missing, the first is layers.0.conv.weight (8,"
                 " 3, 3, 3); it belongs to another cfg"
             ),
         ),

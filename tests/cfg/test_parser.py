@@ -85,7 +85,7 @@ def test_the_first_of_two_equal_keys_wins() -> None:
         blocks = parse_cfg("[net]\nwidth=32\nwidth=64\n")
     assert blocks[0]["width"] == "32"
     assert [str(warning.message) for warning in caught] == [
-        "<text>:3: [net] width=64: is ignored, because line 2 already says width=32"
+        "<text>:3: [net] width=64: is ignored, because line 2 already sets width=32"
     ]
 
 
@@ -146,7 +146,7 @@ def test_options_that_nobody_reads_are_reported() -> None:
     with pytest.warns(CfgWarning) as caught:
         build_network(text)
     assert [str(warning.message) for warning in caught] == [
-        "<text>:7: [convolutional] activaton=relu: no such option, it changes nothing; did you mean"
+        "<text>:7: [convolutional] activaton=relu: unknown option, it has no effect; did you mean"
         " 'activation'?"
     ]
 

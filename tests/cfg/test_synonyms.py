@@ -79,7 +79,7 @@ def test_sections(section: str, own: str) -> None:
 def test_options(option: str, own: str) -> None:
     """In the warning of an option that changes nothing."""
     with pytest.warns(
-        CfgWarning, match=rf"no such option, it changes nothing; Darknet calls it '{own}'$"
+        CfgWarning, match=rf"unknown option, it has no effect; Darknet calls it '{own}'$"
     ):
         build_network(f"{NET}[convolutional]\n{option}\n")
 

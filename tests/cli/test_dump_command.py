@@ -292,24 +292,24 @@ def test_json_without_rows(dump: Any) -> None:
         (
             [CFG, "--what", "parameters", "--filter", "wieght"],
             (
-                "--filter wieght: fits none of the 29 parameters (a name reads"
+                "--filter wieght: matches none of the 29 parameters (names are like"
                 " layers.18.conv.bias); did you mean 'weight'?"
             ),
         ),
         (
             [CFG, "--what", "parameters", "--filter", "layers.8"],
             (
-                "--filter layers.8: fits none of the 29 parameters (a name reads"
+                "--filter layers.8: matches none of the 29 parameters (names are like"
                 " layers.18.conv.bias); did you mean 'layers'?"
             ),
         ),
         (
             [CFG, "--filter", "lstm"],
-            "--filter lstm: fits none of the 20 layers (a name reads layers.19)",
+            "--filter lstm: matches none of the 20 layers (names are like layers.19)",
         ),
         (
             [CFG, "--what", "buffers", "--of", "layers.4", "--filter", "x"],
-            "--filter x: fits none of the 0 buffers",
+            "--filter x: matches none of the 0 buffers",
         ),
         (
             [CFG, "--what", "modules", "--of", "layer.4"],

@@ -329,7 +329,7 @@ def test_maps_that_are_wrong(
         (["--json", "{0}/no/x.json"], "{0}/no/x.json: there is no folder {0}/no"),
         (
             ["--names", "{0}/no.names"],
-            "{0}/no.names: no such names file; those that come with the project are ",
+            "{0}/no.names: no such names file; bundled ones are ",
         ),
         (["--names", "vocc"], "vocc: no such names file; did you mean 'voc'?"),
         (["--names", "voc"], "{0}/my.data:1: classes=2: but "),

@@ -146,8 +146,8 @@ def test_interrupted_and_gone_on_from(site: Site, command: Any) -> None:
         "",
         (
             f"darknet-builder: error: {site.url}/checked.weights: the connection ended after 300 of"
-            " 420 bytes; 300 bytes are kept in weights/checked.weights.part, and the same command"
-            " goes on from there\n"
+            " 420 bytes; 300 bytes are kept in weights/checked.weights.part, run the same command"
+            " to resume\n"
         ),
     )
     assert weights() == ["weights/checked.weights.part", "weights/checked.weights.part.tag"]
@@ -210,7 +210,7 @@ def test_something_else_in_its_place(site: Site, command: Any) -> None:
         2,
         "",
         (
-            "darknet-builder: error: weights/unchecked.weights: is there already and is another"
+            "darknet-builder: error: weights/unchecked.weights: exists and is not the expected"
             " file: the file has 4 bytes; expected 420 or 416; move it away, or choose another"
             " folder\n"
         ),

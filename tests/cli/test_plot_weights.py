@@ -78,7 +78,7 @@ def test_names_that_are_none(
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--names", "layers.9.*"], "--names layers.9.*: fits no parameter"),
+        (["--names", "layers.9.*"], "--names layers.9.*: matches no parameter"),
         (["--state", "no.weights"], "no.weights: no such weights file"),
         (["--state", "no.pt"], "no.pt: no such model file"),
         (["--state", "kaimng"], "--state kaimng: expected one of darknet, "),

@@ -83,8 +83,8 @@ def test_warnings_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["dump", str(cfg)]) == 0
     assert (
         capsys.readouterr().err
-        == f"darknet-builder: warning: {cfg}:3: [net] batsh=3: no such option, "
-        "it changes nothing; did you mean 'batch'?\n"
+        == f"darknet-builder: warning: {cfg}:3: [net] batsh=3: unknown option, "
+        "it has no effect; did you mean 'batch'?\n"
     )
 
 

@@ -50,7 +50,7 @@ def test_all_mistakes_at_once() -> None:
     """In one list, errors first; the [yolo] that only follows from an unbuilt section is not
     blamed."""
     assert [(finding.level, finding.text.removeprefix("<text>:")) for finding in check(BROKEN)] == [
-        ("error", "11: [convolutional]: 'filters16' is no option; expected key=value"),
+        ("error", "11: [convolutional]: cannot parse 'filters16'; expected key=value"),
         ("error", "8: [convolutinal]: unknown section; did you mean 'convolutional'?"),
         ("error", "12: [convolutional] size=three: expected a whole number, got 'three'"),
         (
@@ -60,13 +60,13 @@ def test_all_mistakes_at_once() -> None:
                 " or -1 to -3"
             ),
         ),
-        ("warning", "2: [net] width=100: is no multiple of 32; detectors are made for such sizes"),
+        ("warning", "2: [net] width=100: is not a multiple of 32, which detectors expect"),
         ("warning", "6: [net] subdivisions=2: does not divide batch=3; Darknet rounds down"),
-        ("warning", "7: [net] width=32: is ignored, because line 2 already says width=100"),
+        ("warning", "7: [net] width=32: is ignored, because line 2 already sets width=100"),
         (
             "warning",
             (
-                "20: [convolutional] activaton=linear: no such option, it changes nothing; "
+                "20: [convolutional] activaton=linear: unknown option, it has no effect; "
                 "did you mean 'activation'?"
             ),
         ),
@@ -166,7 +166,7 @@ def test_weights_are_looked_at_whatever_the_cfg_is(cfg: str, tmp_path: Path) -> 
         (None, "no such weights file"),
         (b"<html>", "is a web page"),
         (b"short", "has 5 bytes"),
-        (b"\0" * 23, "no whole number of floats"),
+        (b"\0" * 23, "not a whole number of floats"),
         (b"\0" * 24, ""),
     ):
         weights = tmp_path / "a.weights"
@@ -187,7 +187,7 @@ def test_a_model_file(tmp_path: Path) -> None:
     model = tmp_path / "a.pt"
     (warning,) = check(model)
     assert warning.level == "warning" and warning.text.startswith(f"{model}:")
-    assert "[convolutional] activaton=linear: no such option" in warning.text
+    assert "[convolutional] activaton=linear: unknown option" in warning.text
     assert (
         check(model, "b.weights")[0].text == f"{model} holds weights already; leave b.weights out"
     )
@@ -219,13 +219,10 @@ CONV = "[convolutional]\nfilters=21\nsize=1\nactivation=linear\n"
         (
             NET + CONV + YOLO + "ignore_thresh=7\ntruth_thresh=-1\njitter=3\nrandom=.5\n",
             [
-                "14: [yolo] ignore_thresh=7: expected a share from 0 to 1",
-                "15: [yolo] truth_thresh=-1: expected a share from 0 to 1",
-                "16: [yolo] jitter=3: expected a share from 0 to 1",
-                (
-                    "17: [yolo] random=.5: expected 0, 1, or how much larger the input may become,"
-                    " up to 3"
-                ),
+                "14: [yolo] ignore_thresh=7: expected a fraction from 0 to 1",
+                "15: [yolo] truth_thresh=-1: expected a fraction from 0 to 1",
+                "16: [yolo] jitter=3: expected a fraction from 0 to 1",
+                ("17: [yolo] random=.5: expected 0, 1, or the largest scale factor, up to 3"),
             ],
         ),
         (
@@ -249,8 +246,8 @@ CONV = "[convolutional]\nfilters=21\nsize=1\nactivation=linear\n"
         (
             NET + CONV + YOLO + CONV.replace("21", "2") + "[maxpool]\nsize=2\n",
             [
-                "18: [maxpool]: no layer reads layer 3, and it is no head: it is computed for"
-                " nothing"
+                "18: [maxpool]: no layer reads layer 3, and it is not a head: its output is never"
+                " used"
             ],
         ),
         (NET + CONV + "[avgpool]\n[softmax]\n[cost]\n", []),
@@ -284,7 +281,7 @@ def test_real_cfgs_are_seldom_odd(shared: Path) -> None:
     ]
     assert len(found) < 12
     assert all(
-        "in no mask" in text or "already says" in text or "is beyond num=" in text for text in found
+        "in no mask" in text or "already sets" in text or "is beyond num=" in text for text in found
     )
 
 
@@ -306,7 +303,7 @@ def test_real_cfgs_have_no_errors(shared: Path) -> None:
                 "8: [convolutional] stride=x: expected a whole number, got 'x'",
             ],
             [
-                "9: [convolutional] activaton=linear: no such option, it changes nothing; did you"
+                "9: [convolutional] activaton=linear: unknown option, it has no effect; did you"
                 " mean 'activation'?"
             ],
         ),
@@ -344,8 +341,8 @@ def test_real_cfgs_have_no_errors(shared: Path) -> None:
             + "nms_kind=gredynms\nmax=0\n",
             [
                 (
-                    "11: [yolo] anchors=1,2,3,4,5: num=3 needs 6 numbers, 5 are here: the pairs"
-                    " (1,2) (3,4); the head uses anchor 2, which is not whole"
+                    "11: [yolo] anchors=1,2,3,4,5: num=3 needs 6 numbers, but 5 are given: pairs"
+                    " (1,2) (3,4); the head uses anchor 2, which is incomplete"
                 ),
                 (
                     "14: [yolo] nms_kind=gredynms: expected one of default, greedynms, diounms,"
@@ -379,7 +376,7 @@ def test_real_cfgs_have_no_errors(shared: Path) -> None:
         ),
         ("", [": is empty: a cfg begins with [net]".removeprefix(":")], []),
         (NET + NET, ["5: [net]: unknown section; it stands once, at the beginning"], []),
-        (NET, [], ["1: [net]: no section follows: there is no network"]),
+        (NET, [], ["1: [net]: no section follows, so the network has no layers"]),
     ],
     ids=[
         "a section's options",

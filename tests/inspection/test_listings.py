@@ -83,7 +83,7 @@ def test_blocks_need_no_network() -> None:
 def test_mistakes(network: Network) -> None:
     """The argument and its value first, then what is wrong with it."""
     with pytest.raises(
-        InputError, match=r"^pattern=max: fits none of the 2 layers \(a name reads layers.1\)"
+        InputError, match=r"^pattern=max: matches none of the 2 layers \(names are like layers.1\)"
     ):
         list_network(network, "summary").matching("max")
     with pytest.raises(

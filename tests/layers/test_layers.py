@@ -155,9 +155,7 @@ def test_binary_weights() -> None:
 
 def test_what_only_training_would_use_is_said() -> None:
     """Left out, but not in silence."""
-    with pytest.warns(
-        CfgWarning, match=r"\[convolutional\] grad_centr=1: is left out: Darknet uses"
-    ):
+    with pytest.warns(CfgWarning, match=r"\[convolutional\] grad_centr=1: ignored: Darknet uses"):
         build_network(f"{NET}{LINEAR}grad_centr=1\n")
     with pytest.warns(CfgWarning, match=r"\[dropout\] dropblock=1: is trained as plain dropout"):
         build_network(f"{NET}{LINEAR}[dropout]\ndropblock=1\n")

@@ -264,11 +264,11 @@ def _depth(index: int) -> int:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "{0}/bad.tree: is empty; expected lines of 'name parent'"),
-        ("animal -1\ndog\n", "{0}/bad.tree:2: 'dog' is no class; expected 'name parent'"),
+        ("", "{0}/bad.tree is empty; expected lines of 'name parent'"),
+        ("animal -1\ndog\n", "{0}/bad.tree:2: cannot parse 'dog'; expected 'name parent'"),
         (
             "animal -1\n\ndog zero\n",
-            "{0}/bad.tree:3: 'dog zero' is no class; expected 'name parent'",
+            "{0}/bad.tree:3: cannot parse 'dog zero'; expected 'name parent'",
         ),
         ("animal -1\ndog 1\n", "{0}/bad.tree:2: parent 1 must be -1 or a line before this one"),
         ("animal -1\ndog -2\n", "{0}/bad.tree:2: parent -2 must be -1 or a line before this one"),
@@ -287,9 +287,9 @@ def test_trees_that_are_malformed(tmp_path: Path, text: str, expected: str) -> N
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("6\nx\n", "{0}/bad.map:2: 'x' is no class number below 8"),
-        ("6\n\n8\n", "{0}/bad.map:3: '8' is no class number below 8"),
-        ("-1\n", "{0}/bad.map:1: '-1' is no class number below 8"),
+        ("6\nx\n", "{0}/bad.map:2: 'x' is not a class number below 8"),
+        ("6\n\n8\n", "{0}/bad.map:3: '8' is not a class number below 8"),
+        ("-1\n", "{0}/bad.map:1: '-1' is not a class number below 8"),
     ],
 )
 def test_maps_that_are_malformed(tmp_path: Path, text: str, expected: str) -> None:

@@ -83,7 +83,7 @@ def test_sizes_override_the_cfg() -> None:
     with pytest.raises(
         InputError,
         match=r"^expected an input of shape \(B, 3, 10, 16\), got \(1, 3, 6, 8\); "
-        r"build_network\(cfg, width=\.\.\., height=\.\.\.\) builds for another size$",
+        r"use build_network\(cfg, width=\.\.\., height=\.\.\.\) for another size$",
     ):
         network(torch.rand(1, 3, 6, 8))
     with pytest.raises(InputError, match=r"^width=0: expected 1 or more pixels$"):
@@ -170,8 +170,8 @@ def test_too_large_networks_are_refused_before_they_take_memory() -> None:
     with pytest.raises(
         CfgError,
         match=r"^<text>:1: \[net\]: the network needs 0\.0 GiB for its weights and 0\.0 GiB "
-        r"for one image, more than the limit of 0\.0 GiB; raise it with "
-        r"build_network\(\.\.\., memory_limit=BYTES\) if that is meant$",
+        r"for one image, more than the limit of 0\.0 GiB; if that is intended, raise it with "
+        r"build_network\(\.\.\., memory_limit=BYTES\)$",
     ):
         build_network(text, memory_limit=2**20)
     assert build_network(text, memory_limit=2**21).num_stored == 64 * 28

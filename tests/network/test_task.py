@@ -9,7 +9,7 @@ import pytest
 
 from darknet_builder import layers as _layers  # noqa: F401  (registers every section)
 from darknet_builder.errors import DataError, InputError
-from darknet_builder.images import FITS, RESIZE_MODES, check_resize
+from darknet_builder.images.fits import FITS, RESIZE_MODES, check_resize
 from darknet_builder.layers.base import Head, registered_sections, tensor_kind
 from darknet_builder.network.build import build_network
 from darknet_builder.network.network import Network

@@ -193,7 +193,7 @@ def test_networks_that_are_no_classifiers() -> None:
         mistake(
             net + "[convolutional]\nfilters=18\n\n[yolo]\nclasses=1\nnum=3\nanchors=1,1,2,2,3,3\n"
         )
-        == "the network ends in [yolo]: it finds boxes, it does not classify (the command for it is"
+        == "the network ends in [yolo]: it is a detector, not a classifier (use the command"
         " detect)"
     )
     assert (

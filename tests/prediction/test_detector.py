@@ -395,5 +395,5 @@ def test_on_the_gpu() -> None:
 def test_odd_cfgs_still_warn(tmp_path: Path) -> None:
     """An unknown key gives a warning."""
     _, weights, _ = toy_files(tmp_path)
-    with pytest.warns(CfgWarning, match="no such option"):
+    with pytest.warns(CfgWarning, match="unknown option"):
         Detector(CFG.replace("classes=2", "classes=2\ncolour=red"), weights)

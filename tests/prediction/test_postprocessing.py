@@ -92,7 +92,7 @@ def test_how_many_pairs_are_compared_at_once_changes_nothing(
     whole = survivors(some, 0.3, kind=kind)
     assert 10 < whole.sum() < 140
     for limit in (1, 200, 5000):
-        monkeypatch.setattr(nms, "_MOST_PAIRS", limit)
+        monkeypatch.setattr(nms, "_MAX_PAIRS", limit)
         assert torch.equal(survivors(some, 0.3, kind=kind), whole)
 
 

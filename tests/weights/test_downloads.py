@@ -165,7 +165,7 @@ def test_an_unfinished_download_is_kept_and_gone_on_from_by_the_next(
     assert (
         failure(site, target)
         == "URL/net.weights: the connection ended after 4,000 of 10,240 bytes; 4,000 bytes are kept"
-        " in DIR/net.weights.part, and the same command goes on from there"
+        " in DIR/net.weights.part, run the same command to resume"
     )
     assert names(target) == ["net.weights.part", "net.weights.part.tag"]
     told: list[int] = []
@@ -343,7 +343,7 @@ def test_no_end(site: Site, target: Path) -> None:
     site.announce, site.files["/net.weights"] = "", CONTENT * 3
     assert (
         failure(site, target)
-        == "URL/net.weights: the file goes on after 10,240 or 10,236 bytes; it was removed"
+        == "URL/net.weights: the file is longer than 10,240 or 10,236 bytes; it was removed"
     )
     assert names(target) == []
 
@@ -416,7 +416,7 @@ def test_no_space_is_seen_before_the_download(
     site: Site, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
-    assert failure(site, target) == "DIR: 10,240 bytes are needed, 10,000 are free"
+    assert failure(site, target) == "DIR: 10,240 bytes are needed, but 10,000 are free"
     assert site.requests == []
 
 
@@ -435,8 +435,7 @@ def test_the_name_is_taken_by_another_file(site: Site, target: Path) -> None:
     with pytest.raises(InputError) as caught:
         fetch(site, target)
     assert (
-        str(caught.value)
-        == f"{target}: is there already and is another file: the file's sha256 is "
+        str(caught.value) == f"{target}: exists and is not the expected file: the file's sha256 is "
         f"{digest('sha256', OTHER)}; expected {digest('sha256')}; "
         "move it away, or choose another folder"
     )
@@ -447,14 +446,14 @@ def test_the_name_is_taken_by_a_folder(site: Site, target: Path) -> None:
     target.mkdir()
     with pytest.raises(
         InputError,
-        match="is there already and is another file: it is no regular file; move it away",
+        match="exists and is not the expected file: it is not a regular file; move it away",
     ):
         fetch(site, target)
 
 
 def test_the_folder_cannot_be_made(site: Site, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(InputError, match=r"file/new: cannot be made: Not a directory$"):
+    with pytest.raises(InputError, match=r"file/new: cannot be created: Not a directory$"):
         fetch(site, tmp_path / "file" / "new" / "net.weights")
 
 

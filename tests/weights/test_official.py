@@ -137,20 +137,20 @@ def test_addresses() -> None:
         (
             "enet-coco",
             (
-                "enet-coco: where it is, no program can fetch it; open"
-                " https://drive.google.com/file/d/1FlHeQjWEQVJt0ay1PVsiuuMzmtNyv36m/view in a"
-                " browser and save it as enetb0-coco_final.weights, or name a mirror"
+                "enet-coco: it can be downloaded only in a browser; open"
+                " https://drive.google.com/file/d/1FlHeQjWEQVJt0ay1PVsiuuMzmtNyv36m/view"
+                " and save it as enetb0-coco_final.weights, or name a mirror"
             ),
         ),
         (
             "yolov7x",
-            "yolov7x: no address of its weights is known; if a server has it, name it as mirror",
+            "yolov7x: no address of its weights is known; if another server has it, name that as mirror",
         ),
         (
             "yolov3-tiny.conv.15",
             (
                 "yolov3-tiny.conv.15: never published: it is what yolov3-tiny.weights holds of"
-                " layers 0 to 14 (until=15); if a server has it, name it as mirror"
+                " layers 0 to 14 (until=15); if another server has it, name that as mirror"
             ),
         ),
     ],

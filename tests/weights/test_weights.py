@@ -186,7 +186,7 @@ def test_a_cut_off_without_until(network: Network, tmp_path: Path) -> None:
         refused(network, write(tmp_path / "net.conv.1", 124))
         == "ends at float 124, 105 too early: in bias (21,) of layer 2 (<text>:15:"
         " [convolutional]); it holds exactly the layers before: load such a cut-off with"
-        " until=1, or the download is not complete"
+        " until=1, or the download is incomplete"
     )
 
 
@@ -195,7 +195,7 @@ def test_one_float_too_few(network: Network, tmp_path: Path) -> None:
     assert (
         refused(network, write(tmp_path / "a.weights", FLOATS - 1))
         == "ends at float 228, 1 too early: in weight (21, 4, 1, 1) of layer 2 (<text>:15:"
-        " [convolutional]); the file is not complete, or belongs to another cfg"
+        " [convolutional]); the file is incomplete, or belongs to another cfg"
     )
 
 
@@ -243,8 +243,8 @@ def test_another_number_of_classes(
         (
             struct.pack("<iiiQ", 0, 2, 5, 0) + b"abc",
             (
-                "its 3 bytes after the header are no whole number of floats; it was cut off while"
-                " it was copied, or it is no .weights file"
+                "its 3 bytes after the header are not a whole number of floats; it was cut off while"
+                " it was copied, or it is not a .weights file"
             ),
         ),
         (

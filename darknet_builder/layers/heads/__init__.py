@@ -1,1 +1,1 @@
-"""Heads: the sections at which detections are read, and what they share (``anchor_head``)."""
+"""Heads: sections from which detections are decoded, and their common part (``anchor_head``)."""

@@ -1,7 +1,8 @@
-"""What the detection heads share: options of the loss, anchors, boxes from cells."""
+"""Base of the [yolo] and [Gaussian_yolo] heads, and box decoding for all heads with anchors."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,15 +19,15 @@ from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.shapes import Shape
 
 BOX_VALUES = 5
-"""x, y, w, h, objectness: the values of a map before the classes."""
+"""Number of values before the classes: x, y, w, h, objectness."""
 _NO_ANCHOR = 0.5
-"""What a number of an anchor is that the cfg does not give (yolo_layer.c:54, region_layer.c:41)."""
+"""Darknet's value for missing anchor numbers (yolo_layer.c:54, region_layer.c:41)."""
 _IOU_KINDS = ("mse", "iou", "giou", "diou", "ciou")
 
 
 @dataclass(frozen=True)
 class YoloLossOptions:
-    """What only the loss reads (parser.c:436), with Darknet's defaults."""
+    """Options that only the loss reads (parser.c:436), with Darknet's defaults."""
 
     ignore_thresh: float = 0.5
     truth_thresh: float = 1.0
@@ -47,7 +48,7 @@ class YoloLossOptions:
 
     @classmethod
     def from_block(cls, block: Block, classes: int) -> YoloLossOptions:
-        """Read them from [yolo] or [Gaussian_yolo]."""
+        """Read the options of a [yolo] or [Gaussian_yolo] section."""
         counters = tuple(block.get_ints("counters_per_class", ()))
         if counters and len(counters) != classes:
             raise block.error(
@@ -75,17 +76,17 @@ class YoloLossOptions:
 
 @dataclass(frozen=True)
 class AnchorOptions:
-    """What the heads with masked anchors share: [yolo] and [Gaussian_yolo].
+    """Options common to [yolo] and [Gaussian_yolo], the heads whose anchors have a mask.
 
     Attributes:
-        anchors: (width, height) in pixels of the network's input, all of them.
-        mask: which of them this head uses.
-        classes: how many.
-        scale_x_y: stretches x and y around the cell's middle.
-        nms_kind: which suppression Darknet applies to its boxes.
-        beta_nms: exponent of ``diounms``.
-        loss: what only the loss reads.
-        augment: what it says of the training images.
+        anchors: (width, height) of all anchors, in pixels of the network's input.
+        mask: indices of the anchors that this head uses.
+        classes: number of classes.
+        scale_x_y: factor that stretches x and y around the cell's centre; 1 for none.
+        nms_kind: kind of suppression that Darknet applies to its boxes.
+        beta_nms: exponent of the distance in ``diounms``.
+        loss: options that only the loss reads.
+        augment: options that change the training images.
     """
 
     anchors: list[tuple[float, float]]
@@ -99,8 +100,11 @@ class AnchorOptions:
 
     @classmethod
     def from_block(cls, block: Block, *, hash_ends: bool = True) -> AnchorOptions:
-        """parser.c:424, parser.c:600, which go on reading ``anchors=`` behind a ``#`` in
-        [Gaussian_yolo].
+        """Read the options of a [yolo] (parser.c:424) or [Gaussian_yolo] (parser.c:600).
+
+        Args:
+            block: the head's section.
+            hash_ends: whether ``#`` ends ``anchors=``; in [Gaussian_yolo] Darknet reads past it.
         """
         anchors, mask = _read_anchors(block, hash_ends)
         classes = block.get_int("classes", 20, minimum=1)
@@ -118,14 +122,14 @@ class AnchorOptions:
 
 
 class AnchorHead(Head):
-    """A head over (A * (values + C), H, W), A being the anchors in its mask and C the classes.
+    """A head over a map (A * (values + C), H, W) with A anchors in its mask and C classes.
 
     Args:
-        in_shape: of the map.
-        common: anchors, classes and what else such heads share; its values become attributes.
+        in_shape: shape of the map.
+        common: anchors, classes and the other common options; they become attributes.
 
     Raises:
-        ShapeError: when the channels before it do not fit.
+        ShapeError: if the number of channels does not match.
     """
 
     box_values = BOX_VALUES
@@ -145,12 +149,8 @@ class AnchorHead(Head):
                 source_key="filters",
             )
         super().__init__(in_shape, in_shape)
-        self.anchors, self.mask, self.classes, self.scale_x_y = (
-            common.anchors,
-            mask,
-            classes,
-            common.scale_x_y,
-        )
+        self.anchors, self.mask, self.classes = common.anchors, mask, classes
+        self.scale_x_y = common.scale_x_y
         self.nms_kind, self.beta_nms = common.nms_kind, common.beta_nms
         self.loss, self.augment = common.loss, common.augment
 
@@ -167,7 +167,7 @@ class AnchorHead(Head):
         """Compute the boxes of an activated map.
 
         Args:
-            places: (B, A, H, W, values + C), what ``forward`` gives, split.
+            places: (B, A, H, W, values + C), the split and permuted output of ``forward``.
             net_size: (width, height) of the network's input in pixels.
 
         Returns:
@@ -176,7 +176,7 @@ class AnchorHead(Head):
         raise NotImplementedError
 
     def metadata(self) -> dict[str, object]:
-        """With its anchors."""
+        """Add the anchors and the order of the map's values."""
         return super().metadata() | {
             "anchors": self.masked_anchors,
             "anchor_unit": self.anchor_unit,
@@ -186,11 +186,11 @@ class AnchorHead(Head):
         }
 
     def summary_cells(self) -> tuple[str, str]:
-        """Classes and mask."""
+        """Return the mask."""
         return "", "mask " + ",".join(map(str, self.mask))
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options(
             {
                 "mask": self.mask,
@@ -203,11 +203,10 @@ class AnchorHead(Head):
 
 
 def _read_anchors(block: Block, hash_ends: bool) -> tuple[list[tuple[float, float]], list[int]]:
-    """All anchors and the mask of a [yolo] or [Gaussian_yolo] section (parser.c:402).
+    """Read all anchors and the mask of a [yolo] or [Gaussian_yolo] section (parser.c:402).
 
     Raises:
-        CfgError: located, for a mask that names an anchor which does not exist or of which a number
-            is missing.
+        CfgError: located, if the mask names an anchor that does not exist or is incomplete.
     """
     num = block.get_int("num", 1, minimum=1)
     mask = block.get_ints("mask", range(num))
@@ -217,8 +216,8 @@ def _read_anchors(block: Block, hash_ends: bool) -> tuple[list[tuple[float, floa
             raise block.error(f"anchor {index} does not exist: there are {len(anchors)}", "mask")
     if max(mask) < num:
         return anchors[:num], mask
-    # Darknet keeps only the first num anchors and reads beyond them (cspx-p7-mish.cfg): the list's
-    # own are meant.
+    # Darknet keeps only the first num anchors and then reads past their end. Such cfgs exist
+    # (cspx-p7-mish.cfg), and they mean the anchors of the list.
     block.warn(
         f"anchor {max(mask)} is beyond num={num}; all {len(anchors)} anchors of the list are used",
         "mask",
@@ -229,46 +228,49 @@ def _read_anchors(block: Block, hash_ends: bool) -> tuple[list[tuple[float, floa
 def read_pairs(
     block: Block, num: int, used: Sequence[int], hash_ends: bool
 ) -> list[tuple[float, float]]:
-    """``anchors=``: ``num`` pairs, or more where the list is longer.
+    """Read ``anchors=``: ``num`` pairs (width, height), or more if the list is longer.
 
-    Numbers that the list lacks are .5 in Darknet (yolo_layer.c:54), and those of empty items 0.
+    Darknet takes .5 for numbers after the list's end (yolo_layer.c:54), and 0 for empty items.
 
     Args:
         block: the head's section.
-        num: how many there should be.
-        used: those that the head decodes with, of which no number may be missing.
+        num: expected number of pairs.
+        used: indices of the anchors that the head decodes with; these must be complete.
         hash_ends: whether ``#`` ends the list.
 
     Raises:
-        CfgError: located, where a number of a used anchor is missing.
+        CfgError: located, if a number of a used anchor is missing.
     """
     numbers = block.get_floats(
         "anchors", [_NO_ANCHOR] * (2 * num), hash_ends=hash_ends, empty=math.nan
     )
-    short = 2 * num - len(numbers)
-    whole = [
-        not any(map(math.isnan, numbers[start : start + 2]))
-        for start in range(0, len(numbers) - 1, 2)
-    ]
-    missing = [
-        index for index in used if 0 <= index < num and not (index < len(whole) and whole[index])
-    ]
-    pairs = zip(numbers[::2], numbers[1::2], strict=False)
-    read = " ".join(
-        f"({width:g},{height:g})"
-        for (width, height), there in zip(pairs, whole, strict=True)
-        if there
-    )
-    count = len(numbers) - sum(map(math.isnan, numbers))
-    said = f"num={num} needs {2 * num} numbers, {count} are here: the pairs {read or 'none'}"
+    # NaN stands for an empty item: "10,13, ,30" -> (10, 13), (nan, 30). A last number without
+    # its partner makes no pair.
+    pairs = list(zip(numbers[::2], numbers[1::2], strict=False))
+    complete = [not any(map(math.isnan, pair)) for pair in pairs]
+    complete += [False] * (num - len(complete))
+    missing = [index for index in used if 0 <= index < num and not complete[index]]
+    summary = _describe_pairs(num, numbers, pairs, complete)
     if missing:
         raise block.error(
-            f"{said}; the head uses anchor {missing[0]}, which is not whole", "anchors"
+            f"{summary}; the head uses anchor {missing[0]}, which is incomplete", "anchors"
         )
-    if short > 0:
-        block.warn(f"{said}; Darknet takes {_NO_ANCHOR:g} for what is missing", "anchors")
-    numbers = [0.0 if math.isnan(number) else number for number in numbers] + [_NO_ANCHOR] * short
+    num_missing = 2 * num - len(numbers)
+    if num_missing > 0:
+        block.warn(f"{summary}; Darknet uses {_NO_ANCHOR:g} for each missing number", "anchors")
+    numbers = [0.0 if math.isnan(number) else number for number in numbers]
+    numbers += [_NO_ANCHOR] * num_missing
     return list(zip(numbers[::2], numbers[1::2], strict=False))
+
+
+def _describe_pairs(
+    num: int, numbers: list[float], pairs: list[tuple[float, float]], complete: list[bool]
+) -> str:
+    """Tell how many numbers an anchor list should have, and which complete pairs it has."""
+    texts = [f"({width:g},{height:g})" for width, height in itertools.compress(pairs, complete)]
+    count = len(numbers) - sum(map(math.isnan, numbers))
+    listed = " ".join(texts) or "none"
+    return f"num={num} needs {2 * num} numbers, but {count} are given: pairs {listed}"
 
 
 def anchor_boxes(
@@ -278,17 +280,19 @@ def anchor_boxes(
     *,
     squared: bool = False,
 ) -> Tensor:
-    """(B, A, H, W, 4) of (x, y, w, h) within their cells -> (B, A * H * W, 4) relative to the
-    image.
+    """Decode (x, y, w, h) within the cells of a map into boxes relative to the image.
 
-    Written axis by axis, without a grid of all places, so that an exported graph holds for any H
-    and W.
+    Broadcasts over the axes instead of building a grid of all cells, so that an exported graph
+    works for any H and W.
 
     Args:
-        values: x and y in cells, w and h raw.
-        anchors: (width, height) in the unit of ``unit``.
+        values: (B, A, H, W, 4): x and y in cells, w and h raw.
+        anchors: (width, height) of A anchors, in pixels or cells.
         unit: (width, height) of the whole image in the anchors' unit.
-        squared: sizes are (2 v)^2 of the anchor instead of e^v (yolo_layer.c:131).
+        squared: the size is (2 v)^2 times the anchor instead of e^v times (yolo_layer.c:131).
+
+    Returns:
+        (B, A * H * W, 4).
     """
     # Aligned at the right, so that each broadcasts over the axes that it does not have:
     #   values   (B, A, H, W, 4)
@@ -314,14 +318,19 @@ def boxes_at(
     *,
     squared: bool = False,
 ) -> Array:
-    """An array (..., 4) of (x, y, w, h) within their cells -> (..., 4) relative to the image.
+    """Decode (x, y, w, h) within given cells into boxes relative to the image.
 
     Args:
-        values: x and y in cells, w and h raw.
-        columns, rows: (..., 1), of the cells.
-        anchors: (..., 2) width and height in the unit of ``unit``.
-        grid: (width, height) in cells.
-        unit, squared: see ``anchor_boxes``.
+        values: (..., 4): x and y in cells, w and h raw.
+        columns: (..., 1), the cells' column indices.
+        rows: (..., 1), the cells' row indices.
+        anchors: (..., 2), width and height in pixels or cells.
+        grid: (width, height) of the map in cells.
+        unit: (width, height) of the whole image in the anchors' unit.
+        squared: the size is (2 v)^2 times the anchor instead of e^v times.
+
+    Returns:
+        (..., 4), a tensor or an array as ``values`` is.
     """
     # Along x, in a row of 5 cells: column 2 and x = .7 give (2 + .7) / 5 = .54 of the image.
     #   |---|---|--*|---|---|

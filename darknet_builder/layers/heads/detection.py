@@ -20,7 +20,7 @@ _COORDS = BOX_VALUES - 1
 
 @dataclass(frozen=True)
 class DetectionLossOptions:
-    """What only the loss reads (parser.c:582), with Darknet's defaults."""
+    """Options that only the loss reads (parser.c:582), with Darknet's defaults."""
 
     coord_scale: float = 1.0
     object_scale: float = 1.0
@@ -32,7 +32,7 @@ class DetectionLossOptions:
 
     @classmethod
     def from_block(cls, block: Block) -> DetectionLossOptions:
-        """Read them."""
+        """Read the options of a [detection] section."""
         block.ignore("reorg")
         return cls(
             coord_scale=block.get_float("coord_scale", 1.0),
@@ -47,21 +47,20 @@ class DetectionLossOptions:
 
 @register("detection")
 class Detection(Head):
-    """Boxes from a vector: class scores of every cell, then confidences of every box, then
-    coordinates.
+    """Decode boxes from a vector: class scores of all cells, then confidences, then coordinates.
 
     Args:
-        in_shape: side^2 * (classes + num * 5) values.
-        side: cells in a row and in a column.
-        num: boxes a cell.
-        classes: how many.
-        softmax: over a cell's classes.
-        square_root: w and h are roots.
-        loss: what only the loss reads.
-        augment: what it says of the training images.
+        in_shape: any shape of side^2 * (classes + num * 5) values.
+        side: number of cells in a row, and in a column.
+        num: number of boxes in each cell.
+        classes: number of classes.
+        softmax: apply softmax to each cell's class scores.
+        square_root: the map holds the square roots of w and h.
+        loss: options that only the loss reads.
+        augment: options that change the training images.
 
     Raises:
-        ShapeError: when the input has another length.
+        ShapeError: if the input has another number of values.
     """
 
     takes_raw = False
@@ -95,7 +94,7 @@ class Detection(Head):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Detection:
-        """parser.c:582."""
+        """Build from a cfg section (parser.c:582)."""
         if block.get_int("coords", 1) != _COORDS:
             raise block.error("only coords=4 (x, y, w, h) is supported", "coords")
         return cls(
@@ -110,7 +109,7 @@ class Detection(Head):
         )
 
     def metadata(self) -> dict[str, object]:
-        """With the order of the vector, and whether sizes are roots."""
+        """Add the order of the vector, and whether sizes are square roots."""
         return super().metadata() | {
             "side": self.side,
             "boxes_a_cell": self.num,
@@ -120,8 +119,9 @@ class Detection(Head):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, ...) -> (B, side^2 * (classes + num * 5)), the class scores after softmax where it is
-        asked for.
+        """(B, ...) -> (B, side^2 * (classes + num * 5)).
+
+        Class scores are after the softmax, if the section has one.
         """
         x = x.flatten(1)
         if not self.softmax:
@@ -132,7 +132,7 @@ class Detection(Head):
         return torch.cat((scores.flatten(1), x[:, cells * self.classes :]), 1)
 
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
-        """Vector -> N = side^2 * num candidates (detection_layer.c:300)."""
+        """(B, side^2 * (classes + num * 5)) -> side^2 * num candidates (detection_layer.c:300)."""
         values = self(raw)
         cells = self.side * self.side
         batch = values.shape[0]
@@ -143,9 +143,9 @@ class Detection(Head):
         )
         objectness = confidences.reshape(batch, -1)  # (B, cells * num)
         boxes = coords.reshape(batch, cells, self.num, _COORDS)  # (B, cells, num, 4)
-        place = torch.arange(cells, device=raw.device)  # row by row: place = row * side + column
+        cell = torch.arange(cells, device=raw.device)  # row by row: cell = row * side + column
         # (cells, 1, 2): column and row, the same for all boxes of a cell
-        corner = torch.stack((place % self.side, place // self.side), -1).to(raw.dtype)[:, None]
+        corner = torch.stack((cell % self.side, cell // self.side), -1).to(raw.dtype)[:, None]
         size = boxes[..., 2:].square() if self.square_root else boxes[..., 2:]
         boxes = torch.cat(((boxes[..., :2] + corner) / self.side, size), -1).flatten(1, 2)
         # All boxes of a cell share its classes: (B, cells, 1, C) -> (B, cells * num, C)
@@ -154,13 +154,13 @@ class Detection(Head):
             .expand(-1, -1, self.num, -1)
             .flatten(1, 2)
         )
-        # Only the products meet the threshold (get_detection_detections): class scores here may be
-        # above 1.
+        # Darknet compares only the products with the threshold (get_detection_detections), not
+        # the objectness: class scores may be above 1 here.
         reported = (objectness != 0).to(objectness)
         return Candidates(boxes, reported, objectness.unsqueeze(-1) * scores)
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options(
             {
                 "side": self.side,

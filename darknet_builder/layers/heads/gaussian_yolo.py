@@ -1,5 +1,6 @@
-"""[Gaussian_yolo]: a yolo head that also says how sure it is of each coordinate
-(gaussian_yolo_layer.c).
+"""[Gaussian_yolo]: a yolo head that also predicts the uncertainty of each coordinate.
+
+Source: gaussian_yolo_layer.c.
 """
 
 from __future__ import annotations
@@ -15,19 +16,17 @@ from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.shapes import Shape
 
 YOLO_POINTS = {"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}
-"""``yolo_point=``: what x and y mean, as the share of the size that leads from there to the
-centre."""
+"""``yolo_point=``: the fraction of the box's size to add to (x, y) to get its centre."""
 
 
 @register("Gaussian_yolo", dialects=("alexeyab",))
 class GaussianYolo(AnchorHead):
-    """Boxes from a map of A anchors: x, y, w, h, each with its uncertainty behind it, objectness
-    and C class scores.
+    """Decode x, y, w, h, each followed by its uncertainty, objectness and C class scores.
 
     Args:
-        in_shape: (A * (9 + C), H, W).
-        common: anchors, classes and what else such heads share.
-        yolo_point: what x and y are: ``center``, ``left_top`` or ``right_bottom``.
+        in_shape: (A * (9 + C), H, W) for A anchors.
+        common: anchors, classes and the other options common to such heads.
+        yolo_point: the point that x and y mean: ``center``, ``left_top`` or ``right_bottom``.
     """
 
     box_values = 9
@@ -40,7 +39,7 @@ class GaussianYolo(AnchorHead):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> GaussianYolo:
-        """parser.c:600."""
+        """Build from a cfg section (parser.c:600)."""
         return cls(
             graph.image_shape(block),
             AnchorOptions.from_block(block, hash_ends=False),
@@ -48,15 +47,16 @@ class GaussianYolo(AnchorHead):
         )
 
     def metadata(self) -> dict[str, object]:
-        """With what x and y mean."""
+        """Add the point that x and y mean."""
         values = (
             "x, x uncertainty, y, y uncertainty, w, w uncertainty, h, h uncertainty, objectness"
         )
         return super().metadata() | {"values": values, "yolo_point": self.yolo_point}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Raw map (B, A * (9 + C), H, W) -> as Darknet holds it: only w and h stay raw
-        (gaussian_yolo_layer.c:411).
+        """Raw map (B, A * (9 + C), H, W) -> the map as Darknet stores it, with only w and h raw.
+
+        Source: gaussian_yolo_layer.c:411.
         """
         # Channels of an anchor: x, its uncertainty, y, its, w, its, h, its, objectness, classes
         #                        0        1          2   3   4   5   6   7       8       9 ...
@@ -77,20 +77,22 @@ class GaussianYolo(AnchorHead):
         ).flatten(1, 2)
 
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
-        """Raw map -> N = A * H * W candidates; the mean uncertainty lowers the scores
-        (gaussian_yolo_layer.c:819).
+        """Raw map -> N = A * H * W candidates (gaussian_yolo_layer.c:819).
+
+        Scores are multiplied by one minus the mean uncertainty.
         """
-        places = self.split(self(raw)).permute(0, 1, 3, 4, 2)  # (B, A, H, W, 9 + C)
-        boxes = self.boxes_of(places, net_size)
-        maps = places.flatten(1, 3)  # (B, N, 9 + C)
+        cells = self.split(self(raw)).permute(0, 1, 3, 4, 2)  # (B, A, H, W, 9 + C)
+        boxes = self.boxes_of(cells, net_size)
+        maps = cells.flatten(1, 3)  # (B, N, 9 + C)
         objectness = maps[..., 8]
+        # Channels 1, 3, 5 and 7 are the uncertainties of x, y, w and h.
         certainty = 1 - maps[..., 1:8:2].mean(-1)
         return Candidates(
             boxes, objectness, (objectness * certainty).unsqueeze(-1) * maps[..., self.box_values :]
         )
 
     def boxes_of(self, places: Tensor, net_size: tuple[int, int]) -> Tensor:
-        """Decode the means; x and y are those of the point that ``yolo_point`` names."""
+        """Decode the means, and move x and y from the point ``yolo_point`` to the centre."""
         boxes = anchor_boxes(places[..., 0:8:2], self.masked_anchors, net_size)
         share = YOLO_POINTS[self.yolo_point]
         if share:
@@ -98,6 +100,6 @@ class GaussianYolo(AnchorHead):
         return boxes
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         yolo_point = unless(self.yolo_point, "center")
         return format_options({"yolo_point": yolo_point}, after=super().extra_repr())

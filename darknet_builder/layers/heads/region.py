@@ -20,7 +20,7 @@ from darknet_builder.shapes import Shape
 
 @dataclass(frozen=True)
 class RegionLossOptions:
-    """What only the loss reads (parser.c:556), with Darknet's defaults."""
+    """Options that only the loss reads (parser.c:556), with Darknet's defaults."""
 
     thresh: float = 0.5
     coord_scale: float = 1.0
@@ -35,7 +35,7 @@ class RegionLossOptions:
 
     @classmethod
     def from_block(cls, block: Block) -> RegionLossOptions:
-        """Read them."""
+        """Read the options of a [region] section."""
         block.ignore("log", "sqrt", "absolute", "mask_scale", "coords")
         return cls(
             thresh=block.get_float("thresh", 0.5),
@@ -53,28 +53,27 @@ class RegionLossOptions:
 
 @register("region")
 class Region(Head):
-    """Boxes from a map of A anchors: x, y, w, h, objectness and C class scores that share one
-    softmax.
+    """Decode x, y, w, h, objectness and C class scores that share one softmax.
 
     Args:
-        in_shape: (A * (5 + C), H, W).
-        anchors: (width, height) in cells.
-        classes: C.
-        softmax: over the classes.
-        dialect: whose order of the output and whose reading of the scores.
-        tree: a hierarchy over the classes.
-        hierarchy_threshold: how likely a path down the tree must stay (``-hier``).
-        class_map: for each class of the labels, the one that is learnt (``map=``).
-        loss: what only the loss reads.
-        augment: what it says of the training images.
+        in_shape: (A * (5 + C), H, W) for A anchors.
+        anchors: (width, height) of A anchors in cells.
+        classes: number of classes, C.
+        softmax: apply softmax to the class scores.
+        dialect: the Darknet variant, which decides the order of the output and how scores are read.
+        tree: a hierarchy of the classes, or None.
+        hierarchy_threshold: minimum probability of a path down the tree (``-hier``).
+        class_map: for each class of the labels, the class that is trained (``map=``).
+        loss: options that only the loss reads.
+        augment: options that change the training images.
 
     Attributes:
-        report_map: the classes whose probability down the tree is reported, instead of the path;
-            None, as for ``detector test``, unless the ``.data`` file has ``map=``, as for
+        report_map: classes to report with their probability down the tree. None reports the end of
+            the path, as ``detector test`` does; ``map=`` in the ``.data`` file sets it, as for
             ``detector valid``.
 
     Raises:
-        ShapeError: when the channels before it, or the tree, do not fit.
+        ShapeError: if the number of channels or the tree's size does not match.
     """
 
     box_values = BOX_VALUES
@@ -115,7 +114,7 @@ class Region(Head):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Region:
-        """parser.c:537."""
+        """Build from a cfg section (parser.c:537)."""
         num = block.get_int("num", 1, minimum=1)
         classes = block.get_int("classes", 20, minimum=1)
         if block.get_int("coords", 4) != 4:
@@ -134,12 +133,10 @@ class Region(Head):
         )
 
     def metadata(self) -> dict[str, object]:
-        """With its anchors, the activation of its classes, and their hierarchy."""
-        activation = (
-            "softmax"
-            if self.softmax or self.tree is not None
-            else ("logistic" if self.dialect.region_logistic_classes else "linear")
-        )
+        """Add the anchors, the activation of the classes, and their hierarchy."""
+        activation = "logistic" if self.dialect.region_logistic_classes else "linear"
+        if self.softmax or self.tree is not None:
+            activation = "softmax"
         return super().metadata() | {
             "anchors": self.anchors,
             "anchor_unit": self.anchor_unit,
@@ -152,7 +149,7 @@ class Region(Head):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """Raw map (B, A * (5 + C), H, W) -> as Darknet holds it.
+        """Raw map (B, A * (5 + C), H, W) -> the output as Darknet stores it.
 
         AlexeyAB's is (B, H * W * A * (5 + C)), cell by cell, with x and y raw; pjreddie's is a map
         of the input's shape, with x and y activated.
@@ -165,9 +162,7 @@ class Region(Head):
         return values.permute(0, 3, 4, 1, 2).flatten(1, 2)
 
     def activate(self, raw: Tensor) -> Tensor:
-        """Raw map -> (B, H, W, A, 5 + C) with objectness and classes activated, x, y, w, h raw
-        (region_layer.c:160).
-        """
+        """Raw map -> (B, H, W, A, 5 + C) with only x, y, w, h raw (region_layer.c:160)."""
         # (B, A, 5 + C, H, W) -> (B, H, W, A, 5 + C)
         values = raw.unflatten(1, (len(self.anchors), -1)).permute(0, 3, 4, 1, 2)
         scores = values[..., BOX_VALUES:]
@@ -181,28 +176,31 @@ class Region(Head):
 
     @property
     def walks_tree(self) -> bool:
-        """True where the class is the end of the likeliest path (pjreddie's ``detector test``)."""
+        """Whether the class is the end of the most probable path (pjreddie's ``detector test``)."""
         return self.tree is not None and self.report_map is None and self.dialect.region_objectness
 
     @property
     def reported_classes(self) -> int:
-        """Those of ``report_map``, where there is one."""
-        return (
-            self.classes if self.tree is None or self.report_map is None else len(self.report_map)
-        )
+        """Length of ``report_map``, or the number of classes without it."""
+        if self.tree is None or self.report_map is None:
+            return self.classes
+        return len(self.report_map)
 
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
         """Raw map -> N = A * H * W candidates (region_layer.c:380)."""
-        places = self.activate(raw).permute(0, 3, 1, 2, 4)  # (B, A, H, W, 5 + C)
-        cells = torch.cat((places[..., :2].sigmoid(), places[..., 2:4]), -1)
-        boxes = anchor_boxes(cells, self.anchors, (raw.shape[3], raw.shape[2]))
-        values = places.flatten(1, 3)  # (B, N, 5 + C)
+        cells = self.activate(raw).permute(0, 3, 1, 2, 4)  # (B, A, H, W, 5 + C)
+        coords = torch.cat((cells[..., :2].sigmoid(), cells[..., 2:4]), -1)
+        # Anchors are in cells of this map, so the whole image is (W, H) of them.
+        boxes = anchor_boxes(coords, self.anchors, (raw.shape[3], raw.shape[2]))
+        values = cells.flatten(1, 3)  # (B, N, 5 + C)
         objectness = values[..., 4]
-        if self.loss.classfix == -1 and not self.dialect.region_objectness:  # get_region_boxes
+        if self.loss.classfix == -1 and not self.dialect.region_objectness:
+            # region_layer.c:389
             objectness = torch.where(objectness < 0.5, torch.zeros_like(objectness), objectness)
         scores = self._scores(objectness.unsqueeze(-1), values[..., BOX_VALUES:])
-        # A path down the tree stands for itself and is reported where there is an object
-        # (region_layer.c:398).
+        # Candidates are reported where ``reported`` is above the threshold. A path down the tree
+        # has no score to compare, so the objectness decides (region_layer.c:398). AlexeyAB
+        # otherwise compares only the products: the sign is 1 wherever there is a product.
         by_path = self.tree is not None and self.report_map is None
         reported = objectness if by_path or self.dialect.region_objectness else objectness.sign()
         return Candidates(boxes, reported, scores)
@@ -219,7 +217,7 @@ class Region(Head):
         return self.tree.last_likely(absolute)
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options(
             {
                 "num": len(self.anchors),

@@ -23,19 +23,17 @@ from darknet_builder.layers.representation import format_options
 from darknet_builder.shapes import Shape
 
 _ROUNDING = 1e-5
-"""Relative: far more than a logistic in float32 is off by."""
+"""Relative margin, far above the rounding error of a float32 logistic."""
 
 
 @register("yolo")
 class Yolo(AnchorHead):
-    """Boxes from a map of A anchors: x, y, w, h, objectness and C independent class scores at each
-    place.
+    """Decode x, y, w, h, objectness and C independent class scores in each cell.
 
     Args:
-        in_shape: (A * (5 + C), H, W).
-        common: anchors, classes and what else such heads share.
-        new_coords: the layer before it applies the logistic, and w, h are squares, not
-            exponentials.
+        in_shape: (A * (5 + C), H, W) for A anchors.
+        common: anchors, classes and the other options common to such heads.
+        new_coords: the layer before applies the logistic, and sizes are (2 v)^2 times the anchor.
     """
 
     def __init__(self, in_shape: Shape, common: AnchorOptions, *, new_coords: bool = False) -> None:
@@ -45,7 +43,7 @@ class Yolo(AnchorHead):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Yolo:
-        """parser.c:424."""
+        """Build from a cfg section (parser.c:424)."""
         block.ignore(
             "show_details",
             "track_history_size",
@@ -63,14 +61,14 @@ class Yolo(AnchorHead):
         )
 
     def metadata(self) -> dict[str, object]:
-        """With its kind of coordinates."""
+        """Add the order of the values, and ``new_coords``."""
         return super().metadata() | {
             "values": "x, y, w, h, objectness",
             "new_coords": self.new_coords,
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """Raw map (B, A * (5 + C), H, W) -> as Darknet holds it (yolo_layer.c:668)."""
+        """Raw map (B, A * (5 + C), H, W) -> the map as Darknet stores it (yolo_layer.c:668)."""
         # (B, A, 5 + C, H, W), cut into x and y, w and h, objectness and classes
         xy, wh, rest = self.split(x).split([2, 2, BOX_VALUES - 4 + self.classes], 2)
         return torch.cat((self._in_cell(self._logistic(xy)), wh, self._logistic(rest)), 2).flatten(
@@ -78,13 +76,13 @@ class Yolo(AnchorHead):
         )
 
     def _logistic(self, values: Array) -> Array:
-        """Of raw numbers, unless the layer before has done it."""
+        """Apply the logistic, unless the layer before has done so (``new_coords``)."""
         if self.new_coords:
             return values
         return values.sigmoid() if isinstance(values, Tensor) else 1 / (1 + np.exp(-values))
 
     def _in_cell(self, xy: Array) -> Array:
-        """Stretched around the middle."""
+        """Stretch x and y around the cell's centre."""
         return xy * self.scale_x_y - (self.scale_x_y - 1) / 2
 
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
@@ -100,21 +98,28 @@ class Yolo(AnchorHead):
         """Scale each anchor by e^v, or by (2 v)^2 with ``new_coords`` (yolo_layer.c:131)."""
         return anchor_boxes(places[..., :4], self.masked_anchors, net_size, squared=self.new_coords)
 
-    @np.errstate(all="ignore")  # the logistic of -100 divides by infinity, as it should
+    @np.errstate(
+        all="ignore"
+    )  # exp(100) overflows float32: 1 / (1 + inf) = 0 is the right logistic
     def decode_above(self, raw: Tensor, net_size: tuple[int, int], threshold: float) -> ScoredBoxes:
-        """Compare raw objectness first: of thousands of places a handful is left to be decoded."""
-        maps = self.split(raw.detach())  # (B, A, 5 + C, H, W)
-        (image, anchor, row, column), values = _places_above(
-            maps, self._raw_below(threshold)
-        )  # (K,) each, (K, 5 + C)
-        objectness = self._logistic(values[:, BOX_VALUES - 1 : BOX_VALUES])
-        scores = objectness * self._logistic(values[:, BOX_VALUES:])
-        place, class_ids = np.nonzero(scores > threshold)
+        """Return ``decode(raw, net_size).above(threshold)``, but compare raw objectness first.
 
-        boxes = values[place, :4]
+        Of thousands of cells, only the few above the threshold are decoded.
+        """
+        maps = self.split(raw.detach())  # (B, A, 5 + C, H, W)
+        # (K,) each, (K, 5 + C)
+        (image, anchor, row, column), values = _places_above(maps, self._raw_below(threshold))
+        objectness = self._logistic(values[:, BOX_VALUES - 1 : BOX_VALUES])  # (K, 1)
+        scores = objectness * self._logistic(values[:, BOX_VALUES:])  # (K, C)
+        # M pairs of a box and a class above the threshold: indices into K and into C.
+        box_id, class_ids = np.nonzero(scores > threshold)
+
+        # From here on the arithmetic of ``decode`` in NumPy, on (M, 4). A test compares the two.
+        boxes = values[box_id, :4]
         boxes[:, :2] = self._in_cell(self._logistic(boxes[:, :2]))
-        columns, rows = (numbers[place, None].astype(np.float32) for numbers in (column, row))
-        anchors = np.array(self.masked_anchors, np.float32)[anchor[place]]
+        columns = column[box_id, None].astype(np.float32)
+        rows = row[box_id, None].astype(np.float32)
+        anchors = np.array(self.masked_anchors, np.float32)[anchor[box_id]]
         boxes = boxes_at(
             boxes,
             columns,
@@ -125,37 +130,38 @@ class Yolo(AnchorHead):
             squared=self.new_coords,
         )
         return ScoredBoxes(
-            image[place],
-            place,
+            image[box_id],
+            box_id,
             boxes,
-            objectness[place, 0],
+            objectness[box_id, 0],
             class_ids,
-            scores[place, class_ids],
+            scores[box_id, class_ids],
             self.classes,
         )
 
     def _raw_below(self, objectness: float) -> float:
-        """A raw number below all that come to more than an objectness, rounding included.
+        """Return a raw number below all those whose objectness exceeds a threshold.
 
-        That a few come to a little less is no harm: the score of no class is larger than the
-        objectness.
+        It includes a margin for rounding. A few extra boxes do no harm: class scores are compared
+        with the threshold later, and none is larger than the objectness.
         """
         if self.new_coords:
             return objectness
-        least = objectness * (1 - _ROUNDING)
-        return math.log(least / (1 - least)) if least > 0 else -math.inf
+        # The inverse of the logistic: log(p / (1 - p)).
+        lowered = objectness * (1 - _ROUNDING)
+        return math.log(lowered / (1 - lowered)) if lowered > 0 else -math.inf
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options({"new_coords": self.new_coords}, after=super().extra_repr())
 
 
 _Places = tuple[tuple[np.ndarray, ...], np.ndarray]
-"""Image, anchor, row and column of K places, (K,) each, and their (K, V) values."""
+"""Image, anchor, row and column of K boxes, (K,) each, and their values (K, V)."""
 
 
 def _places_above(maps: Tensor, lowest: float) -> _Places:
-    """(B, A, V, H, W) -> where the objectness is larger."""
+    """Return the boxes of (B, A, V, H, W) whose raw objectness is larger than ``lowest``."""
     if maps.device.type != "cpu":
         return _places_above_elsewhere(maps, lowest)
     array = on_cpu(maps)
@@ -164,7 +170,7 @@ def _places_above(maps: Tensor, lowest: float) -> _Places:
 
 
 def _places_above_elsewhere(maps: Tensor, lowest: float) -> _Places:
-    """The same on another device, which only these places leave."""
+    """Select the boxes on another device, and copy only these to the CPU."""
     image, anchor, row, column = (maps[:, :, BOX_VALUES - 1] > lowest).nonzero(as_tuple=True)
     return (
         tuple(on_cpu(numbers) for numbers in (image, anchor, row, column)),

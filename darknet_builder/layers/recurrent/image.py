@@ -1,5 +1,6 @@
-"""[crnn], [conv_lstm] and [history]: layers of maps with a memory (crnn_layer.c,
-conv_lstm_layer.c).
+"""[crnn], [conv_lstm] and [history]: recurrent layers over maps.
+
+Sources: crnn_layer.c, conv_lstm_layer.c.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from darknet_builder.shapes import Shape
 
 @dataclass(frozen=True)
 class _Kernel:
-    """The convolution that all parts of one layer use."""
+    """Options of the convolution that all parts of one layer use."""
 
     size: int = 3
     stride: int = 1
@@ -42,7 +43,12 @@ class _Kernel:
 
     @classmethod
     def from_block(cls, block: Block, activation: str) -> _Kernel:
-        """The options that a [convolutional] has too; ``activation`` is the default."""
+        """Read the options that a [convolutional] also has.
+
+        Args:
+            block: the section.
+            activation: the activation if the section names none.
+        """
         size = block.get_int("size", 3, minimum=1)
         padding = block.get_int("padding", 0, minimum=0)
         return cls(
@@ -57,7 +63,7 @@ class _Kernel:
         )
 
     def make(self, in_shape: Shape, filters: int) -> Convolutional:
-        """One part."""
+        """Return a convolution for one part of the layer."""
         return Convolutional(
             in_shape,
             filters=filters,
@@ -84,15 +90,15 @@ class Crnn(ThreePart):
     """[rnn] with convolutions (crnn_layer.c:200).
 
     Args:
-        in_shape: (C, H, W).
+        in_shape: input shape (C, H, W).
         hidden: channels of the state.
-        output: channels of the answer.
-        kernel: the convolution of all three parts.
+        output: channels of the output.
+        kernel: options of the convolution of all three parts.
         shortcut: whether the old state is added to the new one.
-        time_steps: frames in a row during training.
+        time_steps: consecutive frames of each sequence in a training batch.
 
     Raises:
-        ShapeError: when the convolution would change the state's size.
+        ShapeError: if the convolution would change the state's size.
     """
 
     def __init__(
@@ -116,7 +122,10 @@ class Crnn(ThreePart):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Crnn:
-        """parser.c:238; pjreddie's has always a 3x3 kernel that keeps the size (P parser.c:243)."""
+        """Build from a cfg section (parser.c:238).
+
+        pjreddie's always has a 3x3 kernel that keeps the size (pjreddie's parser.c:243).
+        """
         kernel = _Kernel.from_block(block, "logistic")
         if graph.dialect.crnn_keeps_size:
             kernel = _Kernel(
@@ -137,18 +146,18 @@ class ConvLstm(Recurrent):
     """[lstm] with convolutions, each with its own batch norm and activation (conv_lstm_layer.c).
 
     Args:
-        in_shape: (C, H, W).
-        output: channels of the states and the answer.
-        kernel: the convolution of all parts.
-        peephole: the gates see the cell as well; the output gate sees the new one.
+        in_shape: input shape (C, H, W).
+        output: channels of the states and the output.
+        kernel: options of the convolution of all parts.
+        peephole: the gates also read the cell; the output gate reads the new one.
         bottleneck: one convolution joins input and state before the gates (Darknet's GPU path).
-        shortcut: with ``bottleneck``, its first half of channels is added to the answer.
-        activation: of the cell (``lstm_activation=``).
-        state_constrain: the cell's largest magnitude.
-        time_steps: frames in a row during training.
+        shortcut: with ``bottleneck``, add the first half of its channels to the output.
+        activation: activation of the cell (``lstm_activation=``).
+        state_constrain: maximum magnitude of the cell; 0 for no limit.
+        time_steps: consecutive frames of each sequence in a training batch.
 
     Raises:
-        ShapeError: when the convolution would change the state's size.
+        ShapeError: if the convolution would change the state's size.
     """
 
     def __init__(
@@ -174,15 +183,11 @@ class ConvLstm(Recurrent):
         super().__init__(in_shape, state, {"cell": state, "hidden": state}, time_steps)
         joined = Shape(2 * output, state.height, state.width)
         self.u = nn.ModuleDict({gate: kernel.make(in_shape, output) for gate in "figo"})
-        self.w = nn.ModuleDict(
-            {
-                gate: kernel.make(joined if bottleneck else state, output)
-                for gate in ("f" if bottleneck else "figo")
-            }
-        )
-        self.v = nn.ModuleDict(
-            {gate: kernel.make(state, output) for gate in ("fio" if peephole else "")}
-        )
+        # With a bottleneck Darknet uses only wf, on hidden and input (conv_lstm_layer.c:90).
+        w_shape, w_gates = (joined, "f") if bottleneck else (state, "figo")
+        self.w = nn.ModuleDict({gate: kernel.make(w_shape, output) for gate in w_gates})
+        v_gates = "fio" if peephole else ""
+        self.v = nn.ModuleDict({gate: kernel.make(state, output) for gate in v_gates})
         self.activation_name = activation
         self.activation = make_activation(activation)
         self.bottleneck, self.shortcut = bottleneck, shortcut
@@ -190,7 +195,7 @@ class ConvLstm(Recurrent):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> ConvLstm:
-        """parser.c:297."""
+        """Build from a cfg section (parser.c:297)."""
         block.ignore("time_normalizer")
         return cls(
             graph.image_shape(block),
@@ -205,7 +210,7 @@ class ConvLstm(Recurrent):
         )
 
     def step(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
-        """One frame."""
+        """Process one frame: (B, C, H, W) -> (B, output, H, W)."""
         cell, hidden = state["cell"], state["hidden"]
         if self.bottleneck:
             x = self.activation(self.w["f"](torch.cat((hidden, x), 1)))
@@ -213,6 +218,7 @@ class ConvLstm(Recurrent):
         keep = torch.sigmoid(self._gate("i", x, hidden, cell))
         cell = forget * cell + keep * self.activation(self._gate("g", x, hidden, cell))
         hidden = torch.sigmoid(self._gate("o", x, hidden, cell)) * self.activation(cell)
+        # Darknet clamps the stored cell only; this frame's output used the unclamped one.
         limit = self.state_constrain
         state["cell"] = cell.clamp(-limit, limit) if limit else cell
         state["hidden"] = hidden
@@ -228,7 +234,7 @@ class ConvLstm(Recurrent):
         return total + self.v[gate](cell) if gate in self.v else total
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
-        """V (f, i, o), then w and u (f, i, g, o) as far as they exist (parser.c:2310)."""
+        """Return v (f, i, o), then w and u (f, i, g, o), those that exist (parser.c:2310)."""
         parts = {
             f"{kind}{gate}": group[gate]
             for kind, group in (("v", self.v), ("w", self.w), ("u", self.u))
@@ -238,13 +244,13 @@ class ConvLstm(Recurrent):
         return concatenate(parts, header)
 
     def flops(self) -> int:
-        """Those of all parts, and nine or twelve operations a value (conv_lstm_layer.c:215)."""
+        """Return the parts' operations plus nine or twelve per value (conv_lstm_layer.c:215)."""
         parts = [part for group in (self.u, self.w, self.v) for part in group.values()]
-        own = (12 if len(self.v) else 9) * self.out_shape.size
-        return own + sum(part.flops() for part in parts if isinstance(part, Layer))
+        elementwise = (12 if len(self.v) else 9) * self.out_shape.size
+        return elementwise + sum(part.flops() for part in parts if isinstance(part, Layer))
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options(
             {
                 "output": self.out_shape.channels,
@@ -259,15 +265,15 @@ class ConvLstm(Recurrent):
 
 @register("history", dialects=("alexeyab",))
 class History(Layer):
-    """The last frames' maps side by side (conv_lstm_layer.c, ``make_history_layer``).
+    """Concatenate the maps of the last frames (conv_lstm_layer.c, ``make_history_layer``).
 
-    With one time step, as in every detection program of Darknet's, only the newest place is ever
-    filled.
+    With one time step, as in all of Darknet's detection programs, only the newest frame is ever
+    non-zero.
 
     Args:
-        in_shape: (C, H, W).
-        size: how many frames.
-        time_steps: frames in a row during training.
+        in_shape: input shape (C, H, W).
+        size: number of frames to keep.
+        time_steps: consecutive frames of each sequence in a training batch.
     """
 
     def __init__(self, in_shape: Shape, *, size: int = 4, time_steps: int = 1) -> None:
@@ -276,7 +282,7 @@ class History(Layer):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> History:
-        """parser.c:322."""
+        """Build from a cfg section (parser.c:322)."""
         return cls(
             graph.image_shape(block),
             size=block.get_int("history_size", 4, minimum=1),
@@ -286,6 +292,7 @@ class History(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C * size, H, W)."""
         frames = x.chunk(self.time_steps) if self.training else (x,)
+        # size=3: frame 1 -> (1, 0, 0), frame 2 -> (2, 1, 0), frame 3 -> (3, 2, 1), 4 -> (4, 3, 2)
         past = F.pad(frames[0], (0, 0, 0, 0, 0, frames[0].shape[1] * (self.size - 1))) * 0
         answers: list[Tensor] = []
         for frame in frames:
@@ -294,5 +301,5 @@ class History(Layer):
         return torch.cat(answers)
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options({"history_size": self.size})

@@ -1,4 +1,4 @@
-"""What all recurrent layers share: a state that lives between calls, and the walk over frames."""
+"""Base of all recurrent layers: a state kept between calls, and the loop over frames."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from darknet_builder.shapes import Shape
 
 
 class Recurrent(Layer):
-    """A layer with a memory.
+    """A layer with a state.
 
-    In eval mode each call is one frame, and the state lives on until ``reset_state``. In training
-    each call is ``time_steps`` frames, one after the other along the batch, and begins with a state
-    of zeros.
+    In eval mode each call is one frame, and the state is kept until ``reset_state``. In training
+    each call is ``time_steps`` frames, one after the other along the batch, and starts with a
+    state of zeros.
 
     Args:
-        in_shape: of one frame.
-        out_shape: of one frame's answer.
+        in_shape: input shape of one frame.
+        out_shape: output shape of one frame.
         state_shapes: the states by name. They are buffers, so that they move with the module, but
             are not saved.
-        time_steps: frames in a row during training.
+        time_steps: consecutive frames of each sequence in a training batch.
     """
 
     is_recurrent = True
@@ -45,8 +45,11 @@ class Recurrent(Layer):
             self.register_buffer(name, None, persistent=False)
 
     def step(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
-        """One frame: (B, ...) and the states -> the answer; ``state`` is brought up to date in
-        place.
+        """Process one frame (B, ...) and return the output.
+
+        Args:
+            x: (B, ...), one frame of each sequence.
+            state: the states by name; updated in place.
         """
         raise NotImplementedError
 
@@ -54,14 +57,16 @@ class Recurrent(Layer):
         """(B, ...) -> (B, ...): one frame, or ``time_steps`` frames in training."""
         if not self.training:
             state = self._old_state(x)
-            answer = self.step(x, state)
+            output = self.step(x, state)
             for name, value in state.items():
+                # Without detaching, every frame would keep the graph of all frames before it.
                 setattr(self, name, value.detach())
-            return answer
+            return output
         if x.shape[0] % self.time_steps:
             raise InputError(
                 f"a batch of {x.shape[0]} cannot be cut into time_steps={self.time_steps} frames"
             )
+        # (T * B, ...) -> T frames of (B, ...): Darknet's batch holds time step after time step.
         frames = x.chunk(self.time_steps)
         state = self._zero_state(frames[0])
         return torch.cat([self.step(frame, state) for frame in frames])
@@ -86,15 +91,16 @@ class Recurrent(Layer):
 
 
 class ThreePart(Recurrent):
-    """s = [s +] input(x) + self(s); y = output(s): what [rnn] and [crnn] share (rnn_layer.c:120,
-    crnn_layer.c:200).
+    """s = [s +] input(x) + self(s); y = output(s): the base of [rnn] and [crnn].
+
+    Sources: rnn_layer.c:120, crnn_layer.c:200.
 
     Args:
-        in_shape: of one frame.
-        state_shape: of the state.
-        parts: the layers of the input, of the state itself and of the answer.
+        in_shape: input shape of one frame.
+        state_shape: shape of the state.
+        parts: the layers ``input``, ``self`` and ``output``.
         shortcut: whether the old state is added to the new one.
-        time_steps: frames in a row during training.
+        time_steps: consecutive frames of each sequence in a training batch.
     """
 
     def __init__(
@@ -111,24 +117,24 @@ class ThreePart(Recurrent):
         self.shortcut = shortcut
 
     def step(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
-        """One frame."""
+        """Process one frame."""
         new = self.input_layer(x) + self.self_layer(state["state"])
         state["state"] = state["state"] + new if self.shortcut else new
         return self.output_layer(state["state"])
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
-        """input, self, output (parser.c:2290, parser.c:2300)."""
+        """Return the layouts of input, self, output (parser.c:2290, parser.c:2300)."""
         return concatenate(
             {"input": self.input_layer, "self": self.self_layer, "output": self.output_layer},
             header,
         )
 
     def flops(self) -> int:
-        """Those of the three parts (crnn_layer.c:110)."""
+        """Return the operations of the three parts (crnn_layer.c:110)."""
         return self.input_layer.flops() + self.self_layer.flops() + self.output_layer.flops()
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options(
             {
                 "output": self.out_shape.channels,
@@ -139,7 +145,7 @@ class ThreePart(Recurrent):
 
 
 def concatenate(parts: Mapping[str, nn.Module], header: WeightsHeader) -> WeightLayout:
-    """The layouts of several layers in a row, their names in front."""
+    """Join the layouts of several layers, with each layer's name in front of its tensors' names."""
     return [
         (f"{name}.{tensor_name}", tensor)
         for name, part in parts.items()

@@ -1,8 +1,8 @@
-"""[rnn], [gru] and [lstm]: layers of vectors with a memory (rnn_layer.c, gru_layer.c,
-lstm_layer.c).
-"""
+"""[rnn], [gru], [lstm]: recurrent layers over vectors (rnn_layer.c, gru_layer.c, lstm_layer.c)."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -25,17 +25,17 @@ _SELF_ACTIVATIONS = {1: "logistic", 2: "loggy"}
 
 @register("rnn")
 class Rnn(ThreePart):
-    """A state of vectors (rnn_layer.c:120).
+    """A recurrent layer whose state is a vector (rnn_layer.c:120).
 
     Args:
-        in_shape: any; taken as a vector.
+        in_shape: any shape; the input is flattened.
         hidden: length of the state.
-        output: length of the answer.
-        activation: Darknet's name.
-        self_activation: of the state's own part, where it differs.
-        batch_normalize: in all three parts.
+        output: length of the output.
+        activation: Darknet's name of the activation, such as ``leaky``.
+        self_activation: activation of the part that reads the state; None for the same.
+        batch_normalize: add batch norm to all three parts.
         shortcut: whether the old state is added to the new one.
-        time_steps: frames in a row during training.
+        time_steps: consecutive frames of each sequence in a training batch.
     """
 
     def __init__(
@@ -68,7 +68,10 @@ class Rnn(ThreePart):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Rnn:
-        """parser.c:262; pjreddie's state is as long as the answer (P parser.c:260)."""
+        """Build from a cfg section (parser.c:262).
+
+        pjreddie's state is as long as the output (pjreddie's parser.c:260).
+        """
         output = block.get_int("output", 1, minimum=1)
         hidden = block.get_int("hidden", 1, minimum=1)
         activation = read_activation(block, "logistic")
@@ -85,17 +88,16 @@ class Rnn(ThreePart):
 
 
 class _Gated(Recurrent):
-    """What [gru] and [lstm] share: one linear layer a gate for the input (u) and one for the state
-    (w).
+    """Base of [gru] and [lstm]: one linear map per gate for the input (u) and for the state (w).
 
     Args:
-        in_shape: any; taken as a vector.
-        output: length of state and answer.
-        gates: the gates' letters.
-        states: which states of that length there are.
-        batch_normalize: in all parts.
+        in_shape: any shape; the input is flattened.
+        output: length of states and output.
+        gates: one letter for each gate.
+        states: names of the states, each of length ``output``.
+        batch_normalize: add batch norm to all parts.
         file_order: the parts' names (``w`` or ``u`` and the gate) in the weights file's order.
-        time_steps: frames in a row during training.
+        time_steps: consecutive frames of each sequence in a training batch.
     """
 
     def __init__(
@@ -112,17 +114,20 @@ class _Gated(Recurrent):
         super().__init__(
             in_shape, flat(output), {name: flat(output) for name in states}, time_steps
         )
-        options = {"output": output, "batch_normalize": batch_normalize, "activation": "linear"}
-        self.u = nn.ModuleDict({gate: Connected(in_shape, **options) for gate in gates})  # type: ignore[arg-type]
-        self.w = nn.ModuleDict({gate: Connected(flat(output), **options) for gate in gates})  # type: ignore[arg-type]
+        # Linear, because a gate is activated after both parts are added.
+        part = partial(
+            Connected, output=output, batch_normalize=batch_normalize, activation="linear"
+        )
+        self.u = nn.ModuleDict({gate: part(in_shape) for gate in gates})
+        self.w = nn.ModuleDict({gate: part(flat(output)) for gate in gates})
         self.file_order = file_order
 
     def both(self, gate: str, x: Tensor, state: Tensor) -> Tensor:
-        """The input's and the state's part of one gate."""
+        """Return the sum of the input's and the state's part of one gate."""
         return self.u[gate](x) + self.w[gate](state)
 
     def weight_layout(self, header: WeightsHeader) -> WeightLayout:
-        """The parts in the dialect's order."""
+        """Return the parts in the dialect's order."""
         parts: dict[str, nn.Module] = {
             f"{kind}{gate}": part
             for kind, group in (("u", self.u), ("w", self.w))
@@ -131,22 +136,23 @@ class _Gated(Recurrent):
         return concatenate({name: parts[name] for name in self.file_order}, header)
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options({"output": self.out_shape.channels})
 
 
 @register("gru")
 class Gru(_Gated):
-    """z, r gates; candidate = act(u x + w (r * s)); s = z * s + (1 - z) * candidate
-    (gru_layer.c:150).
+    """z and r gates; candidate = act(u x + w (r * s)); s = z * s + (1 - z) * candidate.
+
+    Source: gru_layer.c:150.
 
     Args:
-        in_shape: any; taken as a vector.
-        output: length of state and answer.
-        batch_normalize: in all six parts.
-        tanh: the candidate's activation is tanh; otherwise logistic, as Darknet was built.
-        input_first: whether the input's parts stand first in the weights file.
-        time_steps: frames in a row during training.
+        in_shape: any shape; the input is flattened.
+        output: length of state and output.
+        batch_normalize: add batch norm to all six parts.
+        tanh: activate the candidate by tanh instead of the logistic, which Darknet is built with.
+        input_first: whether the input's parts come first in the weights file.
+        time_steps: consecutive frames of each sequence in a training batch.
     """
 
     def __init__(
@@ -173,7 +179,7 @@ class Gru(_Gated):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Gru:
-        """parser.c:277, P parser.c:271."""
+        """Build from a cfg section (parser.c:277; pjreddie's parser.c:271)."""
         tanh = graph.dialect.gru_tanh and block.get_flag("tanh")
         return cls(
             graph.shape,
@@ -185,7 +191,7 @@ class Gru(_Gated):
         )
 
     def step(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
-        """One frame."""
+        """Process one frame."""
         old = state["state"]
         update = torch.sigmoid(self.both("z", x, old))
         reset = torch.sigmoid(self.both("r", x, old))
@@ -195,7 +201,7 @@ class Gru(_Gated):
         return state["state"]
 
     def extra_repr(self) -> str:
-        """See ``Layer.extra_repr``."""
+        """Return the options that ``print(network)`` shows."""
         return format_options({"tanh": self.tanh}, after=super().extra_repr())
 
 
@@ -204,11 +210,11 @@ class Lstm(_Gated):
     """f, i, o gates and g = tanh; c = f * c + i * g; h = o * tanh(c) (lstm_layer.c:180).
 
     Args:
-        in_shape: any; taken as a vector.
-        output: length of the states and the answer.
-        batch_normalize: in all eight parts.
+        in_shape: any shape; the input is flattened.
+        output: length of the states and the output.
+        batch_normalize: add batch norm to all eight parts.
         gate_order: the gates in the weights file's order.
-        time_steps: frames in a row during training.
+        time_steps: consecutive frames of each sequence in a training batch.
     """
 
     def __init__(
@@ -232,7 +238,7 @@ class Lstm(_Gated):
 
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Lstm:
-        """parser.c:287."""
+        """Build from a cfg section (parser.c:287)."""
         return cls(
             graph.shape,
             output=block.get_int("output", 1, minimum=1),
@@ -242,7 +248,7 @@ class Lstm(_Gated):
         )
 
     def step(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
-        """One frame."""
+        """Process one frame."""
         hidden = state["hidden"]
         forget, keep, out = (torch.sigmoid(self.both(gate, x, hidden)) for gate in "fio")
         state["cell"] = forget * state["cell"] + keep * torch.tanh(self.both("g", x, hidden))
