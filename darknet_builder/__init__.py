@@ -1,5 +1,4 @@
-"""Darknet networks in PyTorch: from a ``.cfg`` and a ``.weights`` file to numbers equal to
-Darknet's.
+"""Darknet networks in PyTorch, from a ``.cfg`` and a ``.weights`` file, with Darknet's numbers.
 
 Every public name is listed here and imported when it is first used, so that ``parse_cfg`` needs no
 torch.
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from darknet_builder.support.lazy import lazy_names
 from darknet_builder.support.moved import install
-from darknet_builder.support.version import VERSION as __version__
+from darknet_builder.support.version import VERSION
 
+__version__ = VERSION
 install()
 
 if TYPE_CHECKING:

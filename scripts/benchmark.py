@@ -1,4 +1,4 @@
-"""Engines, precisions and reference programs side by side: ``darknet-builder benchmark``."""
+"""Engines, precisions and reference programs side by side: Compare engines, precisions and reference programs: ``darknet-builder benchmark``."""
 
 from __future__ import annotations
 

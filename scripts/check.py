@@ -1,5 +1,6 @@
-"""Say everything that is wrong or odd with a cfg and its weights: the same as ``darknet-builder
-check``.
+"""Say everything that is wrong or odd with a cfg and its weights.
+
+The same as ``darknet-builder check``.
 """
 
 from __future__ import annotations

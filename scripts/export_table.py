@@ -1,5 +1,6 @@
-"""Measure what three programs make of every recorded network's ONNX file, and write the table of
-docs/export.md.
+"""Measure what three programs make of every recorded network's ONNX file.
+
+Then write the table of docs/export.md.
 
     python scripts/export_table.py [--pack DIR] [--only WORD ...] [--results FILE] [--measure-only |
     --write-only]
@@ -90,8 +91,9 @@ def run_opencv(path: Path, x: np.ndarray, outputs: Sequence[str]) -> list[np.nda
 
 
 def run_openvino(path: Path, x: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
-    """OpenVINO, on the CPU and in float32: left to itself, it takes bfloat16 where the processor
-    has it.
+    """OpenVINO, on the CPU and in float32.
+
+    Left to itself, it takes bfloat16 where the processor has it.
     """
     openvino = load_extra("openvino", "openvino")
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
@@ -129,8 +131,9 @@ def measure(
     folder: Path,
     levels: Sequence[str] = LEVELS,
 ) -> dict[str, dict[str, str]]:
-    """By level and program: the largest difference from PyTorch as a share of the largest value, or
-    why there is none.
+    """Largest difference from PyTorch, by level and program, as a share of the largest value.
+
+    If there is none, the reason.
 
     The files are those that ``export`` writes; level nms is the graph of level decoded with
     suppression behind it.
@@ -163,8 +166,9 @@ def _measure_values(
     runners: Mapping[str, Runner],
     folder: Path,
 ) -> tuple[dict[str, str], dict[str, list[np.ndarray]], Any, Sequence[torch.Tensor]]:
-    """The cells of a level without suppression; what each program gave, the graph, and what PyTorch
-    gives.
+    """The cells of a level without suppression.
+
+    What each program gave, the graph, and what PyTorch gives.
     """
     module = Traceable(network, level).eval()
     reference, names = Reference(module), module.output_names
@@ -250,8 +254,9 @@ def _measure_decoded(
 
 
 def _with_area(wanted: Kept, found: Mapping[str, np.ndarray]) -> tuple[Kept, dict[str, np.ndarray]]:
-    """Without the smallest boxes: OpenCV takes two of no more than ``_NO_AREA`` together for the
-    same.
+    """Without the smallest boxes.
+
+    OpenCV takes two of no more than ``_NO_AREA`` together for the same.
 
     Raises:
         CannotRunError: when nothing is left to compare.

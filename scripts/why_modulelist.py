@@ -1,5 +1,6 @@
-"""Why layers live in an nn.ModuleList: the same network both ways, and what PyTorch reaches of it,
-side by side.
+"""Why layers live in an nn.ModuleList.
+
+The same network both ways, and what PyTorch reaches of it, side by side.
 """
 
 from __future__ import annotations

@@ -58,8 +58,9 @@ def add_batch(parser: argparse._ActionsContainer) -> None:
 def add_precision(
     parser: argparse._ActionsContainer, choices: Sequence[str], default: str, text: str = ""
 ) -> None:
-    """``--precision``, in torch's words; the short ones (``fp32``, ``bf16``) are accepted as
-    well.
+    """``--precision``, in torch's words.
+
+    The short ones (``fp32``, ``bf16``) are accepted as well.
     """
     parser.add_argument(
         "--precision",
@@ -123,8 +124,9 @@ def add_json(parser: argparse._ActionsContainer, what: str) -> None:
 
 
 def _json_file(text: str) -> str:
-    """Another suffix is more likely the word after ``--json`` than a file to be written, or
-    overwritten.
+    """Return the file after ``--json``, which must end in .json.
+
+    Any other word is more likely meant for another option than as a file to write.
     """
     if text != STDOUT and Path(text).suffix.lower() != ".json":
         raise argparse.ArgumentTypeError(

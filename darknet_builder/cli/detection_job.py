@@ -52,8 +52,9 @@ class DetectionJob:
     started: float = field(default_factory=time.perf_counter)
 
     def run(self, targets: Sequence[Target]) -> int:
-        """Detect in all sources; a single process also writes what it has when Ctrl-C or an error
-        ends it.
+        """Detect in all sources.
+
+        A single process also writes what it has when Ctrl-C or an error ends it.
 
         Args:
             targets: this process's share.
@@ -75,8 +76,9 @@ class DetectionJob:
         return self._finish()
 
     def _finish(self) -> int:
-        """Gather the results of all processes, write the files that hold all of them, and show the
-        summary.
+        """Gather the results of all processes and write the files that hold all of them.
+
+        Then show the summary.
         """
         whole = DetectionResult(self.group.gather(self.results), time.perf_counter() - self.started)
         if self.group.is_main:
@@ -91,8 +93,9 @@ class DetectionJob:
         return 1 if whole.failures else 0
 
     def _tell(self, line: str) -> None:
-        """Show the line of a source: at once, or in the right order after several processes are
-        done.
+        """Show the line of a source.
+
+        One process shows it at once; several show their lines in order when all are done.
         """
         self.results[-1].line = line
         if self.group.world_size == 1:
@@ -149,8 +152,9 @@ class DetectionJob:
             raise KeyboardInterrupt
 
     def _save_video(self, target: Target) -> bool:
-        """Returns whether Ctrl-C ended it: then what there is of the annotated video is closed in
-        good order.
+        """Write the annotated video; return whether Ctrl-C ended it.
+
+        In that case the frames so far are a complete video.
         """
         interrupted = False
         with open_video(target.source) as video:

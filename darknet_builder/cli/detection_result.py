@@ -62,6 +62,7 @@ class DetectionResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, for JSON; the boxes are not cut off at the image's edges.
+
         ``dont_show`` classes are left out.
         """
         shown = [replace(record, detections=record.detections.shown()) for record in self.records]

@@ -71,8 +71,9 @@ def check_weights(cfg: str, weights: str | None, *, required: bool = True) -> No
 
 
 def load_model(args: argparse.Namespace, *, required: bool = True) -> Network:
-    """The network with its weights, if there are any, at ``--width`` and ``--height``, by the rules
-    of ``--dialect``.
+    """Load the network with its weights, if there are any.
+
+    ``--width``, ``--height`` and ``--dialect`` apply.
 
     Args:
         args: after ``take_model``.
@@ -96,8 +97,9 @@ def load_model(args: argparse.Namespace, *, required: bool = True) -> Network:
 
 
 def describe_choice(args: argparse.Namespace, runner: Network | OptimizedNetwork) -> str | None:
-    """Return the line that says what the network runs on, where ``--backend`` and ``--precision``
-    do not say it.
+    """Return the line that says what the network runs on.
+
+    It is empty where ``--backend`` and ``--precision`` already say so.
 
     Args:
         args: with the options of ``add_speed_options``.

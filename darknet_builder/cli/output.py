@@ -1,5 +1,6 @@
-"""What a command leaves behind: files, checked before the work and written after it; words on a
-terminal.
+"""Output files of a command: checked before the work and written after it.
+
+Also the colours of words on a terminal.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ def check_page(path: str | None, kept: Iterable[str | Path | None]) -> None:
 
 
 def write_json(path: str | Path | None, data: Any, out: TextIO) -> None:
-    """Write a document for other programs: to a file, to ``out`` for ``STDOUT``, or nowhere for
-    None.
+    """Write a document for other programs.
+
+    To a file, to ``out`` for ``STDOUT``, or nowhere for None.
 
     Raises:
         InputError: when the file cannot be written.
@@ -66,8 +68,9 @@ def write_answer(path: str | Path, text: str, out: TextIO) -> None:
 
 
 def in_color(word: str, stream: TextIO) -> str:
-    """``error`` in red, ``warning`` in yellow; as it is where ``stream`` is no terminal, or
-    NO_COLOR asks for that.
+    """Colour a word for a terminal: ``error`` red, ``warning`` yellow.
+
+    It stays as it is if ``stream`` is not a terminal or NO_COLOR is set.
     """
     if (
         word not in _COLORS

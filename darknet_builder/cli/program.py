@@ -1,5 +1,6 @@
-"""The command line: finds the commands, shows a ``DarknetError`` as one line on stderr with exit
-status 2.
+"""The command line: find the command and run it.
+
+A ``DarknetError`` is shown as one line on stderr, with exit status 2.
 """
 
 from __future__ import annotations
@@ -140,8 +141,9 @@ def _commands_of(parser: argparse.ArgumentParser) -> dict[str, _Parser]:
 
 
 def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
-    """Only the chosen command's module is imported: ``--help`` of one does not wait for the
-    others.
+    """Make the parser; only the chosen command's module is imported.
+
+    ``--help`` of one does not wait for the others.
     """
     parser = _Parser(
         prog=PROGRAM,

@@ -13,8 +13,9 @@ _BAR_MINIMUM = 2
 
 
 class Progress(AbstractContextManager["Progress"]):
-    """A bar on stderr where that is a terminal and tqdm is installed (the extra ``progress``), and
-    the lines above it.
+    """A progress bar on stderr, if that is a terminal and tqdm is installed.
+
+    It also writes the lines above the bar.
 
     Args:
         total: how many steps there are.

@@ -16,10 +16,10 @@ from darknet_builder.data.scenes import write_scenes
 from darknet_builder.images.files import write_image
 from darknet_builder.network.build import build_network
 from darknet_builder.weights.loader import load_weights, save_weights
-from tests.helpers.toy_detector import BLUE, RED, squares, toy_files
-from tests.helpers.training_folder import TINY_CFG
 from tests.helpers.colour_classifier import CFG as COLOURS
 from tests.helpers.colour_classifier import colour_network
+from tests.helpers.toy_detector import BLUE, RED, squares, toy_files
+from tests.helpers.training_folder import TINY_CFG
 
 SUFFIXES = ("safetensors", "pt")
 

@@ -9,7 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -111,10 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def finish(self) -> None:
         """A connection that was reset has nothing to flush."""
-        try:
+        with suppress(OSError):
             super().finish()
-        except OSError:
-            pass
 
 
 @contextmanager

@@ -83,8 +83,9 @@ def _read_data(path: str) -> DataFile:
 
 
 def _read(cfg: str) -> tuple[str, list[Block]]:
-    """The text and what ``parse_cfg`` makes of it, so that its line numbers fit; of a model file,
-    what it holds.
+    """Return the text of a cfg and what ``parse_cfg`` makes of it, so that line numbers fit.
+
+    For a model file, return the cfg that it holds.
     """
     from darknet_builder.cfg.parser import note_dialect, parse_cfg
     from darknet_builder.cfg.source import read_cfg

@@ -1,5 +1,6 @@
-"""``darknet-builder benchmark``: engines, precisions and reference programs side by side on this
-machine.
+"""Compare engines, precisions and reference programs: ``darknet-builder benchmark``.
+
+Their calls are interleaved on this machine.
 """
 
 from __future__ import annotations

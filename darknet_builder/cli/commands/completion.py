@@ -1,5 +1,6 @@
-"""``darknet-builder completion``: a script that lets a shell complete commands, options and file
-names.
+"""Write a completion script for a shell: ``darknet-builder completion``.
+
+The shell then completes commands, options and file names.
 """
 
 from __future__ import annotations
@@ -58,8 +59,9 @@ def _arguments(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _takes_path(action: argparse.Action) -> bool:
-    """Whether an argument's value is free text that is no number: a path, unless its placeholder
-    says otherwise.
+    """Return whether an argument's value is free text other than a number.
+
+    Such a value is a path, unless its placeholder says otherwise.
     """
     return (
         action.nargs != 0

@@ -1,5 +1,6 @@
-"""``darknet-builder detect``: photographs and videos in; pictures with boxes, COCO JSON, label
-files and CSV out.
+"""Find objects in photographs and videos: ``darknet-builder detect``.
+
+It writes pictures with boxes, COCO JSON, label files and CSV.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""``darknet-builder dump``: what a network consists of, by the names that PyTorch gives its
-parts.
+"""List what a network consists of: ``darknet-builder dump``.
+
+The names are those that PyTorch gives to its parts.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""``darknet-builder evaluate``: Darknet's mAP and COCO's AP of a detector on a labelled set of
-images.
+"""Measure a detector's accuracy: ``darknet-builder evaluate``.
+
+It prints Darknet's mAP and COCO's AP on a labelled set of images.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
 @contextmanager
 def _progress_bar(name: str) -> Iterator[Progress | None]:
-    """A bar on stderr where that is a terminal and tqdm is installed."""
+    """A progress bar on stderr, if that is a terminal and tqdm is installed."""
     if not sys.stderr.isatty():
         yield None
         return

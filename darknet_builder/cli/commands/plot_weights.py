@@ -1,5 +1,6 @@
-"""``darknet-builder plot-weights``: histograms of any parameters, of one or several states of a
-network.
+"""Plot histograms of parameters: ``darknet-builder plot-weights``.
+
+They may come from one or several states of a network.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""``darknet-builder train``: train as Darknet does, with checkpoints from which it goes on
-exactly.
+"""Train as Darknet does: ``darknet-builder train``.
+
+Checkpoints allow a training to be resumed exactly.
 """
 
 from __future__ import annotations
