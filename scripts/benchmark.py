@@ -1,4 +1,4 @@
-"""Engines, precisions and reference programs side by side: Compare engines, precisions and reference programs: ``darknet-builder benchmark``."""
+"""Compare engines and precisions on this machine; the same as ``darknet-builder benchmark``."""
 
 from __future__ import annotations
 

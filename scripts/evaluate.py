@@ -1,4 +1,4 @@
-"""Darknet's mAP and COCO's AP of a detector: Measure a detector's accuracy: ``darknet-builder evaluate``."""
+"""Measure a detector's accuracy; the same as ``darknet-builder evaluate``."""
 
 from __future__ import annotations
 

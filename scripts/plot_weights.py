@@ -1,4 +1,4 @@
-"""Histograms of a network's weights: Plot histograms of parameters: ``darknet-builder plot-weights``."""
+"""Plot histograms of parameters; the same as ``darknet-builder plot-weights``."""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ Optimisers and schedules belong in ``training``.
 
 from __future__ import annotations
 
+import pkgutil
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from darknet_builder.support.lazy import lazy_names
@@ -29,3 +31,7 @@ if TYPE_CHECKING:
     from darknet_builder.losses.whole_network import reached_layers as reached_layers
 else:
     __getattr__, __all__ = lazy_names(__name__)
+
+# Each file registers the loss of its section when it is imported.
+for _module in pkgutil.iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

@@ -12,11 +12,6 @@ from darknet_builder.errors import InputError
 from darknet_builder.layers.base import NETWORK_INPUT, Layer
 
 # Importing a loss registers it.
-from darknet_builder.losses import classifier as _classifier  # noqa: F401
-from darknet_builder.losses import detection as _detection  # noqa: F401
-from darknet_builder.losses import gaussian_yolo as _gaussian_yolo  # noqa: F401
-from darknet_builder.losses import region as _region  # noqa: F401
-from darknet_builder.losses import yolo as _yolo  # noqa: F401
 from darknet_builder.losses.base import HeadLoss, LossContext, Targets, find_loss, loss_for
 from darknet_builder.network.network import Network
 
