@@ -338,8 +338,10 @@ class Block(Mapping[str, str]):
             return list(cast("Sequence[_Number]", default))
         counted = text.partition("#")[0] if hash_ends else text
         items = counted.split(",")
+        numbers: list[_Number] = []
         try:
-            numbers = [convert(key, item) if item else empty for item in items]
+            for item in items:
+                numbers.append(convert(key, item) if item else empty)
         except CfgError as error:
             return list(self._settle(error, default))
         if "" in items:

@@ -99,8 +99,9 @@ def _layer_statistics(network: Network, layer: Layer) -> WeightStatistics | None
     low, high = _range(values)
     # Not torch.histc: it counts in float32, which is exact only to 2^24.
     counts, _ = np.histogram(values.numpy(), BINS, (low, high))
+    tensors = tuple(_tensor_statistics(name, tensor) for name, tensor in layout)
     return WeightStatistics(
-        tuple(_tensor_statistics(name, tensor) for name, tensor in layout),
+        tensors,
         low,
         high,
         tuple(counts.tolist()),

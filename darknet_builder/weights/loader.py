@@ -55,8 +55,8 @@ class LoadReport:
 def load_weights(network: Network, path: str | Path, *, until: int | None = None) -> LoadReport:
     """Load a ``.weights`` file into a network.
 
-    The file is read twice, first in small parts to check it, then directly into the tensors: there
-    is no second copy in memory, and the network is unchanged if the file does not fit.
+    The file is read twice, first in small parts to check it, then directly into the tensors. This
+    needs no second copy in memory, and leaves the network unchanged if the file does not fit.
 
     Args:
         network: built from the cfg that the file was trained with.

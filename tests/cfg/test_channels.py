@@ -25,8 +25,8 @@ CLASSIFIER = (
     "[net]\nwidth=32\nheight=32\nchannels=4\n[connected]\noutput=2\nactivation=linear\n[softmax]\n"
 )
 SAID = (
-    ":4: [net] channels=4: images are read as 3 channels, or 1 as grey; a network of others can be"
-    " given tensors only"
+    ":4: [net] channels=4: images are read as 3 channels, or 1 as grey; with other numbers of"
+    " channels, call network(x) with tensors"
 )
 
 

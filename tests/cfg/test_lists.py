@@ -108,7 +108,7 @@ def built(text: str) -> tuple[Network, list[str]]:
             "Gaussian_yolo",
             [0],
             [1, 2, 3, 4, 0.5, 0.5],
-            "num=3 needs 6 numbers, 4 are here",
+            "num=3 needs 6 numbers, but 4 are given",
         ),
         ("mask=0\nnum=3\nanchors=1,2,3,4#,5,6", 10, "Gaussian_yolo", [0], [1, 2, 3, 4, 5, 6], ""),
     ],
@@ -133,32 +133,32 @@ def test_anchors_and_masks(
             "yolo",
             (
                 "num=6 needs 12 numbers, but 6 are given: pairs (10,13) (16,30) (33,23); the head"
-                " uses anchor 3, which is not"
+                " uses anchor 3, which is incomplete"
             ),
         ),
         (
             "mask=2\nnum=3\nanchors=10,13,16,30,33",
             6,
             "yolo",
-            "the head uses anchor 2, which is not whole",
+            "the head uses anchor 2, which is incomplete",
         ),
         (
             "mask=2\nnum=3\nanchors=10,13, 61,45    61,45",
             6,
             "yolo",
-            "5 are here: the pairs (10,13) (61,4561); the head uses anchor 2, which is not whole",
+            "5 are given: pairs (10,13) (61,4561); the head uses anchor 2, which is incomplete",
         ),
         (
             "mask=0\nnum=3\nanchors=10,,16,30,33,23",
             6,
             "yolo",
-            "the head uses anchor 0, which is not whole",
+            "the head uses anchor 0, which is incomplete",
         ),
         (
             "num=3\nanchors=1,2,3,4",
             18,
             "region",
-            "the pairs (1,2) (3,4); the head uses anchor 2, which is not whole",
+            "pairs (1,2) (3,4); the head uses anchor 2, which is incomplete",
         ),
     ],
 )
@@ -171,7 +171,7 @@ def test_a_missing_anchor_that_is_used(options: str, filters: int, section: str,
 
 def test_a_cfg_with_fewer_anchors() -> None:
     """num=6, three anchors, mask 0,1,2."""
-    with pytest.warns(CfgWarning, match="num=6 needs 12 numbers, 6 are here"):
+    with pytest.warns(CfgWarning, match="num=6 needs 12 numbers, but 6 are given"):
         network = build_network(DATA / "fewer-anchors.cfg")
     assert network.heads[0].masked_anchors == [(10, 13), (16, 30), (33, 23)]  # type: ignore[attr-defined]
 
@@ -239,7 +239,7 @@ def test_a_blank_line_in_a_map(tmp_path: Path) -> None:
     (tmp_path / "coco.map").write_text("2\n\n1\n\n")
     text = head("num=1\nanchors=1,2\nmap=coco.map", 8, "region", classes=3)
     (tmp_path / "a.cfg").write_text(text)
-    with pytest.warns(CfgWarning, match=r"coco\.map:2: is blank; Darknet reads class 0 there"):
+    with pytest.warns(CfgWarning, match=r"coco\.map:2: blank line; Darknet reads it as class 0"):
         network = build_network(tmp_path / "a.cfg")
     assert network.heads[0].class_map == [2, 0, 1]  # type: ignore[attr-defined]
 

@@ -210,7 +210,7 @@ def test_files_that_were_cut_off(suffix: str, cut: int, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     export_network(network(), path)
     path.write_bytes(path.read_bytes()[:-cut])
-    with pytest.raises(WeightsError, match="damaged one"):
+    with pytest.raises(WeightsError, match="is damaged"):
         build_network(path)
 
 

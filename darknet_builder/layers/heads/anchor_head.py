@@ -258,9 +258,13 @@ def read_pairs(
     num_missing = 2 * num - len(numbers)
     if num_missing > 0:
         block.warn(f"{summary}; Darknet uses {_NO_ANCHOR:g} for each missing number", "anchors")
-    numbers = [0.0 if math.isnan(number) else number for number in numbers]
-    numbers += [_NO_ANCHOR] * num_missing
-    return list(zip(numbers[::2], numbers[1::2], strict=False))
+    # Darknet's atof reads 0 from an empty item.
+    values = list(map(_zero_if_nan, numbers)) + [_NO_ANCHOR] * num_missing
+    return list(zip(values[::2], values[1::2], strict=False))
+
+
+def _zero_if_nan(number: float) -> float:
+    return 0.0 if math.isnan(number) else number
 
 
 def _describe_pairs(
