@@ -213,6 +213,7 @@ def _move_boxes(
     """Where the boxes are after the crop: cut off at its edges, without those smaller than a pixel
     (data.c:392).
     """
+    boxes = boxes[(boxes[:, :2] != 0).any(1)]  # Darknet drops a centre of 0, 0 (data.c:252)
     height, width = image.shape[:2]
     new_size = np.array(
         [max(width - crop.left - crop.right, 1), max(height - crop.top - crop.bottom, 1)]
@@ -249,7 +250,7 @@ def _disturb(
     """Noise and blur."""
     cv2 = load_opencv()
     if rule.gaussian_noise and random.random() < 0.5:
-        noise = random.normal(0, min(rule.gaussian_noise, 127), image.shape)
+        noise = random.normal(0, min(max(rule.gaussian_noise, 0), 127), image.shape)
         image = (image + noise).round().clip(0, 255).astype(np.uint8)
     kind = int(random.integers(3)) if rule.blur else 0
     if kind == 0:

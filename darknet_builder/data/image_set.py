@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,15 @@ from typing import overload
 import numpy as np
 
 from darknet_builder.data.image_list import read_image_list
-from darknet_builder.data.labels import find_labels, label_places, no_boxes, read_labels
+from darknet_builder.data.labels import (
+    find_labels,
+    label_places,
+    no_boxes,
+    over_edge,
+    read_labels,
+)
 from darknet_builder.data.lines import either
-from darknet_builder.errors import DataError
+from darknet_builder.errors import DataError, DataWarning
 
 
 @dataclass(frozen=True)
@@ -39,12 +46,14 @@ class ImageSet(Sequence[LabelledImage]):
         images: in its order.
         classes: how many there are.
         skipped_labels: how many bad lines of label files were left out.
+        labels_over_edge: number of boxes whose centre or size is beyond the image.
     """
 
     path: Path
     images: tuple[LabelledImage, ...]
     classes: int
     skipped_labels: int = 0
+    labels_over_edge: int = 0
 
     def __len__(self) -> int:
         return len(self.images)
@@ -105,4 +114,28 @@ def load_images(
             f"{either(label_places(paths[0]))}",
             path=path,
         )
-    return ImageSet(Path(path), tuple(images), classes, skipped)
+    return ImageSet(Path(path), tuple(images), classes, skipped, _warn_over_edge(path, images))
+
+
+def _warn_over_edge(path: str | Path, images: Sequence[LabelledImage]) -> int:
+    """Count the boxes that reach over the edge of their image, and warn once for the whole list.
+
+    Args:
+        path: of the list.
+        images: with their boxes.
+    """
+    found = [(image, over_edge(image.boxes)) for image in images]
+    count = sum(int(rows.sum()) for _, rows in found)
+    if count:
+        first, rows = next((image, rows) for image, rows in found if rows.any())
+        numbers = " ".join(map(str, first.boxes[rows.argmax(), :4]))
+        warnings.warn(
+            DataWarning(
+                f"{'1 box reaches' if count == 1 else f'{count} boxes reach'} over the edge of"
+                f" their image, the first in {first.label_path} ({numbers}); training cuts them off"
+                " there, mAP and anchors take them as they are",
+                path=path,
+            ),
+            stacklevel=3,
+        )
+    return count

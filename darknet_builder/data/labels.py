@@ -53,7 +53,7 @@ def read_labels(
 
     Raises:
         DataError: with file and line, for anything but ``class x y width height`` with a class that
-            exists, a centre within the image and a size above 0 and up to 1.
+            exists, a size above 0 and a box that is not wholly outside the image.
     """
     rows: list[list[float]] = []
     skipped = 0
@@ -79,12 +79,44 @@ def _parse_label(line: str, classes: int) -> list[float]:
         values = [float(word) for word in words[1:]]
     except ValueError:
         raise DataError("expected 5 numbers, class x y width height") from None
-    for name, value in zip(_COORDINATES, values, strict=True):
-        least_is_in = name in _COORDINATES[:2]
-        if not 0 <= value <= 1 or value == 0 and not least_is_in:  # NaN is in no range
-            expected = "0 to 1" if least_is_in else "more than 0 and at most 1"
-            raise DataError(f"{name} {value:g}: expected {expected}, relative to the image")
+    _check_box(words[1:], values)
     return [*values, int(words[0])]
+
+
+def _check_box(words: list[str], values: list[float]) -> None:
+    """Refuse a box that is no box, or that lies wholly outside its image (data.c:259).
+
+    A box that reaches over the edge is valid: training cuts it off at the edge of the crop
+    (data.c:281), mAP and anchors take it as it is.
+
+    Args:
+        words: x, y, width and height as the file spells them, for the message.
+        values: the same as numbers.
+    """
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused
+        box = np.array(values).astype(np.float32)
+    for name, word, value in zip(_COORDINATES, words, box, strict=True):
+        is_size = name in _COORDINATES[2:]
+        if not np.isfinite(value) or is_size and value <= 0:
+            expected = "more than 0 and at most 1" if is_size else "0 to 1"
+            raise DataError(f"{name} {word}: expected {expected}, relative to the image")
+    for axis in (0, 1):
+        centre, half = box[axis], box[axis + 2] / 2
+        if centre + half < 0 or centre - half > 1:
+            raise DataError(
+                f"{_COORDINATES[axis]} {words[axis]}, {_COORDINATES[axis + 2]} {words[axis + 2]}:"
+                " the box lies outside the image; expected 0 to 1, relative to the image"
+            )
+
+
+def over_edge(boxes: np.ndarray) -> np.ndarray:
+    """(T, 5) -> (T,) bool: whether a centre or a size is more than the image, as Darknet checks it
+    (detector.c:1476).
+
+    An edge that rounding puts a hair outside, while centre and size are within 0 to 1, is what six
+    decimals give and not reported.
+    """
+    return np.asarray((boxes[:, :2] < 0).any(1) | (boxes[:, :4] > 1).any(1))
 
 
 def no_boxes() -> np.ndarray:

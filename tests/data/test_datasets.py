@@ -324,12 +324,16 @@ BAD_LABELS = [
     ("-1 .5 .5 .1 .1", "class -1: expected a whole number, 0 or more"),
     ("1.0 .5 .5 .1 .1", "class 1.0: expected a whole number, 0 or more"),
     ("3 .5 .5 .1 .1", "class 3: there are 3 classes, 0 to 2"),
-    ("0 1.01 .5 .1 .1", "x 1.01: expected 0 to 1, relative to the image"),
-    ("0 .5 -0.1 .1 .1", "y -0.1: expected 0 to 1, relative to the image"),
-    ("0 .5 .5 1.5 .1", "width 1.5: expected more than 0 and at most 1, relative to the image"),
+    (
+        "0 .5 -0.1 .1 .1",
+        "y -0.1, height .1: the box lies outside the image; expected 0 to 1, relative to the image",
+    ),
     ("0 .5 .5 0 .1", "width 0: expected more than 0 and at most 1, relative to the image"),
-    ("0 .5 .5 .1 -.2", "height -0.2: expected more than 0 and at most 1, relative to the image"),
-    ("0 320 240 64 48", "x 320: expected 0 to 1, relative to the image"),
+    ("0 .5 .5 .1 -.2", "height -.2: expected more than 0 and at most 1, relative to the image"),
+    (
+        "0 320 240 64 48",
+        "x 320, width 64: the box lies outside the image; expected 0 to 1, relative to the image",
+    ),
     ("0 nan .5 .1 .1", "x nan: expected 0 to 1, relative to the image"),
     ("0 .5 .5 inf .1", "width inf: expected more than 0 and at most 1, relative to the image"),
 ]
