@@ -15,7 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from darknet_builder.data.labels import no_boxes
-from darknet_builder.data.sample import MOSAIC_IMAGES, Sample, distort, draw_images_in, rand_scale
+from darknet_builder.data.sample import (
+    MOSAIC_IMAGES,
+    Sample,
+    distort,
+    draw_images_in,
+    rand_scale,
+    rand_uniform,
+)
 from darknet_builder.errors import InputError
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.network.network import Network
@@ -156,7 +163,7 @@ class ClassifierRule:
         aspect = rand_scale(random, self.aspect)
         low, high = sorted((self.min_crop, self.max_crop))
         scale = int(random.integers(low, high + 1)) / max(min(height, int(width * aspect)), 1)
-        turn = math.radians(random.uniform(-self.angle, self.angle))
+        turn = math.radians(rand_uniform(random, -self.angle, self.angle))
         reach = max((width * scale / aspect - size) / 2, 0), max((height * scale - size) / 2, 0)
         x, y = (random.uniform(-most, most) - size / 2 for most in reach)
         # The ways in the image for one pixel to the right, and for one down.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from darknet_builder.data.sample import MOSAIC_IMAGES, Sample, distort, draw_images_in
+from darknet_builder.data.sample import MOSAIC_IMAGES, Sample, distort, draw_images_in, rand_uniform
 from darknet_builder.errors import InputError
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.layers.base import AugmentOptions
@@ -147,7 +147,7 @@ def _draw_crop(
         reach = int(length * rule.jitter)
         shrink, grow = _zoom_range(length, rule.resize)
         margins += [
-            int(random.uniform(-reach, reach)) + int(shrink + (grow - shrink) * share)
+            int(rand_uniform(random, -reach, reach)) + int(shrink + (grow - shrink) * share)
             for share in zoom
         ]
     left, right, top, bottom = margins

@@ -44,7 +44,7 @@ def distort(
 ) -> np.ndarray:
     """Hue is moved, saturation and value are multiplied, all on 8 bits; by up to what is given."""
     cv2 = load_opencv()
-    shift = random.uniform(-hue, hue)
+    shift = rand_uniform(random, -hue, hue)
     factors = rand_scale(random, saturation), rand_scale(random, exposure)
     if (shift, *factors) == (0, 1, 1):
         return image
@@ -57,5 +57,10 @@ def distort(
 
 def rand_scale(random: np.random.Generator, most: float) -> float:
     """Between 1 and ``most``, or one over that (utils.c:892)."""
-    scale = random.uniform(1, most) if most != 1 else 1.0
+    scale = rand_uniform(random, 1, most) if most != 1 else 1.0
     return float(scale if random.random() < 0.5 else 1 / scale)
+
+
+def rand_uniform(random: np.random.Generator, low: float, high: float) -> float:
+    """Draw a number between two bounds, given in either order (utils.c:875, 977)."""
+    return float(random.uniform(min(low, high), max(low, high)))

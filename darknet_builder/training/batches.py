@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from darknet_builder.data.classifier_augmentation import ClassifierRule
 from darknet_builder.data.detector_augmentation import AugmentRule
 from darknet_builder.data.image_set import ImageSet
-from darknet_builder.data.sample import Sample
+from darknet_builder.data.sample import Sample, rand_uniform
 from darknet_builder.errors import CfgError, DarknetError, DataError
 from darknet_builder.images.files import read_image
 from darknet_builder.images.opencv import load_opencv
@@ -211,7 +211,7 @@ class StepPlan(Sampler[list[SamplePlan]]):
         if step == 0 or step >= self.last - _LAST_STEPS:
             return largest
         random = np.random.default_rng((self.seed, _SIZE, step // _SIZE_PERIOD))
-        factor = random.uniform(1, self.random)
+        factor = rand_uniform(random, 1, self.random)
         return self._scaled(factor if random.random() < 0.5 else 1 / factor)
 
     def _scaled(self, factor: float) -> tuple[int, int]:
