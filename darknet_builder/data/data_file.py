@@ -12,7 +12,7 @@ from typing import Any
 
 from darknet_builder.cfg.names import read_names
 from darknet_builder.data.image_set import ImageSet, load_images
-from darknet_builder.data.lines import either, numbered_lines
+from darknet_builder.data.lines import cure_for, either, find_place, numbered_lines, places_of
 from darknet_builder.errors import DataError, DataWarning, did_you_mean, nearest
 
 _KEYS = (
@@ -44,7 +44,8 @@ class DataFile:
     Attributes:
         path: its own.
         options: key -> text.
-        lines: key -> line, counted from 1.
+        lines: key -> line, counted from 1. A key without a value, which Darknet ignores, is here
+            alone.
     """
 
     path: Path
@@ -64,10 +65,13 @@ class DataFile:
             if line[0] in "#;":
                 continue
             key, equals, value = (part.strip() for part in line.partition("="))
-            if not (key and equals and value):
+            if not (key and equals):
                 raise DataError(
                     f"{line!r} is no option", path=path, line=number, hint="expected key = value"
                 )
+            if not value:  # Darknet's read_option passes it by; has() and file() name the line
+                lines.setdefault(key, number)
+                continue
             if key in options:
                 raise DataError(
                     f"{key} is given a second time; line {lines[key]} already says "
@@ -76,6 +80,8 @@ class DataFile:
                     line=number,
                 )
             options[key], lines[key] = value, number
+        if not options and lines:
+            raise DataError(**cls(Path(path), options, lines)._empty(next(iter(lines))))
         if not options:
             raise DataError(
                 "is empty", path=path, hint="expected lines such as classes=3 and valid=test.txt"
@@ -91,6 +97,15 @@ class DataFile:
         """A located error, to be raised by the caller."""
         return DataError(message, **self._place(key), hint=hint)
 
+    def _empty(self, key: str) -> dict[str, Any]:
+        """The parts of an error or a warning about a key without a value."""
+        return {
+            "message": f"{key}= has no value",
+            "path": self.path,
+            "line": self.lines[key],
+            "hint": "write the value behind it, or remove the line",
+        }
+
     def _place(self, key: str) -> dict[str, Any]:
         return {
             "path": self.path,
@@ -100,7 +115,12 @@ class DataFile:
         }
 
     def has(self, key: str) -> bool:
-        """Whether an option is there; where it seems to be misspelt, a ``DataWarning`` says so."""
+        """Whether an option is there; a ``DataWarning`` says so where it has no value or seems to be
+        misspelt.
+        """
+        if key in self.lines and key not in self.options:
+            warnings.warn(DataWarning(**self._empty(key)), stacklevel=2)
+            return False
         for wrong in () if key in self.options else self._misspelt(key):
             warnings.warn(
                 DataWarning(
@@ -183,6 +203,8 @@ class DataFile:
         Raises:
             DataError: located, when the option or the file is missing.
         """
+        if key in self.lines and key not in self.options:
+            raise DataError(**self._empty(key))
         for wrong in () if key in self.options else self._misspelt(key):
             raise self.error("no such key", wrong, hint=f"did you mean {key!r}?")
         if key not in self.options:
@@ -191,11 +213,13 @@ class DataFile:
                 f"needs {key}=, which is missing{hint} (it has {', '.join(self.options)})", key
             )
         name = self.options[key]
-        places = [self.path.parent / name, self.path.parent.parent / name, Path(name)]
-        for place in places:
-            if place.is_file():
-                return place
-        raise self.error(f"no such file; looked for {either(places)}", key)
+        found = find_place(name, self.path.parent)
+        if found is None:
+            places = list(places_of(name, self.path.parent))
+            raise self.error(
+                f"no such file; looked for {either(places)}", key, hint=cure_for(name)
+            )
+        return found
 
     def load(
         self,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from darknet_builder.data.lines import either, numbered_lines
+from darknet_builder.data.lines import cure_for, either, find_place, numbered_lines, places_of
 from darknet_builder.errors import DataError
 
 
 def read_image_list(path: str | Path) -> list[Path]:
-    """The images that a list names, one a line, looked for beside the list and in the working
-    directory.
+    """The images that a list names, one a line, looked for beside the list, beside its folder and
+    in the working directory.
 
     Raises:
         DataError: for a list that cannot be read or is empty; located, with a count, when images
@@ -29,7 +29,7 @@ def list_images(path: str | Path) -> list[tuple[int, str, Path]]:
     images: list[tuple[int, str, Path]] = []
     missing: list[tuple[int, str]] = []
     for number, line in numbered_lines(path, "a list of images"):
-        found = next((place for place in (folder / line, Path(line)) if place.is_file()), None)
+        found = find_place(line, folder)
         if found is None:
             missing.append((number, line))
         else:
@@ -42,9 +42,10 @@ def list_images(path: str | Path) -> list[tuple[int, str, Path]]:
             else ""
         )
         raise DataError(
-            f"{line}: no such image; looked for {either([folder / line, Path(line)])}{others}",
+            f"{line}: no such image; looked for {either(list(places_of(line, folder)))}{others}",
             path=path,
             line=number,
+            hint=cure_for(line),
         )
     if not images:
         raise DataError("names no images", path=path, hint="expected one path a line")

@@ -148,7 +148,10 @@ def test_files_are_found_beside_it_above_it_and_in_the_working_directory(
         ("", "is empty; expected lines such as classes=3 and valid=test.txt"),
         ("# nothing\n", "is empty; expected lines such as classes=3 and valid=test.txt"),
         ("classes=2\nvalid\n", ":2: 'valid' is no option; expected key = value"),
-        ("classes=\n", ":1: 'classes=' is no option; expected key = value"),
+        (
+            "classes=\n",
+            ":1: classes= has no value; write the value behind it, or remove the line",
+        ),
         (
             "classes=2\nvalid=a\nclasses=3\n",
             ":3: classes is given a second time; line 1 already says classes=2",
@@ -236,7 +239,8 @@ def test_lists_with_missing_images(folder: Path) -> None:
     path = folder / "list.txt"
     path.write_text("images/a.jpg\n\nimages/x.jpg\n")
     place = (
-        f"{path}:3: images/x.jpg: no such image; looked for {folder}/images/x.jpg and images/x.jpg"
+        f"{path}:3: images/x.jpg: no such image; looked for {folder}/images/x.jpg and"
+        f" {folder.parent}/images/x.jpg and images/x.jpg"
     )
     assert message(read_image_list, path) == place
     path.write_text("images/a.jpg\n\nimages/x.jpg\nimages/b.jpg\nimages/y.jpg\n")
