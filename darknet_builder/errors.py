@@ -16,6 +16,7 @@
     UserWarning
     ├── CfgWarning              a .cfg that works, but hardly as it was meant
     └── DataWarning             a .data file that works, but hardly as it was meant
+        └── TruncatedImageWarning   an image whose file ends too early, read as far as it goes
 
 Each is raised with its parts (``path``, ``line``, ``section``, ``key``, ``hint``, ``argument``);
 ``Located`` makes the text from them, once.
@@ -171,6 +172,10 @@ class CfgWarning(Located, UserWarning):
 
 class DataWarning(Located, UserWarning):
     """Something odd in a ``.data`` file that does not keep it from being used."""
+
+
+class TruncatedImageWarning(DataWarning):
+    """An image whose file ends too early; it was read as far as it goes."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

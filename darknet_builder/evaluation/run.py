@@ -13,6 +13,7 @@ from darknet_builder.evaluation.coco import coco_average_precision
 from darknet_builder.evaluation.darknet_map import ImageBoxes, mean_average_precision
 from darknet_builder.evaluation.predictions import find_boxes
 from darknet_builder.evaluation.report import EvaluationReport
+from darknet_builder.images.truncated import noting_truncated
 from darknet_builder.network.network import Network
 from darknet_builder.network.task import class_names
 from darknet_builder.prediction.detector import Detector
@@ -106,7 +107,9 @@ class Evaluation:
             The report; None in all processes but the main one.
         """
         started = time.perf_counter()
-        found = group.gather(self._find(runner, group, advance))
+        with noting_truncated() as truncated:
+            found = group.gather(self._find(runner, group, advance))
+        num_truncated = sum(group.gather([len(truncated)]))
         seconds = time.perf_counter() - started
         if not group.is_main:
             return None
@@ -114,7 +117,7 @@ class Evaluation:
             found, self.names, iou=metrics.iou, points=metrics.points, confidence=metrics.confidence
         )
         coco = coco_average_precision(found, self.names) if metrics.coco else None
-        return EvaluationReport(self.images, result, coco, seconds)
+        return EvaluationReport(self.images, result, coco, seconds, num_truncated)
 
     def warm_up(self, runner: OptimizedNetwork, group: ProcessGroup) -> None:
         """Run an engine's first images, which it computes otherwise than the later ones in the last

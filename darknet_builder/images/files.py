@@ -8,6 +8,7 @@ import numpy as np
 
 from darknet_builder.errors import ImageError, InputError
 from darknet_builder.images.opencv import load_opencv
+from darknet_builder.images.truncated import complete, lacks_end, warn_truncated
 from darknet_builder.support.files import atomic_path, writing
 
 IMAGE_SUFFIXES = (
@@ -34,26 +35,41 @@ def read_image(path: str | Path) -> np.ndarray:
     """An image file, turned as its EXIF orientation says -> (H, W, 3) uint8, blue, green, red.
 
     Grey images get three equal channels, an alpha channel is dropped, 16 bits become 8, as in
-    ``cv2.imread``.
+    ``cv2.imread``. A JPEG whose end is missing is read as far as it goes, to exactly the pixels of
+    ``cv2.imread``, with a ``TruncatedImageWarning``.
 
     Raises:
         ImageError: for a file that cannot be read or is no image.
         MissingExtraError: without a working OpenCV.
     """
-    cv2 = load_opencv()
+    load_opencv()
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise ImageError(f"{error.strerror or error}", path=path) from None
     if not data.size:
         raise ImageError("the file is empty", path=path)
+    image = _decode(data, path)
+    if image is not None:
+        return image
+    whole = complete(data.tobytes())
+    image = None if whole is None else _decode(np.frombuffer(whole, np.uint8), path)
+    if image is None and lacks_end(data.tobytes()):
+        raise ImageError("the PNG ends too early", path=path, hint="copy or download it again")
+    if image is None:
+        raise ImageError("is no image that OpenCV can read", path=path)
+    warn_truncated(path)
+    return image
+
+
+def _decode(data: np.ndarray, path: str | Path) -> np.ndarray | None:
+    """Decode the bytes of a file; None if OpenCV cannot."""
+    cv2 = load_opencv()
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise ImageError(f"cannot be decoded: {error.err}", path=path) from None
-    if image is None:
-        raise ImageError("is no image that OpenCV can read", path=path)
-    return np.asarray(image)
+    return None if image is None else np.asarray(image)
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
