@@ -72,7 +72,9 @@ def class_labels(data: DataFile) -> tuple[str, ...]:
     return labels
 
 
-def load_classed_images(path: str | Path, labels: Sequence[str]) -> ClassedImages:
+def load_classed_images(
+    path: str | Path, labels: Sequence[str], *, keep_missing: bool = False
+) -> ClassedImages:
     """A list of images, each of the one class whose label stands in its line.
 
     Where Darknet says "Too many or too few labels" and goes on, this stops.
@@ -80,13 +82,14 @@ def load_classed_images(path: str | Path, labels: Sequence[str]) -> ClassedImage
     Args:
         path: of the list.
         labels: of the classes.
+        keep_missing: an image that is not there stays in the list, for a caller who checks that.
 
     Raises:
         DataError: located, for a list or an image that is missing, or a line with no label or
             several.
     """
     images = []
-    for number, line, image in list_images(path):
+    for number, line, image in list_images(path, keep_missing=keep_missing):
         found = [index for index, label in enumerate(labels) if label in line]
         if len(found) != 1:
             what = (

@@ -216,9 +216,7 @@ class DataFile:
         found = find_place(name, self.path.parent)
         if found is None:
             places = list(places_of(name, self.path.parent))
-            raise self.error(
-                f"no such file; looked for {either(places)}", key, hint=cure_for(name)
-            )
+            raise self.error(f"no such file; looked for {either(places)}", key, hint=cure_for(name))
         return found
 
     def load(
@@ -228,6 +226,7 @@ class DataFile:
         classes: int | None = None,
         skip_bad_labels: bool = False,
         limit: int | None = None,
+        keep_missing: bool = False,
     ) -> ImageSet:
         """The images that ``train=``, ``valid=`` or another key lists, with their labels.
 
@@ -237,10 +236,15 @@ class DataFile:
                 ``classes=``.
             skip_bad_labels: leave bad lines out and count them.
             limit: only the first so many images.
+            keep_missing: an image that is not there stays in the list.
 
         Raises:
             DataError: located, for whatever is missing or wrong.
         """
         return load_images(
-            self.file(split), classes or self.classes, skip_bad_labels=skip_bad_labels, limit=limit
+            self.file(split),
+            classes or self.classes,
+            skip_bad_labels=skip_bad_labels,
+            limit=limit,
+            keep_missing=keep_missing,
         )

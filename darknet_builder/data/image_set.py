@@ -80,7 +80,12 @@ class ImageSet(Sequence[LabelledImage]):
 
 
 def load_images(
-    path: str | Path, classes: int, *, skip_bad_labels: bool = False, limit: int | None = None
+    path: str | Path,
+    classes: int,
+    *,
+    skip_bad_labels: bool = False,
+    limit: int | None = None,
+    keep_missing: bool = False,
 ) -> ImageSet:
     """A list of images and their label files.
 
@@ -92,13 +97,14 @@ def load_images(
         classes: how many there are.
         skip_bad_labels: leave bad lines of label files out and count them.
         limit: only the first so many images.
+        keep_missing: an image that is not there stays in the list, for a caller who checks that.
 
     Raises:
         DataError: located, for a list, an image or a label that is missing or wrong.
     """
     images: list[LabelledImage] = []
     skipped = 0
-    paths = read_image_list(path)[:limit]
+    paths = read_image_list(path, keep_missing=keep_missing)[:limit]
     for image in paths:
         label_path = find_labels(image)
         boxes, bad = (

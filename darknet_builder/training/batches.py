@@ -23,13 +23,13 @@ from darknet_builder.data.classifier_augmentation import ClassifierRule
 from darknet_builder.data.detector_augmentation import AugmentRule
 from darknet_builder.data.image_set import ImageSet
 from darknet_builder.data.sample import Sample, rand_uniform
-from darknet_builder.errors import CfgError, DarknetError, DataError
+from darknet_builder.errors import CfgError, DarknetError, DataError, ImageError
 from darknet_builder.images.files import read_image
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.losses.base import Targets
 from darknet_builder.network.network import Network
 
-_ORDER, _STEP, _SAMPLE, _SIZE = range(4)
+_ORDER, _STEP, _SAMPLE, _SIZE, _REPLACEMENT = range(5)
 """What a random stream is for; each has its own."""
 _SIZE_PERIOD = 10
 """Steps between changes of size (detector.c:196)."""
@@ -37,6 +37,8 @@ _LAST_STEPS = 100
 """At the end, as in the first step, images have the largest size."""
 _DEFAULT_RANDOM = 1.4
 _SIZE_STEP = 32
+_MOST_UNREADABLE = 100
+"""Unreadable images in a row, drawn at random, after which a training gives up."""
 _BATCHES_AHEAD = 4
 """Parts of batches that wait to be learnt from, for each worker."""
 
@@ -109,12 +111,15 @@ class Batch:
         boxes: one (T, 5) float32 an image, rows x, y, w, h, class.
         indices: of the images in the data set.
         shares: (B, C) float32, how much of each class each image is; None for detectors.
+        skipped: number in the data set and reason of each image that could not be read and was
+            replaced.
     """
 
     images: Tensor
     boxes: tuple[Tensor, ...]
     indices: tuple[int, ...]
     shares: Tensor | None = None
+    skipped: tuple[tuple[int, str], ...] = ()
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory, from which copies to a GPU are quick."""
@@ -268,13 +273,28 @@ def _check_division(network: Network, world_size: int) -> None:
         )
 
 
-class TrainingSamples(Dataset[tuple[Sample, int]]):
-    """Sample plan -> augmented sample and the number of its first image; run by the workers."""
+@dataclass(frozen=True)
+class MadeSample:
+    """One sample, ready to be collated.
+
+    Attributes:
+        sample: augmented, of the size that was planned.
+        index: number of its first image in the data set.
+        skipped: number and reason of each image that could not be read and was replaced.
+    """
+
+    sample: Sample
+    index: int
+    skipped: tuple[tuple[int, str], ...] = ()
+
+
+class TrainingSamples(Dataset[MadeSample]):
+    """Make the samples that a plan names; run by the workers."""
 
     def __init__(self, images: LabelledImages, rule: SampleRule, seed: int) -> None:
         self.images, self.rule, self.seed = images, rule, seed
 
-    def __getitems__(self, plans: Sequence[SamplePlan]) -> list[tuple[Sample, int]] | DarknetError:
+    def __getitems__(self, plans: Sequence[SamplePlan]) -> list[MadeSample] | DarknetError:
         """Make the samples of one batch for the DataLoader.
 
         An error is returned, not raised: the DataLoader would wrap it in the worker's traceback.
@@ -284,22 +304,47 @@ class TrainingSamples(Dataset[tuple[Sample, int]]):
         except DarknetError as error:
             return error
 
-    def __getitem__(self, planned: SamplePlan) -> tuple[Sample, int]:
+    def __getitem__(self, planned: SamplePlan) -> MadeSample:
         random = np.random.default_rng((self.seed, _SAMPLE, planned.position))
-        sources = [self.images.sample(index) for index in planned.indices]
-        return self.rule.make(random, sources, planned.net_size), planned.indices[0]
+        read = [self._read(planned, place) for place in range(len(planned.indices))]
+        sample = self.rule.make(random, [source.sample for source in read], planned.net_size)
+        skipped = tuple(failure for source in read for failure in source.skipped)
+        return MadeSample(sample, read[0].index, skipped)
+
+    def _read(self, planned: SamplePlan, place: int) -> MadeSample:
+        """Read one image of a plan, or the first readable one of a random series in its stead.
+
+        The series follows from the seed and the position alone, so that a resumed training draws
+        the same images.
+
+        Raises:
+            ImageError: of the planned image, when every image of a long series is unreadable.
+        """
+        key = (self.seed, _REPLACEMENT, planned.position, place)
+        random, index = np.random.default_rng(key), planned.indices[place]
+        failures: list[tuple[int, ImageError]] = []
+        while len(failures) < _MOST_UNREADABLE:
+            try:
+                skipped = tuple((number, str(error)) for number, error in failures)
+                return MadeSample(self.images.sample(index), index, skipped)
+            except ImageError as error:
+                failures.append((index, error))
+                index = int(random.integers(len(self.images)))
+        raise failures[0][1]
 
 
-def collate(samples: Sequence[tuple[Sample, int]] | DarknetError) -> Batch | DarknetError:
+def collate(made: Sequence[MadeSample] | DarknetError) -> Batch | DarknetError:
     """Samples of one size -> a batch."""
-    if isinstance(samples, DarknetError):
-        return samples
-    shares = [sample.shares for sample, _ in samples if sample.shares is not None]
+    if isinstance(made, DarknetError):
+        return made
+    samples = [one.sample for one in made]
+    shares = [sample.shares for sample in samples if sample.shares is not None]
     return Batch(
-        torch.from_numpy(np.stack([sample.image for sample, _ in samples])),
-        tuple(torch.from_numpy(np.ascontiguousarray(sample.boxes)) for sample, _ in samples),
-        tuple(index for _, index in samples),
+        torch.from_numpy(np.stack([sample.image for sample in samples])),
+        tuple(torch.from_numpy(np.ascontiguousarray(sample.boxes)) for sample in samples),
+        tuple(one.index for one in made),
         torch.from_numpy(np.stack(shares)) if shares else None,
+        tuple(failure for one in made for failure in one.skipped),
     )
 
 

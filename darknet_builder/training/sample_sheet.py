@@ -33,8 +33,8 @@ def sample_sheet(network: Network, images: LabelledImages, seed: int) -> np.ndar
     tiles = []
     for step in range(NUM_SAMPLES):
         # The first sample of each step: whether a batch has mosaic is drawn once a step.
-        sample, _ = samples[plan.samples(step)[0]]
-        tiles.append(_with_boxes(sample, plan.size))
+        made = samples[plan.samples(step)[0]]
+        tiles.append(_with_boxes(made.sample, plan.size))
     rows = [np.hstack(tiles[start : start + COLUMNS]) for start in range(0, NUM_SAMPLES, COLUMNS)]
     return np.vstack(rows)
 

@@ -38,6 +38,7 @@ from darknet_builder.training.checkpoints.output_files import OutputFiles
 from darknet_builder.training.ema import WeightEma
 from darknet_builder.training.interrupts import graceful_interrupts
 from darknet_builder.training.log.run_log import RunLog
+from darknet_builder.training.log.skipped_images import SkippedImages
 from darknet_builder.training.log.step_report import StepReport, summarize_step
 from darknet_builder.training.optimizer import clip_weights, freeze, make_optimizer
 from darknet_builder.training.schedules import make_scheduler, rate_at
@@ -57,12 +58,14 @@ class Outcome:
         interrupted: whether Ctrl-C ended it.
         best: the highest score of the training; None without validation.
         last: the score of the final weights; None without validation.
+        skipped_images: number of images that could not be read since this run began.
     """
 
     finished: int
     interrupted: bool
     best: float | None
     last: float | None
+    skipped_images: int = 0
 
 
 class Trainer:
@@ -154,6 +157,7 @@ class Trainer:
             finished=self.finished,
             quiet=not self.group.is_main,
         )
+        self.skipped = SkippedImages(self.log if self.group.is_main else None)
         if settings.resume:
             self.log.note(self._describe_start())
 
@@ -222,7 +226,8 @@ class Trainer:
                 self.log.draw_chart()
         finally:
             self.log.close()
-        return Outcome(self.finished, self.finished < self.total, self.best, last)
+        skipped = len(set(self.group.gather(list(self.skipped.indices))))
+        return Outcome(self.finished, self.finished < self.total, self.best, last, skipped)
 
     def _batches(self) -> Iterator[Batch]:
         return load_batches(
@@ -253,6 +258,7 @@ class Trainer:
         for part in range(self.net_options.subdivisions):
             asked = time.perf_counter()
             batch = next(batches)
+            self.skipped.add(batch, self.finished + 1)
             waited += time.perf_counter() - asked
             seen += len(batch.indices) * self.group.world_size
             with self.group.accumulate(self.model, last=part == self.net_options.subdivisions - 1):

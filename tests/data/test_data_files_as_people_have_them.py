@@ -81,7 +81,9 @@ def test_a_path_of_a_windows_drive_has_its_cure(tmp_path: Path) -> None:
 # ---- keys without a value ------------------------------------------------------------------------
 
 
-def test_a_key_without_a_value_is_left_out(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+def test_a_key_without_a_value_is_left_out(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     """As Darknet's read_option does; of a key that nothing needs, not a word."""
     path = tmp_path / "x.data"
     path.write_text("classes = 1\nbackup = \nvalid=\nnames=\nresults=\nvalid = a.txt\n")

@@ -31,6 +31,7 @@ BEST = "best.pt"
 MAKE_ROOM = "make room, then resume the training"
 """The hint of errors whose argument is ``resume``."""
 _NAME = re.compile(r"checkpoint_(\d{7,})\.pt")
+_NUM_IMAGES = "number_of_training_images"
 _FREE_OPTIONS = ("max_batches",)
 """Options of [net] that may change when a training goes on."""
 
@@ -215,6 +216,16 @@ def check_same_run(path: str | Path, state: State, metadata: Mapping[str, Any]) 
     Raises:
         InputError: naming the first that is not.
     """
+    made_with = state["facts"].get(_NUM_IMAGES)
+    if _NUM_IMAGES in metadata and made_with != metadata[_NUM_IMAGES]:
+        raise InputError(
+            f"was made with {made_with} training images, the list now has {metadata[_NUM_IMAGES]}:"
+            " it cannot be resumed exactly",
+            path=path,
+            hint="put the list back as it was (an image that cannot be read may stay in it), or"
+            " go on with the new list",
+            argument=("skip_bad_images", "continue_run"),
+        )
     for name, value in metadata.items():
         if state["facts"].get(name) != value:
             raise InputError(
