@@ -202,7 +202,7 @@ class DataWarning(Located, UserWarning):
 
 
 class TruncatedImageWarning(DataWarning):
-    """An image whose file ends too early; it was read as far as it goes."""
+    """An image whose file ends too early; it was read up to there."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Look at many image files before a long computation: which cannot be read, which end too early."""
+"""Check before a long computation which image files cannot be read or end too early."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _WHOLE = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND"))
 
 @dataclass(frozen=True)
 class ImageCheck:
-    """The result of looking at image files.
+    """The result of a check of image files.
 
     Attributes:
         unreadable: path and reason of each file that cannot be read, in order.
-        truncated: paths of those that are read as far as they go.
+        truncated: paths of the files that end too early but can be read.
     """
 
     unreadable: dict[Path, ImageError]
@@ -35,7 +35,7 @@ class ImageCheck:
 
 
 class FileCounter(Protocol):
-    """Shows how many files are done, as ``cli.progress.Progress`` does."""
+    """Shows the number of checked files, as ``cli.progress.Progress`` does."""
 
     def grow(self, count: int) -> None:
         """More files are coming."""
@@ -45,14 +45,14 @@ class FileCounter(Protocol):
 
 
 def check_images(paths: Iterable[Path], counter: FileCounter | None = None) -> ImageCheck:
-    """Look at files in threads, each file once.
+    """Check image files in threads, each file once.
 
-    Of a JPEG or PNG only the beginning and the end are read; when one of them is not as it should
-    be, and for all other formats, the image is decoded. Damage in the middle is not found.
+    Only the beginning and the end of a JPEG or PNG are read. If one of them is wrong, and for all
+    other formats, the image is decoded. Damage in the middle is not found.
 
     Args:
-        paths: of the files.
-        counter: is told how many files there are, and after each one.
+        paths: the files.
+        counter: is told the number of files, and when each one is done; None for nothing.
     """
     different = list(dict.fromkeys(paths))
     if counter is not None:
@@ -80,7 +80,7 @@ def _complaint(path: Path) -> ImageError | None:
 
 
 def _looks_whole(path: Path) -> bool:
-    """Whether a file begins and ends as a JPEG or PNG does."""
+    """Return whether a file begins and ends like a JPEG or PNG."""
     try:
         with path.open("rb") as file:
             start = file.read(_TAIL)

@@ -1,4 +1,4 @@
-"""Image files that end too early: decode what there is, as ``cv2.imread`` does, and count them."""
+"""Decode image files that end too early, as ``cv2.imread`` does, and count them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from darknet_builder.errors import TruncatedImageWarning
 _JPEG_START = b"\xff\xd8\xff"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _JPEG_ENDS = b"\xff\xd9" * 2**15
-"""At the end of a file libjpeg's stdio source, which ``cv2.imread`` uses, goes on with end markers
-for ever (jdatasrc.c); a segment of the header, which may be cut off too, takes up to 64 KB of them.
-Its memory source, which ``cv2.imdecode`` uses, gives up."""
+"""End markers to append to a cut-off JPEG. ``cv2.imread`` reads with libjpeg's stdio source, which
+adds end markers at the end of a file without limit (jdatasrc.c). ``cv2.imdecode`` uses the memory
+source, which fails there. A cut-off header segment can take up to 64 KB of them."""
 
 
 def complete(data: bytes) -> bytes | None:
-    """Return a JPEG with the ends that make ``cv2.imdecode`` give the pixels of ``cv2.imread``.
+    """Append end markers to a JPEG, so that ``cv2.imdecode`` gives the pixels of ``cv2.imread``.
 
     OpenCV reads no other format whose end is missing; for those the result is None.
     """
@@ -32,7 +32,7 @@ def lacks_end(data: bytes) -> bool:
 
 
 def warn_truncated(path: str | Path) -> None:
-    """Warn that a file was read as far as it goes."""
+    """Warn that a file ends too early and was read up to there."""
     warnings.warn(
         TruncatedImageWarning(
             "the file ends too early; what is missing is grey or blurred",
@@ -45,10 +45,10 @@ def warn_truncated(path: str | Path) -> None:
 
 @contextmanager
 def noting_truncated(*, quietly: bool = False) -> Iterator[set[str]]:
-    """Collect the paths of the images that end too early, from all threads, while the block runs.
+    """Collect the paths of images that end too early, from all threads, while the block runs.
 
     Args:
-        quietly: the caller reports them, so their warnings are not shown.
+        quietly: do not show their warnings, because the caller reports them.
 
     Yields:
         The paths so far.

@@ -104,7 +104,7 @@ def test_going_on_without_them(data: DataFile) -> None:
         lists = load_training_lists(data, make_network(data), skip_bad_images=True)
     assert "No such file or directory" in str(caught[0].message)
     assert len(lists.images) == 10
-    assert lists.description.endswith(", 3 to validate on; 3 cannot be read")
+    assert lists.description.endswith(", 3 validation images; 3 cannot be read")
     with pytest.raises(DataError, match="no such image"):
         load_training_lists(data, make_network(data))
 

@@ -120,10 +120,10 @@ class RunLog:
         self._line.validation(iteration, metric, score)
 
     def skipped_image(self, iteration: int, reason: str) -> None:
-        """Record an image that cannot be read; other images take its place from now on.
+        """Record an image that cannot be read and is replaced by other images.
 
         Args:
-            iteration: the step that should have learnt from it.
+            iteration: the step whose batch should have contained it.
             reason: the error, which names the file.
         """
         self._write({"iteration": iteration, "skipped_image": reason})

@@ -1,4 +1,4 @@
-"""Name and count the images that turned out to be unreadable while a training runs."""
+"""Report and count the images that become unreadable during a training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from darknet_builder.training.log.run_log import RunLog
 
 
 class SkippedImages:
-    """The unreadable images that one process has met.
+    """The unreadable images that one process has found.
 
     Args:
         log: names each image once. None in all processes but the main one: they warn instead.
@@ -24,10 +24,10 @@ class SkippedImages:
         self.indices: set[int] = set()
 
     def add(self, batch: Batch, step: int) -> None:
-        """Record the images that other ones replace in a batch.
+        """Record the images of a batch that were unreadable and replaced.
 
         Args:
-            batch: from which the step learns.
+            batch: a batch of the step.
             step: its number, from 1.
         """
         for index, reason in batch.skipped:
