@@ -210,7 +210,7 @@ def _without(images: _List | None, bad: Mapping[Path, ImageError]) -> _List | No
     if images is None or not bad:
         return images
     kept = tuple(image for image in images.images if image.path not in bad)
-    return replace(images, images=kept)  # type: ignore[arg-type]  # the type of the list
+    return replace(images, images=kept)
 
 
 def _unreadable(

@@ -121,7 +121,7 @@ def test_images_that_end_too_early_are_counted(data: DataFile) -> None:
         shutil.copyfile(TRUNCATED, image(data, name))
     with pytest.warns(DataWarning) as caught:
         lists = load_training_lists(data, make_network(data))
-    assert lists.description.endswith("4 to validate on; 2 images end too early")
+    assert lists.description.endswith("4 validation images; 2 images end too early")
     assert [str(warning.message) for warning in caught] == [
         f"{data.path}: 2 images end too early; what is missing is grey or blurred; for instance"
         f" {image(data, 'train/000002')}"
