@@ -16,6 +16,7 @@
     UserWarning
     ├── CfgWarning              a .cfg that works but probably contains a mistake
     └── DataWarning             a .data file that works but probably contains a mistake
+        └── TruncatedImageWarning   an image file with a missing end, read up to there
 
 Raise them with separate parts (``path``, ``line``, ``section``, ``key``, ``hint``, ``argument``).
 ``Located`` builds the text from these parts, in one place for all of them.
@@ -198,6 +199,10 @@ class CfgWarning(Located, UserWarning):
 
 class DataWarning(Located, UserWarning):
     """A ``.data`` file that can be used but probably contains a mistake."""
+
+
+class TruncatedImageWarning(DataWarning):
+    """An image whose file ends too early; it was read up to there."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -16,8 +16,8 @@ from darknet_builder.cfg.source import read_cfg
 from darknet_builder.network.network import Network
 from darknet_builder.prediction.loading import load_network
 from darknet_builder.support.devices import computes_bfloat16
-from darknet_builder.training.batches import LabelledImages
 from darknet_builder.training.log.run_log import LOG_NAME, read_log
+from darknet_builder.training.samples import LabelledImages
 from darknet_builder.training.settings import PRECISIONS, TrainSettings
 from darknet_builder.training.trainer import Trainer
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from pathlib import Path
 
-from darknet_builder.errors import DataError
+from darknet_builder.errors import DataError, DataWarning
 from darknet_builder.support.bundled import bundled_names, find_by_name, hint_at_bundled
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+"""Bytes that no text has, in any encoding with one byte for an ASCII letter."""
 
 
 def read_names(path: str | Path) -> list[str]:
     """Read a ``.names`` file: one class name per line, without blank lines at the end.
+
+    A file in another encoding than UTF-8 is read as GBK or Latin-1, with a ``DataWarning``; to
+    Darknet, names are bytes.
 
     Args:
         path: path of the file, or the name of a bundled one (``coco``).
@@ -23,7 +31,7 @@ def read_names(path: str | Path) -> list[str]:
     """
     file = find_by_name(path, ".names")
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        data = file.read_bytes()
     except FileNotFoundError:
         hint = hint_at_bundled(file, ".names") or (
             f"; bundled ones are {', '.join(bundled_names('.names'))}"
@@ -31,11 +39,50 @@ def read_names(path: str | Path) -> list[str]:
         raise DataError("no such names file", path=path, hint=hint) from None
     except OSError as error:
         raise DataError(f"{error.strerror or error}", path=path) from None
-    except UnicodeDecodeError:
-        raise DataError(
-            "is not UTF-8 text", path=path, hint="expected one class name a line"
-        ) from None
+    text = _decode(data, path)
     names = [line.strip() for line in text.rstrip().splitlines()]
     if not names:
         raise DataError("has no names", path=path, hint="expected one class name a line")
     return names
+
+
+def _decode(data: bytes, path: str | Path) -> str:
+    """The text of a names file; a warning names the encoding if it is not UTF-8.
+
+    Args:
+        data: the whole file.
+        path: of the file, for messages.
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        if _CONTROL.search(data):
+            raise DataError(
+                "is not UTF-8 text", path=path, hint="expected one class name a line"
+            ) from None
+    text = _chinese(data)
+    name = "Latin-1" if text is None else "GBK"
+    warnings.warn(
+        DataWarning(f"is not UTF-8; read as {name}", path=path, hint="save it as UTF-8 to be sure"),
+        stacklevel=3,
+    )
+    return data.decode("cp1252", "replace") if text is None else text
+
+
+def _chinese(data: bytes) -> str | None:
+    """The text, if the bytes look like GBK; None if they look like an alphabet of single bytes.
+
+    Almost any bytes can be decoded as GBK. In Chinese text most characters are those of GB2312,
+    while an accented letter and the ASCII letter behind it make a rare one outside of it.
+    """
+    try:
+        text = data.decode("gbk")
+    except UnicodeDecodeError:
+        return None
+    foreign = [character for character in text if not character.isascii()]
+    common = [character for character in foreign if _in_gb2312(character)]
+    return text if 2 * len(common) > len(foreign) else None
+
+
+def _in_gb2312(character: str) -> bool:
+    return len(character.encode("gb2312", "ignore")) > 0

@@ -95,6 +95,15 @@ def add_skip_bad_labels(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_skip_bad_images(parser: argparse._ActionsContainer) -> None:
+    """``--skip-bad-images``."""
+    parser.add_argument(
+        "--skip-bad-images",
+        action="store_true",
+        help="go on without the images that cannot be read",
+    )
+
+
 def add_seed(parser: argparse._ActionsContainer, what: str) -> None:
     """``--seed``."""
     parser.add_argument(

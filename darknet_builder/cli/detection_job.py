@@ -20,6 +20,7 @@ from darknet_builder.cli.output import write_json
 from darknet_builder.cli.progress import Progress
 from darknet_builder.errors import ImageError
 from darknet_builder.images.sources import is_video
+from darknet_builder.images.truncated import noting_truncated
 from darknet_builder.images.video import Video, open_video, write_video
 from darknet_builder.prediction.detector import Detector
 from darknet_builder.prediction.pipeline import Outcome, Unreadable, frames_ahead, stream
@@ -40,6 +41,7 @@ class DetectionJob:
         options: repeated at the beginning of the JSON document.
         results: one for each source so far, in this process.
         started: in seconds of ``time.perf_counter``.
+        truncated: paths of images whose file ends too early, in this process.
     """
 
     detector: Detector
@@ -50,6 +52,7 @@ class DetectionJob:
     options: Mapping[str, Any]
     results: list[SourceResult] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
+    truncated: set[str] = field(default_factory=set)
 
     def run(self, targets: Sequence[Target]) -> int:
         """Detect in all sources.
@@ -62,6 +65,10 @@ class DetectionJob:
         Returns:
             The exit status: 1 if a source could not be read, else 0.
         """
+        with noting_truncated() as self.truncated:
+            return self._run(targets)
+
+    def _run(self, targets: Sequence[Target]) -> int:
         try:
             for videos, group in groupby(targets, lambda target: is_video(target.source)):
                 if videos:
@@ -80,7 +87,11 @@ class DetectionJob:
 
         Then show the summary.
         """
-        whole = DetectionResult(self.group.gather(self.results), time.perf_counter() - self.started)
+        whole = DetectionResult(
+            self.group.gather(self.results),
+            time.perf_counter() - self.started,
+            sum(self.group.gather([len(self.truncated)])),
+        )
         if self.group.is_main:
             self.outputs.save_records(whole.records, self.detector.names)
             write_json(self.outputs.json, {**self.options, **whole.to_dict()}, self.out)

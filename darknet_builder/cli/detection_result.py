@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from darknet_builder.boxes.records import Record
+from darknet_builder.images.truncated import describe_truncated
 from darknet_builder.pages.detections_page import DetectionReport
 from darknet_builder.support.text import plural
 
@@ -40,10 +41,12 @@ class DetectionResult:
     Attributes:
         sources: in their order.
         seconds: that all of them took together.
+        truncated: number of images whose file ends too early.
     """
 
     sources: Sequence[SourceResult]
     seconds: float
+    truncated: int = 0
 
     @property
     def images(self) -> int:
@@ -85,6 +88,8 @@ class DetectionResult:
             f"{images} {plural(images, 'image')}, {objects} {plural(objects, 'object')}{names}",
             f"{images / max(self.seconds, 1e-9):.1f} images/s",
         ]
+        if self.truncated:
+            parts.append(describe_truncated(self.truncated))
         if failures:
             parts.append(f"{failures} not readable")
         return "; ".join(parts)

@@ -85,7 +85,9 @@ def class_labels(data: DataFile) -> tuple[str, ...]:
     return labels
 
 
-def load_classed_images(path: str | Path, labels: Sequence[str]) -> ClassedImages:
+def load_classed_images(
+    path: str | Path, labels: Sequence[str], *, keep_missing: bool = False
+) -> ClassedImages:
     """Load a list of images; each line must contain the label of exactly one class.
 
     Darknet prints "Too many or too few labels" for other lines and continues; this raises.
@@ -93,13 +95,14 @@ def load_classed_images(path: str | Path, labels: Sequence[str]) -> ClassedImage
     Args:
         path: the list, with one image path a line.
         labels: the labels of the classes.
+        keep_missing: keep a missing image in the list, for a caller that checks this; False raises.
 
     Raises:
         DataError: for a list or an image that is missing, or a line without or with several
             labels.
     """
     images = []
-    for number, line, image in list_images(path):
+    for number, line, image in list_images(path, keep_missing=keep_missing):
         # The label may stand anywhere in the line, as in Darknet (fill_truth in data.c).
         classes = [index for index, label in enumerate(labels) if label in line]
         if len(classes) != 1:

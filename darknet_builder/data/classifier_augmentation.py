@@ -12,7 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from darknet_builder.data.labels import no_boxes
-from darknet_builder.data.sample import MOSAIC_IMAGES, Sample, distort, draw_images_in, rand_scale
+from darknet_builder.data.sample import (
+    MOSAIC_IMAGES,
+    Sample,
+    distort,
+    draw_images_in,
+    rand_scale,
+    rand_uniform,
+)
 from darknet_builder.errors import InputError
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.network.network import Network
@@ -164,7 +171,7 @@ class ClassifierRule:
         aspect = rand_scale(random, self.aspect)
         low, high = sorted((self.min_crop, self.max_crop))
         scale = int(random.integers(low, high + 1)) / max(min(height, int(width * aspect)), 1)
-        turn = math.radians(random.uniform(-self.angle, self.angle))
+        turn = math.radians(rand_uniform(random, -self.angle, self.angle))
         reach = max((width * scale / aspect - size) / 2, 0), max((height * scale - size) / 2, 0)
         x, y = (random.uniform(-limit, limit) - size / 2 for limit in reach)
         # (2, 3) matrix of warpAffine, output -> source:

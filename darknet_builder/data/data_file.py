@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from darknet_builder.cfg.names import read_names
+from darknet_builder.data.image_list import cure_for, either, find_place, numbered_lines, places_of
 from darknet_builder.data.image_set import ImageSet, load_images
-from darknet_builder.data.lines import either, numbered_lines
 from darknet_builder.errors import DataError, DataWarning, did_you_mean, nearest
 
 _KEYS = (
@@ -42,7 +42,8 @@ class DataFile:
     Attributes:
         path: the file itself.
         options: the text of each key.
-        lines: the line of each key, counted from 1.
+        lines: the line of each key, counted from 1. It also has the keys without a value, which
+            Darknet ignores and ``options`` lacks.
 
     Example:
         >>> data = DataFile(Path("my.data"), {"classes": "3", "valid": "test.txt"})
@@ -69,10 +70,13 @@ class DataFile:
             if line[0] in "#;":  # a comment
                 continue
             key, equals, value = (part.strip() for part in line.partition("="))
-            if not (key and equals and value):
+            if not (key and equals):
                 raise DataError(
                     f"cannot parse {line!r}; expected key = value", path=path, line=number
                 )
+            if not value:  # ignored, as by Darknet's read_option; has() and file() report the line
+                lines.setdefault(key, number)
+                continue
             if key in options:
                 raise DataError(
                     f"{key} is given twice; line {lines[key]} has {key}={options[key]}",
@@ -81,6 +85,8 @@ class DataFile:
                     hint="remove one of the two",
                 )
             options[key], lines[key] = value, number
+        if not options and lines:
+            raise DataError(**cls(Path(path), options, lines)._empty(next(iter(lines))))
         if not options:
             raise DataError(
                 "is empty", path=path, hint="expected lines such as classes=3 and valid=test.txt"
@@ -96,6 +102,15 @@ class DataFile:
         """Return an error with the file, line and value of a key; the caller raises it."""
         return DataError(message, **self._place(key), hint=hint)
 
+    def _empty(self, key: str) -> dict[str, Any]:
+        """Return the parts of an error or a warning about a key without a value."""
+        return {
+            "message": f"{key}= has no value",
+            "path": self.path,
+            "line": self.lines[key],
+            "hint": "write the value behind it, or remove the line",
+        }
+
     def _place(self, key: str) -> dict[str, Any]:
         return {
             "path": self.path,
@@ -105,7 +120,13 @@ class DataFile:
         }
 
     def has(self, key: str) -> bool:
-        """Return whether a key is set; warn with a ``DataWarning`` if it seems to be misspelt."""
+        """Return whether a key is set.
+
+        A ``DataWarning`` is given if the key has no value or seems to be misspelt.
+        """
+        if key in self.lines and key not in self.options:
+            warnings.warn(DataWarning(**self._empty(key)), stacklevel=2)
+            return False
         for wrong in () if key in self.options else self._misspelt(key):
             # A warning, not an error: other programs may read keys that are unknown here.
             warnings.warn(
@@ -189,6 +210,8 @@ class DataFile:
         Raises:
             DataError: when the option or the file is missing.
         """
+        if key in self.lines and key not in self.options:
+            raise DataError(**self._empty(key))
         # The key is needed here, so a misspelt one is an error, at its own line.
         for wrong in () if key in self.options else self._misspelt(key):
             raise self.error("unknown key", wrong, hint=f"did you mean {key!r}?")
@@ -198,11 +221,13 @@ class DataFile:
                 f"needs {key}=, which is missing{hint} (it has {', '.join(self.options)})", key
             )
         name = self.options[key]
-        candidates = [self.path.parent / name, self.path.parent.parent / name, Path(name)]
-        for candidate in candidates:
-            if candidate.is_file():
-                return candidate
-        raise self.error(f"no such file; looked for {either(candidates)}", key)
+        found = find_place(name, self.path.parent)
+        if found is None:
+            candidates = list(places_of(name, self.path.parent))
+            raise self.error(
+                f"no such file; looked for {either(candidates)}", key, hint=cure_for(name)
+            )
+        return found
 
     def load(
         self,
@@ -211,6 +236,7 @@ class DataFile:
         classes: int | None = None,
         skip_bad_labels: bool = False,
         limit: int | None = None,
+        keep_missing: bool = False,
     ) -> ImageSet:
         """Load the images of a list, with their labels.
 
@@ -220,10 +246,16 @@ class DataFile:
                 may differ.
             skip_bad_labels: leave bad lines of label files out and count them; False raises.
             limit: load only this number of images from the start of the list; None for all.
+            keep_missing: keep a missing image in the list, for a caller that checks this; False
+                raises.
 
         Raises:
             DataError: for a list, an image or a label that is missing or wrong.
         """
         return load_images(
-            self.file(split), classes or self.classes, skip_bad_labels=skip_bad_labels, limit=limit
+            self.file(split),
+            classes or self.classes,
+            skip_bad_labels=skip_bad_labels,
+            limit=limit,
+            keep_missing=keep_missing,
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from darknet_builder.data.sample import MOSAIC_IMAGES, Sample, distort, draw_images_in
+from darknet_builder.data.sample import MOSAIC_IMAGES, Sample, distort, draw_images_in, rand_uniform
 from darknet_builder.errors import InputError
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.layers.base import AugmentOptions
@@ -168,7 +168,7 @@ def _draw_crop(
         reach = int(length * rule.jitter)
         shrink, grow = _zoom_range(length, rule.resize)
         margins += [
-            int(random.uniform(-reach, reach)) + int(shrink + (grow - shrink) * share)
+            int(rand_uniform(random, -reach, reach)) + int(shrink + (grow - shrink) * share)
             for share in zoom
         ]
     left, right, top, bottom = margins
@@ -232,6 +232,7 @@ def _move_boxes(
     boxes: np.ndarray, image: np.ndarray, crop: _Crop, net_size: tuple[int, int]
 ) -> np.ndarray:
     """Move boxes into the crop, cut them off at its edges, drop small ones (data.c:392)."""
+    boxes = boxes[(boxes[:, :2] != 0).any(1)]  # Darknet drops a centre of 0, 0 (data.c:252)
     height, width = image.shape[:2]
     new_size = np.array(
         [max(width - crop.left - crop.right, 1), max(height - crop.top - crop.bottom, 1)]
@@ -280,7 +281,7 @@ def _disturb(
     """Add noise and blur."""
     cv2 = load_opencv()
     if rule.gaussian_noise and random.random() < 0.5:
-        noise = random.normal(0, min(rule.gaussian_noise, 127), image.shape)
+        noise = random.normal(0, min(max(rule.gaussian_noise, 0), 127), image.shape)
         image = (image + noise).round().clip(0, 255).astype(np.uint8)
     # One third each: no blur (0), the background alone (1), the whole image for blur > 1 (2).
     kind = int(random.integers(3)) if rule.blur else 0

@@ -1,27 +1,100 @@
-"""Lists of images: text files with one path a line."""
+"""Read the text files of a data set line by line, and find the images that a list names."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from darknet_builder.data.lines import either, numbered_lines
 from darknet_builder.errors import DataError
 
+_CVAT_FOLDER = "data/"
+"""CVAT writes paths as if its archive were in a folder of this name."""
+_WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
-def read_image_list(path: str | Path) -> list[Path]:
+
+def numbered_lines(path: str | Path, kind: str) -> Iterator[tuple[int, str]]:
+    """Yield the number and the stripped text of each line that is not blank.
+
+    Args:
+        path: the file, in UTF-8.
+        kind: noun phrase that completes the error for a binary file, such as ``a label file``.
+
+    Raises:
+        DataError: for a file that cannot be read or is not UTF-8 text.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{error.strerror or error}", path=path) from None
+    except UnicodeDecodeError:
+        raise DataError("is not UTF-8 text", path=path, hint=f"expected {kind}") from None
+    # Not splitlines, which also splits at form feeds and so counts other lines than an editor.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def either(paths: Sequence[Path]) -> str:
+    """Join the paths at which a file was looked for, without repeats, for a message."""
+    return " and ".join(dict.fromkeys(map(str, paths)))
+
+
+def places_of(name: str, folder: Path) -> Iterator[Path]:
+    """Yield the paths at which to look for a file that a text file names, in the order of search.
+
+    They are in the text file's folder, in the folder above that, and in the working directory. The
+    same follows with slashes instead of backslashes, and last, for CVAT's ``data/NAME``, NAME in
+    the text file's folder.
+
+    Args:
+        name: the name in the text file.
+        folder: the folder of the text file.
+    """
+    names = dict.fromkeys((name, name.replace("\\", "/")))
+    for spelling in names:
+        yield from (folder / spelling, folder.parent / spelling, Path(spelling))
+    for spelling in names:
+        if spelling.startswith(_CVAT_FOLDER):
+            yield folder / spelling.removeprefix(_CVAT_FOLDER)
+
+
+def find_place(name: str, folder: Path) -> Path | None:
+    """Return the first of ``places_of`` that is a file; None if there is none."""
+    return next((place for place in places_of(name, folder) if place.is_file()), None)
+
+
+def cure_for(name: str) -> str | None:
+    """Return a hint for a file that was not found; None if there is none."""
+    if _WINDOWS_DRIVE.match(name):
+        return "it is on a drive of a Windows machine; write paths relative to the file with them"
+    return None
+
+
+def read_image_list(path: str | Path, *, keep_missing: bool = False) -> list[Path]:
     """Return the images that a list names, one a line.
 
-    They are looked for in the list's folder and in the working directory.
+    They are looked for in the list's folder, in the folder above that, and in the working
+    directory.
+
+    Args:
+        path: the list.
+        keep_missing: return the path in the list's folder for an image that does not exist; False
+            raises.
 
     Raises:
         DataError: for a list that cannot be read or is empty, or when images are missing. It names
             the first one and the number of them.
     """
-    return [image for _, _, image in list_images(path)]
+    return [image for _, _, image in list_images(path, keep_missing=keep_missing)]
 
 
-def list_images(path: str | Path) -> list[tuple[int, str, Path]]:
+def list_images(path: str | Path, *, keep_missing: bool = False) -> list[tuple[int, str, Path]]:
     """Return (line number, text of the line, path) for each image that a list names.
+
+    Args:
+        path: the list.
+        keep_missing: as for ``read_image_list``.
 
     Raises:
         DataError: as for ``read_image_list``.
@@ -30,8 +103,7 @@ def list_images(path: str | Path) -> list[tuple[int, str, Path]]:
     images: list[tuple[int, str, Path]] = []
     missing: list[tuple[int, str]] = []
     for number, line in numbered_lines(path, "a list of images"):
-        candidates = (folder / line, Path(line))
-        image = next((path for path in candidates if path.is_file()), None)
+        image = find_place(line, folder) or (folder / line if keep_missing else None)
         if image is None:
             missing.append((number, line))
         else:
@@ -43,9 +115,10 @@ def list_images(path: str | Path) -> list[tuple[int, str, Path]]:
         if len(missing) > 1:
             others = f"; {len(missing)} of its {len(missing) + len(images)} images are missing"
         raise DataError(
-            f"{line}: no such image; looked for {either([folder / line, Path(line)])}{others}",
+            f"{line}: no such image; looked for {either(list(places_of(line, folder)))}{others}",
             path=path,
             line=number,
+            hint=cure_for(line),
         )
     if not images:
         raise DataError("names no images", path=path, hint="expected one path a line")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,15 @@ from typing import overload
 
 import numpy as np
 
-from darknet_builder.data.image_list import read_image_list
-from darknet_builder.data.labels import find_labels, label_places, no_boxes, read_labels
-from darknet_builder.data.lines import either
-from darknet_builder.errors import DataError
+from darknet_builder.data.image_list import either, read_image_list
+from darknet_builder.data.labels import (
+    find_labels,
+    label_places,
+    no_boxes,
+    over_edge,
+    read_labels,
+)
+from darknet_builder.errors import DataError, DataWarning
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,7 @@ class LabelledImage:
     """An image file and its boxes.
 
     Attributes:
-        path: the image file, which exists.
+        path: the image file, which exists unless ``keep_missing`` was set for the list.
         boxes: (T, 5) float32, rows x, y, w, h, class; centre and size relative to the image.
         label_path: its label file; None if it has none, and then T is 0.
 
@@ -44,6 +50,7 @@ class ImageSet(Sequence[LabelledImage]):
         images: the images, in the order of the list.
         classes: number of classes.
         skipped_labels: number of bad lines of label files that were left out.
+        labels_over_edge: number of boxes whose centre or size exceeds the image.
 
     Example:
         >>> boxes = np.array([[0.5, 0.5, 0.2, 0.4, 1]], np.float32)
@@ -57,6 +64,7 @@ class ImageSet(Sequence[LabelledImage]):
     images: tuple[LabelledImage, ...]
     classes: int
     skipped_labels: int = 0
+    labels_over_edge: int = 0
 
     def __len__(self) -> int:
         return len(self.images)
@@ -83,7 +91,12 @@ class ImageSet(Sequence[LabelledImage]):
 
 
 def load_images(
-    path: str | Path, classes: int, *, skip_bad_labels: bool = False, limit: int | None = None
+    path: str | Path,
+    classes: int,
+    *,
+    skip_bad_labels: bool = False,
+    limit: int | None = None,
+    keep_missing: bool = False,
 ) -> ImageSet:
     """Load a list of images and their label files.
 
@@ -95,13 +108,14 @@ def load_images(
         classes: number of classes.
         skip_bad_labels: leave bad lines of label files out and count them; False raises.
         limit: load only this number of images from the start of the list; None for all.
+        keep_missing: keep a missing image in the list, for a caller that checks this; False raises.
 
     Raises:
         DataError: for a list, an image or a label that is missing or wrong.
     """
     images: list[LabelledImage] = []
     skipped = 0
-    paths = read_image_list(path)[:limit]
+    paths = read_image_list(path, keep_missing=keep_missing)[:limit]
     for image in paths:
         label_path = find_labels(image)
         boxes, bad = no_boxes(), 0
@@ -115,4 +129,28 @@ def load_images(
             f"{either(label_places(paths[0]))}",
             path=path,
         )
-    return ImageSet(Path(path), tuple(images), classes, skipped)
+    return ImageSet(Path(path), tuple(images), classes, skipped, _warn_over_edge(path, images))
+
+
+def _warn_over_edge(path: str | Path, images: Sequence[LabelledImage]) -> int:
+    """Count the boxes that reach over the edge of their image; if there are any, warn once.
+
+    Args:
+        path: the list.
+        images: the images of the list.
+    """
+    found = [(image, over_edge(image.boxes)) for image in images]
+    count = sum(int(rows.sum()) for _, rows in found)
+    if count:
+        first, rows = next((image, rows) for image, rows in found if rows.any())
+        numbers = " ".join(map(str, first.boxes[rows.argmax(), :4]))
+        warnings.warn(
+            DataWarning(
+                f"{'1 box reaches' if count == 1 else f'{count} boxes reach'} over the edge of"
+                f" their image, the first in {first.label_path} ({numbers}); training cuts them off"
+                " there, mAP and anchors take them as they are",
+                path=path,
+            ),
+            stacklevel=3,
+        )
+    return count

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from darknet_builder.boxes.formats import LABEL_VALUES
-from darknet_builder.data.lines import numbered_lines
+from darknet_builder.data.image_list import numbered_lines
 from darknet_builder.errors import DataError
 
 _IMAGE_FOLDERS = ("images", "JPEGImages")
@@ -57,7 +57,7 @@ def read_labels(
 
     Raises:
         DataError: with file and line, unless each line is ``class x y width height`` with a class
-            below ``classes``, a centre from 0 to 1, and a size above 0 and at most 1.
+            below ``classes``, a size above 0, and a box that is at least partly in the image.
     """
     rows: list[list[float]] = []
     skipped = 0
@@ -83,13 +83,52 @@ def _parse_label(line: str, classes: int) -> list[float]:
         values = [float(word) for word in words[1:]]
     except ValueError:
         raise DataError("expected 5 numbers, class x y width height") from None
-    for name, value in zip(_COORDINATES, values, strict=True):
-        may_be_zero = name in _COORDINATES[:2]
-        # Written with "not", so that NaN is refused too.
-        if not 0 <= value <= 1 or value == 0 and not may_be_zero:
-            expected = "0 to 1" if may_be_zero else "more than 0 and at most 1"
-            raise DataError(f"{name} {value:g}: expected {expected}, relative to the image")
+    _check_box(words[1:], values)
     return [*values, int(words[0])]
+
+
+def _check_box(words: list[str], values: list[float]) -> None:
+    """Raise if a box has an invalid size or is completely outside its image (data.c:259).
+
+    A box that reaches over the edge is valid: training cuts it off at the edge of the crop
+    (data.c:281), mAP and anchors use it unchanged.
+
+    Args:
+        words: x, y, width and height as in the file, for the message.
+        values: the same as numbers.
+
+    Raises:
+        DataError: for such a box.
+    """
+    with np.errstate(over="ignore"):  # too large for float32: infinite, and refused
+        box = np.array(values).astype(np.float32)
+    for name, word, value in zip(_COORDINATES, words, box, strict=True):
+        is_size = name in _COORDINATES[2:]
+        if not np.isfinite(value) or is_size and value <= 0:
+            expected = "more than 0 and at most 1" if is_size else "0 to 1"
+            raise DataError(f"{name} {word}: expected {expected}, relative to the image")
+    for axis in (0, 1):
+        centre, half = box[axis], box[axis + 2] / 2
+        if centre + half < 0 or centre - half > 1:
+            raise DataError(
+                f"{_COORDINATES[axis]} {words[axis]}, {_COORDINATES[axis + 2]} {words[axis + 2]}:"
+                " the box lies outside the image; expected 0 to 1, relative to the image"
+            )
+
+
+def over_edge(boxes: np.ndarray) -> np.ndarray:
+    """Return which boxes have a centre or a size that exceeds the image (detector.c:1476).
+
+    As in Darknet, an edge outside the image does not count if centre and size are 0 to 1: rounding
+    to six decimals causes that.
+
+    Args:
+        boxes: (T, 5), rows x, y, w, h, class.
+
+    Returns:
+        (T,) bool.
+    """
+    return np.asarray((boxes[:, :2] < 0).any(1) | (boxes[:, :4] > 1).any(1))
 
 
 def no_boxes() -> np.ndarray:

@@ -59,7 +59,7 @@ def distort(
         The same size and type; the image itself if nothing changes.
     """
     cv2 = load_opencv()
-    shift = random.uniform(-hue, hue)
+    shift = rand_uniform(random, -hue, hue)
     factors = rand_scale(random, saturation), rand_scale(random, exposure)
     if (shift, *factors) == (0, 1, 1):
         return image
@@ -73,5 +73,10 @@ def distort(
 
 def rand_scale(random: np.random.Generator, limit: float) -> float:
     """Draw a factor from 1 to ``limit``, or the inverse of one (utils.c:892)."""
-    scale = random.uniform(1, limit) if limit != 1 else 1.0
+    scale = rand_uniform(random, 1, limit) if limit != 1 else 1.0
     return float(scale if random.random() < 0.5 else 1 / scale)
+
+
+def rand_uniform(random: np.random.Generator, low: float, high: float) -> float:
+    """Draw a number between two bounds, given in either order (utils.c:875, 977)."""
+    return float(random.uniform(min(low, high), max(low, high)))

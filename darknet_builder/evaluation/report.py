@@ -8,6 +8,7 @@ from typing import Any
 from darknet_builder.data.image_set import ImageSet
 from darknet_builder.evaluation.coco import CocoResult
 from darknet_builder.evaluation.darknet_map import MapResult
+from darknet_builder.images.truncated import describe_truncated
 from darknet_builder.support.text import align_columns
 
 _COLUMNS = (
@@ -36,12 +37,14 @@ class EvaluationReport:
         darknet: the numbers of ``darknet detector map``.
         coco: COCO's numbers; None if they were not computed.
         seconds: duration of the detection, including reading the images.
+        truncated: number of images whose file ends too early.
     """
 
     images: ImageSet
     darknet: MapResult
     coco: CocoResult | None
     seconds: float
+    truncated: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers for JSON."""
@@ -116,6 +119,8 @@ class EvaluationReport:
         ]
         if images.num_unlabelled:
             parts.append(f"{images.num_unlabelled} images have no label file")
+        if self.truncated:
+            parts.append(describe_truncated(self.truncated))
         if images.skipped_labels:
             parts.append(f"{images.skipped_labels} bad labels skipped")
         return "; ".join(parts)

@@ -13,6 +13,7 @@ from darknet_builder.evaluation.coco import coco_average_precision
 from darknet_builder.evaluation.darknet_map import ImageBoxes, mean_average_precision
 from darknet_builder.evaluation.predictions import find_boxes
 from darknet_builder.evaluation.report import EvaluationReport
+from darknet_builder.images.truncated import noting_truncated
 from darknet_builder.network.network import Network
 from darknet_builder.network.task import class_names
 from darknet_builder.prediction.detector import Detector
@@ -107,7 +108,9 @@ class Evaluation:
             The report in the main process; None in the others.
         """
         started = time.perf_counter()
-        boxes = group.gather(self._find(runner, group, advance))
+        with noting_truncated() as truncated:
+            boxes = group.gather(self._find(runner, group, advance))
+        num_truncated = sum(group.gather([len(truncated)]))
         seconds = time.perf_counter() - started
         if not group.is_main:
             return None
@@ -115,7 +118,7 @@ class Evaluation:
             boxes, self.names, iou=metrics.iou, points=metrics.points, confidence=metrics.confidence
         )
         coco = coco_average_precision(boxes, self.names) if metrics.coco else None
-        return EvaluationReport(self.images, result, coco, seconds)
+        return EvaluationReport(self.images, result, coco, seconds, num_truncated)
 
     def warm_up(self, runner: OptimizedNetwork, group: ProcessGroup) -> None:
         """Run an engine's first calls, whose results differ from later ones in the last digits.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from darknet_builder.data.class_lists import ClassedImages
 from darknet_builder.data.image_set import ImageSet
+from darknet_builder.errors import DataWarning, ImageError
 from darknet_builder.evaluation.accuracy import accuracies
-from darknet_builder.evaluation.darknet_map import mean_average_precision
+from darknet_builder.evaluation.darknet_map import ImageBoxes, mean_average_precision
 from darknet_builder.evaluation.predictions import find_boxes
 from darknet_builder.evaluation.score import Score
 from darknet_builder.network.network import Network
@@ -15,6 +19,7 @@ from darknet_builder.network.task import class_names, default_resize
 
 _BATCH = 8
 """Images in a call of the network."""
+_Result = TypeVar("_Result")
 
 
 class Validator:
@@ -38,7 +43,11 @@ class Validator:
     def __call__(self, network: Network) -> Score:
         """Score a network in eval mode."""
         resize = default_resize(network)
-        boxes = list(find_boxes(network, self.images, resize=resize, batch=_BATCH))
+
+        def find() -> list[ImageBoxes]:
+            return list(find_boxes(network, self.images, resize=resize, batch=_BATCH))
+
+        boxes = _until_readable(find, self)
         result = mean_average_precision(boxes, class_names(network, self.names))
         return Score(result.mean_average_precision, self.metric)
 
@@ -64,7 +73,33 @@ class ClassValidator:
     def __call__(self, network: Network) -> Score:
         """Score a network in eval mode."""
         top = min(self.top, len(self.images.labels))
-        paths = [image.path for image in self.images.images]
-        class_ids = [image.class_id for image in self.images.images]
-        first, among = accuracies(network, paths, class_ids, top=top, batch=_BATCH)
+
+        def classify() -> tuple[float, float]:
+            paths = [image.path for image in self.images.images]
+            class_ids = [image.class_id for image in self.images.images]
+            return accuracies(network, paths, class_ids, top=top, batch=_BATCH)
+
+        first, among = _until_readable(classify, self)
         return Score(first, self.metric, {} if top == 1 else {f"top{top}": among})
+
+
+def _until_readable(run: Callable[[], _Result], validator: Validator | ClassValidator) -> _Result:
+    """Run a validation; for an image that cannot be read, warn and run again without it.
+
+    Args:
+        run: makes the validation.
+        validator: the unreadable image is removed from its list.
+
+    Raises:
+        ImageError: when no other image is left.
+    """
+    while True:
+        try:
+            return run()
+        except ImageError as error:
+            kept = [image for image in validator.images.images if str(image.path) != error.path]
+            if len(kept) in (0, len(validator.images)):
+                raise
+            validator.images = replace(validator.images, images=tuple(kept))  # type: ignore[arg-type]
+            text = f"left out of the validation from now on: {error}"
+            warnings.warn(DataWarning(text), stacklevel=3)

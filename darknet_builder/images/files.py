@@ -8,6 +8,7 @@ import numpy as np
 
 from darknet_builder.errors import ImageError, InputError
 from darknet_builder.images.opencv import load_opencv
+from darknet_builder.images.truncated import complete, lacks_end, warn_truncated
 from darknet_builder.support.files import atomic_path, writing
 
 IMAGE_SUFFIXES = (
@@ -34,7 +35,8 @@ def read_image(path: str | Path) -> np.ndarray:
     """Read an image file, rotated as its EXIF orientation says.
 
     As in ``cv2.imread``, grey images get three equal channels, an alpha channel is dropped and 16
-    bits become 8.
+    bits become 8. A JPEG whose end is missing gives the pixels of ``cv2.imread`` and a
+    ``TruncatedImageWarning``.
 
     Args:
         path: an image in a format that OpenCV knows.
@@ -46,7 +48,7 @@ def read_image(path: str | Path) -> np.ndarray:
         ImageError: if the file cannot be read or is not an image.
         MissingExtraError: if OpenCV is not installed or cannot be loaded.
     """
-    cv2 = load_opencv()
+    load_opencv()
     try:
         # Not cv2.imread: on Windows it cannot open paths with characters beyond ASCII.
         data = np.fromfile(path, np.uint8)
@@ -54,13 +56,27 @@ def read_image(path: str | Path) -> np.ndarray:
         raise ImageError(f"{error.strerror or error}", path=path) from None
     if not data.size:
         raise ImageError("the file is empty", path=path)
+    image = _decode(data, path)
+    if image is not None:
+        return image
+    whole = complete(data.tobytes())
+    image = None if whole is None else _decode(np.frombuffer(whole, np.uint8), path)
+    if image is None and lacks_end(data.tobytes()):
+        raise ImageError("the PNG ends too early", path=path, hint="copy or download it again")
+    if image is None:
+        raise ImageError("not an image that OpenCV can read", path=path)
+    warn_truncated(path)
+    return image
+
+
+def _decode(data: np.ndarray, path: str | Path) -> np.ndarray | None:
+    """Decode the bytes of a file; None if OpenCV cannot."""
+    cv2 = load_opencv()
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise ImageError(f"cannot be decoded: {error.err}", path=path) from None
-    if image is None:
-        raise ImageError("not an image that OpenCV can read", path=path)
-    return np.asarray(image)
+    return None if image is None else np.asarray(image)
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:

@@ -11,25 +11,31 @@ import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from darknet_builder.data.classifier_augmentation import ClassifierRule
 from darknet_builder.data.detector_augmentation import AugmentRule
-from darknet_builder.data.image_set import ImageSet
-from darknet_builder.data.sample import Sample
+from darknet_builder.data.sample import rand_uniform
 from darknet_builder.errors import CfgError, DarknetError, DataError
-from darknet_builder.images.files import read_image
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.losses.base import Targets
 from darknet_builder.network.network import Network
+from darknet_builder.training.samples import (
+    LabelledImages,
+    MadeSample,
+    SamplePlan,
+    SampleRule,
+    TrainingSamples,
+)
+from darknet_builder.training.samples import ListedImages as ListedImages
 
-_ORDER, _STEP, _SAMPLE, _SIZE = range(4)
-"""A part of the seed of each random stream, so that no two streams are equal."""
+_ORDER, _STEP, _SIZE = 0, 1, 3
+"""A part of the seed of each random stream, so that no two streams are equal;
+``samples.py`` has 2 and 4."""
 _SIZE_PERIOD = 10
 """Steps between changes of size (detector.c:196)."""
 _LAST_STEPS = 100
@@ -42,65 +48,6 @@ _BATCHES_AHEAD = 4
 """Parts of batches that each worker prefetches."""
 
 
-class SampleRule(Protocol):
-    """Augmentation: a detector's ``AugmentRule`` or a ``ClassifierRule``."""
-
-    def images_in(self, random: np.random.Generator) -> int:
-        """Draw the number of images that each sample of a batch shows."""
-
-    def make(
-        self, random: np.random.Generator, sources: Sequence[Sample], net_size: tuple[int, int]
-    ) -> Sample:
-        """Make one sample of ``net_size`` (width, height) in pixels."""
-
-
-class LabelledImages(Protocol):
-    """A training set."""
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-
-    def sample(self, index: int) -> Sample:
-        """Return an image of any size with its boxes or its class."""
-
-    def path(self, index: int) -> str:
-        """Return the file of an image, for messages."""
-
-
-class ListedImages:
-    """The images of an ``ImageSet``, read when they are needed."""
-
-    def __init__(self, images: ImageSet) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def sample(self, index: int) -> Sample:
-        """Read an image, with its boxes."""
-        image = self.images[index]
-        return Sample(read_image(image.path), image.boxes)
-
-    def path(self, index: int) -> str:
-        """Return the file of an image, for messages."""
-        return str(self.images[index].path)
-
-
-@dataclass(frozen=True)
-class SamplePlan:
-    """The plan of one sample of a step.
-
-    Attributes:
-        indices: numbers of its images in the data set; several for mixup, cutmix and mosaic.
-        position: number of the sample in the whole training, which seeds its augmentation.
-        net_size: (width, height) of the sample in pixels.
-    """
-
-    indices: tuple[int, ...]
-    position: int
-    net_size: tuple[int, int]
-
-
 @dataclass(frozen=True)
 class Batch:
     """The samples of one part of a step.
@@ -110,12 +57,15 @@ class Batch:
         boxes: one (T, 5) float32 tensor for each image, rows x, y, w, h, class.
         indices: number of the first image of each sample in the data set.
         shares: (B, C) float32 class probabilities; None for detectors.
+        skipped: (number in the data set, reason) of each image that could not be read and was
+            replaced.
     """
 
     images: Tensor
     boxes: tuple[Tensor, ...]
     indices: tuple[int, ...]
     shares: Tensor | None = None
+    skipped: tuple[tuple[int, str], ...] = ()
 
     def pin_memory(self) -> Batch:
         """Return a copy in page-locked memory, which a GPU reads faster."""
@@ -240,7 +190,7 @@ class StepPlan(Sampler[list[SamplePlan]]):
         if step == 0 or step >= self.last - _LAST_STEPS:
             return largest
         random = np.random.default_rng((self.seed, _SIZE, step // _SIZE_PERIOD))
-        factor = random.uniform(1, self.random)
+        factor = rand_uniform(random, 1, self.random)
         return self._scaled(factor if random.random() < 0.5 else 1 / factor)
 
     def _scaled(self, factor: float) -> tuple[int, int]:
@@ -299,48 +249,19 @@ def _check_division(network: Network, world_size: int) -> None:
         )
 
 
-class TrainingSamples(Dataset[tuple[Sample, int]]):
-    """Make augmented samples from their plans; runs in the workers.
-
-    Args:
-        images: the training set.
-        rule: the augmentation.
-        seed: seed of the training.
-    """
-
-    def __init__(self, images: LabelledImages, rule: SampleRule, seed: int) -> None:
-        self.images, self.rule, self.seed = images, rule, seed
-
-    def __getitems__(self, plans: Sequence[SamplePlan]) -> list[tuple[Sample, int]] | DarknetError:
-        """Make the samples of one batch for the DataLoader.
-
-        Each is returned with the number of its first image in the data set. A ``DarknetError`` is
-        returned instead of raised: the DataLoader would wrap it in the worker's traceback.
-        """
-        try:
-            return [self[planned] for planned in plans]
-        except DarknetError as error:
-            return error
-
-    def __getitem__(self, planned: SamplePlan) -> tuple[Sample, int]:
-        random = np.random.default_rng((self.seed, _SAMPLE, planned.position))
-        sources = [self.images.sample(index) for index in planned.indices]
-        return self.rule.make(random, sources, planned.net_size), planned.indices[0]
-
-
-def collate(samples: Sequence[tuple[Sample, int]] | DarknetError) -> Batch | DarknetError:
+def collate(made: Sequence[MadeSample] | DarknetError) -> Batch | DarknetError:
     """Stack samples of equal size into a batch; pass an error through."""
-    if isinstance(samples, DarknetError):
-        return samples
-    images = [sample.image for sample, _ in samples]
-    boxes = [torch.from_numpy(np.ascontiguousarray(sample.boxes)) for sample, _ in samples]
-    indices = [index for _, index in samples]
-    shares = [sample.shares for sample, _ in samples if sample.shares is not None]
+    if isinstance(made, DarknetError):
+        return made
+    samples = [one.sample for one in made]
+    boxes = [torch.from_numpy(np.ascontiguousarray(sample.boxes)) for sample in samples]
+    shares = [sample.shares for sample in samples if sample.shares is not None]
     return Batch(
-        torch.from_numpy(np.stack(images)),
+        torch.from_numpy(np.stack([sample.image for sample in samples])),
         tuple(boxes),
-        tuple(indices),
+        tuple(one.index for one in made),
         torch.from_numpy(np.stack(shares)) if shares else None,
+        tuple(failure for one in made for failure in one.skipped),
     )
 
 

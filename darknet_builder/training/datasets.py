@@ -1,18 +1,41 @@
-"""Load the training and validation lists of a ``.data`` file, and check their classes."""
+"""Load the training and validation lists of a ``.data`` file, and check their classes and files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
 
-from darknet_builder.data.class_lists import class_labels, load_classed_images
+from darknet_builder.data.class_lists import ClassedImages, class_labels, load_classed_images
 from darknet_builder.data.data_file import DataFile
 from darknet_builder.data.image_set import ImageSet
-from darknet_builder.errors import DataError
+from darknet_builder.errors import DataError, DataWarning, ImageError
 from darknet_builder.evaluation.validators import ClassValidator, Validator
+from darknet_builder.images.readable import FileCounter, check_images
+from darknet_builder.images.truncated import describe_truncated
 from darknet_builder.network.network import Network
 from darknet_builder.network.task import count_classes
-from darknet_builder.training.batches import LabelledImages, ListedImages
+from darknet_builder.training.samples import LabelledImages, ListedImages
 from darknet_builder.training.settings import check_trainable
+
+_SHOWN = 20
+"""Number of unreadable files that an error names."""
+_List = TypeVar("_List", ImageSet, ClassedImages)
+
+
+@dataclass(frozen=True)
+class _FileCheck:
+    """Settings of the check of the image files.
+
+    Attributes:
+        skip_bad: warn about files that cannot be read and train without them; False raises.
+        counter: is told the number of checked files; None for nothing.
+    """
+
+    skip_bad: bool = False
+    counter: FileCounter | None = None
 
 
 @dataclass(frozen=True)
@@ -31,7 +54,13 @@ class TrainingLists:
 
 
 def load_training_lists(
-    data: DataFile, network: Network, *, skip_bad_labels: bool = False
+    data: DataFile,
+    network: Network,
+    *,
+    skip_bad_labels: bool = False,
+    skip_bad_images: bool = False,
+    check_files: bool = True,
+    counter: FileCounter | None = None,
 ) -> TrainingLists:
     """Load the lists that a network trains and validates on.
 
@@ -39,36 +68,51 @@ def load_training_lists(
         data: names the lists in ``train=`` and ``valid=``.
         network: a detector or a classifier. Its ``names`` are set, which checkpoints keep.
         skip_bad_labels: leave bad lines of label files out, with a warning; False raises.
+        skip_bad_images: train and validate without the images that are missing or cannot be read,
+            with a warning; False raises.
+        check_files: check all image files; False finds unreadable ones only when they are used.
+        counter: is told the number of checked files; None for nothing.
 
     Raises:
         InputError: when the network has no layer with a loss.
-        DataError: when data and network have different classes, for a bad label, or if no image
-            has a box.
+        DataError: when data and network have different classes, for a bad label, for images that
+            cannot be read, or if no image has a box.
     """
     check_trainable(network)
+    how = _FileCheck(skip_bad_images, counter) if check_files else None
     # A network without heads is a classifier: its lists have labels in the paths, not boxes.
     if not network.heads:
-        return _load_classes(data, network)
+        return _load_classes(data, network, how, keep_missing=skip_bad_images)
     network.names = tuple(data.names or ())
-    images = load_training(data, network, skip_bad=skip_bad_labels)
+    images = load_training(data, network, skip_bad=skip_bad_labels, keep_missing=skip_bad_images)
     counts = f"{len(images)} training images with {images.num_boxes} boxes"
-    if not data.has("valid"):
-        return TrainingLists(ListedImages(images), None, f"{counts}; no mAP without valid=")
-    validation = data.load("valid", skip_bad_labels=skip_bad_labels)
+    validation, more = None, ""
+    if data.has("valid"):
+        validation = data.load(
+            "valid", skip_bad_labels=skip_bad_labels, keep_missing=skip_bad_images
+        )
+    if how is not None:
+        validation, more = _check_lists(data, images, validation, how)
+    if validation is None:
+        text = f"{counts}; no mAP without valid={more}"
+        return TrainingLists(ListedImages(images), None, text)
     return TrainingLists(
         ListedImages(images),
         Validator(validation, data.names),
-        f"{counts}, {len(validation)} validation images",
+        f"{counts}, {len(validation)} validation images{more}",
     )
 
 
-def load_training(data: DataFile, network: Network, *, skip_bad: bool) -> ImageSet:
+def load_training(
+    data: DataFile, network: Network, *, skip_bad: bool, keep_missing: bool = False
+) -> ImageSet:
     """Load the training list of a detector.
 
     Args:
         data: names the list in ``train=``.
         network: its heads must have the data's number of classes.
         skip_bad: leave bad lines of label files out, with a warning; False raises.
+        keep_missing: keep a missing image in the list, for a caller that checks this; False raises.
 
     Raises:
         DataError: when data and network have different classes, or no image has a box.
@@ -80,7 +124,7 @@ def load_training(data: DataFile, network: Network, *, skip_bad: bool) -> ImageS
             " heads); darknet-builder adapt-cfg makes a cfg for another number",
             "classes",
         )
-    images = data.load("train", skip_bad_labels=skip_bad)
+    images = data.load("train", skip_bad_labels=skip_bad, keep_missing=keep_missing)
     if not images.num_boxes:
         raise DataError(
             f"none of its {len(images)} images has a box",
@@ -90,7 +134,9 @@ def load_training(data: DataFile, network: Network, *, skip_bad: bool) -> ImageS
     return images
 
 
-def _load_classes(data: DataFile, network: Network) -> TrainingLists:
+def _load_classes(
+    data: DataFile, network: Network, how: _FileCheck | None, *, keep_missing: bool
+) -> TrainingLists:
     labels, classes = class_labels(data), count_classes(network)
     if len(labels) != classes:
         raise data.error(
@@ -99,13 +145,87 @@ def _load_classes(data: DataFile, network: Network) -> TrainingLists:
             "classes",
         )
     network.names = tuple(data.names or labels)
-    images = load_classed_images(data.file("train"), labels)
+    images = load_classed_images(data.file("train"), labels, keep_missing=keep_missing)
     counts = f"{len(images)} training images of {len(labels)} classes"
-    if not data.has("valid"):
-        return TrainingLists(images, None, f"{counts}; no top-1 without valid=")
-    validation = load_classed_images(data.file("valid"), labels)
+    validation, more = None, ""
+    if data.has("valid"):
+        validation = load_classed_images(data.file("valid"), labels, keep_missing=keep_missing)
+    if how is not None:
+        validation, more = _check_lists(data, images, validation, how)
+    if validation is None:
+        return TrainingLists(images, None, f"{counts}; no top-1 without valid={more}")
     return TrainingLists(
         images,
         ClassValidator(validation, data.top),
-        f"{counts}, {len(validation)} validation images",
+        f"{counts}, {len(validation)} validation images{more}",
     )
+
+
+def _check_lists(
+    data: DataFile, train: _List, valid: _List | None, how: _FileCheck
+) -> tuple[_List | None, str]:
+    """Check the image files of both lists, each file once.
+
+    The training list keeps its unreadable images, and a training draws another image instead. So
+    the length of the list, and with it a resumed training, stay the same.
+
+    Args:
+        data: the ``.data`` file, for messages.
+        train: the training list.
+        valid: the validation list; None without one.
+        how: the treatment of unreadable files.
+
+    Returns:
+        The validation list without unreadable images, and a text to append to the description of
+        the training.
+
+    Raises:
+        DataError: for unreadable files, naming the first 20, unless they are to be skipped, and
+            when no image of a list can be read.
+    """
+    lists = [train, valid] if valid is not None else [train]
+    paths = [image.path for images in lists for image in images.images]
+    check = check_images(paths, how.counter)
+    bad, total = check.unreadable, len(set(paths))
+    if bad and not how.skip_bad:
+        raise _unreadable(data, bad, total)
+    if any(all(image.path in bad for image in images.images) for images in lists):
+        raise _unreadable(data, bad, total, hint="nothing is left of a list")
+    notes = []
+    if bad:
+        text = f"{_describe(bad, total)}; the training goes on without them"
+        warnings.warn(DataWarning(text, path=data.path), stacklevel=3)
+        notes.append(f"{len(bad)} cannot be read")
+    if check.truncated:
+        text = describe_truncated(len(check.truncated))
+        notes.append(text)
+        first = min(check.truncated)
+        text = f"{text}; what is missing is grey or blurred; for instance {first}"
+        warnings.warn(DataWarning(text, path=data.path), stacklevel=3)
+    return _without(valid, bad), "".join(f"; {part}" for part in notes)
+
+
+def _without(images: _List | None, bad: Mapping[Path, ImageError]) -> _List | None:
+    """Return a list without some of its images."""
+    if images is None or not bad:
+        return images
+    kept = tuple(image for image in images.images if image.path not in bad)
+    return replace(images, images=kept)
+
+
+def _unreadable(
+    data: DataFile, bad: Mapping[Path, ImageError], total: int, *, hint: str | None = None
+) -> DataError:
+    return DataError(
+        _describe(bad, total),
+        path=data.path,
+        hint=hint or "mend them, or train without them",
+        argument=None if hint else "skip_bad_images",
+    )
+
+
+def _describe(bad: Mapping[Path, ImageError], total: int) -> str:
+    """Return the count and the first reasons as one line."""
+    reasons = "; ".join(str(error) for error in list(bad.values())[:_SHOWN])
+    more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    return f"{len(bad)} of {total} images cannot be read: {reasons}{more}"

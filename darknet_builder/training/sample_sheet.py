@@ -8,7 +8,8 @@ from darknet_builder.boxes.drawing import class_color
 from darknet_builder.data.sample import Sample
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.network.network import Network
-from darknet_builder.training.batches import LabelledImages, StepPlan, TrainingSamples, sample_rule
+from darknet_builder.training.batches import StepPlan, sample_rule
+from darknet_builder.training.samples import LabelledImages, TrainingSamples
 
 COLUMNS, ROWS = 4, 3
 NUM_SAMPLES = COLUMNS * ROWS
@@ -31,8 +32,8 @@ def sample_sheet(network: Network, images: LabelledImages, seed: int) -> np.ndar
     tiles = []
     for step in range(NUM_SAMPLES):
         # The first sample of each step: mosaic is drawn once for all samples of a step.
-        sample, _ = samples[plan.samples(step)[0]]
-        tiles.append(_with_boxes(sample, plan.size))
+        made = samples[plan.samples(step)[0]]
+        tiles.append(_with_boxes(made.sample, plan.size))
     rows = [np.hstack(tiles[start : start + COLUMNS]) for start in range(0, NUM_SAMPLES, COLUMNS)]
     return np.vstack(rows)
 

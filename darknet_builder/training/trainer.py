@@ -26,22 +26,17 @@ from darknet_builder.evaluation.score import Validate
 from darknet_builder.losses.whole_network import LossMaps, LossReport, network_loss, reached_layers
 from darknet_builder.network.network import Network
 from darknet_builder.support.distributed import ProcessGroup
-from darknet_builder.training.batches import (
-    Batch,
-    LabelledImages,
-    Shard,
-    StepPlan,
-    load_batches,
-    sample_rule,
-)
+from darknet_builder.training.batches import Batch, Shard, StepPlan, load_batches, sample_rule
 from darknet_builder.training.checkpoints.checkpoint_file import State
 from darknet_builder.training.checkpoints.checkpointer import Checkpointer
 from darknet_builder.training.checkpoints.output_files import OutputFiles
 from darknet_builder.training.ema import WeightEma
 from darknet_builder.training.interrupts import graceful_interrupts
 from darknet_builder.training.log.run_log import RunLog
+from darknet_builder.training.log.skipped_images import SkippedImages
 from darknet_builder.training.log.step_report import StepReport, summarize_step
 from darknet_builder.training.optimizer import clip_weights, freeze, make_optimizer
+from darknet_builder.training.samples import LabelledImages
 from darknet_builder.training.schedules import make_scheduler, rate_at
 from darknet_builder.training.settings import TrainSettings, check_settings
 from darknet_builder.training.validation import Validation
@@ -59,12 +54,14 @@ class Outcome:
         interrupted: True if Ctrl-C ended it.
         best: the highest score of the training; None without validation.
         last: the score of the final weights; None without validation.
+        skipped_images: number of images that could not be read since this run began.
     """
 
     finished: int
     interrupted: bool
     best: float | None
     last: float | None
+    skipped_images: int = 0
 
 
 class Trainer:
@@ -133,6 +130,7 @@ class Trainer:
         self._reached = _reached_parameters(network)
         self._trained: list[bool] = []
         self.log = self._open_log(out)
+        self.skipped = SkippedImages(self.log if self.group.is_main else None)
 
     def _open_log(self, out: TextIO) -> RunLog:
         log = RunLog(
@@ -217,7 +215,8 @@ class Trainer:
                 self.log.draw_chart()
         finally:
             self.log.close()
-        return Outcome(self.finished, self.finished < self.total, self.best, last)
+        skipped = len(set(self.group.gather(list(self.skipped.indices))))
+        return Outcome(self.finished, self.finished < self.total, self.best, last, skipped)
 
     def _batches(self) -> Iterator[Batch]:
         return load_batches(
@@ -248,6 +247,7 @@ class Trainer:
         for part in range(self.net_options.subdivisions):
             requested = time.perf_counter()
             batch = next(batches)
+            self.skipped.add(batch, self.finished + 1)
             waited += time.perf_counter() - requested
             # All processes count the images of all, as one process would.
             seen += len(batch.indices) * self.group.world_size

@@ -426,7 +426,10 @@ def test_a_file_that_brings_its_weights(folder: Path, capsys: pytest.CaptureFixt
         (
             "a.txt",
             "0 .5 .5 .1 .1\n0 1.5 .5 .1 .1\n",
-            "{0}/a.txt:2: '0 1.5 .5 .1 .1': x 1.5: expected 0 to 1, relative to the image",
+            (
+                "{0}/a.txt:2: '0 1.5 .5 .1 .1': x 1.5, width .1: the box lies outside the image;"
+                " expected 0 to 1, relative to the image"
+            ),
         ),
         (
             "a.txt",
@@ -438,7 +441,7 @@ def test_a_file_that_brings_its_weights(folder: Path, capsys: pytest.CaptureFixt
             "a.png\nmissing.png\n",
             (
                 "{0}/valid.txt:2: missing.png: no such image; looked for {0}/missing.png and"
-                " missing.png"
+                " {0.parent}/missing.png and missing.png"
             ),
         ),
         ("a.png", "no image", "{0}/a.png: not an image that OpenCV can read"),

@@ -148,7 +148,10 @@ def test_files_are_found_beside_it_above_it_and_in_the_working_directory(
         ("", "is empty; expected lines such as classes=3 and valid=test.txt"),
         ("# nothing\n", "is empty; expected lines such as classes=3 and valid=test.txt"),
         ("classes=2\nvalid\n", ":2: cannot parse 'valid'; expected key = value"),
-        ("classes=\n", ":1: cannot parse 'classes='; expected key = value"),
+        (
+            "classes=\n",
+            ":1: classes= has no value; write the value behind it, or remove the line",
+        ),
         (
             "classes=2\nvalid=a\nclasses=3\n",
             ":3: classes is given twice; line 1 has classes=2; remove one of the two",
@@ -236,7 +239,8 @@ def test_lists_with_missing_images(folder: Path) -> None:
     path = folder / "list.txt"
     path.write_text("images/a.jpg\n\nimages/x.jpg\n")
     place = (
-        f"{path}:3: images/x.jpg: no such image; looked for {folder}/images/x.jpg and images/x.jpg"
+        f"{path}:3: images/x.jpg: no such image; looked for {folder}/images/x.jpg and"
+        f" {folder.parent}/images/x.jpg and images/x.jpg"
     )
     assert message(read_image_list, path) == place
     path.write_text("images/a.jpg\n\nimages/x.jpg\nimages/b.jpg\nimages/y.jpg\n")
@@ -324,12 +328,16 @@ BAD_LABELS = [
     ("-1 .5 .5 .1 .1", "class -1: expected a whole number, 0 or more"),
     ("1.0 .5 .5 .1 .1", "class 1.0: expected a whole number, 0 or more"),
     ("3 .5 .5 .1 .1", "class 3: there are 3 classes, 0 to 2"),
-    ("0 1.01 .5 .1 .1", "x 1.01: expected 0 to 1, relative to the image"),
-    ("0 .5 -0.1 .1 .1", "y -0.1: expected 0 to 1, relative to the image"),
-    ("0 .5 .5 1.5 .1", "width 1.5: expected more than 0 and at most 1, relative to the image"),
+    (
+        "0 .5 -0.1 .1 .1",
+        "y -0.1, height .1: the box lies outside the image; expected 0 to 1, relative to the image",
+    ),
     ("0 .5 .5 0 .1", "width 0: expected more than 0 and at most 1, relative to the image"),
-    ("0 .5 .5 .1 -.2", "height -0.2: expected more than 0 and at most 1, relative to the image"),
-    ("0 320 240 64 48", "x 320: expected 0 to 1, relative to the image"),
+    ("0 .5 .5 .1 -.2", "height -.2: expected more than 0 and at most 1, relative to the image"),
+    (
+        "0 320 240 64 48",
+        "x 320, width 64: the box lies outside the image; expected 0 to 1, relative to the image",
+    ),
     ("0 nan .5 .1 .1", "x nan: expected 0 to 1, relative to the image"),
     ("0 .5 .5 inf .1", "width inf: expected more than 0 and at most 1, relative to the image"),
 ]

@@ -250,8 +250,8 @@ def _train(
         trained_precisions,
     )
     from darknet_builder.data.data_file import DataFile
-    from darknet_builder.training.batches import ListedImages
     from darknet_builder.training.datasets import load_training
+    from darknet_builder.training.samples import ListedImages
 
     case = TrainingCase(cfg, size, args.dialect, args.weights)
     data, network = DataFile.read(args.training), case.network(args.batches[0], steps=1)

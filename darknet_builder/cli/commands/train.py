@@ -16,10 +16,12 @@ from darknet_builder.cli.arguments import (
     add_dialect,
     add_precision,
     add_seed,
+    add_skip_bad_images,
     add_skip_bad_labels,
 )
 from darknet_builder.cli.model import add_model, check_weights, take_model
-from darknet_builder.errors import CfgWarning, InputError
+from darknet_builder.errors import CfgWarning, InputError, TruncatedImageWarning
+from darknet_builder.support.text import plural
 from darknet_builder.training.settings import LEAST, PRECISIONS, TrainSettings
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_seed(rules, "everything drawn")
     add_dialect(rules)
     add_skip_bad_labels(rules)
+    add_skip_bad_images(rules)
     machine = parser.add_argument_group("machine")
     add_device(machine)
     add_precision(machine, PRECISIONS, "float32")
@@ -139,9 +142,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         _check_least(name, getattr(args, name), LEAST[name])
     import torch
 
-    from darknet_builder.data.data_file import DataFile
     from darknet_builder.support.distributed import init_processes
-    from darknet_builder.training.datasets import load_training_lists
 
     if args.threads is not None:
         torch.set_num_threads(_check_least("threads", args.threads, 1))
@@ -149,9 +150,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     check_weights(args.cfg, args.weights, required=False)
     torch.manual_seed(args.seed)
     network = _make_network(args)
-    lists = load_training_lists(
-        DataFile.read(args.data), network, skip_bad_labels=args.skip_bad_labels
-    )
+    lists = _load_lists(args, network, out)
     if args.show_samples:
         return _show_samples(args, network, lists, out)
     if not args.output:
@@ -169,6 +168,23 @@ def _show_samples(
     write_image(args.show_samples, sample_sheet(network, lists.images, args.seed))
     out.write(f"{args.show_samples}: {NUM_SAMPLES} samples\n")
     return 0
+
+
+def _load_lists(args: argparse.Namespace, network: Network, out: TextIO) -> TrainingLists:
+    """Load both lists; before a training, also check that all their images can be read."""
+    from darknet_builder.cli.progress import Progress
+    from darknet_builder.data.data_file import DataFile
+    from darknet_builder.training.datasets import load_training_lists
+
+    with Progress(0, "file looked at", quiet=False, out=out) as progress:
+        return load_training_lists(
+            DataFile.read(args.data),
+            network,
+            skip_bad_labels=args.skip_bad_labels,
+            skip_bad_images=args.skip_bad_images,
+            check_files=not args.show_samples,
+            counter=progress,
+        )
 
 
 def _train(
@@ -195,7 +211,10 @@ def _train(
         out.write(lists.description + "\n")
         if burn_in := check_burn_in(network.blocks[0], network.options.schedule):
             warnings.warn(burn_in, CfgWarning, stacklevel=1)
-    outcome = trainer.run()
+    with warnings.catch_warnings():
+        # Loading the lists has already reported their number.
+        warnings.simplefilter("ignore", TruncatedImageWarning)
+        outcome = trainer.run()
     score = short_name(lists.validator.metric) if lists.validator is not None else ""
     return _report(outcome, score, args, out if group.is_main else io.StringIO())
 
@@ -228,10 +247,13 @@ def _report(outcome: Outcome, score: str, args: argparse.Namespace, out: TextIO)
             " here\n"
         )
         return 130
+    skipped = ""
+    if outcome.skipped_images:
+        skipped = f"; {outcome.skipped_images} {plural(outcome.skipped_images, 'image')} skipped"
     scores = (
         "" if outcome.last is None else f", {score} {outcome.last:.4f}, best {outcome.best:.4f}"
     )
-    out.write(f"{outcome.finished} steps done{scores}; weights in {args.output}\n")
+    out.write(f"{outcome.finished} steps done{scores}; weights in {args.output}{skipped}\n")
     return 0
 
 

@@ -30,6 +30,7 @@ BEST = "best.pt"
 MAKE_ROOM = "free some disk space, then resume the training"
 """The hint of errors whose argument is ``resume``."""
 _NAME = re.compile(r"checkpoint_(\d{7,})\.pt")
+_NUM_IMAGES = "number_of_training_images"
 _FREE_OPTIONS = ("max_batches",)
 """Options of [net] that may differ when a training is resumed."""
 
@@ -239,6 +240,16 @@ def check_same_run(path: str | Path, state: State, metadata: Mapping[str, Any]) 
     Raises:
         InputError: with the first setting that differs.
     """
+    made_with = state["facts"].get(_NUM_IMAGES)
+    if _NUM_IMAGES in metadata and made_with != metadata[_NUM_IMAGES]:
+        raise InputError(
+            f"was made with {made_with} training images, the list now has {metadata[_NUM_IMAGES]}:"
+            " it cannot be resumed exactly",
+            path=path,
+            hint="put the list back as it was (an image that cannot be read may stay in it), or"
+            " go on with the new list",
+            argument=("skip_bad_images", "continue_run"),
+        )
     for name, value in metadata.items():
         saved = state["facts"].get(name)
         if saved != value:

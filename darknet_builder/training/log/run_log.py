@@ -119,6 +119,16 @@ class RunLog:
         self._add_points({metric: score, **numbers}, iteration)
         self._line.validation(iteration, metric, score)
 
+    def skipped_image(self, iteration: int, reason: str) -> None:
+        """Record an image that cannot be read and is replaced by other images.
+
+        Args:
+            iteration: the step whose batch should have contained it.
+            reason: the error, which names the file.
+        """
+        self._write({"iteration": iteration, "skipped_image": reason})
+        self.note(f"{iteration}/{self.total}: skipped an image: {reason}")
+
     def note(self, text: str) -> None:
         """Show a text on a separate line, without recording it."""
         self._line.note(text)

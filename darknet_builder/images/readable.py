@@ -1,0 +1,91 @@
+"""Check before a long computation which image files cannot be read or end too early."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from darknet_builder.errors import ImageError
+from darknet_builder.images.files import read_image
+from darknet_builder.images.prefetch import read_ahead
+from darknet_builder.images.truncated import noting_truncated
+
+_THREADS = 8
+_BATCH = 64
+_TAIL = 64
+"""Bytes at a file's end in which its last marker must stand; some cameras add a few bytes."""
+_WHOLE = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND"))
+"""First bytes and last marker of JPEG and PNG."""
+
+
+@dataclass(frozen=True)
+class ImageCheck:
+    """The result of a check of image files.
+
+    Attributes:
+        unreadable: path and reason of each file that cannot be read, in order.
+        truncated: paths of the files that end too early but can be read.
+    """
+
+    unreadable: dict[Path, ImageError]
+    truncated: frozenset[str]
+
+
+class FileCounter(Protocol):
+    """Shows the number of checked files, as ``cli.progress.Progress`` does."""
+
+    def grow(self, count: int) -> None:
+        """More files are coming."""
+
+    def advance(self, count: int = 1) -> None:
+        """This number of files is done."""
+
+
+def check_images(paths: Iterable[Path], counter: FileCounter | None = None) -> ImageCheck:
+    """Check image files in threads, each file once.
+
+    Only the beginning and the end of a JPEG or PNG are read. If one of them is wrong, and for all
+    other formats, the image is decoded. Damage in the middle is not found.
+
+    Args:
+        paths: the files.
+        counter: is told the number of files, and when each one is done; None for nothing.
+    """
+    different = list(dict.fromkeys(paths))
+    if counter is not None:
+        counter.grow(len(different))
+    unreadable: dict[Path, ImageError] = {}
+    with (
+        noting_truncated(quietly=True) as truncated,
+        closing(read_ahead(_complaint, different, batch=_BATCH, threads=_THREADS)) as complaints,
+    ):
+        for path, error in zip(different, complaints, strict=True):
+            if error is not None:
+                unreadable[path] = error
+            if counter is not None:
+                counter.advance()
+    return ImageCheck(unreadable, frozenset(truncated))
+
+
+def _complaint(path: Path) -> ImageError | None:
+    try:
+        if not _looks_whole(path):
+            read_image(path)
+    except ImageError as error:
+        return error
+    return None
+
+
+def _looks_whole(path: Path) -> bool:
+    """Return whether a file begins and ends like a JPEG or PNG."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_TAIL)
+            file.seek(max(file.seek(0, 2) - _TAIL, 0))
+            end = file.read()
+    except OSError:
+        return False
+    return any(start.startswith(first) and last in end for first, last in _WHOLE)

@@ -1,0 +1,80 @@
+"""Decode image files that end too early, as ``cv2.imread`` does, and count them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from darknet_builder.errors import TruncatedImageWarning
+
+_JPEG_START = b"\xff\xd8\xff"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_JPEG_ENDS = b"\xff\xd9" * 2**15
+"""End markers to append to a cut-off JPEG. ``cv2.imread`` reads with libjpeg's stdio source, which
+adds end markers at the end of a file without limit (jdatasrc.c). ``cv2.imdecode`` uses the memory
+source, which fails there. A cut-off header segment can take up to 64 KB of them."""
+
+
+def complete(data: bytes) -> bytes | None:
+    """Append end markers to a JPEG, so that ``cv2.imdecode`` gives the pixels of ``cv2.imread``.
+
+    OpenCV reads no other format whose end is missing; for those the result is None.
+    """
+    return data + _JPEG_ENDS if data.startswith(_JPEG_START) else None
+
+
+def lacks_end(data: bytes) -> bool:
+    """Return whether a PNG has no last chunk, which is why OpenCV does not read it."""
+    return data.startswith(_PNG_START) and b"IEND" not in data[-64:]
+
+
+def warn_truncated(path: str | Path) -> None:
+    """Warn that a file ends too early and was read up to there."""
+    warnings.warn(
+        TruncatedImageWarning(
+            "the file ends too early; what is missing is grey or blurred",
+            path=path,
+            hint="copy or download it again",
+        ),
+        stacklevel=3,
+    )
+
+
+@contextmanager
+def noting_truncated(*, quietly: bool = False) -> Iterator[set[str]]:
+    """Collect the paths of images that end too early, from all threads, while the block runs.
+
+    Args:
+        quietly: do not show their warnings, because the caller reports them.
+
+    Yields:
+        The paths so far.
+    """
+    paths: set[str] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def note(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if isinstance(message, TruncatedImageWarning):
+                paths.add(message.path or "")
+                if quietly:
+                    return
+            show(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = note
+        yield paths
+
+
+def describe_truncated(count: int) -> str:
+    """Return ``2 images end too early``."""
+    return "1 image ends too early" if count == 1 else f"{count} images end too early"
