@@ -17,6 +17,7 @@ from darknet_builder.cfg.dialects import Dialect
 from darknet_builder.cfg.net_options import NetOptions
 from darknet_builder.errors import CfgError, ShapeError
 from darknet_builder.layers.base import CommonOptions, Graph, Layer, find_layer_class
+from darknet_builder.layers.plugins import load_installed
 
 LayerBuilder = Callable[[Block, Block, Graph], Layer]
 """Like ``build_layer``."""
@@ -58,7 +59,9 @@ def build_layers(
 
     Raises:
         CfgError: located, for whatever cannot be built.
+        InputError: for an installed plugin that cannot be loaded.
     """
+    load_installed()
     folder = "" if blocks[0].source == TEXT_SOURCE else str(Path(blocks[0].source).parent)
     graph = Graph(options.input_shape, dialect, options.time_steps, folder)
     with torch.device("meta"):
