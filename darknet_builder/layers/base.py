@@ -228,6 +228,8 @@ class Head(Layer):
     """The number of values before the classes for each anchor; the last is the objectness."""
     anchor_unit: ClassVar[str | None] = None
     """``pixel`` of the network's input, ``cell`` of the head's map, or None without anchors."""
+    source_option: ClassVar[str] = "filters"
+    """The option of the layer before it that decides how many values it gets."""
     takes_raw: bool = True
     """Whether it takes unbounded numbers: those of a convolution without norm and activation."""
     classes: int
@@ -266,6 +268,10 @@ class Head(Layer):
     def values_per_anchor(self) -> int:
         """The channels that each anchor takes in the raw map."""
         return self.box_values + self.classes
+
+    def source_values(self, classes: int, num_anchors: int) -> int:
+        """Return what ``source_option`` must be for other classes and anchors."""
+        return num_anchors * (classes + self.box_values)
 
     @property
     def objectness_channel(self) -> int:

@@ -88,11 +88,13 @@ def locate(error: ShapeError, block: Block, previous: Block) -> CfgError:
     has to change.
     """
     if error.source_key in previous:
-        return previous.error(
+        located = previous.error(
             f"the [{block.name}] of line {block.line} {error.message}",
             error.source_key,
             hint=error.hint,
         )
+        located.expected = error.source_value
+        return located
     return block.error(error.message, hint=error.hint)
 
 

@@ -65,6 +65,7 @@ class Detection(Head):
     """
 
     takes_raw = False
+    source_option = "output"
     loss: DetectionLossOptions
 
     def __init__(
@@ -86,6 +87,7 @@ class Detection(Head):
                 f" side^2 * (classes + num * {BOX_VALUES}) = {side}^2 * ({classes} + {num} *"
                 f" {BOX_VALUES})",
                 source_key="output",
+                source_value=expected,
             )
         super().__init__(in_shape, flat(expected))
         self.side, self.num, self.classes = side, num, classes
@@ -108,6 +110,10 @@ class Detection(Head):
             loss=DetectionLossOptions.from_block(block),
             augment=AugmentOptions.from_block(block),
         )
+
+    def source_values(self, classes: int, num_anchors: int) -> int:
+        """See ``Head.source_values`` (detection_layer.c:27); ``num=`` stays as it is."""
+        return self.side * self.side * (classes + self.num * BOX_VALUES)
 
     def metadata(self) -> dict[str, object]:
         """With the order of the vector, and whether sizes are roots."""
