@@ -39,6 +39,8 @@ class TrainSettings:
         keep: how many of them stay.
         rates: the user's own factors of the learning rate.
         resume: go on from the newest checkpoint in ``output``.
+        continue_run: continue the newest checkpoint in ``output``, or the weights that the network
+            has, with what the cfg, the data set and these settings say now.
         overwrite: remove what an earlier training left in ``output``.
         freeze_norms: batch norms use their stored statistics, and neither these nor scales and
             biases change.
@@ -55,6 +57,7 @@ class TrainSettings:
     keep: int = 3
     rates: tuple[RatePattern, ...] = ()
     resume: bool = False
+    continue_run: bool = False
     overwrite: bool = False
     freeze_norms: bool = False
 
@@ -81,6 +84,9 @@ def check_settings(network: Network, settings: TrainSettings) -> None:
         number = getattr(settings, name)
         if number is not None and number < least:
             raise InputError(f"expected {least} or more", argument=name, value=number)
+    if settings.continue_run and (settings.resume or settings.overwrite):
+        other = "resume" if settings.resume else "overwrite"
+        raise InputError(f"continue and {other} exclude each other: choose one of them")
     if settings.resume and settings.overwrite:
         raise InputError("resume and overwrite exclude each other: go on, or begin anew")
     check_trainable(network)

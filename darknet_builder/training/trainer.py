@@ -140,6 +140,7 @@ class Trainer:
         self.group.barrier()
         if settings.resume:
             self._resume()
+        lines = self._continue() if settings.continue_run else ()
         layers = network.sequence()
         self._reached = {
             parameter
@@ -154,8 +155,10 @@ class Trainer:
             finished=self.finished,
             quiet=not self.group.is_main,
         )
-        if settings.resume:
-            self.log.note(self._describe_start())
+        if settings.resume or (settings.continue_run and self.finished >= self.total):
+            lines = (*lines, self._describe_start())
+        for line in lines:
+            self.log.note(line)
 
     @property
     def validated(self) -> int:
@@ -182,6 +185,14 @@ class Trainer:
         self.checkpoints.restore(state)
         self.finished = state["finished"]
         self.validation.restore(state.get("validated", self.finished), state["best"])
+
+    def _continue(self) -> tuple[str, ...]:
+        """Start where a checkpoint or the weights stand; return the lines that say so."""
+        found = self.group.broadcast(self.checkpoints.newest_to_continue)
+        start = self.checkpoints.continue_from(found)
+        self.finished = start.finished
+        self.validation.restore(start.validated, start.best)
+        return start.lines
 
     def _describe_start(self) -> str:
         if not self.finished:
