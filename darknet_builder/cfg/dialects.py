@@ -30,9 +30,6 @@ class Dialect:
             parser.c:2310).
         gru_tanh: [gru] knows ``tanh=`` (P parser.c:271); A's candidate is always logistic.
         rnn_hidden: [rnn] knows ``hidden=``; P's state is as long as its output (P parser.c:260).
-        formless: sections whose output has a length, but neither height nor width nor channels, so
-            that none that needs an image may follow (P rnn_layer.c, A gru_layer.c: out_w and others
-            are never set).
         crnn_keeps_size: [crnn] has a 3x3 kernel with padding, whatever the cfg says (P
             crnn_layer.c:30).
         classify_resize: how ``classifier predict`` fits a photograph into the network (A
@@ -54,7 +51,6 @@ class Dialect:
     gru_input_first: bool
     gru_tanh: bool
     rnn_hidden: bool
-    formless: tuple[str, ...]
     crnn_keeps_size: bool
     classify_resize: str
     classify_leaves: bool
@@ -74,7 +70,6 @@ _ROWS = (
         gru_input_first=True,
         gru_tanh=False,
         rnn_hidden=True,
-        formless=("gru", "softmax", "cost", "contrastive", "detection"),
         crnn_keeps_size=False,
         classify_resize="crop",
         classify_leaves=False,
@@ -92,7 +87,6 @@ _ROWS = (
         gru_input_first=False,
         gru_tanh=True,
         rnn_hidden=False,
-        formless=("rnn", "gru", "lstm", "softmax", "logistic", "cost", "detection"),
         crnn_keeps_size=True,
         classify_resize="letterbox",
         classify_leaves=True,

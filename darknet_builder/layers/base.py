@@ -152,6 +152,9 @@ class Layer(nn.Module):
     """Whether its output is its inputs side by side, which can lie in the inputs' own memory."""
     can_overwrite: ClassVar[bool] = False
     """Whether its output can replace its first input in memory, if no later layer reads that."""
+    formless_in: ClassVar[tuple[str, ...]] = ()
+    """The dialects in which its output has a length alone, so that no section that needs an image
+    may follow: Darknet sets no height, width and channels there."""
     file_options: ClassVar[tuple[str, ...]] = ()
     """The options whose value is the name of a file beside the cfg."""
     tree: Tree | None = None
@@ -421,7 +424,7 @@ class Graph:
             layer.sources = (self.index - 1,)
         if layer.shares_buffer:
             self._owners[layer.sources[0]] = self.index
-        if layer.section in self.dialect.formless:
+        if self.dialect.name in layer.formless_in:
             layer.out_shape = replace(layer.out_shape, formless=True)
         self.layers.append(layer)
 

@@ -20,6 +20,7 @@ class Cost(Layer):
     ``Network`` passes it by: the network's answer is the layer before it (network.c:690).
     """
 
+    formless_in = ("alexeyab", "pjreddie")  # cost_layer.c
     is_cost = True
     has_loss = True
 

@@ -28,6 +28,7 @@ class Softmax(Layer):
         ShapeError: when the groups or the tree do not fit.
     """
 
+    formless_in = ("alexeyab", "pjreddie")  # softmax_layer.c
     has_loss = True
     file_options = ("tree",)
 

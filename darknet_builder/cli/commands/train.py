@@ -70,19 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until", type=int, metavar="N", help="take only the layers before N from --weights"
     )
-    parser.add_argument("--output", metavar="DIR", help="where to; needed unless --show-samples")
-    parser.add_argument(
-        "--resume", action="store_true", help="go on from the last checkpoint in --output"
-    )
-    parser.add_argument(
-        "--continue",
-        action="store_true",
-        dest="continue_run",
-        help="as --resume, or from the steps that --weights count, with a changed cfg or data set",
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="remove the training that is in --output"
-    )
+    _add_output(parser)
     rules = parser.add_argument_group("training")
     rules.add_argument(
         "--max-batches",
@@ -136,6 +124,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     watching.add_argument(
         "--show-samples", metavar="PNG", help="draw augmented samples with their boxes; no training"
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    """The folder, and what to do with a training in it."""
+    parser.add_argument("--output", metavar="DIR", help="where to; needed unless --show-samples")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint in --output"
+    )
+    parser.add_argument(
+        "--continue",
+        action="store_true",
+        dest="continue_run",
+        help="as --resume, or from the steps that --weights count, with a changed cfg or data set",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="remove the training that is in --output"
     )
 
 

@@ -64,6 +64,7 @@ class Detection(Head):
         ShapeError: when the input has another length.
     """
 
+    formless_in = ("alexeyab", "pjreddie")  # detection_layer.c
     takes_raw = False
     source_option = "output"
     loss: DetectionLossOptions

@@ -38,6 +38,8 @@ class Rnn(ThreePart):
         time_steps: frames in a row during training.
     """
 
+    formless_in = ("pjreddie",)  # P rnn_layer.c
+
     def __init__(
         self,
         in_shape: Shape,
@@ -149,6 +151,8 @@ class Gru(_Gated):
         time_steps: frames in a row during training.
     """
 
+    formless_in = ("alexeyab", "pjreddie")  # gru_layer.c
+
     def __init__(
         self,
         in_shape: Shape,
@@ -210,6 +214,8 @@ class Lstm(_Gated):
         gate_order: the gates in the weights file's order.
         time_steps: frames in a row during training.
     """
+
+    formless_in = ("pjreddie",)  # P lstm_layer.c
 
     def __init__(
         self,
