@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from darknet_builder.layers.base import Graph as Graph
     from darknet_builder.layers.base import Head as Head
     from darknet_builder.layers.base import Layer as Layer
+    from darknet_builder.layers.plugins import load_plugin as load_plugin
     from darknet_builder.layers.registry import register as register
     from darknet_builder.layers.registry import registered_sections as registered_sections
     from darknet_builder.layers.weight_layout import WeightLayout as WeightLayout

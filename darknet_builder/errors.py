@@ -139,7 +139,13 @@ class DarknetError(Located, ValueError):
 
 
 class CfgError(DarknetError):
-    """A ``.cfg`` text that cannot be read or built; the message begins with file and line."""
+    """A ``.cfg`` text that cannot be read or built; the message begins with file and line.
+
+    Attributes:
+        expected: what the option ``key`` must be for the sizes to fit; None where unknown.
+    """
+
+    expected: int | None = None
 
 
 class ShapeError(DarknetError):
@@ -148,17 +154,24 @@ class ShapeError(DarknetError):
     Args:
         message: what does not fit.
         source_key: the option to change in the preceding layer, if the mistake is there.
+        source_value: what that option must be.
         hint: what the user can do about it.
 
     Attributes:
         source_key: the option to change in the preceding layer; None if the mistake is here.
+        source_value: as above.
     """
 
     def __init__(
-        self, message: str, *, source_key: str | None = None, hint: str | None = None
+        self,
+        message: str,
+        *,
+        source_key: str | None = None,
+        source_value: int | None = None,
+        hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
-        self.source_key = source_key
+        self.source_key, self.source_value = source_key, source_value
 
 
 class WeightsError(DarknetError):

@@ -21,7 +21,7 @@ does in PyTorch."""
 FAMILIES = {"layers", "cli.commands"}
 """Rooms of equal siblings, which may have more files than others."""
 ROOM_SIZES = range(3, 13)
-FREE = ("layers", "losses", "network.folding", "engines.fused", "cfg.dialects", "cfg.synonyms")
+FREE = ("layers", "losses", "network.folding", "engines.fused", "cfg.synonyms")
 """What may name sections: those who make them, those who teach them, and those whose trade is
 convolutions."""
 PLAIN_WORDS = {

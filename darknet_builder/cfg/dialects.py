@@ -31,9 +31,6 @@ class Dialect:
         gru_tanh: [gru] has the option ``tanh=`` (P parser.c:271); A's candidate is always logistic.
         rnn_hidden: [rnn] has the option ``hidden=``; P's state is as long as its output (P
             parser.c:260).
-        formless: sections whose output has a length, but no height, width and channels. No section
-            that needs an image may follow them (P rnn_layer.c, A gru_layer.c: out_w and others are
-            never set).
         crnn_keeps_size: [crnn] always has a padded 3x3 kernel, whatever the cfg gives (P
             crnn_layer.c:30).
         classify_resize: how ``classifier predict`` fits a photograph into the network: ``crop`` or
@@ -59,7 +56,6 @@ class Dialect:
     gru_input_first: bool
     gru_tanh: bool
     rnn_hidden: bool
-    formless: tuple[str, ...]
     crnn_keeps_size: bool
     classify_resize: str
     classify_leaves: bool
@@ -79,7 +75,6 @@ _ROWS = (
         gru_input_first=True,
         gru_tanh=False,
         rnn_hidden=True,
-        formless=("gru", "softmax", "cost", "contrastive", "detection"),
         crnn_keeps_size=False,
         classify_resize="crop",
         classify_leaves=False,
@@ -97,7 +92,6 @@ _ROWS = (
         gru_input_first=False,
         gru_tanh=True,
         rnn_hidden=False,
-        formless=("rnn", "gru", "lstm", "softmax", "logistic", "cost", "detection"),
         crnn_keeps_size=True,
         classify_resize="letterbox",
         classify_leaves=True,

@@ -17,7 +17,7 @@ from darknet_builder.cfg.block import NET_SECTIONS, TEXT_SOURCE, Block
 from darknet_builder.cfg.diagnostics import Collector, Diagnostics
 from darknet_builder.errors import CfgError, CfgWarning
 from darknet_builder.support.bundled import find_by_name, hint_at_bundled
-from darknet_builder.support.files import is_web_page
+from darknet_builder.support.file_kinds import recognize
 
 _BLANKS = re.compile(r"\s+")
 _JOINED = re.compile(r"[\d.]+(\s+[-+]?[\d.]+)+")  # numbers with only blanks between them
@@ -46,14 +46,15 @@ class CfgText:
         Raises:
             CfgError: if the file cannot be read or is not a cfg.
         """
-        document = cls(*_read(path_or_text))
-        if is_web_page(document.text):
-            raise CfgError(
-                "is a web page, not a cfg",
-                path=document.source,
-                hint="open its address in a browser and take the file itself",
-            )
-        return document
+        if is_cfg_text(path_or_text):
+            source, data, text = TEXT_SOURCE, b"", str(path_or_text)
+        else:
+            source, data = _read(path_or_text)
+            text = _decode(data)
+        kind = recognize(data or text.encode(errors="replace"))
+        if kind is not None:
+            raise CfgError(f"is {kind.name}, not a cfg", path=source, hint=kind.cure)
+        return cls(source, text)
 
     @property
     def dialect(self) -> str | None:
@@ -163,29 +164,24 @@ def is_cfg_text(path_or_text: str | Path) -> bool:
     )
 
 
-def _read(path_or_text: str | Path) -> tuple[str, str]:
-    if is_cfg_text(path_or_text):
-        return TEXT_SOURCE, str(path_or_text)
+def _read(path_or_text: str | Path) -> tuple[str, bytes]:
     path = find_by_name(path_or_text, ".cfg")
     source = str(path)
     try:
-        data = path.read_bytes()
+        return source, path.read_bytes()
     except FileNotFoundError:
         raise CfgError(
             "no such cfg file", path=source, hint=hint_at_bundled(path, ".cfg")
         ) from None
     except OSError as error:
         raise CfgError(f"cannot be read: {error.strerror}", path=source) from None
-    if b"\0" in data:
-        raise CfgError(
-            "is a binary file, not a cfg", path=source, hint="were cfg and weights exchanged?"
-        )
+
+
+def _decode(data: bytes) -> str:
     try:
-        return source, data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        # Darknet reads bytes, and old cfgs have comments in other encodings. Latin-1 decodes any
-        # byte, and keys and values are ASCII.
-        return source, data.decode("latin-1")
+        return data.decode("latin-1")  # comments in old cfgs; Darknet reads bytes
 
 
 def _take_line(blocks: list[Block], line: str, source: str, number: int) -> None:

@@ -22,11 +22,18 @@ _LARGEST_SEED = 2**32 - 1
 
 
 def add_dialect(parser: argparse._ActionsContainer) -> None:
-    """``--dialect``."""
+    """``--dialect`` and ``--plugin``: whose rules hold, and which sections there are besides."""
     parser.add_argument(
         "--dialect",
         choices=tuple(DIALECTS),
         help="whose Darknet (default: what the file notes, or alexeyab)",
+    )
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="run a Python file that adds sections; may be given several times",
     )
 
 

@@ -102,6 +102,7 @@ def _run(words: list[str], names: list[str]) -> int:
     try:
         args = _parse(words, names)
         spell = args.spell
+        _load_plugins(getattr(args, "plugin", ()))
         return int(args.run(args, sys.stdout))
     except DarknetError as error:
         _show("error", error.describe(spell))
@@ -114,6 +115,12 @@ def _run(words: list[str], names: list[str]) -> int:
         # closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _load_plugins(paths: Sequence[str]) -> None:
+    """Run the files of ``--plugin``, in their order; PyTorch is imported only if there are any."""
+    for path in paths:
+        import_module("darknet_builder.layers.plugins").load_plugin(path)
 
 
 def _parse(words: list[str], names: list[str]) -> argparse.Namespace:

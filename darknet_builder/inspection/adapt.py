@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from darknet_builder.cfg.block import Block
-from darknet_builder.errors import InputError
+from darknet_builder.errors import CfgError, InputError
 from darknet_builder.layers.base import Head
 from darknet_builder.network.build import build_network
+from darknet_builder.network.network import Network
 
 _STEPS_PER_CLASS, _LEAST_STEPS = 2000, 6000
 """AlexeyAB's advice: 2000 steps per class, at least 6000; the rate falls at 80 % and 90 %."""
@@ -84,28 +85,65 @@ def adapt_cfg(
         dialect: ``alexeyab`` or ``pjreddie``; None for ``alexeyab``.
 
     Raises:
-        CfgError: located, if the cfg cannot be built.
-        InputError: if it has no head that can be adapted, or its heads cannot share the number of
-            anchors.
+        CfgError: located, for a cfg that cannot be built for another reason than a wrong number of
+            filters before a head.
+        InputError: for one without heads, or anchors that its heads cannot take or share.
     """
     if adaptation.classes < 1:
         raise InputError("expected 1 or more", argument="classes", value=adaptation.classes)
-    network = build_network(blocks, dialect=dialect, initialize=False)
+    network = build_for_adapting(blocks, dialect)
     heads = [
-        (index, layer)
-        for index, layer in enumerate(network.sequence())
-        if isinstance(layer, Head) and layer.num_anchors
+        (index, layer) for index, layer in enumerate(network.sequence()) if isinstance(layer, Head)
     ]
     if not heads:
         raise InputError(
-            "no [yolo], [Gaussian_yolo] or [region] head to adapt", **blocks[0].place()
+            "no [yolo], [Gaussian_yolo], [region] or [detection] head to adapt",
+            **blocks[0].place(),
         )
+    if adaptation.anchors is not None and not any(head.num_anchors for _, head in heads):
+        raise InputError("no head of the cfg has anchors", **blocks[0].place(), argument="anchors")
     edited = CfgText(text)
     masks = _masks(heads, adaptation)
     for (index, head), mask in zip(heads, masks, strict=True):
         _adapt_head(edited, blocks, index, head, mask, adaptation)
     _adapt_schedule(edited, blocks[0], adaptation)
     return edited
+
+
+def build_for_adapting(blocks: Sequence[Block], dialect: str | None = None) -> Network:
+    """Build a cfg in which the layers before the heads may have the wrong number of filters.
+
+    Each such number is replaced by the one that its head needs, in the network alone: adapting
+    replaces it in any case.
+
+    Args:
+        blocks: parsed from the cfg; they are not changed.
+        dialect: the version of Darknet whose rules hold.
+
+    Raises:
+        CfgError: located, for every other mistake.
+    """
+    blocks = list(blocks)
+    mended: set[int] = set()
+    while True:
+        try:
+            return build_network(blocks, dialect=dialect, initialize=False)
+        except CfgError as error:
+            index = _place_of(error, blocks)
+            if error.expected is None or index is None or index in mended:
+                raise
+            mended.add(index)
+            blocks[index] = blocks[index].with_option(str(error.key), str(error.expected))
+
+
+def _place_of(error: CfgError, blocks: Sequence[Block]) -> int | None:
+    """The index of the section that an error names."""
+    places = (
+        index
+        for index, block in enumerate(blocks)
+        if (block.name, block.line_of(error.key)) == (error.section, error.line)
+    )
+    return next(places, None)
 
 
 def _masks(heads: Sequence[tuple[int, Head]], adaptation: Adaptation) -> list[list[int] | None]:
@@ -133,13 +171,15 @@ def _adapt_head(
 ) -> None:
     block, source = blocks[index + 1], blocks[head.sources[0] + 1]
     count = head.num_anchors if mask is None else len(mask)
-    if "filters" not in source:
+    if head.source_option not in source:
         raise source.error(
-            "the layer before a head is no [convolutional]: its filters cannot be adapted"
+            f"the [{block.name}] of line {block.line} reads this layer, which has no"
+            f" {head.source_option}= to adapt"
         )
-    edited.set(source, "filters", str(count * (adaptation.classes + head.box_values)))
+    values = head.source_values(adaptation.classes, count)
+    edited.set(source, head.source_option, str(values))
     edited.set(block, "classes", str(adaptation.classes))
-    if adaptation.anchors is not None:
+    if adaptation.anchors is not None and head.num_anchors:
         decimals = head.anchor_decimals
         edited.set(
             block,

@@ -35,10 +35,10 @@ def check_layers(
     if blocks[0].name not in NET_SECTIONS:
         blocks.insert(0, Block("net", _SIZE, line=blocks[0].line, source=blocks[0].source))
     options = _net_options(blocks[0], diagnostics)
-    odd += odd_options(blocks, options)
     build_layers(
         blocks, options, get_dialect(dialect), build=_LayersPastMistakes(diagnostics).build
     )
+    odd += odd_options(blocks, options)
     if diagnostics.errors:
         return None
     network = build_network(blocks, dialect=dialect, initialize=False)

@@ -177,6 +177,9 @@ class Layer(nn.Module):
     can_overwrite: ClassVar[bool] = False
     """Whether its output may replace its first input in memory, if no later layer reads that input.
     """
+    formless_in: ClassVar[tuple[str, ...]] = ()
+    """The dialects in which its output has a length alone, so that no section that needs an image
+    may follow: Darknet sets no height, width and channels there."""
     file_options: ClassVar[tuple[str, ...]] = ()
     """The options whose value names a file beside the cfg."""
     tree: Tree | None = None
@@ -271,6 +274,8 @@ class Head(Layer):
     """Number of values before the classes for each anchor; the last of them is the objectness."""
     anchor_unit: ClassVar[str | None] = None
     """``pixel`` of the network's input, ``cell`` of the head's map, or None without anchors."""
+    source_option: ClassVar[str] = "filters"
+    """The option of the layer before it that decides how many values it gets."""
     takes_raw: bool = True
     """Whether it reads unbounded numbers: a convolution without batch norm and activation."""
     classes: int
@@ -309,6 +314,10 @@ class Head(Layer):
     def values_per_anchor(self) -> int:
         """Number of channels of the raw map that belong to each anchor."""
         return self.box_values + self.classes
+
+    def source_values(self, classes: int, num_anchors: int) -> int:
+        """Return what ``source_option`` must be for other classes and anchors."""
+        return num_anchors * (classes + self.box_values)
 
     @property
     def objectness_channel(self) -> int:

@@ -22,6 +22,7 @@ class Contrastive(Layer):
         yolo_layer: index of the head whose boxes the embeddings belong to.
     """
 
+    formless_in = ("alexeyab",)  # A softmax_layer.c:130
     is_cost = True
 
     def __init__(

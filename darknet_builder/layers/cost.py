@@ -25,6 +25,7 @@ class Cost(Layer):
         scale: factor on the loss.
     """
 
+    formless_in = ("alexeyab", "pjreddie")  # cost_layer.c
     is_cost = True
     has_loss = True
 

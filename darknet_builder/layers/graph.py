@@ -130,6 +130,6 @@ class Graph:
         if layer.shares_buffer:
             # Whoever names the source from now on gets this layer (dropout_layer.c).
             self._owners[layer.sources[0]] = self.index
-        if layer.section in self.dialect.formless:
+        if self.dialect.name in layer.formless_in:
             layer.out_shape = replace(layer.out_shape, formless=True)
         self.layers.append(layer)

@@ -121,6 +121,8 @@ class Logistic(Layer):
     Source: pjreddie's logistic_layer.c.
     """
 
+    formless_in = ("pjreddie",)  # P logistic_layer.c
+
     def __init__(self, in_shape: Shape) -> None:
         super().__init__(in_shape, flat(in_shape.size))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from darknet_builder.cfg.block import NET_SECTIONS, Block
 from darknet_builder.cfg.dialects import DIALECTS, Dialect
-from darknet_builder.cfg.synonyms import suggest
+from darknet_builder.cfg.synonyms import darknets_name, suggest
+from darknet_builder.errors import CfgError
 
 if TYPE_CHECKING:
     from darknet_builder.layers.base import Layer
@@ -50,6 +51,18 @@ def registered_sections() -> dict[str, type[Layer]]:
     return dict(_REGISTRY)
 
 
+def forget_sections(module: str) -> None:
+    """Remove the sections that a module registered."""
+    for section in [key for key, kind in _REGISTRY.items() if kind.__module__ == module]:
+        del _REGISTRY[section]
+
+
+def restore_sections(sections: Mapping[str, type[Layer]]) -> None:
+    """Make the registry what ``registered_sections`` returned before."""
+    _REGISTRY.clear()
+    _REGISTRY.update(sections)
+
+
 def find_layer_class(block: Block, dialect: Dialect) -> type[Layer]:
     """Return the class for a section.
 
@@ -57,10 +70,7 @@ def find_layer_class(block: Block, dialect: Dialect) -> type[Layer]:
         CfgError: located, with the nearest known name, or the dialect that knows the section.
     """
     if block.name not in _REGISTRY:
-        hint = suggest(block.name, _REGISTRY)
-        if block.name in NET_SECTIONS:
-            hint = "it stands once, at the beginning"
-        raise block.error("unknown section", hint=hint)
+        raise _unknown_section(block)
     layer_class = _REGISTRY[block.name]
     if dialect.name not in layer_class.dialects:
         raise block.error(
@@ -68,3 +78,19 @@ def find_layer_class(block: Block, dialect: Dialect) -> type[Layer]:
             hint=f"build with dialect={layer_class.dialects[0]!r}",
         )
     return layer_class
+
+
+def _unknown_section(block: Block) -> CfgError:
+    """The error for a section that is not registered.
+
+    Forks of Darknet have sections of their own, so a name that is merely similar to a known one may
+    be right: the hint then names the way to add it too.
+    """
+    if block.name in NET_SECTIONS:
+        return block.error("unknown section", hint="it stands once, at the beginning")
+    if darknets_name(block.name, _REGISTRY) is not None:
+        return block.error("unknown section", hint=suggest(block.name, _REGISTRY))
+    near = suggest(block.name, _REGISTRY)
+    joint = "? A" if near.endswith("?") else "; a" if near else "a"
+    hint = f"{near.removesuffix('?')}{joint} plugin can add sections"
+    return block.error("unknown section", hint=hint, argument="plugin")

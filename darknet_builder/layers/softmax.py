@@ -27,6 +27,7 @@ class Softmax(Layer):
         ShapeError: if the groups or the tree do not divide the input.
     """
 
+    formless_in = ("alexeyab", "pjreddie")  # softmax_layer.c
     has_loss = True
     file_options = ("tree",)
 

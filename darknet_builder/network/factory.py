@@ -15,6 +15,7 @@ from darknet_builder.cfg.dialects import Dialect
 from darknet_builder.cfg.net_options import NetOptions
 from darknet_builder.errors import CfgError, ShapeError
 from darknet_builder.layers.base import CommonOptions, Graph, Layer, find_layer_class
+from darknet_builder.layers.plugins import load_installed
 
 LayerBuilder = Callable[[Block, Block, Graph], Layer]
 """The type of ``build_layer``."""
@@ -64,6 +65,7 @@ def build_layers(
         >>> str(layers[0].out_shape)
         '4 x 4 x 3'
     """
+    load_installed()
     folder = "" if blocks[0].source == TEXT_SOURCE else str(Path(blocks[0].source).parent)
     graph = Graph(options.input_shape, dialect, options.time_steps, folder)
     # On the meta device a wrong cfg of any size is refused before memory is allocated.
@@ -92,11 +94,13 @@ def locate(error: ShapeError, block: Block, previous: Block) -> CfgError:
     The location is this section's, or that of the option before it that has to change.
     """
     if error.source_key in previous:
-        return previous.error(
+        located = previous.error(
             f"the [{block.name}] of line {block.line} {error.message}",
             error.source_key,
             hint=error.hint,
         )
+        located.expected = error.source_value
+        return located
     return block.error(error.message, hint=error.hint)
 
 

@@ -37,6 +37,8 @@ class TrainSettings:
         keep: number of checkpoints to keep, 1 or more; older ones are deleted.
         rates: factors of the learning rate for some parameters.
         resume: resume from the newest checkpoint in ``output``.
+        continue_run: continue from the newest checkpoint in ``output``, or from the weights that
+            the network has, with the present cfg, data set and settings.
         overwrite: remove the files of an earlier training from ``output``.
         freeze_norms: batch norms use their stored statistics, and their scales and biases are not
             trained.
@@ -58,6 +60,7 @@ class TrainSettings:
     keep: int = 3
     rates: tuple[RatePattern, ...] = ()
     resume: bool = False
+    continue_run: bool = False
     overwrite: bool = False
     freeze_norms: bool = False
 
@@ -85,6 +88,9 @@ def check_settings(network: Network, settings: TrainSettings) -> None:
         number = getattr(settings, name)
         if number is not None and number < minimum:
             raise InputError(f"expected {minimum} or more", argument=name, value=number)
+    if settings.continue_run and (settings.resume or settings.overwrite):
+        other = "resume" if settings.resume else "overwrite"
+        raise InputError(f"continue and {other} exclude each other: choose one of them")
     if settings.resume and settings.overwrite:
         raise InputError("resume and overwrite exclude each other; choose one of them")
     check_trainable(network)

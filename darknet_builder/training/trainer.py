@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -127,12 +127,13 @@ class Trainer:
         self.group.barrier()
         if settings.resume:
             self._resume()
+        lines = self._continue() if settings.continue_run else ()
         self._reached = _reached_parameters(network)
         self._trained: list[bool] = []
-        self.log = self._open_log(out)
+        self.log = self._open_log(out, lines)
         self.skipped = SkippedImages(self.log if self.group.is_main else None)
 
-    def _open_log(self, out: TextIO) -> RunLog:
+    def _open_log(self, out: TextIO, lines: Sequence[str]) -> RunLog:
         log = RunLog(
             self.settings.output,
             out,
@@ -140,8 +141,10 @@ class Trainer:
             finished=self.finished,
             quiet=not self.group.is_main,
         )
-        if self.settings.resume:
-            log.note(self._describe_start())
+        if self.settings.resume or (self.settings.continue_run and self.finished >= self.total):
+            lines = (*lines, self._describe_start())
+        for line in lines:
+            log.note(line)
         return log
 
     def _make_validation(self) -> Validation:
@@ -176,6 +179,14 @@ class Trainer:
         self.checkpoints.restore(state)
         self.finished = state["finished"]
         self.validation.restore(state.get("validated", self.finished), state["best"])
+
+    def _continue(self) -> tuple[str, ...]:
+        """Start where a checkpoint or the weights stand; return the lines that say so."""
+        found = self.group.broadcast(self.checkpoints.newest_to_continue)
+        start = self.checkpoints.continue_from(found)
+        self.finished = start.finished
+        self.validation.restore(start.validated, start.best)
+        return start.lines
 
     def _describe_start(self) -> str:
         if not self.finished:

@@ -205,7 +205,7 @@ def test_region() -> None:
         (
             Adaptation(2),
             TWO_HEADS.split("; coarse")[0],
-            "no \\[yolo\\], \\[Gaussian_yolo\\] or \\[region\\] head",
+            "no \\[yolo\\], \\[Gaussian_yolo\\], \\[region\\] or \\[detection\\] head",
         ),
         (
             Adaptation(3),

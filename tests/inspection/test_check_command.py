@@ -51,7 +51,10 @@ def test_all_mistakes_at_once() -> None:
     blamed."""
     assert [(finding.level, finding.text.removeprefix("<text>:")) for finding in check(BROKEN)] == [
         ("error", "11: [convolutional]: cannot parse 'filters16'; expected key=value"),
-        ("error", "8: [convolutinal]: unknown section; did you mean 'convolutional'?"),
+        (
+            "error",
+            "8: [convolutinal]: unknown section; did you mean 'convolutional'? A plugin can add sections",
+        ),
         ("error", "12: [convolutional] size=three: expected a whole number, got 'three'"),
         (
             "error",
@@ -134,7 +137,7 @@ def test_findings_have_fields() -> None:
     }
     assert found == {
         (11, "convolutional", None, "expected key=value"),
-        (8, "convolutinal", None, "did you mean 'convolutional'?"),
+        (8, "convolutinal", None, "did you mean 'convolutional'? A plugin can add sections"),
         (12, "convolutional", "size", None),
         (17, "route", "layers", None),
         (2, "net", "width", None),
@@ -370,7 +373,7 @@ def test_real_cfgs_have_no_errors(shared: Path) -> None:
             [
                 "1: [convolutional]: the first section must be [net]",
                 "2: [convolutional] size=none: expected a whole number, got 'none'",
-                "3: [maxpol]: unknown section; did you mean 'maxpool'?",
+                "3: [maxpol]: unknown section; did you mean 'maxpool'? A plugin can add sections",
             ],
             [],
         ),

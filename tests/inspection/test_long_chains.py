@@ -85,7 +85,7 @@ def test_what_follows_from_a_section_that_cannot_be_built() -> None:
     """Behind an unknown section nothing is blamed, however long the chain."""
     text = chain(filters=255).replace("[convolutional]", "[unknown]", 1)
     errors = [finding.text for finding in check(text) if finding.level == "error"]
-    assert errors == ["<text>:6: [unknown]: unknown section"]
+    assert errors == ["<text>:6: [unknown]: unknown section; a plugin can add sections"]
 
 
 def test_a_chain_of_dropouts() -> None:

@@ -1,7 +1,7 @@
 """A vector is an image of 1 x 1 with as many channels, wherever Darknet has it so.
 
 Which pair of sections Darknet builds was tried with both programs: what follows a vector that has a
-height and a width always does; after a vector that has none (``Dialect.formless``) the sections of
+height and a width always does; after a vector that has none (``Layer.formless_in``) the sections of
 ``NEEDS_AN_IMAGE`` do not.
 """
 
@@ -114,7 +114,9 @@ def test_every_pair(giver: str, section: str, dialect: str) -> None:
     strided = (
         section == "shortcut" and dialect == "pjreddie"
     )  # built there, and divides by a width of 0 (P blas.c:70)
-    if giver in DIALECTS[dialect].formless and (section in NEEDS_AN_IMAGE or strided):
+    if dialect in registered_sections()[giver].formless_in and (
+        section in NEEDS_AN_IMAGE or strided
+    ):
         with pytest.raises(
             CfgError, match="needs an image from the layer before it, which gives a vector of 18$"
         ):
@@ -127,6 +129,22 @@ def test_every_pair(giver: str, section: str, dialect: str) -> None:
         shape = layer.out_shape
         assert output.numel() == 2 * shape.size, index
         assert layer.is_head or tuple(output.shape) == shape.batched(2), index
+
+
+def test_which_sections_give_a_length_alone() -> None:
+    """What each Darknet's own files set (out_w, out_h and out_c of a layer)."""
+    found = {
+        dialect: {
+            layer.section
+            for layer in registered_sections().values()
+            if dialect in layer.formless_in
+        }
+        for dialect in DIALECTS
+    }
+    assert found == {
+        "alexeyab": {"gru", "softmax", "cost", "contrastive", "detection"},
+        "pjreddie": {"rnn", "gru", "lstm", "softmax", "logistic", "cost", "detection"},
+    }
 
 
 def test_a_vector_from_outside_has_no_form() -> None:

@@ -65,8 +65,9 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     from darknet_builder.inspection.adapt import Adaptation, adapt_cfg
     from darknet_builder.network.build import build_network
 
-    adaptation = Adaptation(classes, _anchors(args, data), args.max_batches)
-    edited = adapt_cfg(text, blocks, adaptation, args.dialect or noted_dialect(text))
+    dialect = args.dialect or noted_dialect(text)
+    adaptation = Adaptation(classes, _anchors(args, data, blocks, dialect), args.max_batches)
+    edited = adapt_cfg(text, blocks, adaptation, dialect)
     build_network(edited.text(), dialect=args.dialect, initialize=False)
     with writing(args.output):
         write_text(args.output, edited.text())
@@ -103,16 +104,18 @@ def _read(cfg: str) -> tuple[str, list[Block]]:
         ) from None
 
 
-def _anchors(args: argparse.Namespace, data: DataFile | None) -> np.ndarray | None:
+def _anchors(
+    args: argparse.Namespace, data: DataFile | None, blocks: list[Block], dialect: str | None
+) -> np.ndarray | None:
     if args.anchors is None:
         return None
     if args.anchors == "fit":
         if data is None:
             raise InputError("--anchors fit: to which boxes? give --data FILE")
         from darknet_builder.data.anchors import fit_network
-        from darknet_builder.network.build import build_network
+        from darknet_builder.inspection.adapt import build_for_adapting
 
-        network = build_network(args.cfg, dialect=args.dialect, initialize=False)
+        network = build_for_adapting(blocks, dialect)
         return fit_network(network, data.load("train"), seed=args.seed)[0].sizes
     import numpy as np
 

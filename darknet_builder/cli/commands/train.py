@@ -38,7 +38,7 @@ the best), log.jsonl, chart.png, curves for tensorboard --logdir. NAME is the cf
 goes on from the last checkpoint, to the same numbers as if nothing had happened.
 
 --weights with --until N takes only the layers before N, as darknet partial does (yolov4.conv.137 is such a cut-off);
-training starts at step 0 in any case.
+training starts at step 0 unless --continue is given.
 
 --init METHOD draws the weights otherwise than Darknet: kaiming, xavier, normal:MEAN,STD; with SECTION=METHOD only those
 of a kind of section. --init prior:0.01 lets every place begin with that objectness: a head start from random weights.
@@ -54,10 +54,11 @@ examples:
   darknet-builder train --data my.data --cfg my.cfg --output runs/first
   darknet-builder train --data my.data --cfg my.cfg --weights yolov4-tiny.weights --until 29 --output runs/tuned
   darknet-builder train --data my.data --cfg my.cfg --output runs/first --resume
+  darknet-builder train --data larger.data --cfg my.cfg --output runs/first --continue
   darknet-builder train --data my.data --cfg my.cfg --output runs/slow --lr 'layers.[0-9].*=0.1' --lr '*.norm.*=0'
   darknet-builder train --data my.data --cfg my.cfg --show-samples samples.png
 """
-OPTIONS = {"rule": "--init"}
+OPTIONS = {"rule": "--init", "continue_run": "--continue"}
 """The option for a library argument of another name."""
 
 
@@ -72,13 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until", type=int, metavar="N", help="take only the layers before N from --weights"
     )
-    parser.add_argument("--output", metavar="DIR", help="where to; needed unless --show-samples")
-    parser.add_argument(
-        "--resume", action="store_true", help="go on from the last checkpoint in --output"
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="remove the training that is in --output"
-    )
+    _add_output(parser)
     rules = parser.add_argument_group("training")
     rules.add_argument(
         "--max-batches",
@@ -133,6 +128,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     watching.add_argument(
         "--show-samples", metavar="PNG", help="draw augmented samples with their boxes; no training"
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    """The folder, and what to do with a training in it."""
+    parser.add_argument("--output", metavar="DIR", help="where to; needed unless --show-samples")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint in --output"
+    )
+    parser.add_argument(
+        "--continue",
+        action="store_true",
+        dest="continue_run",
+        help="as --resume, or from the steps that --weights count, with a changed cfg or data set",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="remove the training that is in --output"
     )
 
 
@@ -234,6 +246,7 @@ def _settings(args: argparse.Namespace, device: str) -> TrainSettings:
         keep=args.keep,
         rates=tuple(RatePattern.parse(text) for text in args.lr),
         resume=args.resume,
+        continue_run=args.continue_run,
         overwrite=args.overwrite,
         freeze_norms=args.freeze_norms,
     )
@@ -242,8 +255,9 @@ def _settings(args: argparse.Namespace, device: str) -> TrainSettings:
 def _report(outcome: Outcome, score: str, args: argparse.Namespace, out: TextIO) -> int:
     """What to say at the end, and the exit status."""
     if outcome.interrupted:
+        way = "--resume in place of --continue" if args.continue_run else "--resume"
         out.write(
-            f"stopped after step {outcome.finished}; the same command with --resume goes on from"
+            f"stopped after step {outcome.finished}; the same command with {way} goes on from"
             " here\n"
         )
         return 130
@@ -279,6 +293,11 @@ def _make_network(args: argparse.Namespace) -> Network:
             "max_batches", str(_check_least("max_batches", args.max_batches, 1))
         )
     weights = args.weights if source.tensors is None else args.cfg
+    if args.until is not None and args.continue_run:
+        raise InputError(
+            f"--until {args.until}: a part of the weights cannot be continued; leave out one of"
+            " --until and --continue"
+        )
     if args.until is not None and weights is None:
         raise InputError(f"--until {args.until}: of which weights? give --weights FILE")
     network = build_network(blocks, dialect=args.dialect or source.dialect)

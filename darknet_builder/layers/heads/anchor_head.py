@@ -147,6 +147,7 @@ class AnchorHead(Head):
                 f" len(mask) * (classes + {self.box_values}) = {len(mask)} * ({classes} +"
                 f" {self.box_values})",
                 source_key="filters",
+                source_value=expected,
             )
         super().__init__(in_shape, in_shape)
         self.anchors, self.mask, self.classes = common.anchors, mask, classes

@@ -63,7 +63,9 @@ class Detection(Head):
         ShapeError: if the input has another number of values.
     """
 
+    formless_in = ("alexeyab", "pjreddie")  # detection_layer.c
     takes_raw = False
+    source_option = "output"
     loss: DetectionLossOptions
 
     def __init__(
@@ -85,6 +87,7 @@ class Detection(Head):
                 f" side^2 * (classes + num * {BOX_VALUES}) = {side}^2 * ({classes} + {num} *"
                 f" {BOX_VALUES})",
                 source_key="output",
+                source_value=expected,
             )
         super().__init__(in_shape, flat(expected))
         self.side, self.num, self.classes = side, num, classes
@@ -107,6 +110,10 @@ class Detection(Head):
             loss=DetectionLossOptions.from_block(block),
             augment=AugmentOptions.from_block(block),
         )
+
+    def source_values(self, classes: int, num_anchors: int) -> int:
+        """See ``Head.source_values`` (detection_layer.c:27); ``num=`` stays as it is."""
+        return self.side * self.side * (classes + self.num * BOX_VALUES)
 
     def metadata(self) -> dict[str, object]:
         """Add the order of the vector, and whether sizes are square roots."""

@@ -102,6 +102,7 @@ class Region(Head):
                 f"needs filters={expected} in the layer before it, which gives {in_shape.channels}:"
                 f" num * (classes + {BOX_VALUES}) = {len(anchors)} * ({classes} + {BOX_VALUES})",
                 source_key="filters",
+                source_value=expected,
             )
         if tree is not None and tree.size != classes:
             raise ShapeError(f"classes={classes}, but the tree has {tree.size}")

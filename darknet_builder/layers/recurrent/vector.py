@@ -38,6 +38,8 @@ class Rnn(ThreePart):
         time_steps: consecutive frames of each sequence in a training batch.
     """
 
+    formless_in = ("pjreddie",)  # P rnn_layer.c
+
     def __init__(
         self,
         in_shape: Shape,
@@ -155,6 +157,8 @@ class Gru(_Gated):
         time_steps: consecutive frames of each sequence in a training batch.
     """
 
+    formless_in = ("alexeyab", "pjreddie")  # gru_layer.c
+
     def __init__(
         self,
         in_shape: Shape,
@@ -216,6 +220,8 @@ class Lstm(_Gated):
         gate_order: the gates in the weights file's order.
         time_steps: consecutive frames of each sequence in a training batch.
     """
+
+    formless_in = ("pjreddie",)  # P lstm_layer.c
 
     def __init__(
         self,

@@ -209,11 +209,13 @@ def check_same_cfg(path: str | Path, state: State, blocks: Sequence[Block]) -> N
             )
         difference = _difference(saved, block, free=_FREE_OPTIONS if index == 0 else ())
         if difference:
+            can_continue = there[0] == block.name
+            way = ", continue with this one" if can_continue else ""
             raise WeightsError(
                 f"belongs to another cfg: {difference}",
                 path=path,
-                argument="overwrite",
-                hint="use the cfg that it was made with, or overwrite the training",
+                argument=("continue_run", "overwrite") if can_continue else "overwrite",
+                hint=f"take the one it was made with{way}, or overwrite the training",
             )
 
 
@@ -257,4 +259,6 @@ def check_same_run(path: str | Path, state: State, metadata: Mapping[str, Any]) 
                 f"was made with {name.replace('_', ' ')} {saved}, this training has {value}; it "
                 "cannot be resumed exactly",
                 path=path,
+                argument="continue_run",
+                hint="continue it with the new value",
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +24,13 @@ from darknet_builder.training.checkpoints.checkpoint_file import (
     plain_blocks,
     prune_checkpoints,
     save_checkpoint,
+)
+from darknet_builder.training.checkpoints.continuing import (
+    Start,
+    move_schedule,
+    start_at_checkpoint,
+    start_at_weights,
+    take_over,
 )
 from darknet_builder.training.checkpoints.output_files import training_header
 from darknet_builder.training.ema import WeightEma
@@ -122,6 +131,31 @@ class Checkpointer:
         state["facts"].setdefault("norms", _LEARNING)
         check_same_run(paths[-1], state, self._run_metadata())
         return state
+
+    def newest_to_continue(self) -> tuple[Path, State] | None:
+        """Load the newest checkpoint of the output folder, whatever its cfg; None without any.
+
+        Raises:
+            WeightsError: for a file that cannot be read.
+        """
+        paths = list_checkpoints(self._settings.output)
+        return (paths[-1], load_checkpoint(paths[-1])) if paths else None
+
+    def continue_from(self, found: tuple[Path, State] | None) -> Start:
+        """Take over a checkpoint, or without one the steps that the network's weights count.
+
+        Raises:
+            WeightsError: for a checkpoint whose weights do not fit.
+            InputError: when neither the checkpoint nor the weights count steps, or both do.
+        """
+        if found is None:
+            start = start_at_weights(self._network, self._settings.output)
+        else:
+            start = start_at_checkpoint(*found, self._network, self._run_metadata())
+            if not take_over(found[1], self._network, self._optimizer, self._average):
+                start = replace(start, lines=(*start.lines, "momentum: starts at zero"))
+        move_schedule(self._scheduler, self._network, start.finished, self._settings.seed)
+        return start
 
     def restore(self, state: State) -> None:
         """Restore network, optimiser, scheduler, average and random generators."""

@@ -118,7 +118,7 @@ def prepare_output(settings: TrainSettings) -> None:
     if old and settings.overwrite:
         for path in old:
             path.unlink()
-    elif old and not settings.resume:
+    elif old and not (settings.resume or settings.continue_run):
         raise InputError(
             f"already contains a training ({old[0].name})",
             path=folder,

@@ -1,0 +1,103 @@
+"""Recognise files of other kinds by their content, such as a Git LFS pointer saved as a cfg."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from darknet_builder.support.files import is_web_page
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """What a file is.
+
+    Attributes:
+        name: with its article, such as ``a web page``.
+        cure: what to do about it.
+    """
+
+    name: str
+    cure: str
+
+
+def recognize(data: bytes) -> FileKind | None:
+    """Return the kind of a file that is not a cfg; None for a cfg, and for anything unknown.
+
+    Args:
+        data: the whole file.
+    """
+    return next((kind for is_kind, kind in _KINDS if is_kind(data)), None)
+
+
+_SECTION = re.compile(rb"^[ \t]*\[[ \t]*\w[\w ]*\][ \t\r]*$", re.MULTILINE)
+_YAML = re.compile(rb"\s*(?:(?:#[^\n]*|---[ \t\r]*)\n\s*)*[\w-]+[ \t]*:(?:\s|$)")
+_ULTRALYTICS_MODEL = re.compile(rb"^backbone[ \t]*:", re.MULTILINE)
+_ULTRALYTICS_DATA = re.compile(rb"^(?:train|val)[ \t]*:", re.MULTILINE)
+_CAFFE = re.compile(rb"^[ \t]*layers?[ \t]*\{", re.MULTILINE)
+_JSON = re.compile(rb'\s*(?:\{\s*["}]|\[\s*[\[\]{"\d-])')
+_DATA_FILE = re.compile(rb"^[ \t]*(?:train|valid|names|backup)[ \t]*=", re.MULTILINE)
+_HEADER = struct.Struct("<iii")
+_MOST = (10, 100, 100)
+"""Higher versions than these are not a weights file's header."""
+_SEEN_BYTES = (4, 8)
+_FLOAT_BYTES = 4
+
+
+def _is_yaml(data: bytes) -> bool:
+    return not _SECTION.search(data) and _YAML.match(data) is not None
+
+
+def _is_weights(data: bytes) -> bool:
+    """Whether a file begins with a version and holds whole float32 numbers (parser.c:2254)."""
+    if len(data) < _HEADER.size + max(_SEEN_BYTES):
+        return False
+    version = _HEADER.unpack_from(data)
+    whole = (len(data) - _HEADER.size) % _FLOAT_BYTES == 0  # ``seen`` has 4 bytes or 8
+    return whole and all(0 <= number < most for number, most in zip(version, _MOST, strict=True))
+
+
+_EXCHANGED = "were cfg and weights exchanged?"
+_OTHER_PROGRAM = "it describes a network for another program; take Darknet's .cfg"
+_KINDS: tuple[tuple[Callable[[bytes], object], FileKind], ...] = (
+    (
+        lambda data: data.startswith(b"version https://git-lfs"),
+        FileKind("a Git LFS pointer", "run 'git lfs pull' where it came from"),
+    ),
+    (
+        is_web_page,
+        FileKind("a web page", "open its address in a browser and take the file itself"),
+    ),
+    (_is_weights, FileKind("a .weights file", _EXCHANGED)),
+    (
+        lambda data: data.startswith(b"PK\x03\x04"),
+        FileKind("a zip archive or a PyTorch file", "unpack it, or give a .pt file by that name"),
+    ),
+    (
+        lambda data: data.startswith(b"\x1f\x8b"),
+        FileKind("a gzip archive", "unpack it"),
+    ),
+    (
+        lambda data: data.startswith((b"\xff\xfe", b"\xfe\xff")),
+        FileKind("UTF-16 text", "save it as UTF-8"),
+    ),
+    (lambda data: b"\0" in data, FileKind("a binary file", _EXCHANGED)),
+    (_JSON.match, FileKind("JSON", _OTHER_PROGRAM)),
+    (_CAFFE.search, FileKind("a Caffe prototxt", _OTHER_PROGRAM)),
+    (
+        lambda data: _is_yaml(data) and _ULTRALYTICS_MODEL.search(data),
+        FileKind("an ultralytics model in YAML", _OTHER_PROGRAM),
+    ),
+    (
+        lambda data: _is_yaml(data) and _ULTRALYTICS_DATA.search(data),
+        FileKind("an ultralytics data set in YAML", "give the network's .cfg"),
+    ),
+    (_is_yaml, FileKind("a YAML file", _OTHER_PROGRAM)),
+    (
+        lambda data: not _SECTION.search(data) and _DATA_FILE.search(data),
+        FileKind("a .data file", "give the network's .cfg here, and this file as the data"),
+    ),
+)
+"""The first that fits decides."""
