@@ -209,13 +209,13 @@ def check_same_cfg(path: str | Path, state: State, blocks: Sequence[Block]) -> N
             )
         difference = _difference(saved, block, free=_FREE_OPTIONS if index == 0 else ())
         if difference:
-            can_continue = there[0] == block.name
+            can_continue = saved[0] == block.name
             way = ", continue with this one" if can_continue else ""
             raise WeightsError(
                 f"belongs to another cfg: {difference}",
                 path=path,
                 argument=("continue_run", "overwrite") if can_continue else "overwrite",
-                hint=f"take the one it was made with{way}, or overwrite the training",
+                hint=f"use the cfg that it was made with{way}, or overwrite the training",
             )
 
 
