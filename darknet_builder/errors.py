@@ -102,8 +102,6 @@ class Located(Exception):
             >>> error = InputError("expected 1 or more", argument="batch", value=0)
             >>> error.describe()
             'batch=0: expected 1 or more'
-            >>> error.describe({"batch": "--batch"}.get)
-            '--batch 0: expected 1 or more'
         """
         names = (self.argument,) if isinstance(self.argument, str) else self.argument or ()
         options = [option for name in names if spell is not None and (option := spell(name))]

@@ -153,8 +153,8 @@ def test_the_package_never_prints(path: Path) -> None:
     assert not [node.lineno for node in calls if getattr(node.func, "id", "") == "print"]
 
 
-OPTION = re.compile(r'(?<![{;"])--[A-Za-z]')
-"""An option such as --init; the properties of a style sheet (``{--color: ...}``) are none."""
+OPTION = re.compile(r'(?<![{;("])--[A-Za-z]')
+"""An option such as --init; the properties of a style sheet (``var(--color)``) do not count."""
 
 
 def below_the_command_line(path: Path) -> bool:
@@ -178,19 +178,27 @@ def test_the_library_does_not_speak_the_command_line(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
 def test_sizes(path: Path) -> None:
-    """No function over 60 lines, no file over 400; everything annotated and documented."""
+    """No body of a function over 40 lines, no file over 400; everything annotated, documented."""
     text = path.read_text()
     tree = ast.parse(text)
     assert len(text.splitlines()) <= 400
     assert ast.get_docstring(tree), "a module says what it is for"
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
-            assert (node.end_lineno or 0) - node.lineno < 60, node.name
+            assert body_lines(node) <= 40, node.name
             assert node.returns is not None or node.name == "__init__", node.name
             if not node.name.startswith("_"):
                 assert ast.get_docstring(node) or _is_nested(tree, node), (
                     f"{node.name} has no docstring"
                 )
+
+
+def body_lines(function: ast.FunctionDef) -> int:
+    """The lines of a function without its docstring."""
+    first, whole = function.body[0], (function.end_lineno or 0) - function.lineno + 1
+    if ast.get_docstring(function) is None:
+        return whole
+    return whole - ((first.end_lineno or 0) - first.lineno + 1)
 
 
 def _is_nested(tree: ast.Module, function: ast.FunctionDef) -> bool:
@@ -203,14 +211,14 @@ def _is_nested(tree: ast.Module, function: ast.FunctionDef) -> bool:
 
 
 def test_most_functions_are_short() -> None:
-    """Nine of ten under 25 lines."""
+    """Nine of ten bodies under 20 lines."""
     lengths = sorted(
-        (node.end_lineno or 0) - node.lineno + 1
+        body_lines(node)
         for path in SOURCES
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef)
     )
-    assert lengths[int(len(lengths) * 0.9)] < 25
+    assert lengths[int(len(lengths) * 0.9)] < 20
 
 
 @pytest.mark.parametrize(("name", "layer_class"), registered_sections().items())

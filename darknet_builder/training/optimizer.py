@@ -15,6 +15,7 @@ from torch.optim import SGD, Adam, Optimizer
 
 from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.layers.base import CommonOptions, Layer
+from darknet_builder.losses.whole_network import reached_layers
 from darknet_builder.network.network import Network
 
 _ALWAYS = 1
@@ -281,3 +282,11 @@ def _check_patterns(network: Network, rates: Sequence[RatePattern]) -> None:
 
 def _detached(module: nn.Module, args: Any, output: Tensor) -> Tensor:
     return output.detach()
+
+
+def reached_parameters(network: Network) -> set[nn.Parameter]:
+    """Return the parameters that a gradient can reach."""
+    layers = network.sequence()
+    return {
+        parameter for index in reached_layers(network) for parameter in layers[index].parameters()
+    }

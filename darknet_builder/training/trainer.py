@@ -15,7 +15,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TextIO
 
 import torch
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 
 from darknet_builder.errors import DarknetError, InputError
 from darknet_builder.evaluation.score import Validate
-from darknet_builder.losses.whole_network import LossMaps, LossReport, network_loss, reached_layers
+from darknet_builder.losses.whole_network import LossMaps, LossReport, network_loss
 from darknet_builder.network.network import Network
 from darknet_builder.support.distributed import ProcessGroup
 from darknet_builder.training.batches import Batch, Shard, StepPlan, load_batches, sample_rule
@@ -32,10 +31,16 @@ from darknet_builder.training.checkpoints.checkpointer import Checkpointer
 from darknet_builder.training.checkpoints.output_files import OutputFiles
 from darknet_builder.training.ema import WeightEma
 from darknet_builder.training.interrupts import graceful_interrupts
+from darknet_builder.training.log.outcome import Outcome
 from darknet_builder.training.log.run_log import RunLog
 from darknet_builder.training.log.skipped_images import SkippedImages
 from darknet_builder.training.log.step_report import StepReport, summarize_step
-from darknet_builder.training.optimizer import clip_weights, freeze, make_optimizer
+from darknet_builder.training.optimizer import (
+    clip_weights,
+    freeze,
+    make_optimizer,
+    reached_parameters,
+)
 from darknet_builder.training.samples import LabelledImages
 from darknet_builder.training.schedules import make_scheduler, rate_at
 from darknet_builder.training.settings import TrainSettings, check_settings
@@ -43,25 +48,6 @@ from darknet_builder.training.validation import Validation
 
 _SHOWN_PATHS = 8
 """Maximum number of image paths in an error message."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of a training.
-
-    Attributes:
-        finished: number of finished steps.
-        interrupted: True if Ctrl-C ended it.
-        best: the highest score of the training; None without validation.
-        last: the score of the final weights; None without validation.
-        skipped_images: number of images that could not be read since this run began.
-    """
-
-    finished: int
-    interrupted: bool
-    best: float | None
-    last: float | None
-    skipped_images: int = 0
 
 
 class Trainer:
@@ -123,15 +109,19 @@ class Trainer:
             network, self.optimizer, self.scheduler, self.average, settings, len(images)
         )
         self._plan()  # raises for a cfg or a data set that cannot be used, before files are written
-        self.files.prepare()
-        self.group.barrier()
-        if settings.resume:
-            self._resume()
-        lines = self._continue() if settings.continue_run else ()
-        self._reached = _reached_parameters(network)
+        lines = self._prepare()
+        self._reached = reached_parameters(network)
         self._trained: list[bool] = []
         self.log = self._open_log(out, lines)
         self.skipped = SkippedImages(self.log if self.group.is_main else None)
+
+    def _prepare(self) -> Sequence[str]:
+        """Prepare the output folder and restore the state; return the lines that say so."""
+        self.files.prepare()
+        self.group.barrier()
+        if self.settings.resume:
+            self._resume()
+        return self._continue() if self.settings.continue_run else ()
 
     def _open_log(self, out: TextIO, lines: Sequence[str]) -> RunLog:
         log = RunLog(
@@ -397,10 +387,3 @@ class Trainer:
 def _warn_deprecated(text: str) -> None:
     # Level 3 is the caller of the deprecated function.
     warnings.warn(text, DeprecationWarning, stacklevel=3)
-
-
-def _reached_parameters(network: Network) -> set[nn.Parameter]:
-    layers = network.sequence()
-    return {
-        parameter for index in reached_layers(network) for parameter in layers[index].parameters()
-    }

@@ -71,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, metavar="N", help="of every engine (default: torch's own choice)"
     )
+    _add_whole_runs(parser)
+
+
+def _add_whole_runs(parser: argparse.ArgumentParser) -> None:
+    """Add the options that measure more than the network alone."""
     parser.add_argument(
         "--images", nargs="+", metavar="SOURCE", help="files or folders: end to end as well"
     )
@@ -109,7 +114,6 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
     from darknet_builder.benchmark.comparison import as_document, matrix_rates
     from darknet_builder.benchmark.report import save_chart, table
-    from darknet_builder.prediction.loading import load_network
     from darknet_builder.support.devices import find_device
 
     if args.threads:
@@ -117,11 +121,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     device = find_device(args.device) or torch.device("cpu")
     answer, out = out, io.StringIO() if args.json == STDOUT else out
     rates = matrix_rates(device)
-    out.write(
-        f"{torch.get_num_threads()} threads; a large matrix product: "
-        + ", ".join(f"{rate:.0f} GFLOP/s in {name}" for name, rate in rates.items())
-        + "\n\n"
-    )
+    shown = ", ".join(f"{rate:.0f} GFLOP/s in {name}" for name, rate in rates.items())
+    out.write(f"{torch.get_num_threads()} threads; a large matrix product: {shown}\n\n")
     comparisons: list[Comparison] = []
     pipelines: list[PipelineRate] = []
     trainings: list[TrainingRate] = []
@@ -129,15 +130,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         if args.training:
             trainings += _train(args, cfg, size, device, out)
             continue
-        network = load_network(
-            cfg,
-            args.weights,
-            width=size,
-            height=size,
-            dialect=args.dialect,
-            device=device,
-            initialize=True,
-        )
+        network = _load(args, cfg, size, device)
         for comparison in _compare(args, Path(cfg).stem, network, out):
             out.write(table(comparison, rates) + "\n")
             out.flush()
@@ -148,6 +141,20 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     if args.chart:
         save_chart(comparisons, args.chart)
     return 0
+
+
+def _load(args: argparse.Namespace, cfg: str, size: int | None, device: torch.device) -> Network:
+    from darknet_builder.prediction.loading import load_network
+
+    return load_network(
+        cfg,
+        args.weights,
+        width=size,
+        height=size,
+        dialect=args.dialect,
+        device=device,
+        initialize=True,
+    )
 
 
 def _check(args: argparse.Namespace) -> None:

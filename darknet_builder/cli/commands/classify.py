@@ -77,7 +77,6 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     from darknet_builder.images.files import IMAGE_SUFFIXES
     from darknet_builder.images.opencv import load_opencv
     from darknet_builder.images.sources import find_sources
-    from darknet_builder.prediction.classifier import Classifier
 
     load_opencv()
     check_answer(args.json)
@@ -87,20 +86,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         for path in find_sources(args.source)
         if path.suffix.lower() in IMAGE_SUFFIXES or str(path) in args.source
     ]
-    classifier = Classifier(
-        args.cfg,
-        args.weights,
-        args.names,
-        top=args.top,
-        fit=args.fit,
-        width=args.width,
-        height=args.height,
-        dialect=args.dialect,
-        device=args.device,
-        batch=args.batch,
-        precision=args.precision,
-        backend=args.backend,
-    )
+    classifier = _make_classifier(args)
     with Progress(
         len(sources), "image", quiet=args.quiet or args.json == STDOUT, out=out
     ) as progress:
@@ -122,6 +108,25 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         out,
     )
     return 1 if failures else 0
+
+
+def _make_classifier(args: argparse.Namespace) -> Classifier:
+    from darknet_builder.prediction.classifier import Classifier
+
+    return Classifier(
+        args.cfg,
+        args.weights,
+        args.names,
+        top=args.top,
+        fit=args.fit,
+        width=args.width,
+        height=args.height,
+        dialect=args.dialect,
+        device=args.device,
+        batch=args.batch,
+        precision=args.precision,
+        backend=args.backend,
+    )
 
 
 def _classify(

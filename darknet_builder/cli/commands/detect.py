@@ -73,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(model)
     add_batch(model)
     add_speed_options(model)
+    _add_rules(parser)
+    _add_results(parser)
+
+
+def _add_rules(parser: argparse.ArgumentParser) -> None:
+    """Add the thresholds and the fit."""
     rules = parser.add_argument_group("rules")
     rules.add_argument(
         "--threshold",
@@ -91,6 +97,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rules.add_argument(
         "--resize", choices=RESIZE_MODES, help="how images are fitted (default: the cfg's way)"
     )
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the output."""
     results = parser.add_argument_group("results")
     results.add_argument(
         "--output", default="output", metavar="DIR", help="where to (default: %(default)s)"

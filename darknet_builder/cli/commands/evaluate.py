@@ -59,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     add_skip_bad_labels(parser)
     _add_model(parser.add_argument_group("model"))
+    _add_rules(parser)
+    _add_results(parser)
+
+
+def _add_rules(parser: argparse.ArgumentParser) -> None:
+    """Add the options that decide what counts."""
     rules = parser.add_argument_group("rules")
     rules.add_argument(
         "--points",
@@ -99,6 +105,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resize", choices=RESIZE_MODES, help="how images are fitted (default: the cfg's way)"
     )
     rules.add_argument("--no-coco", action="store_true", help="Darknet's numbers alone")
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the output."""
     results = parser.add_argument_group("results")
     add_json(results, "all numbers of all classes")
     results.add_argument(

@@ -84,6 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a photograph that the file is tried on; may be given again",
     )
     add_json(parser, "the report")
+    _add_graph_options(parser)
+    _add_nms_options(parser)
+
+
+def _add_graph_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the formats that hold a graph."""
     graph = parser.add_argument_group("graphs (onnx, pt2, torchscript)")
     graph.add_argument(
         "--level", choices=LEVELS, help=f"where the graph ends (default: {LEVELS[0]})"
@@ -103,6 +109,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     graph.add_argument(
         "--resize", choices=FITS, help="how images are fitted (default: Darknet's way)"
     )
+
+
+def _add_nms_options(parser: argparse.ArgumentParser) -> None:
+    """Add the default thresholds of a detector."""
     defaults = Suppression()
     nms = parser.add_argument_group("detectors", "for the metadata; at level nms for the graph too")
     nms.add_argument(

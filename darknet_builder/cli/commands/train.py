@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from darknet_builder.network.network import Network
     from darknet_builder.support.distributed import ProcessGroup
     from darknet_builder.training.datasets import TrainingLists
-    from darknet_builder.training.trainer import Outcome
+    from darknet_builder.training.log.outcome import Outcome
 
 HELP = "train a detector or a classifier on a Darknet data set"
 EXAMPLES = """\
@@ -74,6 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--until", type=int, metavar="N", help="take only the layers before N from --weights"
     )
     _add_output(parser)
+    _add_rules(parser)
+    _add_machine(parser)
+    _add_watching(parser)
+
+
+def _add_rules(parser: argparse.ArgumentParser) -> None:
+    """Add the options that decide what is learnt."""
     rules = parser.add_argument_group("training")
     rules.add_argument(
         "--max-batches",
@@ -96,6 +103,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dialect(rules)
     add_skip_bad_labels(rules)
     add_skip_bad_images(rules)
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the machine."""
     machine = parser.add_argument_group("machine")
     add_device(machine)
     add_precision(machine, PRECISIONS, "float32")
@@ -109,6 +120,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--threads", type=int, metavar="N", help="of torch (default: as many as there are cores)"
     )
+
+
+def _add_watching(parser: argparse.ArgumentParser) -> None:
+    """Add the options of validation and checkpoints."""
     watching = parser.add_argument_group("watching")
     watching.add_argument(
         "--eval-every",
