@@ -190,7 +190,7 @@ def test_weights_that_count(tmp_path: Path, seen: int, batch: int, step: int) ->
         said[0] == f"continuing after step {step}: the weights count {seen} images, batch={batch}"
     )
     if step >= STEPS:
-        assert said[1:] == [f"nothing to do: {step} steps are done, and max_batches=6"]
+        assert said[1:] == [f"nothing to do: {step} steps are finished, and max_batches=6"]
     else:
         schedule = trainer.network.options.schedule
         assert logged_rates(tmp_path / "run") == pytest.approx(
@@ -249,7 +249,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     capsys.readouterr()
     assert main([*words, str(tmp_path / "run"), "--resume"]) == 2
     assert capsys.readouterr().err.endswith(
-        "learning_rate=0.001 there; take the one it was made with, continue with this one, or"
+        "learning_rate=0.001 there; use the cfg that it was made with, continue with this one, or"
         " overwrite the training (--continue, --overwrite)\n"
     )
     assert main([*words, str(tmp_path / "run"), "--continue", "--max-batches", "7"]) == 0
