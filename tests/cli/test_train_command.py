@@ -287,7 +287,7 @@ def test_cfgs_that_cannot_be_trained(
 
 
 def test_cfg_without_head(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing to train for."""
+    """A network without a loss."""
     (tmp_path / "bad.cfg").write_text((folder / "tiny.cfg").read_text().split("[yolo]")[0])
     error = _error(
         capsys,
@@ -298,7 +298,7 @@ def test_cfg_without_head(folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
         "--output",
         str(tmp_path / "run"),
     )
-    assert "the network has no detection head" in error
+    assert "the network cannot be trained: expected a detection head" in error
 
 
 @pytest.mark.parametrize(

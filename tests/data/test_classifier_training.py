@@ -265,13 +265,11 @@ def test_mosaic(seed: int) -> None:
     assert [int(sample.image[y, x, 0]) for y in (0, -1) for x in (0, -1)] == [0, 10, 20, 30]
 
 
-def test_cutmix_and_mosaic_take_turns() -> None:
+def test_cutmix_or_mosaic() -> None:
     """mixup=4 in Darknet: each sample of a batch draws one of the two."""
     rule = ClassifierRule(min_crop=20, max_crop=20, mosaic=True, cutmix=True)
-    counts = {
-        len(np.unique(make(rule, [plain(number, 10 * number) for number in range(4)], seed).image))
-        for seed in range(20)
-    }
+    sources = [plain(number, 10 * number) for number in range(4)]
+    counts = {len(np.unique(make(rule, sources, seed).image)) for seed in range(20)}
     assert counts == {2, 4}
     assert {rule.images_in(np.random.default_rng(seed)) for seed in range(20)} == {1, 4}
 
@@ -356,9 +354,8 @@ def test_a_classifier_learns(folder: Path, capsys: pytest.CaptureFixture[str]) -
     records = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     scores = [record for record in records if "top1" in record]
     losses = [record["loss"] for record in records if "loss" in record]
-    assert [record["iteration"] for record in scores] == [40, 80] and all(
-        record["top2"] == 1 for record in scores
-    )
+    assert [record["iteration"] for record in scores] == [40, 80]
+    assert all(record["top2"] == 1 for record in scores)
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:3])
     assert scores[-1]["top1"] >= 0.85
     valid = load_classed_images(folder / "heart.txt", KINDS)

@@ -76,8 +76,7 @@ def test_many_scenes_are_the_same_scenes(tmp_path: Path, monkeypatch: pytest.Mon
     alone = write_scenes(tmp_path / "alone", {"valid": 10}, size=32)
     monkeypatch.setattr(scenes, "_PARALLEL_FROM", 10)
     together = write_scenes(tmp_path / "together", {"valid": 10}, size=32)
-    assert [image.path.name for image in DataFile.read(together).load("valid")] == [
-        f"{n:06d}.jpg" for n in range(10)
-    ]
+    names = [image.path.name for image in DataFile.read(together).load("valid")]
+    assert names == [f"{n:06d}.jpg" for n in range(10)]
     for path in sorted(together.parent.rglob("*.*")):
         assert path.read_bytes() == (alone.parent / path.relative_to(together.parent)).read_bytes()

@@ -75,7 +75,8 @@ def test_multi_scale() -> None:
     sizes = [plan.size_at(step) for step in range(1, 900)]
     assert all(sizes[step] == sizes[step + 1] for step in range(9, 18)) and len(set(sizes)) > 5
     assert all(width % 32 == 0 and height % 32 == 0 for width, height in sizes)
-    assert min(width for width, _ in sizes) < 320 <= max(width for width, _ in sizes) <= 480
+    widths = [width for width, _ in sizes]
+    assert min(widths) < 320 <= max(widths) <= 480
     assert _plan().size_at(5) == (64, 64)
 
 

@@ -140,10 +140,9 @@ def test_bf16(tmp_path: Path) -> None:
     exact, _ = _train(tmp_path / "fp32", STILL_CFG)
     near, _ = _train(tmp_path / "bf16", STILL_CFG, precision="bf16")
     assert near.state_dict()["layers.0.conv.weight"].dtype == torch.float32
-    losses = [
-        [record["loss"] for record in read_log(tmp_path / name / "log.jsonl")]
-        for name in ("fp32", "bf16")
-    ]
+    losses = []
+    for name in ("fp32", "bf16"):
+        losses.append([record["loss"] for record in read_log(tmp_path / name / "log.jsonl")])
     assert losses[0] == pytest.approx(losses[1], rel=0.05) and losses[0] != losses[1]
     assert not torch.equal(
         exact.state_dict()["layers.0.conv.weight"], near.state_dict()["layers.0.conv.weight"]
