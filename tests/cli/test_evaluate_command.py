@@ -298,7 +298,7 @@ def test_classes_of_a_hierarchy(evaluate: Any, hierarchy: Path) -> None:
             "valid=valid.txt\nnames=three.names\nmap=my.map\n",
             (
                 "{0}/my.data:2: names=three.names: 3 names, but the network has 4 classes, of which"
-                " map= names 2"
+                " map= selects 2"
             ),
         ),
     ],

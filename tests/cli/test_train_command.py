@@ -481,7 +481,11 @@ def test_an_image_that_cannot_be_read(
         "--workers",
         workers,
     )
-    assert error == f"darknet-builder: error: {image}: not an image that OpenCV can read\n"
+    assert error == (
+        f"darknet-builder: error: {scenes / 'scenes' / 'scenes.data'}: 1 of 3 images cannot be read:"
+        f" {image}: not an image that OpenCV can read; mend them, or train without them"
+        " (--skip-bad-images)\n"
+    )
 
 
 def test_one_image_is_enough(scenes: Path) -> None:
