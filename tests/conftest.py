@@ -16,6 +16,8 @@ GOLDEN = HERE / "golden"
 SLOW_MODULES = frozenset(
     (
         "test_benchmark",
+        "test_check_mistakes",
+        "test_continuing",
         "test_detections_page",
         "test_distributed",
         "test_docs",
