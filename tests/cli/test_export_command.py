@@ -170,7 +170,7 @@ def test_json(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (
             ["toy.cfg", "toy.weights", "--output", "toy.WEIGHTS", "--format", "darknet"],
-            "toy.WEIGHTS: a file of the ",
+            "toy.WEIGHTS: expected a name that ends in ",
         ),
         (
             ["toy.cfg", "toy.weights", "--format", "darknet", "--output", "there.cfg"],
