@@ -135,7 +135,7 @@ def summarize(network: Network) -> Summary:
     Example:
         >>> from darknet_builder import build_network
         >>> summarize(build_network("yolov4-tiny", initialize=False)).totals()["bflops"]
-        6.910072832
+        6.910299136
     """
     layers = network.sequence()
     shapes = {NETWORK_INPUT: network.input_shape} | {

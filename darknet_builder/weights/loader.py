@@ -131,7 +131,7 @@ def save_weights(network: Network, path: str | Path, *, until: int | None = None
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_weights(network, f"{folder}/tiny.weights")
         ...     load_weights(network, f"{folder}/tiny.weights").num_floats
-        6056606
+        6062814
     """
     entries = weight_entries(network, until=until)
     with writing(path, WeightsError), atomic_path(path) as temporary, open(temporary, "wb") as file:
