@@ -30,6 +30,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         OSError: if the folder cannot be written to.
 
     Example:
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with atomic_path(Path(folder) / "a.txt") as temporary:
         ...         _ = temporary.write_text("whole")

@@ -323,7 +323,7 @@ def test_openvino_leaves_signals_alone() -> None:
 import faulthandler, gc, signal, sys
 faulthandler.enable()
 from darknet_builder import build_network
-from darknet_builder.engine_choice import make_engine
+from darknet_builder.engines.choice import make_engine
 network = build_network(sys.argv[1]).eval()
 first, second = (make_engine(network, "openvino", "float32") for _ in range(2))
 del first

@@ -91,7 +91,10 @@ def _of(error: Any) -> tuple[object, ...]:
     ("text", "parts"),
     [
         ("[net]\nwidth 8\n", ("<text>", 2, "net", None, "expected key=value")),
-        (NET + "[maxpol]\n", ("<text>", 5, "maxpol", None, "did you mean 'maxpool'?")),
+        (
+            NET + "[maxpol]\n",
+            ("<text>", 5, "maxpol", None, "did you mean 'maxpool'? A plugin can add sections"),
+        ),
         (NET + "[convolutional]\nsize=x\n", ("<text>", 6, "convolutional", "size", None)),
         (
             NET + "[convolutional]\nactivation=leakey\n",

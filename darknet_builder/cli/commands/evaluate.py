@@ -101,10 +101,14 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="most overlap of two boxes of a class; 1: any (default: %(default)s)",
     )
+    _add_resize(rules)
+    rules.add_argument("--no-coco", action="store_true", help="Darknet's numbers alone")
+
+
+def _add_resize(rules: argparse._ArgumentGroup) -> None:
     rules.add_argument(
         "--resize", choices=RESIZE_MODES, help="how images are fitted (default: the cfg's way)"
     )
-    rules.add_argument("--no-coco", action="store_true", help="Darknet's numbers alone")
 
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
