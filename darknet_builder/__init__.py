@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from darknet_builder.errors import InputError as InputError
     from darknet_builder.errors import MissingExtraError as MissingExtraError
     from darknet_builder.errors import ShapeError as ShapeError
+    from darknet_builder.errors import TruncatedImageWarning as TruncatedImageWarning
     from darknet_builder.errors import WeightsError as WeightsError
     from darknet_builder.evaluation.darknet_map import MapResult as MapResult
     from darknet_builder.evaluation.darknet_map import (

@@ -119,7 +119,6 @@ WALKS: dict[str, Callable[[Network, Path], Any]] = {
     ),
     "format": lambda network, folder: parse_cfg(format_cfg(network.blocks)),
     "memory": lambda network, folder: (least_values(network), network.peak_values()),
-    "resize": lambda network, folder: (network.resize(32, 32),),
 }
 
 
