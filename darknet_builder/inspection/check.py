@@ -68,9 +68,9 @@ def check(
         Findings, errors first; an empty list if there are none.
 
     Example:
-        >>> for finding in check("[net]\nwidth=32\nheight=32\nchannels=3\n[convolutinal]\n"):
+        >>> for finding in check("[net]\nwidth=32\nheight=32\nchannels=3\n[maxpol]\n"):
         ...     print(finding.text)
-        <text>:5: [convolutinal]: unknown section; did you mean 'convolutional'?
+        <text>:5: [maxpol]: unknown section; did you mean 'maxpool'? A plugin can add sections
     """
     diagnostics = Collector()
     odd: list[CfgWarning] = []
