@@ -108,6 +108,7 @@ class ExportReport:
         notes: what the file does differently from the network, one sentence each.
 
     Example:
+        >>> from darknet_builder.export.tolerance import Comparison
         >>> report = ExportReport((Path("a.pt"),), "pt", (Comparison("random input", 0.0, 1.5),))
         >>> report.difference
         0.0
