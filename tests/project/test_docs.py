@@ -62,6 +62,16 @@ class PageError(Exception):
     """A block that does not do what the page says."""
 
 
+@pytest.fixture(autouse=True)
+def _forget_modules_of_pages() -> Iterator[None]:
+    """A page may write and import a module of its own, which a translation writes once more."""
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    for name in [name for name in sys.modules if name.startswith("my_")]:
+        del sys.modules[name]
+
+
 def need(condition: object, block: Fence, message: str) -> None:
     """Raise a PageError that names page and line, unless the condition holds."""
     if not condition:
