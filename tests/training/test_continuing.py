@@ -136,7 +136,7 @@ def test_a_changed_data_set(tmp_path: Path) -> None:
     longer = changed(("max_batches=6", "max_batches=8"))
     with pytest.raises(InputError) as caught:
         train(tmp_path, longer, images=MoreScenes(), resume=True)
-    assert caught.value.argument == "continue_run"
+    assert caught.value.argument == ("skip_bad_images", "continue_run")
     _, said = train(tmp_path, longer, images=MoreScenes(), continue_run=True)
     assert said[1:] == ["max_batches: 6 -> 8", "number of training images: 6 -> 8"]
 
@@ -249,8 +249,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     capsys.readouterr()
     assert main([*words, str(tmp_path / "run"), "--resume"]) == 2
     assert capsys.readouterr().err.endswith(
-        "learning_rate=0.001 there; use the cfg that it was made with, continue with this one, or"
-        " overwrite the training (--continue, --overwrite)\n"
+        "learning_rate=0.001 in the checkpoint; use the cfg that it was made with, continue with"
+        " this one, or overwrite the training (--continue, --overwrite)\n"
     )
     assert main([*words, str(tmp_path / "run"), "--continue", "--max-batches", "7"]) == 0
     out = capsys.readouterr().out
@@ -270,5 +270,5 @@ def test_errors_are_of_the_user(tmp_path: Path) -> None:
     """A damaged checkpoint is not passed over."""
     train(tmp_path)
     list_checkpoints(tmp_path)[-1].write_bytes(b"damaged")
-    with pytest.raises(DarknetError, match="is no checkpoint, or a damaged one"):
+    with pytest.raises(DarknetError, match="is not a checkpoint, or is damaged"):
         train(tmp_path, continue_run=True)
