@@ -112,7 +112,7 @@ def test_mistakes_are_located() -> None:
         build_network(YOLO4.replace("classes=2", "classes=3"))
     with pytest.raises(CfgError, match="the dialect pjreddie does not know this section"):
         build_network(SE, dialect="pjreddie")
-    with pytest.raises(InputError, match=r"\[yolo4\] cannot be trained on"):
+    with pytest.raises(InputError, match=r"\[yolo4\] has no loss"):
         find_loss(build_network(YOLO4).heads[0])
 
 
