@@ -215,4 +215,4 @@ class DetectionJob:
             with closing(stream(detector, frames, save, expected=video.num_frames)) as outcomes:
                 yield from cast(
                     Iterator[Outcome], outcomes
-                )  # a frame is no file that could be unreadable
+                )  # a frame cannot be an unreadable file

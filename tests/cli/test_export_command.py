@@ -67,7 +67,7 @@ def test_onnx(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         "output  class_ids (found)",
         "output  image_ids (found)",
     ]
-    assert lines[7] == "held against PyTorch:"
+    assert lines[7] == "compared with PyTorch:"
     pattern = r"  (.+?) +largest difference [\d.e-]+ in \d+ boxes, values up to [\d.]+"
     found = [re.fullmatch(pattern, line) for line in lines[8:]]
     assert [match and match[1] for match in found] == [

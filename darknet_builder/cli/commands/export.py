@@ -36,7 +36,7 @@ CFG may be a .safetensors or .pt file that this command wrote: it holds the weig
 .safetensors or .pt file.
 
 --level raw: the maps that the heads read; decoded: boxes, scores and objectness; nms: the boxes that are left after
-suppression inside the graph (ONNX alone). Every file is read back and held against PyTorch before it gets its name; a
+suppression inside the graph (ONNX alone). Every file is read back and compared with PyTorch before it gets its name; a
 file that differs is an error (exit status 1) and is not left behind.
 
 examples:
@@ -246,7 +246,7 @@ def _lines(report: ExportReport, settings: ExportSettings) -> Iterator[str]:
     for title, shapes in (("input", report.inputs), ("output", report.outputs)):
         for name, shape in shapes.items():
             yield f"{title:<7} {name} {_shape(shape)}"
-    yield "held against PyTorch:"
+    yield "compared with PyTorch:"
     width = max(len(comparison.what) for comparison in report.comparisons)
     for comparison in report.comparisons:
         boxes = "" if comparison.boxes is None else f" in {comparison.boxes} boxes"

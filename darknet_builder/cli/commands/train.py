@@ -35,7 +35,7 @@ EXAMPLES = """\
 Everything goes into --output: NAME_last.weights every 100 steps, NAME_best.weights by mAP on the validation list,
 NAME_1000.weights and so on (each 10000 from max_batches=10000 on), NAME_final.weights; checkpoints (the last three and
 the best), log.jsonl, chart.png, curves for tensorboard --logdir. NAME is the cfg's. After Ctrl-C or a crash --resume
-goes on from the last checkpoint, to the same numbers as if nothing had happened.
+resumes from the last checkpoint, to the same numbers as if nothing had happened.
 
 --weights with --until N takes only the layers before N, as darknet partial does (yolov4.conv.137 is such a cut-off);
 training starts at step 0 unless --continue is given.
