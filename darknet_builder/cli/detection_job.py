@@ -213,6 +213,4 @@ class DetectionJob:
                     yield outcome
                 return
             with closing(stream(detector, frames, save, expected=video.num_frames)) as outcomes:
-                yield from cast(
-                    Iterator[Outcome], outcomes
-                )  # a frame cannot be an unreadable file
+                yield from cast(Iterator[Outcome], outcomes)  # a frame cannot be an unreadable file
