@@ -390,7 +390,7 @@ def test_a_file_that_brings_its_weights(folder: Path, capsys: pytest.CaptureFixt
     alone = ["evaluate", "--data", str(folder / "my.data"), "--cfg", str(folder / "net.cfg")]
     assert (
         mistake(capsys, alone)
-        == f"which weights? give --weights FILE that belongs to {folder}/net.cfg"
+        == f"{folder}/net.cfg: no weights given for this network; give --weights FILE"
     )
 
 

@@ -82,7 +82,7 @@ def weights() -> list[str]:
 def test_one(site: Site, command: Any) -> None:
     assert command("checked") == (
         0,
-        "weights/checked.weights: 420 bytes, sha256 as published\n",
+        "weights/checked.weights: 420 bytes, sha256 matches\n",
         "",
     )
     assert Path("weights/checked.weights").read_bytes() == CONTENT["checked"]
@@ -93,7 +93,7 @@ def test_several_each_once(site: Site, command: Any) -> None:
         0,
         (
             "here/unchecked.weights: 420 bytes, no checksum was ever published: only the size could"
-            " be checked\nhere/replaced.weights: 420 bytes, sha1 as published\n"
+            " be checked\nhere/replaced.weights: 420 bytes, sha1 matches\n"
         ),
         "",
     )
@@ -104,7 +104,7 @@ def test_again(site: Site, command: Any) -> None:
     command("checked")
     assert command("checked") == (
         0,
-        "weights/checked.weights: was there already, 420 bytes, sha256 as published\n",
+        "weights/checked.weights: already present, 420 bytes, sha256 matches\n",
         "",
     )
     assert len(site.requests) == 1
@@ -183,7 +183,7 @@ def test_no_bar_without_tqdm(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "which weights? give a name; --list shows all"),
+        ([], "no weights named; give a NAME (--list shows all)"),
         (
             ["cheked"],
             "no official weights are called 'cheked'; did you mean 'checked'? (--list shows all)",

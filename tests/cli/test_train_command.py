@@ -108,7 +108,7 @@ def test_ctrl_c_saves_and_ends_cleanly(folder: Path) -> None:
     assert "Traceback" not in err
     finished = load_checkpoint(list_checkpoints(output)[-1])["finished"]
     assert out.rstrip().endswith(
-        f"stopped after step {finished}; the same command with --resume goes on from here"
+        f"stopped after step {finished}; to resume, repeat the command with --resume"
     )
 
 
