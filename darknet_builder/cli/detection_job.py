@@ -1,4 +1,4 @@
-"""Run a detector over images and videos, and write files and lines on the way."""
+"""Run a detector over images and videos, and write results as soon as they are complete."""
 
 from __future__ import annotations
 

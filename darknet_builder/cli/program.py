@@ -58,7 +58,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2 and one line on stderr that suggests the nearest option or choice."""
-        # Report a mistyped option before a missing one: it is probably the one that is missing.
+        # A mistyped option is probably the one that is missing, so report the typing error instead.
         unknown = self._unknown_options()
         if unknown and "arguments are required" in message:
             message = f"unrecognized arguments: {' '.join(unknown)}"

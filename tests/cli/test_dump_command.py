@@ -318,7 +318,7 @@ def test_json_without_rows(dump: Any) -> None:
         (
             [CFG, "--of", "layers.4"],
             (
-                "--of layers.4: goes with --what modules, children, parameters or buffers, not with"
+                "--of layers.4: expected --what modules, children, parameters or buffers, got"
                 " summary"
             ),
         ),

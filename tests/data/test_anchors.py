@@ -114,7 +114,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert comment.startswith("# ") and "boxes of 10 images, average IoU" in comment
     assert option.startswith("anchors = ") and len(option.split(",")) == 6
     assert cli.main(["anchors", "--data", str(data)]) == 2
-    assert "give --cfg FILE, or --num, --width and --height" in capsys.readouterr().err
+    assert "give --cfg FILE, or all of --num, --width and --height" in capsys.readouterr().err
 
 
 # ---- adapt-cfg -----------------------------------------------------------------------------------

@@ -128,7 +128,11 @@ def _row(entry: OfficialFile) -> tuple[str, ...]:
     from urllib.parse import urlsplit
 
     source = (
-        urlsplit(entry.urls[0]).netloc if entry.urls else "by browser" if entry.page else "nowhere"
+        urlsplit(entry.urls[0]).netloc
+        if entry.urls
+        else "browser only"
+        if entry.page
+        else "unavailable"
     )
     return (
         entry.name,
@@ -142,7 +146,7 @@ def _row(entry: OfficialFile) -> tuple[str, ...]:
 
 def _notes(entry: OfficialFile) -> Iterator[str]:
     if entry.file not in (entry.name, f"{entry.name}.weights"):
-        yield f"its file is {entry.file}"
+        yield f"file name {entry.file}"
     if entry.note:
         yield entry.note
 
