@@ -25,6 +25,7 @@ from tests.helpers.colour_classifier import CFG as COLOURS
 from tests.helpers.colour_classifier import colour_network, plain
 from tests.helpers.darknet_calls import ROOT, SCENES, as_image, bundled, results, scene
 from tests.helpers.toy_detector import squares, toy_files
+from tests.project.test_docs import fences
 
 MODELS = (
     "yolo-fastest-1.1",
@@ -190,6 +191,16 @@ def test_older_programs(tmp_path: Path) -> None:
     assert boxes[b"red"] == pytest.approx((24, 60, 16, 24), abs=1e-3)
     same = darknet.detect_image(net, meta, darknet.load_image(f"{tmp_path}/squares.png".encode()))
     assert same == found
+
+
+def test_the_page_changes_one_line() -> None:
+    """And its table has every function."""
+    page = (ROOT / "docs/from-darknet-py.md").read_text()
+    _, before, after = [block.code for block in fences("page", page) if block.language == "python"]
+    old, new = "\nimport darknet\n", "\nfrom darknet_builder.compat import darknet\n"
+    assert before.count(old) == 1 and before.replace(old, new) == after
+    named = set(re.findall(r"`(\w+)`", page))
+    assert [name for name in darknet.__all__ if name.islower() and name not in named] == []
 
 
 # ---- single functions ----------------------------------------------------------------------------

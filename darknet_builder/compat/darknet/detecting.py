@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar, overload
+from typing import Any, TypeVar
 
 from darknet_builder.compat.darknet.images import load_image
 from darknet_builder.compat.darknet.networks import LoadedNetwork
@@ -18,28 +18,6 @@ Decoded = tuple[str, str, Box]
 """Name, percent as text, box."""
 
 
-@overload
-def detect_image(
-    network: LoadedNetwork,
-    class_names: Sequence[str],
-    image: IMAGE,
-    thresh: float = 0.5,
-    hier_thresh: float = 0.5,
-    nms: float = 0.45,
-) -> list[Decoded]: ...
-
-
-@overload
-def detect_image(
-    network: LoadedNetwork,
-    class_names: METADATA,
-    image: IMAGE,
-    thresh: float = 0.5,
-    hier_thresh: float = 0.5,
-    nms: float = 0.45,
-) -> list[tuple[bytes, float, Box]]: ...
-
-
 def detect_image(
     network: LoadedNetwork,
     class_names: Sequence[str] | METADATA,
@@ -47,7 +25,7 @@ def detect_image(
     thresh: float = 0.5,
     hier_thresh: float = 0.5,
     nms: float = 0.45,
-) -> list[Decoded] | list[tuple[bytes, float, Box]]:
+) -> list[tuple[Any, Any, Box]]:
     """Detect the objects in an image.
 
     Args:
