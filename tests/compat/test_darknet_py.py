@@ -339,7 +339,11 @@ def test_files_that_do_not_load(files: Path, options: dict[str, Any], message: s
         ),
         (
             lambda net, folder: darknet.make_image(0, 2, 3),
-            "make_image(0, 2, 3): expected 1 or more of each",
+            "make_image: expected sizes of 1 or more, got 0, 2, 3",
+        ),
+        (
+            lambda net, folder: darknet.letterbox_image(darknet.make_image(8, 8, 3), 0, 5),
+            "letterbox_image: expected sizes of 1 or more, got 0, 5",
         ),
         (
             lambda net, folder: darknet.load_image(f"{folder}/no.jpg", 0, 0),

@@ -40,6 +40,19 @@ def detect_image(
         (name, percent as text, (x, y, w, h) in pixels of ``image``), sorted by the percent **as
         text**, as in ``darknet.py``: '100.0' comes before '25.12'. With ``load_meta``, (name as
         bytes, probability, box), the best first.
+
+    Example:
+        >>> from darknet_builder.cfg.names import read_names
+        >>> from darknet_builder.compat.darknet.images import from_pixels
+        >>> from darknet_builder.compat.darknet.networks import load_net
+        >>> from darknet_builder.data.scenes import draw_scene
+        >>> from darknet_builder.images.resize import to_input
+        >>> from darknet_builder.support.bundled import default_model
+        >>> net, names = load_net(*default_model()[:2]), read_names("shapes")
+        >>> image = from_pixels(to_input(draw_scene(0).image, (192, 192))[0].numpy())
+        >>> name, percent, box = detect_image(net, names, image)[-1]
+        >>> name, float(percent) > 99
+        ('circle', True)
     """
     if isinstance(class_names, METADATA):
         found = _objects(network, class_names.names, image, thresh, hier_thresh, nms)

@@ -29,8 +29,7 @@ def make_image(w: int, h: int, c: int) -> IMAGE:
         >>> make_image(4, 2, 3).pixels().shape
         (3, 2, 4)
     """
-    if min(w, h, c) < 1:
-        raise InputError(f"make_image({w}, {h}, {c}): expected 1 or more of each")
+    _check_sizes("make_image", w, h, c)
     return IMAGE(w, h, c, np.zeros(w * h * c, np.float32))
 
 
@@ -79,22 +78,37 @@ def load_image(filename: PathText, w: int = 0, h: int = 0) -> IMAGE:
         h: height to resize to in pixels; 0 for the file's own size.
 
     Raises:
+        InputError: if one of ``w`` and ``h`` is negative.
         ImageError: if the file cannot be read or is not an image. Darknet returns an image of 10 x
             10 pixels instead.
+
+    Example:
+        >>> import tempfile
+        >>> from darknet_builder.images.files import write_image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_image(f"{folder}/blue.png", np.full((2, 3, 3), (255, 0, 0), np.uint8))
+        ...     load_image(f"{folder}/blue.png").pixels()[:, 0, 0].tolist()
+        [0.0, 0.0, 1.0]
     """
     array = read_image(as_path(filename))  # (H, W, 3) uint8, BGR
     own_size = (array.shape[1], array.shape[0])
+    size = (w, h) if w and h else own_size
+    _check_sizes("load_image", *size)
     # Resizing to the same size copies, and turns BGR into RGB.
-    return from_pixels(resize_bilinear(array, (w, h) if w and h else own_size).numpy())
+    return from_pixels(resize_bilinear(array, size).numpy())
 
 
 def letterbox_image(im: IMAGE, w: int, h: int) -> IMAGE:
     """Return an image of w x h pixels that contains all of ``im``, with grey around it.
 
+    Raises:
+        InputError: if ``w`` or ``h`` is not 1 or more.
+
     Example:
         >>> letterbox_image(make_image(4, 2, 3), 4, 4).pixels()[0, :, 0].tolist()
         [0.5, 0.0, 0.0, 0.5]
     """
+    _check_sizes("letterbox_image", w, h)
     placement = Placement.plan((im.w, im.h), (w, h), "letterbox")
     return from_pixels(paste(resized(im, placement.inner_size), placement))
 
@@ -115,6 +129,12 @@ def rgbgr_image(im: IMAGE) -> None:
         raise InputError(f"rgbgr_image: expected an image of 3 channels, got {im.c}")
     pixels = im.pixels()
     pixels[[0, 2]] = pixels[[2, 0]]
+
+
+def _check_sizes(function: str, *sizes: int) -> None:
+    if min(sizes) < 1:
+        given = ", ".join(map(str, sizes))
+        raise InputError(f"{function}: expected sizes of 1 or more, got {given}")
 
 
 def from_pixels(pixels: np.ndarray) -> IMAGE:

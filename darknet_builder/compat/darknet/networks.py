@@ -89,6 +89,12 @@ def load_net(cfgfile: PathText, weightfile: PathText, clear: int = 0) -> LoadedN
 
     Raises:
         DarknetError: if a file cannot be read, or the weights do not fit the cfg.
+
+    Example:
+        >>> from darknet_builder.support.bundled import default_model
+        >>> net = load_net(*default_model()[:2])
+        >>> network_width(net), network_height(net)
+        (192, 192)
     """
     return load_net_custom(cfgfile, weightfile, clear, 1)
 

@@ -33,6 +33,14 @@ def predict_image(net: LoadedNetwork, image: IMAGE) -> array[float]:
 
     Raises:
         InputError: if the image has another number of channels than the network.
+
+    Example:
+        >>> from darknet_builder.compat.darknet.images import make_image
+        >>> from darknet_builder.compat.darknet.networks import load_net
+        >>> from darknet_builder.support.bundled import default_model
+        >>> net = load_net(*default_model()[:2])
+        >>> len(predict_image(net, make_image(100, 80, 3))) == 3 * (5 + 8) * 24 * 24
+        True
     """
     _check_channels(net, image)
     return _run(net, resized(image, net.network.input_size)[None])
@@ -93,6 +101,15 @@ def network_predict_batch(
 
     Raises:
         InputError: if ``im`` has another number of values.
+
+    Example:
+        >>> from darknet_builder.compat.darknet.networks import load_net
+        >>> from darknet_builder.support.bundled import default_model
+        >>> net = load_net(*default_model()[:2])
+        >>> black = IMAGE(640, 480, 3, np.zeros((2, 3, 192, 192), np.float32))
+        >>> pairs = network_predict_batch(net, black, 2, 640, 480, 0.25, 0.5, None, 0, 0)
+        >>> [pair.num for pair in pairs]
+        [0, 0]
     """
     _run(net, _batch_pixels(net, im, batch_size))
     pairs = []
@@ -128,6 +145,20 @@ def get_network_boxes(
 
     Raises:
         InputError: before the first ``predict_image``, or for a network without a detection head.
+
+    Example:
+        >>> from darknet_builder.compat.darknet.images import from_pixels
+        >>> from darknet_builder.data.scenes import draw_scene
+        >>> from darknet_builder.images.resize import to_input
+        >>> from darknet_builder.compat.darknet.networks import load_net
+        >>> from darknet_builder.support.bundled import default_model
+        >>> net = load_net(*default_model()[:2])
+        >>> image = from_pixels(to_input(draw_scene(0).image, (192, 192))[0].numpy())
+        >>> output = predict_image(net, image)
+        >>> num = ctypes.pointer(ctypes.c_int())
+        >>> boxes = get_network_boxes(net, image.w, image.h, 0.25, 0.5, None, 0, num)
+        >>> num[0] == len(boxes) > 0
+        True
     """
     detections = _boxes_of(net, 0, (w, h), thresh, class_map, relative, letter)
     _store(num, len(detections))
