@@ -41,7 +41,7 @@ def find_device(name: str | torch.device | None) -> torch.device | None:
         torch.empty(0, device=device)
     # A build of torch without CUDA raises AssertionError here.
     except (RuntimeError, AssertionError, ImportError) as error:
-        # Only the first sentence is meant for users; advice to developers of PyTorch follows it.
+        # Only the first sentence is for users; advice to developers of PyTorch follows it.
         reason = str(error).splitlines()[0].split(". ")[0]
         raise InputError(f"device {str(name)!r} cannot be used here: {reason}") from None
     return device

@@ -180,7 +180,7 @@ def test_json(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
             ["toy.cfg", "toy.weights", "--output", "there.CFG"],
             "there.weights: would be overwritten; give --output FILE, or --overwrite",
         ),
-        (["toy.cfg", "toy.weights", "--output", "none/a.onnx"], "none/a.onnx: there is no folder "),
+        (["toy.cfg", "toy.weights", "--output", "none/a.onnx"], "none/a.onnx: the folder "),
         (
             ["toy.cfg", "toy.weights", "--output", "a.bin"],
             "a.bin: the suffix stands for no known format; expected one of .onnx, ",
