@@ -15,7 +15,7 @@ class Dialect:
     """The choices of one Darknet variant.
 
     Attributes:
-        name: ``alexeyab`` or ``pjreddie``.
+        name: the variant's name: ``alexeyab`` or ``pjreddie``.
         resize: how ``detector test`` fits a photograph into the network: ``stretch`` or
             ``letterbox`` (A detector.c, P detector.c:582).
         region_by_cell: the region head's output is stored cell by cell, with x and y raw (A

@@ -50,7 +50,7 @@ def _decode(data: bytes, path: str | Path) -> str:
     """The text of a names file; a warning names the encoding if it is not UTF-8.
 
     Args:
-        data: the whole file.
+        data: the bytes of the whole file.
         path: of the file, for messages.
     """
     try:

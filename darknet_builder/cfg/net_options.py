@@ -103,7 +103,7 @@ class Augmentation:
         """Read the options of [net], with Darknet's defaults.
 
         Args:
-            block: the section [net].
+            block: the section [net] or [network].
             width: width of the input in pixels, from which the defaults of the crop follow.
         """
         return cls(
@@ -138,16 +138,16 @@ class NetOptions:
         batch: images per optimisation step.
         subdivisions: number of parts that each batch is divided into to save memory.
         time_steps: consecutive frames of each sequence, for recurrent layers.
-        momentum: momentum of SGD.
-        decay: weight decay.
+        momentum: momentum of SGD, 0 to 1.
+        decay: weight decay (L2 penalty) of SGD.
         letter_box: whether images keep their aspect ratio.
         adam: Adam instead of SGD.
         beta1: Adam's beta 1 (``B1=``).
         beta2: Adam's beta 2 (``B2=``).
-        epsilon: Adam's epsilon (``eps=``).
+        epsilon: Adam's term against division by zero (``eps=``).
         ema_alpha: weight of the old value in the moving average of the weights; 0 turns it off.
         loss_scale: factor on the loss in mixed precision.
-        schedule: the learning rate.
+        schedule: the learning rate of each step.
         augmentation: the changes to training images.
 
     Example:
@@ -192,7 +192,7 @@ class NetOptions:
         """Read [net].
 
         Args:
-            block: the section [net].
+            block: the section [net] or [network].
             width: width of the input in pixels; None for the cfg's.
             height: height of the input in pixels; None for the cfg's.
 
@@ -278,16 +278,16 @@ def check_burn_in(net: Block, schedule: Schedule) -> CfgWarning | None:
     """Return a located warning if the burn-in does not end before the rate first falls, or None.
 
     Args:
-        net: the section [net].
+        net: the [net] section, for the location in the warning.
         schedule: the schedule read from it.
     """
     # Before burn_in, Darknet ignores the policy (network.c:131). A step inside the burn-in then
     # applies at its end, and the rate never reaches learning_rate=.
-    falls = [step for step in schedule.steps if step > 0 and schedule.policy == "steps"]
-    first_fall = min(falls, default=schedule.burn_in + 1)
+    drops = [step for step in schedule.steps if step > 0 and schedule.policy == "steps"]
+    first_drop = min(drops, default=schedule.burn_in + 1)
     for key, reached, end in (
         ("max_batches", schedule.burn_in <= schedule.max_batches, schedule.max_batches),
-        ("steps", schedule.burn_in < first_fall, first_fall),
+        ("steps", schedule.burn_in < first_drop, first_drop),
     ):
         if schedule.max_batches and schedule.burn_in and not reached:
             return net.warning(

@@ -30,7 +30,7 @@ class CfgText:
 
     Attributes:
         source: the path that it was read from, or ``<text>``.
-        text: the whole text.
+        text: the text, decoded but not yet parsed.
     """
 
     source: str
@@ -41,7 +41,7 @@ class CfgText:
         """Read the text of a cfg.
 
         Args:
-            path_or_text: as for ``parse_cfg``.
+            path_or_text: a path; or a text, recognised by its line breaks or its first ``[``.
 
         Raises:
             CfgError: if the file cannot be read or is not a cfg.
