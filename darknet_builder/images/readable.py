@@ -51,7 +51,7 @@ def check_images(paths: Iterable[Path], counter: FileCounter | None = None) -> I
     other formats, the image is decoded. Damage in the middle is not found.
 
     Args:
-        paths: the files.
+        paths: paths of the files; repeated ones count once.
         counter: is told the number of files, and when each one is done; None for nothing.
     """
     different = list(dict.fromkeys(paths))
