@@ -17,7 +17,7 @@ class Contrastive(Layer):
 
     Args:
         in_shape: shape of the embeddings.
-        classes: number of classes.
+        classes: number of classes, of which each embedding belongs to one.
         temperature: divisor of the similarities in the loss.
         yolo_layer: index of the head whose boxes the embeddings belong to.
     """

@@ -20,7 +20,7 @@ class Cost(Layer):
     ``Network`` skips the layer: the network's output is the layer before it (network.c:690).
 
     Args:
-        in_shape: any shape.
+        in_shape: shape of the prediction, image or vector.
         kind: the loss, one of ``COST_TYPES``.
         scale: factor on the loss.
     """

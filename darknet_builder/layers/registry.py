@@ -91,6 +91,9 @@ def _unknown_section(block: Block) -> CfgError:
     if darknets_name(block.name, _REGISTRY) is not None:
         return block.error("unknown section", hint=suggest(block.name, _REGISTRY))
     near = suggest(block.name, _REGISTRY)
-    joint = "? A" if near.endswith("?") else "; a" if near else "a"
-    hint = f"{near.removesuffix('?')}{joint} plugin can add sections"
-    return block.error("unknown section", hint=hint, argument="plugin")
+    advice = "a plugin can add sections"
+    if near.endswith("?"):
+        advice = f"{near} {advice.capitalize()}"
+    elif near:
+        advice = f"{near}; {advice}"
+    return block.error("unknown section", hint=advice, argument="plugin")

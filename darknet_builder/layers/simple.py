@@ -28,7 +28,7 @@ class Dropout(Layer):
     dropped values. ``shares_buffer`` makes the graph do the same.
 
     Args:
-        in_shape: any shape.
+        in_shape: input shape, image or vector; the output has the same.
         probability: probability with which a value is zeroed, 0 to 1.
     """
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from darknet_builder.cfg.block import Block
 from darknet_builder.cfg.named_files import find_file
 
-_LIKELY = 0.5
+_MIN_PROBABILITY = 0.5
 """AlexeyAB's keeps the last class in the file with more than this probability (region_layer.c:398).
 """
 
@@ -108,18 +108,18 @@ class Tree:
             absolute = absolute * F.pad(absolute, (0, 1), value=1.0)[..., factors]
         return absolute
 
-    def last_likely(self, probabilities: Tensor) -> Tensor:
+    def last_above_half(self, probabilities: Tensor) -> Tensor:
         """Zero all of (..., classes) but the last class above one half, as AlexeyAB's does."""
-        likely = probabilities > _LIKELY
+        above = probabilities > _MIN_PROBABILITY
         order = torch.arange(1, self.size + 1, device=probabilities.device)
-        last = (likely * order).amax(-1, keepdim=True)
-        return torch.where(likely & (order == last), probabilities, 0.0)
+        last = (above * order).amax(-1, keepdim=True)
+        return torch.where(above & (order == last), probabilities, 0.0)
 
     def top_class(self, probabilities: Tensor, threshold: float) -> Tensor:
         """Return the class at the end of the most probable path, as pjreddie's does (tree.c:57).
 
         Args:
-            probabilities: (..., classes), absolute.
+            probabilities: (..., classes), the absolute probability of each class.
             threshold: the path ends before its probability falls to this.
 
         Returns:
@@ -160,7 +160,7 @@ def read_tree(block: Block, folder: str, key: str = "tree") -> Tree | None:
     """Read the hierarchy that ``tree=`` names; None without that option.
 
     Args:
-        block: the section.
+        block: the section that may have the option.
         folder: folder of the cfg, in which the file is looked for.
         key: name of the option.
 

@@ -53,7 +53,7 @@ class Detection(Head):
         in_shape: any shape of side^2 * (classes + num * 5) values.
         side: number of cells in a row, and in a column.
         num: number of boxes in each cell.
-        classes: number of classes.
+        classes: number of classes; each cell has a score for every one.
         softmax: apply softmax to each cell's class scores.
         square_root: the map holds the square roots of w and h.
         loss: options that only the loss reads.

@@ -91,9 +91,9 @@ class GaussianYolo(AnchorHead):
             boxes, objectness, (objectness * certainty).unsqueeze(-1) * maps[..., self.box_values :]
         )
 
-    def boxes_of(self, places: Tensor, net_size: tuple[int, int]) -> Tensor:
+    def boxes_of(self, cells: Tensor, net_size: tuple[int, int]) -> Tensor:
         """Decode the means, and move x and y from the point ``yolo_point`` to the centre."""
-        boxes = anchor_boxes(places[..., 0:8:2], self.masked_anchors, net_size)
+        boxes = anchor_boxes(cells[..., 0:8:2], self.masked_anchors, net_size)
         share = YOLO_POINTS[self.yolo_point]
         if share:
             boxes = torch.cat((boxes[..., :2] + share * boxes[..., 2:], boxes[..., 2:]), -1)

@@ -215,7 +215,7 @@ class Region(Head):
         if self.dialect.region_objectness:
             top = self.tree.top_class(absolute, self.hierarchy_threshold)
             return torch.zeros_like(absolute).scatter(-1, top.unsqueeze(-1), objectness)
-        return self.tree.last_likely(absolute)
+        return self.tree.last_above_half(absolute)
 
     def extra_repr(self) -> str:
         """Return the options that ``print(network)`` shows."""

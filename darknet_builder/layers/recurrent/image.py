@@ -46,7 +46,7 @@ class _Kernel:
         """Read the options that a [convolutional] also has.
 
         Args:
-            block: the section.
+            block: the section of the recurrent layer.
             activation: the activation if the section names none.
         """
         size = block.get_int("size", 3, minimum=1)
