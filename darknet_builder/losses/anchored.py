@@ -251,7 +251,7 @@ class AnchorDeltas(ABC):
         Args:
             raw: (B, A * V, H, W), the map that the gradient belongs to.
             cost: scalar, Darknet's printed cost.
-            mean: ``HeadLoss.mean``.
+            mean: the component ``mean`` of the returned ``HeadLoss``.
         """
         anchors = len(self.head.mask)
         shape = (self.raw_shape[0], anchors, self.height, self.width, -1)

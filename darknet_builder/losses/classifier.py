@@ -28,7 +28,7 @@ def softmax_loss(layer: Softmax, raw: Tensor, targets: Targets, context: LossCon
     Args:
         layer: the softmax, with its groups and temperature.
         raw: (B, ...), the scores before the softmax.
-        targets: class probabilities.
+        targets: ``shares`` (B, C), the probability of each class.
         context: has ``loss_scale``; nothing else of it is used.
 
     Returns:
@@ -57,7 +57,7 @@ def cost_loss(layer: Cost, raw: Tensor, targets: Targets, context: LossContext) 
         layer: the cost, with its kind and scale.
         raw: (B, ...), the output of the layer before, or the input of that layer if it is a
             softmax.
-        targets: class probabilities.
+        targets: ``shares`` (B, C), the probability of each class.
         context: ``between`` is the softmax before the cost; None without one.
 
     Raises:
@@ -94,7 +94,7 @@ def shares_for(predicted: Tensor, targets: Targets) -> Tensor:
     """Return the targets' class probabilities, on the device of the prediction.
 
     Args:
-        predicted: (B, C).
+        predicted: (B, C) scores or probabilities.
         targets: must have ``shares`` of the same shape.
 
     Raises:

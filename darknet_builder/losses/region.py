@@ -175,7 +175,7 @@ class _RegionDeltas:
         """Write all classes; with a tree, those beside the class and beside its ancestors.
 
         Args:
-            indices: (K,) anchor boxes.
+            indices: (K,) rows of the anchor boxes to write to.
             classes: (K,) their target classes.
             scale: (K, 1) factors of the deltas.
         """
@@ -221,7 +221,7 @@ def _paths(tree: Tree, classes: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         tree: parents and groups of the classes.
-        classes: (K,).
+        classes: (K,) class numbers, which are indices of the tree's nodes.
 
     Returns:
         (K, C) bool: each class with its ancestors, and (K, C) bool: all members of their groups.

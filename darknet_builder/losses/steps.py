@@ -47,7 +47,7 @@ def best_overlaps(boxes: Tensor, ground_truth: Tensor, batch: int) -> tuple[Tens
     Args:
         boxes: (N, 4) predicted, image after image, equally many of each.
         ground_truth: (M, 6), rows image, x, y, w, h, class.
-        batch: number of images.
+        batch: number of images, B; N is a multiple of it.
 
     Returns:
         (N,) IoU, 0 without an overlap, and (N,) rows of ``ground_truth``.
@@ -72,7 +72,7 @@ def cells_of(points: Tensor, width: int, height: int) -> Tensor:
     Args:
         points: (K, 2) x and y, relative to the image.
         width: number of columns of the grid.
-        height: number of rows.
+        height: number of rows of the grid.
 
     Returns:
         (K, 2) int64, column and row, clipped to the grid.
