@@ -59,7 +59,7 @@ class Download:
 
     Attributes:
         path: path of the file.
-        size: size in bytes.
+        size: size of the file in bytes.
         checksum: the kind of checksum that was compared; empty if none is known and only the size
             was compared.
         fetched: whether it was downloaded now; False if it was present before.

@@ -32,7 +32,7 @@ def pack_header(header: WeightsHeader, short: bool) -> bytes:
     """Return a header as bytes.
 
     Args:
-        header: the header.
+        header: the version and the number of images seen.
         short: whether ``seen`` has 32 bits instead of 64.
     """
     seen = _SHORT_SEEN if short else _LONG_SEEN

@@ -13,7 +13,7 @@ def check_length(
     """Compare the number of floats in a file with the network's.
 
     Args:
-        network: the network.
+        network: the network that the file is loaded into.
         source: path of the file.
         available: number of floats in the file.
         entries: what is to be loaded.

@@ -25,7 +25,7 @@ class OfficialFile:
         kind: ``detector``, ``classifier``, or ``cutoff`` for the first layers of one, to train
             from.
         name: name to find it by.
-        file: file name.
+        file: name of the file, with its suffix.
         cfg: file name of the cfg that it belongs to.
         num_floats: number of floats in it.
         checksums: known checksums by kind, one of ``CHECKSUMS``.
@@ -120,7 +120,7 @@ def find_official(name: str) -> OfficialFile:
     """Return the row with a name or a file name.
 
     Raises:
-        InputError: if there is none, with the nearest name.
+        InputError: for an unknown name, with the nearest known one.
 
     Example:
         >>> find_official("yolov4-tiny.weights").cfg
