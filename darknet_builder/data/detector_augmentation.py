@@ -119,7 +119,7 @@ def make_sample(
 
     Args:
         random: random generator; equal states give equal samples.
-        rule: the augmentation settings.
+        rule: limits of the random changes, from [net] and the heads.
         sources: 1 image of any size, 2 for mixup, 4 for a mosaic.
         net_size: (width, height) of the sample in pixels.
 
@@ -261,7 +261,7 @@ def _within(
     Args:
         low: (T, 2) upper left corners, relative to the sample.
         high: (T, 2) lower right corners.
-        classes: (T, 1).
+        classes: (T, 1) class of each box.
         minimum: (2,) upper left corner of the window.
         maximum: (2,) lower right corner.
         net_size: (width, height) of the sample in pixels.

@@ -48,7 +48,7 @@ class ImageSet(Sequence[LabelledImage]):
     Attributes:
         path: the file that lists them.
         images: the images, in the order of the list.
-        classes: number of classes.
+        classes: number of classes; labels are 0 to ``classes - 1``.
         skipped_labels: number of bad lines of label files that were left out.
         labels_over_edge: number of boxes whose centre or size exceeds the image.
 
@@ -105,7 +105,7 @@ def load_images(
 
     Args:
         path: the list, with one image path a line.
-        classes: number of classes.
+        classes: number of classes; a label must be below it.
         skip_bad_labels: leave bad lines of label files out and count them; False raises.
         limit: load only this number of images from the start of the list; None for all.
         keep_missing: keep a missing image in the list, for a caller that checks this; False raises.
@@ -136,7 +136,7 @@ def _warn_over_edge(path: str | Path, images: Sequence[LabelledImage]) -> int:
     """Count the boxes that reach over the edge of their image; if there are any, warn once.
 
     Args:
-        path: the list.
+        path: path of the list, for the warning.
         images: the images of the list.
     """
     found = [(image, over_edge(image.boxes)) for image in images]

@@ -82,8 +82,8 @@ def draw_outline(name: str, random: np.random.Generator) -> list[np.ndarray]:
     """Draw the closed curves of one object, turned and stretched.
 
     Args:
-        name: one of ``OUTLINE_NAMES``.
-        random: random generator.
+        name: the shape, one of ``OUTLINE_NAMES``.
+        random: generator of the angle and the stretch.
 
     Returns:
         (P, 2) corners, x and y, for each curve; a ring has two curves.
