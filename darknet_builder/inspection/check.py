@@ -65,7 +65,7 @@ def check(
         dialect: ``alexeyab`` or ``pjreddie``; None for the one noted in the file.
 
     Returns:
-        Findings, errors first; an empty list if there are none.
+        Findings, errors first; an empty list for a cfg without findings.
 
     Example:
         >>> for finding in check("[net]\nwidth=32\nheight=32\nchannels=3\n[maxpol]\n"):
