@@ -67,7 +67,7 @@ class Scale(nn.Module):
         kind: ``tensor``, ``parameter`` or ``buffer``.
 
     Attributes:
-        scale: (3,).
+        scale: (3,) float32, one factor a channel.
     """
 
     scale: Tensor
