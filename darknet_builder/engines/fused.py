@@ -96,7 +96,7 @@ class FusedNetwork(nn.Module):
     Args:
         network: the network to copy; it may change afterwards.
         dtype: type of the weights and of all other maps: float32, bfloat16 or float16.
-        method: one of ``METHODS``.
+        method: how convolutions are computed, one of ``METHODS``.
         channels_last: whether to convert the input to channels-last order. Converting it here, not
             in the caller, frees the copy as soon as no layer needs it any more.
 
