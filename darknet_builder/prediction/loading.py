@@ -38,7 +38,7 @@ def load_network(
     """Build a network, load its weights, and put it into eval mode.
 
     Args:
-        source: see ``ModelSource``.
+        source: path or text of a cfg, Blocks, a model file or a Network; see ``ModelSource``.
         weights: path of the ``.weights`` file; None for a Network or a file that contains weights.
         width: width of the network's input in pixels. Default: the cfg's.
         height: height of the network's input in pixels. Default: the cfg's.

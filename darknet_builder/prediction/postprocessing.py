@@ -132,7 +132,7 @@ def by_image(heads: Sequence[ScoredBoxes], placements: Sequence[Placement]) -> l
     Within an image the rows are in the order of the heads and of the cells of each head.
 
     Args:
-        heads: from ``decode_above``.
+        heads: the boxes of each head, from ``decode_above``.
         placements: position of each image of the batch in the network's input.
 
     Raises:
