@@ -43,7 +43,7 @@ class TrainingLists:
     """The lists of a training.
 
     Attributes:
-        images: the training set.
+        images: the training images with their labels.
         validator: scores the network on the validation list; None without ``valid=``.
         description: one line for the user, with the numbers of images.
     """
@@ -171,7 +171,7 @@ def _check_lists(
 
     Args:
         data: the ``.data`` file, for messages.
-        train: the training list.
+        train: the list named by ``train=``.
         valid: the validation list; None without one.
         how: the treatment of unreadable files.
 
@@ -189,11 +189,12 @@ def _check_lists(
     bad, total = check.unreadable, len(set(paths))
     if bad and not how.skip_bad:
         raise _unreadable(data, bad, total)
-    if any(all(image.path in bad for image in images.images) for images in lists):
-        raise _unreadable(data, bad, total, hint="nothing is left of a list")
+    for images in lists:
+        if all(image.path in bad for image in images.images):
+            raise _unreadable(data, bad, total, hint="nothing is left of a list")
     notes = []
     if bad:
-        text = f"{_describe(bad, total)}; the training goes on without them"
+        text = f"{_describe(bad, total)}; training continues without them"
         warnings.warn(DataWarning(text, path=data.path), stacklevel=3)
         notes.append(f"{len(bad)} cannot be read")
     if check.truncated:

@@ -133,7 +133,7 @@ class DarknetLR(LRScheduler):
         optimizer: the ``lr`` of its groups is set.
         schedule: the options of ``[net]``.
         finished: number of finished updates, for a resumed training.
-        seed: seed of ``policy=random``.
+        seed: seed of the random numbers of ``policy=random``.
 
     Raises:
         InputError: for a schedule without the options that its policy needs.
@@ -174,7 +174,7 @@ def make_scheduler(
         optimizer: any optimiser; ``parameter_groups`` gives its groups a ``rate_scale``.
         schedule: the options of ``[net]``.
         finished: number of finished updates, for a resumed training.
-        seed: seed of ``policy=random``.
+        seed: seed of the random numbers of ``policy=random``.
 
     Raises:
         InputError: for a schedule without the options that its policy needs.

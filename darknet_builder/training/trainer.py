@@ -55,7 +55,7 @@ class Trainer:
 
     Args:
         network: the network to train, with its initial weights.
-        images: the training set.
+        images: the training images with their labels.
         settings: the settings that are not in the cfg.
         out: a terminal or a file, for the progress line.
         validate: scores the network, which is in eval mode then; None for no validation.
@@ -317,7 +317,7 @@ class Trainer:
         Args:
             batch: its images are named in the error.
             what: noun phrase for the message, such as ``the loss``.
-            values: must be finite.
+            values: tensor of any shape; every value must be finite.
 
         Raises:
             InputError: when they are not.

@@ -224,5 +224,5 @@ def test_resuming_with_another_list(data: DataFile, tmp_path: Path) -> None:
     assert str(raised.value).endswith(
         "checkpoint_0000006.pt: was made with 10 training images, the list now has 9: it cannot be"
         " resumed exactly; put the list back as it was (an image that cannot be read may stay in"
-        " it), or go on with the new list"
+        " it), or continue with the new list"
     )
