@@ -28,7 +28,7 @@ class Timing:
     """The times of one candidate.
 
     Attributes:
-        name: ``backend:precision``.
+        name: the candidate as ``backend:precision``, or the name of a reference program.
         detail: short description of the method.
         seconds: of each round, for a whole batch.
         peak_bytes: growth of the process's memory during one call; None if the system does not
@@ -66,7 +66,7 @@ class _Candidate:
     """A program to be measured.
 
     Attributes:
-        timing: receives the seconds.
+        timing: the record to which the seconds of each round are appended.
         call: runs one batch and returns the seconds.
         in_this_process: whether its memory is part of this process, so that it can be measured.
     """
@@ -111,7 +111,7 @@ class Comparison:
         """Return the row of one candidate.
 
         Args:
-            timing: its times.
+            timing: the seconds of this candidate's rounds.
             best: the smallest median of all candidates, in seconds.
         """
         peak_mib = None if timing.peak_bytes is None else timing.peak_bytes / 2**20
@@ -167,7 +167,7 @@ def compare(
     Args:
         network: a loaded network in eval mode, at the size to be measured.
         name: name of the network in reports.
-        candidates: ``backend:precision``; see ``make_runner``.
+        candidates: what to measure, each as ``backend:precision``; see ``make_runner``.
         batch: number of images in a call.
         rounds: number of measured calls of each candidate.
         reference_python: path of an interpreter whose ``cv2.dnn`` is measured as well; None for
@@ -251,8 +251,8 @@ def as_document(
     """Return all results as plain data for JSON, including the seconds of each round.
 
     Args:
-        comparisons: of networks.
-        rates: from ``matrix_rates``.
+        comparisons: one for each measured network.
+        rates: GFLOP/s of the device at each precision, from ``matrix_rates``.
         pipelines: dataclasses, such as ``PipelineRate``.
         trainings: dataclasses, such as ``TrainingRate``.
     """

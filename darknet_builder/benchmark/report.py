@@ -49,7 +49,7 @@ def table(comparison: Comparison, rates: dict[str, float]) -> str:
     """Return one comparison as a Markdown table, the fastest candidate first.
 
     Args:
-        comparison: the timings.
+        comparison: the times of one network.
         rates: GFLOP/s of the device at each precision, from ``matrix_rates``.
     """
     width, height = comparison.size
@@ -133,7 +133,7 @@ def save_chart(comparisons: Sequence[Comparison], path: str | Path) -> None:
     """Save the medians as a bar chart with a panel for each comparison.
 
     Args:
-        comparisons: the timings.
+        comparisons: one for each panel, from left to right.
         path: path of the picture; the suffix selects PNG, SVG or PDF.
 
     Raises:
