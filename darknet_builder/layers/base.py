@@ -379,6 +379,7 @@ def read_activation(block: Block, default: str, key: str = "activation") -> str:
     Raises:
         CfgError: located, for an unknown name, with the nearest known one.
     """
+    # Darknet takes ReLU for a name that it does not know (activations.c); here that is an error.
     name = block.get_str(key, default)
     try:
         make_activation(name)

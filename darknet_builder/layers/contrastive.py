@@ -52,7 +52,7 @@ class Contrastive(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, N) of zeros."""
-        return torch.zeros_like(x).flatten(1)
+        return torch.zeros_like(x).flatten(1)  # (B, C * H * W)
 
     def extra_repr(self) -> str:
         """Return the options that ``print(network)`` shows."""

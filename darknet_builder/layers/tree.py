@@ -84,6 +84,8 @@ class Tree:
             part.unflatten(-1, (-1, size)).softmax(-1).flatten(-2)  # (..., groups, size)
             for size, part in zip(counts, x[..., order].split(lengths, -1), strict=True)
         ]
+        # Back to the file's order: (..., trees, classes) -> (..., trees * classes), the classes at
+        # dim.
         return torch.cat(parts, -1)[..., inverse].flatten(-2).movedim(-1, dim)
 
     @cached_property
@@ -112,7 +114,7 @@ class Tree:
         """Zero all of (..., classes) but the last class above one half, as AlexeyAB's does."""
         above = probabilities > _MIN_PROBABILITY
         order = torch.arange(1, self.size + 1, device=probabilities.device)
-        last = (above * order).amax(-1, keepdim=True)
+        last = (above * order).amax(-1, keepdim=True)  # (..., 1); 0 if no class is above
         return torch.where(above & (order == last), probabilities, 0.0)
 
     def top_class(self, probabilities: Tensor, threshold: float) -> Tensor:
@@ -125,6 +127,8 @@ class Tree:
         Returns:
             (...) class indices.
         """
+        # (..., classes) -> (rows, classes). The walk's length depends on the values, so each row is
+        # walked on the CPU.
         flat = probabilities.reshape(-1, self.size)
         return torch.tensor(
             [self._walk(row, threshold) for row in flat.cpu()], dtype=torch.long, device=flat.device
@@ -145,6 +149,7 @@ class Tree:
     def _walk(self, row: Tensor, threshold: float) -> int:
         probability, group = 1.0, 0
         while True:
+            # row:  | group 0 | group 1 | ... ; a group lies at start .. start + its size
             start = self._group_starts[group]
             value, offset = row[start : start + self.group_sizes[group]].max(0)
             best = start + int(offset)

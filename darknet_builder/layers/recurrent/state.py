@@ -118,6 +118,7 @@ class ThreePart(Recurrent):
 
     def step(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
         """Process one frame."""
+        # Darknet activates both parts before it adds them, unlike nn.RNN.
         new = self.input_layer(x) + self.self_layer(state["state"])
         state["state"] = state["state"] + new if self.shortcut else new
         return self.output_layer(state["state"])
