@@ -113,6 +113,7 @@ class AnchorDeltas(ABC):
         matched = best[:, None] == mask  # (M, A): whether the best anchor is one of this head's
         if self.options.iou_thresh < 1:
             kind = _OVERLAPS[self.options.iou_thresh_kind]
+            # (1, A, 4) with (M, 1, 4) -> (M, A)
             matched |= kind(anchors[mask][None], sizes[:, None]) > self.options.iou_thresh
         rows, anchor = matched.nonzero(as_tuple=True)
         cells = self._cells_of(self.ground_truth[rows, 1:5])
@@ -173,6 +174,7 @@ class AnchorDeltas(ABC):
         """Divide the deltas of a box by the number of classes that it learns."""
         learnt = (self.delta[:, self._first_class :] > 0).sum(1)
         divisor = torch.where(self._averaged(), learnt.clamp(min=1), 1)
+        # (N, box values) / (N, 1)
         self.delta[:, : self._object] /= divisor[:, None]
 
     @abstractmethod

@@ -109,6 +109,7 @@ class Targets:
                 f"expected {raw.shape[0]} lists of boxes, one for each image of the batch, "
                 f"got {len(self.boxes)}"
             )
+        # (T, 5) for each image -> (T, 6), with the image's number in front
         numbered = [
             torch.cat((rows.new_full((min(len(rows), maximum), 1), image), rows[:maximum]), 1)
             for image, rows in enumerate(self.boxes)
@@ -253,6 +254,7 @@ def written_loss(raw: Tensor, delta: Tensor, value: Tensor, context: LossContext
         value: scalar, Darknet's printed cost.
         context: supplies ``loss_scale``, the factor on the gradient.
     """
+    # Autograd wants the gradient in the map's own type, which may be bfloat16.
     scaled = (delta * context.loss_scale).to(raw.dtype)
     result = WrittenGradient.apply(raw, scaled, value)
     assert isinstance(result, Tensor)

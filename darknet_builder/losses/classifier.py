@@ -38,6 +38,7 @@ def softmax_loss(layer: Softmax, raw: Tensor, targets: Targets, context: LossCon
     with torch.no_grad():
         predicted = layer(working(raw))
         goal = shares_for(predicted, targets)
+        # where, not a product: 0 * log(0) would be NaN.
         errors = torch.where(goal != 0, -predicted.log(), torch.zeros_like(predicted))
     return HeadLoss(
         written_loss(raw, (goal - predicted).reshape(raw.shape), errors.sum(), context),
@@ -65,6 +66,7 @@ def cost_loss(layer: Cost, raw: Tensor, targets: Targets, context: LossContext) 
     """
     with torch.no_grad():
         predicted = working(raw)
+        # (B, C, H, W) -> (B, C * H * W), the shape of the targets
         predicted = predicted.flatten(1) if context.between is None else context.between(predicted)
         difference = shares_for(predicted, targets) - predicted
         errors, delta = _distance(layer.kind, difference)

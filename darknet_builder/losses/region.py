@@ -72,7 +72,7 @@ class _RegionDeltas:
         self.head, self.options, self.context = head, head.loss, context
         self.raw_shape, (self.height, self.width) = raw.shape, raw.shape[2:]
         values = head.activate(working(raw)).permute(0, 3, 1, 2, 4)  # (B, A, H, W, 5 + C)
-        self.values = values.reshape(-1, values.shape[-1])
+        self.values = values.reshape(-1, values.shape[-1])  # (N, 5 + C)
         self.centres = self.values[:, :2].sigmoid()
         self.grid = self.values.new_tensor([self.width, self.height])
         self.anchors = torch.tensor(head.anchors, dtype=self.values.dtype, device=raw.device)
@@ -132,7 +132,7 @@ class _RegionDeltas:
             (first[:, None] + torch.arange(anchors, device=first.device)) * self.height
             + cells[:, 1:]
         ) * self.width + cells[:, :1]  # (M, A)
-        # (M, A, 2), relative to the image
+        # (A, 2) -> (M, A, 2), relative to the image
         sizes = (self.anchors / self.grid).expand(len(indices), -1, -1)
         if not self.options.bias_match:
             sizes = self.boxes[indices][..., 2:]
@@ -142,6 +142,7 @@ class _RegionDeltas:
             (torch.zeros_like(self.ground_truth[:, 1:3]), self.ground_truth[:, 3:5]), 1
         )
         # A comparison with NaN is false in C, so NaN is never the best one.
+        # (M, A, 4) with (M, 1, 4) -> (M, A) -> (M, 1)
         best = iou(predicted, truth[:, None]).nan_to_num(0).argmax(1, keepdim=True)
         return indices.gather(1, best).flatten()
 
