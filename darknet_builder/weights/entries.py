@@ -70,6 +70,8 @@ def weight_entries(
                 layer.options.dontloadscales and tensor_kind(name) in NORM_KINDS
             )
             if not (loading and absent):
+                # A tensor that is left out takes no room in the file: the next one starts in its
+                # place.
                 start = entries[-1].stop if entries else 0
                 entries.append(Entry(index, layer, name, tensor, start))
     return entries

@@ -50,6 +50,7 @@ def open_weights(dialect: Dialect, source: str) -> tuple[WeightsHeader, int, int
         WeightsError: if the file is of another kind, too short or cannot be read.
     """
     size = _file_size(source)
+    # 20 bytes, the longer header; a file with the shorter one has floats there.
     with open(source, "rb") as file:
         head = file.read(_VERSION.size + _LONG_SEEN.size)
     _check_kind(source, head, size)

@@ -79,6 +79,7 @@ def _fitting_classes(network: Network, difference: int) -> str:
         source = layers[head.sources[0]]
         per_class += head.num_anchors * source.num_stored() // source.out_shape.channels
     classes = heads[0].classes + difference // per_class if per_class else 0
+    # Another difference is not a whole number of classes, so the cause is another one.
     if classes < 1 or difference % per_class:
         return ""
     return (

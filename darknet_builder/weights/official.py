@@ -96,6 +96,7 @@ def official_files() -> Mapping[str, OfficialFile]:
     """
     text = resources.files("darknet_builder.weights").joinpath(_TABLE).read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
+    # QUOTE_NONE, because a quotation mark in a note stands for itself.
     files = (
         _read_row(row) for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     )
