@@ -115,7 +115,7 @@ def get_dialect(name: str | None) -> Dialect:
         'alexeyab'
     """
     if name is None:
-        return _ROWS[0]
+        return _ROWS[0]  # AlexeyAB's, whose cfgs and weights most people have
     if name not in DIALECTS:
         raise InputError(
             f"dialect {name!r} is unknown; expected one of "

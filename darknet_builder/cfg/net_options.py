@@ -44,9 +44,11 @@ class Schedule:
             CfgError: located, for a wrong value.
         """
         max_batches = block.get_int("max_batches", 0, minimum=0)
+        # Darknet silently takes constant for a policy that it does not know (parser.c:1141).
         policy = block.get_choice("policy", "constant", POLICIES)
         steps = tuple(block.get_ints("steps", ()))
         scales = tuple(block.get_floats("scales", ()))
+        # Darknet reads past the end of a shorter list of scales (parser.c:1270).
         if policy == "steps" and (not steps or len(scales) < len(steps)):
             raise block.error(
                 f"needs as many scales as steps: {len(steps)} steps and {len(scales)} scales are"
@@ -65,6 +67,7 @@ class Schedule:
             step=block.get_int("step", 1),
             scale=block.get_float("scale", 1.0),
             gamma=block.get_float("gamma", 1.0),
+            # By default one cosine lasts the whole training (parser.c:1151).
             sgdr_cycle=block.get_int("sgdr_cycle", max_batches),
             sgdr_mult=block.get_int("sgdr_mult", 2),
         )
@@ -119,7 +122,7 @@ class Augmentation:
             cutmix=block.get_flag("cutmix"),
             mosaic=block.get_flag("mosaic"),
             mosaic_bound=block.get_flag("mosaic_bound"),
-            min_crop=block.get_int("min_crop", width),
+            min_crop=block.get_int("min_crop", width),  # parser.c:1198
             max_crop=block.get_int("max_crop", 2 * width),
             label_smooth_eps=block.get_float("label_smooth_eps", 0.0),
             resize_step=block.get_int("resize_step", 32),
@@ -200,6 +203,8 @@ class NetOptions:
             CfgError: located, if neither an image nor a vector is given as input.
         """
         width, height, channels, inputs = _read_sizes(block, width, height)
+        # The batch of a whole step; Darknet divides it by subdivisions when it reads it
+        # (parser.c:1162).
         batch = block.get_int("batch", 1, minimum=1)
         adam = block.get_flag("adam")
         _ignore_unused(block)
@@ -229,6 +234,7 @@ def _read_sizes(block: Block, width: int | None, height: int | None) -> tuple[in
     """Return width, height, channels and inputs; given sizes override the cfg's."""
     sizes = {key: block.get_int(key, 0, minimum=0) for key in ("width", "height", "channels")}
     width, height = width or sizes["width"], height or sizes["height"]
+    # A network over vectors has inputs= alone (parser.c:1196).
     inputs = block.get_int("inputs", width * height * sizes["channels"], minimum=0)
     if not inputs:
         hints = dict.fromkeys(block.misspelt(key) for key in sizes if not sizes[key])
