@@ -101,6 +101,7 @@ class DataFile:
 
     def having(self, key: str, value: str) -> DataFile:
         """Return a copy with ``key=value`` set."""
+        # The new value is not in the file, so errors about it must not name the old line.
         lines = {other: line for other, line in self.lines.items() if other != key}
         return DataFile(self.path, {**self.options, key: value}, lines)
 

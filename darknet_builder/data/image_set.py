@@ -123,6 +123,7 @@ def load_images(
             boxes, bad = read_labels(label_path, classes, skip_bad=skip_bad_labels)
         images.append(LabelledImage(image, boxes, label_path))
         skipped += bad
+    # Images without labels are allowed; a list of nothing else is nearly always a wrong folder.
     if all(image.label_path is None for image in images):
         raise DataError(
             f"none of its {len(images)} images has a label file; for the first image, looked for "
@@ -142,6 +143,7 @@ def _warn_over_edge(path: str | Path, images: Sequence[LabelledImage]) -> int:
     found = [(image, over_edge(image.boxes)) for image in images]
     count = sum(int(rows.sum()) for _, rows in found)
     if count:
+        # rows.argmax() below is the first True of a bool array.
         first, rows = next((image, rows) for image, rows in found if rows.any())
         numbers = " ".join(map(str, first.boxes[rows.argmax(), :4]))
         warnings.warn(
