@@ -48,6 +48,7 @@ class CfgText:
 
     def set(self, block: Block, key: str, value: str) -> None:
         """Change the value of an option; add it below the section's name if it is missing."""
+        # The values of Blocks have no blanks (utils.c:424).
         if block.get(key) == value.replace(" ", ""):
             return
         if key not in block:
@@ -66,6 +67,7 @@ class CfgText:
     def text(self) -> str:
         """Return the whole cfg."""
         lines = list(self._lines)
+        # From the last line to the first, so that an insertion does not move those still to come.
         for line, option in sorted(self._new, key=lambda new: -new[0]):
             lines.insert(line, option)
         return "\n".join(lines)
@@ -124,6 +126,7 @@ def build_for_adapting(blocks: Sequence[Block], dialect: str | None = None) -> N
         CfgError: located, for every other mistake.
     """
     blocks = list(blocks)
+    # Each failed attempt corrects one section. The set ends the loop if a correction does not help.
     mended: set[int] = set()
     while True:
         try:
@@ -169,6 +172,7 @@ def _adapt_head(
     mask: list[int] | None,
     adaptation: Adaptation,
 ) -> None:
+    # Block 0 is [net], so layer i has block i + 1.
     block, source = blocks[index + 1], blocks[head.sources[0] + 1]
     count = head.num_anchors if mask is None else len(mask)
     if head.source_option not in source:

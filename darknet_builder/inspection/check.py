@@ -75,6 +75,7 @@ def check(
     diagnostics = Collector()
     odd: list[CfgWarning] = []
     with warnings.catch_warnings(record=True) as caught:
+        # By default Python shows equal warnings of one code line only once.
         warnings.simplefilter("always", CfgWarning)
         try:
             source = read_cfg(cfg, diagnostics=diagnostics)
@@ -95,6 +96,7 @@ def check(
 
 def _findings(level: str, messages: Iterable[Located]) -> list[Finding]:
     """Return one finding per text."""
+    # The parser and the layers may report the same mistake.
     return list({str(message): Finding.of(level, message) for message in messages}.values())
 
 

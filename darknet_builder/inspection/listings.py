@@ -94,7 +94,7 @@ def list_blocks(blocks: Sequence[Block]) -> Listing:
     from darknet_builder.cfg.parser import format_cfg
 
     rows = []
-    for index, block in enumerate(blocks, start=-1):
+    for index, block in enumerate(blocks, start=-1):  # [net] is -1; the first layer is 0
         name = f"layers.{index}" if index >= 0 else "net"
         rows.append(Row((name, block.name), _block_data(index, block), block))
 

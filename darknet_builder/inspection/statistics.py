@@ -138,7 +138,7 @@ def _tensor_statistics(name: str, tensor: Tensor) -> TensorStatistics:
 
 
 def _finite(tensor: Tensor) -> Tensor:
-    values = tensor.detach().flatten().to("cpu", torch.float32)
+    values = tensor.detach().flatten().to("cpu", torch.float32)  # (N,)
     return values[torch.isfinite(values)]
 
 
