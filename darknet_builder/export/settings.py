@@ -170,6 +170,7 @@ def format_of(path: str | Path, name: str | None) -> str:
         raise InputError(
             f"expected a name that ends in {FORMATS[name]} for the format {name}", path=path
         )
+    # A given name agrees with the suffix here, and each format has a suffix of its own.
     return matching[0]
 
 
