@@ -186,6 +186,8 @@ class StepPlan(Sampler[list[SamplePlan]]):
         """
         if not self.random:
             return self.size
+        # Largest at first, to see whether the memory is enough, and at the end, for the batch norm
+        # statistics (detector.c:208).
         largest = self._scaled(self.random)
         if step == 0 or step >= self.last - _LAST_STEPS:
             return largest
@@ -321,4 +323,5 @@ def _make_loader(
 def _start_worker(number: int) -> None:
     """Ignore Ctrl-C, which the main process handles, and keep OpenCV to one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The workers share the cores already; threads in each of them would compete.
     load_opencv().setNumThreads(0)

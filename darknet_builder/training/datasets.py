@@ -186,9 +186,11 @@ def _check_lists(
     lists = [train, valid] if valid is not None else [train]
     paths = [image.path for images in lists for image in images.images]
     check = check_images(paths, how.counter)
+    # An image may be in both lists.
     bad, total = check.unreadable, len(set(paths))
     if bad and not how.skip_bad:
         raise _unreadable(data, bad, total)
+    # One readable image in each list is enough: the others are replaced or left out.
     for images in lists:
         if all(image.path in bad for image in images.images):
             raise _unreadable(data, bad, total, hint="nothing is left of a list")

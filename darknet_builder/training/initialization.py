@@ -97,6 +97,7 @@ def initialize(network: Network, rules: Sequence[InitRule]) -> None:
         >>> bool(weight.abs().max() < 0.1)
         True
     """
+    # A rule for a section that the network lacks is more likely a typo than intended.
     sections = {spelling for layer in network.sequence() for spelling in layer.spellings}
     for rule in rules:
         if rule.section and rule.section not in sections:

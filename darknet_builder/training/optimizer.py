@@ -107,6 +107,8 @@ def _group_members(
     for index, name, parameter, decays in _parameters(network):
         if index not in frozen:
             factor = layers[index].options.learning_rate * _factor(name, rates)
+            # The gradient is loss_scale times too large. SGD steps by rate * (gradient + decay *
+            # weight), so the rate is divided by loss_scale and the decay multiplied by it.
             decay = options.decay * options.loss_scale if decays else 0.0
             members.setdefault((factor / options.loss_scale, decay), {})[name] = parameter
     if not members:
@@ -281,6 +283,7 @@ def _check_patterns(network: Network, rates: Sequence[RatePattern]) -> None:
 
 
 def _detached(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+    # Cut from the graph: no layer before this one gets a gradient through it.
     return output.detach()
 
 

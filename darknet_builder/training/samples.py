@@ -118,6 +118,8 @@ class TrainingSamples(Dataset[MadeSample]):
             return error
 
     def __getitem__(self, planned: SamplePlan) -> MadeSample:
+        # A generator for each sample, so that the number of workers does not change the numbers
+        # drawn.
         random = np.random.default_rng((self.seed, _SAMPLE, planned.position))
         read = [self._read(planned, slot) for slot in range(len(planned.indices))]
         sample = self.rule.make(random, [source.sample for source in read], planned.net_size)

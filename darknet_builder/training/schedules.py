@@ -55,11 +55,13 @@ def _constant(schedule: Schedule, number: int) -> float:
 
 def _step(schedule: Schedule, number: int) -> float:
     _positive(schedule.step, "policy=step needs step=")
+    # In C batch_num / step divides integers (network.c:141).
     return schedule.learning_rate * math.pow(schedule.scale, number // schedule.step)
 
 
 def _steps(schedule: Schedule, number: int) -> float:
     rate = schedule.learning_rate
+    # There may be more scales than steps; Darknet ignores the rest.
     for step, scale in zip(schedule.steps, schedule.scales, strict=False):
         if step > number:
             break

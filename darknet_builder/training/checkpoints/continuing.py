@@ -97,7 +97,7 @@ def start_at_weights(network: Network, folder: Path) -> Start:
             argument="weights",
             hint="give the weights of an unfinished training, or start a new one",
         )
-    finished = seen // batch
+    finished = seen // batch  # get_current_batch, network.c:67
     line = f"continuing after step {finished}: the weights count {seen} images, batch={batch}"
     return Start(finished, finished, None, (line,))
 
@@ -132,6 +132,7 @@ def _take_momentum(optimizer: Optimizer, saved: Mapping[str, Any]) -> bool:
         for name, number in zip(group["names"], group["params"], strict=True)
         if number in saved["state"]
     }
+    # SGD and Adam keep different tensors: after a change between them, momentum starts at 0.
     if by_name and not all(key in values for values in by_name.values()):
         return False
     state = optimizer.state_dict()
@@ -187,6 +188,7 @@ def _changed_options(saved: Sequence[list[Any]], blocks: Sequence[Block]) -> Ite
 
 def _changed_facts(saved: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[str]:
     for name, value in facts.items():
+        # A checkpoint of an earlier version may lack a setting; then nothing is known to differ.
         old = saved.get(name, value)
         if old != value:
             yield f"{name.replace('_', ' ')}: {_text(old)} -> {_text(value)}"
