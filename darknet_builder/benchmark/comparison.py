@@ -149,6 +149,7 @@ def matrix_rates(device: torch.device) -> dict[str, float]:
             synchronize(device)
             seconds.append(time.perf_counter() - start)
         # n x n cells, each the sum of n products: 2 * n^3 operations.
+        # The fastest round, as this is the bound that other rates are compared with.
         rates[name] = 2 * _MATRIX_SIDE**3 / min(seconds) / 1e9
     return rates
 
@@ -228,6 +229,7 @@ def _timed(runner: Callable[[Tensor], object], x: Tensor) -> Callable[[], float]
 def _measure_interleaved(candidates: Sequence[_Candidate], rounds: int) -> None:
     """Warm up, then time one call of each per round in rotating order; measure memory last."""
     for candidate in candidates:
+        # The first calls compile; two more run the compiled code, to fill the caches.
         for _ in range(COMPILED_FROM_CALL + 2):
             candidate.call()
     for number in range(rounds):

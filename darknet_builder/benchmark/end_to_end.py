@@ -50,6 +50,7 @@ def compare_end_to_end(
     Returns:
         The timings, with ``stages`` filled in.
     """
+    # Batch 1: the stages of one image are timed one after the other.
     result = Comparison(name, network.input_size, 1, network.bflops)
     stages = _Stages(network, default_resize(network), threshold, nms, nms_rule(network))
     runners: dict[str, _Runner] = {}

@@ -71,6 +71,7 @@ def measure_pipeline(
     """
     rate = PipelineRate(name, candidate, detector.batch, len(paths))
     inputs = torch.stack([detector.prepare(path).x for path in paths[: detector.batch]])
+    # Engines that compile do so for each input shape, before the clock runs.
     detector.warm_up(len(inputs))
     for _ in range(rounds):
         rate.network_seconds.append(_network_alone(detector, inputs, len(paths)))

@@ -71,6 +71,7 @@ def table(comparison: Comparison, rates: dict[str, float]) -> str:
 
 
 def _cells(row: dict[str, Any], rates: dict[str, float]) -> list[str]:
+    # "torch:bfloat16" is compared with the matrix product in bfloat16.
     rate = rates.get(row["contender"].rpartition(":")[2])
     share = f"{100 * row['gflops'] / rate:.0f}" if rate else ""
     memory = "" if row["peak_mib"] is None else f"{row['peak_mib']:.0f}"
@@ -145,6 +146,7 @@ def save_chart(comparisons: Sequence[Comparison], path: str | Path) -> None:
     figure = figures.Figure(
         figsize=(_WIDTH, 1.2 * len(comparisons) + _BAR_HEIGHT * count), layout="constrained"
     )
+    # (n, 1) -> (n,), also for a single panel
     panels = figure.subplots(len(comparisons), 1, squeeze=False)[:, 0]
     for panel, comparison in zip(panels, comparisons, strict=True):
         _draw_panel(panel, comparison)
