@@ -115,7 +115,7 @@ class DataFile:
             "message": f"{key}= has no value",
             "path": self.path,
             "line": self.lines[key],
-            "hint": "write the value behind it, or remove the line",
+            "hint": "write the value after the =, or remove the line",
         }
 
     def _place(self, key: str) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class AugmentRule:
         net = network.options.augmentation
         if net.cutmix:
             raise InputError(
-                "is for classifiers alone",
+                "is only for classifiers",
                 **network.blocks[0].place("cutmix"),
                 hint="use mosaic=1 for a detector",
             )
@@ -237,7 +237,7 @@ def _move_boxes(
     new_size = np.array(
         [max(width - crop.left - crop.right, 1), max(height - crop.top - crop.bottom, 1)]
     )
-    # x * width - left pixels from the crop's edge, divided by its width; y likewise.
+    # x * width - left pixels from the crop's edge, divided by its width; the same for y.
     scale = np.array([width, height]) / new_size
     shift = np.array([crop.left, crop.top]) / new_size
     low = (boxes[:, :2] - boxes[:, 2:4] / 2) * scale - shift

@@ -149,8 +149,8 @@ def _warn_over_edge(path: str | Path, images: Sequence[LabelledImage]) -> int:
         warnings.warn(
             DataWarning(
                 f"{'1 box reaches' if count == 1 else f'{count} boxes reach'} over the edge of"
-                f" their image, the first in {first.label_path} ({numbers}); training cuts them off"
-                " there, mAP and anchors take them as they are",
+                f" their image, the first in {first.label_path} ({numbers}); training clips them"
+                " there, mAP and anchors use them unchanged",
                 path=path,
             ),
             stacklevel=3,

@@ -31,7 +31,7 @@ class _FileCheck:
 
     Attributes:
         skip_bad: warn about files that cannot be read and train without them; False raises.
-        counter: is told the number of checked files; None for nothing.
+        counter: receives the number of checked files; None to report nothing.
     """
 
     skip_bad: bool = False
@@ -71,7 +71,7 @@ def load_training_lists(
         skip_bad_images: train and validate without the images that are missing or cannot be read,
             with a warning; False raises.
         check_files: check all image files; False finds unreadable ones only when they are used.
-        counter: is told the number of checked files; None for nothing.
+        counter: receives the number of checked files; None to report nothing.
 
     Raises:
         InputError: when the network has no layer with a loss.
@@ -193,7 +193,7 @@ def _check_lists(
     # One readable image in each list is enough: the others are replaced or left out.
     for images in lists:
         if all(image.path in bad for image in images.images):
-            raise _unreadable(data, bad, total, hint="nothing is left of a list")
+            raise _unreadable(data, bad, total, hint="a list would have no image left")
     notes = []
     if bad:
         text = f"{_describe(bad, total)}; training continues without them"
@@ -203,7 +203,7 @@ def _check_lists(
         text = describe_truncated(len(check.truncated))
         notes.append(text)
         first = min(check.truncated)
-        text = f"{text}; what is missing is grey or blurred; for instance {first}"
+        text = f"{text}; the missing part is grey or blurred; for instance {first}"
         warnings.warn(DataWarning(text, path=data.path), stacklevel=3)
     return _without(valid, bad), "".join(f"; {part}" for part in notes)
 
@@ -222,7 +222,7 @@ def _unreadable(
     return DataError(
         _describe(bad, total),
         path=data.path,
-        hint=hint or "mend them, or train without them",
+        hint=hint or "repair them, or train without them",
         argument=None if hint else "skip_bad_images",
     )
 

@@ -241,10 +241,10 @@ def _frozen_forever(network: Network) -> set[int]:
     }
 
 
-def _last_with(network: Network, wanted: Callable[[CommonOptions], bool]) -> int:
-    """Return the number of the last layer whose options are wanted; -1 without one."""
+def _last_with(network: Network, fits: Callable[[CommonOptions], bool]) -> int:
+    """Return the number of the last layer whose options fit; -1 without one."""
     return max(
-        (index for index, layer in enumerate(network.sequence()) if wanted(layer.options)),
+        (index for index, layer in enumerate(network.sequence()) if fits(layer.options)),
         default=-1,
     )
 
@@ -278,7 +278,7 @@ def _check_patterns(network: Network, rates: Sequence[RatePattern]) -> None:
             raise InputError(
                 f"the pattern {rate.pattern!r} matches no"
                 f" parameter{did_you_mean(rate.pattern, names)}; names are like {names[0]!r}; *"
-                " stands for anything"
+                " matches any text"
             )
 
 
