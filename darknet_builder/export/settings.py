@@ -163,7 +163,7 @@ def format_of(path: str | Path, name: str | None) -> str:
     matching = [known for known, ending in FORMATS.items() if ending == suffix]
     if name is None and not matching:
         raise InputError(
-            f"the suffix stands for no known format; expected one of {', '.join(FORMATS.values())}",
+            f"unknown suffix; expected one of {', '.join(FORMATS.values())}",
             path=path,
         )
     if name is not None and suffix != FORMATS[name]:

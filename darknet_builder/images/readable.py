@@ -52,7 +52,7 @@ def check_images(paths: Iterable[Path], counter: FileCounter | None = None) -> I
 
     Args:
         paths: paths of the files; repeated ones count once.
-        counter: is told the number of files, and when each one is done; None for nothing.
+        counter: receives the number of files, and each one when it is done; None to report nothing.
     """
     different = list(dict.fromkeys(paths))
     if counter is not None:

@@ -127,15 +127,15 @@ def build_for_adapting(blocks: Sequence[Block], dialect: str | None = None) -> N
     """
     blocks = list(blocks)
     # Each failed attempt corrects one section. The set ends the loop if a correction does not help.
-    mended: set[int] = set()
+    corrected: set[int] = set()
     while True:
         try:
             return build_network(blocks, dialect=dialect, initialize=False)
         except CfgError as error:
             index = _index_of(error, blocks)
-            if error.expected is None or index is None or index in mended:
+            if error.expected is None or index is None or index in corrected:
                 raise
-            mended.add(index)
+            corrected.add(index)
             blocks[index] = blocks[index].with_option(str(error.key), str(error.expected))
 
 
@@ -201,7 +201,7 @@ def _adapt_head(
         raise block.error(
             "counts the boxes of the old classes",
             "counters_per_class",
-            hint="remove it, or count yours",
+            hint="remove it, or count those of the new classes",
         )
 
 

@@ -87,7 +87,7 @@ def _unknown_section(block: Block) -> CfgError:
     be right: the hint then names the way to add it too.
     """
     if block.name in NET_SECTIONS:
-        return block.error("unknown section", hint="it stands once, at the beginning")
+        return block.error("unknown section", hint="a cfg has only one, at its beginning")
     if darknets_name(block.name, _REGISTRY) is not None:
         return block.error("unknown section", hint=suggest(block.name, _REGISTRY))
     near = suggest(block.name, _REGISTRY)

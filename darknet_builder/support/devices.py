@@ -62,19 +62,19 @@ def computes_bfloat16(device: torch.device) -> bool:
     )
 
 
-def require_bfloat16(device: torch.device, asked: str, instead: str) -> None:
+def require_bfloat16(device: torch.device, setting: str, instead: str) -> None:
     """Raise an error if bfloat16 would be emulated, which is so slow that it seems to hang.
 
     Args:
         device: where the network is to run.
-        asked: the setting that requests it, such as ``precision='bfloat16'``.
+        setting: the setting that requests it, such as ``precision='bfloat16'``.
         instead: the setting to recommend.
 
     Raises:
         InputError: if ``computes_bfloat16`` returns False for the device.
     """
     if not computes_bfloat16(device):
-        raise InputError(f"{asked}: {_NO_BFLOAT16}; use {instead}")
+        raise InputError(f"{setting}: {_NO_BFLOAT16}; use {instead}")
 
 
 def synchronize(device: torch.device) -> None:

@@ -12,7 +12,7 @@ from darknet_builder.support.files import is_web_page
 
 @dataclass(frozen=True)
 class FileKind:
-    """What a file is.
+    """A kind of file that is not a cfg, and the advice to give for it.
 
     Attributes:
         name: with its article, such as ``a web page``.
@@ -82,7 +82,7 @@ _OTHER_PROGRAM = "it describes a network for another program; take Darknet's .cf
 _KINDS: tuple[tuple[Callable[[bytes], object], FileKind], ...] = (
     (
         _starts_with(b"version https://git-lfs"),
-        FileKind("a Git LFS pointer", "run 'git lfs pull' where it came from"),
+        FileKind("a Git LFS pointer", "run 'git lfs pull' in its repository"),
     ),
     (
         is_web_page,

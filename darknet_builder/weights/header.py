@@ -94,7 +94,7 @@ def _check_kind(source: str, head: bytes, size: int) -> None:
         raise WeightsError(
             "is a Git LFS pointer, not the weights",
             path=source,
-            hint="run 'git lfs pull' where it came from",
+            hint="run 'git lfs pull' in its repository",
         )
     if is_web_page(head):
         raise WeightsError(

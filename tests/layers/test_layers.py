@@ -364,7 +364,9 @@ def test_another_batch_size_is_refused() -> None:
         r"call network\.reset_state\(\) before a new batch$",
     ):
         network(torch.zeros(1, 5))
-    with pytest.raises(InputError, match=r"^a batch of 4 cannot be cut into time_steps=3 frames$"):
+    with pytest.raises(
+        InputError, match=r"^a batch of 4 cannot be divided into time_steps=3 frames$"
+    ):
         network.train()(torch.zeros(4, 5))
 
 
