@@ -82,7 +82,7 @@ def _suppress(
         close = _too_close(
             np.array(measures(boxes_cxcywh[undecided])), better, worse, threshold, exponent
         )
-        # Pairs are in the order of ``better``: when a box is asked whether it is suppressed, all
+        # Pairs are in the order of ``better``: when a box is tested for suppression, all
         # boxes better than it have been decided.
         suppressed = np.zeros(len(undecided), bool)
         for winner, loser in zip(better[close].tolist(), worse[close].tolist(), strict=True):

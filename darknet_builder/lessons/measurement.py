@@ -86,7 +86,7 @@ def _row(label: str) -> Any:
 
 @dataclass(frozen=True)
 class Measured:
-    """What PyTorch reaches in one variant; each field has the label of its row.
+    """The parts of one variant that PyTorch reaches; each field has the label of its row.
 
     Attributes:
         parameters: tensors that ``parameters()`` finds.
@@ -124,7 +124,7 @@ class Lesson:
     """A comparison of variants; ``str(lesson)`` is its title, its table and its remark.
 
     Attributes:
-        title: what is held, and how.
+        title: one line on what is stored, and in what.
         names: names of the variants.
         measured: the measurements of each variant.
         remark: one sentence on what the numbers show.
@@ -180,7 +180,7 @@ def compare(title: str, variants: Sequence[Variant], remark: str) -> Lesson:
     """Measure every variant of a lesson.
 
     Args:
-        title: what is held, and how.
+        title: one line on what is stored, and in what.
         variants: one for each column.
         remark: one sentence on what the numbers show.
     """

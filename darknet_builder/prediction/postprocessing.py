@@ -21,7 +21,7 @@ from darknet_builder.network.network import Network
 
 @dataclass(frozen=True)
 class NmsRule:
-    """How boxes of one class suppress each other.
+    """The rule by which boxes of one class suppress each other.
 
     Attributes:
         kind: one of ``boxes.NMS_KINDS``; it selects the overlap measure.
