@@ -62,6 +62,7 @@ class AnchorDeltas(ABC):
         """Fill ``delta``, in Darknet's order of steps."""
         best, best_row = best_overlaps(self.boxes, self.ground_truth, self.raw_shape[0])
         self._write_background(best, best_row)
+        # (N,) bool -> (K,) indices
         confident = (best > self.options.truth_thresh).nonzero().flatten()
         if len(confident):  # rare: most cfgs say truth_thresh=1
             self._write_confident(confident, best_row[confident], best[confident])
@@ -160,7 +161,7 @@ class AnchorDeltas(ABC):
         self.delta[indices, columns] = torch.where(self._has_classes(written, target), again, fresh)
 
     def _add_box_deltas(self, indices: Tensor, rows: Tensor) -> None:
-        multiplier = self._multipliers[self._classes_of(rows)][:, None]
+        multiplier = self._multipliers[self._classes_of(rows)][:, None]  # (K, 1)
         # index_add_, not assignment: an anchor box with several ground truth boxes gets the sum.
         self.delta[:, : self._object].index_add_(
             0, indices, self._box_deltas(indices, rows, multiplier)

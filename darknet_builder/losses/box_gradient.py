@@ -68,6 +68,7 @@ class _Sides:
             (high - low).prod(1) + (theirs[:, 1] - theirs[:, 0]).prod(1) - self.intersection
         )
         sign = torch.tensor([[-1.0], [1.0]], dtype=ours.dtype, device=ours.device)
+        # (M, 2, 2): whether a side bounds the intersection (inside) or the enclosing box (outside)
         inside = torch.stack((low > theirs[:, 0], high < theirs[:, 1]), 1)
         outside = torch.stack((low < theirs[:, 0], high > theirs[:, 1]), 1)
         zero = torch.zeros_like(ours)

@@ -41,6 +41,7 @@ def softmax_loss(layer: Softmax, raw: Tensor, targets: Targets, context: LossCon
         # where, not a product: 0 * log(0) would be NaN.
         errors = torch.where(goal != 0, -predicted.log(), torch.zeros_like(predicted))
     return HeadLoss(
+        # (B, N) -> the shape of the scores, which may be (B, C, H, W)
         written_loss(raw, (goal - predicted).reshape(raw.shape), errors.sum(), context),
         {"classes": errors.sum()},
     )
@@ -71,6 +72,7 @@ def cost_loss(layer: Cost, raw: Tensor, targets: Targets, context: LossContext) 
         difference = shares_for(predicted, targets) - predicted
         errors, delta = _distance(layer.kind, difference)
     return HeadLoss(
+        # (B, N) -> the shape of the raw map, which may be (B, C, H, W)
         written_loss(raw, (layer.scale * delta).reshape(raw.shape), errors.sum(), context),
         {"classes": errors.sum()},
     )

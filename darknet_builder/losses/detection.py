@@ -47,7 +47,7 @@ def detection_loss(
     with torch.no_grad():
         deltas = _DetectionDeltas(head, raw, targets)
         deltas.write(context.seen)
-        delta = deltas.joined().reshape(raw.shape)
+        delta = deltas.joined().reshape(raw.shape)  # the raw map may be (B, C, H, W)
     return HeadLoss(written_loss(raw, delta, delta.square().sum(), context), deltas.parts())
 
 

@@ -107,7 +107,7 @@ class _RegionDeltas:
             delta = torch.where(best > options.thresh, torch.zeros_like(delta), delta)
         self.delta[:, _OBJECT] = delta
         if options.classfix > 0:
-            indices = (best > options.thresh).nonzero().flatten()
+            indices = (best > options.thresh).nonzero().flatten()  # (N,) bool -> (K,) indices
             scale = objectness[indices, None]
             if options.classfix != 2:
                 scale = torch.ones_like(scale)
@@ -191,6 +191,7 @@ class _RegionDeltas:
         elif self.options.focal_loss:
             self.delta[indices, BOX_VALUES:] = scale * focal_deltas(predicted, classes[:, None])
         else:
+            # One-hot rows (K, C)
             goal = torch.zeros_like(predicted).scatter(1, classes[:, None], 1.0)
             self.delta[indices, BOX_VALUES:] = scale * (goal - predicted)
 
@@ -230,6 +231,7 @@ def _paths(tree: Tree, classes: Tensor) -> tuple[Tensor, Tensor]:
     device = classes.device
     parents = torch.tensor(tree.parents, device=device)
     sizes = torch.tensor(tree.group_sizes, device=device)
+    # (C,), the group of each class: sizes 1, 3, 2 -> 0 1 1 1 2 2
     group = torch.arange(len(sizes), device=device).repeat_interleave(sizes)
     path = torch.zeros(len(classes), tree.size, dtype=torch.bool, device=device)
     siblings = torch.zeros_like(path)
@@ -237,7 +239,7 @@ def _paths(tree: Tree, classes: Tensor) -> tuple[Tensor, Tensor]:
     # One step from child to parent a turn; rows whose class has no parent (-1) drop out.
     while len(rows):
         path[rows, level] = True
-        siblings[rows] |= group == group[level][:, None]
+        siblings[rows] |= group == group[level][:, None]  # (C,) == (K, 1) -> (K, C)
         level = parents[level]
         rows, level = rows[level >= 0], level[level >= 0]
     return path, siblings
