@@ -70,6 +70,7 @@ def measure_pipeline(
         rounds: number of times that all photographs are processed.
     """
     rate = PipelineRate(name, candidate, detector.batch, len(paths))
+    # (B, C, H, W)
     inputs = torch.stack([detector.prepare(path).x for path in paths[: detector.batch]])
     # Engines that compile do so for each input shape, before the clock runs.
     detector.warm_up(len(inputs))

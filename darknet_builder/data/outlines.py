@@ -11,6 +11,7 @@ _HOLE = 0.58
 
 
 def _polar(angles: np.ndarray, radii: np.ndarray | float) -> np.ndarray:
+    # (P, 2) * (P, 1): each corner at its own radius
     return np.stack((np.cos(angles), np.sin(angles)), -1) * np.asarray(radii).reshape(-1, 1)
 
 

@@ -227,6 +227,7 @@ def _background(random: np.random.Generator, size: int) -> np.ndarray:
         wave = np.sin(
             (x * random.uniform(-1, 1) + y * random.uniform(-1, 1)) * random.uniform(20, 160)
         )
+        # (size, size, 1) times one amplitude for each of 3 channels
         canvas += (np.sign(wave) if random.random() < 0.5 else wave)[..., None] * random.uniform(
             -20, 20, 3
         )

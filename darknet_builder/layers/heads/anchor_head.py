@@ -308,9 +308,8 @@ def anchor_boxes(
     columns = torch.arange(width, device=values.device).view(-1, 1)
     rows = torch.arange(height, device=values.device).view(-1, 1, 1)
     sizes = values.new_tensor(anchors)[:, None, None]
-    return boxes_at(values, columns, rows, sizes, (width, height), unit, squared=squared).flatten(
-        1, 3
-    )
+    boxes = boxes_at(values, columns, rows, sizes, (width, height), unit, squared=squared)
+    return boxes.flatten(1, 3)  # (B, A, H, W, 4) -> (B, A * H * W, 4)
 
 
 def boxes_at(

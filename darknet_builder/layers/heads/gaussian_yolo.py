@@ -62,6 +62,7 @@ class GaussianYolo(AnchorHead):
         #                        0        1          2   3   4   5   6   7       8       9 ...
         maps = self.split(x)  # (B, A, 9 + C, H, W)
         stretched = maps[:, :, 0:3:2].sigmoid() * self.scale_x_y - (self.scale_x_y - 1) / 2
+        # (B, A, 9 + C, H, W) -> (B, A * (9 + C), H, W)
         return torch.cat(
             (
                 stretched[:, :, :1],
