@@ -300,8 +300,8 @@ def _activation(module: nn.Module, method: str) -> Callable[[Tensor], Tensor] | 
 
 
 def _swish(x: Tensor) -> Tensor:
-    """Compute swish in a form that oneDNN Graph recognizes and fuses with the convolution."""
-    # It does not recognize ``aten::silu``.
+    """Compute swish in a form that oneDNN Graph recognises and fuses with the convolution."""
+    # It does not recognise ``aten::silu``.
     return x * torch.sigmoid(x)
 
 

@@ -99,7 +99,7 @@ class Evaluation:
         """Find the boxes in this process's share of the images, and report on all images.
 
         Args:
-            runner: optimized copy of the detector's network.
+            runner: optimised copy of the detector's network.
             metrics: the numbers to compute.
             group: the processes that share the work.
             advance: called after each image.
@@ -124,7 +124,7 @@ class Evaluation:
         """Run an engine's first calls, whose results differ from later ones in the last digits.
 
         Args:
-            runner: optimized copy of the detector's network.
+            runner: optimised copy of the detector's network.
             group: the processes that share the work.
         """
         # With fewer images than processes, some have no share.

@@ -127,7 +127,7 @@ def load_into(
 def choose_runner(
     network: Network, source: ModelSource, precision: str, backend: str | None, batch: int
 ) -> Network | OptimizedNetwork:
-    """Return the network itself, or an optimized copy for inference.
+    """Return the network itself, or an optimised copy for inference.
 
     Args:
         network: a loaded network in eval mode.
