@@ -35,7 +35,7 @@ def best_of_groups(
         scores: (M,); of equal ones, the first counts as better.
         groups: (M,) integers; only boxes of equal group suppress each other.
         threshold: NMS IoU threshold, 0 to 1; 1 disables suppression.
-        kind: one of ``NMS_KINDS``.
+        kind: the overlap measure, one of ``NMS_KINDS``.
         beta: exponent of the distance in ``diounms``.
 
     Returns:
@@ -82,7 +82,7 @@ def _suppress(
         close = _too_close(
             np.array(measures(boxes_cxcywh[undecided])), better, worse, threshold, exponent
         )
-        # Pairs are in the order of ``better``: when a box is asked whether it is suppressed, all
+        # Pairs are in the order of ``better``: when a box is tested for suppression, all
         # boxes better than it have been decided.
         suppressed = np.zeros(len(undecided), bool)
         for winner, loser in zip(better[close].tolist(), worse[close].tolist(), strict=True):
@@ -98,7 +98,7 @@ def _pairs(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """Pair each of the first rows with every later row of its group.
 
     Args:
-        groups: (N,), sorted.
+        groups: (N,) group numbers in ascending order.
 
     Returns:
         The earlier rows (P,), the later rows (P,), and the number of rows whose pairs are all
@@ -133,7 +133,7 @@ def _too_close(
         measures: (7, N), see ``overlap.measures``.
         better: (P,) indices of boxes.
         worse: (P,) indices of boxes.
-        threshold: NMS IoU threshold.
+        threshold: NMS IoU threshold, 0 to 1.
         exponent: exponent of the distance that is subtracted; None to subtract nothing.
 
     Returns:
@@ -174,7 +174,7 @@ def nms_by_class(
         boxes_cxcywh: (N, 4), with x and width, and y and height, in the same unit.
         scores: (N, C); zero means absent.
         threshold: NMS IoU threshold, 0 to 1; 1 disables suppression.
-        kind: one of ``NMS_KINDS``.
+        kind: the overlap measure, one of ``NMS_KINDS``.
         beta: exponent of the distance in ``diounms``.
 
     Returns:

@@ -51,7 +51,7 @@ class Placement:
         Args:
             image_size: (width, height) of the image in pixels.
             net_size: (width, height) of the network's input in pixels.
-            resize: ``stretch`` or ``letterbox``.
+            resize: how the image is fitted: ``stretch`` or ``letterbox``.
 
         Raises:
             InputError: if the resize mode is unknown.
@@ -107,7 +107,7 @@ def to_input(
     Args:
         image: (H, W, 3) uint8, channels in BGR order.
         net_size: (width, height) of the network's input in pixels.
-        resize: ``stretch`` or ``letterbox``.
+        resize: how the image is fitted: ``stretch`` or ``letterbox``.
         channels: 3 for RGB, 1 for grey.
 
     Returns:
@@ -210,7 +210,7 @@ def _horizontal_taps(
     Args:
         length: columns of the image.
         width: columns of the result.
-        channels: channels of both.
+        channels: number of channels of both rows.
 
     Returns:
         (channels * width,) each: index of the left pixel, index of the right pixel, and weight of
@@ -240,7 +240,7 @@ def _taps(length: int, new_length: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 
     Args:
         length: source positions along the axis.
-        new_length: new positions.
+        new_length: number of positions after resizing.
 
     Returns:
         (new_length,) each: first index, second index, and weight of the second in [0, 1].

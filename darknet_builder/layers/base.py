@@ -196,7 +196,7 @@ class Layer(nn.Module):
         """Build from a cfg section; options that are not set get Darknet's defaults.
 
         Args:
-            block: the section.
+            block: the section to read.
             graph: the layers built so far.
 
         Raises:
@@ -372,13 +372,14 @@ def read_activation(block: Block, default: str, key: str = "activation") -> str:
     """Read the name of an activation and check that it exists.
 
     Args:
-        block: the section.
+        block: the section that may have the option.
         default: the name if the option is not set.
         key: name of the option.
 
     Raises:
         CfgError: located, for an unknown name, with the nearest known one.
     """
+    # Darknet takes ReLU for a name that it does not know (activations.c); here that is an error.
     name = block.get_str(key, default)
     try:
         make_activation(name)

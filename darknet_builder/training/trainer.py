@@ -55,7 +55,7 @@ class Trainer:
 
     Args:
         network: the network to train, with its initial weights.
-        images: the training set.
+        images: the training images with their labels.
         settings: the settings that are not in the cfg.
         out: a terminal or a file, for the progress line.
         validate: scores the network, which is in eval mode then; None for no validation.
@@ -118,6 +118,7 @@ class Trainer:
     def _prepare(self) -> Sequence[str]:
         """Prepare the output folder and restore the state; return the lines that say so."""
         self.files.prepare()
+        # The other processes may look into the folder only when the main one has prepared it.
         self.group.barrier()
         if self.settings.resume:
             self._resume()
@@ -279,6 +280,7 @@ class Trainer:
                 parameter.requires_grad_(False)
         trained = [parameter.requires_grad for parameter in self.network.parameters()]
         if trained != self._trained:
+            # DDP notes at the start which gradients to exchange, so a change needs a new wrapper.
             self.model, self._trained = self.group.wrap(LossMaps(self.network)), trained
 
     def _learn(self, batch: Batch, seen: int) -> LossReport:
@@ -317,7 +319,7 @@ class Trainer:
         Args:
             batch: its images are named in the error.
             what: noun phrase for the message, such as ``the loss``.
-            values: must be finite.
+            values: tensor of any shape; every value must be finite.
 
         Raises:
             InputError: when they are not.
@@ -375,6 +377,8 @@ class Trainer:
         """Write ``NAME_last.weights`` and a checkpoint."""
         if not self.group.is_main:
             return
+        # First the log: a resumed training drops its lines after the checkpoint, but cannot restore
+        # lost ones.
         self.log.flush()
         self.files.write_weights(self.network, self.finished, "last")
         self.checkpoints.save(self.state())

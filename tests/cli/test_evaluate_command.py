@@ -326,7 +326,7 @@ def test_maps_that_are_wrong(
             ["--split", "test"],
             "{0}/my.data: needs test=, which is missing (it has classes, valid, names)",
         ),
-        (["--json", "{0}/no/x.json"], "{0}/no/x.json: there is no folder {0}/no"),
+        (["--json", "{0}/no/x.json"], "{0}/no/x.json: the folder {0}/no does not exist"),
         (
             ["--names", "{0}/no.names"],
             "{0}/no.names: no such names file; bundled ones are ",
@@ -471,7 +471,7 @@ def test_a_picture_that_cannot_be_drawn(folder: Path, capsys: pytest.CaptureFixt
     )
     assert (
         mistake(capsys, words(folder, "--plot", str(folder / "no" / "x.png")))
-        == f"{folder}/no/x.png: there is no folder {folder}/no"
+        == f"{folder}/no/x.png: the folder {folder}/no does not exist"
     )
 
 

@@ -192,10 +192,10 @@ def test_json(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
             "there.weights: would be overwritten; choose another file with --output FILE, or give"
             " --overwrite",
         ),
-        (["toy.cfg", "toy.weights", "--output", "none/a.onnx"], "none/a.onnx: there is no folder "),
+        (["toy.cfg", "toy.weights", "--output", "none/a.onnx"], "none/a.onnx: the folder "),
         (
             ["toy.cfg", "toy.weights", "--output", "a.bin"],
-            "a.bin: the suffix stands for no known format; expected one of .onnx, ",
+            "a.bin: unknown suffix; expected one of .onnx, ",
         ),
         (["toy.cfg", "toy.weights", "--image", "none.png"], "none.png: No such file or directory"),
         (

@@ -58,7 +58,7 @@ def test_the_suffix_is_the_format(
     [
         ("p.jgp", "p.jgp: cannot be drawn with this suffix; expected .png, or one of "),
         ("p", "p: cannot be drawn with this suffix"),
-        ("none/p.png", "none/p.png: there is no folder "),
+        ("none/p.png", "none/p.png: the folder "),
     ],
 )
 def test_names_that_are_none(

@@ -483,7 +483,7 @@ def test_an_image_that_cannot_be_read(
     )
     assert error == (
         f"darknet-builder: error: {scenes / 'scenes' / 'scenes.data'}: 1 of 3 images cannot be read:"
-        f" {image}: not an image that OpenCV can read; mend them, or train without them"
+        f" {image}: not an image that OpenCV can read; repair them, or train without them"
         " (--skip-bad-images)\n"
     )
 

@@ -111,7 +111,7 @@ class RunLog:
 
         Args:
             iteration: number of finished steps.
-            metric: one of ``METRICS``.
+            metric: what the score measures, one of ``METRICS``.
             score: its value, 0 to 1.
             numbers: further numbers of the validation, by name.
         """
