@@ -94,6 +94,23 @@ def test_an_image(
     assert cv2.imread("predictions.jpg").shape == (576, 768, 3)
 
 
+def test_photographs_as_opencv_decodes_them(
+    shared: Path, folder: Path, darknet: Darknet, recorded: Callable[[str], str]
+) -> None:
+    """Darknet reads JPEG with stb_image, OpenCV with libjpeg-turbo.
+
+    Pixels differ by up to 3 grey levels, which moves no object of these by more than one percent
+    point or one pixel.
+    """
+    for name in PHOTOGRAPHS:
+        shutil.copy(shared / "images" / f"{name}.jpg", folder)
+    out, _ = darknet(f"{TEST} -thresh 0.25 -dont_show -ext_output", listed=Path("valid.txt"))
+    theirs, number = recorded("detector-test-list.txt"), re.compile(r" +-?\d+")
+    assert number.sub("N", timeless(out)) == number.sub("N", timeless(theirs))
+    numbers = [list(map(int, number.findall(timeless(text)))) for text in (out, theirs)]
+    assert np.abs(np.subtract(*numbers)).max() == 1
+
+
 def test_a_list_on_standard_input(
     folder: Path, darknet: Darknet, recorded: Callable[[str], str]
 ) -> None:

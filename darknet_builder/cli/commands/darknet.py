@@ -31,6 +31,8 @@ examples:
   darknet-builder darknet detector map my.data my.cfg backup/my_best.weights -points 101
   darknet-builder darknet detector train my.data my.cfg yolov4.conv.137 -map -dont_show
 """
+OPTIONS = {"threshold": "-thresh", "nms": "-nms", "points": "-points", "top": "-t", "until": "N"}
+"""The flag for a library argument."""
 IS_VERBATIM = True
 """The words are another program's, and so is the exit status for a mistake."""
 

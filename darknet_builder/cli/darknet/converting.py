@@ -21,7 +21,7 @@ from darknet_builder.weights.loader import load_weights, save_weights
 ANCHORS_FILE, COUNTERS_FILE = "anchors.txt", "counters_per_class.txt"
 _SEEDS, _FEW_BOXES = 10, 10_000
 _LARGE_WIDTH = 32
-"""Above this width, anchors are in pixels and have no decimals (detector.c:1567)."""
+"""Above this width, anchors are in pixels and have no decimals (detector.c:1594)."""
 
 
 def run_partial(request: Request, out: TextIO) -> int:

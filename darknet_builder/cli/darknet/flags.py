@@ -23,6 +23,7 @@ ALL = (
     CLASS_VALID,
     PARTIAL,
 )
+_COMPUTING = tuple(function for function in ALL if function not in (ANCHORS, PARTIAL))
 _TRAINING = (TRAIN, CLASS_TRAIN)
 _DETECTING = (TEST, DETECT, DEMO)
 _NO_WINDOWS = "no window is opened"
@@ -39,12 +40,22 @@ class Flag:
         functions: those on which it has an effect; on others Darknet ignores it in silence.
         kind: type of the value behind it; None for a flag without a value.
         not_done: why it is not done; empty for a flag that is.
+        not_done_in: the functions in which it is not done; empty for all, if ``not_done`` is set.
     """
 
     name: str
     functions: tuple[str, ...]
     kind: type[int] | type[float] | type[str] | None = None
     not_done: str = ""
+    not_done_in: tuple[str, ...] = ()
+
+    def complaint(self, function: str) -> str:
+        """Return why the flag changes nothing on a function; empty if it does."""
+        if function not in self.functions:
+            return f"{self.name} has no effect on '{function}', as in Darknet"
+        if self.not_done and function in (self.not_done_in or self.functions):
+            return f"{self.name} is not done: {self.not_done}"
+        return ""
 
 
 # detector.c:1949, classifier.c:1353, darknet.c:456
@@ -52,8 +63,14 @@ FLAGS = {
     flag.name: flag
     for flag in (
         Flag("-dont_show", ALL),
-        Flag("-thresh", (*_DETECTING, MAP, TRAIN), float),
-        Flag("-iou_thresh", (MAP, TRAIN), float),
+        Flag(
+            "-thresh",
+            (*_DETECTING, MAP, TRAIN),
+            float,
+            "a training prints no table of true positives",
+            (TRAIN,),
+        ),
+        Flag("-iou_thresh", (MAP, TRAIN), float, "a training measures mAP@0.50", (TRAIN,)),
         Flag("-points", (MAP,), int),
         Flag("-nms", _DETECTING, float),
         Flag("-hier", (TEST,), float),
@@ -74,8 +91,8 @@ FLAGS = {
         Flag("-num_of_clusters", (ANCHORS,), int),
         Flag("-width", (ANCHORS,), int),
         Flag("-height", (ANCHORS,), int),
-        Flag("-gpus", _TRAINING, str),
-        Flag("-i", ALL, int),
+        Flag("-gpus", _COMPUTING, str),
+        Flag("-i", _COMPUTING, int),
         Flag("-nogpu", ALL),
         Flag("-show", (ANCHORS,), not_done=_NO_WINDOWS),
         Flag(

@@ -25,7 +25,7 @@ from darknet_builder.prediction.detector import Detector
 from darknet_builder.support.distributed import ProcessGroup
 from darknet_builder.support.files import write_text, writing
 
-_VALID_THRESHOLD, _VALID_NMS = 0.001, 0.6  # detector.c:745
+_VALID_THRESHOLD, _VALID_NMS = 0.001, 0.6  # detector.c:730
 _COCO, _VOC = "coco", "voc"
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TextIO
 
 import torch
 
+from darknet_builder.cfg.model_metadata import is_model_file, refuse_second_weights
 from darknet_builder.cli.darknet.flags import CLASS_TRAIN, TRAIN
 from darknet_builder.cli.darknet.request import Request
-from darknet_builder.cli.model import check_weights
 from darknet_builder.compat.program.lines import network_lines, seen_line
 from darknet_builder.errors import InputError
 from darknet_builder.network.network import Network
@@ -23,7 +24,6 @@ def choose_device(request: Request, out: TextIO) -> str:
         InputError: for a GPU that does not exist, or for several.
     """
     device = _asked_device(request)
-    find_device(device)
     if device == "cpu":
         out.write(" GPU isn't used \n")
     return device
@@ -31,22 +31,38 @@ def choose_device(request: Request, out: TextIO) -> str:
 
 def _asked_device(request: Request) -> str:
     if request.has("-gpus"):
-        devices = [f"cuda:{_gpu(word)}" for word in request.value("-gpus").split(",")]
-        for device in devices:
-            find_device(device)
-        if len(devices) > 1 and request.function in (TRAIN, CLASS_TRAIN):
-            raise InputError(
-                f"-gpus {request.value('-gpus')}: one process trains on one GPU; start"
-                f" 'torchrun --nproc-per-node {len(devices)} --no-python darknet-builder train'"
-                " with --device cuda"
-            )
-        if request.function in (TRAIN, CLASS_TRAIN):
-            return devices[0]
-    if request.has("-nogpu") or request.value("-i", 0) < 0:
+        return _listed_gpu(request)
+    index = request.value("-i", 0)
+    if request.has("-nogpu") or index < 0:
         return "cpu"
     if request.has("-i"):
-        return f"cuda:{request.value('-i')}"
+        _check_device(f"cuda:{index}", f"-i {index}")
+        return f"cuda:{index}"
     return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def _listed_gpu(request: Request) -> str:
+    """Return the first GPU of ``-gpus``."""
+    asked = f"-gpus {request.value('-gpus')}"
+    devices = [f"cuda:{_gpu(word)}" for word in request.value("-gpus").split(",")]
+    for device in devices:
+        _check_device(device, asked)
+    if len(devices) == 1:
+        return devices[0]
+    if request.function in (TRAIN, CLASS_TRAIN):
+        raise InputError(
+            f"{asked}: one process trains on one GPU; start 'torchrun --nproc-per-node"
+            f" {len(devices)} --no-python darknet-builder train' with --device cuda"
+        )
+    warnings.warn(f"{asked}: '{request.function}' runs on the first one", UserWarning, stacklevel=1)
+    return devices[0]
+
+
+def _check_device(device: str, asked: str) -> None:
+    try:
+        find_device(device)
+    except InputError as error:
+        raise InputError(f"{asked}: {error.message}") from None
 
 
 def _gpu(word: str) -> int:
@@ -59,11 +75,12 @@ def check_model(cfg: str, weights: str | None) -> None:
     """Check that the network has weights.
 
     Raises:
-        InputError: if they are missing.
+        InputError: if they are missing, or given twice.
     """
-    if weights is None:
-        check_weights(cfg, None)
-    elif not Path(weights).is_file():
+    refuse_second_weights(cfg, weights)
+    if weights is None and not is_model_file(cfg):
+        raise InputError(f"which weights? give WEIGHTS, the file that belongs to {cfg}")
+    if weights is not None and not Path(weights).is_file():
         raise InputError("no such weights file", path=weights)
 
 

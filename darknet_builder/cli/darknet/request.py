@@ -66,7 +66,7 @@ class Request:
     Attributes:
         function: one of ``ALL``.
         words: those behind the function, without flags.
-        values: of the flags that were given, by name.
+        values: of the flags that were given and change something, by name.
     """
 
     function: str
@@ -100,9 +100,12 @@ def read_request(argv: Sequence[str]) -> Request:
     if unknown:
         raise InputError(f"unknown flag {unknown[0]}{did_you_mean(unknown[0], FLAGS)}")
     _check_words(function, rest)
-    for name in values:
-        _check_flag(FLAGS[name], function)
-    kept = {name: value for name, value in values.items() if not FLAGS[name].not_done}
+    kept = {}
+    for name, value in values.items():
+        if complaint := FLAGS[name].complaint(function):
+            warnings.warn(complaint, UserWarning, stacklevel=2)
+        else:
+            kept[name] = value
     return Request(function, tuple(rest), kept)
 
 
@@ -125,7 +128,7 @@ def _split(argv: Sequence[str]) -> tuple[list[str], dict[str, Any], list[str]]:
 
 def _read_value(flag: Flag, text: str | None) -> Any:
     assert flag.kind is not None, "a flag without a value is not read"
-    if text is None:
+    if text is None or text in FLAGS:
         raise InputError(f"{flag.name}: expected a value behind it")
     try:
         return flag.kind(text)
@@ -166,14 +169,3 @@ def _check_words(function: str, words: Sequence[str]) -> None:
         raise InputError(f"{function}: expected {usage}, got {' '.join(words) or 'nothing'}")
     if len(words) > len(places):
         raise InputError(f"{function}: expected {usage}, and no {words[len(places)]!r} behind it")
-
-
-def _check_flag(flag: Flag, function: str) -> None:
-    """Warn about a flag that changes nothing."""
-    if function not in flag.functions:
-        text = f"{flag.name} has no effect on '{function}', as in Darknet"
-    elif flag.not_done:
-        text = f"{flag.name} is not done: {flag.not_done}"
-    else:
-        return
-    warnings.warn(text, UserWarning, stacklevel=3)

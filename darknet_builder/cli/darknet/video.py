@@ -22,7 +22,7 @@ from darknet_builder.prediction.detector import Detector
 from darknet_builder.support.files import check_folder, write_text, writing
 
 _SMOOTHING = 0.1
-"""Weight of the newest frame in Darknet's frames per second (demo.c:392)."""
+"""Weight of the newest frame in Darknet's frames per second (demo.c:396)."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 from darknet_builder.compat.program.boxes import ListedBoxes
 from darknet_builder.errors import InputError
 
-# COCO numbers its 80 classes from 1 to 90 and leaves ten numbers out (detector.c:21).
+# COCO numbers its 80 classes from 1 to 90 and leaves ten numbers out (detector.c:22).
 _UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 COCO_IDS = tuple(number for number in range(1, 91) if number not in _UNUSED)
 """COCO's category of each of Darknet's 80 classes."""
@@ -97,7 +97,7 @@ def coco_results(images: Sequence[tuple[str, ListedBoxes]]) -> str:
 def voc_lists(images: Sequence[tuple[str, ListedBoxes]], num_classes: int) -> list[str]:
     r"""Return the text of each class: a line ``image score left top right bottom`` for each box.
 
-    Pixels are counted from 1, as Pascal VOC does (print_detector_detections, detector.c:460).
+    Pixels are counted from 1, as Pascal VOC does (print_detector_detections, detector.c:499).
 
     Args:
         images: path and boxes of each image.
@@ -120,7 +120,7 @@ def voc_lists(images: Sequence[tuple[str, ListedBoxes]], num_classes: int) -> li
 
 
 def label_lines(listed: ListedBoxes) -> str:
-    r"""Return the label file of ``-save_labels``: the best class of each box (detector.c:1733).
+    r"""Return the label file of ``-save_labels``: the best class of each box (detector.c:1725).
 
     Example:
         >>> boxes = np.array([[0.5, 0.5, 0.25, 0.25]], np.float32)

@@ -61,7 +61,7 @@ def seen_line(network: Network) -> str:
 
 
 def head_lines(network: Network) -> str:
-    r"""Return a line for each detection layer, with its index (detector.c:1681).
+    r"""Return a line for each detection layer, with its index (detector.c:1683).
 
     Example:
         >>> from darknet_builder import build_network

@@ -5,7 +5,7 @@ from __future__ import annotations
 from darknet_builder.evaluation.darknet_map import MapResult
 
 _EVERY = 100
-"""Darknet shows its progress at each hundredth box (detector.c:1242)."""
+"""Darknet shows its progress at each hundredth box (detector.c:1239)."""
 _ADVICE = (
     "\nSet -points flag:\n"
     " `-points 101` for MS COCO \n"
@@ -15,7 +15,7 @@ _ADVICE = (
 
 
 def map_table(result: MapResult) -> str:
-    """Return the counts, a line for each class, and the means (detector.c:1222).
+    """Return the counts, a line for each class, and the means (detector.c:1340).
 
     Args:
         result: the numbers of the evaluation.

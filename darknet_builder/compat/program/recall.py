@@ -15,7 +15,7 @@ from darknet_builder.boxes.overlap import pairwise_iou
 from darknet_builder.data.image_set import LabelledImage
 from darknet_builder.prediction.detector import Detector
 
-# validate_detector_recall (detector.c:859)
+# validate_detector_recall (detector.c:841)
 RECALL_THRESHOLD, RECALL_NMS, RECALL_IOU = 0.001, 0.4, 0.5
 
 

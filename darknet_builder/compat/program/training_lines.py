@@ -9,7 +9,7 @@ from darknet_builder.training.log.progress_line import ProgressLine
 from darknet_builder.training.log.step_report import StepReport
 
 _SMOOTHING = 0.01
-"""Weight of the newest step in the estimate of the remaining time (detector.c:69)."""
+"""Weight of the newest step in the estimate of the remaining time (detector.c:192)."""
 _SECONDS_PER_HOUR = 3600
 
 
@@ -56,7 +56,7 @@ class DarknetLines(ProgressLine):
             f" {self._hours_left:f} hours left\n"
         )
         self.out.flush()
-        # Printed before it is brought up to date, so the first line has -1 (detector.c:333).
+        # Printed before it is brought up to date, so the first line has -1 (detector.c:325).
         left = (self.total - report.iteration) * report.seconds / _SECONDS_PER_HOUR
         if self._hours_left < 0:
             self._hours_left = left
