@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 import torch
 
 from darknet_builder import Detector
+from darknet_builder.cli.darknet import model
 from darknet_builder.cli.darknet.flags import ALL, FLAGS
 from darknet_builder.cli.darknet.functions import _RUNNERS
 from darknet_builder.cli.darknet.request import USAGE, Request, read_request
 from darknet_builder.data.scenes import draw_scene
+from darknet_builder.errors import InputError
 from darknet_builder.images.files import read_image, write_image
 from darknet_builder.images.video import open_video, write_video
 from darknet_builder.support.bundled import default_model
@@ -86,6 +91,27 @@ def test_an_image_of_a_list_that_is_missing(folder: Path, darknet: Darknet) -> N
     assert (status, err) == (1, "Cannot load image: none.png: No such file or directory\n")
     assert objects(out) == ["red: 100%", "blue: 100%"]
     assert len(json.loads(Path("all.json").read_text())) == 1
+
+
+def test_ctrl_c_leaves_a_whole_json(
+    folder: Path, darknet: Darknet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def type_and_stop(out: TextIO) -> Iterator[str]:
+        yield "a.png"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("darknet_builder.cli.darknet.detecting.image_paths", type_and_stop)
+    status, _, err = darknet(f"{TOY} -out all.json")
+    assert (status, err) == (130, "darknet-builder: interrupted\n")
+    assert [row["filename"] for row in json.loads(Path("all.json").read_text())] == ["a.png"]
+
+
+def test_the_picture_does_not_replace_its_source(folder: Path, darknet: Darknet) -> None:
+    Path("a.png").rename("predictions.jpg")
+    before = Path("predictions.jpg").read_bytes()
+    status, _, err = darknet(f"{TOY} predictions.jpg")
+    assert (status, err.count("\n")) == (1, 1) and "predictions.jpg: would be overwritten" in err
+    assert Path("predictions.jpg").read_bytes() == before
 
 
 def test_labels_stand_where_training_looks(folder: Path, darknet: Darknet) -> None:
@@ -291,6 +317,10 @@ def test_flags_stand_anywhere() -> None:
         ),
         (f"{TOY} a.png -out none/all.json", "none/all.json: there is no folder "),
         (
+            "partial toy.cfg toy.weights toy.weights 2",
+            "toy.weights: would be overwritten; give OUTPUT another name",
+        ),
+        (
             "detector demo my.data toy.cfg toy.weights none.mp4",
             "none.mp4: No such file or directory",
         ),
@@ -311,6 +341,22 @@ def test_gpus_that_do_not_exist(line: str, flag: str, folder: Path, darknet: Dar
     status, _, err = darknet(line, device=flag)
     assert (status, err.count("\n")) == (1, 1)
     assert err.startswith(f"darknet-builder: error: {flag}: device 'cuda:0' cannot be used here: ")
+
+
+def test_several_gpus(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training names torchrun; another function takes the first, and says so."""
+    monkeypatch.setattr(model, "find_device", lambda name: None)
+    out, values = io.StringIO(), {"-gpus": "1,0"}
+    with pytest.raises(InputError, match="^-gpus 1,0: one process .* torchrun --nproc-per-node 2 "):
+        model.choose_device(Request("detector train", (), values), out)
+    with pytest.warns(UserWarning, match="^-gpus 1,0: 'detector map' runs on the first one$"):
+        assert model.choose_device(Request("detector map", (), values), out) == "cuda:1"
+    assert model.choose_device(Request("detector map", (), {"-i": 2}), out) == "cuda:2"
+    assert out.getvalue() == ""
+    assert model.choose_device(Request("detector map", (), {"-i": -1}), out) == "cpu"
+    assert out.getvalue() == " GPU isn't used \n"
+    with pytest.raises(InputError, match="^-gpus x: expected numbers of GPUs, such as 0,1$"):
+        model.choose_device(Request("detector map", (), {"-gpus": "x"}), out)
 
 
 def test_data_without_names(folder: Path, darknet: Darknet) -> None:

@@ -15,7 +15,7 @@ from darknet_builder.data.data_file import DataFile
 from darknet_builder.data.image_set import ImageSet
 from darknet_builder.errors import InputError
 from darknet_builder.network.build import build_network
-from darknet_builder.support.files import write_text, writing
+from darknet_builder.support.files import refuse_overwriting, write_text, writing
 from darknet_builder.weights.loader import load_weights, save_weights
 
 ANCHORS_FILE, COUNTERS_FILE = "anchors.txt", "counters_per_class.txt"
@@ -30,6 +30,7 @@ def run_partial(request: Request, out: TextIO) -> int:
     if not text.isdecimal():
         raise InputError(f"partial: expected the number of a layer, got {text!r}")
     until = int(text)
+    refuse_overwriting(Path(output), [cfg, weights], "give OUTPUT another name")
     out.write(" GPU isn't used \n")
     network = build_network(cfg, initialize=False)
     load_weights(network, weights, until=until)

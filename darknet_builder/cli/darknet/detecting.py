@@ -24,7 +24,13 @@ from darknet_builder.data.labels import label_places
 from darknet_builder.errors import ImageError
 from darknet_builder.images.files import write_image
 from darknet_builder.prediction.detector import Detector, Image, Prepared
-from darknet_builder.support.files import check_folder, write_text, writing
+from darknet_builder.support.devices import synchronize
+from darknet_builder.support.files import (
+    check_folder,
+    refuse_overwriting,
+    write_text,
+    writing,
+)
 
 PICTURE = "predictions.jpg"
 _SHORT_FORM_THRESHOLD = 0.24  # darknet.c:490
@@ -102,6 +108,7 @@ def find(detector: Detector, image: Image, *, keep_state: bool = False) -> tuple
         detector.network.reset_state()
     started = time.perf_counter()
     raw_maps = detector.raw_maps(prepared.x[None])  # (C, H, W) -> (1, C, H, W)
+    synchronize(detector.device)
     milliseconds = 1000 * (time.perf_counter() - started)
     listed = list_boxes(detector, raw_maps, prepared.placement)
     (detections,) = detector.interpret(raw_maps, [prepared.placement])
@@ -128,6 +135,7 @@ class _Run:
 
     def add(self, path: str) -> None:
         """Detect in one image, print its lines and write its files."""
+        refuse_overwriting(Path(PICTURE), [path], "the boxes are drawn there; rename the image")
         found, milliseconds = find(self.detector, path)
         self.out.write(head_lines(self.detector.network))
         self.out.write(f"{path}: Predicted in {milliseconds:f} milli-seconds.\n")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TextIO
 
 import numpy as np
@@ -19,7 +20,12 @@ from darknet_builder.errors import ImageError
 from darknet_builder.images.files import write_image
 from darknet_builder.images.video import Video, open_video, write_video
 from darknet_builder.prediction.detector import Detector
-from darknet_builder.support.files import check_folder, write_text, writing
+from darknet_builder.support.files import (
+    check_folder,
+    refuse_overwriting,
+    write_text,
+    writing,
+)
 
 _SMOOTHING = 0.1
 """Weight of the newest frame in Darknet's frames per second (demo.c:396)."""
@@ -82,12 +88,14 @@ def run_demo(request: Request, out: TextIO) -> int:
     path = request.words[-1]
     for flag in ("-out_filename", "-json_file_output", "-prefix"):
         check_folder(request.value(flag))
+    output = request.value("-out_filename")
+    if output is not None:
+        refuse_overwriting(Path(output), [path], "give -out_filename another file")
     names = DataFile.read(request.words[0]).file("names")
     with open_video(path) as video, ExitStack() as stack:
         out.write("Demo\n")
         detector = make_detector(request, out, names, 1)
         out.write(f"video file: {path}\n")
-        output = request.value("-out_filename")
         append = None
         if output is not None:
             append = stack.enter_context(write_video(output, video.fps))
