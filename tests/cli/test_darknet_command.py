@@ -347,7 +347,7 @@ def test_several_gpus(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training names torchrun; another function takes the first, and says so."""
     monkeypatch.setattr(model, "find_device", lambda name: None)
     out, values = io.StringIO(), {"-gpus": "1,0"}
-    with pytest.raises(InputError, match="^-gpus 1,0: one process .* torchrun --nproc-per-node 2 "):
+    with pytest.raises(InputError, match="^-gpus 1,0: one process .*torchrun --nproc-per-node 2 "):
         model.choose_device(Request("detector train", (), values), out)
     with pytest.warns(UserWarning, match="^-gpus 1,0: 'detector map' runs on the first one$"):
         assert model.choose_device(Request("detector map", (), values), out) == "cuda:1"
