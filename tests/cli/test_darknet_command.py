@@ -309,7 +309,7 @@ def test_flags_stand_anywhere() -> None:
         ("detector test my.data toy.cfg none.weights a.png", "none.weights: no such weights file"),
         (
             "detector test my.data toy.cfg",
-            "which weights? give WEIGHTS, the file that belongs to toy.cfg",
+            "detector test: expected DATA CFG WEIGHTS [IMAGE], got my",
         ),
         (
             "detector test none.data toy.cfg toy.weights a.png",

@@ -40,7 +40,7 @@ IS_VERBATIM = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument(
-        "words", nargs="*", metavar="FUNCTION ...", help="Darknet's function, its words and flags"
+        "words", nargs="*", metavar="FUNCTION", help="Darknet's function, its words and flags"
     )
 
 

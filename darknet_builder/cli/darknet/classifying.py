@@ -7,7 +7,7 @@ import time
 from typing import TextIO
 
 from darknet_builder.cli.darknet.detecting import image_paths
-from darknet_builder.cli.darknet.model import announce, check_model, choose_device
+from darknet_builder.cli.darknet.model import announce, choose_device
 from darknet_builder.cli.darknet.request import Request
 from darknet_builder.data.class_lists import class_labels, load_classed_images
 from darknet_builder.data.data_file import DataFile
@@ -56,12 +56,11 @@ def run_valid(request: Request, out: TextIO) -> int:
 
 
 def _make_classifier(request: Request, data: DataFile, out: TextIO) -> Classifier:
-    cfg, weights = request.words[1], request.word(2)
+    cfg, weights = request.words[1:3]
     key = "names" if data.has("names") else "labels"
     names = data.file(key)
     top = request.value("-t", 0) or (data.top if data.has("top") else int(_TOP))
     device = choose_device(request, out)
-    check_model(cfg, weights)
     classifier = Classifier(cfg, weights, names, top=top, device=device)
     announce(classifier.network, out)
     return classifier

@@ -14,7 +14,7 @@ import numpy as np
 from darknet_builder.boxes.detections import Detections
 from darknet_builder.boxes.drawing import draw_detections
 from darknet_builder.cli.darknet.flags import DETECT
-from darknet_builder.cli.darknet.model import announce, check_model, choose_device
+from darknet_builder.cli.darknet.model import announce, choose_device
 from darknet_builder.cli.darknet.request import Request
 from darknet_builder.compat.program.boxes import ListedBoxes, list_boxes
 from darknet_builder.compat.program.documents import image_object, json_document, label_lines
@@ -69,9 +69,8 @@ def make_detector(request: Request, out: TextIO, names: str | Path, first: int) 
     Raises:
         DarknetError: as ``Detector``.
     """
-    cfg, weights = request.words[first], request.word(first + 1)
+    cfg, weights = request.words[first : first + 2]
     device = choose_device(request, out)
-    check_model(cfg, weights)
     short = _SHORT_FORM_THRESHOLD if request.function == DETECT else 0.25
     detector = Detector(
         cfg,

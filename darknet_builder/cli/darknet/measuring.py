@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TextIO
 
-from darknet_builder.cli.darknet.model import announce, check_model, choose_device
+from darknet_builder.cli.darknet.model import announce, choose_device
 from darknet_builder.cli.darknet.request import Request
 from darknet_builder.compat.program.boxes import ListedBoxes, list_boxes
 from darknet_builder.compat.program.documents import coco_results, voc_lists
@@ -63,7 +63,8 @@ def run_valid(request: Request, out: TextIO) -> int:
     announce(detector.network, out)
     out.write(head_lines(detector.network))
     out.flush()
-    listed = list(_list_boxes(detector, images, names))
+    # An iterator: the scores of all classes of all boxes would fill the memory.
+    listed = _list_boxes(detector, images, names)
     texts = _result_files(kind, request.value("-out"), listed, names)
     folder = Path(data.options.get("results", "results"))
     with writing(folder):
@@ -89,7 +90,7 @@ def _list_boxes(
 
 
 def _result_files(
-    kind: str, name: str | None, listed: Sequence[tuple[str, ListedBoxes]], names: Sequence[str]
+    kind: str, name: str | None, listed: Iterable[tuple[str, ListedBoxes]], names: Sequence[str]
 ) -> dict[str, str]:
     """Return the text of each file by its name.
 
@@ -125,9 +126,8 @@ def _make_detector(
     for flag in ("-iou_thresh", "-thresh"):
         if not 0 <= request.value(flag, 0) < 1:
             raise InputError(f"{flag} {request.value(flag):g}: expected a number from 0 to below 1")
-    cfg, weights = request.words[1], request.word(2)
+    cfg, weights = request.words[1:3]
     device = choose_device(request, out)
-    check_model(cfg, weights)
     return Detector(cfg, weights, threshold=threshold, nms=nms, resize=resize, device=device)
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import TextIO
 
 import torch
 
-from darknet_builder.cfg.model_metadata import is_model_file, refuse_second_weights
 from darknet_builder.cli.darknet.flags import CLASS_TRAIN, TRAIN
 from darknet_builder.cli.darknet.request import Request
 from darknet_builder.compat.program.lines import network_lines, seen_line
@@ -69,19 +67,6 @@ def _gpu(word: str) -> int:
     if not word.strip().isdecimal():
         raise InputError(f"-gpus {word}: expected numbers of GPUs, such as 0,1")
     return int(word)
-
-
-def check_model(cfg: str, weights: str | None) -> None:
-    """Check that the network has weights.
-
-    Raises:
-        InputError: if they are missing, or given twice.
-    """
-    refuse_second_weights(cfg, weights)
-    if weights is None and not is_model_file(cfg):
-        raise InputError(f"which weights? give WEIGHTS, the file that belongs to {cfg}")
-    if weights is not None and not Path(weights).is_file():
-        raise InputError("no such weights file", path=weights)
 
 
 def announce(network: Network, out: TextIO, *, is_training: bool = False) -> None:

@@ -163,8 +163,6 @@ def _check_words(function: str, words: Sequence[str]) -> None:
     usage = USAGE[function]
     places = usage.split()
     required = [place for place in places if not place.startswith("[")]
-    if function in (TEST, DETECT, PREDICT, DEMO, MAP, VALID, RECALL, CLASS_VALID):
-        required.remove("WEIGHTS")  # a .safetensors or .pt file in place of CFG holds them
     if len(words) < len(required):
         raise InputError(f"{function}: expected {usage}, got {' '.join(words) or 'nothing'}")
     if len(words) > len(places):

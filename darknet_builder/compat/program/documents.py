@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,7 @@ def json_document(objects: Sequence[str]) -> str:
     return "[\n" + ", \n".join(objects) + "\n]"
 
 
-def coco_results(images: Sequence[tuple[str, ListedBoxes]]) -> str:
+def coco_results(images: Iterable[tuple[str, ListedBoxes]]) -> str:
     """Return COCO's results file, as ``detector valid`` writes it with ``eval=coco``.
 
     An image's id is the number that its file name begins with, else 0. Boxes are cut off at the
@@ -94,7 +94,7 @@ def coco_results(images: Sequence[tuple[str, ListedBoxes]]) -> str:
     return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
-def voc_lists(images: Sequence[tuple[str, ListedBoxes]], num_classes: int) -> list[str]:
+def voc_lists(images: Iterable[tuple[str, ListedBoxes]], num_classes: int) -> list[str]:
     r"""Return the text of each class: a line ``image score left top right bottom`` for each box.
 
     Pixels are counted from 1, as Pascal VOC does (print_detector_detections, detector.c:499).
@@ -109,14 +109,14 @@ def voc_lists(images: Sequence[tuple[str, ListedBoxes]], num_classes: int) -> li
         >>> voc_lists([("a.jpg", listed)], 1)
         ['a 0.750000 241.000000 181.000000 401.000000 301.000000\n']
     """
-    texts = [""] * num_classes
+    lines: list[list[str]] = [[] for _ in range(num_classes)]
     for path, listed in images:
         low, high = _clipped(listed, shift=1)
         for row, class_id in np.argwhere(listed.scores).tolist():
             numbers = (listed.scores[row, class_id], *low[row], *high[row])
             values = " ".join(f"{value:f}" for value in numbers)
-            texts[class_id] += f"{base_name(path)} {values}\n"
-    return texts
+            lines[class_id].append(f"{base_name(path)} {values}\n")
+    return ["".join(texts) for texts in lines]
 
 
 def label_lines(listed: ListedBoxes) -> str:
