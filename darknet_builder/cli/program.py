@@ -33,6 +33,8 @@ exit status:
 
 'darknet-builder help COMMAND' shows the options and examples of a command.
 """
+_DARKNETS_MISTAKE = 1
+"""Exit status of Darknet's ``error()`` (utils.c)."""
 _CHOICE = re.compile(r"invalid choice: '?(.+?)'? \(choose from (.*)\)")
 _WORD = re.compile(r"[^\s',]+")
 _OPTION = re.compile(r"--?[A-Za-z]")
@@ -114,14 +116,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str], names: list[str]) -> int:
     spell: Spell | None = None
+    is_verbatim = False
     try:
         args = _parse(words, names)
-        spell = args.spell
+        spell, is_verbatim = args.spell, args.is_verbatim
         _load_plugins(getattr(args, "plugin", ()))
         return int(args.run(args, sys.stdout))
     except DarknetError as error:
         _show("error", error.describe(spell))
-        return error.exit_status
+        return _DARKNETS_MISTAKE if is_verbatim else error.exit_status
     except KeyboardInterrupt:
         sys.stderr.write(f"{PROGRAM}: interrupted\n")
         return INTERRUPTED
@@ -147,6 +150,8 @@ def _parse(words: list[str], names: list[str]) -> argparse.Namespace:
     name, *rest = words or ["help"]
     parser = _commands_of(_make_parser([name]))[name]
     parser.words = rest
+    if parser.get_default("is_verbatim") and rest[:1] not in (["-h"], ["--help"]):
+        return parser.parse_args(["--", *rest])  # its flags are another program's
     # Intermixed: positional words may come before, between and after options.
     args, unknown = parser.parse_known_intermixed_args(rest)
     if unknown:
@@ -185,6 +190,7 @@ def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
         command.set_defaults(
             run=module.run,
             make_whole_parser=lambda: _make_parser(command_names()),
+            is_verbatim=getattr(module, "IS_VERBATIM", False),
             spell=partial(_spell, command, getattr(module, "OPTIONS", {})),
         )
     return parser

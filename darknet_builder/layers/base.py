@@ -270,6 +270,8 @@ class Head(Layer):
 
     is_head: ClassVar[bool] = True
     has_loss: ClassVar[bool] = True
+    type_number: ClassVar[int | None] = None
+    """Darknet's LAYER_TYPE (darknet.h), for the heads that its lines name by it."""
     box_values: ClassVar[int] = 0
     """Number of values before the classes for each anchor; the last of them is the objectness."""
     anchor_unit: ClassVar[str | None] = None
@@ -292,6 +294,8 @@ class Head(Layer):
     """The options that only the loss reads: a dataclass of the section."""
     augment: AugmentOptions = AugmentOptions()
     """The options that change the training images."""
+    hierarchy_threshold: float = 0.5
+    """Minimum probability of a path down the tree, for a head with a tree."""
     report_map: list[int] | None = None
     """Classes that ``decode`` reports for a head with a tree; None for the dialect's default."""
 

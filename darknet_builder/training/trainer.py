@@ -32,6 +32,7 @@ from darknet_builder.training.checkpoints.output_files import OutputFiles
 from darknet_builder.training.ema import WeightEma
 from darknet_builder.training.interrupts import graceful_interrupts
 from darknet_builder.training.log.outcome import Outcome
+from darknet_builder.training.log.progress_line import ProgressLine
 from darknet_builder.training.log.run_log import RunLog
 from darknet_builder.training.log.skipped_images import SkippedImages
 from darknet_builder.training.log.step_report import StepReport, summarize_step
@@ -63,6 +64,7 @@ class Trainer:
             of every part of a batch. Batch norms see that shard alone, and the statistics of the
             main process are saved.
         crew: deprecated spelling of ``group``.
+        progress: shows the steps in place of a ``ProgressLine`` on ``out``.
 
     Attributes:
         total: number of steps of the training.
@@ -86,6 +88,7 @@ class Trainer:
         validate: Validate | None = None,
         group: ProcessGroup | None = None,
         crew: ProcessGroup | None = None,
+        progress: ProgressLine | None = None,
     ) -> None:
         network.check_sees_images()
         check_settings(network, settings)
@@ -112,7 +115,7 @@ class Trainer:
         lines = self._prepare()
         self._reached = reached_parameters(network)
         self._trained: list[bool] = []
-        self.log = self._open_log(out, lines)
+        self.log = self._open_log(progress or ProgressLine(out, self.total), lines)
         self.skipped = SkippedImages(self.log if self.group.is_main else None)
 
     def _prepare(self) -> Sequence[str]:
@@ -124,10 +127,11 @@ class Trainer:
             self._resume()
         return self._continue() if self.settings.continue_run else ()
 
-    def _open_log(self, out: TextIO, lines: Sequence[str]) -> RunLog:
+    def _open_log(self, progress: ProgressLine, lines: Sequence[str]) -> RunLog:
         log = RunLog(
             self.settings.output,
-            out,
+            progress.out,
+            progress=progress,
             total=self.total,
             finished=self.finished,
             quiet=not self.group.is_main,

@@ -38,7 +38,7 @@ PERCENT = 0.02
 """In points: the text has two decimals, and float32 sums in another order move the last one."""
 PIXELS = 5e-4
 """float32's own step at 640 pixels is 6e-5, and records have four decimals."""
-PROGRAM = ROOT / "tests/helpers/darknet_program.py"
+PROGRAM = ROOT / "tests/helpers/darknet_images_program.py"
 
 
 def check_rows(found: list[Any], recorded: list[Any], pixels: float = PIXELS) -> None:

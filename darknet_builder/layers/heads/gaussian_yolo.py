@@ -30,6 +30,7 @@ class GaussianYolo(AnchorHead):
     """
 
     box_values = 9
+    type_number = 29
 
     def __init__(
         self, in_shape: Shape, common: AnchorOptions, *, yolo_point: str = "center"

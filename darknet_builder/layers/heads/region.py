@@ -77,6 +77,7 @@ class Region(Head):
     """
 
     box_values = BOX_VALUES
+    type_number = 27
     anchor_unit = "cell"
     file_options = ("tree", "map")
     anchors: list[tuple[float, float]]

@@ -36,6 +36,8 @@ class Yolo(AnchorHead):
         new_coords: the layer before applies the logistic, and sizes are (2 v)^2 times the anchor.
     """
 
+    type_number = 28
+
     def __init__(self, in_shape: Shape, common: AnchorOptions, *, new_coords: bool = False) -> None:
         super().__init__(in_shape, common)
         self.new_coords = new_coords
