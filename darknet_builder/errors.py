@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import ClassVar
 
 Spell = Callable[[str], "str | None"]
-"""Map the name of a library argument to the command's option for it; None if there is no option."""
+"""Map the name of a library argument to the command's option for it; None if it has none."""
 
 
 class Located(Exception):
@@ -57,9 +57,9 @@ class Located(Exception):
         path: as text; None if unknown.
         line: counted from 1; None if unknown.
         section: without brackets; None if unknown.
-        key: None if unknown.
+        key: the option's name; None if unknown.
         value: as text; None if unknown.
-        hint: without a leading ``"; "``; None if there is none.
+        hint: without a leading ``"; "``; None without a hint.
         argument: one name, several names, or None.
 
     Example:
@@ -157,7 +157,7 @@ class ShapeError(DarknetError):
 
     Attributes:
         source_key: the option to change in the preceding layer; None if the mistake is here.
-        source_value: as above.
+        source_value: what that option must be; None if the mistake is here.
     """
 
     def __init__(
@@ -221,7 +221,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
     Args:
         word: the word that was not recognised.
-        known: the valid words.
+        known: the valid words to compare it with.
 
     Example:
         >>> did_you_mean("leakey", ["leaky", "linear", "mish"])

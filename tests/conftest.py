@@ -18,6 +18,7 @@ SLOW_MODULES = frozenset(
         "test_benchmark",
         "test_check_mistakes",
         "test_continuing",
+        "test_darknet_training",
         "test_detections_page",
         "test_distributed",
         "test_docs",

@@ -95,7 +95,7 @@ def make_runner(network: Network, candidate: str) -> tuple[Callable[[Tensor], An
 
 
 def _channels_last(network: Network, precision: str) -> Callable[[Tensor], Any]:
-    """Return a copy of the network in channels_last, without any other optimization.
+    """Return a copy of the network in channels_last, without any other optimisation.
 
     Raises:
         InputError: if the precision is unknown.

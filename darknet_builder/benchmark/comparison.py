@@ -28,7 +28,7 @@ class Timing:
     """The times of one candidate.
 
     Attributes:
-        name: ``backend:precision``.
+        name: the candidate as ``backend:precision``, or the name of a reference program.
         detail: short description of the method.
         seconds: of each round, for a whole batch.
         peak_bytes: growth of the process's memory during one call; None if the system does not
@@ -66,7 +66,7 @@ class _Candidate:
     """A program to be measured.
 
     Attributes:
-        timing: receives the seconds.
+        timing: the record to which the seconds of each round are appended.
         call: runs one batch and returns the seconds.
         in_this_process: whether its memory is part of this process, so that it can be measured.
     """
@@ -111,7 +111,7 @@ class Comparison:
         """Return the row of one candidate.
 
         Args:
-            timing: its times.
+            timing: the seconds of this candidate's rounds.
             best: the smallest median of all candidates, in seconds.
         """
         peak_mib = None if timing.peak_bytes is None else timing.peak_bytes / 2**20
@@ -149,6 +149,7 @@ def matrix_rates(device: torch.device) -> dict[str, float]:
             synchronize(device)
             seconds.append(time.perf_counter() - start)
         # n x n cells, each the sum of n products: 2 * n^3 operations.
+        # The fastest round, as this is the bound that other rates are compared with.
         rates[name] = 2 * _MATRIX_SIDE**3 / min(seconds) / 1e9
     return rates
 
@@ -167,7 +168,7 @@ def compare(
     Args:
         network: a loaded network in eval mode, at the size to be measured.
         name: name of the network in reports.
-        candidates: ``backend:precision``; see ``make_runner``.
+        candidates: what to measure, each as ``backend:precision``; see ``make_runner``.
         batch: number of images in a call.
         rounds: number of measured calls of each candidate.
         reference_python: path of an interpreter whose ``cv2.dnn`` is measured as well; None for
@@ -228,6 +229,7 @@ def _timed(runner: Callable[[Tensor], object], x: Tensor) -> Callable[[], float]
 def _measure_interleaved(candidates: Sequence[_Candidate], rounds: int) -> None:
     """Warm up, then time one call of each per round in rotating order; measure memory last."""
     for candidate in candidates:
+        # The first calls compile; two more run the compiled code, to fill the caches.
         for _ in range(COMPILED_FROM_CALL + 2):
             candidate.call()
     for number in range(rounds):
@@ -251,8 +253,8 @@ def as_document(
     """Return all results as plain data for JSON, including the seconds of each round.
 
     Args:
-        comparisons: of networks.
-        rates: from ``matrix_rates``.
+        comparisons: one for each measured network.
+        rates: GFLOP/s of the device at each precision, from ``matrix_rates``.
         pipelines: dataclasses, such as ``PipelineRate``.
         trainings: dataclasses, such as ``TrainingRate``.
     """

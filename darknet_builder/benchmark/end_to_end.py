@@ -42,14 +42,15 @@ def compare_end_to_end(
         network: a loaded detector in eval mode.
         name: name of the network in reports.
         images: image files; each round reads all of them.
-        candidates: as for ``compare``.
-        rounds: number of rounds.
-        threshold: minimum confidence.
-        nms: NMS IoU threshold.
+        candidates: what to measure, each as ``backend:precision``.
+        rounds: number of passes over all images.
+        threshold: minimum confidence, 0 to 1.
+        nms: NMS IoU threshold, 0 to 1; 1 disables suppression.
 
     Returns:
         The timings, with ``stages`` filled in.
     """
+    # Batch 1: the stages of one image are timed one after the other.
     result = Comparison(name, network.input_size, 1, network.bflops)
     stages = _Stages(network, default_resize(network), threshold, nms, nms_rule(network))
     runners: dict[str, _Runner] = {}
@@ -87,10 +88,10 @@ class _Stages:
     """The stages from the file to the boxes, except for the network itself.
 
     Attributes:
-        network: a detector.
-        resize: ``stretch`` or ``letterbox``.
-        threshold: minimum confidence.
-        nms: NMS IoU threshold.
+        network: the detector whose heads decode the raw maps.
+        resize: how an image is fitted: ``stretch`` or ``letterbox``.
+        threshold: minimum confidence, 0 to 1.
+        nms: NMS IoU threshold, 0 to 1.
         rule: how boxes suppress each other.
     """
 
@@ -105,7 +106,7 @@ class _Stages:
 
         Args:
             runner: computes the raw maps.
-            path: the image file.
+            path: path of the image file.
         """
         network, clock = self.network, _Clock()
         image = clock.lap("decode", partial(read_image, path))

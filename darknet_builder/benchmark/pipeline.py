@@ -25,7 +25,7 @@ class PipelineRate:
 
     Attributes:
         network: name of the network.
-        contender: ``backend:precision``.
+        contender: the engine as ``backend:precision``.
         batch: number of images in a call.
         images: number of photographs in a round.
         network_seconds: of each round, for all images through the network alone.
@@ -65,12 +65,14 @@ def measure_pipeline(
     Args:
         detector: the detector; its ``batch`` is the number of images in a call.
         name: name of the network in reports.
-        candidate: ``backend:precision`` in reports.
+        candidate: the detector's engine in reports, as ``backend:precision``.
         paths: photographs, all of which can be read.
-        rounds: number of rounds.
+        rounds: number of times that all photographs are processed.
     """
     rate = PipelineRate(name, candidate, detector.batch, len(paths))
+    # (B, C, H, W)
     inputs = torch.stack([detector.prepare(path).x for path in paths[: detector.batch]])
+    # Engines that compile do so for each input shape, before the clock runs.
     detector.warm_up(len(inputs))
     for _ in range(rounds):
         rate.network_seconds.append(_network_alone(detector, inputs, len(paths)))
@@ -82,9 +84,9 @@ def _network_alone(detector: Detector, inputs: torch.Tensor, images: int) -> flo
     """Return the seconds that the network takes for ``images`` images.
 
     Args:
-        detector: the detector.
+        detector: supplies the engine and its device.
         inputs: (B, C, H, W), one batch, which is used again and again.
-        images: number of images.
+        images: number of images in all; the last call computes the rest.
     """
     start = time.perf_counter()
     for first in range(0, images, len(inputs)):

@@ -30,7 +30,7 @@ def opencv_reference(
     """Start OpenCV's dnn in another interpreter with the network's cfg and weights.
 
     Args:
-        network: a loaded network.
+        network: a network with its weights; they are written to a temporary folder.
         reference_python: path of the interpreter, which needs cv2 and NumPy.
         batch: number of images in a call.
 
@@ -71,7 +71,7 @@ def _start(python: str, stderr: IO[str]) -> subprocess.Popen[str]:
         stderr: a file, because a pipe that nobody reads would block the worker when it is full.
 
     Raises:
-        InputError: if there is no such program.
+        InputError: if the program does not exist or cannot be executed.
     """
     try:
         # The user gives the path of this interpreter for the purpose of running it.
@@ -90,7 +90,7 @@ class _Worker:
     """A running worker, which answers each line of JSON with a line of JSON.
 
     Args:
-        process: the worker.
+        process: the worker's process, with pipes for input and output.
         python: path of its interpreter, for messages.
         errors: the file that has its error output.
     """
@@ -105,7 +105,7 @@ class _Worker:
             InputError: if the worker has exited.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
-        with suppress(BrokenPipeError):  # the worker has exited: there is no line to read, either
+        with suppress(BrokenPipeError):  # the worker has exited; readline below returns ""
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         line = self._process.stdout.readline()

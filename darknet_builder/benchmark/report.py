@@ -49,7 +49,7 @@ def table(comparison: Comparison, rates: dict[str, float]) -> str:
     """Return one comparison as a Markdown table, the fastest candidate first.
 
     Args:
-        comparison: the timings.
+        comparison: the times of one network.
         rates: GFLOP/s of the device at each precision, from ``matrix_rates``.
     """
     width, height = comparison.size
@@ -71,6 +71,7 @@ def table(comparison: Comparison, rates: dict[str, float]) -> str:
 
 
 def _cells(row: dict[str, Any], rates: dict[str, float]) -> list[str]:
+    # "torch:bfloat16" is compared with the matrix product in bfloat16.
     rate = rates.get(row["contender"].rpartition(":")[2])
     share = f"{100 * row['gflops'] / rate:.0f}" if rate else ""
     memory = "" if row["peak_mib"] is None else f"{row['peak_mib']:.0f}"
@@ -133,7 +134,7 @@ def save_chart(comparisons: Sequence[Comparison], path: str | Path) -> None:
     """Save the medians as a bar chart with a panel for each comparison.
 
     Args:
-        comparisons: the timings.
+        comparisons: one for each panel, from left to right.
         path: path of the picture; the suffix selects PNG, SVG or PDF.
 
     Raises:
@@ -145,6 +146,7 @@ def save_chart(comparisons: Sequence[Comparison], path: str | Path) -> None:
     figure = figures.Figure(
         figsize=(_WIDTH, 1.2 * len(comparisons) + _BAR_HEIGHT * count), layout="constrained"
     )
+    # (n, 1) -> (n,), also for a single panel
     panels = figure.subplots(len(comparisons), 1, squeeze=False)[:, 0]
     for panel, comparison in zip(panels, comparisons, strict=True):
         _draw_panel(panel, comparison)

@@ -46,7 +46,7 @@ class TrainingCase:
 
         Args:
             batch: number of images in a step.
-            steps: number of steps.
+            steps: number of steps, as ``max_batches`` of the cfg.
         """
         source = read_cfg(self.cfg)
         blocks = source.blocks
@@ -78,8 +78,8 @@ class TrainingRate:
         network: name of the network.
         size: (width, height) of the input in pixels.
         batch: number of images in a step.
-        precision: ``float32`` or ``bfloat16``.
-        seconds: of each step.
+        precision: type of the activations: ``float32`` or ``bfloat16``.
+        seconds: duration of each step in seconds.
         waited: seconds of each step spent waiting for its images.
 
     Example:
@@ -124,12 +124,12 @@ def measure_training(
     Args:
         make_network: builds the network for a number of steps, which includes ``WARM_STEPS``.
         name: name of the network in reports.
-        images: training images.
-        precisions: some of ``training.settings.PRECISIONS``.
+        images: the training images with their labels.
+        precisions: names from ``training.settings.PRECISIONS``, in the order of the result.
         rounds: number of trainings at each precision.
         steps: number of counted steps in a training.
         workers: number of processes that prepare images, as for ``TrainSettings``.
-        device: torch device.
+        device: name of a torch device.
 
     Raises:
         DarknetError: as ``Trainer``.

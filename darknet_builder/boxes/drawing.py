@@ -53,7 +53,7 @@ class _Label:
     """A text, its size and its style.
 
     Attributes:
-        text: the text.
+        text: the words to draw.
         width: width of its background in pixels.
         height: height of its background in pixels.
         below: depth of the letters below the baseline in pixels.

@@ -33,7 +33,7 @@ def best_of_groups(
         scores: (M,); of equal ones, the first counts as better.
         groups: (M,) integers; only boxes of equal group suppress each other.
         threshold: NMS IoU threshold, 0 to 1; 1 disables suppression.
-        kind: one of ``NMS_KINDS``.
+        kind: the overlap measure, one of ``NMS_KINDS``.
         beta: exponent of the distance in ``diounms``.
 
     Returns:
@@ -79,7 +79,7 @@ def _suppress(
     suppressed = np.zeros(len(groups), bool)
     for better, worse in overlap_pairs(boxes, groups, threshold, suppressed):
         close = _too_close(corners, better, worse, threshold, exponent)
-        # Pairs are in the order of ``better``: when a box is asked whether it is suppressed, all
+        # Pairs are in the order of ``better``: when a box is tested for suppression, all
         # boxes better than it have been decided.
         for winner, loser in zip(better[close].tolist(), worse[close].tolist(), strict=True):
             if not suppressed[winner]:
@@ -102,7 +102,7 @@ def _too_close(
         measures: (7, N), see ``overlap.measures``.
         better: (P,) indices of boxes.
         worse: (P,) indices of boxes.
-        threshold: NMS IoU threshold.
+        threshold: NMS IoU threshold, 0 to 1.
         exponent: exponent of the distance that is subtracted; None to subtract nothing.
 
     Returns:
@@ -143,7 +143,7 @@ def nms_by_class(
         boxes_cxcywh: (N, 4), with x and width, and y and height, in the same unit.
         scores: (N, C); zero means absent.
         threshold: NMS IoU threshold, 0 to 1; 1 disables suppression.
-        kind: one of ``NMS_KINDS``.
+        kind: the overlap measure, one of ``NMS_KINDS``.
         beta: exponent of the distance in ``diounms``.
 
     Returns:

@@ -157,4 +157,4 @@ def pairwise_iou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
         tensor([[1.0000, 0.3333],
                 [0.3333, 1.0000]])
     """
-    return iou(first_cxcywh[:, None], second_cxcywh[None])
+    return iou(first_cxcywh[:, None], second_cxcywh[None])  # (N, 1, 4), (1, M, 4) -> (N, M)

@@ -28,7 +28,7 @@ class Record:
 
     Attributes:
         file: path of the image or video.
-        detections: the objects.
+        detections: the objects found in it.
         frame: number of the frame, counted from 0; None for an image file.
 
     Example:

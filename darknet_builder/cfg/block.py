@@ -129,7 +129,7 @@ class Block(Mapping[str, str]):
         """Return a located error for the caller to raise.
 
         Args:
-            message: what is wrong.
+            message: what is wrong, without the location.
             key: the option concerned; None for the whole section.
             hint: what to do about it.
             argument: the library argument concerned, if any.
@@ -179,7 +179,7 @@ class Block(Mapping[str, str]):
         """Return the option's text.
 
         Args:
-            key: the option's name.
+            key: name of the option, as the cfg spells it.
             default: used if the option is absent; None gives an empty string. Without a default
                 the option is required.
 
@@ -199,7 +199,7 @@ class Block(Mapping[str, str]):
         """Return an integer, read as C does: ``180 ###P6`` is 180.
 
         Args:
-            key: the option's name.
+            key: name of the option, as the cfg spells it.
             default: used if the option is absent. Without a default the option is required.
             minimum: smallest allowed value; None for no limit.
 
@@ -214,7 +214,7 @@ class Block(Mapping[str, str]):
         """Return a number, read as C does: ``0.7#x`` is 0.7.
 
         Args:
-            key: the option's name.
+            key: name of the option, as the cfg spells it.
             default: used if the option is absent. Without a default the option is required.
             minimum: smallest allowed value; None for no limit.
 
@@ -236,7 +236,7 @@ class Block(Mapping[str, str]):
         the list's end too (parser.c:402).
 
         Args:
-            key: the option's name.
+            key: name of the option, as the cfg spells it.
             default: used if the option is absent. Without a default the option is required.
             hash_ends: whether Darknet stops counting at ``#``. It does in mask, counters_per_class,
                 steps and the anchors of [yolo]; it does not in layers, from and the anchors of
@@ -258,7 +258,7 @@ class Block(Mapping[str, str]):
         """Return the numbers of a comma-separated list; see ``get_ints``.
 
         Args:
-            key: the option's name.
+            key: name of the option, as the cfg spells it.
             default: used if the option is absent. Without a default the option is required.
             hash_ends: whether Darknet stops counting at ``#``.
             empty: value of an empty item; NaN lets the caller find these.

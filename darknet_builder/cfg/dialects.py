@@ -15,7 +15,7 @@ class Dialect:
     """The choices of one Darknet variant.
 
     Attributes:
-        name: ``alexeyab`` or ``pjreddie``.
+        name: the variant's name: ``alexeyab`` or ``pjreddie``.
         resize: how ``detector test`` fits a photograph into the network: ``stretch`` or
             ``letterbox`` (A detector.c, P detector.c:582).
         region_by_cell: the region head's output is stored cell by cell, with x and y raw (A
@@ -115,7 +115,7 @@ def get_dialect(name: str | None) -> Dialect:
         'alexeyab'
     """
     if name is None:
-        return _ROWS[0]
+        return _ROWS[0]  # AlexeyAB's, whose cfgs and weights most people have
     if name not in DIALECTS:
         raise InputError(
             f"dialect {name!r} is unknown; expected one of "

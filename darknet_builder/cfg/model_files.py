@@ -40,7 +40,7 @@ def write_model_file(path: str | Path, module: nn.Module, metadata: ModelMetadat
 
     Args:
         path: path of the new file; an existing one is replaced.
-        module: the network.
+        module: the network whose tensors are stored.
         metadata: the text to store beside its tensors.
 
     Raises:

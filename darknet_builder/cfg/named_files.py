@@ -13,8 +13,8 @@ def find_file(block: Block, key: str, folder: str) -> Path:
     It is looked for beside the cfg, one folder above, and in the working directory.
 
     Args:
-        block: the section.
-        key: the option's name.
+        block: the section that has the option.
+        key: name of the option; it must be set.
         folder: folder of the cfg.
 
     Raises:

@@ -50,7 +50,7 @@ def _decode(data: bytes, path: str | Path) -> str:
     """The text of a names file; a warning names the encoding if it is not UTF-8.
 
     Args:
-        data: the whole file.
+        data: the bytes of the whole file.
         path: of the file, for messages.
     """
     try:
@@ -73,7 +73,7 @@ def _chinese(data: bytes) -> str | None:
     """The text, if the bytes look like GBK; None if they look like an alphabet of single bytes.
 
     Almost any bytes can be decoded as GBK. In Chinese text most characters are those of GB2312,
-    while an accented letter and the ASCII letter behind it make a rare one outside of it.
+    while an accented letter and the ASCII letter after it make a rare one outside of it.
     """
     try:
         text = data.decode("gbk")

@@ -44,9 +44,11 @@ class Schedule:
             CfgError: located, for a wrong value.
         """
         max_batches = block.get_int("max_batches", 0, minimum=0)
+        # Darknet silently takes constant for a policy that it does not know (parser.c:1141).
         policy = block.get_choice("policy", "constant", POLICIES)
         steps = tuple(block.get_ints("steps", ()))
         scales = tuple(block.get_floats("scales", ()))
+        # Darknet reads past the end of a shorter list of scales (parser.c:1270).
         if policy == "steps" and (not steps or len(scales) < len(steps)):
             raise block.error(
                 f"needs as many scales as steps: {len(steps)} steps and {len(scales)} scales are"
@@ -65,6 +67,7 @@ class Schedule:
             step=block.get_int("step", 1),
             scale=block.get_float("scale", 1.0),
             gamma=block.get_float("gamma", 1.0),
+            # By default one cosine lasts the whole training (parser.c:1151).
             sgdr_cycle=block.get_int("sgdr_cycle", max_batches),
             sgdr_mult=block.get_int("sgdr_mult", 2),
         )
@@ -103,7 +106,7 @@ class Augmentation:
         """Read the options of [net], with Darknet's defaults.
 
         Args:
-            block: the section [net].
+            block: the section [net] or [network].
             width: width of the input in pixels, from which the defaults of the crop follow.
         """
         return cls(
@@ -119,7 +122,7 @@ class Augmentation:
             cutmix=block.get_flag("cutmix"),
             mosaic=block.get_flag("mosaic"),
             mosaic_bound=block.get_flag("mosaic_bound"),
-            min_crop=block.get_int("min_crop", width),
+            min_crop=block.get_int("min_crop", width),  # parser.c:1198
             max_crop=block.get_int("max_crop", 2 * width),
             label_smooth_eps=block.get_float("label_smooth_eps", 0.0),
             resize_step=block.get_int("resize_step", 32),
@@ -138,16 +141,16 @@ class NetOptions:
         batch: images per optimisation step.
         subdivisions: number of parts that each batch is divided into to save memory.
         time_steps: consecutive frames of each sequence, for recurrent layers.
-        momentum: momentum of SGD.
-        decay: weight decay.
+        momentum: momentum of SGD, 0 to 1.
+        decay: weight decay (L2 penalty) of SGD.
         letter_box: whether images keep their aspect ratio.
         adam: Adam instead of SGD.
         beta1: Adam's beta 1 (``B1=``).
         beta2: Adam's beta 2 (``B2=``).
-        epsilon: Adam's epsilon (``eps=``).
+        epsilon: Adam's term against division by zero (``eps=``).
         ema_alpha: weight of the old value in the moving average of the weights; 0 turns it off.
         loss_scale: factor on the loss in mixed precision.
-        schedule: the learning rate.
+        schedule: the learning rate of each step.
         augmentation: the changes to training images.
 
     Example:
@@ -192,7 +195,7 @@ class NetOptions:
         """Read [net].
 
         Args:
-            block: the section [net].
+            block: the section [net] or [network].
             width: width of the input in pixels; None for the cfg's.
             height: height of the input in pixels; None for the cfg's.
 
@@ -200,6 +203,8 @@ class NetOptions:
             CfgError: located, if neither an image nor a vector is given as input.
         """
         width, height, channels, inputs = _read_sizes(block, width, height)
+        # The batch of a whole step; Darknet divides it by subdivisions when it reads it
+        # (parser.c:1162).
         batch = block.get_int("batch", 1, minimum=1)
         adam = block.get_flag("adam")
         _ignore_unused(block)
@@ -229,6 +234,7 @@ def _read_sizes(block: Block, width: int | None, height: int | None) -> tuple[in
     """Return width, height, channels and inputs; given sizes override the cfg's."""
     sizes = {key: block.get_int(key, 0, minimum=0) for key in ("width", "height", "channels")}
     width, height = width or sizes["width"], height or sizes["height"]
+    # A network over vectors has inputs= alone (parser.c:1196).
     inputs = block.get_int("inputs", width * height * sizes["channels"], minimum=0)
     if not inputs:
         hints = dict.fromkeys(block.misspelt(key) for key in sizes if not sizes[key])
@@ -278,16 +284,16 @@ def check_burn_in(net: Block, schedule: Schedule) -> CfgWarning | None:
     """Return a located warning if the burn-in does not end before the rate first falls, or None.
 
     Args:
-        net: the section [net].
+        net: the [net] section, for the location in the warning.
         schedule: the schedule read from it.
     """
     # Before burn_in, Darknet ignores the policy (network.c:131). A step inside the burn-in then
     # applies at its end, and the rate never reaches learning_rate=.
-    falls = [step for step in schedule.steps if step > 0 and schedule.policy == "steps"]
-    first_fall = min(falls, default=schedule.burn_in + 1)
+    drops = [step for step in schedule.steps if step > 0 and schedule.policy == "steps"]
+    first_drop = min(drops, default=schedule.burn_in + 1)
     for key, reached, end in (
         ("max_batches", schedule.burn_in <= schedule.max_batches, schedule.max_batches),
-        ("steps", schedule.burn_in < first_fall, first_fall),
+        ("steps", schedule.burn_in < first_drop, first_drop),
     ):
         if schedule.max_batches and schedule.burn_in and not reached:
             return net.warning(

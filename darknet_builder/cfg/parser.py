@@ -30,7 +30,7 @@ class CfgText:
 
     Attributes:
         source: the path that it was read from, or ``<text>``.
-        text: the whole text.
+        text: the text, decoded but not yet parsed.
     """
 
     source: str
@@ -41,7 +41,7 @@ class CfgText:
         """Read the text of a cfg.
 
         Args:
-            path_or_text: as for ``parse_cfg``.
+            path_or_text: a path; or a text, recognised by its line breaks or its first ``[``.
 
         Raises:
             CfgError: if the file cannot be read or is not a cfg.
@@ -51,6 +51,7 @@ class CfgText:
         else:
             source, data = _read(path_or_text)
             text = _decode(data)
+        # A str may hold lone surrogates, which strict encoding refuses.
         kind = recognize(data or text.encode(errors="replace"))
         if kind is not None:
             raise CfgError(f"is {kind.name}, not a cfg", path=source, hint=kind.cure)
@@ -74,6 +75,8 @@ class CfgText:
         """
         diagnostics = diagnostics or Diagnostics()
         blocks: list[Block] = []
+        # Not splitlines, which also splits at form feeds and Unicode separators: the numbers would
+        # differ from those of an editor.
         for number, raw in enumerate(self.text.split("\n"), start=1):
             # Darknet removes all blanks first (utils.c:424), so "filters = 16" and indented
             # comments are valid.
@@ -179,6 +182,7 @@ def _read(path_or_text: str | Path) -> tuple[str, bytes]:
 
 def _decode(data: bytes) -> str:
     try:
+        # Without the byte order mark, which Windows editors write before the first section.
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("latin-1")  # comments in old cfgs; Darknet reads bytes
@@ -204,6 +208,7 @@ def _open_section(line: str, source: str, number: int) -> Block:
 
 
 def _add_option(blocks: list[Block], line: str, source: str, number: int) -> None:
+    # Darknet splits at the first = too (option_list.c:63), so a value may contain more of them.
     key, equals, value = line.partition("=")
     if not blocks:
         raise CfgError(

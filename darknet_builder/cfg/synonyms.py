@@ -111,7 +111,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
     spelling.
 
     Args:
-        word: the unknown word.
+        word: the word that Darknet does not know.
         known: the names that are allowed in its place.
     """
     names = list(known)
@@ -130,7 +130,7 @@ def meant_for(key: str, words: Iterable[str]) -> str | None:
     It is another program's name for the key, or the most similar spelling.
 
     Args:
-        key: Darknet's key.
+        key: a key that Darknet reads.
         words: the words to choose from.
     """
     candidates = list(words)

@@ -1,6 +1,7 @@
-"""The command line: what a person types and reads. Nothing here would be imported by a program.
+"""The ``darknet-builder`` command line: options, messages and exit statuses.
 
-``commands`` has one file a command; each calls the rooms further left.
+``commands`` has one file for each command; the work is done by the other rooms. Programs import
+those rooms and never this one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Options that several commands take: each has one name, one meaning and one text."""
+"""Options shared by several commands: each has one name, one meaning and one help text."""
 
 from __future__ import annotations
 
@@ -7,119 +7,191 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from darknet_builder.cfg.dialects import DIALECTS
-from darknet_builder.cli.output import STDOUT
+from darknet_builder.cli.output import REPORT_NAME, STDOUT
 from darknet_builder.engines.names import (
     BACKEND_CHOICES,
     PRECISION_CHOICES,
     WORTHWHILE,
     precision_name,
 )
+from darknet_builder.images.fits import FITS
 
-CFG_HELP = "the network: a .cfg, or the name of one that comes with the project (yolov4-tiny)"
-MODEL_HELP = f"{CFG_HELP}, or a .safetensors or .pt file, which holds its weights too"
-WEIGHTS_HELP = "its .weights, .safetensors or .pt file"
+CFG_HELP = "network: a .cfg file, or the name of a bundled one, such as yolov4-tiny"
+MODEL_HELP = f"{CFG_HELP}; or a .safetensors or .pt file, which also contains the weights"
+WEIGHTS_HELP = "weights file: .weights, .safetensors or .pt"
+NAMES_HELP = "class names file, one name a line"
+THRESHOLD_HELP = "minimum confidence, 0 to 1"
+NMS_HELP = "NMS IoU threshold, 0 to 1; 1 disables suppression"
 _LARGEST_SEED = 2**32 - 1
+_FIT_TEXTS = (
+    "crop the centre of the image",
+    "ignore the aspect ratio",
+    "keep the aspect ratio and pad with grey",
+)
+_FIT_HELP = dict(zip(FITS, _FIT_TEXTS, strict=True))
 
 
 def add_dialect(parser: argparse._ActionsContainer) -> None:
-    """``--dialect`` and ``--plugin``: whose rules hold, and which sections there are besides."""
+    """Add ``--dialect`` and ``--plugin``, which decide how a cfg is read."""
     parser.add_argument(
         "--dialect",
         choices=tuple(DIALECTS),
-        help="whose Darknet (default: what the file notes, or alexeyab)",
+        help="version of Darknet to follow (default: the one recorded in the file, else alexeyab)",
     )
     parser.add_argument(
         "--plugin",
         action="append",
         default=[],
         metavar="FILE.py",
-        help="run a Python file that adds sections; may be given several times",
+        help="Python file that adds section types; can be given several times",
     )
 
 
 def add_input_size(parser: argparse._ActionsContainer) -> None:
-    """``--width`` and ``--height``."""
-    parser.add_argument(
-        "--width", type=int, metavar="PIXELS", help="of the network's input (default: the cfg's)"
-    )
-    parser.add_argument("--height", type=int, metavar="PIXELS", help="likewise")
+    """Add ``--width`` and ``--height``."""
+    for side in ("width", "height"):
+        parser.add_argument(
+            f"--{side}",
+            type=int,
+            metavar="PIXELS",
+            help=f"network input {side} in pixels (default: from the cfg)",
+        )
 
 
 def add_device(parser: argparse._ActionsContainer) -> None:
-    """``--device``."""
+    """Add ``--device``."""
     parser.add_argument(
         "--device",
         default="cpu",
         metavar="NAME",
-        help="cpu, cuda, cuda:1, ... (default: %(default)s)",
+        help="device to run on: cpu, cuda, cuda:1, ... (default: %(default)s)",
     )
 
 
 def add_batch(parser: argparse._ActionsContainer) -> None:
-    """``--batch``."""
+    """Add ``--batch``."""
     parser.add_argument(
-        "--batch", type=int, default=1, metavar="N", help="images at once (default: %(default)s)"
+        "--batch", type=int, default=1, metavar="N", help="batch size (default: %(default)s)"
+    )
+
+
+def add_threshold(
+    parser: argparse._ActionsContainer, default: float, text: str = THRESHOLD_HELP
+) -> None:
+    """Add ``--threshold``."""
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=default,
+        metavar="P",
+        help=f"{text} (default: %(default)s)",
+    )
+
+
+def add_nms(parser: argparse._ActionsContainer, default: float) -> None:
+    """Add ``--nms``."""
+    parser.add_argument(
+        "--nms", type=float, default=default, metavar="P", help=f"{NMS_HELP} (default: %(default)s)"
+    )
+
+
+def add_resize(
+    parser: argparse._ActionsContainer,
+    choices: Sequence[str],
+    option: str = "--resize",
+    text: str = "how to fit images to the network input",
+) -> None:
+    """Add ``--resize``, or ``--fit`` for classifiers, with an explanation of each choice.
+
+    Args:
+        parser: the parser or group to add it to.
+        choices: ``RESIZE_MODES`` or ``FITS``.
+        option: its name.
+        text: the help text, without choices and default.
+    """
+    explained = "; ".join(f"{choice}: {_FIT_HELP[choice]}" for choice in choices)
+    parser.add_argument(
+        option,
+        choices=choices,
+        help=f"{text}. {explained} (default: set by the cfg and its dialect)",
     )
 
 
 def add_precision(
-    parser: argparse._ActionsContainer, choices: Sequence[str], default: str, text: str = ""
+    parser: argparse._ActionsContainer, choices: Sequence[str], default: str, text: str
 ) -> None:
-    """``--precision``, in torch's words.
+    """Add ``--precision``; its values are PyTorch's names or the short ones (``fp32``, ``bf16``).
 
-    The short ones (``fp32``, ``bf16``) are accepted as well.
+    Args:
+        parser: the parser or group to add it to.
+        choices: the precisions that the command accepts, by PyTorch's names.
+        default: one of ``choices``.
+        text: the help text, without the default.
     """
     parser.add_argument(
         "--precision",
         choices=choices,
         default=default,
         type=precision_name,
-        help=f"{text}(default: %(default)s)",
+        help=f"{text} (default: %(default)s)",
     )
 
 
 def add_speed_options(parser: argparse._ActionsContainer) -> None:
-    """``--precision`` and ``--backend``, which mean the same in every command."""
+    """Add ``--precision`` and ``--backend``."""
     add_precision(
         parser,
         PRECISION_CHOICES,
         "float32",
-        f"auto: bfloat16 where it is measured to be {WORTHWHILE} times faster; networks with"
-        " depthwise convolutions stay in float32; float16 is for GPUs ",
+        "numeric precision; float16 is for GPUs. auto: bfloat16 if it is measured to be at least"
+        f" {WORTHWHILE} times faster than float32, but always float32 for networks with depthwise"
+        " convolutions",
     )
     parser.add_argument(
         "--backend",
         choices=BACKEND_CHOICES,
         default="torch",
-        help="auto: what is measured to be fastest of what is installed (default: %(default)s)",
+        help="inference engine. compile: torch.compile; auto: measure all installed engines and use"
+        " the fastest (default: %(default)s)",
     )
 
 
 def add_skip_bad_labels(parser: argparse._ActionsContainer) -> None:
-    """``--skip-bad-labels``."""
+    """Add ``--skip-bad-labels``."""
     parser.add_argument(
-        "--skip-bad-labels", action="store_true", help="leave out what is wrong in label files"
+        "--skip-bad-labels",
+        action="store_true",
+        help="skip invalid labels instead of stopping at the first",
     )
 
 
 def add_skip_bad_images(parser: argparse._ActionsContainer) -> None:
-    """``--skip-bad-images``."""
+    """Add ``--skip-bad-images``."""
     parser.add_argument(
         "--skip-bad-images",
         action="store_true",
-        help="go on without the images that cannot be read",
+        help="skip images that cannot be read instead of stopping",
     )
 
 
-def add_seed(parser: argparse._ActionsContainer, what: str) -> None:
-    """``--seed``."""
+def add_seed(parser: argparse._ActionsContainer, purpose: str) -> None:
+    """Add ``--seed``.
+
+    Args:
+        parser: the parser or group to add it to.
+        purpose: the random choices that it determines, for the help text.
+    """
     parser.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help=f"of {what} (default: %(default)s)"
+        "--seed",
+        type=_seed,
+        default=0,
+        metavar="N",
+        help=f"random seed for {purpose} (default: %(default)s)",
     )
 
 
 def _seed(text: str) -> int:
-    """NumPy's generators know no number below 0, and torch's none of more than 64 bits."""
+    # NumPy's generators refuse negative seeds, and PyTorch's refuse more than 64 bits.
     if not (text.isdecimal() and int(text) <= _LARGEST_SEED):
         raise argparse.ArgumentTypeError(
             f"{text}: expected a whole number from 0 to {_LARGEST_SEED}"
@@ -127,25 +199,61 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def add_json(parser: argparse._ActionsContainer, what: str) -> None:
-    """``--json [FILE]``: None without the option, ``STDOUT`` without a file."""
+def add_json(parser: argparse._ActionsContainer, content: str) -> None:
+    """Add ``--json [FILE]``; its value is ``STDOUT`` without a file, and None without the option.
+
+    Args:
+        parser: the parser or group to add it to.
+        content: the content of the JSON document, for the help text.
+    """
     parser.add_argument(
         "--json",
         nargs="?",
         const=STDOUT,
         type=_json_file,
         metavar="FILE",
-        help=f"{what} as JSON: in place of the text, or in FILE (.json)",
+        help=f"print {content} as JSON instead of text; with FILE (.json), write the JSON there and"
+        " print text",
     )
 
 
 def _json_file(text: str) -> str:
-    """Return the file after ``--json``, which must end in .json.
+    return text if text == STDOUT else _check_suffix(text, ".json", "--json")
 
-    Any other word is more likely meant for another option than as a file to write.
+
+def add_report(parser: argparse._ActionsContainer, content: str) -> None:
+    """Add ``--report [FILE]``; its value is empty without a file, and None without the option.
+
+    Args:
+        parser: the parser or group to add it to.
+        content: the content of the page, for the help text.
     """
-    if text != STDOUT and Path(text).suffix.lower() != ".json":
+    parser.add_argument(
+        "--report",
+        nargs="?",
+        const="",
+        type=_report_file,
+        metavar="FILE",
+        help=f"write an HTML page with {content} (default FILE: {REPORT_NAME} in the --output"
+        " folder)",
+    )
+
+
+def _report_file(text: str) -> str:
+    return _check_suffix(text, ".html", "--report") if text else text
+
+
+def _check_suffix(text: str, suffix: str, option: str) -> str:
+    """Return a file name that follows an option whose file may be omitted.
+
+    Any other suffix shows that the word is not meant for this option: in ``--json a.cfg`` it is the
+    network.
+
+    Raises:
+        argparse.ArgumentTypeError: if it has another suffix.
+    """
+    if Path(text).suffix.lower() != suffix:
         raise argparse.ArgumentTypeError(
-            f"{text} does not end in .json; name such a file, or write --json last"
+            f"{text} does not end in {suffix}; name such a file, or put {option} last"
         )
     return text

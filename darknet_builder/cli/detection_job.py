@@ -1,4 +1,4 @@
-"""One run of a detector over images and videos that writes files and lines while it goes."""
+"""Run a detector over images and videos, and write results as soon as they are complete."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ import numpy as np
 from darknet_builder.boxes.drawing import draw_detections
 from darknet_builder.boxes.records import Record
 from darknet_builder.cli.detection_outputs import Outputs, Target
-from darknet_builder.cli.detection_result import DetectionResult, SourceResult, list_counts
+from darknet_builder.cli.detection_result import (
+    NOTHING_FOUND,
+    DetectionResult,
+    SourceResult,
+    list_counts,
+)
 from darknet_builder.cli.output import write_json
 from darknet_builder.cli.progress import Progress
 from darknet_builder.errors import ImageError
@@ -33,15 +38,15 @@ class DetectionJob:
     """One run of the detector over sources, or one process's share of it.
 
     Attributes:
-        detector: whose threshold is the report's as well.
+        detector: its threshold is also the initial one of the HTML page.
         outputs: the files to write.
-        progress: for lines and complaints.
+        progress: shows lines, complaints and the progress bar.
         group: the processes that share the work.
-        out: for the JSON document if it goes to ``STDOUT``.
-        options: repeated at the beginning of the JSON document.
-        results: one for each source so far, in this process.
-        started: in seconds of ``time.perf_counter``.
-        truncated: paths of images whose file ends too early, in this process.
+        out: stream for the JSON document if it goes to ``STDOUT``.
+        options: entries for the beginning of the JSON document.
+        results: results of this process, one for each source so far.
+        started: start time in seconds of ``time.perf_counter``.
+        truncated: paths of images of this process whose file ends too early.
     """
 
     detector: Detector
@@ -55,12 +60,12 @@ class DetectionJob:
     truncated: set[str] = field(default_factory=set)
 
     def run(self, targets: Sequence[Target]) -> int:
-        """Detect in all sources.
+        """Detect objects in all sources.
 
-        A single process also writes what it has when Ctrl-C or an error ends it.
+        If Ctrl-C or an error stops a single process, the results so far are written.
 
         Args:
-            targets: this process's share.
+            targets: the sources of this process.
 
         Returns:
             The exit status: 1 if a source could not be read, else 0.
@@ -77,16 +82,13 @@ class DetectionJob:
                 else:
                     self._detect_images({target.source: target for target in group})
         except BaseException:
-            if self.group.world_size == 1:  # several would wait for each other
+            if self.group.world_size == 1:  # gathering from stopped processes would never end
                 self._finish()
             raise
         return self._finish()
 
     def _finish(self) -> int:
-        """Gather the results of all processes and write the files that hold all of them.
-
-        Then show the summary.
-        """
+        """Gather the results of all processes, write the combined files and show the summary."""
         whole = DetectionResult(
             self.group.gather(self.results),
             time.perf_counter() - self.started,
@@ -100,14 +102,11 @@ class DetectionJob:
             for source in whole.sources if self.group.world_size > 1 else ():
                 if source.line:
                     self.progress.say(source.line)
-            self.progress.say("; ".join([whole.summary(), *self.outputs.places(whole.images)]))
+            self.progress.say("; ".join([whole.summary(), *self.outputs.locations(whole.images)]))
         return 1 if whole.failures else 0
 
     def _tell(self, line: str) -> None:
-        """Show the line of a source.
-
-        One process shows it at once; several show their lines in order when all are done.
-        """
+        """Show the line of a source: at once, or with several processes at the end, in order."""
         self.results[-1].line = line
         if self.group.world_size == 1:
             self.progress.say(line)
@@ -133,7 +132,7 @@ class DetectionJob:
                 self._record(Record(str(outcome.source), outcome.detections), outcome.image)
                 self._tell(
                     f"{outcome.source}:"
-                    f" {list_counts(outcome.detections.shown().counts()) or 'nothing'}"
+                    f" {list_counts(outcome.detections.shown().counts()) or NOTHING_FOUND}"
                 )
 
     def _record(self, record: Record, image: np.ndarray) -> None:
@@ -157,15 +156,15 @@ class DetectionJob:
         found = list_counts(dict(result.counts.most_common()))
         self._tell(
             f"{target.source}: {result.images} {plural(result.images, 'frame')}:"
-            f" {found or 'nothing'}"
+            f" {found or NOTHING_FOUND}"
         )
         if interrupted:
             raise KeyboardInterrupt
 
     def _save_video(self, target: Target) -> bool:
-        """Write the annotated video; return whether Ctrl-C ended it.
+        """Write the annotated video and return whether Ctrl-C stopped it.
 
-        In that case the frames so far are a complete video.
+        If it did, the video is complete up to that frame.
         """
         interrupted = False
         with open_video(target.source) as video:
@@ -182,7 +181,7 @@ class DetectionJob:
                     raise (
                         KeyboardInterrupt
                         if interrupted
-                        else ImageError(f"{target.source}: has no frame that can be read")
+                        else ImageError(f"{target.source}: no frame can be read")
                     )
         return interrupted
 
@@ -203,7 +202,11 @@ class DetectionJob:
     def _find_in_frames(
         self, video: Video, save: Callable[[Outcome], None]
     ) -> Generator[Outcome, None, None]:
-        """Overlapped, or one by one where the network remembers the frame before."""
+        """Yield the outcome of each frame, in order.
+
+        Decoding, the network and ``save`` overlap, except for networks that keep state from frame
+        to frame.
+        """
         detector = self.detector
         with closing(frames_ahead(video.frames(), detector.batch)) as frames:
             if detector.has_memory:
@@ -213,4 +216,5 @@ class DetectionJob:
                     yield outcome
                 return
             with closing(stream(detector, frames, save, expected=video.num_frames)) as outcomes:
-                yield from cast(Iterator[Outcome], outcomes)  # a frame cannot be an unreadable file
+                # Frames are already decoded, so none can be ``Unreadable``.
+                yield from cast(Iterator[Outcome], outcomes)

@@ -1,4 +1,4 @@
-"""The files that a detector's results become: names that no two share, and what is written when."""
+"""Output files of ``detect``: choose a name for each source and write the files."""
 
 from __future__ import annotations
 
@@ -23,14 +23,19 @@ _JPEG = (".jpg", ".jpeg", ".jpe")
 
 @dataclass(frozen=True)
 class Target:
-    """A source, and the name without suffix that its results get."""
+    """A source and the name of its output files.
+
+    Attributes:
+        source: the image or video.
+        stem: file name without suffix; no two sources have the same.
+    """
 
     source: Path
     stem: str
 
     @property
     def picture(self) -> str:
-        """The file name of its annotated picture or video."""
+        """Return the file name of the annotated picture or video."""
         suffix = self.source.suffix.lower()
         return self.stem + (
             ".mp4" if is_video(self.source) else suffix if suffix in _JPEG else ".png"
@@ -39,16 +44,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What to write, and where.
+    """The files to write, and their folder.
 
     Attributes:
-        folder: ``--output``.
-        pictures: annotated pictures and videos.
-        labels: a Darknet label file for each image.
-        coco: all objects in COCO's format.
-        table: all objects as CSV.
-        report: the page, where there is one.
-        json: ``--json``: a file, ``STDOUT`` or None.
+        folder: the folder of ``--output``.
+        pictures: whether to write annotated pictures and videos.
+        labels: whether to write a Darknet label file for each image.
+        coco: whether to write all objects in COCO's format.
+        table: whether to write all objects as CSV.
+        report: path of the HTML page; None for no page.
+        json: path of the JSON document, ``STDOUT``, or None for no document.
     """
 
     folder: Path
@@ -61,55 +66,59 @@ class Outputs:
 
     @property
     def any(self) -> bool:
-        """Whether something is written into the folder at all."""
+        """Return whether any file is written to the folder."""
         return self.pictures or self.labels or self.coco or self.table
 
     @property
     def keeps_records(self) -> bool:
-        """Whether all objects are needed at the end."""
+        """Return whether all objects must be kept until the end."""
         return self.coco or self.table or self.json is not None
 
     def plan(self, sources: Sequence[Path]) -> list[Target]:
-        """A name for each source that no other has.
+        """Choose a name for each source that no other source has.
 
         Raises:
-            InputError: where a picture would replace a source, or labels those that its source has
-                already.
+            InputError: if a picture would replace a source, or a label file the one that its source
+                already has.
         """
-        taken: set[str] = set()
+        used: set[str] = set()
         targets = []
         for source in sources:
             stem, number = source.stem, 1
-            while stem.lower() in taken:  # file systems may not tell A from a
+            while stem.lower() in used:  # some file systems ignore case
                 number += 1
                 stem = f"{source.stem}-{number}"
-            taken.add(stem.lower())
+            used.add(stem.lower())
             targets.append(Target(source, stem))
         originals = {source.resolve() for source in sources}
         for target in targets if self.pictures else ():
             if (self.folder / target.picture).resolve() in originals:
                 raise InputError(
-                    f"--output {self.folder}: {target.picture} there is a SOURCE and would be "
-                    "overwritten; choose another folder"
+                    f"--output {self.folder}: would overwrite the source"
+                    f" {self.folder / target.picture}; choose another folder"
                 )
         for target in targets if self.labels else ():
             refuse_overwriting(
                 self.folder / "labels" / f"{target.stem}.txt",
                 label_places(target.source.resolve()),
-                f"it holds the labels of {target.source}; give another --output",
+                f"it contains the labels of {target.source}; choose another --output folder",
             )
         return targets
 
-    def places(self, images: int) -> list[str]:
-        """Return where the files are, for the summary of a number of images."""
+    def locations(self, images: int) -> list[str]:
+        """Return parts of the summary that tell where the files are.
+
+        Args:
+            images: number of images and frames that could be read.
+        """
         saved = [f"saved in {self.folder}"] if self.any and images else []
         return [*saved, *([f"report: {self.report}"] if self.report else [])]
 
     def make_folders(self) -> None:
-        """Make them.
+        """Create the folders of all files.
 
         Raises:
-            InputError: where that cannot be done.
+            InputError: if a folder cannot be created.
         """
         folders = [("--output", self.folder)] * self.any + [
             ("--output", self.folder / "labels")
@@ -119,21 +128,23 @@ class Outputs:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise InputError(f"{option} {folder}: {error.strerror}") from None
+                raise InputError(
+                    f"{option} {folder}: the folder cannot be created: {error.strerror}"
+                ) from None
 
     def save(self, target: Target, image: np.ndarray, detections: Detections) -> None:
-        """The picture and the labels of one image."""
+        """Write the picture and the labels of one image."""
         if self.pictures:
             write_image(self.folder / target.picture, draw_detections(image, detections))
         self.save_labels(target.stem, detections)
 
     def save_labels(self, stem: str, detections: Detections) -> None:
-        """The labels of one image or frame; an empty file where there is nothing."""
+        """Write the labels of one image or frame; without objects, an empty file."""
         if self.labels:
             self._write(f"labels/{stem}.txt", detections.to_yolo())
 
     def save_records(self, records: Sequence[Record], names: Sequence[str]) -> None:
-        """The files that hold all objects."""
+        """Write the files that contain all objects."""
         if self.coco:
             self._write(
                 "detections.json",

@@ -1,4 +1,4 @@
-"""The result of a detector on many images and videos: its totals, its document and its summary."""
+"""Results of a detector on many images and videos: totals, JSON document and summary."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from darknet_builder.images.truncated import describe_truncated
 from darknet_builder.pages.detections_page import DetectionReport
 from darknet_builder.support.text import plural
 
+NOTHING_FOUND = "no objects"
+"""Stands in place of the counts of an image or video without detections."""
+
 
 @dataclass
 class SourceResult:
     """The result on one image or video.
 
     Attributes:
-        line: of text about it; empty if it could not be read.
+        line: line of text that describes it; empty if it could not be read.
         images: number of images or frames.
         failures: 1 if it could not be read, else 0.
-        counts: number of objects by class name, without those that are not shown.
-        records: the objects of each image or frame, if they are kept.
-        report: the pictures for the page, if there is one.
+        counts: number of objects by class name, without ``dont_show`` classes.
+        records: the objects of each image or frame; empty if no output needs them.
+        report: pictures for the HTML page; empty if none is written.
     """
 
     line: str = ""
@@ -39,8 +42,8 @@ class DetectionResult:
     """The result on all sources.
 
     Attributes:
-        sources: in their order.
-        seconds: that all of them took together.
+        sources: one result for each source, in the order of the sources.
+        seconds: elapsed time for all of them.
         truncated: number of images whose file ends too early.
     """
 
@@ -64,22 +67,22 @@ class DetectionResult:
         return [record for source in self.sources for record in source.records]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data, for JSON; the boxes are not cut off at the image's edges.
+        """Return a dictionary that ``json.dumps`` accepts, without ``dont_show`` classes.
 
-        ``dont_show`` classes are left out.
+        Boxes may extend beyond the image.
         """
         shown = [replace(record, detections=record.detections.shown()) for record in self.records]
         return {"not_readable": self.failures, "images": [record.to_dict() for record in shown]}
 
     def report(self, threshold: float) -> DetectionReport:
-        """Return the page of all sources; its slider begins at ``threshold``."""
+        """Return the HTML page of all sources; its slider starts at ``threshold``."""
         report = DetectionReport(threshold=threshold)
         for source in self.sources:
             report.extend(source.report)
         return report
 
     def summary(self) -> str:
-        """Return ``6 images, 14 objects: 9 horse, 5 dog; 12.3 images/s; 1 not readable``."""
+        """Return one line, such as ``2 images, 3 objects: 2 horse, 1 dog; 12.3 images/s``."""
         images, failures = self.images, self.failures
         counts = sum((source.counts for source in self.sources), Counter[str]())
         objects = counts.total()
@@ -91,10 +94,10 @@ class DetectionResult:
         if self.truncated:
             parts.append(describe_truncated(self.truncated))
         if failures:
-            parts.append(f"{failures} not readable")
+            parts.append(f"{failures} {plural(failures, 'source')} could not be read")
         return "; ".join(parts)
 
 
 def list_counts(counts: Mapping[str, int]) -> str:
-    """Return ``9 horse, 5 dog``."""
+    """Return counts by name as text, such as ``9 horse, 5 dog``."""
     return ", ".join(f"{count} {name}" for name, count in counts.items())

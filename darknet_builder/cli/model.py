@@ -1,4 +1,4 @@
-"""The network that a command line names: as CFG and WEIGHTS, or by --cfg and --weights."""
+"""The network of a command line, given as CFG and WEIGHTS or by --cfg and --weights."""
 
 from __future__ import annotations
 
@@ -17,57 +17,61 @@ if TYPE_CHECKING:
 def add_model(
     parser: argparse._ActionsContainer, cfg: str = MODEL_HELP, weights: str | None = WEIGHTS_HELP
 ) -> None:
-    """``CFG`` and ``WEIGHTS``, and the same as options, for ``take_model``.
+    """Add ``CFG`` and ``WEIGHTS``, and the same as options; ``take_model`` joins them.
 
     Args:
-        parser: where to.
-        cfg: what is said of CFG.
-        weights: likewise of WEIGHTS; None where the command takes none.
+        parser: the parser or group to add them to.
+        cfg: help text of CFG.
+        weights: help text of WEIGHTS; None if the command takes no weights.
     """
     named = {"cfg": cfg} if weights is None else {"cfg": cfg, "weights": weights}
     for name, text in named.items():
         parser.add_argument(f"{name}_word", nargs="?", metavar=name.upper(), help=text)
     for name in named:
-        parser.add_argument(f"--{name}", metavar="FILE", help=f"{name.upper()} as an option")
+        parser.add_argument(f"--{name}", metavar="FILE", help=f"same as {name.upper()}")
 
 
 def take_model(args: argparse.Namespace, *, required: bool = True) -> None:
-    """Put the words where their options are: ``args.cfg``, ``args.weights``.
+    """Store CFG and WEIGHTS in ``args.cfg`` and ``args.weights``, as their options do.
+
+    Args:
+        args: the command's arguments.
+        required: whether a network must be given.
 
     Raises:
-        InputError: for what is given as a word and as an option, or for a network that is missing.
+        InputError: if one of them is given both as a word and as an option, or the network is
+            missing.
     """
-    for name, what in (("cfg", "the network is"), ("weights", "the weights are")):
+    for name, subject in (("cfg", "the network is"), ("weights", "the weights are")):
         word = getattr(args, f"{name}_word", None)
         if word is None:
             continue
         option = getattr(args, name)
         if option is not None:
-            cure = (
-                "; weights go with --weights" if name == "cfg" and hasattr(args, "weights") else ""
-            )
+            mixed = name == "cfg" and hasattr(args, "weights")
+            hint = ", or give weights with --weights" if mixed else ""
             raise InputError(
-                f"{what} given twice, {word} and --{name} {option}; leave one out{cure}"
+                f"{subject} given twice, as {word} and as --{name} {option}; leave one out{hint}"
             )
         setattr(args, name, word)
     if required and args.cfg is None:
-        raise InputError("which network? give a .cfg, as the first word or with --cfg")
+        raise InputError("no network given; give a .cfg, as the first word or with --cfg")
 
 
 def check_weights(cfg: str, weights: str | None, *, required: bool = True) -> None:
-    """See that the network has one set of weights.
+    """Check that a network has exactly one set of weights.
 
     Args:
-        cfg: what it is read from.
-        weights: those beside it.
-        required: whether it needs any.
+        cfg: the cfg or model file.
+        weights: the weights file; None if none was given.
+        required: whether a network without weights is refused.
 
     Raises:
-        InputError: where it has none, or two.
+        InputError: if it has no weights, or two sets of them.
     """
     refuse_second_weights(cfg, weights)
     if required and weights is None and not is_model_file(cfg):
-        raise InputError(f"which weights? give --weights FILE that belongs to {cfg}")
+        raise InputError("no weights given for this network; give --weights FILE", path=cfg)
 
 
 def load_model(args: argparse.Namespace, *, required: bool = True) -> Network:
@@ -76,8 +80,8 @@ def load_model(args: argparse.Namespace, *, required: bool = True) -> Network:
     ``--width``, ``--height`` and ``--dialect`` apply.
 
     Args:
-        args: after ``take_model``.
-        required: whether it needs weights.
+        args: the command's arguments, after ``take_model``.
+        required: whether a network without weights is refused.
 
     Raises:
         DarknetError: the kinds that ``check_weights``, ``build_network`` and ``load_weights``
@@ -97,13 +101,11 @@ def load_model(args: argparse.Namespace, *, required: bool = True) -> Network:
 
 
 def describe_choice(args: argparse.Namespace, runner: Network | OptimizedNetwork) -> str | None:
-    """Return the line that says what the network runs on.
-
-    It is empty where ``--backend`` and ``--precision`` already say so.
+    """Return a line with the backend and precision in use; None if they are the requested ones.
 
     Args:
         args: with the options of ``add_speed_options``.
-        runner: made as they ask.
+        runner: the network made according to them.
     """
     from darknet_builder.engines.optimized import OptimizedNetwork
 

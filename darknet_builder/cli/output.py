@@ -1,7 +1,4 @@
-"""Output files of a command: checked before the work and written after it.
-
-Also the colours of words on a terminal.
-"""
+"""Output files of commands, checked before the work and written after it, and terminal colours."""
 
 from __future__ import annotations
 
@@ -11,44 +8,51 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
-from darknet_builder.errors import InputError
 from darknet_builder.support.files import check_folder, refuse_overwriting, write_text, writing
 
 _COLORS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m"}
 _NO_COLOR = "\x1b[0m"
 STDOUT = "-"
 """The file name that means the command's own output."""
+REPORT_NAME = "report.html"
+"""The file name of ``--report`` without one, in the folder of ``--output``."""
 
 
 def check_answer(path: str | Path | None) -> None:
     """Check that ``write_answer`` could write there; None passes, and so does ``STDOUT``.
 
     Raises:
-        InputError: naming the missing folder.
+        InputError: if its folder is missing; the message names it.
     """
     if path != STDOUT:
         check_folder(path)
 
 
-def check_page(path: str | None, kept: Iterable[str | Path | None]) -> None:
-    """See that ``--report`` names a page, and none of the files that the command reads.
+def find_page(
+    report: str | None, folder: str | Path, kept: Iterable[str | Path | None]
+) -> Path | None:
+    """Return the page that ``--report`` asks for.
+
+    Args:
+        report: the value of ``--report``: None for no page, empty for ``REPORT_NAME``.
+        folder: the folder of ``--output``, for a page without a name.
+        kept: files that the command reads and must not replace; None entries are ignored.
 
     Raises:
-        InputError: for another suffix, or for such a file.
+        InputError: if the page would replace one of them.
     """
-    if path is not None:
-        if Path(path).suffix.lower() != ".html":
-            raise InputError(f"--report {path}: expected a file that ends in .html")
-        refuse_overwriting(Path(path), kept, "give --report another file")
+    if report is None:
+        return None
+    page = Path(report or Path(folder) / REPORT_NAME)
+    refuse_overwriting(page, kept, "choose another file for --report")
+    return page
 
 
 def write_json(path: str | Path | None, data: Any, out: TextIO) -> None:
-    """Write a document for other programs.
-
-    To a file, to ``out`` for ``STDOUT``, or nowhere for None.
+    """Write a JSON document to a file, to ``out`` for ``STDOUT``, or nowhere for None.
 
     Raises:
-        InputError: when the file cannot be written.
+        InputError: if the file cannot be written.
     """
     if path is not None:
         write_answer(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n", out)
@@ -58,7 +62,7 @@ def write_answer(path: str | Path, text: str, out: TextIO) -> None:
     """Write a text to a file, or to ``out`` for ``STDOUT``.
 
     Raises:
-        InputError: when the file cannot be written.
+        InputError: if the file cannot be written.
     """
     if path == STDOUT:
         out.write(text)

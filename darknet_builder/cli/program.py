@@ -1,4 +1,4 @@
-"""The command line: find the command and run it.
+"""Entry point of ``darknet-builder``: find the command and run it.
 
 A ``DarknetError`` is shown as one line on stderr, with exit status 2.
 """
@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from darknet_builder.cli.commands import command_names
 from darknet_builder.cli.output import in_color
@@ -23,26 +23,44 @@ from darknet_builder.support.version import VERSION
 PROGRAM = "darknet-builder"
 USER_MISTAKE = 2
 INTERRUPTED = 130
+EXIT_STATUSES = """\
+exit status:
+  0    success
+  1    the command ran, but a part failed: an image could not be read, a download failed, an
+       exported file differs from PyTorch, or check found an error
+  2    a mistake in the command or in a file that it names: one line on stderr says which
+  130  stopped by Ctrl-C
+
+'darknet-builder help COMMAND' shows the options and examples of a command.
+"""
+_DARKNETS_MISTAKE = 1
+"""Exit status of Darknet's ``error()`` (utils.c)."""
 _CHOICE = re.compile(r"invalid choice: '?(.+?)'? \(choose from (.*)\)")
 _WORD = re.compile(r"[^\s',]+")
 _OPTION = re.compile(r"--?[A-Za-z]")
 
 
+class _CommandListFormatter(argparse.RawDescriptionHelpFormatter):
+    """A help formatter whose left column is wide enough for every command."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # argparse forgets that commands are indented by two levels when it measures their names.
+        self._action_max_length = 2 * self._indent_increment + max(map(len, command_names()))
+
+
 class _Parser(argparse.ArgumentParser):
-    """argparse with one line for a mistake, and the nearest known word.
+    """A parser that reports a mistake in one line and suggests the nearest valid word.
 
     Attributes:
-        words: what is to be parsed.
+        words: the words after the command's name.
     """
 
     words: Sequence[str] = ()
 
     def error(self, message: str) -> NoReturn:
-        """One line on stderr, with the nearest known option or choice, and exit status 2.
-
-        A mistyped option is said before what is missing: that is most likely the option that was
-        meant.
-        """
+        """Exit with status 2 and one line on stderr that suggests the nearest option or choice."""
+        # A mistyped option is probably the one that is missing, so report the typing error instead.
         unknown = self._unknown_options()
         if unknown and "arguments are required" in message:
             message = f"unrecognized arguments: {' '.join(unknown)}"
@@ -65,7 +83,7 @@ class _Parser(argparse.ArgumentParser):
     def _hint(self, message: str) -> str:
         wrong = [word for word in message.split() if word.startswith("-")]
         if message.startswith("unrecognized") and wrong:
-            # Darknet's own have one dash
+            # Darknet's own options have one dash
             return did_you_mean(
                 f"--{wrong[0].partition('=')[0].lstrip('-')}", self._option_string_actions
             )
@@ -77,11 +95,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: the words after the program's name; the process's own by default.
+        argv: the words after the program's name; by default those of the process.
 
     Returns:
-        The exit status: 0, 1 where some of the work could not be done, 2 for a user's mistake, 130
-        for Ctrl-C.
+        The exit status, as explained by ``EXIT_STATUSES``.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     names = command_names()
@@ -99,40 +116,43 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str], names: list[str]) -> int:
     spell: Spell | None = None
+    is_verbatim = False
     try:
         args = _parse(words, names)
-        spell = args.spell
+        spell, is_verbatim = args.spell, args.is_verbatim
         _load_plugins(getattr(args, "plugin", ()))
         return int(args.run(args, sys.stdout))
     except DarknetError as error:
         _show("error", error.describe(spell))
-        return error.exit_status
+        return _DARKNETS_MISTAKE if is_verbatim else error.exit_status
     except KeyboardInterrupt:
         sys.stderr.write(f"{PROGRAM}: interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (head, less) has had enough; keep the interpreter from complaining while it
-        # closes stdout.
+        # The reader (head, less) has closed the pipe; without this, Python reports an error when
+        # it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
 def _load_plugins(paths: Sequence[str]) -> None:
-    """Run the files of ``--plugin``, in their order; PyTorch is imported only if there are any."""
+    """Run the files of ``--plugin`` in order; PyTorch is imported only if there are any."""
     for path in paths:
         import_module("darknet_builder.layers.plugins").load_plugin(path)
 
 
 def _parse(words: list[str], names: list[str]) -> argparse.Namespace:
-    """What the words say; without a command, help is what they say."""
+    """Parse the words of a command line; without a command, ``help`` is run."""
     if words and words[0].startswith("-"):
         whole = _make_parser([] if words[0] == "--version" else names)
-        whole.parse_known_args(words[:1])  # --help and --version end here
+        whole.parse_known_args(words[:1])  # --help and --version exit here
         whole.error(f"unrecognized arguments: {words[0]}")
     name, *rest = words or ["help"]
     parser = _commands_of(_make_parser([name]))[name]
     parser.words = rest
-    # Intermixed: words may stand before, between and after options.
+    if parser.get_default("is_verbatim") and rest[:1] not in (["-h"], ["--help"]):
+        return parser.parse_args(["--", *rest])  # its flags are another program's
+    # Intermixed: positional words may come before, between and after options.
     args, unknown = parser.parse_known_intermixed_args(rest)
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -148,13 +168,12 @@ def _commands_of(parser: argparse.ArgumentParser) -> dict[str, _Parser]:
 
 
 def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
-    """Make the parser; only the chosen command's module is imported.
-
-    ``--help`` of one does not wait for the others.
-    """
+    """Make a parser of the given commands; only their modules are imported, which saves time."""
     parser = _Parser(
         prog=PROGRAM,
         description="Build, run, train and convert Darknet networks (.cfg and .weights).",
+        epilog=EXIT_STATUSES,
+        formatter_class=_CommandListFormatter,
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
@@ -171,21 +190,23 @@ def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
         command.set_defaults(
             run=module.run,
             make_whole_parser=lambda: _make_parser(command_names()),
+            is_verbatim=getattr(module, "IS_VERBATIM", False),
             spell=partial(_spell, command, getattr(module, "OPTIONS", {})),
         )
     return parser
 
 
-def _spell(command: _Parser, own: Mapping[str, str], argument: str) -> str | None:
-    """The option by which a command takes a library argument, if it does.
+def _spell(command: _Parser, renamed: Mapping[str, str], argument: str) -> str | None:
+    """Return the option that sets a library argument; None if the command has no such option.
 
     Args:
-        command: knows its options.
-        own: by argument, where the option has another name: ``OPTIONS`` of the command's module.
-        argument: in snake_case.
+        command: parser of the command.
+        renamed: options whose name differs from the argument's, by argument: ``OPTIONS`` of the
+            command's module.
+        argument: name of the argument, in snake_case.
     """
     option = f"--{argument.replace('_', '-')}"
-    return own.get(argument, option if option in command._option_string_actions else None)
+    return renamed.get(argument, option if option in command._option_string_actions else None)
 
 
 def _show_warning(
@@ -196,7 +217,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """A warning as one line on stderr, without the source line that raised it."""
+    """Show a warning as one line on stderr, without the source line that raised it."""
     _show("warning", message)
 
 

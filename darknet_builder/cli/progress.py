@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, and lines that do not tear it apart."""
+"""A progress bar for terminals, and lines of text printed above it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _BAR_MINIMUM = 2
 class Progress(AbstractContextManager["Progress"]):
     """A progress bar on stderr, if that is a terminal and tqdm is installed.
 
-    It also writes the lines above the bar.
+    Lines of text must be written through it, so that they do not break the bar.
 
     Args:
-        total: how many steps there are.
-        unit: what a step is, in the singular.
-        quiet: no bar, and no lines but complaints.
-        out: where lines go.
+        total: number of steps.
+        unit: name of a step, in the singular.
+        quiet: show no bar, and no lines except complaints.
+        out: stream for lines.
     """
 
     def __init__(self, total: int, unit: str, *, quiet: bool, out: TextIO) -> None:
@@ -34,13 +34,13 @@ class Progress(AbstractContextManager["Progress"]):
             self._bar.close()
 
     def grow(self, count: int) -> None:
-        """More steps are coming than were known."""
+        """Increase the number of steps by ``count``."""
         self._total += count
         if self._bar is not None:
             self._bar.total = self._total
 
     def advance(self, count: int = 1) -> None:
-        """So many steps are done."""
+        """Count this number of steps as done."""
         if self._bar is None and self._make_bar is not None and self._total >= _BAR_MINIMUM:
             self._bar = self._make_bar(
                 total=self._total, unit=f" {self._unit}", file=sys.stderr, leave=False
@@ -49,12 +49,12 @@ class Progress(AbstractContextManager["Progress"]):
             self._bar.update(count)
 
     def say(self, line: str) -> None:
-        """A line of the answer."""
+        """Write a line to ``out``, unless quiet."""
         if not self._quiet:
             self._write(line, self._out)
 
     def complain(self, line: str) -> None:
-        """A line on stderr about what went wrong, also when quiet."""
+        """Write a line about a failure to stderr, also when quiet."""
         self._write(line, sys.stderr)
 
     def _write(self, line: str, stream: TextIO) -> None:

@@ -82,7 +82,7 @@ def fit_network(
     Args:
         network: a detector with anchors. Its last head decides over the unit: pixels of the
             input, or cells for [region].
-        images: the data set.
+        images: the data set whose boxes are clustered.
         num: number of anchors; None for the number that the head has.
         seed: seed of k-means, 0 or more.
 

@@ -24,7 +24,7 @@ class ClassedImage:
     """An image file and its class.
 
     Attributes:
-        path: the image file.
+        path: path of the image file.
         class_id: number of its class, counted from 0.
 
     Example:

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from darknet_builder.cfg.names import read_names
-from darknet_builder.data.image_list import cure_for, either, find_place, numbered_lines, places_of
+from darknet_builder.data.image_list import (
+    candidate_paths,
+    cure_for,
+    either,
+    first_existing,
+    numbered_lines,
+)
 from darknet_builder.data.image_set import ImageSet, load_images
 from darknet_builder.errors import DataError, DataWarning, did_you_mean, nearest
 
@@ -40,7 +46,7 @@ class DataFile:
     directory.
 
     Attributes:
-        path: the file itself.
+        path: path of the ``.data`` file.
         options: the text of each key.
         lines: the line of each key, counted from 1. It also has the keys without a value, which
             Darknet ignores and ``options`` lacks.
@@ -95,6 +101,7 @@ class DataFile:
 
     def having(self, key: str, value: str) -> DataFile:
         """Return a copy with ``key=value`` set."""
+        # The new value is not in the file, so errors about it must not name the old line.
         lines = {other: line for other, line in self.lines.items() if other != key}
         return DataFile(self.path, {**self.options, key: value}, lines)
 
@@ -108,7 +115,7 @@ class DataFile:
             "message": f"{key}= has no value",
             "path": self.path,
             "line": self.lines[key],
-            "hint": "write the value behind it, or remove the line",
+            "hint": "write the value after the =, or remove the line",
         }
 
     def _place(self, key: str) -> dict[str, Any]:
@@ -221,9 +228,9 @@ class DataFile:
                 f"needs {key}=, which is missing{hint} (it has {', '.join(self.options)})", key
             )
         name = self.options[key]
-        found = find_place(name, self.path.parent)
+        found = first_existing(name, self.path.parent)
         if found is None:
-            candidates = list(places_of(name, self.path.parent))
+            candidates = list(candidate_paths(name, self.path.parent))
             raise self.error(
                 f"no such file; looked for {either(candidates)}", key, hint=cure_for(name)
             )

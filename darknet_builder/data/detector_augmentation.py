@@ -75,7 +75,7 @@ class AugmentRule:
         net = network.options.augmentation
         if net.cutmix:
             raise InputError(
-                "is for classifiers alone",
+                "is only for classifiers",
                 **network.blocks[0].place("cutmix"),
                 hint="use mosaic=1 for a detector",
             )
@@ -119,7 +119,7 @@ def make_sample(
 
     Args:
         random: random generator; equal states give equal samples.
-        rule: the augmentation settings.
+        rule: limits of the random changes, from [net] and the heads.
         sources: 1 image of any size, 2 for mixup, 4 for a mosaic.
         net_size: (width, height) of the sample in pixels.
 
@@ -237,7 +237,7 @@ def _move_boxes(
     new_size = np.array(
         [max(width - crop.left - crop.right, 1), max(height - crop.top - crop.bottom, 1)]
     )
-    # x * width - left pixels from the crop's edge, divided by its width; y likewise.
+    # x * width - left pixels from the crop's edge, divided by its width; the same for y.
     scale = np.array([width, height]) / new_size
     shift = np.array([crop.left, crop.top]) / new_size
     low = (boxes[:, :2] - boxes[:, 2:4] / 2) * scale - shift
@@ -261,7 +261,7 @@ def _within(
     Args:
         low: (T, 2) upper left corners, relative to the sample.
         high: (T, 2) lower right corners.
-        classes: (T, 1).
+        classes: (T, 1) class of each box.
         minimum: (2,) upper left corner of the window.
         maximum: (2,) lower right corner.
         net_size: (width, height) of the sample in pixels.

@@ -40,7 +40,7 @@ def either(paths: Sequence[Path]) -> str:
     return " and ".join(dict.fromkeys(map(str, paths)))
 
 
-def places_of(name: str, folder: Path) -> Iterator[Path]:
+def candidate_paths(name: str, folder: Path) -> Iterator[Path]:
     """Yield the paths at which to look for a file that a text file names, in the order of search.
 
     They are in the text file's folder, in the folder above that, and in the working directory. The
@@ -59,13 +59,13 @@ def places_of(name: str, folder: Path) -> Iterator[Path]:
             yield folder / spelling.removeprefix(_CVAT_FOLDER)
 
 
-def find_place(name: str, folder: Path) -> Path | None:
-    """Return the first of ``places_of`` that is a file; None if there is none."""
-    return next((place for place in places_of(name, folder) if place.is_file()), None)
+def first_existing(name: str, folder: Path) -> Path | None:
+    """Return the first of ``candidate_paths`` that is a file, or None."""
+    return next((path for path in candidate_paths(name, folder) if path.is_file()), None)
 
 
 def cure_for(name: str) -> str | None:
-    """Return a hint for a file that was not found; None if there is none."""
+    """Return a hint for a file that was not found, or None."""
     if _WINDOWS_DRIVE.match(name):
         return "it is on a drive of a Windows machine; write paths relative to the file with them"
     return None
@@ -78,7 +78,7 @@ def read_image_list(path: str | Path, *, keep_missing: bool = False) -> list[Pat
     directory.
 
     Args:
-        path: the list.
+        path: path of the list.
         keep_missing: return the path in the list's folder for an image that does not exist; False
             raises.
 
@@ -93,8 +93,8 @@ def list_images(path: str | Path, *, keep_missing: bool = False) -> list[tuple[i
     """Return (line number, text of the line, path) for each image that a list names.
 
     Args:
-        path: the list.
-        keep_missing: as for ``read_image_list``.
+        path: path of the list.
+        keep_missing: return the path in the list's folder for a missing image; False raises.
 
     Raises:
         DataError: as for ``read_image_list``.
@@ -103,7 +103,7 @@ def list_images(path: str | Path, *, keep_missing: bool = False) -> list[tuple[i
     images: list[tuple[int, str, Path]] = []
     missing: list[tuple[int, str]] = []
     for number, line in numbered_lines(path, "a list of images"):
-        image = find_place(line, folder) or (folder / line if keep_missing else None)
+        image = first_existing(line, folder) or (folder / line if keep_missing else None)
         if image is None:
             missing.append((number, line))
         else:
@@ -114,8 +114,9 @@ def list_images(path: str | Path, *, keep_missing: bool = False) -> list[tuple[i
         others = ""
         if len(missing) > 1:
             others = f"; {len(missing)} of its {len(missing) + len(images)} images are missing"
+        tried = either(list(candidate_paths(line, folder)))
         raise DataError(
-            f"{line}: no such image; looked for {either(list(places_of(line, folder)))}{others}",
+            f"{line}: no such image; looked for {tried}{others}",
             path=path,
             line=number,
             hint=cure_for(line),

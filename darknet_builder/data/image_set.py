@@ -48,7 +48,7 @@ class ImageSet(Sequence[LabelledImage]):
     Attributes:
         path: the file that lists them.
         images: the images, in the order of the list.
-        classes: number of classes.
+        classes: number of classes; labels are 0 to ``classes - 1``.
         skipped_labels: number of bad lines of label files that were left out.
         labels_over_edge: number of boxes whose centre or size exceeds the image.
 
@@ -105,7 +105,7 @@ def load_images(
 
     Args:
         path: the list, with one image path a line.
-        classes: number of classes.
+        classes: number of classes; a label must be below it.
         skip_bad_labels: leave bad lines of label files out and count them; False raises.
         limit: load only this number of images from the start of the list; None for all.
         keep_missing: keep a missing image in the list, for a caller that checks this; False raises.
@@ -123,6 +123,7 @@ def load_images(
             boxes, bad = read_labels(label_path, classes, skip_bad=skip_bad_labels)
         images.append(LabelledImage(image, boxes, label_path))
         skipped += bad
+    # Images without labels are allowed; a list of nothing else is nearly always a wrong folder.
     if all(image.label_path is None for image in images):
         raise DataError(
             f"none of its {len(images)} images has a label file; for the first image, looked for "
@@ -136,19 +137,20 @@ def _warn_over_edge(path: str | Path, images: Sequence[LabelledImage]) -> int:
     """Count the boxes that reach over the edge of their image; if there are any, warn once.
 
     Args:
-        path: the list.
+        path: path of the list, for the warning.
         images: the images of the list.
     """
     found = [(image, over_edge(image.boxes)) for image in images]
     count = sum(int(rows.sum()) for _, rows in found)
     if count:
+        # rows.argmax() below is the first True of a bool array.
         first, rows = next((image, rows) for image, rows in found if rows.any())
         numbers = " ".join(map(str, first.boxes[rows.argmax(), :4]))
         warnings.warn(
             DataWarning(
                 f"{'1 box reaches' if count == 1 else f'{count} boxes reach'} over the edge of"
-                f" their image, the first in {first.label_path} ({numbers}); training cuts them off"
-                " there, mAP and anchors take them as they are",
+                f" their image, the first in {first.label_path} ({numbers}); training clips them"
+                " there, mAP and anchors use them unchanged",
                 path=path,
             ),
             stacklevel=3,

@@ -49,7 +49,7 @@ def read_labels(
 
     Args:
         path: the file; an empty one has no boxes.
-        classes: number of classes.
+        classes: number of classes; a label must be below it.
         skip_bad: leave bad lines out and count them; False raises.
 
     Returns:

@@ -11,6 +11,7 @@ _HOLE = 0.58
 
 
 def _polar(angles: np.ndarray, radii: np.ndarray | float) -> np.ndarray:
+    # (P, 2) * (P, 1): each corner at its own radius
     return np.stack((np.cos(angles), np.sin(angles)), -1) * np.asarray(radii).reshape(-1, 1)
 
 
@@ -82,8 +83,8 @@ def draw_outline(name: str, random: np.random.Generator) -> list[np.ndarray]:
     """Draw the closed curves of one object, turned and stretched.
 
     Args:
-        name: one of ``OUTLINE_NAMES``.
-        random: random generator.
+        name: the shape, one of ``OUTLINE_NAMES``.
+        random: generator of the angle and the stretch.
 
     Returns:
         (P, 2) corners, x and y, for each curve; a ring has two curves.

@@ -49,7 +49,7 @@ def distort(
     """Shift the hue and multiply saturation and brightness by random amounts.
 
     Args:
-        random: random generator.
+        random: generator of the three amounts; equal states give equal images.
         image: (H, W, 3) uint8, blue, green, red.
         hue: maximum shift, relative to the full circle.
         saturation: maximum factor, 1 or more; its inverse is the minimum.

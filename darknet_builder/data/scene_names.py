@@ -4,4 +4,4 @@ from __future__ import annotations
 
 SCENE_NAMES = ("circle", "square", "triangle", "star", "cross", "ring", "heart", "arrow")
 SCENE_SIZE = 224
-"""Width and height in pixels, unless another size is asked for."""
+"""Width and height in pixels, unless another size is given."""

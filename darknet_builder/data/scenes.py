@@ -22,7 +22,7 @@ from darknet_builder.images.files import write_image
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.support.files import write_text, writing
 
-MOST_OBJECTS = 10
+MAX_OBJECTS = 10
 _SMALLEST, _LARGEST = 20.0, 54.0
 """Minimum and maximum radius in pixels, at ``SCENE_SIZE``."""
 _MIN_VISIBLE = 0.7
@@ -69,7 +69,7 @@ def draw_scene(seed: int, *, split: str = "valid", size: int = SCENE_SIZE) -> Sc
 
     Args:
         seed: number of the scene within the split, 0 or more.
-        split: ``train`` or ``valid``.
+        split: ``train`` or ``valid``; equal seeds give different scenes in the two.
         size: width and height of the picture in pixels.
 
     Raises:
@@ -89,7 +89,7 @@ def draw_scene(seed: int, *, split: str = "valid", size: int = SCENE_SIZE) -> Sc
     owners = np.zeros((size, size), np.uint8)  # the object that each pixel shows, from 1; 0: none
     areas: list[int] = []
     classes: list[int] = []
-    for _ in range(int(random.integers(1, MOST_OBJECTS + 1))):
+    for _ in range(int(random.integers(1, MAX_OBJECTS + 1))):
         kind = int(random.integers(len(SCENE_NAMES)))
         if _place(random, canvas, owners, areas, draw_outline(SCENE_NAMES[kind], random)):
             classes.append(kind)
@@ -109,7 +109,7 @@ def _place(
     """Draw an object where enough of all objects stays visible.
 
     Args:
-        random: random generator.
+        random: generator of the position, size and colour.
         canvas: (size, size, 3) float32, the picture; drawn on.
         owners: (size, size) uint8, the object that each pixel shows; updated.
         areas: full area of each object in pixels; the new one is appended.
@@ -169,7 +169,7 @@ def _paint(
     """Fill an object with a shaded colour, sometimes with stripes or a rim.
 
     Args:
-        random: random generator.
+        random: generator of the colour and the pattern.
         canvas: (H, W, 3) float32, values in [0, 255]; drawn on.
         mask: (H, W) uint8, 255 inside the object, less at its antialiased edge.
         points: closed curves in pixels, with ``_SHIFT`` fractional bits.
@@ -227,6 +227,7 @@ def _background(random: np.random.Generator, size: int) -> np.ndarray:
         wave = np.sin(
             (x * random.uniform(-1, 1) + y * random.uniform(-1, 1)) * random.uniform(20, 160)
         )
+        # (size, size, 1) times one amplitude for each of 3 channels
         canvas += (np.sign(wave) if random.random() < 0.5 else wave)[..., None] * random.uniform(
             -20, 20, 3
         )

@@ -45,7 +45,7 @@ class BackendChoice(NamedTuple):
 
     Attributes:
         backend: a key of ``BACKENDS``.
-        precision: one of ``PRECISION_NAMES``.
+        precision: type of the activations, one of ``PRECISION_NAMES``.
     """
 
     backend: str
@@ -58,7 +58,7 @@ def make_engine(network: Network, backend: str, precision: str) -> Engine:
     Args:
         network: a network with its weights, in eval mode.
         backend: a key of ``BACKENDS``.
-        precision: one of ``PRECISION_NAMES``.
+        precision: type of the activations, one of ``PRECISION_NAMES``.
 
     Raises:
         InputError: if the backend cannot run the network, at this precision or on its device.
@@ -136,7 +136,7 @@ def _precisions(network: Network, precision: str) -> Sequence[str]:
     if precision == AUTO:
         lower = computes_bfloat16(network.device) and not is_depthwise(network)
         return ("float32", "bfloat16") if lower else ("float32",)
-    # Not an error: users ask for bfloat16 to gain speed, and there is none to gain here.
+    # Not an error: users ask for bfloat16 to gain speed, and here it gains nothing.
     return ("float32",) if precision == "bfloat16" and is_depthwise(network) else (precision,)
 
 

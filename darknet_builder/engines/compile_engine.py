@@ -23,7 +23,7 @@ class CompileEngine:
 
     Args:
         network: a network with its weights, in eval mode.
-        precision: one of ``PRECISION_NAMES``.
+        precision: type of the activations, one of ``PRECISION_NAMES``.
 
     Raises:
         InputError: if the network is on the CPU and no C++ compiler is installed.

@@ -96,7 +96,7 @@ class FusedNetwork(nn.Module):
     Args:
         network: the network to copy; it may change afterwards.
         dtype: type of the weights and of all other maps: float32, bfloat16 or float16.
-        method: one of ``METHODS``.
+        method: how convolutions are computed, one of ``METHODS``.
         channels_last: whether to convert the input to channels-last order. Converting it here, not
             in the caller, frees the copy as soon as no layer needs it any more.
 
@@ -300,8 +300,8 @@ def _activation(module: nn.Module, method: str) -> Callable[[Tensor], Tensor] | 
 
 
 def _swish(x: Tensor) -> Tensor:
-    """Compute swish in a form that oneDNN Graph recognizes and fuses with the convolution."""
-    # It does not recognize ``aten::silu``.
+    """Compute swish in a form that oneDNN Graph recognises and fuses with the convolution."""
+    # It does not recognise ``aten::silu``.
     return x * torch.sigmoid(x)
 
 

@@ -31,7 +31,7 @@ class OpenVinoEngine:
 
     Args:
         network: a network with its weights, in eval mode on the CPU.
-        precision: ``float32`` or ``bfloat16``.
+        precision: type of the activations, ``float32`` or ``bfloat16``.
 
     Raises:
         InputError: for another device, or if OpenVINO cannot run the network.

@@ -28,7 +28,7 @@ class OptimizedNetwork:
         compiles: whether the engine compiles for each input shape during the first calls; see
             ``warm_up``.
         timings: seconds for one batch of each ``backend:precision`` that ``auto`` measured; empty
-            if there was no choice.
+            if nothing was measured.
         network: the network that was copied; its heads decode the outputs.
 
     Example:

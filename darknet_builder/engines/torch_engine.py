@@ -57,7 +57,7 @@ class TorchEngine:
 
     Args:
         network: a network with its weights, in eval mode.
-        precision: one of ``PRECISION_NAMES``.
+        precision: type of the activations, one of ``PRECISION_NAMES``.
         method: one of ``fused.METHODS``; None takes the best one that is available.
     """
 
@@ -130,7 +130,7 @@ def _compile_graph(fused: FusedNetwork, example: Tensor) -> Callable[[Tensor], t
     """Trace and freeze the network, and let oneDNN Graph compile the parts that it supports.
 
     Args:
-        fused: the network.
+        fused: the network to trace, in eval mode.
         example: an input of the layout to compile for; its values do not count.
     """
     # The switch is global: restore it, because other code in the process may use TorchScript.

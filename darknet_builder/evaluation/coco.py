@@ -20,7 +20,7 @@ from darknet_builder.evaluation.darknet_map import ImageBoxes
 from darknet_builder.support.extras import load_extra
 
 EXTRA = "evaluate"
-MOST_BOXES = 100
+MAX_BOXES = 100
 """Maximum number of boxes of a class in an image; COCO ignores further ones."""
 _STATISTICS = (
     "ap",
@@ -41,7 +41,7 @@ _ALL_AREAS, _FULL_LIST = 0, -1
 
 @dataclass(frozen=True)
 class CocoResult:
-    """COCO's twelve numbers, 0 to 1; None if there is no ground truth for a number.
+    """COCO's twelve numbers, 0 to 1; None for a number without ground truth.
 
     Attributes:
         ap: mean AP over the IoU thresholds .5, .55, ... .95 and over the classes with ground truth.
@@ -127,7 +127,7 @@ def _dataset(
     """Return a ``COCO`` object with the annotations of all images.
 
     Args:
-        coco: the module ``pycocotools.coco``.
+        coco: the imported module ``pycocotools.coco``.
         names: names of all classes.
         images: the annotations of each image.
     """
@@ -176,7 +176,7 @@ def _detections(image: ImageBoxes) -> Iterator[dict[str, Any]]:
 
 
 def _best_of_each_class(image: ImageBoxes) -> np.ndarray:
-    """Return the rows of the ``MOST_BOXES`` highest scores of each class.
+    """Return the rows of the ``MAX_BOXES`` highest scores of each class.
 
     COCO ignores all others, and they would fill the memory.
     """
@@ -187,4 +187,4 @@ def _best_of_each_class(image: ImageBoxes) -> np.ndarray:
     #   first  0 0 0 3 3      (searchsorted)
     #   rank   0 1 2 0 1
     rank = np.arange(len(ids)) - np.searchsorted(ids, ids)
-    return order[rank < MOST_BOXES]
+    return order[rank < MAX_BOXES]

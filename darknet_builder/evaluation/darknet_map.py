@@ -25,11 +25,11 @@ class ImageBoxes:
     Attributes:
         boxes_cxcywh: (N, 4) float32, one row for each class of a box, in Darknet's order.
         scores: (N,) float32, 0 to 1.
-        class_ids: (N,) int32.
+        class_ids: (N,) int32, the class of each row.
         truths: (T, 5) float32, ground truth in rows x, y, w, h, class.
         image_size: (width, height) in pixels.
         difficult: (D, 5) float32, objects that need not be found, in the same format; a box on one
-            of them is left out of the ranking. None if there are none.
+            of them is left out of the ranking. None without such objects.
 
     Example:
         >>> nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
@@ -88,7 +88,7 @@ class Counts:
 
     Attributes:
         true_positives: boxes that are the first on their ground truth.
-        false_positives: all other boxes.
+        false_positives: number of all other boxes above the threshold.
         truths: number of objects in the ground truth.
         overlap: sum of the IoUs of the true positives.
     """
@@ -171,9 +171,9 @@ class MapResult:
 
     Attributes:
         classes: all classes, in order.
-        num_images: number of images.
+        num_images: number of images, with and without objects.
         iou: IoU above which a box matches a ground truth.
-        points: one of ``POINTS``.
+        points: number of points at which the curve is read, one of ``POINTS``.
         confidence: score above which boxes count for precision, recall and F1.
 
     Example:
@@ -248,7 +248,7 @@ def mean_average_precision(
         confidence: score above which boxes count for precision, recall and F1.
 
     Raises:
-        InputError: if there are no images, or ``points`` is not one of ``POINTS``.
+        InputError: for an empty list of images, or if ``points`` is not one of ``POINTS``.
 
     Example:
         >>> boxes = np.array([[0.5, 0.5, 0.2, 0.2], [0.1, 0.1, 0.1, 0.1]], np.float32)

@@ -14,7 +14,7 @@ from darknet_builder.boxes.overlap import pairwise_iou
 if TYPE_CHECKING:
     from darknet_builder.evaluation.darknet_map import ImageBoxes
 
-_NO_TRUTH = -1
+_UNMATCHED = -1
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Matches:
     """The boxes of many images, and what became of them.
 
     Attributes:
-        scores: (N,) float32.
-        class_ids: (N,) int32.
+        scores: (N,) float32, 0 to 1; image after image.
+        class_ids: (N,) int32, the class of each box.
         hits: (N,) bool, whether the box has the highest score on its ground truth.
         ranked: (N,) bool, False for a box on a difficult object.
         positive: (N,) bool, whether it is a true positive above the confidence threshold.
@@ -43,7 +43,7 @@ class Matches:
         """Yield the part of each class, in the same order.
 
         Args:
-            classes: number of classes.
+            classes: number of classes, also of those without boxes.
         """
         order = np.argsort(self.class_ids, kind="stable")
         for rows in np.split(order, np.searchsorted(self.class_ids[order], np.arange(1, classes))):
@@ -89,7 +89,7 @@ def _number_through(images: Sequence[ImageBoxes], numbers: Sequence[np.ndarray])
     starts = np.cumsum([0, *(len(image.truths) for image in images)])[:-1]
     parts = []
     for number, start in zip(numbers, starts, strict=True):
-        parts.append(np.where(number >= 0, number + start, _NO_TRUTH))
+        parts.append(np.where(number >= 0, number + start, _UNMATCHED))
     return np.concatenate(parts)
 
 
@@ -100,30 +100,30 @@ def _match(image: ImageBoxes, iou: np.float32) -> tuple[np.ndarray, np.ndarray, 
         (N,) number of each box's ground truth or -1; (N,) IoU with it; (N,) whether the box is
         ranked.
     """
-    number, overlap = _best_truth(image, image.truths, iou)
+    number, overlap = _best_ground_truth(image, image.truths, iou)
     ranked = np.ones(len(number), bool)
     if image.difficult is not None:
         # Such a box is left out of the ranking, but still counts as a false positive above the
         # confidence threshold, because Darknet has counted it there already.
-        ranked = (number >= 0) | (_best_truth(image, image.difficult, iou)[0] < 0)
+        ranked = (number >= 0) | (_best_ground_truth(image, image.difficult, iou)[0] < 0)
     return number, overlap, ranked
 
 
-def _best_truth(
+def _best_ground_truth(
     image: ImageBoxes, ground_truth: np.ndarray, iou: np.float32
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the ground truth that each box overlaps most.
 
     Args:
-        image: its boxes.
-        ground_truth: (T, 5) float32.
+        image: detections of one image.
+        ground_truth: (T, 5) float32 in rows x, y, w, h, class.
         iou: IoU above which a box matches.
 
     Returns:
         (N,) number of the ground truth or -1; (N,) float32 IoU with it, or 0.
     """
     if not len(ground_truth) or not len(image.scores):
-        return np.full(len(image.scores), _NO_TRUTH), np.zeros(len(image.scores), np.float32)
+        return np.full(len(image.scores), _UNMATCHED), np.zeros(len(image.scores), np.float32)
     overlaps = pairwise_iou(
         torch.from_numpy(image.boxes_cxcywh), torch.from_numpy(ground_truth[:, :4])
     ).numpy()  # (N, T)
@@ -131,7 +131,7 @@ def _best_truth(
     overlaps = np.where(same_class & (overlaps > iou), overlaps, 0)
     best = overlaps.argmax(1)  # (N,)
     value = overlaps[np.arange(len(best)), best]
-    return np.where(value > 0, best, _NO_TRUTH), value
+    return np.where(value > 0, best, _UNMATCHED), value
 
 
 def _first_of_each(truth: np.ndarray, order: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from darknet_builder.evaluation.darknet_map import MapResult
 from darknet_builder.support.figures import load_figures, save_figure
 
-_MOST_NAMED = 15
+_MAX_NAMED = 15
 """Up to this number of classes, each gets a colour and a line in the legend; more are all grey."""
 _SIZE_INCHES, _DOTS_PER_INCH = (8.0, 6.0), 120
 _RECALLS = np.linspace(0, 1, 201)
@@ -20,7 +20,7 @@ def plot_curves(result: MapResult, path: str | Path, title: str = "") -> None:
     """Draw the curve of each class with ground truth, and their mean.
 
     Args:
-        result: of ``mean_average_precision``.
+        result: the result of ``mean_average_precision``.
         path: path of the picture; the suffix selects the format.
         title: title of the picture.
 
@@ -41,7 +41,7 @@ def plot_curves(result: MapResult, path: str | Path, title: str = "") -> None:
 
 def _draw(axes: Any, result: MapResult) -> None:
     shown = sorted(result.present, key=lambda row: -row.average_precision)
-    named = len(shown) <= _MOST_NAMED
+    named = len(shown) <= _MAX_NAMED
     for row in shown:
         style: dict[str, Any] = {"color": "grey", "alpha": 0.3}
         if named:

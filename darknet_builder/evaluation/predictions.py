@@ -51,7 +51,7 @@ def find_boxes(
             file).
         threshold: minimum confidence; a score must be above it.
         nms: NMS IoU threshold, 0 to 1; 1 disables suppression.
-        resize: ``stretch`` or ``letterbox``.
+        resize: how images are fitted: ``stretch`` or ``letterbox``.
         batch: number of images in a call of the network.
         runner: computes the raw maps in place of the network, such as ``network.optimized()``.
 
@@ -96,7 +96,7 @@ def _run(
 
 def image_boxes(
     entry: ScoredBoxes,
-    truths: np.ndarray,
+    ground_truth: np.ndarray,
     image_size: tuple[int, int],
     *,
     nms: float = MAP_NMS,
@@ -108,7 +108,7 @@ def image_boxes(
     Args:
         entry: the rows of the image above the threshold, without suppression; boxes are relative
             to the image.
-        truths: (T, 5) float32, ground truth in rows x, y, w, h, class.
+        ground_truth: (T, 5) float32, ground truth in rows x, y, w, h, class.
         image_size: (width, height) in pixels.
         nms: NMS IoU threshold, 0 to 1; 1 disables suppression.
         rule: how boxes suppress each other.
@@ -124,7 +124,7 @@ def image_boxes(
         entry.boxes_cxcywh[rows],
         entry.scores[rows],
         entry.class_ids[rows].astype(np.int32),
-        truths,
+        ground_truth,
         image_size,
         difficult,
     )

@@ -70,7 +70,7 @@ class Evaluation:
         """Read the labels, and check that classes and names agree.
 
         Args:
-            data: names the lists.
+            data: the ``.data`` file that names the lists.
             detector: a detector, whose weights need not be loaded yet.
             split: key of the list in ``data``.
             skip_bad_labels: count wrong lines of label files and leave them out; otherwise they
@@ -99,7 +99,7 @@ class Evaluation:
         """Find the boxes in this process's share of the images, and report on all images.
 
         Args:
-            runner: optimized copy of the detector's network.
+            runner: optimised copy of the detector's network.
             metrics: the numbers to compute.
             group: the processes that share the work.
             advance: called after each image.
@@ -124,7 +124,7 @@ class Evaluation:
         """Run an engine's first calls, whose results differ from later ones in the last digits.
 
         Args:
-            runner: optimized copy of the detector's network.
+            runner: optimised copy of the detector's network.
             group: the processes that share the work.
         """
         # With fewer images than processes, some have no share.
@@ -158,7 +158,7 @@ def agreed_names(data: DataFile, network: Network) -> tuple[str, ...]:
 
     Args:
         data: a file with ``classes=`` or ``names=``.
-        network: a detector.
+        network: a detector, with or without its weights.
 
     Raises:
         DataError: with file and line, if data, names and network disagree.

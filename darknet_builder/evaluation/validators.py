@@ -87,7 +87,7 @@ def _until_readable(run: Callable[[], _Result], validator: Validator | ClassVali
     """Run a validation; for an image that cannot be read, warn and run again without it.
 
     Args:
-        run: makes the validation.
+        run: called without arguments; makes one validation.
         validator: the unreadable image is removed from its list.
 
     Raises:

@@ -56,7 +56,7 @@ def write_darknet(network: Network, cfg: str | Path, check: Callable[[Network], 
         write_text(new_cfg, note_dialect(network.dialect.name) + format_cfg(blocks))
         save_weights(network, new_weights)
         # Read both files while they still have temporary names: if the check fails, the names
-        # that the user asked for never appear.
+        # that the user requested never appear.
         reread = rebuild(new_cfg, network.dialect.name)
         load_weights(reread, new_weights)
         check(reread)

@@ -54,7 +54,7 @@ class ExportJob:
 
         Args:
             network: a network in eval mode on the CPU.
-            settings: checked by ``check_settings``.
+            settings: settings that ``check_settings`` has accepted.
             fold: whether to fold batch norm into the weights.
 
         Raises:
@@ -152,7 +152,7 @@ def resize_of(network: Network, resize: str | None) -> str:
         resize: the user's choice; None takes the default of the network's cfg and dialect.
 
     Raises:
-        InputError: if the network's kind has no such way.
+        InputError: if networks of this kind cannot be fitted that way.
     """
     if resize is None:
         return default_resize(network)
@@ -160,7 +160,7 @@ def resize_of(network: Network, resize: str | None) -> str:
 
 
 def names_of(network: Network, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the class names for a file's metadata; empty if there are none.
+    """Return the class names for a file's metadata; empty without classes or names.
 
     Args:
         network: the network to export.

@@ -133,7 +133,7 @@ def compare_kept(what: str, wanted: Kept, found: Mapping[str, np.ndarray]) -> Co
 
     Args:
         what: the name of the input, for messages.
-        wanted: PyTorch's boxes.
+        wanted: the boxes that PyTorch keeps.
         found: the outputs of a graph of level ``nms`` by name.
 
     Raises:

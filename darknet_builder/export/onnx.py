@@ -78,7 +78,7 @@ def export_onnx(network: Network, path: Path, settings: ExportSettings) -> Expor
     Args:
         network: a network in eval mode on the CPU.
         path: the file to write.
-        settings: checked by ``check_settings``.
+        settings: settings that ``check_settings`` has accepted.
 
     Raises:
         DarknetError: the same kinds as ``export_network``.
@@ -157,7 +157,7 @@ def _compare_in_two_steps(
     """Compare the candidates first, then what suppression keeps of the file's own candidates.
 
     Args:
-        job: the export.
+        job: the export whose inputs and settings are used.
         what: the name of the input, a key of ``job.inputs``.
         expected: PyTorch's boxes, scores and objectness for it.
         model: the ``onnx.ModelProto`` of level ``nms``; it is not changed.

@@ -153,7 +153,7 @@ def _quiet() -> Iterator[None]:
 def _fold_constants(model: Any) -> None:
     """Compute now what depends only on weights, as the binary weights of XNOR layers do."""
     with _quiet():
-        # The optimizer's default limits would leave large tensors to be computed in every call.
+        # The optimiser's default limits would leave large tensors to be computed in every call.
         load_extra("onnxscript.optimizer", "export").optimize_ir(
             model, input_size_limit=_UNLIMITED, output_size_limit=_UNLIMITED
         )

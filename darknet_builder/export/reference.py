@@ -72,7 +72,7 @@ def trial_inputs(
         sizes: where sizes may change, random inputs of other sizes are added.
         resize: how pictures are fitted to the network's input: ``stretch``, ``letterbox`` or, for
             classifiers, ``crop``.
-        images: paths of photographs.
+        images: paths of photographs; may be empty.
 
     Raises:
         InputError: if there are photographs, but the network does not take images.

@@ -167,13 +167,14 @@ def format_of(path: str | Path, name: str | None) -> str:
     matching = [known for known, ending in FORMATS.items() if ending == suffix]
     if name is None and not matching:
         raise InputError(
-            f"the suffix stands for no known format; expected one of {', '.join(FORMATS.values())}",
+            f"unknown suffix; expected one of {', '.join(FORMATS.values())}",
             path=path,
         )
     if name is not None and suffix != FORMATS[name]:
         raise InputError(
             f"expected a name that ends in {FORMATS[name]} for the format {name}", path=path
         )
+    # A given name agrees with the suffix here, and each format has a suffix of its own.
     return matching[0]
 
 

@@ -165,7 +165,7 @@ def _judge_by_float64(pair: _Pair, precise: Precise, index: int, of_own: float) 
     """Return the largest error of PyTorch's float32, if the file's error is not much larger.
 
     Args:
-        pair: the two outputs.
+        pair: PyTorch's and the file's output of one tensor.
         precise: the outputs that decide.
         index: the position of the output in ``precise``.
         of_own: how many times larger than PyTorch's own float32 error the file's error may be.
@@ -176,17 +176,17 @@ def _judge_by_float64(pair: _Pair, precise: Precise, index: int, of_own: float) 
     exact = precise.exact[index]
     rounded = [pair.ours, *(outputs[index].double() for outputs in precise.rounded)]
     size, file_error = _root_mean_square(exact), _root_mean_square(pair.theirs - exact)
-    own_error = max(_root_mean_square(ours - exact) for ours in rounded)
-    if not file_error <= of_own * own_error:  # "not <=" is also true if either is nan
+    float32_error = max(_root_mean_square(ours - exact) for ours in rounded)
+    if not file_error <= of_own * float32_error:  # "not <=" is also true if either is nan
         raise ExportError(
             f"{pair.text()}; compared with float64, its root-mean-square error is"
-            f" {file_error:.2g}, that of PyTorch's float32 {own_error:.2g}"
+            f" {file_error:.2g}, that of PyTorch's float32 {float32_error:.2g}"
         )
-    if not own_error <= OF_VALUES * size:
+    if not float32_error <= OF_VALUES * size:
         raise ExportError(
             f"{pair.text()}; the network magnifies rounding so much that PyTorch's own float32 has"
-            f" a root-mean-square error of {own_error:.2g} in values of {size:.2g}: float32 is too"
-            " inexact for this network"
+            f" a root-mean-square error of {float32_error:.2g} in values of {size:.2g}: float32 is"
+            " too inexact for this network"
         )
     return _largest_error(rounded, exact)
 

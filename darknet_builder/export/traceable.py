@@ -44,7 +44,7 @@ class Traceable(nn.Module):
 
     Args:
         network: a network in eval mode.
-        level: one of ``LEVELS``.
+        level: how much the graph computes, one of ``LEVELS``.
         layout: one of ``LAYOUTS``; the last two need the level ``decoded``.
 
     Raises:
@@ -116,8 +116,8 @@ def why_not(network: Network, level: str) -> str:
     """Return the reason why a network cannot be exported at a level, or an empty string.
 
     Args:
-        network: any network.
-        level: one of ``LEVELS``.
+        network: a network in eval mode.
+        level: how much the file is to compute, one of ``LEVELS``.
     """
     for index, layer in enumerate(network.sequence()):
         if layer.is_recurrent:
@@ -265,7 +265,7 @@ def describe(
 
     Args:
         network: the network to export.
-        level: one of ``LEVELS``.
+        level: how much the file computes, one of ``LEVELS``.
         names: one for each class, or empty.
         resize: ``stretch``, ``letterbox`` or ``crop``.
         sizes: which input sizes may change.

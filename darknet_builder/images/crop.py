@@ -65,7 +65,7 @@ def _middle(length: int, wanted: int) -> Tensor:
 
     Args:
         length: cells along the axis.
-        wanted: cells to take.
+        wanted: number of cells to take.
     """
     # C's division truncates towards zero, which for wanted > length is not what // does.
     return (torch.arange(wanted) + int((length - wanted) / 2)).clamp(0, length - 1)

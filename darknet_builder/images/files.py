@@ -131,10 +131,11 @@ def check_image(image: np.ndarray) -> np.ndarray:
             f" returns it; got {got}"
         )
     if image.ndim == 2:
-        image = image[..., None]
+        image = image[..., None]  # (H, W) -> (H, W, 1)
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or not image.size:
         raise InputError(
             "expected an image of shape (H, W, 3), one or more pixels wide and high, "
             f"got {image.shape}; give several images as a list"
         )
+    # (H, W, 1 or 3 or 4) -> (H, W, 3): grey three times, or without the transparency.
     return image.repeat(3, 2) if image.shape[2] == 1 else image[..., :3]

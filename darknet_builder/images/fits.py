@@ -20,7 +20,7 @@ def check_resize(resize: str, modes: Sequence[str] = RESIZE_MODES, argument: str
     """Return the name of a way to fit an image, if it is one of ``modes``.
 
     Args:
-        resize: the name.
+        resize: the name to check.
         modes: ``RESIZE_MODES`` for detectors, ``FITS`` for classifiers.
         argument: the argument's name in the error: ``resize``, or ``fit`` for ``Classifier``.
 

@@ -51,8 +51,8 @@ def check_images(paths: Iterable[Path], counter: FileCounter | None = None) -> I
     other formats, the image is decoded. Damage in the middle is not found.
 
     Args:
-        paths: the files.
-        counter: is told the number of files, and when each one is done; None for nothing.
+        paths: paths of the files; repeated ones count once.
+        counter: receives the number of files, and each one when it is done; None to report nothing.
     """
     different = list(dict.fromkeys(paths))
     if counter is not None:

@@ -51,7 +51,7 @@ class Placement:
         Args:
             image_size: (width, height) of the image in pixels.
             net_size: (width, height) of the network's input in pixels.
-            resize: ``stretch`` or ``letterbox``.
+            resize: how the image is fitted: ``stretch`` or ``letterbox``.
 
         Raises:
             InputError: if the resize mode is unknown.
@@ -107,7 +107,7 @@ def to_input(
     Args:
         image: (H, W, 3) uint8, channels in BGR order.
         net_size: (width, height) of the network's input in pixels.
-        resize: ``stretch`` or ``letterbox``.
+        resize: how the image is fitted: ``stretch`` or ``letterbox``.
         channels: 3 for RGB, 1 for grey.
 
     Returns:
@@ -131,11 +131,29 @@ def to_input(
     resized = resize_bilinear(image, placement.inner_size)
     if placement.inner_size == net_size:
         return resized, placement
-    # (C, H, W): grey, with the image pasted at `offset`
-    canvas = np.full((channels, net_size[1], net_size[0]), CANVAS, np.float32)
+    return torch.from_numpy(paste(resized.numpy(), placement)), placement
+
+
+def paste(resized: np.ndarray, placement: Placement) -> np.ndarray:
+    """Put a resized image on a grey canvas of the network's input size.
+
+    Args:
+        resized: (C, H, W) float32 in [0, 1], of the size ``placement.inner_size``.
+        placement: position of the image in the input.
+
+    Returns:
+        (C, height, width) float32.
+
+    Example:
+        >>> placement = Placement.plan((4, 2), (4, 4), "letterbox")
+        >>> paste(np.zeros((1, 2, 4), np.float32), placement)[0, :, 0].tolist()
+        [0.5, 0.0, 0.0, 0.5]
+    """
+    width, height = placement.net_size
+    canvas = np.full((len(resized), height, width), CANVAS, np.float32)
     left, top = placement.offset
-    canvas[:, top : top + resized.shape[1], left : left + resized.shape[2]] = resized.numpy()
-    return torch.from_numpy(canvas), placement
+    canvas[:, top : top + resized.shape[1], left : left + resized.shape[2]] = resized
+    return canvas
 
 
 def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> Tensor:
@@ -146,7 +164,7 @@ def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> Tensor:
     converted to float32, so a photograph of 12 megapixels takes no longer than a small one.
 
     Args:
-        image: (H, W, C) uint8, one or more pixels.
+        image: (H, W, C) uint8, or float32 from 0 to 255; one or more pixels.
         size: (width, height) of the result in pixels.
 
     Returns:
@@ -192,7 +210,7 @@ def _horizontal_taps(
     Args:
         length: columns of the image.
         width: columns of the result.
-        channels: channels of both.
+        channels: number of channels of both rows.
 
     Returns:
         (channels * width,) each: index of the left pixel, index of the right pixel, and weight of
@@ -222,7 +240,7 @@ def _taps(length: int, new_length: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 
     Args:
         length: source positions along the axis.
-        new_length: new positions.
+        new_length: number of positions after resizing.
 
     Returns:
         (new_length,) each: first index, second index, and weight of the second in [0, 1].

@@ -35,7 +35,7 @@ def warn_truncated(path: str | Path) -> None:
     """Warn that a file ends too early and was read up to there."""
     warnings.warn(
         TruncatedImageWarning(
-            "the file ends too early; what is missing is grey or blurred",
+            "the file ends too early; the missing part is grey or blurred",
             path=path,
             hint="copy or download it again",
         ),

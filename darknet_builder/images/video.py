@@ -106,7 +106,7 @@ def write_video(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray],
 
     Args:
         path: the file to create or replace.
-        fps: frames per second.
+        fps: frame rate in frames per second.
 
     Yields:
         A function that appends a frame, (H, W, 3) uint8 in BGR order. All frames must have the

@@ -13,9 +13,9 @@ from darknet_builder.layers.base import Head
 from darknet_builder.network.build import build_network
 from darknet_builder.network.network import Network
 
-_STEPS_PER_CLASS, _LEAST_STEPS = 2000, 6000
+_STEPS_PER_CLASS, _MIN_STEPS = 2000, 6000
 """AlexeyAB's advice: 2000 steps per class, at least 6000; the rate falls at 80 % and 90 %."""
-_FALLS = (0.8, 0.9)
+_STEP_FRACTIONS = (0.8, 0.9)
 _BURN_IN_PART = 10
 """The burn-in is limited to this part of the steps; otherwise the rate would never reach its full
 value before the first fall.
@@ -48,6 +48,7 @@ class CfgText:
 
     def set(self, block: Block, key: str, value: str) -> None:
         """Change the value of an option; add it below the section's name if it is missing."""
+        # The values of Blocks have no blanks (utils.c:424).
         if block.get(key) == value.replace(" ", ""):
             return
         if key not in block:
@@ -66,6 +67,7 @@ class CfgText:
     def text(self) -> str:
         """Return the whole cfg."""
         lines = list(self._lines)
+        # From the last line to the first, so that an insertion does not move those still to come.
         for line, option in sorted(self._new, key=lambda new: -new[0]):
             lines.insert(line, option)
         return "\n".join(lines)
@@ -124,26 +126,27 @@ def build_for_adapting(blocks: Sequence[Block], dialect: str | None = None) -> N
         CfgError: located, for every other mistake.
     """
     blocks = list(blocks)
-    mended: set[int] = set()
+    # Each failed attempt corrects one section. The set ends the loop if a correction does not help.
+    corrected: set[int] = set()
     while True:
         try:
             return build_network(blocks, dialect=dialect, initialize=False)
         except CfgError as error:
-            index = _place_of(error, blocks)
-            if error.expected is None or index is None or index in mended:
+            index = _index_of(error, blocks)
+            if error.expected is None or index is None or index in corrected:
                 raise
-            mended.add(index)
+            corrected.add(index)
             blocks[index] = blocks[index].with_option(str(error.key), str(error.expected))
 
 
-def _place_of(error: CfgError, blocks: Sequence[Block]) -> int | None:
+def _index_of(error: CfgError, blocks: Sequence[Block]) -> int | None:
     """The index of the section that an error names."""
-    places = (
+    indices = (
         index
         for index, block in enumerate(blocks)
         if (block.name, block.line_of(error.key)) == (error.section, error.line)
     )
-    return next(places, None)
+    return next(indices, None)
 
 
 def _masks(heads: Sequence[tuple[int, Head]], adaptation: Adaptation) -> list[list[int] | None]:
@@ -154,10 +157,10 @@ def _masks(heads: Sequence[tuple[int, Head]], adaptation: Adaptation) -> list[li
     if len(anchors) % len(heads):
         raise InputError(f"{len(anchors)} anchors cannot be shared evenly by {len(heads)} heads")
     share = len(anchors) // len(heads)
-    finest_first = sorted(range(len(heads)), key=lambda place: -heads[place][1].in_shape.width)
+    finest_first = sorted(range(len(heads)), key=lambda number: -heads[number][1].in_shape.width)
     masks: list[list[int] | None] = [None] * len(heads)
-    for turn, place in enumerate(finest_first):
-        masks[place] = list(range(turn * share, (turn + 1) * share))
+    for rank, number in enumerate(finest_first):
+        masks[number] = list(range(rank * share, (rank + 1) * share))
     return masks
 
 
@@ -169,6 +172,7 @@ def _adapt_head(
     mask: list[int] | None,
     adaptation: Adaptation,
 ) -> None:
+    # Block 0 is [net], so layer i has block i + 1.
     block, source = blocks[index + 1], blocks[head.sources[0] + 1]
     count = head.num_anchors if mask is None else len(mask)
     if head.source_option not in source:
@@ -197,20 +201,19 @@ def _adapt_head(
         raise block.error(
             "counts the boxes of the old classes",
             "counters_per_class",
-            hint="remove it, or count yours",
+            hint="remove it, or count those of the new classes",
         )
 
 
 def _adapt_schedule(edited: CfgText, net: Block, adaptation: Adaptation) -> None:
-    total = adaptation.max_batches or max(_LEAST_STEPS, _STEPS_PER_CLASS * adaptation.classes)
+    total = adaptation.max_batches or max(_MIN_STEPS, _STEPS_PER_CLASS * adaptation.classes)
     edited.set(net, "max_batches", str(total))
     if net.get("policy") == "steps":
         count = len(net.get("steps", "").split(","))
-        falls = (
-            _FALLS
-            if count == len(_FALLS)
-            else [0.8 + 0.2 * place / (count + 1) for place in range(count)]
-        )
-        edited.set(net, "steps", ",".join(str(round(total * share)) for share in falls))
+        fractions: Sequence[float] = _STEP_FRACTIONS
+        if count != len(_STEP_FRACTIONS):
+            # Spread evenly over the last fifth of the training, the first one at its beginning.
+            fractions = [0.8 + 0.2 * index / (count + 1) for index in range(count)]
+        edited.set(net, "steps", ",".join(str(round(total * share)) for share in fractions))
     if net.get_int("burn_in", 0) * _BURN_IN_PART > total:
         edited.set(net, "burn_in", str(max(1, total // _BURN_IN_PART)))

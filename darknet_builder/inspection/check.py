@@ -65,7 +65,7 @@ def check(
         dialect: ``alexeyab`` or ``pjreddie``; None for the one noted in the file.
 
     Returns:
-        Findings, errors first; an empty list if there are none.
+        Findings, errors first; an empty list for a cfg without findings.
 
     Example:
         >>> for finding in check("[net]\nwidth=32\nheight=32\nchannels=3\n[maxpol]\n"):
@@ -75,6 +75,7 @@ def check(
     diagnostics = Collector()
     odd: list[CfgWarning] = []
     with warnings.catch_warnings(record=True) as caught:
+        # By default Python shows equal warnings of one code line only once.
         warnings.simplefilter("always", CfgWarning)
         try:
             source = read_cfg(cfg, diagnostics=diagnostics)
@@ -95,6 +96,7 @@ def check(
 
 def _findings(level: str, messages: Iterable[Located]) -> list[Finding]:
     """Return one finding per text."""
+    # The parser and the layers may report the same mistake.
     return list({str(message): Finding.of(level, message) for message in messages}.values())
 
 

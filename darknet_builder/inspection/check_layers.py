@@ -26,7 +26,7 @@ def check_layers(
     Args:
         blocks: one or more; if the first is not [net], a [net] is inserted before it.
         dialect: ``alexeyab`` or ``pjreddie``; None for ``alexeyab``.
-        diagnostics: receives the mistakes.
+        diagnostics: the collector to which mistakes are added.
         odd: list to which warnings are appended.
 
     Returns:
@@ -76,7 +76,7 @@ class _LayersPastMistakes:
     Mistakes that are only the consequence of another one are not reported.
 
     Args:
-        diagnostics: receives the mistakes.
+        diagnostics: the collector to which mistakes are added.
     """
 
     def __init__(self, diagnostics: Collector) -> None:

@@ -36,6 +36,7 @@ def odd_options(blocks: Sequence[Block], options: NetOptions) -> Iterator[CfgWar
             f"does not divide batch={options.batch}; Darknet rounds down", "subdivisions"
         )
     yield from _odd_schedule(net, options)
+    # By their options, so that the heads of plugins count as well.
     heads = [block for block in blocks if "classes" in block and "anchors" in block]
     for head in heads[1:]:
         if head["classes"] != heads[0]["classes"]:

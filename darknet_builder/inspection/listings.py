@@ -28,12 +28,12 @@ class Row:
         names: names that a filter's pattern is compared with: the dotted name, then the type, if
             there is one.
         data: the entry as plain data, for JSON.
-        thing: the module, tensor, ``LayerSummary`` or ``Block``.
+        part: the module, tensor, ``LayerSummary`` or ``Block``.
     """
 
     names: tuple[str, ...]
     data: dict[str, Any]
-    thing: Any
+    part: Any
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Listing:
     Attributes:
         noun: name of one entry: ``layer``, ``module``, ``child``, ``parameter``, ``buffer`` or
             ``block``.
-        rows: all entries.
+        rows: all entries, in the order of the network or cfg.
         total: sums up rows: at least ``entries`` (``layers`` in a summary) and the number of values
             in them.
         text: writes rows as a table with a line of totals.
@@ -94,13 +94,13 @@ def list_blocks(blocks: Sequence[Block]) -> Listing:
     from darknet_builder.cfg.parser import format_cfg
 
     rows = []
-    for index, block in enumerate(blocks, start=-1):
+    for index, block in enumerate(blocks, start=-1):  # [net] is -1; the first layer is 0
         name = f"layers.{index}" if index >= 0 else "net"
         rows.append(Row((name, block.name), _block_data(index, block), block))
 
     def text(shown: Sequence[Row]) -> str:
         sections = [
-            f"# {row.names[0]}, line {row.thing.line}\n{format_cfg([row.thing])}\n" for row in shown
+            f"# {row.names[0]}, line {row.part.line}\n{format_cfg([row.part])}\n" for row in shown
         ]
         return (
             "".join(sections)
@@ -111,7 +111,7 @@ def list_blocks(blocks: Sequence[Block]) -> Listing:
 
 
 def write_table(columns: Sequence[str], cells: Sequence[Sequence[str]], total: str) -> str:
-    """Return aligned columns and a line of totals, or only the totals if there are no cells."""
+    """Return aligned columns and a line of totals, or only the totals without cells."""
     lines = align_columns([columns, *cells], left=_WORDS) if cells else []
     return "\n".join([*lines, total]) + "\n"
 
@@ -144,4 +144,4 @@ def _block_data(index: int, block: Block) -> dict[str, Any]:
 
 
 def _block_totals(rows: Sequence[Row]) -> Totals:
-    return {"entries": len(rows), "values": sum(len(row.thing) for row in rows)}
+    return {"entries": len(rows), "values": sum(len(row.part) for row in rows)}

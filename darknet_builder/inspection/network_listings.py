@@ -41,7 +41,7 @@ def list_network(network: Network, what: str, of: str = "") -> Listing:
 
     Args:
         network: the network; its weights do not matter.
-        what: one of ``PARTS``.
+        what: the kind of parts, one of ``PARTS``.
         of: dotted name of a module, to list only its parts; empty for the whole network. A summary
             is always of the whole network.
 
@@ -103,7 +103,7 @@ def _module_data(name: str, module: nn.Module) -> dict[str, Any]:
 
 
 def _module_cells(row: Row) -> tuple[str, ...]:
-    output = str(row.thing.out_shape) if isinstance(row.thing, Layer) else ""
+    output = str(row.part.out_shape) if isinstance(row.part, Layer) else ""
     return (
         row.data["name"] or _ROOT,
         row.data["type"],
@@ -116,7 +116,7 @@ def _module_cells(row: Row) -> tuple[str, ...]:
 def _module_totals(rows: Sequence[Row]) -> Totals:
     """Count a parameter once, even if it is in several of the modules."""
     inside = {
-        id(parameter): parameter.numel() for row in rows for parameter in row.thing.parameters()
+        id(parameter): parameter.numel() for row in rows for parameter in row.part.parameters()
     }
     return {"entries": len(rows), "values": sum(inside.values())}
 
@@ -166,8 +166,8 @@ def _tensor_data(name: str, tensor: Tensor) -> dict[str, Any]:
 
 
 def _tensor_totals(rows: Sequence[Row]) -> Totals:
-    values = sum(row.thing.numel() for row in rows)
-    num_bytes = sum(row.thing.numel() * row.thing.element_size() for row in rows)
+    values = sum(row.part.numel() for row in rows)
+    num_bytes = sum(row.part.numel() * row.part.element_size() for row in rows)
     return {"entries": len(rows), "values": values, "bytes": num_bytes}
 
 
@@ -183,10 +183,10 @@ def _list_summary(network: Network) -> Listing:
     ]
 
     def total(shown: Sequence[Row]) -> Totals:
-        return summary.totals([row.thing for row in shown])
+        return summary.totals([row.part for row in shown])
 
     def table(shown: Sequence[Row]) -> str:
-        return summary.table([row.thing for row in shown])
+        return summary.table([row.part for row in shown])
 
     return Listing("layer", tuple(rows), total, table)
 

@@ -39,7 +39,7 @@ class TensorStatistics:
         name: name of the tensor in ``weight_layout``.
         shape: shape of the tensor.
         low: smallest finite value; 0 if no value is finite, as for the attributes below.
-        high: largest finite value.
+        high: largest finite value; 0 if no value is finite.
         mean: mean of the finite values.
         deviation: standard deviation of the finite values.
     """
@@ -138,7 +138,7 @@ def _tensor_statistics(name: str, tensor: Tensor) -> TensorStatistics:
 
 
 def _finite(tensor: Tensor) -> Tensor:
-    values = tensor.detach().flatten().to("cpu", torch.float32)
+    values = tensor.detach().flatten().to("cpu", torch.float32)  # (N,)
     return values[torch.isfinite(values)]
 
 
@@ -149,7 +149,7 @@ def choose_parameters(network: Network, pattern: str) -> dict[str, Tensor]:
     """Return the parameters, by name, whose names match a pattern.
 
     Args:
-        network: the network.
+        network: a network; its weights need not be loaded.
         pattern: a glob for whole names, such as ``layers.0.*``.
 
     Raises:

@@ -98,6 +98,7 @@ class Summary:
             "layers": len(part.layers),
             "parameters": part.parameters,
             "trainable": part.trainable,
+            # FLOPs are whole numbers, so 9 decimals of billions are exact.
             "bflops": round(part.bflops, 9),
         }
 
@@ -152,6 +153,8 @@ def summarize(network: Network) -> Summary:
         rows.append(
             LayerSummary(
                 index=index,
+                # Not layer.section: from_block may return a class without one, such as
+                # DepthMaxpool.
                 type=find_layer_class(block, network.dialect).section,
                 filters=filters,
                 size=size,

@@ -196,7 +196,7 @@ class Layer(nn.Module):
         """Build from a cfg section; options that are not set get Darknet's defaults.
 
         Args:
-            block: the section.
+            block: the section to read.
             graph: the layers built so far.
 
         Raises:
@@ -270,6 +270,8 @@ class Head(Layer):
 
     is_head: ClassVar[bool] = True
     has_loss: ClassVar[bool] = True
+    type_number: ClassVar[int | None] = None
+    """Darknet's LAYER_TYPE (darknet.h), for the heads that its lines name by it."""
     box_values: ClassVar[int] = 0
     """Number of values before the classes for each anchor; the last of them is the objectness."""
     anchor_unit: ClassVar[str | None] = None
@@ -292,6 +294,8 @@ class Head(Layer):
     """The options that only the loss reads: a dataclass of the section."""
     augment: AugmentOptions = AugmentOptions()
     """The options that change the training images."""
+    hierarchy_threshold: float = 0.5
+    """Minimum probability of a path down the tree, for a head with a tree."""
     report_map: list[int] | None = None
     """Classes that ``decode`` reports for a head with a tree; None for the dialect's default."""
 
@@ -372,13 +376,14 @@ def read_activation(block: Block, default: str, key: str = "activation") -> str:
     """Read the name of an activation and check that it exists.
 
     Args:
-        block: the section.
+        block: the section that may have the option.
         default: the name if the option is not set.
         key: name of the option.
 
     Raises:
         CfgError: located, for an unknown name, with the nearest known one.
     """
+    # Darknet takes ReLU for a name that it does not know (activations.c); here that is an error.
     name = block.get_str(key, default)
     try:
         make_activation(name)

@@ -56,7 +56,7 @@ class Connected(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, output)."""
-        x = self.linear(x.flatten(1))
+        x = self.linear(x.flatten(1))  # (B, C, H, W) -> (B, C * H * W)
         if self.norm is not None:
             x = self.norm(x)
         return self.activation(x)

@@ -17,7 +17,7 @@ class Contrastive(Layer):
 
     Args:
         in_shape: shape of the embeddings.
-        classes: number of classes.
+        classes: number of classes, of which each embedding belongs to one.
         temperature: divisor of the similarities in the loss.
         yolo_layer: index of the head whose boxes the embeddings belong to.
     """
@@ -52,7 +52,7 @@ class Contrastive(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, N) of zeros."""
-        return torch.zeros_like(x).flatten(1)
+        return torch.zeros_like(x).flatten(1)  # (B, C * H * W)
 
     def extra_repr(self) -> str:
         """Return the options that ``print(network)`` shows."""

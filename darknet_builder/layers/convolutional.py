@@ -33,7 +33,7 @@ class Convolutional(Layer):
         in_shape: input shape (C, H, W).
         filters: number of output channels.
         size: kernel height and width.
-        stride: (vertical, horizontal).
+        stride: (vertical, horizontal) steps of the window, in cells.
         padding: rows and columns added on each side, before dilation.
         dilation: distance between the kernel's values.
         groups: number of channel groups, as in ``nn.Conv2d``.

@@ -20,7 +20,7 @@ class Cost(Layer):
     ``Network`` skips the layer: the network's output is the layer before it (network.c:690).
 
     Args:
-        in_shape: any shape.
+        in_shape: shape of the prediction, image or vector.
         kind: the loss, one of ``COST_TYPES``.
         scale: factor on the loss.
     """
@@ -45,7 +45,7 @@ class Cost(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, N) of zeros."""
-        return torch.zeros_like(x).flatten(1)
+        return torch.zeros_like(x).flatten(1)  # (B, C * H * W)
 
     def extra_repr(self) -> str:
         """Return the options that ``print(network)`` shows."""

@@ -65,7 +65,7 @@ class Graph:
     def image_shape(self, block: Block) -> Shape:
         """Return the previous layer's output shape as an image.
 
-        A vector becomes an image of 1 x 1: the layer that outputs it is told to do so.
+        A vector becomes an image of 1 x 1: ``give_image`` of its layer is called.
 
         Raises:
             CfgError: located, if Darknet gives that vector no image size (``formless``).

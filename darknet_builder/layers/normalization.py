@@ -24,7 +24,7 @@ class Normalization(Layer):
         in_shape: input shape (C, H, W).
         size: number of channels in the window.
         alpha: factor on the sum; not divided by ``size``.
-        beta: exponent.
+        beta: exponent of the denominator.
         kappa: constant added to the sum.
 
     Raises:

@@ -86,7 +86,7 @@ def convolved(
         in_shape: input shape (C, H, W).
         filters: number of output channels.
         size: kernel height and width.
-        stride: (vertical, horizontal).
+        stride: (vertical, horizontal) steps of the window, in cells.
         padding: rows and columns added on each side.
 
     Raises:

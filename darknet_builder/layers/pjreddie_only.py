@@ -133,6 +133,7 @@ class Logistic(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, N)."""
+        # (B, C, H, W) -> (B, C * H * W): Darknet's [logistic] gives a vector, also after an image.
         return torch.sigmoid(x.flatten(1))
 
 
@@ -171,6 +172,7 @@ class Iseg(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, classes + ids, H, W) -> the same shape."""
+        # (B, classes, H, W) and (B, ids, H, W): only the class maps are probabilities.
         return torch.cat((x[:, : self.classes].sigmoid(), x[:, self.classes :]), 1)
 
     def extra_repr(self) -> str:

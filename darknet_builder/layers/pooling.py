@@ -20,7 +20,7 @@ class _Pool(Layer):
     Args:
         in_shape: input shape (C, H, W).
         size: window height and width.
-        stride: (vertical, horizontal).
+        stride: (vertical, horizontal) steps of the window, in cells.
         padding: in total; half of it, rounded down, comes before. Darknet's default is
             ``size - 1``.
     """
@@ -63,7 +63,7 @@ class Maxpool(_Pool):
     Args:
         in_shape: input shape (C, H, W).
         size: window height and width.
-        stride: (vertical, horizontal).
+        stride: (vertical, horizontal) steps of the window, in cells.
         padding: in total; half of it, rounded down, comes before.
         antialiasing: 0, or the kind of blur that applies the stride afterwards (see ``Blur``).
     """

@@ -87,10 +87,13 @@ def _unknown_section(block: Block) -> CfgError:
     be right: the hint then names the way to add it too.
     """
     if block.name in NET_SECTIONS:
-        return block.error("unknown section", hint="it stands once, at the beginning")
+        return block.error("unknown section", hint="a cfg has only one, at its beginning")
     if darknets_name(block.name, _REGISTRY) is not None:
         return block.error("unknown section", hint=suggest(block.name, _REGISTRY))
     near = suggest(block.name, _REGISTRY)
-    joint = "? A" if near.endswith("?") else "; a" if near else "a"
-    hint = f"{near.removesuffix('?')}{joint} plugin can add sections"
-    return block.error("unknown section", hint=hint, argument="plugin")
+    advice = "a plugin can add sections"
+    if near.endswith("?"):
+        advice = f"{near} {advice.capitalize()}"
+    elif near:
+        advice = f"{near}; {advice}"
+    return block.error("unknown section", hint=advice, argument="plugin")

@@ -163,6 +163,7 @@ class ReorgExtra(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C * H * W + extra)."""
+        # (B, C, H, W) -> (B, C * H * W) -> (B, C * H * W + extra), with zeros at the end.
         return F.pad(x.flatten(1), (0, self.extra))
 
     def extra_repr(self) -> str:

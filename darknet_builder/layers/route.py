@@ -35,7 +35,7 @@ class Route(Layer):
         for shape in in_shapes[1:]:
             if (shape.height, shape.width, shape.formless) != layout:
                 raise ShapeError(
-                    f"cannot put {shape} beside {first}: a route needs equal width and height"
+                    f"cannot concatenate {shape} and {first}: a route needs equal width and height"
                 )
         for shape in in_shapes:
             if shape.channels % groups:

@@ -102,7 +102,7 @@ class Shortcut(Layer):
         Vectors count as images of 1 x 1. If all inputs are vectors, so is the output.
         """
         total = self.activation(self._sum([as_image(x) for x in inputs]))
-        return total.flatten(1) if self.vectors else total
+        return total.flatten(1) if self.vectors else total  # (B, C, 1, 1) -> (B, C)
 
     def _sum(self, inputs: list[Tensor]) -> Tensor:
         if self.weight is None:
@@ -121,6 +121,7 @@ class Shortcut(Layer):
         assert self.weight is not None
         if self.normalization == "softmax":
             # Subtracting the maximum keeps exp finite; the sum gets _EPSILON as in C.
+            # (inputs, C or 1): each channel has a softmax over the inputs.
             shares = torch.exp(self.weight - self.weight.amax(0))
         else:
             shares = F.relu(self.weight)

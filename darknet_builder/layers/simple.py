@@ -28,7 +28,7 @@ class Dropout(Layer):
     dropped values. ``shares_buffer`` makes the graph do the same.
 
     Args:
-        in_shape: any shape.
+        in_shape: input shape, image or vector; the output has the same.
         probability: probability with which a value is zeroed, 0 to 1.
     """
 
@@ -42,10 +42,12 @@ class Dropout(Layer):
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Dropout:
         """Build from a cfg section (parser.c:783)."""
-        probability = block.get_float("probability", 0.2, minimum=0)
+        probability = block.get_float("probability", 0.2, minimum=0)  # parser.c:876
         if probability >= 1:
             raise block.error("expected a probability below 1", "probability")
         if block.get_flag("dropblock"):
+            # Dropblock zeroes squares of neighbouring values. At inference both pass values on
+            # unchanged.
             block.warn("is trained as plain dropout; detection is not affected", "dropblock")
         block.ignore("dropblock_size_rel", "dropblock_size_abs")
         return cls(graph.shape, probability=probability)

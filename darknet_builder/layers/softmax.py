@@ -62,9 +62,10 @@ class Softmax(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, N)."""
         if self.spatial:
+            # (B, C, H, W): a softmax over the channels of each pixel, then (B, C * H * W).
             return (x / self.temperature).softmax(1).flatten(1)
         if self.tree is not None:
-            return self.tree.softmax(x.flatten(1) / self.temperature, 1)
+            return self.tree.softmax(x.flatten(1) / self.temperature, 1)  # (B, N)
         # (B, ...) -> (B, N) -> (B, groups, N / groups)
         groups = x.flatten(1).unflatten(1, (self.groups, -1))
         return (groups / self.temperature).softmax(2).flatten(1)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from darknet_builder.cfg.block import Block
 from darknet_builder.cfg.named_files import find_file
 
-_LIKELY = 0.5
+_MIN_PROBABILITY = 0.5
 """AlexeyAB's keeps the last class in the file with more than this probability (region_layer.c:398).
 """
 
@@ -84,6 +84,8 @@ class Tree:
             part.unflatten(-1, (-1, size)).softmax(-1).flatten(-2)  # (..., groups, size)
             for size, part in zip(counts, x[..., order].split(lengths, -1), strict=True)
         ]
+        # Back to the file's order: (..., trees, classes) -> (..., trees * classes), the classes at
+        # dim.
         return torch.cat(parts, -1)[..., inverse].flatten(-2).movedim(-1, dim)
 
     @cached_property
@@ -108,23 +110,25 @@ class Tree:
             absolute = absolute * F.pad(absolute, (0, 1), value=1.0)[..., factors]
         return absolute
 
-    def last_likely(self, probabilities: Tensor) -> Tensor:
+    def last_above_half(self, probabilities: Tensor) -> Tensor:
         """Zero all of (..., classes) but the last class above one half, as AlexeyAB's does."""
-        likely = probabilities > _LIKELY
+        above = probabilities > _MIN_PROBABILITY
         order = torch.arange(1, self.size + 1, device=probabilities.device)
-        last = (likely * order).amax(-1, keepdim=True)
-        return torch.where(likely & (order == last), probabilities, 0.0)
+        last = (above * order).amax(-1, keepdim=True)  # (..., 1); 0 if no class is above
+        return torch.where(above & (order == last), probabilities, 0.0)
 
     def top_class(self, probabilities: Tensor, threshold: float) -> Tensor:
         """Return the class at the end of the most probable path, as pjreddie's does (tree.c:57).
 
         Args:
-            probabilities: (..., classes), absolute.
+            probabilities: (..., classes), the absolute probability of each class.
             threshold: the path ends before its probability falls to this.
 
         Returns:
             (...) class indices.
         """
+        # (..., classes) -> (rows, classes). The walk's length depends on the values, so each row is
+        # walked on the CPU.
         flat = probabilities.reshape(-1, self.size)
         return torch.tensor(
             [self._walk(row, threshold) for row in flat.cpu()], dtype=torch.long, device=flat.device
@@ -145,6 +149,7 @@ class Tree:
     def _walk(self, row: Tensor, threshold: float) -> int:
         probability, group = 1.0, 0
         while True:
+            # row:  | group 0 | group 1 | ... ; a group lies at start .. start + its size
             start = self._group_starts[group]
             value, offset = row[start : start + self.group_sizes[group]].max(0)
             best = start + int(offset)
@@ -160,7 +165,7 @@ def read_tree(block: Block, folder: str, key: str = "tree") -> Tree | None:
     """Read the hierarchy that ``tree=`` names; None without that option.
 
     Args:
-        block: the section.
+        block: the section that may have the option.
         folder: folder of the cfg, in which the file is looked for.
         key: name of the option.
 

@@ -19,16 +19,16 @@ _RATE = 0.1
 _IMAGES = 2
 _SILENCE = "nothing"
 _Result = TypeVar("_Result")
-_Thing = TypeVar("_Thing")
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
 class Reach:
-    """The number of things that an operation reached, of all things that a module holds.
+    """The number of objects that an operation reached, of all objects that a module holds.
 
     Attributes:
-        reached: number of things reached.
-        total: number of things held.
+        reached: number of objects reached.
+        total: number of objects held.
 
     Example:
         >>> print(Reach(0, 28868))
@@ -44,7 +44,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way in which a module can hold things.
+    """One way in which a module can hold modules and tensors.
 
     Attributes:
         name: heading of its column.
@@ -60,18 +60,18 @@ class Variant:
 
     def parts(self, module: nn.Module) -> list[nn.Module]:
         """Return the modules that it holds, including those inside them."""
-        held = [thing for thing in self.held(module) if isinstance(thing, nn.Module)]
-        return _unique(part for thing in held for part in thing.modules())
+        held = [item for item in self.held(module) if isinstance(item, nn.Module)]
+        return _unique(part for item in held for part in item.modules())
 
     def learnable(self, module: nn.Module) -> list[Tensor]:
         """Return the tensors that it holds directly, and the parameters of its modules."""
-        bare = [thing for thing in self.held(module) if isinstance(thing, Tensor)]
+        bare = [item for item in self.held(module) if isinstance(item, Tensor)]
         inside = (tensor for part in self.parts(module) for tensor in part.parameters())
         return _unique([*bare, *inside])
 
     def keepable(self, module: nn.Module) -> list[Tensor]:
         """Return the tensors that it holds directly, and the buffers of its modules."""
-        bare = [thing for thing in self.held(module) if isinstance(thing, Tensor)]
+        bare = [item for item in self.held(module) if isinstance(item, Tensor)]
         inside = (tensor for part in self.parts(module) for tensor in part.buffers())
         return _unique([*bare, *inside])
 
@@ -86,7 +86,7 @@ def _row(label: str) -> Any:
 
 @dataclass(frozen=True)
 class Measured:
-    """What PyTorch reaches in one variant; each field has the label of its row.
+    """The parts of one variant that PyTorch reaches; each field has the label of its row.
 
     Attributes:
         parameters: tensors that ``parameters()`` finds.
@@ -124,10 +124,10 @@ class Lesson:
     """A comparison of variants; ``str(lesson)`` is its title, its table and its remark.
 
     Attributes:
-        title: what is held, and how.
+        title: one line on what is stored, and in what.
         names: names of the variants.
         measured: the measurements of each variant.
-        remark: the conclusion.
+        remark: one sentence on what the numbers show.
     """
 
     title: str
@@ -180,9 +180,9 @@ def compare(title: str, variants: Sequence[Variant], remark: str) -> Lesson:
     """Measure every variant of a lesson.
 
     Args:
-        title: what is held, and how.
+        title: one line on what is stored, and in what.
         variants: one for each column.
-        remark: the conclusion.
+        remark: one sentence on what the numbers show.
     """
     return Lesson(
         title, tuple(variant.name for variant in variants), tuple(map(measure, variants)), remark
@@ -271,14 +271,14 @@ def _num_values(tensors: Sequence[Tensor]) -> int:
 
 def _among(reached: Sequence[object], held: Sequence[object]) -> Reach:
     # By identity: tensors with equal values are different tensors.
-    ids = {id(thing) for thing in reached}
-    return Reach(sum(id(thing) in ids for thing in held), len(held))
+    ids = {id(item) for item in reached}
+    return Reach(sum(id(item) in ids for item in held), len(held))
 
 
 def _changed(before: Sequence[Tensor], after: Sequence[Tensor]) -> int:
     return sum(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 
-def _unique(things: Iterable[_Thing]) -> list[_Thing]:
-    """Return the things in order, each once."""
-    return list({id(thing): thing for thing in things}.values())
+def _unique(items: Iterable[_Item]) -> list[_Item]:
+    """Return the items in order, each once."""
+    return list({id(item): item for item in items}.values())

@@ -1,7 +1,7 @@
 """Show why layers belong in an ``nn.ModuleList``.
 
-The same things are held in several ways, and measured: what does PyTorch reach? Every number is
-measured when it is requested, on modules that are built for the purpose.
+The same tensors and modules are stored in several ways, to see which ones PyTorch reaches. Every
+number is measured when it is requested, on modules that are built for the purpose.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Scale(nn.Module):
         kind: ``tensor``, ``parameter`` or ``buffer``.
 
     Attributes:
-        scale: (3,).
+        scale: (3,) float32, one factor a channel.
     """
 
     scale: Tensor

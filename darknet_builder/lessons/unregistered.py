@@ -80,7 +80,7 @@ class _Registered:
     """The objects that ``modules()``, ``parameters()`` and ``buffers()`` of a module reach.
 
     Args:
-        module: any module.
+        module: the root of the tree of modules.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -112,7 +112,7 @@ class _Registered:
 
 
 def _storage(tensor: Tensor) -> int | None:
-    """Return a number that all views of the same memory share; None if there is no such memory.
+    """Return a number that all views of the same memory share; None without memory.
 
     An address would not do: on the meta device it is always 0.
     """

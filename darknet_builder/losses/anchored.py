@@ -62,6 +62,7 @@ class AnchorDeltas(ABC):
         """Fill ``delta``, in Darknet's order of steps."""
         best, best_row = best_overlaps(self.boxes, self.ground_truth, self.raw_shape[0])
         self._write_background(best, best_row)
+        # (N,) bool -> (K,) indices
         confident = (best > self.options.truth_thresh).nonzero().flatten()
         if len(confident):  # rare: most cfgs say truth_thresh=1
             self._write_confident(confident, best_row[confident], best[confident])
@@ -113,6 +114,7 @@ class AnchorDeltas(ABC):
         matched = best[:, None] == mask  # (M, A): whether the best anchor is one of this head's
         if self.options.iou_thresh < 1:
             kind = _OVERLAPS[self.options.iou_thresh_kind]
+            # (1, A, 4) with (M, 1, 4) -> (M, A)
             matched |= kind(anchors[mask][None], sizes[:, None]) > self.options.iou_thresh
         rows, anchor = matched.nonzero(as_tuple=True)
         cells = self._cells_of(self.ground_truth[rows, 1:5])
@@ -159,7 +161,7 @@ class AnchorDeltas(ABC):
         self.delta[indices, columns] = torch.where(self._has_classes(written, target), again, fresh)
 
     def _add_box_deltas(self, indices: Tensor, rows: Tensor) -> None:
-        multiplier = self._multipliers[self._classes_of(rows)][:, None]
+        multiplier = self._multipliers[self._classes_of(rows)][:, None]  # (K, 1)
         # index_add_, not assignment: an anchor box with several ground truth boxes gets the sum.
         self.delta[:, : self._object].index_add_(
             0, indices, self._box_deltas(indices, rows, multiplier)
@@ -173,6 +175,7 @@ class AnchorDeltas(ABC):
         """Divide the deltas of a box by the number of classes that it learns."""
         learnt = (self.delta[:, self._first_class :] > 0).sum(1)
         divisor = torch.where(self._averaged(), learnt.clamp(min=1), 1)
+        # (N, box values) / (N, 1)
         self.delta[:, : self._object] /= divisor[:, None]
 
     @abstractmethod
@@ -251,7 +254,7 @@ class AnchorDeltas(ABC):
         Args:
             raw: (B, A * V, H, W), the map that the gradient belongs to.
             cost: scalar, Darknet's printed cost.
-            mean: ``HeadLoss.mean``.
+            mean: the component ``mean`` of the returned ``HeadLoss``.
         """
         anchors = len(self.head.mask)
         shape = (self.raw_shape[0], anchors, self.height, self.width, -1)

@@ -68,7 +68,7 @@ class Targets:
 
         Args:
             labels: (B,) integers, 0 to ``classes`` - 1.
-            classes: number of classes.
+            classes: number of classes, the length of each row of ``shares``.
 
         Raises:
             InputError: for a number outside that range.
@@ -87,7 +87,7 @@ class Targets:
             return Targets(boxes)
         return Targets(boxes, self.shares.to(device, non_blocking=True))
 
-    def boxes_for(self, raw: Tensor, classes: int, most: int) -> Tensor:
+    def boxes_for(self, raw: Tensor, classes: int, maximum: int) -> Tensor:
         """Return the boxes that a head learns from, in one tensor.
 
         As in Darknet, boxes of classes that the head does not have are left out (yolo_layer.c:430).
@@ -96,7 +96,7 @@ class Targets:
         Args:
             raw: (B, ...), the map that decides over device and precision.
             classes: number of classes of the head.
-            most: maximum number of boxes of an image; further ones are ignored.
+            maximum: maximum number of boxes of an image; further ones are ignored.
 
         Returns:
             (M, 6), rows image, x, y, w, h, class.
@@ -109,8 +109,9 @@ class Targets:
                 f"expected {raw.shape[0]} lists of boxes, one for each image of the batch, "
                 f"got {len(self.boxes)}"
             )
+        # (T, 5) for each image -> (T, 6), with the image's number in front
         numbered = [
-            torch.cat((rows.new_full((min(len(rows), most), 1), image), rows[:most]), 1)
+            torch.cat((rows.new_full((min(len(rows), maximum), 1), image), rows[:maximum]), 1)
             for image, rows in enumerate(self.boxes)
         ]
         rows = torch.cat(numbered).to(raw.device, working(raw).dtype)
@@ -251,8 +252,9 @@ def written_loss(raw: Tensor, delta: Tensor, value: Tensor, context: LossContext
         raw: the map that the gradient belongs to.
         delta: Darknet's delta, of the map's shape.
         value: scalar, Darknet's printed cost.
-        context: has ``loss_scale``.
+        context: supplies ``loss_scale``, the factor on the gradient.
     """
+    # Autograd wants the gradient in the map's own type, which may be bfloat16.
     scaled = (delta * context.loss_scale).to(raw.dtype)
     result = WrittenGradient.apply(raw, scaled, value)
     assert isinstance(result, Tensor)

@@ -37,8 +37,7 @@ def overlap_gradient(kind: str, predicted_cxcywh: Tensor, truth_cxcywh: Tensor) 
     )
     sides = _Sides(predicted, truth_cxcywh)
     grown = sides.giou() if kind == "giou" else sides.iou()
-    # x moves both sides. w moves each by half of its change, a factor that Darknet leaves out.
-    # Moving x moves both sides; w moves them apart by half each, which Darknet does not halve.
+    # x moves both sides. w moves each of them by half, a factor that Darknet leaves out.
     gradient = torch.cat((grown[:, 0] + grown[:, 1], grown[:, 1] - grown[:, 0]), 1)
     if kind not in ("diou", "ciou"):
         return gradient
@@ -69,6 +68,7 @@ class _Sides:
             (high - low).prod(1) + (theirs[:, 1] - theirs[:, 0]).prod(1) - self.intersection
         )
         sign = torch.tensor([[-1.0], [1.0]], dtype=ours.dtype, device=ours.device)
+        # (M, 2, 2): whether a side bounds the intersection (inside) or the enclosing box (outside)
         inside = torch.stack((low > theirs[:, 0], high < theirs[:, 1]), 1)
         outside = torch.stack((low < theirs[:, 0], high > theirs[:, 1]), 1)
         zero = torch.zeros_like(ours)
@@ -79,6 +79,7 @@ class _Sides:
 
     def iou(self) -> Tensor:
         """Return the derivative of I / U, intersection over union."""
+        # (M,) -> (M, 1, 1), for the two sides of two axes
         union = self.union[:, None, None]
         grown = (
             union * self.d_intersection - self.intersection[:, None, None] * self.d_union
@@ -88,7 +89,7 @@ class _Sides:
 
     def giou(self) -> Tensor:
         """Return that of I / U + U / C, C the enclosing box; of U / C alone for boxes apart."""
-        area = self.area[:, None, None]
+        area = self.area[:, None, None]  # (M, 1, 1)
         rest = (area * self.d_union - self.union[:, None, None] * self.d_area) / area.square()
         both = self.iou() + torch.where(area > 0, rest, torch.zeros_like(rest))
         return torch.where(self.apart[:, None, None], rest, both)

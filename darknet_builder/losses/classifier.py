@@ -28,7 +28,7 @@ def softmax_loss(layer: Softmax, raw: Tensor, targets: Targets, context: LossCon
     Args:
         layer: the softmax, with its groups and temperature.
         raw: (B, ...), the scores before the softmax.
-        targets: class probabilities.
+        targets: ``shares`` (B, C), the probability of each class.
         context: has ``loss_scale``; nothing else of it is used.
 
     Returns:
@@ -38,8 +38,10 @@ def softmax_loss(layer: Softmax, raw: Tensor, targets: Targets, context: LossCon
     with torch.no_grad():
         predicted = layer(working(raw))
         goal = shares_for(predicted, targets)
+        # where, not a product: 0 * log(0) would be NaN.
         errors = torch.where(goal != 0, -predicted.log(), torch.zeros_like(predicted))
     return HeadLoss(
+        # (B, N) -> the shape of the scores, which may be (B, C, H, W)
         written_loss(raw, (goal - predicted).reshape(raw.shape), errors.sum(), context),
         {"classes": errors.sum()},
     )
@@ -57,7 +59,7 @@ def cost_loss(layer: Cost, raw: Tensor, targets: Targets, context: LossContext) 
         layer: the cost, with its kind and scale.
         raw: (B, ...), the output of the layer before, or the input of that layer if it is a
             softmax.
-        targets: class probabilities.
+        targets: ``shares`` (B, C), the probability of each class.
         context: ``between`` is the softmax before the cost; None without one.
 
     Raises:
@@ -65,10 +67,12 @@ def cost_loss(layer: Cost, raw: Tensor, targets: Targets, context: LossContext) 
     """
     with torch.no_grad():
         predicted = working(raw)
+        # (B, C, H, W) -> (B, C * H * W), the shape of the targets
         predicted = predicted.flatten(1) if context.between is None else context.between(predicted)
         difference = shares_for(predicted, targets) - predicted
         errors, delta = _distance(layer.kind, difference)
     return HeadLoss(
+        # (B, N) -> the shape of the raw map, which may be (B, C, H, W)
         written_loss(raw, (layer.scale * delta).reshape(raw.shape), errors.sum(), context),
         {"classes": errors.sum()},
     )
@@ -94,7 +98,7 @@ def shares_for(predicted: Tensor, targets: Targets) -> Tensor:
     """Return the targets' class probabilities, on the device of the prediction.
 
     Args:
-        predicted: (B, C).
+        predicted: (B, C) scores or probabilities.
         targets: must have ``shares`` of the same shape.
 
     Raises:

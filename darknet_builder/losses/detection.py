@@ -47,7 +47,7 @@ def detection_loss(
     with torch.no_grad():
         deltas = _DetectionDeltas(head, raw, targets)
         deltas.write(context.seen)
-        delta = deltas.joined().reshape(raw.shape)
+        delta = deltas.joined().reshape(raw.shape)  # the raw map may be (B, C, H, W)
     return HeadLoss(written_loss(raw, delta, delta.square().sum(), context), deltas.parts())
 
 
@@ -141,6 +141,7 @@ class _DetectionDeltas:
         Returns:
             (K,), 0 to num - 1.
         """
+        # (K, num, 4) with (K, 1, 4) -> (K, num)
         overlap = iou(predicted, goal[:, None])
         distance = (predicted - goal[:, None]).square().sum(2)
         best = torch.where((overlap > 0).any(1), overlap.argmax(1), distance.argmin(1))
@@ -154,6 +155,8 @@ class _DetectionDeltas:
         """Return the deltas as (B, side^2 * (C + num * 5)), in the vector's order."""
         return torch.cat(
             [
+                # (N, ...) -> (B, side^2 * ...): N runs through the cells of one image after
+                # another.
                 part.reshape(self.batch, -1)
                 for part in (self.d_classes, self.d_confidences, self.d_coordinates)
             ],

@@ -72,7 +72,7 @@ class _RegionDeltas:
         self.head, self.options, self.context = head, head.loss, context
         self.raw_shape, (self.height, self.width) = raw.shape, raw.shape[2:]
         values = head.activate(working(raw)).permute(0, 3, 1, 2, 4)  # (B, A, H, W, 5 + C)
-        self.values = values.reshape(-1, values.shape[-1])
+        self.values = values.reshape(-1, values.shape[-1])  # (N, 5 + C)
         self.centres = self.values[:, :2].sigmoid()
         self.grid = self.values.new_tensor([self.width, self.height])
         self.anchors = torch.tensor(head.anchors, dtype=self.values.dtype, device=raw.device)
@@ -107,7 +107,7 @@ class _RegionDeltas:
             delta = torch.where(best > options.thresh, torch.zeros_like(delta), delta)
         self.delta[:, _OBJECT] = delta
         if options.classfix > 0:
-            indices = (best > options.thresh).nonzero().flatten()
+            indices = (best > options.thresh).nonzero().flatten()  # (N,) bool -> (K,) indices
             scale = objectness[indices, None]
             if options.classfix != 2:
                 scale = torch.ones_like(scale)
@@ -132,7 +132,7 @@ class _RegionDeltas:
             (first[:, None] + torch.arange(anchors, device=first.device)) * self.height
             + cells[:, 1:]
         ) * self.width + cells[:, :1]  # (M, A)
-        # (M, A, 2), relative to the image
+        # (A, 2) -> (M, A, 2), relative to the image
         sizes = (self.anchors / self.grid).expand(len(indices), -1, -1)
         if not self.options.bias_match:
             sizes = self.boxes[indices][..., 2:]
@@ -142,6 +142,7 @@ class _RegionDeltas:
             (torch.zeros_like(self.ground_truth[:, 1:3]), self.ground_truth[:, 3:5]), 1
         )
         # A comparison with NaN is false in C, so NaN is never the best one.
+        # (M, A, 4) with (M, 1, 4) -> (M, A) -> (M, 1)
         best = iou(predicted, truth[:, None]).nan_to_num(0).argmax(1, keepdim=True)
         return indices.gather(1, best).flatten()
 
@@ -175,7 +176,7 @@ class _RegionDeltas:
         """Write all classes; with a tree, those beside the class and beside its ancestors.
 
         Args:
-            indices: (K,) anchor boxes.
+            indices: (K,) rows of the anchor boxes to write to.
             classes: (K,) their target classes.
             scale: (K, 1) factors of the deltas.
         """
@@ -190,6 +191,7 @@ class _RegionDeltas:
         elif self.options.focal_loss:
             self.delta[indices, BOX_VALUES:] = scale * focal_deltas(predicted, classes[:, None])
         else:
+            # One-hot rows (K, C)
             goal = torch.zeros_like(predicted).scatter(1, classes[:, None], 1.0)
             self.delta[indices, BOX_VALUES:] = scale * (goal - predicted)
 
@@ -221,7 +223,7 @@ def _paths(tree: Tree, classes: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         tree: parents and groups of the classes.
-        classes: (K,).
+        classes: (K,) class numbers, which are indices of the tree's nodes.
 
     Returns:
         (K, C) bool: each class with its ancestors, and (K, C) bool: all members of their groups.
@@ -229,6 +231,7 @@ def _paths(tree: Tree, classes: Tensor) -> tuple[Tensor, Tensor]:
     device = classes.device
     parents = torch.tensor(tree.parents, device=device)
     sizes = torch.tensor(tree.group_sizes, device=device)
+    # (C,), the group of each class: sizes 1, 3, 2 -> 0 1 1 1 2 2
     group = torch.arange(len(sizes), device=device).repeat_interleave(sizes)
     path = torch.zeros(len(classes), tree.size, dtype=torch.bool, device=device)
     siblings = torch.zeros_like(path)
@@ -236,7 +239,7 @@ def _paths(tree: Tree, classes: Tensor) -> tuple[Tensor, Tensor]:
     # One step from child to parent a turn; rows whose class has no parent (-1) drop out.
     while len(rows):
         path[rows, level] = True
-        siblings[rows] |= group == group[level][:, None]
+        siblings[rows] |= group == group[level][:, None]  # (C,) == (K, 1) -> (K, C)
         level = parents[level]
         rows, level = rows[level >= 0], level[level >= 0]
     return path, siblings

@@ -35,6 +35,7 @@ def rounds(indices: Tensor) -> list[Tensor]:
     starts[1:] = ordered[1:] != ordered[:-1]
     position = torch.arange(len(indices), device=indices.device)
     first = torch.where(starts, position, 0).cummax(0).values
+    # For 7 3 7 5 7:   ordered 3 5 7 7 7   position - first 0 0 0 1 2   rank 0 0 1 0 2
     rank = torch.empty_like(order)
     rank[order] = position - first
     num_rounds = int(rank.max()) + 1 if len(indices) else 0
@@ -47,7 +48,7 @@ def best_overlaps(boxes: Tensor, ground_truth: Tensor, batch: int) -> tuple[Tens
     Args:
         boxes: (N, 4) predicted, image after image, equally many of each.
         ground_truth: (M, 6), rows image, x, y, w, h, class.
-        batch: number of images.
+        batch: number of images, B; N is a multiple of it.
 
     Returns:
         (N,) IoU, 0 without an overlap, and (N,) rows of ``ground_truth``.
@@ -60,6 +61,7 @@ def best_overlaps(boxes: Tensor, ground_truth: Tensor, batch: int) -> tuple[Tens
         if len(rows):
             here = slice(image * per_image, (image + 1) * per_image)
             # A comparison with NaN is false in C, so NaN is never the best one.
+            # (N / B, rows of this image)
             overlap = pairwise_iou(boxes[here], ground_truth[rows, 1:5]).nan_to_num(0)
             best[here], column = overlap.max(1)
             best_row[here] = rows[column]
@@ -72,7 +74,7 @@ def cells_of(points: Tensor, width: int, height: int) -> Tensor:
     Args:
         points: (K, 2) x and y, relative to the image.
         width: number of columns of the grid.
-        height: number of rows.
+        height: number of rows of the grid.
 
     Returns:
         (K, 2) int64, column and row, clipped to the grid.

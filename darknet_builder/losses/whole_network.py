@@ -59,8 +59,8 @@ class _Point:
     """A layer with a loss.
 
     Attributes:
-        index: its number.
-        layer: the layer itself.
+        index: number of the layer in the network.
+        layer: a head, a [softmax] or a [cost].
         source: number of the layer whose output is the raw map of the loss.
         between: a [softmax] between that output and the layer; None without one.
     """
@@ -75,7 +75,7 @@ def _points(network: Network) -> list[_Point]:
     """Find the layers with a loss: the heads, or else the last [softmax] and every [cost].
 
     Raises:
-        InputError: when there are none.
+        InputError: for a network without such layers.
     """
     layers = network.sequence()
     points = [

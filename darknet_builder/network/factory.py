@@ -25,7 +25,7 @@ def build_layer(block: Block, previous: Block, graph: Graph) -> Layer:
     """Build the layer of one section.
 
     Args:
-        block: the section.
+        block: the section to build.
         previous: the section before it, for errors that must be corrected there.
         graph: the layers so far; the new one is not added.
 

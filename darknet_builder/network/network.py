@@ -69,6 +69,7 @@ class Network(nn.Module):
 
     def sequence(self) -> list[Layer]:
         """Return ``layers`` as a list of ``Layer``, for type checkers."""
+        # nn.ModuleList is annotated as a list of Module.
         return [layer for layer in self.layers if isinstance(layer, Layer)]
 
     @property

@@ -37,7 +37,7 @@ class Columns:
         output: right edge of the output shapes.
         parameters: right edge of the numbers of parameters; their bars follow.
         bflops: right edge of the BFLOPs; their bars follow.
-        histogram: left edge of the histograms; None if there are none.
+        histogram: left edge of the histograms; None without histograms.
         width: width of the picture.
     """
 

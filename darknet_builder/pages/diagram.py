@@ -84,7 +84,7 @@ class Diagram:
         """Collect what a picture of a network shows.
 
         Args:
-            network: any network.
+            network: a network; its weights matter only with ``weights``.
             title: text over the picture; None takes the file name of the cfg.
             weights: whether to show histograms of the weights.
         """
@@ -367,8 +367,8 @@ def _bars(columns: Columns, row: LayerSummary, largest: Sequence[int]) -> str:
     """Return the numbers of parameters and BFLOPs, each with a bar.
 
     Args:
-        columns: the positions.
-        row: the layer.
+        columns: horizontal positions of the bars in the picture.
+        row: the layer's numbers, from the summary.
         largest: the largest number of parameters and of FLOPs in the network: a full bar.
     """
     y = row_middle(row.index)

@@ -22,7 +22,7 @@ def save_network_picture(
     r"""Write a page (``.html``) or a picture (``.svg``) of a network.
 
     Args:
-        network: any network.
+        network: a network; its weights matter only with ``weights``.
         path: the file to write; its suffix decides between page and picture.
         title: text over the picture; None takes the file name of the network's cfg.
         weights: whether to show histograms of the weights. They say nothing about a network whose
@@ -55,8 +55,8 @@ def make_page(network: Network, diagram: Diagram) -> str:
     """Return the HTML page of a network, with the picture, styles, data and script embedded.
 
     Args:
-        network: any network.
-        diagram: ``Diagram.of(network)``.
+        network: the network that the diagram was made of.
+        diagram: its picture, from ``Diagram.of(network)``.
     """
     headings, rows = diagram.embedded()
     style = "\n".join([theme_css(), *map(read_part, ("base.css", "diagram.css", "network.css"))])

@@ -81,7 +81,7 @@ class Classifier:
         batch: number of images in a call of the network.
         fit: how images are fitted into the input.
         tree: the hierarchy of classes; None without one.
-        runner: what computes the outputs: the network or its optimized copy.
+        runner: what computes the outputs: the network or its optimised copy.
 
     Raises:
         DarknetError: as ``build_network`` and ``load_weights``; ``InputError`` if an argument is

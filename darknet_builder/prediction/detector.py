@@ -73,11 +73,11 @@ class Detector:
     Attributes:
         network: the loaded network, in eval mode.
         names: one name for each class.
-        threshold: minimum confidence.
-        nms: NMS IoU threshold.
+        threshold: minimum confidence, 0 to 1.
+        nms: NMS IoU threshold, 0 to 1.
         resize: how images are fitted into the input.
         batch: number of images in a call of the network.
-        runner: what computes the raw maps: the network or its optimized copy.
+        runner: what computes the raw maps: the network or its optimised copy.
 
     Raises:
         DarknetError: as ``build_network`` and ``load_weights``; ``InputError`` if an argument is

@@ -38,7 +38,7 @@ def load_network(
     """Build a network, load its weights, and put it into eval mode.
 
     Args:
-        source: see ``ModelSource``.
+        source: path or text of a cfg, Blocks, a model file or a Network; see ``ModelSource``.
         weights: path of the ``.weights`` file; None for a Network or a file that contains weights.
         width: width of the network's input in pixels. Default: the cfg's.
         height: height of the network's input in pixels. Default: the cfg's.
@@ -127,7 +127,7 @@ def load_into(
 def choose_runner(
     network: Network, source: ModelSource, precision: str, backend: str | None, batch: int
 ) -> Network | OptimizedNetwork:
-    """Return the network itself, or an optimized copy for inference.
+    """Return the network itself, or an optimised copy for inference.
 
     Args:
         network: a loaded network in eval mode.

@@ -54,7 +54,7 @@ class Unreadable:
 
     Attributes:
         source: the path that was given.
-        error: the reason.
+        error: the reason, with the file's path.
     """
 
     source: Image
@@ -134,7 +134,7 @@ def frames_ahead(frames: Iterator[np.ndarray], batch: int) -> Generator[np.ndarr
     """Yield the frames of a video, decoded in a separate thread two batches ahead.
 
     Args:
-        frames: from ``Video.frames``.
+        frames: the iterator returned by ``Video.frames``.
         batch: number of frames that the caller uses at once.
     """
     # One thread: a decoder gives its frames in order, and only one call at a time. The items

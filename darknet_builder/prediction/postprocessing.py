@@ -21,7 +21,7 @@ from darknet_builder.network.network import Network
 
 @dataclass(frozen=True)
 class NmsRule:
-    """How boxes of one class suppress each other.
+    """The rule by which boxes of one class suppress each other.
 
     Attributes:
         kind: one of ``boxes.NMS_KINDS``; it selects the overlap measure.
@@ -132,7 +132,7 @@ def by_image(heads: Sequence[ScoredBoxes], placements: Sequence[Placement]) -> l
     Within an image the rows are in the order of the heads and of the cells of each head.
 
     Args:
-        heads: from ``decode_above``.
+        heads: the boxes of each head, from ``decode_above``.
         placements: position of each image of the batch in the network's input.
 
     Raises:

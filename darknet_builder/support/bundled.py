@@ -17,8 +17,8 @@ def bundled_file(folder: str, name: str) -> Path:
     ``bundled_weights/``.
 
     Args:
-        folder: ``cfg`` or ``weights``.
-        name: file name.
+        folder: name of the checkout's folder: ``cfg`` or ``weights``.
+        name: name of the file, with its suffix.
 
     Returns:
         The path; the file itself may be missing.
@@ -45,7 +45,7 @@ def find_by_name(path: str | Path, suffix: str) -> Path:
 
     Args:
         path: a path, or a name without folder and suffix.
-        suffix: ``.cfg`` or ``.names``.
+        suffix: suffix to add: ``.cfg`` or ``.names``.
 
     Returns:
         The bundled file, if ``path`` is a bare name and no file of exactly that name exists in the
@@ -81,7 +81,7 @@ def hint_at_bundled(path: Path, suffix: str) -> str:
 
     Args:
         path: the file that does not exist.
-        suffix: ``.cfg`` or ``.names``.
+        suffix: suffix to look for: ``.cfg`` or ``.names``.
 
     Returns:
         Text that begins with ``"; "``; empty if no name is similar.

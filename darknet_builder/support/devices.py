@@ -41,7 +41,7 @@ def find_device(name: str | torch.device | None) -> torch.device | None:
         torch.empty(0, device=device)
     # A build of torch without CUDA raises AssertionError here.
     except (RuntimeError, AssertionError, ImportError) as error:
-        # Only the first sentence is meant for users; advice to developers of PyTorch follows it.
+        # Only the first sentence is for users; advice to developers of PyTorch follows it.
         reason = str(error).splitlines()[0].split(". ")[0]
         raise InputError(f"device {str(name)!r} cannot be used here: {reason}") from None
     return device
@@ -62,19 +62,19 @@ def computes_bfloat16(device: torch.device) -> bool:
     )
 
 
-def require_bfloat16(device: torch.device, asked: str, instead: str) -> None:
+def require_bfloat16(device: torch.device, setting: str, instead: str) -> None:
     """Raise an error if bfloat16 would be emulated, which is so slow that it seems to hang.
 
     Args:
         device: where the network is to run.
-        asked: the setting that requests it, such as ``precision='bfloat16'``.
+        setting: the setting that requests it, such as ``precision='bfloat16'``.
         instead: the setting to recommend.
 
     Raises:
         InputError: if ``computes_bfloat16`` returns False for the device.
     """
     if not computes_bfloat16(device):
-        raise InputError(f"{asked}: {_NO_BFLOAT16}; use {instead}")
+        raise InputError(f"{setting}: {_NO_BFLOAT16}; use {instead}")
 
 
 def synchronize(device: torch.device) -> None:

@@ -35,7 +35,7 @@ class ProcessGroup:
     Attributes:
         rank: number of this process. Rank 0 is the main process: it validates and writes all
             shared files.
-        world_size: number of processes.
+        world_size: number of processes, 1 or more.
         device: torch device of this process.
 
     Example:

@@ -48,7 +48,7 @@ def save_figure(figure: Any, path: str | Path, **options: Any) -> None:
     """Write a figure completely or not at all; the suffix selects the format.
 
     Args:
-        figure: a ``matplotlib.figure.Figure``.
+        figure: the figure, a ``matplotlib.figure.Figure``.
         path: path of the file to write.
         **options: passed on to ``Figure.savefig``.
 

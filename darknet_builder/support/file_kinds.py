@@ -12,7 +12,7 @@ from darknet_builder.support.files import is_web_page
 
 @dataclass(frozen=True)
 class FileKind:
-    """What a file is.
+    """A kind of file that is not a cfg, and the advice to give for it.
 
     Attributes:
         name: with its article, such as ``a web page``.
@@ -27,7 +27,7 @@ def recognize(data: bytes) -> FileKind | None:
     """Return the kind of a file that is not a cfg; None for a cfg, and for anything unknown.
 
     Args:
-        data: the whole file.
+        data: the bytes of the whole file.
     """
     return next((kind for is_kind, kind in _KINDS if is_kind(data)), None)
 
@@ -40,8 +40,8 @@ _CAFFE = re.compile(rb"^[ \t]*layers?[ \t]*\{", re.MULTILINE)
 _JSON = re.compile(rb'\s*(?:\{\s*["}]|\[\s*[\[\]{"\d-])')
 _DATA_FILE = re.compile(rb"^[ \t]*(?:train|valid|names|backup)[ \t]*=", re.MULTILINE)
 _HEADER = struct.Struct("<iii")
-_MOST = (10, 100, 100)
-"""Higher versions than these are not a weights file's header."""
+_MAX_VERSION = (10, 100, 100)
+"""A header with higher numbers (major, minor, revision) is not that of a weights file."""
 _SEEN_BYTES = (4, 8)
 _FLOAT_BYTES = 4
 
@@ -56,15 +56,33 @@ def _is_weights(data: bytes) -> bool:
         return False
     version = _HEADER.unpack_from(data)
     whole = (len(data) - _HEADER.size) % _FLOAT_BYTES == 0  # ``seen`` has 4 bytes or 8
-    return whole and all(0 <= number < most for number, most in zip(version, _MOST, strict=True))
+    return whole and all(
+        0 <= number < maximum for number, maximum in zip(version, _MAX_VERSION, strict=True)
+    )
+
+
+def _is_ultralytics_model(data: bytes) -> bool:
+    return _is_yaml(data) and _ULTRALYTICS_MODEL.search(data) is not None
+
+
+def _is_ultralytics_data(data: bytes) -> bool:
+    return _is_yaml(data) and _ULTRALYTICS_DATA.search(data) is not None
+
+
+def _is_data_file(data: bytes) -> bool:
+    return not _SECTION.search(data) and _DATA_FILE.search(data) is not None
+
+
+def _starts_with(*marks: bytes) -> Callable[[bytes], bool]:
+    return lambda data: data.startswith(marks)
 
 
 _EXCHANGED = "were cfg and weights exchanged?"
 _OTHER_PROGRAM = "it describes a network for another program; take Darknet's .cfg"
 _KINDS: tuple[tuple[Callable[[bytes], object], FileKind], ...] = (
     (
-        lambda data: data.startswith(b"version https://git-lfs"),
-        FileKind("a Git LFS pointer", "run 'git lfs pull' where it came from"),
+        _starts_with(b"version https://git-lfs"),
+        FileKind("a Git LFS pointer", "run 'git lfs pull' in its repository"),
     ),
     (
         is_web_page,
@@ -72,31 +90,23 @@ _KINDS: tuple[tuple[Callable[[bytes], object], FileKind], ...] = (
     ),
     (_is_weights, FileKind("a .weights file", _EXCHANGED)),
     (
-        lambda data: data.startswith(b"PK\x03\x04"),
+        _starts_with(b"PK\x03\x04"),
         FileKind("a zip archive or a PyTorch file", "unpack it, or give a .pt file by that name"),
     ),
-    (
-        lambda data: data.startswith(b"\x1f\x8b"),
-        FileKind("a gzip archive", "unpack it"),
-    ),
-    (
-        lambda data: data.startswith((b"\xff\xfe", b"\xfe\xff")),
-        FileKind("UTF-16 text", "save it as UTF-8"),
-    ),
-    (lambda data: b"\0" in data, FileKind("a binary file", _EXCHANGED)),
+    (_starts_with(b"\x1f\x8b"), FileKind("a gzip archive", "unpack it")),
+    # A byte order mark: UTF-16 is full of zero bytes, so it must be tried before "a binary file".
+    (_starts_with(b"\xff\xfe", b"\xfe\xff"), FileKind("UTF-16 text", "save it as UTF-8")),
+    (re.compile(rb"\0").search, FileKind("a binary file", _EXCHANGED)),
     (_JSON.match, FileKind("JSON", _OTHER_PROGRAM)),
     (_CAFFE.search, FileKind("a Caffe prototxt", _OTHER_PROGRAM)),
+    (_is_ultralytics_model, FileKind("an ultralytics model in YAML", _OTHER_PROGRAM)),
     (
-        lambda data: _is_yaml(data) and _ULTRALYTICS_MODEL.search(data),
-        FileKind("an ultralytics model in YAML", _OTHER_PROGRAM),
-    ),
-    (
-        lambda data: _is_yaml(data) and _ULTRALYTICS_DATA.search(data),
+        _is_ultralytics_data,
         FileKind("an ultralytics data set in YAML", "give the network's .cfg"),
     ),
     (_is_yaml, FileKind("a YAML file", _OTHER_PROGRAM)),
     (
-        lambda data: not _SECTION.search(data) and _DATA_FILE.search(data),
+        _is_data_file,
         FileKind("a .data file", "give the network's .cfg here, and this file as the data"),
     ),
 )

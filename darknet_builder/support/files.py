@@ -94,7 +94,7 @@ def check_folder(path: str | Path | None) -> None:
         InputError: if the folder is missing; the message names it.
     """
     if path is not None and not Path(path).absolute().parent.is_dir():
-        raise InputError(f"there is no folder {Path(path).absolute().parent}", path=path)
+        raise InputError(f"the folder {Path(path).absolute().parent} does not exist", path=path)
 
 
 def refuse_overwriting(path: Path, kept: Iterable[str | Path | None], advice: str) -> None:

@@ -44,7 +44,7 @@ def _status(key: str) -> int:
     """Return a size from /proc/self/status in bytes.
 
     Args:
-        key: such as ``VmRSS``.
+        key: name of the line, such as ``VmRSS``.
 
     Raises:
         OSError: if the file does not have the key.

@@ -13,7 +13,7 @@ def plural(count: float, noun: str) -> str:
 
     Args:
         count: ``1`` takes the singular, everything else the plural.
-        noun: the singular.
+        noun: the noun's singular form.
 
     Example:
         >>> plural(1, "image"), plural(3, "image"), plural(0, "child")

@@ -99,7 +99,7 @@ class Shard:
 
     Attributes:
         rank: number of the process, 0 to ``world_size`` - 1.
-        world_size: number of processes.
+        world_size: number of processes; it divides the samples of each part.
     """
 
     rank: int = 0
@@ -186,6 +186,8 @@ class StepPlan(Sampler[list[SamplePlan]]):
         """
         if not self.random:
             return self.size
+        # Largest at first, to see whether the memory is enough, and at the end, for the batch norm
+        # statistics (detector.c:208).
         largest = self._scaled(self.random)
         if step == 0 or step >= self.last - _LAST_STEPS:
             return largest
@@ -256,12 +258,15 @@ def collate(made: Sequence[MadeSample] | DarknetError) -> Batch | DarknetError:
     samples = [one.sample for one in made]
     boxes = [torch.from_numpy(np.ascontiguousarray(sample.boxes)) for sample in samples]
     shares = [sample.shares for sample in samples if sample.shares is not None]
+    images = np.stack([sample.image for sample in samples])  # (B, H, W, 3)
+    indices = [one.index for one in made]
+    skipped = [failure for one in made for failure in one.skipped]
     return Batch(
-        torch.from_numpy(np.stack([sample.image for sample in samples])),
+        torch.from_numpy(images),
         tuple(boxes),
-        tuple(one.index for one in made),
-        torch.from_numpy(np.stack(shares)) if shares else None,
-        tuple(failure for one in made for failure in one.skipped),
+        tuple(indices),
+        torch.from_numpy(np.stack(shares)) if shares else None,  # (B, C)
+        tuple(skipped),
     )
 
 
@@ -271,7 +276,7 @@ def load_batches(
     """Yield the batches of a plan in order, prefetched by worker processes.
 
     Args:
-        images: the training set.
+        images: the training images with their labels.
         plan: the samples of each batch.
         workers: number of processes; 0 makes each batch in this process when it is needed.
         pinned: put batches into page-locked memory, for a GPU.
@@ -318,4 +323,5 @@ def _make_loader(
 def _start_worker(number: int) -> None:
     """Ignore Ctrl-C, which the main process handles, and keep OpenCV to one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The workers share the cores already; threads in each of them would compete.
     load_opencv().setNumThreads(0)

@@ -31,7 +31,7 @@ class _FileCheck:
 
     Attributes:
         skip_bad: warn about files that cannot be read and train without them; False raises.
-        counter: is told the number of checked files; None for nothing.
+        counter: receives the number of checked files; None to report nothing.
     """
 
     skip_bad: bool = False
@@ -43,7 +43,7 @@ class TrainingLists:
     """The lists of a training.
 
     Attributes:
-        images: the training set.
+        images: the training images with their labels.
         validator: scores the network on the validation list; None without ``valid=``.
         description: one line for the user, with the numbers of images.
     """
@@ -71,7 +71,7 @@ def load_training_lists(
         skip_bad_images: train and validate without the images that are missing or cannot be read,
             with a warning; False raises.
         check_files: check all image files; False finds unreadable ones only when they are used.
-        counter: is told the number of checked files; None for nothing.
+        counter: receives the number of checked files; None to report nothing.
 
     Raises:
         InputError: when the network has no layer with a loss.
@@ -171,7 +171,7 @@ def _check_lists(
 
     Args:
         data: the ``.data`` file, for messages.
-        train: the training list.
+        train: the list named by ``train=``.
         valid: the validation list; None without one.
         how: the treatment of unreadable files.
 
@@ -186,21 +186,24 @@ def _check_lists(
     lists = [train, valid] if valid is not None else [train]
     paths = [image.path for images in lists for image in images.images]
     check = check_images(paths, how.counter)
+    # An image may be in both lists.
     bad, total = check.unreadable, len(set(paths))
     if bad and not how.skip_bad:
         raise _unreadable(data, bad, total)
-    if any(all(image.path in bad for image in images.images) for images in lists):
-        raise _unreadable(data, bad, total, hint="nothing is left of a list")
+    # One readable image in each list is enough: the others are replaced or left out.
+    for images in lists:
+        if all(image.path in bad for image in images.images):
+            raise _unreadable(data, bad, total, hint="a list would have no image left")
     notes = []
     if bad:
-        text = f"{_describe(bad, total)}; the training goes on without them"
+        text = f"{_describe(bad, total)}; training continues without them"
         warnings.warn(DataWarning(text, path=data.path), stacklevel=3)
         notes.append(f"{len(bad)} cannot be read")
     if check.truncated:
         text = describe_truncated(len(check.truncated))
         notes.append(text)
         first = min(check.truncated)
-        text = f"{text}; what is missing is grey or blurred; for instance {first}"
+        text = f"{text}; the missing part is grey or blurred; for instance {first}"
         warnings.warn(DataWarning(text, path=data.path), stacklevel=3)
     return _without(valid, bad), "".join(f"; {part}" for part in notes)
 
@@ -219,7 +222,7 @@ def _unreadable(
     return DataError(
         _describe(bad, total),
         path=data.path,
-        hint=hint or "mend them, or train without them",
+        hint=hint or "repair them, or train without them",
         argument=None if hint else "skip_bad_images",
     )
 

@@ -1,4 +1,4 @@
-"""Weight initialization: Darknet's or another method, for all sections or for one kind.
+"""Weight initialisation: Darknet's or another method, for all sections or for one kind.
 
     initialize(network, [InitRule.parse("kaiming"), InitRule.parse("connected=normal:0,0.01")])
 
@@ -34,7 +34,7 @@ _Draw = Callable[[Tensor], object]
 
 @dataclass(frozen=True)
 class InitRule:
-    """One method of initialization, for some sections.
+    """One method of initialisation, for some sections.
 
     Attributes:
         method: ``darknet``, ``kaiming``, ``xavier``, ``normal`` or ``prior``.
@@ -79,7 +79,7 @@ class InitRule:
 
 
 def initialize(network: Network, rules: Sequence[InitRule]) -> None:
-    """Initialize the weights of a network in place.
+    """Initialise the weights of a network in place.
 
     Args:
         network: its layers that no rule applies to are left unchanged.
@@ -97,6 +97,7 @@ def initialize(network: Network, rules: Sequence[InitRule]) -> None:
         >>> bool(weight.abs().max() < 0.1)
         True
     """
+    # A rule for a section that the network lacks is more likely a typo than intended.
     sections = {spelling for layer in network.sequence() for spelling in layer.spellings}
     for rule in rules:
         if rule.section and rule.section not in sections:

@@ -107,6 +107,8 @@ def _group_members(
     for index, name, parameter, decays in _parameters(network):
         if index not in frozen:
             factor = layers[index].options.learning_rate * _factor(name, rates)
+            # The gradient is loss_scale times too large. SGD steps by rate * (gradient + decay *
+            # weight), so the rate is divided by loss_scale and the decay multiplied by it.
             decay = options.decay * options.loss_scale if decays else 0.0
             members.setdefault((factor / options.loss_scale, decay), {})[name] = parameter
     if not members:
@@ -239,10 +241,10 @@ def _frozen_forever(network: Network) -> set[int]:
     }
 
 
-def _last_with(network: Network, wanted: Callable[[CommonOptions], bool]) -> int:
-    """Return the number of the last layer whose options are wanted; -1 without one."""
+def _last_with(network: Network, fits: Callable[[CommonOptions], bool]) -> int:
+    """Return the number of the last layer whose options fit; -1 without one."""
     return max(
-        (index for index, layer in enumerate(network.sequence()) if wanted(layer.options)),
+        (index for index, layer in enumerate(network.sequence()) if fits(layer.options)),
         default=-1,
     )
 
@@ -276,11 +278,12 @@ def _check_patterns(network: Network, rates: Sequence[RatePattern]) -> None:
             raise InputError(
                 f"the pattern {rate.pattern!r} matches no"
                 f" parameter{did_you_mean(rate.pattern, names)}; names are like {names[0]!r}; *"
-                " stands for anything"
+                " matches any text"
             )
 
 
 def _detached(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+    # Cut from the graph: no layer before this one gets a gradient through it.
     return output.detach()
 
 

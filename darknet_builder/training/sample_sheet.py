@@ -20,7 +20,7 @@ def sample_sheet(network: Network, images: LabelledImages, seed: int) -> np.ndar
 
     Args:
         network: has the augmentation options and the input size.
-        images: the training set.
+        images: the training images with their labels.
         seed: seed of the training.
 
     Returns:

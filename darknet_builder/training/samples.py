@@ -16,7 +16,7 @@ from darknet_builder.images.files import read_image
 
 _SAMPLE, _REPLACEMENT = 2, 4
 """A part of the seed of each random stream; ``batches.py`` has the other numbers."""
-_MOST_UNREADABLE = 100
+_MAX_UNREADABLE = 100
 """Number of unreadable images, drawn one after the other, that ends a training."""
 
 
@@ -98,8 +98,8 @@ class TrainingSamples(Dataset[MadeSample]):
     """Make augmented samples from their plans; runs in the workers.
 
     Args:
-        images: the training set.
-        rule: the augmentation.
+        images: the training images with their labels.
+        rule: limits of the random changes to an image.
         seed: seed of the training.
     """
 
@@ -118,13 +118,15 @@ class TrainingSamples(Dataset[MadeSample]):
             return error
 
     def __getitem__(self, planned: SamplePlan) -> MadeSample:
+        # A generator for each sample, so that the number of workers does not change the numbers
+        # drawn.
         random = np.random.default_rng((self.seed, _SAMPLE, planned.position))
-        read = [self._read(planned, place) for place in range(len(planned.indices))]
+        read = [self._read(planned, slot) for slot in range(len(planned.indices))]
         sample = self.rule.make(random, [source.sample for source in read], planned.net_size)
         skipped = tuple(failure for source in read for failure in source.skipped)
         return MadeSample(sample, read[0].index, skipped)
 
-    def _read(self, planned: SamplePlan, place: int) -> MadeSample:
+    def _read(self, planned: SamplePlan, slot: int) -> MadeSample:
         """Read one image of a plan; if it is unreadable, draw others until one is readable.
 
         The drawn images depend on the seed and the position alone, so that a resumed training
@@ -133,10 +135,10 @@ class TrainingSamples(Dataset[MadeSample]):
         Raises:
             ImageError: for the planned image, when 100 images in a row are unreadable.
         """
-        key = (self.seed, _REPLACEMENT, planned.position, place)
-        random, index = np.random.default_rng(key), planned.indices[place]
+        key = (self.seed, _REPLACEMENT, planned.position, slot)
+        random, index = np.random.default_rng(key), planned.indices[slot]
         failures: list[tuple[int, ImageError]] = []
-        while len(failures) < _MOST_UNREADABLE:
+        while len(failures) < _MAX_UNREADABLE:
             try:
                 skipped = tuple((number, str(error)) for number, error in failures)
                 return MadeSample(self.images.sample(index), index, skipped)

@@ -55,11 +55,13 @@ def _constant(schedule: Schedule, number: int) -> float:
 
 def _step(schedule: Schedule, number: int) -> float:
     _positive(schedule.step, "policy=step needs step=")
+    # In C batch_num / step divides integers (network.c:141).
     return schedule.learning_rate * math.pow(schedule.scale, number // schedule.step)
 
 
 def _steps(schedule: Schedule, number: int) -> float:
     rate = schedule.learning_rate
+    # There may be more scales than steps; Darknet ignores the rest.
     for step, scale in zip(schedule.steps, schedule.scales, strict=False):
         if step > number:
             break
@@ -133,7 +135,7 @@ class DarknetLR(LRScheduler):
         optimizer: the ``lr`` of its groups is set.
         schedule: the options of ``[net]``.
         finished: number of finished updates, for a resumed training.
-        seed: seed of ``policy=random``.
+        seed: seed of the random numbers of ``policy=random``.
 
     Raises:
         InputError: for a schedule without the options that its policy needs.
@@ -174,7 +176,7 @@ def make_scheduler(
         optimizer: any optimiser; ``parameter_groups`` gives its groups a ``rate_scale``.
         schedule: the options of ``[net]``.
         finished: number of finished updates, for a resumed training.
-        seed: seed of ``policy=random``.
+        seed: seed of the random numbers of ``policy=random``.
 
     Raises:
         InputError: for a schedule without the options that its policy needs.

@@ -32,6 +32,7 @@ from darknet_builder.training.checkpoints.output_files import OutputFiles
 from darknet_builder.training.ema import WeightEma
 from darknet_builder.training.interrupts import graceful_interrupts
 from darknet_builder.training.log.outcome import Outcome
+from darknet_builder.training.log.progress_line import ProgressLine
 from darknet_builder.training.log.run_log import RunLog
 from darknet_builder.training.log.skipped_images import SkippedImages
 from darknet_builder.training.log.step_report import StepReport, summarize_step
@@ -55,7 +56,7 @@ class Trainer:
 
     Args:
         network: the network to train, with its initial weights.
-        images: the training set.
+        images: the training images with their labels.
         settings: the settings that are not in the cfg.
         out: a terminal or a file, for the progress line.
         validate: scores the network, which is in eval mode then; None for no validation.
@@ -63,6 +64,7 @@ class Trainer:
             of every part of a batch. Batch norms see that shard alone, and the statistics of the
             main process are saved.
         crew: deprecated spelling of ``group``.
+        progress: shows the steps in place of a ``ProgressLine`` on ``out``.
 
     Attributes:
         total: number of steps of the training.
@@ -86,6 +88,7 @@ class Trainer:
         validate: Validate | None = None,
         group: ProcessGroup | None = None,
         crew: ProcessGroup | None = None,
+        progress: ProgressLine | None = None,
     ) -> None:
         network.check_sees_images()
         check_settings(network, settings)
@@ -112,21 +115,23 @@ class Trainer:
         lines = self._prepare()
         self._reached = reached_parameters(network)
         self._trained: list[bool] = []
-        self.log = self._open_log(out, lines)
+        self.log = self._open_log(progress or ProgressLine(out, self.total), lines)
         self.skipped = SkippedImages(self.log if self.group.is_main else None)
 
     def _prepare(self) -> Sequence[str]:
         """Prepare the output folder and restore the state; return the lines that say so."""
         self.files.prepare()
+        # The other processes may look into the folder only when the main one has prepared it.
         self.group.barrier()
         if self.settings.resume:
             self._resume()
         return self._continue() if self.settings.continue_run else ()
 
-    def _open_log(self, out: TextIO, lines: Sequence[str]) -> RunLog:
+    def _open_log(self, progress: ProgressLine, lines: Sequence[str]) -> RunLog:
         log = RunLog(
             self.settings.output,
-            out,
+            progress.out,
+            progress=progress,
             total=self.total,
             finished=self.finished,
             quiet=not self.group.is_main,
@@ -279,6 +284,7 @@ class Trainer:
                 parameter.requires_grad_(False)
         trained = [parameter.requires_grad for parameter in self.network.parameters()]
         if trained != self._trained:
+            # DDP notes at the start which gradients to exchange, so a change needs a new wrapper.
             self.model, self._trained = self.group.wrap(LossMaps(self.network)), trained
 
     def _learn(self, batch: Batch, seen: int) -> LossReport:
@@ -317,7 +323,7 @@ class Trainer:
         Args:
             batch: its images are named in the error.
             what: noun phrase for the message, such as ``the loss``.
-            values: must be finite.
+            values: tensor of any shape; every value must be finite.
 
         Raises:
             InputError: when they are not.
@@ -375,6 +381,8 @@ class Trainer:
         """Write ``NAME_last.weights`` and a checkpoint."""
         if not self.group.is_main:
             return
+        # First the log: a resumed training drops its lines after the checkpoint, but cannot restore
+        # lost ones.
         self.log.flush()
         self.files.write_weights(self.network, self.finished, "last")
         self.checkpoints.save(self.state())

@@ -59,7 +59,7 @@ class Download:
 
     Attributes:
         path: path of the file.
-        size: size in bytes.
+        size: size of the file in bytes.
         checksum: the kind of checksum that was compared; empty if none is known and only the size
             was compared.
         fetched: whether it was downloaded now; False if it was present before.
@@ -189,6 +189,7 @@ class _Part:
     def become(self, target: Path) -> None:
         """Rename to the final name, once every byte is on the disk."""
         with self.path.open("rb+") as file:
+            # Without it, a power failure may leave an empty file under the final name.
             os.fsync(file.fileno())
         self.path.replace(target)
         self._tag.unlink(missing_ok=True)
@@ -234,6 +235,7 @@ def _request(expected: Expected, url: str, part: _Part, progress: Progress | Non
     start = max(part.size - 1, 0) if version or expected.strongest_checksum else 0
     _check_space(expected, part, start)
     with _open(url, start, version) as response:
+        # The server ignores ranges, or its file has changed since (If-Range): it sends everything.
         if response.status != _PARTIAL_CONTENT:
             start = 0
         total = _announced_size(expected, response)
@@ -249,6 +251,7 @@ def _request(expected: Expected, url: str, part: _Part, progress: Progress | Non
                 file.write(chunk)
                 if progress is not None:
                     progress(done, total or max(expected.sizes))
+    # Without Content-Length, the expected sizes decide whether the file is complete.
     if done != total and (total or done not in expected.sizes):
         raise _InterruptedError(
             f"the connection ended after {part.size:,} of {total or max(expected.sizes):,} bytes"

@@ -17,7 +17,7 @@ class Entry:
 
     Attributes:
         index: index of the layer.
-        layer: the layer.
+        layer: the layer with that index.
         name: name of the tensor in ``weight_layout``.
         tensor: the tensor that the floats belong to.
         start: number of floats in the file before this run.
@@ -45,7 +45,7 @@ def weight_entries(
     """Return every run of floats of the network's weights file, in order.
 
     Args:
-        network: the network.
+        network: a network; its weights need not be loaded.
         header: header of the file; None for the network's own.
         until: only layers before this index; None for all.
         loading: leave out what ``dontload`` and ``dontloadscales`` exclude from loading
@@ -70,6 +70,8 @@ def weight_entries(
                 layer.options.dontloadscales and tensor_kind(name) in NORM_KINDS
             )
             if not (loading and absent):
+                # A tensor that is left out takes no room in the file: the next one starts in its
+                # place.
                 start = entries[-1].stop if entries else 0
                 entries.append(Entry(index, layer, name, tensor, start))
     return entries

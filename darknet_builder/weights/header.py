@@ -32,7 +32,7 @@ def pack_header(header: WeightsHeader, short: bool) -> bytes:
     """Return a header as bytes.
 
     Args:
-        header: the header.
+        header: the version and the number of images seen.
         short: whether ``seen`` has 32 bits instead of 64.
     """
     seen = _SHORT_SEEN if short else _LONG_SEEN
@@ -50,6 +50,7 @@ def open_weights(dialect: Dialect, source: str) -> tuple[WeightsHeader, int, int
         WeightsError: if the file is of another kind, too short or cannot be read.
     """
     size = _file_size(source)
+    # 20 bytes, the longer header; a file with the shorter one has floats there.
     with open(source, "rb") as file:
         head = file.read(_VERSION.size + _LONG_SEEN.size)
     _check_kind(source, head, size)
@@ -93,7 +94,7 @@ def _check_kind(source: str, head: bytes, size: int) -> None:
         raise WeightsError(
             "is a Git LFS pointer, not the weights",
             path=source,
-            hint="run 'git lfs pull' where it came from",
+            hint="run 'git lfs pull' in its repository",
         )
     if is_web_page(head):
         raise WeightsError(

@@ -192,9 +192,11 @@ def _pour(file: FileIO, tensor: Tensor) -> None:
     """Read a tensor's values, directly if its memory has the file's format."""
     same_layout = tensor.is_contiguous() and tensor.dtype == torch.float32 and _LITTLE
     if same_layout and tensor.device.type == "cpu":
+        # NumPy shares the tensor's memory, so reading fills the parameter without a copy.
         _read(file, tensor.detach().view(-1).numpy())
     else:
         values = _read(file, np.empty(tensor.numel(), FLOAT)).astype(np.float32, copy=False)
+        # The floats are in the order of the shape, also for a transposed view.
         tensor.copy_(torch.from_numpy(values).view(tensor.shape))
 
 

@@ -13,7 +13,7 @@ def check_length(
     """Compare the number of floats in a file with the network's.
 
     Args:
-        network: the network.
+        network: the network that the file is loaded into.
         source: path of the file.
         available: number of floats in the file.
         entries: what is to be loaded.
@@ -79,6 +79,7 @@ def _fitting_classes(network: Network, difference: int) -> str:
         source = layers[head.sources[0]]
         per_class += head.num_anchors * source.num_stored() // source.out_shape.channels
     classes = heads[0].classes + difference // per_class if per_class else 0
+    # Another difference is not a whole number of classes, so the cause is another one.
     if classes < 1 or difference % per_class:
         return ""
     return (

@@ -25,7 +25,7 @@ class OfficialFile:
         kind: ``detector``, ``classifier``, or ``cutoff`` for the first layers of one, to train
             from.
         name: name to find it by.
-        file: file name.
+        file: name of the file, with its suffix.
         cfg: file name of the cfg that it belongs to.
         num_floats: number of floats in it.
         checksums: known checksums by kind, one of ``CHECKSUMS``.
@@ -96,6 +96,7 @@ def official_files() -> Mapping[str, OfficialFile]:
     """
     text = resources.files("darknet_builder.weights").joinpath(_TABLE).read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
+    # QUOTE_NONE, because a quotation mark in a note stands for itself.
     files = (
         _read_row(row) for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     )
@@ -120,7 +121,7 @@ def find_official(name: str) -> OfficialFile:
     """Return the row with a name or a file name.
 
     Raises:
-        InputError: if there is none, with the nearest name.
+        InputError: for an unknown name, with the nearest known one.
 
     Example:
         >>> find_official("yolov4-tiny.weights").cfg

@@ -113,7 +113,7 @@ def test_a_folder(run: Run) -> None:
     status, out, err = run("shots", "--save-json", "--save-txt", "--save-csv")
     assert (status, err) == (0, [])
     assert out[:3] == [
-        "shots/none.png: nothing",
+        "shots/none.png: no objects",
         "shots/red.png: 1 red",
         "shots/two.JPG: 1 red, 1 blue",
     ]
@@ -250,6 +250,35 @@ def test_globs_order_and_repetition(run: Run) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        (["shots/red.png", "--report"], "output/report.html"),
+        (["--report", "--output", "new/folder", "shots/red.png"], "new/folder/report.html"),
+        (["shots/red.png", "--report", "page.html"], "page.html"),
+    ],
+)
+def test_report(run: Run, words: list[str], page: str) -> None:
+    """Without a name, the page is in the output folder."""
+    status, out, err = run(*words, "--no-images")
+    assert (status, err) == (0, [])
+    assert out[-1].endswith(f"; report: {page}")
+    assert "shots/red.png" in Path(page).read_text()
+
+
+def test_the_report_replaces_no_source(run: Run) -> None:
+    """Whatever its name."""
+    Path("output").mkdir()
+    write_image(Path("output/photo.png"), squares())
+    Path("output/photo.png").rename("output/report.html")
+    status, _, err = run("output/report.html", "--report")
+    assert status == 2
+    assert err == [
+        "darknet-builder: error: output/report.html: would be overwritten; choose another file for"
+        " --report"
+    ]
+
+
 def test_batches_change_nothing(run: Run) -> None:
     """Images of different sizes go together, around a video."""
     words = ("shots", "clip.mp4", "shots/more", "--no-images", "--save-json")
@@ -270,7 +299,7 @@ def test_rules(run: Run) -> None:
     image[8:16, 8:16] //= 2
     write_image("dim.png", image)
     assert run("dim.png", "--no-images")[1][0] == "dim.png: 1 red"
-    assert run("dim.png", "--no-images", "--threshold", ".6")[1][0] == "dim.png: nothing"
+    assert run("dim.png", "--no-images", "--threshold", ".6")[1][0] == "dim.png: no objects"
     run(
         "shots/more",
         "--no-images",
@@ -330,7 +359,7 @@ def test_unreadable_files_are_told_and_passed_by(run: Run) -> None:
         "skipped: shots/notes.txt: not an image that OpenCV can read",
     ]
     assert out[-1].startswith("3 images, 3 objects: ")
-    assert out[-1].endswith("; 4 not readable; saved in output")
+    assert out[-1].endswith("; 4 sources could not be read; saved in output")
     assert tree("output") == ["detections.json", "none.png", "red.png", "two.jpg"]
     assert len(json.loads(Path("output/detections.json").read_text())["images"]) == 3
 
@@ -348,7 +377,7 @@ def test_a_video_without_frames(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     """Is none."""
     monkeypatch.setattr(Video, "frames", lambda self: iter(()))
     status, _, err = run("clip.mp4")
-    assert (status, err) == (1, ["skipped: clip.mp4: has no frame that can be read"])
+    assert (status, err) == (1, ["skipped: clip.mp4: no frame can be read"])
     assert tree("output") == []
 
 
@@ -366,27 +395,23 @@ PREFIX = "darknet-builder: error: "
         (["shots", "none.jpg"], "none.jpg: no such file or folder"),
         (
             ["shots", "--output", "shots"],
-            (
-                "--output shots: none.png there is a SOURCE and would be overwritten; choose "
-                "another folder"
-            ),
-        ),
-        (
-            ["shots/red.png", "--report", "shots/red.png"],
-            "--report shots/red.png: expected a file that ends in .html",
+            "--output shots: would overwrite the source shots/none.png; choose another folder",
         ),
         (
             ["photo.html", "--report", "photo.html"],
-            "photo.html: would be overwritten; give --report another file",
+            "photo.html: would be overwritten; choose another file for --report",
         ),
         (
             ["lab/images/red.png", "--output", "lab", "--save-txt"],
             (
-                "lab/labels/red.txt: would be overwritten; it holds the labels of"
-                " lab/images/red.png; give another --output"
+                "lab/labels/red.txt: would be overwritten; it contains the labels of"
+                " lab/images/red.png; choose another --output folder"
             ),
         ),
-        (["shots", "--output", "clip.mp4"], "--output clip.mp4: File exists"),
+        (
+            ["shots", "--output", "clip.mp4"],
+            "--output clip.mp4: the folder cannot be created: File exists",
+        ),
         (["shots", "--threshold", "2"], "--threshold 2.0: expected a number from 0 to 1"),
         (["shots", "--batch", "0"], "--batch 0: expected 1 or more images"),
         (
@@ -431,14 +456,13 @@ def test_no_model(
         [],
         [
             PREFIX
-            + "which network? give --cfg FILE, --weights FILE and, for the classes' names, --names"
-            " FILE"
+            + "no network given; give --cfg FILE and --weights FILE, and --names FILE for class names"
         ],
     )
     assert run("shots", *model[:2], own=True) == (
         2,
         [],
-        [PREFIX + f"which weights? give --weights FILE that belongs to {model[1]}"],
+        [PREFIX + f"{model[1]}: no weights given for this network; give --weights FILE"],
     )
 
 

@@ -15,7 +15,10 @@ def test_summary() -> None:
         SourceResult(images=3, counts=Counter(horse=4, dog=1)),
     ]
     whole = DetectionResult(sources, 2.0)
-    assert whole.summary() == "4 images, 6 objects: 4 horse, 2 dog; 2.0 images/s; 1 not readable"
+    assert (
+        whole.summary()
+        == "4 images, 6 objects: 4 horse, 2 dog; 2.0 images/s; 1 source could not be read"
+    )
     assert whole.to_dict() == {"not_readable": 1, "images": []}
 
 

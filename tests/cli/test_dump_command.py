@@ -283,10 +283,10 @@ def test_json_without_rows(dump: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "which network? give a .cfg, as the first word or with --cfg"),
+        ([], "no network given; give a .cfg, as the first word or with --cfg"),
         (
             ["a.cfg", "--cfg", "b.cfg"],
-            "the network is given twice, a.cfg and --cfg b.cfg; leave one out",
+            "the network is given twice, as a.cfg and as --cfg b.cfg; leave one out",
         ),
         (["no.cfg"], "no.cfg: no such cfg file"),
         (
@@ -318,7 +318,7 @@ def test_json_without_rows(dump: Any) -> None:
         (
             [CFG, "--of", "layers.4"],
             (
-                "--of layers.4: goes with --what modules, children, parameters or buffers, not with"
+                "--of layers.4: expected --what modules, children, parameters or buffers, got"
                 " summary"
             ),
         ),

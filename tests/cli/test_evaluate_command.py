@@ -326,7 +326,7 @@ def test_maps_that_are_wrong(
             ["--split", "test"],
             "{0}/my.data: needs test=, which is missing (it has classes, valid, names)",
         ),
-        (["--json", "{0}/no/x.json"], "{0}/no/x.json: there is no folder {0}/no"),
+        (["--json", "{0}/no/x.json"], "{0}/no/x.json: the folder {0}/no does not exist"),
         (
             ["--names", "{0}/no.names"],
             "{0}/no.names: no such names file; bundled ones are ",
@@ -390,7 +390,7 @@ def test_a_file_that_brings_its_weights(folder: Path, capsys: pytest.CaptureFixt
     alone = ["evaluate", "--data", str(folder / "my.data"), "--cfg", str(folder / "net.cfg")]
     assert (
         mistake(capsys, alone)
-        == f"which weights? give --weights FILE that belongs to {folder}/net.cfg"
+        == f"{folder}/net.cfg: no weights given for this network; give --weights FILE"
     )
 
 
@@ -471,7 +471,7 @@ def test_a_picture_that_cannot_be_drawn(folder: Path, capsys: pytest.CaptureFixt
     )
     assert (
         mistake(capsys, words(folder, "--plot", str(folder / "no" / "x.png")))
-        == f"{folder}/no/x.png: there is no folder {folder}/no"
+        == f"{folder}/no/x.png: the folder {folder}/no does not exist"
     )
 
 

@@ -127,6 +127,16 @@ def test_overwrite(toy: list[str]) -> None:
     assert "by hand" not in Path("toy.cfg").read_text()
 
 
+@pytest.mark.parametrize("name", ["onnx", "pt2", "torchscript", "safetensors", "pt"])
+def test_overwrite_in_every_format(name: str, toy: list[str]) -> None:
+    """Exports are replaced with and without the option; the files that are read never are."""
+    target = Path(f"toy.{name}")
+    target.write_text("an earlier export")
+    assert main(["export", *toy, "--format", name, "--overwrite"]) == 0
+    assert target.read_bytes() != b"an earlier export"
+    assert main(["export", str(target), "--output", str(target), "--overwrite"]) == 2
+
+
 def test_weights_of_another_format(toy: list[str]) -> None:
     assert main(["export", *toy, "--format", "pt", "--output", "w.pt"]) == 0
     assert main(["export", toy[0], "w.pt", "--format", "safetensors"]) == 0
@@ -158,15 +168,15 @@ def test_json(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["toy.cfg"], "which weights? give --weights FILE that belongs to toy.cfg"),
+        (["toy.cfg"], "toy.cfg: no weights given for this network; give --weights FILE"),
         (["a.pt", "toy.weights"], "a.pt holds weights already; leave toy.weights out"),
         (
             ["toy.cfg", "toy.weights", "--format", "darknet"],
-            "toy.cfg: would be overwritten; give --output FILE",
+            "toy.cfg: would be overwritten; choose another file with --output FILE",
         ),
         (
             ["toy.cfg", "toy.weights", "--output", "toy.cfg"],
-            "toy.cfg: would be overwritten; give --output FILE",
+            "toy.cfg: would be overwritten; choose another file with --output FILE",
         ),
         (
             ["toy.cfg", "toy.weights", "--output", "toy.WEIGHTS", "--format", "darknet"],
@@ -174,16 +184,18 @@ def test_json(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (
             ["toy.cfg", "toy.weights", "--format", "darknet", "--output", "there.cfg"],
-            "there.weights: would be overwritten; give --output FILE, or --overwrite",
+            "there.weights: would be overwritten; choose another file with --output FILE, or give"
+            " --overwrite",
         ),
         (
             ["toy.cfg", "toy.weights", "--output", "there.CFG"],
-            "there.weights: would be overwritten; give --output FILE, or --overwrite",
+            "there.weights: would be overwritten; choose another file with --output FILE, or give"
+            " --overwrite",
         ),
-        (["toy.cfg", "toy.weights", "--output", "none/a.onnx"], "none/a.onnx: there is no folder "),
+        (["toy.cfg", "toy.weights", "--output", "none/a.onnx"], "none/a.onnx: the folder "),
         (
             ["toy.cfg", "toy.weights", "--output", "a.bin"],
-            "a.bin: the suffix stands for no known format; expected one of .onnx, ",
+            "a.bin: unknown suffix; expected one of .onnx, ",
         ),
         (["toy.cfg", "toy.weights", "--image", "none.png"], "none.png: No such file or directory"),
         (
@@ -192,28 +204,28 @@ def test_json(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (
             ["toy.cfg", "toy.weights", "--format", "safetensors", "--opset", "18"],
-            "--opset does not go with the format safetensors, which holds a whole network",
+            "--opset does not apply to format safetensors, which stores the whole network; it is for"
+            " formats onnx, pt2, torchscript",
         ),
         (
             ["toy.cfg", "toy.weights", "--format", "pt", "--dynamic-batch"],
-            "--dynamic-batch does not go with the format pt",
+            "--dynamic-batch does not apply to format pt, ",
         ),
         (
             ["toy.cfg", "toy.weights", "--format", "pt", "--level", "raw"],
-            "--level does not go with the format pt",
+            "--level does not apply to format pt, ",
         ),
         (
             ["toy.cfg", "toy.weights", "--format", "pt2", "--opset", "18"],
-            "--opset does not go with the format pt2: it is",
+            "--opset does not apply to format pt2; it is for format onnx",
         ),
-        (["toy.cfg", "toy.weights", "--max-boxes", "9"], "--max-boxes is for level nms"),
+        (
+            ["toy.cfg", "toy.weights", "--max-boxes", "9"],
+            "--max-boxes applies only with --level nms",
+        ),
         (
             ["toy.cfg", "toy.weights", "--output", "a.cfg", "--names", "toy.names"],
-            "--names does not go with the format darknet: a cfg holds no names of classes",
-        ),
-        (
-            ["toy.cfg", "toy.weights", "--overwrite"],
-            "--overwrite is for the format darknet; other files are replaced",
+            "--names does not apply to format darknet: a cfg cannot store class names",
         ),
         (
             ["toy.cfg", "toy.weights", "--format", "pt", "--image", "none.png"],
@@ -221,7 +233,7 @@ def test_json(toy: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (
             ["class.cfg", "toy.weights", "--threshold", ".5"],
-            "--threshold does not go with a network without a detection head",
+            "--threshold does not apply: the network has no detection head",
         ),
         (["none.cfg", "toy.weights"], "none.cfg: no such cfg file"),
         (["toy.cfg", "none.weights"], "none.weights: no such weights file"),

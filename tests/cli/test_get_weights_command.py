@@ -82,7 +82,7 @@ def weights() -> list[str]:
 def test_one(site: Site, command: Any) -> None:
     assert command("checked") == (
         0,
-        "weights/checked.weights: 420 bytes, sha256 as published\n",
+        "weights/checked.weights: 420 bytes, sha256 matches\n",
         "",
     )
     assert Path("weights/checked.weights").read_bytes() == CONTENT["checked"]
@@ -92,8 +92,8 @@ def test_several_each_once(site: Site, command: Any) -> None:
     assert command("unchecked", "replaced.weights", "unchecked", "--output", "here") == (
         0,
         (
-            "here/unchecked.weights: 420 bytes, no checksum was ever published: only the size could"
-            " be checked\nhere/replaced.weights: 420 bytes, sha1 as published\n"
+            "here/unchecked.weights: 420 bytes, no checksum is published, only the size was"
+            " checked\nhere/replaced.weights: 420 bytes, sha1 matches\n"
         ),
         "",
     )
@@ -104,7 +104,7 @@ def test_again(site: Site, command: Any) -> None:
     command("checked")
     assert command("checked") == (
         0,
-        "weights/checked.weights: was there already, 420 bytes, sha256 as published\n",
+        "weights/checked.weights: already present, 420 bytes, sha256 matches\n",
         "",
     )
     assert len(site.requests) == 1
@@ -183,7 +183,7 @@ def test_no_bar_without_tqdm(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "which weights? give a name; --list shows all"),
+        ([], "no weights named; give a NAME (--list shows all)"),
         (
             ["cheked"],
             "no official weights are called 'cheked'; did you mean 'checked'? (--list shows all)",
@@ -253,7 +253,7 @@ def test_list(command: Any) -> None:
         line.split() for line in lines
     ]
     assert lines[48] == "47 files"
-    assert "yolov2-voc: its file is yolo-voc.weights" in lines
+    assert "yolov2-voc: file name yolo-voc.weights" in lines
     assert (
         "yolov4-tiny: the file was replaced at the same address: any of the known checksums is"
         " accepted" in lines
@@ -265,9 +265,9 @@ def test_list_some(command: Any) -> None:
         command("--list", "yolov3", "enet-coco")[1]
         == "name       kind            bytes  checksum  from          cfg\n"
         "yolov3     detector  248,007,048  sha1      pjreddie.com  yolov3.cfg\n"
-        "enet-coco  detector   19,233,100  none      by browser    enet-coco.cfg\n"
+        "enet-coco  detector   19,233,100  none      browser only  enet-coco.cfg\n"
         "2 files\n"
-        "enet-coco: its file is enetb0-coco_final.weights\n"
+        "enet-coco: file name enetb0-coco_final.weights\n"
     )
 
 

@@ -112,7 +112,7 @@ def test_plot_weights(suffix: str, folder: Path, capsys: pytest.CaptureFixture[s
     pytest.importorskip("matplotlib")
     assert (
         answer(capsys, "plot-weights", f"toy.{suffix}", "--output", "a.png")
-        == "a.png: 1 histograms of 1 states\n"
+        == "a.png: 1 histogram of 1 state\n"
     )
     answer(capsys, "plot-weights", "toy.cfg", "--state", "toy.weights", "--output", "b.png")
     answer(capsys, "plot-weights", "toy.cfg", "--state", f"toy.{suffix}", "--output", "c.png")
@@ -145,7 +145,7 @@ def test_classify_has_names_too(
     )
     assert (
         mistake(capsys, "classify", "a.png", "--cfg", "c.cfg")
-        == "which weights? give --weights FILE that belongs to c.cfg"
+        == "c.cfg: no weights given for this network; give --weights FILE"
     )
 
 
@@ -291,7 +291,7 @@ def test_networks_without_weights(
     assert answer(capsys, *words, "toy.cfg") == answer(capsys, *words, "--cfg", "toy.cfg")
     assert (
         mistake(capsys, *words, "toy.cfg", "--cfg", "b.cfg")
-        == "the network is given twice, toy.cfg and --cfg b.cfg; leave one out"
+        == "the network is given twice, as toy.cfg and as --cfg b.cfg; leave one out"
     )
 
 
@@ -308,11 +308,13 @@ def test_networks_without_weights(
 def test_given_twice(words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         mistake(capsys, *words, "toy.weights", "--cfg", "toy.cfg")
-        == "the network is given twice, toy.weights and --cfg toy.cfg; leave one out; weights go"
-        " with --weights"
+        == "the network is given twice, as toy.weights and as --cfg toy.cfg; leave one out, or give"
+        " weights with --weights"
     )
     assert (
         mistake(capsys, *words, "toy.cfg", "toy.weights", "--weights", "b.weights")
-        == "the weights are given twice, toy.weights and --weights b.weights; leave one out"
+        == "the weights are given twice, as toy.weights and as --weights b.weights; leave one out"
     )
-    assert mistake(capsys, *words) == "which network? give a .cfg, as the first word or with --cfg"
+    assert (
+        mistake(capsys, *words) == "no network given; give a .cfg, as the first word or with --cfg"
+    )

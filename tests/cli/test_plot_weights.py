@@ -58,7 +58,7 @@ def test_the_suffix_is_the_format(
     [
         ("p.jgp", "p.jgp: cannot be drawn with this suffix; expected .png, or one of "),
         ("p", "p: cannot be drawn with this suffix"),
-        ("none/p.png", "none/p.png: there is no folder "),
+        ("none/p.png", "none/p.png: the folder "),
     ],
 )
 def test_names_that_are_none(
@@ -82,7 +82,7 @@ def test_names_that_are_none(
         (["--state", "no.weights"], "no.weights: no such weights file"),
         (["--state", "no.pt"], "no.pt: no such model file"),
         (["--state", "kaimng"], "--state kaimng: expected one of darknet, "),
-        (["--state", "kaimng"], "a file ends in .weights, .safetensors or .pt"),
+        (["--state", "kaimng"], "or give a file that ends in .weights, .safetensors or .pt"),
         (["--state", "kaimng"], "did you mean 'kaiming'"),
         (
             ["--state", "normal:1"],

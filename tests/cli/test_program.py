@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,26 @@ def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert text == capsys.readouterr().out
 
 
+def test_exit_statuses_are_explained_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the list of commands, with a row for each; not in the help of single commands."""
+    assert main(["help"]) == 0
+    text = capsys.readouterr().out
+    rows = text.split("exit status:\n")[1].splitlines()
+    assert [row.split()[0] for row in rows if re.match(r"  \d", row)] == ["0", "1", "2", "130"]
+    for name in command_names():
+        assert main(["help", name]) == 0
+        assert not re.search(r"exit status(es)?( is)?:? \d", capsys.readouterr().out)
+
+
+def test_every_command_has_one_line_in_the_list(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(["help"]) == 0
+    listed = capsys.readouterr().out.split("  COMMAND\n")[1].split("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in listed] == command_names()
+
+
 def test_words_stand_anywhere_between_options() -> None:
     args = _parse(["detect", "a.jpg", "--cfg", "x", "b.jpg", "--quiet", "c.jpg"], command_names())
     assert (args.source, args.cfg, args.quiet) == (["a.jpg", "b.jpg", "c.jpg"], "x", True)
@@ -132,7 +153,12 @@ def test_every_command_has_a_script(name: str) -> None:
         ("--vershun", "unrecognized arguments: --vershun; did you mean '--version'?"),
         (
             "check --json a.cfg",
-            "argument --json: a.cfg does not end in .json; name such a file, or write --json last",
+            "argument --json: a.cfg does not end in .json; name such a file, or put --json last",
+        ),
+        (
+            "detect --report photo.jpg",
+            "argument --report: photo.jpg does not end in .html; name such a file, or put --report"
+            " last",
         ),
         ("evaluate --data x --cfg y --weights z --points 12", "invalid choice: 12 (choose from "),
     ],
@@ -221,10 +247,10 @@ def test_json_wherever_there_is_a_table() -> None:
 def test_help_is_no_wider_than_the_sources(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit):
         main([name, "--help"])
-    assert max(map(len, capsys.readouterr().out.splitlines())) <= 120
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
 
 
 @pytest.mark.parametrize("words", [["--precision", "bf16"], ["--precision", "bfloat16"]])

@@ -50,6 +50,8 @@ def run(*words: str) -> tuple[int, list[str]]:
         (["dump", "none.cfg", "--what", "blocks"], 2),
         (["check", "none.cfg"], 1),
         (["adapt-cfg", CFG, "--output", "my.cfg"], 2),
+        (["darknet", "detecter", "test"], 1),
+        (["darknet"], 1),
         (["adapt-cfg", "none.cfg", "--classes", "3", "--output", "my.cfg"], 2),
     ],
 )

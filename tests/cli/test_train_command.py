@@ -108,7 +108,7 @@ def test_ctrl_c_saves_and_ends_cleanly(folder: Path) -> None:
     assert "Traceback" not in err
     finished = load_checkpoint(list_checkpoints(output)[-1])["finished"]
     assert out.rstrip().endswith(
-        f"stopped after step {finished}; the same command with --resume goes on from here"
+        f"stopped after step {finished}; to resume, repeat the command with --resume"
     )
 
 
@@ -483,7 +483,7 @@ def test_an_image_that_cannot_be_read(
     )
     assert error == (
         f"darknet-builder: error: {scenes / 'scenes' / 'scenes.data'}: 1 of 3 images cannot be read:"
-        f" {image}: not an image that OpenCV can read; mend them, or train without them"
+        f" {image}: not an image that OpenCV can read; repair them, or train without them"
         " (--skip-bad-images)\n"
     )
 

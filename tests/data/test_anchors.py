@@ -114,7 +114,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert comment.startswith("# ") and "boxes of 10 images, average IoU" in comment
     assert option.startswith("anchors = ") and len(option.split(",")) == 6
     assert cli.main(["anchors", "--data", str(data)]) == 2
-    assert "give --cfg FILE, or --num, --width and --height" in capsys.readouterr().err
+    assert "give --cfg FILE, or all of --num, --width and --height" in capsys.readouterr().err
 
 
 # ---- adapt-cfg -----------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_adapt_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "line 18: [convolutional] filters=39, was 21" in capsys.readouterr().out
     assert [head.classes for head in build_network(target).heads] == [8, 8]
     assert cli.main(words) == 2
-    assert "is there already; name another file, or give --overwrite" in capsys.readouterr().err
+    assert "already exists; choose another file, or give --overwrite" in capsys.readouterr().err
     for wrong in ("1,2,3", "a,b", "0,1"):
         assert (
             cli.main(

@@ -168,7 +168,7 @@ def test_rule_of_a_cfg() -> None:
         True,
         False,
     )
-    with pytest.raises(InputError, match="cutmix=1: is for classifiers alone; use mosaic=1"):
+    with pytest.raises(InputError, match="cutmix=1: is only for classifiers; use mosaic=1"):
         AugmentRule.of(build_network(TINY_CFG.replace("channels=3", "channels=3\ncutmix=1")))
 
 

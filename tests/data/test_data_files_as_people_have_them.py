@@ -93,7 +93,7 @@ def test_a_key_without_a_value_is_left_out(
     with pytest.warns(DataWarning) as caught:
         assert data.classes == 1
     assert {str(warning.message) for warning in caught} == {
-        f"{path}:4: names= has no value; write the value behind it, or remove the line"
+        f"{path}:4: names= has no value; write the value after the =, or remove the line"
     }
 
 
@@ -104,7 +104,7 @@ def test_a_needed_key_without_a_value(tmp_path: Path) -> None:
         DataFile.read(path).load("train")
     assert (
         str(raised.value)
-        == f"{path}:2: train= has no value; write the value behind it, or remove the line"
+        == f"{path}:2: train= has no value; write the value after the =, or remove the line"
     )
 
 

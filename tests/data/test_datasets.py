@@ -150,7 +150,7 @@ def test_files_are_found_beside_it_above_it_and_in_the_working_directory(
         ("classes=2\nvalid\n", ":2: cannot parse 'valid'; expected key = value"),
         (
             "classes=\n",
-            ":1: classes= has no value; write the value behind it, or remove the line",
+            ":1: classes= has no value; write the value after the =, or remove the line",
         ),
         (
             "classes=2\nvalid=a\nclasses=3\n",

@@ -9,7 +9,7 @@ import pytest
 
 from darknet_builder.data import scenes
 from darknet_builder.data.data_file import DataFile
-from darknet_builder.data.scenes import MOST_OBJECTS, SCENE_NAMES, Scene, draw_scene, write_scenes
+from darknet_builder.data.scenes import MAX_OBJECTS, SCENE_NAMES, Scene, draw_scene, write_scenes
 from darknet_builder.errors import DataError
 from darknet_builder.images.files import read_image
 
@@ -29,7 +29,7 @@ def test_a_seed_gives_one_scene() -> None:
 def test_what_is_in_them() -> None:
     """1 to 10 objects, all kinds, boxes within the picture and not tiny."""
     counts = [len(scene.boxes) for scene in SCENES]
-    assert min(counts) >= 1 and max(counts) <= MOST_OBJECTS and max(counts) >= 8
+    assert min(counts) >= 1 and max(counts) <= MAX_OBJECTS and max(counts) >= 8
     boxes = np.concatenate([scene.boxes for scene in SCENES])
     assert set(boxes[:, 4].astype(int)) == set(range(len(SCENE_NAMES))) and len(SCENE_NAMES) >= 6
     low, high = boxes[:, :2] - boxes[:, 2:4] / 2, boxes[:, :2] + boxes[:, 2:4] / 2

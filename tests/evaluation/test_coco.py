@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from darknet_builder.errors import MissingExtraError
-from darknet_builder.evaluation.coco import MOST_BOXES, coco_average_precision
+from darknet_builder.evaluation.coco import MAX_BOXES, coco_average_precision
 from darknet_builder.evaluation.darknet_map import ImageBoxes, mean_average_precision
 
 pytest.importorskip("pycocotools", reason="the extra 'evaluate' is not installed")
@@ -129,7 +129,7 @@ def test_nothing_found_and_nothing_there() -> None:
 
 def test_only_the_best_boxes_of_a_class_count() -> None:
     """A box beyond COCO's limit changes nothing, and each class has its own limit."""
-    rows: list[tuple[float, int, list[float]]] = [(0.5, 0, [0.1, 0.1, 0.01, 0.01])] * MOST_BOXES
+    rows: list[tuple[float, int, list[float]]] = [(0.5, 0, [0.1, 0.1, 0.01, 0.01])] * MAX_BOXES
     truths = [[0.5, 0.5, 0.2, 0.2, 0], [0.5, 0.5, 0.2, 0.2, 1]]
     result = coco_average_precision(
         [image([*rows, (0.4, 0, truths[0][:4]), (0.1, 1, truths[1][:4])], truths)], NAMES

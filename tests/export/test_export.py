@@ -898,7 +898,7 @@ def test_a_walk_down_a_tree(tmp_path: Path) -> None:
             {},
             {},
             (
-                "a.bin: the suffix stands for no known format; expected one of .onnx, .pt2,"
+                "a.bin: unknown suffix; expected one of .onnx, .pt2,"
                 " .torchscript, .safetensors, .pt, .cfg"
             ),
         ),

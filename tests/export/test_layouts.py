@@ -24,7 +24,7 @@ from darknet_builder.support.bundled import default_model
 from tests.helpers.toy_detector import NAMES, toy_network
 
 ROOT = Path(__file__).parents[2]
-SCENE = ROOT / "docs" / "images" / "scenes" / "scene-0.jpg"
+SCENE = ROOT / "docs" / "images" / "scenes" / "scene-4.jpg"
 BATCHED, FRIGATE_THRESHOLD = 2, 0.4
 
 

@@ -78,7 +78,7 @@ def test_a_warning_says_so() -> None:
         image = read_image(TRUNCATED)
     assert image.shape == (96, 96, 3) and np.array_equal(image, cv2.imread(str(TRUNCATED)))
     assert [str(warning.message) for warning in caught] == [
-        f"{TRUNCATED}: the file ends too early; what is missing is grey or blurred; copy or"
+        f"{TRUNCATED}: the file ends too early; the missing part is grey or blurred; copy or"
         " download it again"
     ]
 

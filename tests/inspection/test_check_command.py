@@ -378,7 +378,7 @@ def test_real_cfgs_have_no_errors(shared: Path) -> None:
             [],
         ),
         ("", [": is empty: a cfg begins with [net]".removeprefix(":")], []),
-        (NET + NET, ["5: [net]: unknown section; it stands once, at the beginning"], []),
+        (NET + NET, ["5: [net]: unknown section; a cfg has only one, at its beginning"], []),
         (NET, [], ["1: [net]: no section follows, so the network has no layers"]),
     ],
     ids=[

@@ -18,7 +18,7 @@ from darknet_builder.layers.heads.anchor_head import AnchorOptions
 from darknet_builder.layers.heads.detection import Detection
 from darknet_builder.layers.heads.gaussian_yolo import GaussianYolo
 from darknet_builder.layers.heads.region import Region
-from darknet_builder.layers.heads.yolo import Yolo, _places_above, _places_above_elsewhere
+from darknet_builder.layers.heads.yolo import Yolo, _cells_above, _cells_above_on_device
 from darknet_builder.layers.pooling import LocalAvgpool, Maxpool
 from darknet_builder.layers.recurrent.image import ConvLstm, Crnn
 from darknet_builder.network.build import build_network
@@ -252,7 +252,7 @@ def test_raw_numbers_without_end() -> None:
 def test_places_of_another_device() -> None:
     """What PyTorch gathers there is what NumPy gathers here."""
     maps = torch.randn(2, 3, 7, 4, 5, generator=torch.Generator().manual_seed(2))
-    here, there = _places_above(maps, 0.3), _places_above_elsewhere(maps, 0.3)
+    here, there = _cells_above(maps, 0.3), _cells_above_on_device(maps, 0.3)
     assert len(here[1]) and np.array_equal(here[1], there[1])
     assert np.array_equal(here[0], there[0])
 
@@ -364,7 +364,9 @@ def test_another_batch_size_is_refused() -> None:
         r"call network\.reset_state\(\) before a new batch$",
     ):
         network(torch.zeros(1, 5))
-    with pytest.raises(InputError, match=r"^a batch of 4 cannot be cut into time_steps=3 frames$"):
+    with pytest.raises(
+        InputError, match=r"^a batch of 4 cannot be divided into time_steps=3 frames$"
+    ):
         network.train()(torch.zeros(4, 5))
 
 

@@ -179,7 +179,7 @@ def test_the_option(plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("depthwise", "a plugin can add sections"),
         ("prelu", "Darknet has nothing like it; a plugin can add sections"),
         ("conv2d", "Darknet calls it 'convolutional'"),
-        ("net", "it stands once, at the beginning"),
+        ("net", "a cfg has only one, at its beginning"),
     ],
 )
 def test_what_an_unknown_section_is_answered(section: str, hint: str) -> None:

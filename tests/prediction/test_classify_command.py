@@ -166,7 +166,7 @@ def test_hierarchies_say_what_is_above(tmp_path: Path, capsys: pytest.CaptureFix
         (["{0}/shots/a.png", "--top", "0"], "--top 0: expected 1 or more"),
         (
             ["{0}/shots/a.png", "--json", "{0}/no/x.json"],
-            "{0}/no/x.json: there is no folder {0}/no",
+            "{0}/no/x.json: the folder {0}/no does not exist",
         ),
     ],
 )

@@ -49,6 +49,8 @@ PROMISED = [
 """What a user needs for the whole way from a cfg to numbers."""
 SHOWS_INSIDES = {"CONTRIBUTING.md", "docs/contributing.md"}
 """Pages for those who change the package."""
+DOORS = {"darknet_builder.compat"}
+"""Rooms that are public themselves: their modules stand in for other programs' modules."""
 
 
 def python_blocks() -> list[Fence]:
@@ -121,7 +123,7 @@ def test_the_face_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize("block", python_blocks(), ids=lambda block: f"{block.page}:{block.line}")
 def test_pages_import_public_names_alone(block: Fence) -> None:
     """No reader needs to know in which room a name lives."""
-    assert not inner_modules(block.code)
+    assert not inner_modules(block.code) - DOORS
 
 
 def test_inner_imports_are_found() -> None:

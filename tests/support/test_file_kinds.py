@@ -17,7 +17,7 @@ EXCHANGED = "were cfg and weights exchanged?"
 FILES: dict[str, tuple[bytes, str]] = {
     "pointer": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n",
-        "is a Git LFS pointer, not a cfg; run 'git lfs pull' where it came from",
+        "is a Git LFS pointer, not a cfg; run 'git lfs pull' in its repository",
     ),
     "page": (
         b"\n\n<!DOCTYPE html>\n<html lang=en>\n",

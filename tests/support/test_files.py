@@ -47,7 +47,7 @@ def test_a_file_needs_a_folder(tmp_path: Path) -> None:
         check(tmp_path / "a.json")
         with pytest.raises(InputError) as raised:
             check(path)
-        assert str(raised.value) == f"{path}: there is no folder {path.parent}"
+        assert str(raised.value) == f"{path}: the folder {path.parent} does not exist"
     assert check_answer(STDOUT) is None  # type: ignore[func-returns-value]
 
 

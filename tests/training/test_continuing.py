@@ -263,7 +263,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         "continuing after step 7: the weights count 28 images, batch=4" in capsys.readouterr().out
     )
     assert main([*words, *last, "--until", "1"]) == 2
-    assert "--until 1: a part of the weights cannot be continued" in capsys.readouterr().err
+    assert (
+        "--until 1: cannot be combined with --continue, which needs all layers"
+        in capsys.readouterr().err
+    )
 
 
 def test_errors_are_of_the_user(tmp_path: Path) -> None:

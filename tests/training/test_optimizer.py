@@ -233,7 +233,7 @@ def test_a_pattern_must_fit_something() -> None:
         parameter_groups(network(), [RatePattern("layers.1.conv.wieght", 1.0)])
     assert (
         str(error.value) == "the pattern 'layers.1.conv.wieght' matches no parameter; did you mean "
-        "'layers.1.conv.weight'?; names are like 'layers.0.conv.weight'; * stands for anything"
+        "'layers.1.conv.weight'?; names are like 'layers.0.conv.weight'; * matches any text"
     )
 
 

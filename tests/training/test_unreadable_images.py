@@ -79,7 +79,7 @@ def test_all_are_named_at_once(data: DataFile) -> None:
     assert str(raised.value) == (
         f"{data.path}: 3 of 14 images cannot be read:"
         f" {bad[0]}: not an image that OpenCV can read; {bad[1]}: the file is empty;"
-        f" {bad[2]}: not an image that OpenCV can read; mend them, or train without them"
+        f" {bad[2]}: not an image that OpenCV can read; repair them, or train without them"
     )
     assert raised.value.argument == "skip_bad_images"
     assert (counter.total, counter.done) == (14, 14)
@@ -112,7 +112,7 @@ def test_going_on_without_them(data: DataFile) -> None:
 def test_nothing_left_of_a_list(data: DataFile) -> None:
     for path in (data.path.parent / "images" / "valid").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(DataError, match="nothing is left of a list"):
+    with pytest.raises(DataError, match="a list would have no image left"):
         load_training_lists(data, make_network(data), skip_bad_images=True)
 
 
@@ -123,7 +123,7 @@ def test_images_that_end_too_early_are_counted(data: DataFile) -> None:
         lists = load_training_lists(data, make_network(data))
     assert lists.description.endswith("4 validation images; 2 images end too early")
     assert [str(warning.message) for warning in caught] == [
-        f"{data.path}: 2 images end too early; what is missing is grey or blurred; for instance"
+        f"{data.path}: 2 images end too early; the missing part is grey or blurred; for instance"
         f" {image(data, 'train/000002')}"
     ]
 
@@ -224,5 +224,5 @@ def test_resuming_with_another_list(data: DataFile, tmp_path: Path) -> None:
     assert str(raised.value).endswith(
         "checkpoint_0000006.pt: was made with 10 training images, the list now has 9: it cannot be"
         " resumed exactly; put the list back as it was (an image that cannot be read may stay in"
-        " it), or go on with the new list"
+        " it), or continue with the new list"
     )

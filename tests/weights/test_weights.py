@@ -257,7 +257,7 @@ def test_another_number_of_classes(
         ),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
-            "is a Git LFS pointer, not the weights; run 'git lfs pull' where it came from",
+            "is a Git LFS pointer, not the weights; run 'git lfs pull' in its repository",
         ),
         (DETECTOR.encode(), "is a cfg, not weights; were cfg and weights exchanged?"),
         (b"PK\x03\x04" + b"\0" * 60, "is a zip archive or a PyTorch file, not Darknet weights"),

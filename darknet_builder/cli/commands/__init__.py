@@ -1,12 +1,11 @@
-"""One file per command of ``darknet-builder``.
+"""Commands of ``darknet-builder``, one file each.
 
-Each has ``HELP`` (one line), ``EXAMPLES`` (text under ``--help``), ``add_arguments(parser)`` and
-``run(args, out) -> int``, which writes its answer to ``out`` and returns the exit status.
-``args.make_whole_parser()`` makes the parser that knows every command.
+Each file has ``HELP`` (one line), ``EXAMPLES`` (the text at the end of ``--help``),
+``add_arguments(parser)`` and ``run(args, out) -> int``, which writes its output to ``out`` and
+returns the exit status. ``args.make_whole_parser()`` makes the parser of all commands.
 
-A command imports at the top of its file only what its options need, none of it NumPy or PyTorch, so
-that help and mistakes are answered at once. What does the work is imported by the functions that
-use it.
+A file imports at its top only what the options need, and neither NumPy nor PyTorch, so that help
+and mistakes are shown at once. Everything else is imported by the functions that use it.
 """
 
 from __future__ import annotations
@@ -15,5 +14,5 @@ import pkgutil
 
 
 def command_names() -> list[str]:
-    """The commands, one a file of this package."""
+    """Return the names of all commands, sorted."""
     return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))

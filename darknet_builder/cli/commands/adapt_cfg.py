@@ -1,4 +1,4 @@
-"""``darknet-builder adapt-cfg``: a cfg for another data set."""
+"""Adapt a cfg to another data set: ``darknet-builder adapt-cfg``."""
 
 from __future__ import annotations
 
@@ -18,48 +18,55 @@ if TYPE_CHECKING:
     from darknet_builder.cfg.block import Block
     from darknet_builder.data.data_file import DataFile
 
-HELP = "change a cfg for another data set: classes, filters, anchors, masks, steps; comments stay"
+HELP = "adapt a cfg to another data set: classes, filters, anchors, masks and steps"
 EXAMPLES = """\
-max_batches becomes 2000 a class, 6000 or more, and the rate falls at 80% and 90% of it; --max-batches says otherwise.
-A burn_in of more than a tenth of it becomes a tenth.
+Comments and all other options of the cfg are kept.
+
+Without --max-batches, max_batches becomes 2000 for each class, but at least 6000. The learning
+rate is reduced at 80% and 90% of max_batches. A burn_in longer than a tenth of max_batches is
+shortened to a tenth.
 
 examples:
   darknet-builder adapt-cfg cfg/yolov4-tiny.cfg --classes 3 --output my.cfg
   darknet-builder adapt-cfg cfg/yolov4-tiny.cfg --data my.data --anchors fit --output my.cfg
-  darknet-builder adapt-cfg cfg/yolov3.cfg --classes 2 --anchors 10,14,23,27,37,58,81,82,135,169,344,319 --output my.cfg
+  darknet-builder adapt-cfg cfg/yolov3-tiny.cfg --classes 2 \\
+      --anchors 10,14,23,27,37,58,81,82,135,169,344,319 --output my.cfg
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
-    add_model(parser, f"to begin from: {MODEL_HELP}", weights=None)
+    """Add the arguments of the command to its parser."""
+    add_model(parser, MODEL_HELP, weights=None)
     parser.add_argument(
-        "--classes", type=int, metavar="N", help="how many (default: what --data says)"
+        "--classes", type=int, metavar="N", help="number of classes (default: from --data)"
     )
-    parser.add_argument("--data", metavar="FILE", help="the .data file they come from")
+    parser.add_argument(
+        "--data", metavar="FILE", help=".data file, for the number of classes and --anchors fit"
+    )
     parser.add_argument(
         "--anchors",
         metavar="fit|W,H,W,H,...",
-        help="fitted to --data, or given (default: they stay)",
+        help="new anchors: fit them to the boxes of --data by k-means, or give their sizes"
+        " (default: keep the cfg's)",
     )
-    parser.add_argument("--max-batches", type=int, metavar="N", help="steps of the training")
-    parser.add_argument("--output", required=True, metavar="FILE", help="where to")
-    parser.add_argument("--overwrite", action="store_true", help="even where a file is")
+    parser.add_argument("--max-batches", type=int, metavar="N", help="number of training steps")
+    parser.add_argument("--output", required=True, metavar="FILE", help="cfg file to write")
+    parser.add_argument("--overwrite", action="store_true", help="overwrite an existing file")
     add_seed(parser, "--anchors fit")
     add_dialect(parser)
-    add_json(parser, "the changes")
+    add_json(parser, "the list of changes")
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
-    """Write the new cfg, and what was changed."""
+    """Write the new cfg and list the changes."""
     check_answer(args.json)
     take_model(args)
     if Path(args.output).exists() and not args.overwrite:
-        raise InputError(f"{args.output}: is there already; name another file, or give --overwrite")
+        raise InputError(f"{args.output}: already exists; choose another file, or give --overwrite")
     data = _read_data(args.data) if args.data else None
     classes = args.classes if args.classes is not None else data.classes if data else None
     if classes is None:
-        raise InputError("for how many classes? give --classes N or --data FILE")
+        raise InputError("number of classes not given; give --classes N or --data FILE")
     text, blocks = _read(args.cfg)
     from darknet_builder.cfg.parser import noted_dialect
     from darknet_builder.inspection.adapt import Adaptation, adapt_cfg
@@ -84,9 +91,9 @@ def _read_data(path: str) -> DataFile:
 
 
 def _read(cfg: str) -> tuple[str, list[Block]]:
-    """Return the text of a cfg and what ``parse_cfg`` makes of it, so that line numbers fit.
+    """Return the text of a cfg and the Blocks parsed from exactly this text.
 
-    For a model file, return the cfg that it holds.
+    A model file contains a cfg; its text is returned.
     """
     from darknet_builder.cfg.parser import note_dialect, parse_cfg
     from darknet_builder.cfg.source import read_cfg
@@ -100,7 +107,7 @@ def _read(cfg: str) -> tuple[str, list[Block]]:
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"), source.blocks
     except UnicodeDecodeError:
         raise CfgError(
-            f"{path}: is not UTF-8 text; its comments would be damaged: save it as UTF-8 first"
+            f"{path}: is not UTF-8 text, so its comments would be damaged; save it as UTF-8 first"
         ) from None
 
 
@@ -111,7 +118,7 @@ def _anchors(
         return None
     if args.anchors == "fit":
         if data is None:
-            raise InputError("--anchors fit: to which boxes? give --data FILE")
+            raise InputError("--anchors fit: no data set given; give --data FILE")
         from darknet_builder.data.anchors import fit_network
         from darknet_builder.inspection.adapt import build_for_adapting
 

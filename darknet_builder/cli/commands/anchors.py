@@ -1,4 +1,4 @@
-"""``darknet-builder anchors``: anchors that fit a data set, as cfg text."""
+"""Compute anchors for a data set, as cfg text: ``darknet-builder anchors``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 from typing import TextIO
 
 from darknet_builder.cli.arguments import (
-    MODEL_HELP,
     add_dialect,
     add_input_size,
     add_json,
@@ -17,9 +16,11 @@ from darknet_builder.cli.model import add_model, take_model
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
 from darknet_builder.errors import InputError
 
-HELP = "anchors that fit a data set's boxes, by k-means on IoU"
+HELP = "compute anchors for the boxes of a data set, by k-means on IoU"
 EXAMPLES = """\
-With --cfg, number and unit are the network's own: pixels of its input for [yolo], cells for [region].
+Give a network (CFG or --cfg), or --num, --width and --height. A network determines the number of
+anchors and their unit: pixels of the network input for [yolo], cells for [region]. Without a
+network, the unit is pixels.
 
 examples:
   darknet-builder anchors --data my.data --cfg my.cfg
@@ -28,22 +29,27 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
-    parser.add_argument("--data", required=True, metavar="FILE", help="the .data file")
+    """Add the arguments of the command to its parser."""
+    parser.add_argument("--data", required=True, metavar="FILE", help=".data file")
     parser.add_argument(
-        "--split", default="train", metavar="KEY", help="which of its lists (default: %(default)s)"
+        "--split",
+        default="train",
+        metavar="KEY",
+        help="key of the image list in the .data file (default: %(default)s)",
     )
-    add_model(parser, f"what they are for: {MODEL_HELP}", weights=None)
-    parser.add_argument("--num", type=int, metavar="N", help="how many (default: the cfg's)")
+    add_model(parser, weights=None)
+    parser.add_argument(
+        "--num", type=int, metavar="N", help="number of anchors (default: from the cfg)"
+    )
     add_input_size(parser)
     add_dialect(parser)
-    add_seed(parser, "the beginnings")
+    add_seed(parser, "the starting points of k-means")
     add_skip_bad_labels(parser)
-    add_json(parser, "the anchors")
+    add_json(parser, "the anchors and their average IoU")
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
-    """Write them."""
+    """Compute the anchors and write them as a line for the cfg."""
     check_answer(args.json)
     take_model(args, required=False)
     from darknet_builder.data.anchors import box_sizes, find_anchors, fit_network
@@ -59,7 +65,9 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         anchors, decimals = fit_network(network, images, num=args.num, seed=args.seed)
     else:
         if not (args.num and args.width and args.height):
-            raise InputError("for which network? give --cfg FILE, or --num, --width and --height")
+            raise InputError(
+                "no network given; give --cfg FILE, or all of --num, --width and --height"
+            )
         anchors = find_anchors(
             box_sizes(images) * (args.width, args.height), args.num, seed=args.seed
         )

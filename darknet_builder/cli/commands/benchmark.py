@@ -1,7 +1,4 @@
-"""Compare engines, precisions and reference programs: ``darknet-builder benchmark``.
-
-Their calls are interleaved on this machine.
-"""
+"""Compare the speed of engines, precisions and other programs: ``darknet-builder benchmark``."""
 
 from __future__ import annotations
 
@@ -12,7 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from darknet_builder.cli.arguments import CFG_HELP, add_device, add_dialect, add_json
+from darknet_builder.cli.arguments import (
+    CFG_HELP,
+    add_device,
+    add_dialect,
+    add_json,
+    add_threshold,
+)
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
 from darknet_builder.engines.names import BACKEND_NAMES, precision_name
 from darknet_builder.errors import InputError
@@ -25,90 +28,124 @@ if TYPE_CHECKING:
     from darknet_builder.benchmark.training import TrainingRate
     from darknet_builder.network.network import Network
 
-HELP = (
-    "time a network on every engine that is installed, side by side, alone and from file to boxes"
-)
+HELP = "compare the speed of a network on all installed inference engines"
 EXAMPLES = """\
-A candidate is BACKEND:PRECISION: torch, compile, onnxruntime or openvino, with float32 or bfloat16; without the fast
-path plain:float32, the network as it is, and channels-last, with either; and opencv:float32, the OpenCV that is
-installed. Their calls are interleaved, so that whatever else the machine does affects all of them alike; leave it alone
-nevertheless. Without --weights the weights are random, which takes as long.
+A contender is BACKEND:PRECISION, with PRECISION float32 or bfloat16. BACKEND is one of:
+  torch, compile, onnxruntime, openvino   the backends of --backend in other commands
+  plain                                   the network without the fast path (float32 only)
+  channels-last                           the same, with tensors in channels-last order
+  opencv                                  the installed OpenCV (float32 only)
+
+The calls of the contenders are interleaved, so that other load on the machine affects all of them
+alike. Run nothing else meanwhile. Random weights take the same time as trained ones, so --weights
+matters only for post-processing.
 
 examples:
   darknet-builder benchmark yolov3-tiny.cfg yolov4-tiny.cfg --sizes 416 --batches 1 8
-  darknet-builder benchmark yolov4.cfg --contenders torch:float32 openvino:float32 --json b.json --chart b.png
-  darknet-builder benchmark yolov3.cfg --peer-python other-env/bin/python   # an OpenCV that reads Darknet's files
-  darknet-builder benchmark my.cfg --weights my.weights --images photos/    # from the file to the boxes
+  darknet-builder benchmark yolov4.cfg --contenders torch:float32 openvino:float32 --chart b.png
+
+  # compare with an OpenCV that reads Darknet files, installed in another environment
+  darknet-builder benchmark yolov3.cfg --peer-python other-env/bin/python
+
+  # include reading images and post-processing; with --pipeline, drawing and writing too
+  darknet-builder benchmark my.cfg --weights my.weights --images photos/
   darknet-builder benchmark my.cfg --weights my.weights --images photos/ --pipeline --batches 4
+
   darknet-builder benchmark yolov3-tiny.cfg --training my.data --batches 8
   darknet-builder benchmark yolov3.cfg --sizes 608 --memory
 """
 OPTIONS = {"reference_python": "--peer-python"}
-"""The option for a library argument of another name."""
+"""Options whose name differs from that of the library argument, by argument."""
 _TRAINING_ROUNDS = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command to its parser."""
     parser.add_argument("cfg", nargs="+", metavar="CFG", help=CFG_HELP)
-    parser.add_argument("--weights", metavar="FILE", help="of the only network (default: random)")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="weights file, for a single CFG (default: random)"
+    )
     add_dialect(parser)
-    parser.add_argument(
-        "--sizes", type=int, nargs="+", metavar="PIXELS", help="square inputs (default: the cfg's)"
-    )
-    parser.add_argument(
-        "--batches", type=int, nargs="+", default=[1], metavar="N", help="(default: 1)"
-    )
-    parser.add_argument(
-        "--contenders", nargs="+", metavar="NAME", help="(default: all that are installed)"
-    )
-    parser.add_argument(
-        "--peer-python", metavar="PATH", help="an interpreter whose OpenCV is measured as well"
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=20, metavar="N", help="calls of each (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="of every engine (default: torch's own choice)"
-    )
+    _add_cases(parser)
     _add_whole_runs(parser)
+
+
+def _add_cases(parser: argparse.ArgumentParser) -> None:
+    """Add the options that select what is compared, and how often."""
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs="+",
+        metavar="PIXELS",
+        help="widths of square network inputs (default: width and height of the cfg)",
+    )
+    parser.add_argument(
+        "--batches", type=int, nargs="+", default=[1], metavar="N", help="batch sizes (default: 1)"
+    )
+    parser.add_argument(
+        "--contenders",
+        nargs="+",
+        metavar="NAME",
+        help="see below (default: all that are installed, except compile)",
+    )
+    parser.add_argument(
+        "--peer-python",
+        metavar="PATH",
+        help="Python interpreter of another environment, whose OpenCV is measured too",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=20,
+        metavar="N",
+        help="number of calls of each contender (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="threads of every engine (default: PyTorch's default)",
+    )
 
 
 def _add_whole_runs(parser: argparse.ArgumentParser) -> None:
     """Add the options that measure more than the network alone."""
     parser.add_argument(
-        "--images", nargs="+", metavar="SOURCE", help="files or folders: end to end as well"
+        "--images",
+        nargs="+",
+        metavar="SOURCE",
+        help="images or folders; measure from file to boxes too",
     )
+    add_threshold(parser, 0.25, "minimum confidence, with --images")
     parser.add_argument(
-        "--threshold",
-        type=float,
-        default=0.25,
-        metavar="P",
-        help="of post-processing, with --images (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--memory", action="store_true", help="the least that the graph allows, and what is taken"
+        "--memory",
+        action="store_true",
+        help="measure the memory of a forward pass, and compare it with the possible minimum",
     )
     parser.add_argument(
         "--pipeline",
         action="store_true",
-        help="with --images: from the files to drawn pictures, against the network's own rate",
+        help="with --images: measure the rate from file to annotated picture too",
     )
     parser.add_argument(
-        "--training", metavar="DATA", help="a .data file: time training on it, and nothing else"
+        "--training", metavar="DATA", help=".data file; measure training on it, and nothing else"
     )
     parser.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="of --training (default: %(default)s)"
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="with --training: number of processes that prepare images (default: %(default)s)",
     )
     add_device(parser)
-    add_json(parser, "everything, each round included,")
+    add_json(parser, "all measurements of every round")
     parser.add_argument(
-        "--chart", metavar="FILE", help="bars, as PNG, SVG or PDF (needs the extra 'evaluate')"
+        "--chart", metavar="FILE", help="bar chart: PNG, SVG or PDF (needs the extra 'evaluate')"
     )
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
-    """Measure; returns 0."""
+    """Measure and write the tables; return 0."""
     _check(args)
     import torch
 
@@ -158,25 +195,23 @@ def _load(args: argparse.Namespace, cfg: str, size: int | None, device: torch.de
 
 
 def _check(args: argparse.Namespace) -> None:
-    """What can be said before anything is measured.
+    """Check the options before anything is measured.
 
     Raises:
-        InputError: for options that do not go together or are out of range.
+        InputError: if options exclude each other, or a number is too small.
     """
     if args.weights and len(args.cfg) > 1:
-        raise InputError(
-            f"--weights {args.weights}: belongs to one network, {len(args.cfg)} were given"
-        )
+        raise InputError(f"--weights {args.weights}: expected a single CFG, got {len(args.cfg)}")
     if min([args.rounds, *args.batches, args.threads or 1]) < 1:
         raise InputError("--rounds, --batches and --threads: expected 1 or more")
     if args.pipeline and not args.images:
-        raise InputError("--pipeline: through which photographs? give --images")
+        raise InputError("--pipeline: no images given; give --images")
     if args.training and (
         args.images or args.chart or args.memory or args.contenders or args.peer_python
     ):
         raise InputError(
-            "--training is timed alone: without --images, --contenders, --peer-python, --memory and"
-            " --chart"
+            "--training: cannot be combined with --images, --contenders, --peer-python, --memory or"
+            " --chart; leave them out"
         )
     check_answer(args.json)
 
@@ -232,7 +267,7 @@ def _run_pipeline(
     for candidate in args.contenders or default_candidates(network):
         backend, _, precision = candidate.partition(":")
         if backend not in BACKEND_NAMES:
-            continue  # the detector does not run on it
+            continue  # plain, channels-last and opencv have no Detector
         for batch in args.batches:
             detector = Detector(
                 network,
@@ -249,7 +284,7 @@ def _run_pipeline(
 def _train(
     args: argparse.Namespace, cfg: str, size: int | None, device: torch.device, out: TextIO
 ) -> list[TrainingRate]:
-    """The table of one network; the cfg's batch, or those that were asked for, in one part."""
+    """Measure the training of one network at each batch size and write its table."""
     from darknet_builder.benchmark.report import training_table
     from darknet_builder.benchmark.training import (
         TrainingCase,

@@ -1,4 +1,4 @@
-"""``darknet-builder check``: everything that is wrong or odd with a cfg and its weights."""
+"""Report errors and likely mistakes in a cfg and its weights: ``darknet-builder check``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from darknet_builder.cli.model import add_model, take_model
 from darknet_builder.cli.output import STDOUT, check_answer, in_color, write_json
 from darknet_builder.support.text import plural
 
-HELP = "say everything that is wrong or odd with a cfg and its weights"
+HELP = "report errors and likely mistakes in a cfg and its weights"
 EXAMPLES = """\
-exit status: 0 without errors (warnings may be there), 1 with errors.
+All findings are reported, not only the first. Warnings do not change the exit status; any error
+makes it 1.
 
 examples:
   darknet-builder check yolov3.cfg
@@ -21,14 +22,14 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
-    add_model(parser, weights=f"what should fit it: {WEIGHTS_HELP}")
+    """Add the arguments of the command to its parser."""
+    add_model(parser, weights=f"{WEIGHTS_HELP}, to check against the cfg")
     add_dialect(parser)
-    add_json(parser, "a list of {level, text, path, line, section, key, hint}")
+    add_json(parser, "all findings (level, text, path, line, section, key, hint)")
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
-    """Write one line a finding, and how many there are."""
+    """Write one line for each finding and a summary; return 1 if there are errors, else 0."""
     check_answer(args.json)
     take_model(args)
     from darknet_builder.inspection.check import check

@@ -1,4 +1,4 @@
-"""``darknet-builder classify``: photographs in, the likeliest classes of each out."""
+"""Print the most likely classes of each image: ``darknet-builder classify``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, TextIO
 
 from darknet_builder.cli.arguments import (
     MODEL_HELP,
+    NAMES_HELP,
     WEIGHTS_HELP,
     add_batch,
     add_device,
     add_dialect,
     add_input_size,
     add_json,
+    add_resize,
     add_speed_options,
 )
 from darknet_builder.cli.model import check_weights, describe_choice
@@ -28,24 +30,28 @@ if TYPE_CHECKING:
 
     from darknet_builder.prediction.classifier import Classifier, ClassScore
 
-HELP = "name what is in images: the likeliest classes of a classifier"
+HELP = "print the most likely classes of each image"
 EXAMPLES = """\
 SOURCE is an image, a folder (its images, without subfolders) or a quoted glob ('shots/**/*.jpg').
 
-As 'darknet classifier predict' does, the middle of each image is taken, its shorter side as long as the network's input
-is wide; pjreddie's Darknet (--dialect pjreddie) letterboxes the whole image instead. Where the network has a hierarchy
-of classes (tree=), each score is that of the whole path, and the class above stands behind the name.
+Images are prepared as 'darknet classifier predict' does: AlexeyAB's Darknet scales the shorter side
+to the network input and crops the centre; pjreddie's (--dialect pjreddie) letterboxes the image.
 
-The exit status is 0, or 1 where a SOURCE could not be read (the others are done), or 2 for a mistake in the command.
+If the network has a hierarchy of classes (tree=), a score is the probability of the class and all
+its ancestors, and the parent class is shown in brackets.
+
+An image that cannot be read is reported and skipped.
 
 examples:
-  darknet-builder classify dog.jpg --cfg darknet19.cfg --weights darknet19.weights --names imagenet.shortnames.list
-  darknet-builder classify photos/ --cfg my.cfg --weights my.weights --names my.names --top 1 --json classes.json
+  darknet-builder classify dog.jpg --cfg darknet19.cfg --weights darknet19.weights \\
+      --names imagenet.shortnames.list
+  darknet-builder classify photos/ --cfg my.cfg --weights my.weights --names my.names \\
+      --top 1 --json classes.json
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command to its parser."""
     parser.add_argument("source", nargs="+", metavar="SOURCE", help="image, folder or quoted glob")
     model = parser.add_argument_group("model")
     model.add_argument("--cfg", required=True, metavar="FILE", help=MODEL_HELP)
@@ -53,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--names",
         metavar="FILE",
-        help="class names, one a line (default: the file's or the tree's own, or class 0, ...)",
+        help=f"{NAMES_HELP} (default: those in the model file or of tree=, else class 0, ...)",
     )
     add_input_size(model)
     add_dialect(model)
@@ -61,19 +67,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_batch(model)
     add_speed_options(model)
     parser.add_argument(
-        "--top", type=int, default=5, metavar="N", help="classes an image (default: %(default)s)"
+        "--top",
+        type=int,
+        default=5,
+        metavar="N",
+        help="number of classes shown for each image (default: %(default)s)",
     )
+    add_resize(parser, FITS, "--fit")
+    add_json(parser, "the classes of all images")
     parser.add_argument(
-        "--fit", choices=FITS, help="how images are fitted (default: the dialect's way)"
-    )
-    add_json(parser, "the classes")
-    parser.add_argument(
-        "--quiet", action="store_true", help="no progress and no list: only mistakes"
+        "--quiet", action="store_true", help="show errors only: no progress and no classes"
     )
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
-    """Classify every source; returns 0, or 1 where some could not be read."""
+    """Classify every source; return 1 if a source could not be read, else 0."""
     from darknet_builder.images.files import IMAGE_SUFFIXES
     from darknet_builder.images.opencv import load_opencv
     from darknet_builder.images.sources import find_sources
@@ -159,5 +167,5 @@ def _classify(
 
 
 def _line(row: ClassScore) -> str:
-    above = f"  ({row.parent})" if row.parent is not None else ""
-    return f"{row.score:9.4f}  {row.name}{above}"
+    parent = f"  ({row.parent})" if row.parent is not None else ""
+    return f"{row.score:9.4f}  {row.name}{parent}"

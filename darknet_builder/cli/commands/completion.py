@@ -1,7 +1,4 @@
-"""Write a completion script for a shell: ``darknet-builder completion``.
-
-The shell then completes commands, options and file names.
-"""
+"""Print a completion script for a shell: ``darknet-builder completion``."""
 
 from __future__ import annotations
 
@@ -12,31 +9,35 @@ from typing import TextIO
 from darknet_builder.support.extras import load_extra
 
 SHELLS = ("bash", "zsh", "fish")
-HELP = "write what lets bash, zsh or fish complete commands, options, choices and file names"
+HELP = "print a completion script for bash, zsh or fish"
 EXAMPLES = """\
-Needs the extra "completion": pip install 'darknet-builder[completion]'. Write the script again after an update.
+With the script, the shell completes commands, options, choices and file names.
+This needs the extra 'completion': pip install 'darknet-builder[completion]'.
+Repeat the command after each update of darknet-builder.
 
 examples:
   darknet-builder completion bash > ~/.local/share/bash-completion/completions/darknet-builder
   darknet-builder completion fish > ~/.config/fish/completions/darknet-builder.fish
   darknet-builder completion zsh > ~/.zfunc/_darknet-builder
-      with these lines in ~/.zshrc:  fpath=(~/.zfunc $fpath); autoload -Uz compinit; compinit
+
+For zsh, also add this line to ~/.zshrc:
+  fpath=(~/.zfunc $fpath); autoload -Uz compinit; compinit
 """
 _FOLDERS = ("DIR", "FOLDER")
 _NO_FILES = ("KEY", "N", "NAME", "P", "PATTERN", "PIXELS", "URL")
-"""Placeholders of words and numbers, which no file name can stand for."""
+"""Placeholders of arguments that are not file names."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
-    parser.add_argument("shell", choices=SHELLS, help="whose script")
+    """Add the arguments of the command to its parser."""
+    parser.add_argument("shell", choices=SHELLS, help="shell that will read the script")
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
-    """Write the script.
+    """Write the script to ``out``.
 
     Raises:
-        MissingExtraError: without shtab.
+        MissingExtraError: if shtab is not installed.
     """
     shtab = load_extra("shtab", "completion")
     parser: argparse.ArgumentParser = args.make_whole_parser()
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Those of every command."""
+    """Yield the arguments of every command."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for command in dict.fromkeys(action.choices.values()):
@@ -59,9 +60,10 @@ def _arguments(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _takes_path(action: argparse.Action) -> bool:
-    """Return whether an argument's value is free text other than a number.
+    """Return whether an argument takes a path.
 
-    Such a value is a path, unless its placeholder says otherwise.
+    A value that is neither a choice nor a number is one, unless its placeholder is in
+    ``_NO_FILES``.
     """
     return (
         action.nargs != 0

@@ -1,7 +1,4 @@
-"""Find objects in photographs and videos: ``darknet-builder detect``.
-
-It writes pictures with boxes, COCO JSON, label files and CSV.
-"""
+"""Find objects in images and videos: ``darknet-builder detect``."""
 
 from __future__ import annotations
 
@@ -10,15 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from darknet_builder.cli.arguments import (
+    MODEL_HELP,
+    NAMES_HELP,
+    WEIGHTS_HELP,
     add_batch,
     add_device,
     add_dialect,
     add_input_size,
     add_json,
+    add_nms,
+    add_report,
+    add_resize,
     add_speed_options,
+    add_threshold,
 )
 from darknet_builder.cli.model import check_weights, describe_choice
-from darknet_builder.cli.output import STDOUT, check_answer, check_page
+from darknet_builder.cli.output import STDOUT, check_answer, find_page
 from darknet_builder.cli.progress import Progress
 from darknet_builder.errors import InputError
 from darknet_builder.images.fits import RESIZE_MODES
@@ -27,31 +31,34 @@ from darknet_builder.support.bundled import default_model
 if TYPE_CHECKING:
     from darknet_builder.prediction.detector import Detector
 
-HELP = (
-    "find objects in images, folders, globs and videos; draw them, save them as JSON, labels or CSV"
-)
+HELP = "find objects in images and videos; write pictures, JSON, label files or CSV"
 EXAMPLES = """\
-SOURCE is an image, a video, a folder (its images and videos, without subfolders) or a quoted glob ('shots/**/*.jpg').
+SOURCE is an image, a video, a folder (its images and videos, without subfolders) or a quoted glob
+('shots/**/*.jpg'). A source that cannot be read is reported and skipped.
 
-What is written into --output: the pictures under their own names (JPEG stays JPEG, all else becomes PNG, videos MP4
-without sound); --save-json: detections.json; --save-csv: detections.csv; --save-txt: labels/NAME.txt, or
-labels/NAME_FRAME.txt for each frame of a video. Two sources of one name become NAME and NAME-2. --report is a page for
-a browser, with the pictures in it (of a video every 25th frame) and a slider for the threshold.
-
-The exit status is 0, or 1 where a SOURCE could not be read (the others are done), or 2 for a mistake in the command.
+Files in the --output folder:
+  NAME.jpg, NAME.png     annotated pictures: JPEG for JPEG sources, PNG for all others
+  NAME.mp4               annotated videos, without sound
+  detections.json, .csv  all objects, with --save-json and --save-csv
+  labels/NAME.txt        label files, with --save-txt; labels/NAME_FRAME.txt for video frames
+  report.html            gallery with a confidence slider, with --report; shows every 25th frame
+                         of a video
+If two sources have the same name, the files of the second one are called NAME-2.
 
 examples:
   darknet-builder detect photo.jpg --cfg yolov4.cfg --weights yolov4.weights --names coco.names
-  darknet-builder detect holiday/ --cfg my.cfg --weights my.weights --names my.names --save-json --save-csv
   darknet-builder detect photo.jpg --no-images --json
   darknet-builder detect holiday/ --threshold 0.1 --report holiday.html --no-images
-  darknet-builder detect clip.mp4 --cfg my.cfg --weights my.weights --names my.names --device cuda --batch 8
+  darknet-builder detect holiday/ --cfg my.cfg --weights my.weights --names my.names \\
+      --save-json --save-csv
+  darknet-builder detect clip.mp4 --cfg my.cfg --weights my.weights --names my.names \\
+      --device cuda --batch 8
 """
 DEFAULT_CFG, DEFAULT_WEIGHTS, DEFAULT_NAMES = default_model()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command to its parser."""
     parser.add_argument(
         "source", nargs="+", metavar="SOURCE", help="image, video, folder or quoted glob"
     )
@@ -59,14 +66,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--cfg",
         metavar="FILE",
-        help=(
-            "the network (default: the bundled one); a .safetensors or .pt "
-            "file of 'export' brings its weights and names"
-        ),
+        help=f"{MODEL_HELP} and class names (default: the bundled detector)",
     )
-    model.add_argument("--weights", metavar="FILE", help="its weights (default: the bundled ones)")
     model.add_argument(
-        "--names", metavar="FILE", help="class names, one a line (default: class 0, class 1, ...)"
+        "--weights", metavar="FILE", help=f"{WEIGHTS_HELP} (default: those of the bundled detector)"
+    )
+    model.add_argument(
+        "--names",
+        metavar="FILE",
+        help=f"{NAMES_HELP} (default: those in the model file, else class 0, ...)",
     )
     add_input_size(model)
     add_dialect(model)
@@ -78,50 +86,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_rules(parser: argparse.ArgumentParser) -> None:
-    """Add the thresholds and the fit."""
-    rules = parser.add_argument_group("rules")
-    rules.add_argument(
-        "--threshold",
-        type=float,
-        default=0.25,
-        metavar="P",
-        help="least probability of an object (default: %(default)s)",
-    )
-    rules.add_argument(
-        "--nms",
-        type=float,
-        default=0.45,
-        metavar="P",
-        help="most overlap of two objects of a class; 1: any (default: %(default)s)",
-    )
-    rules.add_argument(
-        "--resize", choices=RESIZE_MODES, help="how images are fitted (default: the cfg's way)"
-    )
+    """Add the thresholds and the resize mode."""
+    rules = parser.add_argument_group("detection")
+    add_threshold(rules, 0.25)
+    add_nms(rules, 0.45)
+    add_resize(rules, RESIZE_MODES)
 
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
     """Add the options of the output."""
-    results = parser.add_argument_group("results")
+    results = parser.add_argument_group("output")
     results.add_argument(
-        "--output", default="output", metavar="DIR", help="where to (default: %(default)s)"
+        "--output", default="output", metavar="DIR", help="output folder (default: %(default)s)"
     )
-    add_json(results, "all objects, image by image,")
-    results.add_argument("--save-json", action="store_true", help="all objects in COCO's format")
+    add_json(results, "all objects of each image")
     results.add_argument(
-        "--save-txt", action="store_true", help="a Darknet label file for each image"
+        "--save-json", action="store_true", help="write all objects as COCO JSON: detections.json"
     )
-    results.add_argument("--save-csv", action="store_true", help="all objects as a table")
     results.add_argument(
-        "--report", metavar="FILE", help="a page (.html): gallery, counts, threshold slider"
+        "--save-txt", action="store_true", help="write a Darknet label file for each image"
     )
-    results.add_argument("--no-images", action="store_true", help="draw no pictures and videos")
     results.add_argument(
-        "--quiet", action="store_true", help="no progress, no list and no summary: only mistakes"
+        "--save-csv", action="store_true", help="write all objects as a table: detections.csv"
+    )
+    add_report(results, "a gallery, counts and a confidence slider")
+    results.add_argument(
+        "--no-images", action="store_true", help="do not write annotated pictures and videos"
+    )
+    results.add_argument(
+        "--quiet", action="store_true", help="show errors only: no progress, no list, no summary"
     )
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
-    """Detect in every source; returns 0, or 1 where some could not be read."""
+    """Detect objects in every source; return 1 if a source could not be read, else 0."""
     from darknet_builder.cli.detection_job import DetectionJob
     from darknet_builder.cli.detection_outputs import Outputs
     from darknet_builder.images.opencv import load_opencv
@@ -130,17 +128,16 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
     load_opencv()
     check_answer(args.json)
+    sources = find_sources(args.source)
     outputs = Outputs(
         Path(args.output),
         not args.no_images,
         args.save_txt,
         args.save_json,
         args.save_csv,
-        Path(args.report) if args.report else None,
+        find_page(args.report, args.output, [*sources, args.cfg, args.weights, args.names]),
         args.json,
     )
-    sources = find_sources(args.source)
-    check_page(args.report, [*sources, args.cfg, args.weights, args.names])
     targets = outputs.plan(sources)
     with init_processes(args.device) as group:
         detector = make_detector(args, group.device)
@@ -155,18 +152,21 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def make_detector(args: argparse.Namespace, device: str) -> Detector:
-    """The network that the options name, or the bundled one where they name none.
+    """Make the detector that the options describe; without options, the bundled one.
+
+    Args:
+        args: the command's arguments.
+        device: the device of this process, such as ``cuda:1``.
 
     Raises:
-        InputError: saying which option to give.
+        InputError: if the network or its weights are missing; the message names the option.
     """
     cfg, weights, names = args.cfg, args.weights, args.names
     if cfg is None and weights is None and DEFAULT_CFG.exists() and DEFAULT_WEIGHTS.exists():
         cfg, weights, names = DEFAULT_CFG, DEFAULT_WEIGHTS, names or DEFAULT_NAMES
     if cfg is None:
         raise InputError(
-            "which network? give --cfg FILE, --weights FILE and, for the classes' names, --names"
-            " FILE"
+            "no network given; give --cfg FILE and --weights FILE, and --names FILE for class names"
         )
     check_weights(cfg, weights)
     from darknet_builder.prediction.detector import Detector

@@ -1,4 +1,4 @@
-"""``darknet-builder draw-network``: a network as a page for a browser, or as a picture."""
+"""Draw a network as an HTML page or an SVG picture: ``darknet-builder draw-network``."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TextIO
 
 from darknet_builder.cfg.model_metadata import is_model_file
-from darknet_builder.cli.arguments import add_dialect, add_input_size
+from darknet_builder.cli.arguments import WEIGHTS_HELP, add_dialect, add_input_size
 from darknet_builder.cli.model import add_model, load_model, take_model
 
-HELP = "draw a network: a page to hover over and search in, or an SVG picture"
+HELP = "draw a network as a searchable HTML page or an SVG picture"
 EXAMPLES = """\
-The page (.html) is one file that loads nothing: a row for each layer, arcs for routes and shortcuts, the cfg's text and
-the sizes of whatever the pointer is on, a search by index, type or size. With WEIGHTS, it also shows how each layer's
-weights are distributed. The picture (.svg) shows the same without moving.
+The page (.html) is one file that loads nothing else. It has a row for each layer and arcs for
+routes and shortcuts. Point at a layer to see its section of the cfg and its sizes; search by index,
+type or size. With WEIGHTS, it also has a histogram of each layer's weights. The picture (.svg)
+shows the same layers and arcs, without interaction.
 
 examples:
   darknet-builder draw-network yolov4.cfg
@@ -24,19 +25,19 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
-    add_model(parser, weights="its weights, for histograms of them")
+    """Add the arguments of the command to its parser."""
+    add_model(parser, weights=f"{WEIGHTS_HELP}, for histograms of the weights")
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help="ends in .html or .svg (default: the cfg's name with .html)",
+        help="file to write, .html or .svg (default: the name of CFG with .html)",
     )
     add_input_size(parser)
     add_dialect(parser)
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
-    """Draw, and say where it is."""
+    """Draw the network and write the name of the file."""
     take_model(args)
     from darknet_builder.pages.network_page import save_network_picture
 

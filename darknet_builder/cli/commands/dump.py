@@ -1,7 +1,4 @@
-"""List what a network consists of: ``darknet-builder dump``.
-
-The names are those that PyTorch gives to its parts.
-"""
+"""List the parts of a network by their PyTorch names: ``darknet-builder dump``."""
 
 from __future__ import annotations
 
@@ -18,14 +15,23 @@ from darknet_builder.inspection.listings import PARTS
 if TYPE_CHECKING:
     from darknet_builder.inspection.listings import Listing
 
-HELP = "show a network's modules, children, parameters, buffers, summary or blocks"
+HELP = "list the layers, modules, parameters, buffers or cfg sections of a network"
 EXAMPLES = """\
-names are PyTorch's own: layers.81.conv.weight is the weight of the conv of Darknet's layer 81.
+The values of --what:
+  summary                 one row for each layer, with shapes, parameters and BFLOPs
+  modules                 all PyTorch modules, at every depth
+  children                the direct children of the network, or of the module given by --of
+  parameters, buffers     all tensors of that kind, with their shapes
+  blocks                  the sections of the cfg, as parsed
 
-PATTERN of --filter: with * ? or [ ] it is a glob that must fit the whole name ('layers.8?.*', '*.conv.weight');
-without them it names whole parts of a dotted name: layers.8 is layer 8 and all that is in it, but not layer 81;
-conv.weight is the weight of every conv. Modules, layers and blocks also go by their type: BatchNorm2d, yolo, maxpool.
-Where nothing fits, the command says so and its exit status is 2.
+Names are PyTorch's: layers.81.conv.weight is the weight of the convolution in Darknet's layer 81.
+
+PATTERN of --filter:
+  with * ? or [ ]         a glob that must match the whole name: 'layers.8?.*', '*.conv.weight'
+  without                 whole parts of a dotted name: layers.8 matches layer 8 and everything in
+                          it, but not layer 81; conv.weight matches the weight of every conv
+Modules, layers and blocks also match by type: BatchNorm2d, yolo, maxpool. A pattern that matches
+nothing is a mistake.
 
 examples:
   darknet-builder dump cfg/lesson.cfg
@@ -34,46 +40,46 @@ examples:
   darknet-builder dump cfg/lesson.cfg --what children --of layers.4
 """
 OPTIONS = {"pattern": "--filter"}
-"""The option for a library argument of another name."""
+"""Options whose name differs from that of the library argument, by argument."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the arguments of the command to its parser."""
     add_model(parser, weights=None)
     parser.add_argument(
         "--what",
         choices=(*PARTS, "blocks"),
         default="summary",
-        help="to show (default: %(default)s)",
+        help="parts to list, see below (default: %(default)s)",
     )
     parser.add_argument(
         "--format",
         choices=("text", "json"),
         default="text",
-        help="json is the same as --json (default: %(default)s)",
+        help="output format; json is the same as --json (default: %(default)s)",
     )
     add_json(parser, "the listing")
     parser.add_argument(
-        "--filter", metavar="PATTERN", help="only what goes by such a name (see below)"
+        "--filter", metavar="PATTERN", help="list only parts whose name matches, see below"
     )
     parser.add_argument(
         "--of",
         metavar="NAME",
         default="",
-        help="of this module instead of the whole network, for example layers.8",
+        help="list the parts of this module instead of the whole network, for example layers.8",
     )
     add_input_size(parser)
     add_dialect(parser)
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
-    """Write the listing."""
+    """Write the listing as text or JSON."""
     check_answer(args.json)
     take_model(args)
     if args.of and args.what in ("summary", "blocks"):
         raise InputError(
-            f"--of {args.of}: goes with --what modules, children, parameters or buffers, "
-            f"not with {args.what}"
+            f"--of {args.of}: expected --what modules, children, parameters or buffers, got"
+            f" {args.what}"
         )
     listing = _list(args)
     shown = listing.matching(args.filter)
@@ -82,8 +88,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         out.write(listing.text(shown))
     if target is None:
         return 0
-    asked = {"cfg": args.cfg, "what": args.what, "of": args.of, "filter": args.filter}
-    write_answer(target, _json({**asked, **listing.to_dict(shown)}), out)
+    options = {"cfg": args.cfg, "what": args.what, "of": args.of, "filter": args.filter}
+    write_answer(target, _json({**options, **listing.to_dict(shown)}), out)
     return 0
 
 
@@ -103,7 +109,7 @@ def _list(args: argparse.Namespace) -> Listing:
 
 
 def _json(data: dict[str, Any]) -> str:
-    """One key a line, and one row a line: shapes spread over lines are hard to read."""
+    # One line for each key and for each row: ``indent=`` would spread every shape over lines.
     rows = ",\n".join(f"    {json.dumps(row)}" for row in data["rows"])
     keys = [
         f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in data.items() if key != "rows"

@@ -1,7 +1,4 @@
-"""Measure a detector's accuracy: ``darknet-builder evaluate``.
-
-It prints Darknet's mAP and COCO's AP on a labelled set of images.
-"""
+"""Compute Darknet's mAP and COCO's AP of a detector: ``darknet-builder evaluate``."""
 
 from __future__ import annotations
 
@@ -11,13 +8,18 @@ from typing import TYPE_CHECKING, TextIO
 
 from darknet_builder.cfg.names import read_names
 from darknet_builder.cli.arguments import (
+    NAMES_HELP,
+    THRESHOLD_HELP,
     add_batch,
     add_device,
     add_dialect,
     add_input_size,
     add_json,
+    add_nms,
+    add_resize,
     add_skip_bad_labels,
     add_speed_options,
+    add_threshold,
 )
 from darknet_builder.cli.model import add_model, check_weights, describe_choice, take_model
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
@@ -32,31 +34,40 @@ if TYPE_CHECKING:
     from darknet_builder.data.data_file import DataFile
     from darknet_builder.support.distributed import ProcessGroup
 
-HELP = "measure a detector on labelled images: mAP as Darknet computes it, and COCO's AP"
+HELP = "compute Darknet's mAP and COCO's AP of a detector on labelled images"
 EXAMPLES = """\
-FILE of --data is Darknet's .data file: classes=, valid= (a list of images), names=, and where there is one difficult=
-(a list whose labels name objects that need not be found) or map= (which class of a tree each class of the labels is).
-The labels of images/a.jpg are in labels/a.txt or images/a.txt, one box a line: class x y width height.
+Keys of the .data file: classes=, names= and valid=, the list of images; optionally difficult=, a
+list whose labels mark objects that need not be found, and map=, the class in a hierarchy for each
+class of the labels. The labels of images/a.jpg are in labels/a.txt or images/a.txt, one object a
+line: class x y width height.
 
-The first numbers are those of 'darknet detector map' (-points, -iou_thresh and -thresh are --points, --iou and
---confidence here); the mean is over all classes, those without objects included. COCO's need the extra 'evaluate'
-(pycocotools); to compare them with published ones, give --threshold 0.001 --nms 0.6 as 'darknet detector valid' does.
+The table has the numbers of 'darknet detector map': its -points, -iou_thresh and -thresh are
+--points, --iou and --confidence here. The mAP is the mean over all classes, including those without
+objects.
+
+COCO's numbers need the extra 'evaluate' (pycocotools). To compare them with published ones, add
+--threshold 0.001 --nms 0.6, as 'darknet detector valid' uses.
 
 examples:
   darknet-builder evaluate --data coco.data --cfg yolov4.cfg --weights yolov4.weights
-  darknet-builder evaluate --data my.data --cfg my.cfg --weights my.weights --json map.json --plot curves.png
-  darknet-builder evaluate --data my.data --split train --cfg my.cfg --weights my.weights --points 11 --iou 0.75
+  darknet-builder evaluate --data my.data --cfg my.cfg --weights my.weights \\
+      --json map.json --plot curves.png
+  darknet-builder evaluate --data my.data --split train --cfg my.cfg --weights my.weights \\
+      --points 11 --iou 0.75
 """
 _OPTIONS = ("data", "split", "cfg", "weights", "threshold", "nms")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
-    parser.add_argument("--data", required=True, metavar="FILE", help="the .data file")
+    """Add the arguments of the command to its parser."""
+    parser.add_argument("--data", required=True, metavar="FILE", help=".data file")
     parser.add_argument(
-        "--split", default="valid", metavar="KEY", help="which of its lists (default: %(default)s)"
+        "--split",
+        default="valid",
+        metavar="KEY",
+        help="key of the image list in the .data file (default: %(default)s)",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    parser.add_argument("--limit", type=int, metavar="N", help="use the first N images only")
     add_skip_bad_labels(parser)
     _add_model(parser.add_argument_group("model"))
     _add_rules(parser)
@@ -64,66 +75,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_rules(parser: argparse.ArgumentParser) -> None:
-    """Add the options that decide what counts."""
-    rules = parser.add_argument_group("rules")
+    """Add the thresholds and the rules of the metrics."""
+    rules = parser.add_argument_group("detection and metrics")
     rules.add_argument(
         "--points",
         type=int,
         choices=POINTS,
         default=0,
-        help="recalls at which a curve is read; 0: the area under it (default: %(default)s)",
+        help="how AP is computed from the precision-recall curve. 0: area under the curve; 11: mean"
+        " over 11 recalls, as VOC 2007; 101: mean over 101 recalls, as COCO (default: %(default)s)",
     )
     rules.add_argument(
         "--iou",
         type=float,
         default=0.5,
         metavar="P",
-        help="how much a box must overlap its object (default: %(default)s)",
+        help="IoU that a box must exceed to match an object (default: %(default)s)",
     )
     rules.add_argument(
         "--confidence",
         type=float,
         default=0.25,
         metavar="P",
-        help="above which boxes count for precision, recall and F1 (default: %(default)s)",
+        help="minimum confidence for precision, recall, F1 and IoU (default: %(default)s)",
     )
-    rules.add_argument(
-        "--threshold",
-        type=float,
-        default=MAP_THRESHOLD,
-        metavar="P",
-        help="above which boxes count at all (default: %(default)s)",
-    )
-    rules.add_argument(
-        "--nms",
-        type=float,
-        default=MAP_NMS,
-        metavar="P",
-        help="most overlap of two boxes of a class; 1: any (default: %(default)s)",
-    )
-    _add_resize(rules)
-    rules.add_argument("--no-coco", action="store_true", help="Darknet's numbers alone")
-
-
-def _add_resize(rules: argparse._ArgumentGroup) -> None:
-    rules.add_argument(
-        "--resize", choices=RESIZE_MODES, help="how images are fitted (default: the cfg's way)"
-    )
+    add_threshold(rules, MAP_THRESHOLD, f"{THRESHOLD_HELP}, of all boxes that are evaluated")
+    add_nms(rules, MAP_NMS)
+    add_resize(rules, RESIZE_MODES)
+    rules.add_argument("--no-coco", action="store_true", help="compute Darknet's numbers only")
 
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
     """Add the options of the output."""
-    results = parser.add_argument_group("results")
+    results = parser.add_argument_group("output")
     add_json(results, "all numbers of all classes")
     results.add_argument(
-        "--plot", metavar="FILE", help="precision-recall curves, as PNG, SVG or PDF"
+        "--plot", metavar="FILE", help="plot precision-recall curves as PNG, SVG or PDF"
     )
-    results.add_argument("--quiet", action="store_true", help="no progress and no table")
+    results.add_argument(
+        "--quiet", action="store_true", help="show errors only: no progress and no table"
+    )
 
 
 def _add_model(model: argparse._ArgumentGroup) -> None:
     add_model(model)
-    model.add_argument("--names", metavar="FILE", help="class names, instead of those of --data")
+    model.add_argument("--names", metavar="FILE", help=f"{NAMES_HELP} (default: from --data)")
     add_input_size(model)
     add_dialect(model)
     add_device(model)
@@ -132,7 +128,7 @@ def _add_model(model: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
-    """Evaluate."""
+    """Evaluate the detector and write the table."""
     _check_options(args)
     take_model(args)
     check_weights(args.cfg, args.weights)
@@ -141,7 +137,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
     data = DataFile.read(args.data)
     if args.names is not None:
-        read_names(args.names)  # or it says what is wrong with them
+        read_names(args.names)  # raises an error if the file is wrong
         data = data.having("names", str(find_by_name(args.names, ".names").absolute()))
     with init_processes(args.device) as group:
         return _evaluate(args, data, group, out)
@@ -167,7 +163,7 @@ def _evaluate(args: argparse.Namespace, data: DataFile, group: ProcessGroup, out
     evaluation = Evaluation.plan(
         data, detector, args.split, skip_bad_labels=args.skip_bad_labels, limit=args.limit
     )
-    load_into(network, args.cfg, args.weights)  # not before the labels are known to fit
+    load_into(network, args.cfg, args.weights)  # takes long, so only after the labels are checked
     runner = network.optimized(args.precision, args.backend, args.batch)
     quiet = args.quiet or args.json == STDOUT or not group.is_main
     with Progress(len(group.shard(evaluation.images)), "images", quiet=quiet, out=out) as progress:
@@ -190,7 +186,12 @@ def _evaluate(args: argparse.Namespace, data: DataFile, group: ProcessGroup, out
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    """What would otherwise be found out after the work."""
+    """Check everything that would otherwise fail only after the evaluation.
+
+    Raises:
+        InputError: if a number is out of range, or a file cannot be written.
+        MissingExtraError: if ``--plot`` needs matplotlib.
+    """
     for name in ("iou", "confidence"):
         if not 0 <= getattr(args, name) < 1:
             raise InputError(

@@ -1,4 +1,4 @@
-"""``darknet-builder export``: a network as a file that other programs read."""
+"""Write a network as a file for other programs: ``darknet-builder export``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,22 @@ from pathlib import Path
 from typing import TextIO
 
 from darknet_builder.cfg.names import read_names
-from darknet_builder.cli.arguments import add_dialect, add_input_size, add_json
+from darknet_builder.cli.arguments import (
+    NAMES_HELP,
+    NMS_HELP,
+    THRESHOLD_HELP,
+    add_dialect,
+    add_input_size,
+    add_json,
+    add_resize,
+)
 from darknet_builder.cli.model import add_model, load_model, take_model
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
 from darknet_builder.errors import InputError
 from darknet_builder.export.settings import (
     FORMATS,
     GRAPHS,
+    LAYOUTS,
     LEVELS,
     LOWEST_OPSET,
     ExportReport,
@@ -27,26 +36,40 @@ from darknet_builder.images.fits import FITS
 from darknet_builder.support.bundled import find_by_name
 from darknet_builder.support.files import check_folder, refuse_overwriting
 
-HELP = (
-    "write a network as ONNX, torch.export, TorchScript, safetensors, state_dict, or Darknet's own"
-    " files"
-)
+HELP = "write a network as ONNX, torch.export, TorchScript, safetensors or Darknet files"
 EXAMPLES = """\
-CFG may be a .safetensors or .pt file that this command wrote: it holds the weights too. WEIGHTS may be a .weights,
-.safetensors or .pt file.
+The values of --format:
+  onnx         ONNX graph, for onnxruntime, OpenCV, OpenVINO and many other programs
+  pt2          torch.export program; needs PyTorch, but not this package
+  torchscript  TorchScript program
+  safetensors  weights, cfg and class names in one file, which all commands accept as CFG
+  pt           the same as a PyTorch state_dict
+  darknet      a .cfg and a .weights file
 
---level raw: the maps that the heads read; decoded: boxes, scores and objectness; nms: the boxes that are left after
-suppression inside the graph (ONNX alone). Every file is read back and compared with PyTorch before it gets its name; a
-file that differs is an error (exit status 1) and is not left behind.
+The values of --level, the end of the graph:
+  raw          one raw map for each head
+  decoded      boxes, scores and objectness
+  nms          boxes after suppression (ONNX only)
+
+The values of --layout, the arrangement of decoded boxes:
+  darknet      three outputs: boxes as fractions of the input, scores, objectness
+  yolov5       one output (batch, boxes, 5 + classes), in pixels of the input
+  yolov8       one output (batch, 4 + classes, boxes), in pixels, without objectness
+
+Every file is read back and compared with PyTorch on random numbers, a drawn scene and the images of
+--image. If its results differ, it is deleted and the command fails.
 
 examples:
-  darknet-builder export yolov4.cfg yolov4.weights --names coco.names --level decoded --dynamic-batch
-  darknet-builder export yolov4.cfg yolov4.weights --names coco.names --level nms --threshold 0.3 --image dog.jpg
+  darknet-builder export yolov4.cfg yolov4.weights --names coco.names \\
+      --level decoded --dynamic-batch
+  darknet-builder export yolov4.cfg yolov4.weights --names coco.names \\
+      --level nms --threshold 0.3 --image dog.jpg
   darknet-builder export my.cfg my.weights --format safetensors
   darknet-builder export my.safetensors --format darknet --fold --output my-folded.cfg
 """
-_OF_GRAPHS = (
+_GRAPH_OPTIONS = (
     "level",
+    "layout",
     "batch",
     "dynamic_batch",
     "dynamic_size",
@@ -59,94 +82,119 @@ _OF_GRAPHS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command to its parser."""
     add_model(parser)
     parser.add_argument(
-        "--format", choices=list(FORMATS), help="of the file (default: as --output ends, or onnx)"
-    )
-    parser.add_argument("--output", metavar="FILE", help="the file (default: CFG's name, here)")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace a .cfg and .weights that are there"
+        "--format",
+        choices=list(FORMATS),
+        help="format, see below (default: from the suffix of --output, else onnx)",
     )
     parser.add_argument(
-        "--names", metavar="FILE", help="class names, one a line, for the file's metadata"
+        "--output",
+        metavar="FILE",
+        help="file to write (default: the name of CFG, in the current folder)",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="overwrite existing files; only the format darknet requires it",
+    )
+    parser.add_argument(
+        "--names", metavar="FILE", help=f"{NAMES_HELP}, for the metadata of the file"
     )
     add_input_size(parser)
     add_dialect(parser)
     parser.add_argument(
-        "--fold", action="store_true", help="fold batch norm into the weights; ONNX always does"
+        "--fold",
+        action="store_true",
+        help="fold batch norms into the weights; the format onnx always does",
     )
     parser.add_argument(
         "--image",
         action="append",
         default=[],
         metavar="FILE",
-        help="a photograph that the file is tried on; may be given again",
+        help="image to compare the results on; can be given several times",
     )
-    add_json(parser, "the report")
+    add_json(parser, "the report of the comparison")
     _add_graph_options(parser)
     _add_nms_options(parser)
 
 
 def _add_graph_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the formats that hold a graph."""
-    graph = parser.add_argument_group("graphs (onnx, pt2, torchscript)")
+    graph = parser.add_argument_group("formats onnx, pt2 and torchscript")
     graph.add_argument(
-        "--level", choices=LEVELS, help=f"where the graph ends (default: {LEVELS[0]})"
+        "--level",
+        choices=LEVELS,
+        help=f"where the graph ends, see below (default: {LEVELS[0]})",
     )
-    graph.add_argument("--batch", type=int, metavar="N", help="images a call (default: 1)")
+    graph.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        help=f"arrangement of decoded boxes, see below (default: {LAYOUTS[0]})",
+    )
+    graph.add_argument("--batch", type=int, metavar="N", help="batch size (default: 1)")
     graph.add_argument(
         "--dynamic-batch",
         action="store_true",
-        help="let every call take as many images as it likes",
+        help="allow a different batch size in every call",
     )
     graph.add_argument(
-        "--dynamic-size", action="store_true", help="let every call have its own width and height"
+        "--dynamic-size",
+        action="store_true",
+        help="allow a different width and height in every call",
     )
     graph.add_argument(
-        "--opset", type=int, metavar="N", help=f"of ONNX alone (default: {LOWEST_OPSET})"
+        "--opset",
+        type=int,
+        metavar="N",
+        help=f"version of ONNX's operator set (default: {LOWEST_OPSET})",
     )
-    graph.add_argument(
-        "--resize", choices=FITS, help="how images are fitted (default: Darknet's way)"
+    add_resize(
+        graph, FITS, text="how callers must fit images to the network input, for the metadata"
     )
 
 
 def _add_nms_options(parser: argparse.ArgumentParser) -> None:
-    """Add the default thresholds of a detector."""
+    """Add the thresholds that the file uses unless its caller passes others."""
     defaults = Suppression()
-    nms = parser.add_argument_group("detectors", "for the metadata; at level nms for the graph too")
+    nms = parser.add_argument_group(
+        "thresholds of detectors", "used by the graph at level nms; metadata at the other levels"
+    )
     nms.add_argument(
         "--threshold",
         type=float,
         metavar="P",
-        help=f"least probability of an object (default: {defaults.threshold})",
+        help=f"{THRESHOLD_HELP} (default: {defaults.threshold})",
     )
     nms.add_argument(
         "--nms",
         type=float,
         metavar="P",
-        help=f"most overlap of two objects of a class (default: {defaults.overlap})",
+        help=f"{NMS_HELP} (default: {defaults.overlap})",
     )
     nms.add_argument(
         "--max-boxes",
         type=int,
         metavar="N",
-        help=f"of a class in an image, at level nms alone (default: {defaults.max_boxes})",
+        help="maximum number of boxes for each class in an image, at level nms only (default:"
+        f" {defaults.max_boxes})",
     )
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
-    """Write the file, and what came of holding it against PyTorch."""
+    """Write the file and the report of its comparison with PyTorch."""
     check_answer(args.json)
     take_model(args)
     target = _target(args)
-    _refuse_what_does_not_apply(args, format_of(target, args.format))
+    _refuse_other_options(args, format_of(target, args.format))
     network = load_model(args).eval()
     if not network.heads:
         _refuse(
             args,
             ("threshold", "nms", "max_boxes"),
-            "does not go with a network without a detection head",
+            "does not apply: the network has no detection head",
         )
     from darknet_builder.export.export import export_network
 
@@ -158,26 +206,27 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     return 0
 
 
-def _refuse_what_does_not_apply(args: argparse.Namespace, name: str) -> None:
-    """What a format cannot hold is said by the option's own name, before anything is read.
+def _refuse_other_options(args: argparse.Namespace, name: str) -> None:
+    """Refuse options that do not apply to a format, before any file is read.
 
     Raises:
-        InputError: naming the first.
+        InputError: for the first such option.
     """
     if name not in GRAPHS:
         _refuse(
-            args, _OF_GRAPHS, f"does not go with the format {name}, which holds a whole network"
+            args,
+            _GRAPH_OPTIONS,
+            f"does not apply to format {name}, which stores the whole network; it is for formats"
+            f" {', '.join(GRAPHS)}",
         )
     if name != "onnx":
-        _refuse(args, ("opset",), f"does not go with the format {name}: it is ONNX's")
+        _refuse(args, ("opset",), f"does not apply to format {name}; it is for format onnx")
     if name == "darknet":
         _refuse(
-            args, ("names",), "does not go with the format darknet: a cfg holds no names of classes"
+            args, ("names",), "does not apply to format darknet: a cfg cannot store class names"
         )
-    else:
-        _refuse(args, ("overwrite",), "is for the format darknet; other files are replaced anyway")
     if args.level != "nms":
-        _refuse(args, ("max_boxes",), "is for level nms")
+        _refuse(args, ("max_boxes",), "applies only with --level nms")
 
 
 def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str) -> None:
@@ -193,7 +242,8 @@ def _settings(args: argparse.Namespace) -> ExportSettings:
         default, **{key: value for key, value in chosen.items() if value is not None}
     )
     return ExportSettings(
-        level=args.level or LEVELS[0],
+        level=args.level or ("decoded" if args.layout else LEVELS[0]),
+        layout=args.layout or LAYOUTS[0],
         batch=1 if args.batch is None else args.batch,
         any_batch=args.dynamic_batch,
         any_size=args.dynamic_size,
@@ -207,11 +257,11 @@ def _settings(args: argparse.Namespace) -> ExportSettings:
 
 
 def _target(args: argparse.Namespace) -> Path:
-    """Where to, which must be no file that the network comes from.
+    """Return the path of the file to write.
 
     Raises:
-        InputError: likewise for a pair of Darknet's files that is there already, without
-            --overwrite.
+        InputError: if a file that the command reads would be overwritten, if Darknet's pair of
+            files exists and ``--overwrite`` is not given, or if the folder is missing.
     """
     if args.output is None:
         target = Path(Path(args.cfg).stem + FORMATS[args.format or "onnx"])
@@ -225,12 +275,14 @@ def _target(args: argparse.Namespace) -> Path:
         refuse_overwriting(
             path,
             (find_by_name(args.cfg, ".cfg"), args.weights, args.names, *args.image),
-            "give --output FILE",
+            "choose another file with --output FILE",
         )
-    there = [str(path) for path in written if path.exists()] if len(written) > 1 else []
-    if there and not args.overwrite:
+    # Only cfg and weights are protected: they may be somebody's only copy, exports can be repeated.
+    existing = [str(path) for path in written if path.exists()] if len(written) > 1 else []
+    if existing and not args.overwrite:
         raise InputError(
-            f"{' and '.join(there)}: would be overwritten; give --output FILE, or --overwrite"
+            f"{' and '.join(existing)}: would be overwritten; choose another file with"
+            " --output FILE, or give --overwrite"
         )
     return target
 
@@ -250,14 +302,14 @@ def _lines(report: ExportReport, settings: ExportSettings) -> Iterator[str]:
     width = max(len(comparison.what) for comparison in report.comparisons)
     for comparison in report.comparisons:
         boxes = "" if comparison.boxes is None else f" in {comparison.boxes} boxes"
-        own = (
+        rounding = (
             ""
             if comparison.own is None
-            else f"; PyTorch's own float32 is off by {comparison.own:.2g}"
+            else f"; PyTorch's own float32 differs from float64 by {comparison.own:.2g}"
         )
         yield (
             f"  {comparison.what:<{width}}  largest difference {comparison.difference:.2g}{boxes}, "
-            f"values up to {comparison.largest:.4g}{own}"
+            f"values up to {comparison.largest:.4g}{rounding}"
         )
     for note in report.notes:
         yield f"note: {note}"

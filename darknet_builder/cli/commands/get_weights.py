@@ -1,4 +1,4 @@
-"""``darknet-builder get-weights``: official weights, fetched and checked."""
+"""Download official weights and check them: ``darknet-builder get-weights``."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ if TYPE_CHECKING:
     from darknet_builder.weights.downloads import Download, Progress
     from darknet_builder.weights.official import OfficialFile
 
-HELP = "fetch official weights, checked"
+HELP = "download official weights and check them"
 EXAMPLES = """\
-A download goes to FILE.part and takes its name when its size and checksum are right; an interrupted one is gone on
-from by the same command. Where no checksum was ever published, only the size can be checked, and the answer says so.
-
-exit status: 0 when every file is there and right; 1 when one could not be fetched (network, server, wrong file, full
-disk): trying again may help; 2 for a mistake, such as an unknown name.
+A download is written to FILE.part and renamed when its size and checksum are right. To resume an
+interrupted download, repeat the command. Some files have no published checksum; for these, only the
+size is checked, and the output says so.
 
 examples:
   darknet-builder get-weights --list
@@ -33,26 +31,30 @@ examples:
   darknet-builder get-weights yolov7 --mirror https://example.org/darknet
 """
 OPTIONS = {"name": "--list shows all"}
-"""What helps where a library argument is wrong."""
+"""Hints that are shown for a wrong library argument, by argument."""
 _COLUMNS = ("name", "kind", "bytes", "checksum", "from", "cfg")
 _WORDS = ("name", "kind", "checksum", "from", "cfg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of the weights or of their file")
-    parser.add_argument("--list", action="store_true", help="show what there is, and fetch nothing")
+    """Add the arguments of the command to its parser."""
     parser.add_argument(
-        "--output", metavar="DIR", default="weights", help="where to (default: %(default)s)"
+        "names", nargs="*", metavar="NAME", help="name of a network or of a weights file"
     )
     parser.add_argument(
-        "--mirror", metavar="URL", help="fetch URL/FILE instead of the official address"
+        "--list", action="store_true", help="list all available weights, or those of NAME, and exit"
     )
-    add_json(parser, "the list, or what was fetched")
+    parser.add_argument(
+        "--output", metavar="DIR", default="weights", help="output folder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--mirror", metavar="URL", help="download URL/FILE instead of the official address"
+    )
+    add_json(parser, "the list, or an entry for each downloaded file,")
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
-    """Write the list, or fetch and say what is where."""
+    """Write the list of weights, or download some and write one line for each file."""
     from darknet_builder.weights.downloads import download
     from darknet_builder.weights.official import find_official, official_files
 
@@ -65,10 +67,9 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
             out.write(_table(shown))
         return 0
     if not entries:
-        raise InputError("which weights? give a name; --list shows all")
-    addresses = [
-        entry.addresses(args.mirror) for entry in entries
-    ]  # every mistake before the first download
+        raise InputError("no weights named; give a NAME (--list shows all)")
+    # Before the first download, so that every mistake is reported at once.
+    addresses = [entry.addresses(args.mirror) for entry in entries]
     done: list[dict[str, Any]] = []
     for entry, urls in zip(entries, addresses, strict=True):
         with _progress_bar(entry.file) as progress:
@@ -82,7 +83,11 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
 @contextmanager
 def _progress_bar(name: str) -> Iterator[Progress | None]:
-    """A progress bar on stderr, if that is a terminal and tqdm is installed."""
+    """Show a progress bar on stderr, if that is a terminal and tqdm is installed.
+
+    Yields:
+        The function that updates it; None without a bar.
+    """
     if not sys.stderr.isatty():
         yield None
         return
@@ -102,12 +107,12 @@ def _progress_bar(name: str) -> Iterator[Progress | None]:
 
 def _line(result: Download) -> str:
     checked = (
-        f"{result.checksum} as published"
+        f"{result.checksum} matches"
         if result.checksum
-        else "no checksum was ever published: only the size could be checked"
+        else "no checksum is published, only the size was checked"
     )
-    there = "" if result.fetched else "was there already, "
-    return f"{result.path}: {there}{result.size:,} bytes, {checked}\n"
+    present = "" if result.fetched else "already present, "
+    return f"{result.path}: {present}{result.size:,} bytes, {checked}\n"
 
 
 # ---- the list ------------------------------------------------------------------------------------
@@ -123,7 +128,11 @@ def _row(entry: OfficialFile) -> tuple[str, ...]:
     from urllib.parse import urlsplit
 
     source = (
-        urlsplit(entry.urls[0]).netloc if entry.urls else "by browser" if entry.page else "nowhere"
+        urlsplit(entry.urls[0]).netloc
+        if entry.urls
+        else "browser only"
+        if entry.page
+        else "unavailable"
     )
     return (
         entry.name,
@@ -137,7 +146,7 @@ def _row(entry: OfficialFile) -> tuple[str, ...]:
 
 def _notes(entry: OfficialFile) -> Iterator[str]:
     if entry.file not in (entry.name, f"{entry.name}.weights"):
-        yield f"its file is {entry.file}"
+        yield f"file name {entry.file}"
     if entry.note:
         yield entry.note
 

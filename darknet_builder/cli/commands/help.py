@@ -1,4 +1,4 @@
-"""``darknet-builder help``: the commands, or one command's options and examples."""
+"""Show all commands, or the options and examples of one: ``darknet-builder help``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TextIO
 
 from darknet_builder.cli.commands import command_names
 
-HELP = "show the commands, or one command's options and examples"
+HELP = "show all commands, or the options and examples of one"
 EXAMPLES = """\
 examples:
   darknet-builder help
@@ -16,18 +16,18 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command to its parser."""
     parser.add_argument(
         "command",
         nargs="?",
         choices=command_names(),
         metavar="COMMAND",
-        help="whose (default: all)",
+        help="command to explain (default: list all commands)",
     )
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
-    """Write it."""
+    """Write the help text."""
     parser: argparse.ArgumentParser = args.make_whole_parser()
     for action in parser._actions if args.command is not None else ():
         if isinstance(action, argparse._SubParsersAction):

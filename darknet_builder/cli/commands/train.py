@@ -1,7 +1,4 @@
-"""Train as Darknet does: ``darknet-builder train``.
-
-Checkpoints allow a training to be resumed exactly.
-"""
+"""Train a detector or a classifier as Darknet does: ``darknet-builder train``."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from darknet_builder.cli.arguments import (
+    WEIGHTS_HELP,
     add_device,
     add_dialect,
     add_precision,
@@ -32,46 +30,66 @@ if TYPE_CHECKING:
 
 HELP = "train a detector or a classifier on a Darknet data set"
 EXAMPLES = """\
-Everything goes into --output: NAME_last.weights every 100 steps, NAME_best.weights by mAP on the validation list,
-NAME_1000.weights and so on (each 10000 from max_batches=10000 on), NAME_final.weights; checkpoints (the last three and
-the best), log.jsonl, chart.png, curves for tensorboard --logdir. NAME is the cfg's. After Ctrl-C or a crash --resume
-resumes from the last checkpoint, to the same numbers as if nothing had happened.
+Files in the --output folder; NAME is that of the cfg:
+  NAME_last.weights            written every --save-every steps
+  NAME_best.weights            best mAP on the validation list so far
+  NAME_1000.weights, ...       every 1000 steps; every 10000 if max_batches is 10000 or more
+  NAME_final.weights           written at the end
+  checkpoint_*.pt, best.pt     checkpoints: the last --keep ones, and the best one
+  log.jsonl, chart.png         numbers of every step, and a chart of loss and mAP
+  tensorboard/                 the same numbers: tensorboard --logdir DIR
 
---weights with --until N takes only the layers before N, as darknet partial does (yolov4.conv.137 is such a cut-off);
-training starts at step 0 unless --continue is given.
+Ctrl-C saves a checkpoint. After Ctrl-C or a crash, repeat the command with --resume: the result is
+exactly that of an uninterrupted training.
 
---init METHOD draws the weights otherwise than Darknet: kaiming, xavier, normal:MEAN,STD; with SECTION=METHOD only those
-of a kind of section. --init prior:0.01 lets every place begin with that objectness: a head start from random weights.
---lr PATTERN=FACTOR multiplies the rate of the parameters of that name; 0 holds them still.
+Initial weights. --weights FILE --until N loads only the layers before N, as 'darknet partial' does;
+yolov4.conv.137 is such a file. The training starts at step 0 unless --continue is given. All other
+weights are random. METHOD of --init:
+  darknet                      as Darknet (default)
+  kaiming, xavier              Kaiming (He) or Xavier (Glorot) initialisation
+  normal:MEAN,STD              normal distribution
+  prior:P                      initial objectness P for every anchor box, for example prior:0.01:
+                               speeds up the first steps of a training from random weights
+SECTION=METHOD applies a method to one section type only.
 
-A network that ends in [softmax] or [cost] is a classifier: an image is of the class whose label (labels=, or names=)
-stands in its line of the list, and top-1 takes the place of mAP.
+--lr PATTERN=FACTOR multiplies the learning rate of the parameters whose PyTorch name matches the
+glob PATTERN; 0 freezes them.
 
-torchrun --nproc-per-node N scripts/train.py ... trains with N processes, on one machine or several: the batch is the
-cfg's, shared out evenly, and the rate stays as it is.
+A network that ends in [softmax] or [cost] is trained as a classifier: the class of an image is the
+label (from labels= or names= of the .data file) that occurs in its path, and top-1 accuracy
+replaces mAP.
+
+To train with N processes: torchrun --nproc-per-node N scripts/train.py ... The batch size of the
+cfg is the total over all processes; the learning rate does not change.
 
 examples:
   darknet-builder train --data my.data --cfg my.cfg --output runs/first
-  darknet-builder train --data my.data --cfg my.cfg --weights yolov4-tiny.weights --until 29 --output runs/tuned
   darknet-builder train --data my.data --cfg my.cfg --output runs/first --resume
   darknet-builder train --data larger.data --cfg my.cfg --output runs/first --continue
-  darknet-builder train --data my.data --cfg my.cfg --output runs/slow --lr 'layers.[0-9].*=0.1' --lr '*.norm.*=0'
+  darknet-builder train --data my.data --cfg my.cfg --output runs/tuned \\
+      --weights yolov4-tiny.weights --until 29
+  darknet-builder train --data my.data --cfg my.cfg --output runs/slow \\
+      --lr 'layers.[0-9].*=0.1' --lr '*.norm.*=0'
   darknet-builder train --data my.data --cfg my.cfg --show-samples samples.png
 """
 OPTIONS = {"rule": "--init", "continue_run": "--continue"}
-"""The option for a library argument of another name."""
+"""Options whose name differs from that of the library argument, by argument."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command to its parser."""
     parser.add_argument(
-        "--data", required=True, metavar="FILE", help="the .data file: classes, train, valid, names"
+        "--data",
+        required=True,
+        metavar="FILE",
+        help=".data file with classes, train, valid and names",
     )
     add_model(
-        parser, weights="to begin from (default: CFG's, if it holds them, or drawn as --init says)"
+        parser,
+        weights=f"{WEIGHTS_HELP}, to start from (default: those in CFG, or random weights)",
     )
     parser.add_argument(
-        "--until", type=int, metavar="N", help="take only the layers before N from --weights"
+        "--until", type=int, metavar="N", help="load only the layers before N from --weights"
     )
     _add_output(parser)
     _add_rules(parser)
@@ -80,56 +98,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_rules(parser: argparse.ArgumentParser) -> None:
-    """Add the options that decide what is learnt."""
+    """Add the options that change the result of the training."""
     rules = parser.add_argument_group("training")
     rules.add_argument(
         "--max-batches",
         type=int,
         metavar="N",
-        help="steps, instead of the cfg's max_batches=; steps= and burn_in= stay as they are",
+        help="number of training steps, instead of max_batches= in the cfg; steps= and burn_in= do"
+        " not change",
     )
     rules.add_argument(
-        "--init", action="append", default=[], metavar="[SECTION=]METHOD", help="see below"
+        "--init",
+        action="append",
+        default=[],
+        metavar="[SECTION=]METHOD",
+        help="initialisation of random weights, see below; can be given several times",
     )
     rules.add_argument(
-        "--lr", action="append", default=[], metavar="PATTERN=FACTOR", help="see below"
+        "--lr",
+        action="append",
+        default=[],
+        metavar="PATTERN=FACTOR",
+        help="learning rate factor of some parameters, see below; can be given several times",
     )
     rules.add_argument(
         "--freeze-norms",
         action="store_true",
-        help="batch norms use their stored statistics, and nothing of them changes",
+        help="freeze the statistics, scales and biases of batch norms",
     )
-    add_seed(rules, "everything drawn")
+    add_seed(rules, "initial weights, order of images and augmentation")
     add_dialect(rules)
     add_skip_bad_labels(rules)
     add_skip_bad_images(rules)
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the machine."""
-    machine = parser.add_argument_group("machine")
+    """Add the device, the precision and the numbers of processes and threads."""
+    machine = parser.add_argument_group("hardware")
     add_device(machine)
-    add_precision(machine, PRECISIONS, "float32")
+    add_precision(
+        machine,
+        PRECISIONS,
+        "float32",
+        "numeric precision of the network; bfloat16 keeps weights and losses in float32",
+    )
     machine.add_argument(
         "--workers",
         type=int,
         default=1,
         metavar="N",
-        help="processes that prepare images; 0: none (default: %(default)s)",
+        help="number of processes that prepare images; 0: prepare them between steps (default:"
+        " %(default)s)",
     )
     machine.add_argument(
-        "--threads", type=int, metavar="N", help="of torch (default: as many as there are cores)"
+        "--threads", type=int, metavar="N", help="PyTorch threads (default: number of cores)"
     )
 
 
 def _add_watching(parser: argparse.ArgumentParser) -> None:
     """Add the options of validation and checkpoints."""
-    watching = parser.add_argument_group("watching")
+    watching = parser.add_argument_group("validation and checkpoints")
     watching.add_argument(
         "--eval-every",
         type=int,
         metavar="N",
-        help="steps between mAPs; 0: only at the end (default: four epochs, 100 or more)",
+        help="steps between validations; 0: only at the end (default: four epochs, or two for"
+        " classifiers, but at least 100 steps)",
     )
     watching.add_argument(
         "--save-every",
@@ -139,40 +173,49 @@ def _add_watching(parser: argparse.ArgumentParser) -> None:
         help="steps between checkpoints (default: %(default)s)",
     )
     watching.add_argument(
-        "--keep", type=int, default=3, metavar="N", help="checkpoints kept (default: %(default)s)"
+        "--keep",
+        type=int,
+        default=3,
+        metavar="N",
+        help="number of checkpoints to keep (default: %(default)s)",
     )
     watching.add_argument(
-        "--show-samples", metavar="PNG", help="draw augmented samples with their boxes; no training"
+        "--show-samples",
+        metavar="PNG",
+        help="draw augmented training samples with their boxes, and do not train",
     )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
-    """The folder, and what to do with a training in it."""
-    parser.add_argument("--output", metavar="DIR", help="where to; needed unless --show-samples")
+    """Add the output folder, and what to do with a training that it already contains."""
     parser.add_argument(
-        "--resume", action="store_true", help="go on from the last checkpoint in --output"
+        "--output", metavar="DIR", help="output folder; required except with --show-samples"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="resume from the last checkpoint in --output, exactly"
     )
     parser.add_argument(
         "--continue",
         action="store_true",
         dest="continue_run",
-        help="as --resume, or from the steps that --weights count, with a changed cfg or data set",
+        help="resume with a changed cfg or data set from the last checkpoint in --output; without"
+        " one, from the step recorded in --weights",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="remove the training that is in --output"
+        "--overwrite", action="store_true", help="delete an existing training in --output"
     )
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
-    """Train; returns 0, or 130 after Ctrl-C."""
+    """Train, or draw samples; return 0, or 130 after Ctrl-C."""
     for name in ("workers", "save_every", "keep", "eval_every"):
-        _check_least(name, getattr(args, name), LEAST[name])
+        _check_minimum(name, getattr(args, name), LEAST[name])
     import torch
 
     from darknet_builder.support.distributed import init_processes
 
     if args.threads is not None:
-        torch.set_num_threads(_check_least("threads", args.threads, 1))
+        torch.set_num_threads(_check_minimum("threads", args.threads, 1))
     take_model(args)
     check_weights(args.cfg, args.weights, required=False)
     torch.manual_seed(args.seed)
@@ -181,7 +224,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     if args.show_samples:
         return _show_samples(args, network, lists, out)
     if not args.output:
-        raise InputError("where to? give --output DIR")
+        raise InputError("no output folder given; give --output DIR")
     with init_processes(args.device) as group:
         return _train(args, network, lists, group, out)
 
@@ -198,12 +241,12 @@ def _show_samples(
 
 
 def _load_lists(args: argparse.Namespace, network: Network, out: TextIO) -> TrainingLists:
-    """Load both lists; before a training, also check that all their images can be read."""
+    """Load the training and validation lists; check all images, unless only samples are drawn."""
     from darknet_builder.cli.progress import Progress
     from darknet_builder.data.data_file import DataFile
     from darknet_builder.training.datasets import load_training_lists
 
-    with Progress(0, "file looked at", quiet=False, out=out) as progress:
+    with Progress(0, "file checked", quiet=False, out=out) as progress:
         return load_training_lists(
             DataFile.read(args.data),
             network,
@@ -268,12 +311,11 @@ def _settings(args: argparse.Namespace, device: str) -> TrainSettings:
 
 
 def _report(outcome: Outcome, score: str, args: argparse.Namespace, out: TextIO) -> int:
-    """What to say at the end, and the exit status."""
+    """Write the last line of a training and return the exit status."""
     if outcome.interrupted:
-        way = "--resume in place of --continue" if args.continue_run else "--resume"
+        option = "--resume instead of --continue" if args.continue_run else "--resume"
         out.write(
-            f"stopped after step {outcome.finished}; the same command with {way} goes on from"
-            " here\n"
+            f"stopped after step {outcome.finished}; to resume, repeat the command with {option}\n"
         )
         return 130
     skipped = ""
@@ -286,9 +328,9 @@ def _report(outcome: Outcome, score: str, args: argparse.Namespace, out: TextIO)
     return 0
 
 
-def _check_least(name: str, number: int, least: int) -> int:
-    if number is not None and number < least:
-        raise InputError(f"--{name.replace('_', '-')} {number}: expected {least} or more")
+def _check_minimum(name: str, number: int, minimum: int) -> int:
+    if number is not None and number < minimum:
+        raise InputError(f"--{name.replace('_', '-')} {number}: expected {minimum} or more")
     return number
 
 
@@ -305,16 +347,16 @@ def _make_network(args: argparse.Namespace) -> Network:
     blocks = source.blocks
     if args.max_batches is not None:
         blocks[0] = blocks[0].with_option(
-            "max_batches", str(_check_least("max_batches", args.max_batches, 1))
+            "max_batches", str(_check_minimum("max_batches", args.max_batches, 1))
         )
     weights = args.weights if source.tensors is None else args.cfg
     if args.until is not None and args.continue_run:
         raise InputError(
-            f"--until {args.until}: a part of the weights cannot be continued; leave out one of"
-            " --until and --continue"
+            f"--until {args.until}: cannot be combined with --continue, which needs all layers;"
+            " leave out one of them"
         )
     if args.until is not None and weights is None:
-        raise InputError(f"--until {args.until}: of which weights? give --weights FILE")
+        raise InputError(f"--until {args.until}: no weights given; give --weights FILE")
     network = build_network(blocks, dialect=args.dialect or source.dialect)
     initialize(network, [InitRule.parse(text) for text in args.init])
     if weights is not None:

@@ -81,7 +81,7 @@ class AnchorOptions:
     Attributes:
         anchors: (width, height) of all anchors, in pixels of the network's input.
         mask: indices of the anchors that this head uses.
-        classes: number of classes.
+        classes: number of classes; each anchor has a score for every one.
         scale_x_y: factor that stretches x and y around the cell's centre; 1 for none.
         nms_kind: kind of suppression that Darknet applies to its boxes.
         beta_nms: exponent of the distance in ``diounms``.
@@ -103,7 +103,7 @@ class AnchorOptions:
         """Read the options of a [yolo] (parser.c:424) or [Gaussian_yolo] (parser.c:600).
 
         Args:
-            block: the head's section.
+            block: the head's section of the cfg.
             hash_ends: whether ``#`` ends ``anchors=``; in [Gaussian_yolo] Darknet reads past it.
         """
         anchors, mask = _read_anchors(block, hash_ends)
@@ -164,11 +164,11 @@ class AnchorHead(Head):
         """(B, A * V, H, W) -> (B, A, V, H, W)."""
         return x.unflatten(1, (len(self.mask), -1))
 
-    def boxes_of(self, places: Tensor, net_size: tuple[int, int]) -> Tensor:
+    def boxes_of(self, cells: Tensor, net_size: tuple[int, int]) -> Tensor:
         """Compute the boxes of an activated map.
 
         Args:
-            places: (B, A, H, W, values + C), the split and permuted output of ``forward``.
+            cells: (B, A, H, W, values + C), the split and permuted output of ``forward``.
             net_size: (width, height) of the network's input in pixels.
 
         Returns:
@@ -234,7 +234,7 @@ def read_pairs(
     Darknet takes .5 for numbers after the list's end (yolo_layer.c:54), and 0 for empty items.
 
     Args:
-        block: the head's section.
+        block: the head's section, with ``anchors=``.
         num: expected number of pairs.
         used: indices of the anchors that the head decodes with; these must be complete.
         hash_ends: whether ``#`` ends the list.
@@ -308,9 +308,8 @@ def anchor_boxes(
     columns = torch.arange(width, device=values.device).view(-1, 1)
     rows = torch.arange(height, device=values.device).view(-1, 1, 1)
     sizes = values.new_tensor(anchors)[:, None, None]
-    return boxes_at(values, columns, rows, sizes, (width, height), unit, squared=squared).flatten(
-        1, 3
-    )
+    boxes = boxes_at(values, columns, rows, sizes, (width, height), unit, squared=squared)
+    return boxes.flatten(1, 3)  # (B, A, H, W, 4) -> (B, A * H * W, 4)
 
 
 def boxes_at(

@@ -53,7 +53,7 @@ class Detection(Head):
         in_shape: any shape of side^2 * (classes + num * 5) values.
         side: number of cells in a row, and in a column.
         num: number of boxes in each cell.
-        classes: number of classes.
+        classes: number of classes; each cell has a score for every one.
         softmax: apply softmax to each cell's class scores.
         square_root: the map holds the square roots of w and h.
         loss: options that only the loss reads.
@@ -130,7 +130,7 @@ class Detection(Head):
 
         Class scores are after the softmax, if the section has one.
         """
-        x = x.flatten(1)
+        x = x.flatten(1)  # (B, side^2 * (C + num * 5))
         if not self.softmax:
             return x
         cells = self.side * self.side
@@ -154,6 +154,7 @@ class Detection(Head):
         # (cells, 1, 2): column and row, the same for all boxes of a cell
         corner = torch.stack((cell % self.side, cell // self.side), -1).to(raw.dtype)[:, None]
         size = boxes[..., 2:].square() if self.square_root else boxes[..., 2:]
+        # (B, cells, num, 4) -> (B, cells * num, 4); x and y were relative to their cell.
         boxes = torch.cat(((boxes[..., :2] + corner) / self.side, size), -1).flatten(1, 2)
         # All boxes of a cell share its classes: (B, cells, 1, C) -> (B, cells * num, C)
         scores = (

@@ -30,6 +30,7 @@ class GaussianYolo(AnchorHead):
     """
 
     box_values = 9
+    type_number = 29
 
     def __init__(
         self, in_shape: Shape, common: AnchorOptions, *, yolo_point: str = "center"
@@ -62,6 +63,7 @@ class GaussianYolo(AnchorHead):
         #                        0        1          2   3   4   5   6   7       8       9 ...
         maps = self.split(x)  # (B, A, 9 + C, H, W)
         stretched = maps[:, :, 0:3:2].sigmoid() * self.scale_x_y - (self.scale_x_y - 1) / 2
+        # (B, A, 9 + C, H, W) -> (B, A * (9 + C), H, W)
         return torch.cat(
             (
                 stretched[:, :, :1],
@@ -91,9 +93,9 @@ class GaussianYolo(AnchorHead):
             boxes, objectness, (objectness * certainty).unsqueeze(-1) * maps[..., self.box_values :]
         )
 
-    def boxes_of(self, places: Tensor, net_size: tuple[int, int]) -> Tensor:
+    def boxes_of(self, cells: Tensor, net_size: tuple[int, int]) -> Tensor:
         """Decode the means, and move x and y from the point ``yolo_point`` to the centre."""
-        boxes = anchor_boxes(places[..., 0:8:2], self.masked_anchors, net_size)
+        boxes = anchor_boxes(cells[..., 0:8:2], self.masked_anchors, net_size)
         share = YOLO_POINTS[self.yolo_point]
         if share:
             boxes = torch.cat((boxes[..., :2] + share * boxes[..., 2:], boxes[..., 2:]), -1)

@@ -77,6 +77,7 @@ class Region(Head):
     """
 
     box_values = BOX_VALUES
+    type_number = 27
     anchor_unit = "cell"
     file_options = ("tree", "map")
     anchors: list[tuple[float, float]]
@@ -190,6 +191,7 @@ class Region(Head):
     def decode(self, raw: Tensor, net_size: tuple[int, int]) -> Candidates:
         """Raw map -> N = A * H * W candidates (region_layer.c:380)."""
         cells = self.activate(raw).permute(0, 3, 1, 2, 4)  # (B, A, H, W, 5 + C)
+        # (B, A, H, W, 4): x and y within the cell, w and h still raw
         coords = torch.cat((cells[..., :2].sigmoid(), cells[..., 2:4]), -1)
         # Anchors are in cells of this map, so the whole image is (W, H) of them.
         boxes = anchor_boxes(coords, self.anchors, (raw.shape[3], raw.shape[2]))
@@ -214,8 +216,9 @@ class Region(Head):
             return objectness * absolute[..., self.report_map]
         if self.dialect.region_objectness:
             top = self.tree.top_class(absolute, self.hierarchy_threshold)
+            # (B, N, C): the objectness at the class that the walk ended at, 0 elsewhere
             return torch.zeros_like(absolute).scatter(-1, top.unsqueeze(-1), objectness)
-        return self.tree.last_likely(absolute)
+        return self.tree.last_above_half(absolute)
 
     def extra_repr(self) -> str:
         """Return the options that ``print(network)`` shows."""

@@ -36,6 +36,8 @@ class Yolo(AnchorHead):
         new_coords: the layer before applies the logistic, and sizes are (2 v)^2 times the anchor.
     """
 
+    type_number = 28
+
     def __init__(self, in_shape: Shape, common: AnchorOptions, *, new_coords: bool = False) -> None:
         super().__init__(in_shape, common)
         self.new_coords = new_coords
@@ -94,9 +96,9 @@ class Yolo(AnchorHead):
             boxes, objectness.squeeze(-1), objectness * maps[..., BOX_VALUES:].flatten(1, 3)
         )
 
-    def boxes_of(self, places: Tensor, net_size: tuple[int, int]) -> Tensor:
+    def boxes_of(self, cells: Tensor, net_size: tuple[int, int]) -> Tensor:
         """Scale each anchor by e^v, or by (2 v)^2 with ``new_coords`` (yolo_layer.c:131)."""
-        return anchor_boxes(places[..., :4], self.masked_anchors, net_size, squared=self.new_coords)
+        return anchor_boxes(cells[..., :4], self.masked_anchors, net_size, squared=self.new_coords)
 
     @np.errstate(
         all="ignore"
@@ -108,7 +110,7 @@ class Yolo(AnchorHead):
         """
         maps = self.split(raw.detach())  # (B, A, 5 + C, H, W)
         # (K,) each, (K, 5 + C)
-        (image, anchor, row, column), values = _places_above(maps, self._raw_below(threshold))
+        (image, anchor, row, column), values = _cells_above(maps, self._raw_below(threshold))
         objectness = self._logistic(values[:, BOX_VALUES - 1 : BOX_VALUES])  # (K, 1)
         scores = objectness * self._logistic(values[:, BOX_VALUES:])  # (K, C)
         # M pairs of a box and a class above the threshold: indices into K and into C.
@@ -156,20 +158,20 @@ class Yolo(AnchorHead):
         return format_options({"new_coords": self.new_coords}, after=super().extra_repr())
 
 
-_Places = tuple[tuple[np.ndarray, ...], np.ndarray]
+_Cells = tuple[tuple[np.ndarray, ...], np.ndarray]
 """Image, anchor, row and column of K boxes, (K,) each, and their values (K, V)."""
 
 
-def _places_above(maps: Tensor, lowest: float) -> _Places:
+def _cells_above(maps: Tensor, lowest: float) -> _Cells:
     """Return the boxes of (B, A, V, H, W) whose raw objectness is larger than ``lowest``."""
     if maps.device.type != "cpu":
-        return _places_above_elsewhere(maps, lowest)
+        return _cells_above_on_device(maps, lowest)
     array = on_cpu(maps)
     image, anchor, row, column = np.nonzero(array[:, :, BOX_VALUES - 1] > lowest)
     return (image, anchor, row, column), array[image, anchor, :, row, column]
 
 
-def _places_above_elsewhere(maps: Tensor, lowest: float) -> _Places:
+def _cells_above_on_device(maps: Tensor, lowest: float) -> _Cells:
     """Select the boxes on another device, and copy only these to the CPU."""
     image, anchor, row, column = (maps[:, :, BOX_VALUES - 1] > lowest).nonzero(as_tuple=True)
     return (

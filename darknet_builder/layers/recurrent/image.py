@@ -46,7 +46,7 @@ class _Kernel:
         """Read the options that a [convolutional] also has.
 
         Args:
-            block: the section.
+            block: the section of the recurrent layer.
             activation: the activation if the section names none.
         """
         size = block.get_int("size", 3, minimum=1)
@@ -128,6 +128,7 @@ class Crnn(ThreePart):
         """
         kernel = _Kernel.from_block(block, "logistic")
         if graph.dialect.crnn_keeps_size:
+            # pjreddie's make_crnn_layer takes no size, stride or pad (P crnn_layer.c:30).
             kernel = _Kernel(
                 3, 1, 1, batch_normalize=kernel.batch_normalize, activation=kernel.activation
             )
@@ -205,6 +206,7 @@ class ConvLstm(Recurrent):
             bottleneck=block.get_flag("bottleneck"),
             shortcut=block.get_flag("shortcut"),
             activation=read_activation(block, "tanh", "lstm_activation"),
+            # Darknet's default grows with the length of a sequence (parser.c:332).
             state_constrain=block.get_int("state_constrain", 32 * graph.time_steps),
             time_steps=graph.time_steps,
         )
@@ -213,7 +215,10 @@ class ConvLstm(Recurrent):
         """Process one frame: (B, C, H, W) -> (B, output, H, W)."""
         cell, hidden = state["cell"], state["hidden"]
         if self.bottleneck:
+            # (B, output, H, W) twice -> (B, 2 * output, H, W) -> (B, output, H, W)
             x = self.activation(self.w["f"](torch.cat((hidden, x), 1)))
+        # With peepholes, f and i see the cell of the frame before, and o the new one
+        # (forward_conv_lstm_layer, conv_lstm_layer.c:733).
         forget = torch.sigmoid(self._gate("f", x, hidden, cell))
         keep = torch.sigmoid(self._gate("i", x, hidden, cell))
         cell = forget * cell + keep * self.activation(self._gate("g", x, hidden, cell))
@@ -224,6 +229,8 @@ class ConvLstm(Recurrent):
         state["hidden"] = hidden
         if not (self.shortcut and self.bottleneck):
             return hidden
+        # A partial residual connection: only the first half of the channels gets the bottleneck's
+        # output added (conv_lstm_layer.c:1175).
         half = hidden.shape[1] // 2
         return torch.cat((hidden[:, :half] + x[:, :half], hidden[:, half:]), 1)
 

@@ -64,7 +64,8 @@ class Recurrent(Layer):
             return output
         if x.shape[0] % self.time_steps:
             raise InputError(
-                f"a batch of {x.shape[0]} cannot be cut into time_steps={self.time_steps} frames"
+                f"a batch of {x.shape[0]} cannot be divided into time_steps={self.time_steps}"
+                " frames"
             )
         # (T * B, ...) -> T frames of (B, ...): Darknet's batch holds time step after time step.
         frames = x.chunk(self.time_steps)
@@ -118,6 +119,7 @@ class ThreePart(Recurrent):
 
     def step(self, x: Tensor, state: dict[str, Tensor]) -> Tensor:
         """Process one frame."""
+        # Darknet activates both parts before it adds them, unlike nn.RNN.
         new = self.input_layer(x) + self.self_layer(state["state"])
         state["state"] = state["state"] + new if self.shortcut else new
         return self.output_layer(state["state"])

@@ -120,6 +120,7 @@ class _Gated(Recurrent):
         part = partial(
             Connected, output=output, batch_normalize=batch_normalize, activation="linear"
         )
+        # Not nn.LSTM or nn.GRU: each map may have a batch norm, and a place of its own in the file.
         self.u = nn.ModuleDict({gate: part(in_shape) for gate in gates})
         self.w = nn.ModuleDict({gate: part(flat(output)) for gate in gates})
         self.file_order = file_order
@@ -198,6 +199,8 @@ class Gru(_Gated):
         """Process one frame."""
         old = state["state"]
         update = torch.sigmoid(self.both("z", x, old))
+        # Not nn.GRU, which multiplies by r after the linear map; Darknet does before it
+        # (gru_layer.c:165).
         reset = torch.sigmoid(self.both("r", x, old))
         candidate = self.both("h", x, reset * old)
         candidate = torch.tanh(candidate) if self.tanh else torch.sigmoid(candidate)

@@ -194,7 +194,7 @@ def check_same_cfg(path: str | Path, state: State, blocks: Sequence[Block]) -> N
 
     Args:
         path: the checkpoint's file, for the message.
-        state: its contents.
+        state: contents of the checkpoint.
         blocks: the sections of the cfg.
 
     Raises:
@@ -210,12 +210,12 @@ def check_same_cfg(path: str | Path, state: State, blocks: Sequence[Block]) -> N
         difference = _difference(saved, block, free=_FREE_OPTIONS if index == 0 else ())
         if difference:
             can_continue = saved[0] == block.name
-            way = ", continue with this one" if can_continue else ""
+            advice = ", continue with this one" if can_continue else ""
             raise WeightsError(
                 f"belongs to another cfg: {difference}",
                 path=path,
                 argument=("continue_run", "overwrite") if can_continue else "overwrite",
-                hint=f"use the cfg that it was made with{way}, or overwrite the training",
+                hint=f"use the cfg that it was made with{advice}, or overwrite the training",
             )
 
 
@@ -236,7 +236,7 @@ def check_same_run(path: str | Path, state: State, metadata: Mapping[str, Any]) 
 
     Args:
         path: the checkpoint's file, for the message.
-        state: its contents.
+        state: contents of the checkpoint.
         metadata: the settings of this training, by name.
 
     Raises:
@@ -249,7 +249,7 @@ def check_same_run(path: str | Path, state: State, metadata: Mapping[str, Any]) 
             " it cannot be resumed exactly",
             path=path,
             hint="put the list back as it was (an image that cannot be read may stay in it), or"
-            " go on with the new list",
+            " continue with the new list",
             argument=("skip_bad_images", "continue_run"),
         )
     for name, value in metadata.items():

@@ -24,7 +24,7 @@ from darknet_builder.training.ema import WeightEma
 from darknet_builder.training.schedules import make_scheduler
 
 _ABSENT = "(none)"
-_START_ANEW = "train from its weights instead, from step 0"
+_START_AGAIN = "train from its weights instead, from step 0"
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def start_at_checkpoint(
     """Describe the start at a checkpoint.
 
     Args:
-        path: of the checkpoint.
-        state: its contents.
+        path: path of the checkpoint, for messages.
+        state: contents of the checkpoint.
         network: the network of the cfg as it is now.
         facts: the settings that an exact resume would require to be equal.
 
@@ -97,7 +97,7 @@ def start_at_weights(network: Network, folder: Path) -> Start:
             argument="weights",
             hint="give the weights of an unfinished training, or start a new one",
         )
-    finished = seen // batch
+    finished = seen // batch  # get_current_batch, network.c:67
     line = f"continuing after step {finished}: the weights count {seen} images, batch={batch}"
     return Start(finished, finished, None, (line,))
 
@@ -132,16 +132,17 @@ def _take_momentum(optimizer: Optimizer, saved: Mapping[str, Any]) -> bool:
         for name, number in zip(group["names"], group["params"], strict=True)
         if number in saved["state"]
     }
+    # SGD and Adam keep different tensors: after a change between them, momentum starts at 0.
     if by_name and not all(key in values for values in by_name.values()):
         return False
-    own = optimizer.state_dict()
-    own["state"] = {
+    state = optimizer.state_dict()
+    state["state"] = {
         number: by_name[name]
-        for group in own["param_groups"]
+        for group in state["param_groups"]
         for name, number in zip(group["names"], group["params"], strict=True)
         if name in by_name
     }
-    optimizer.load_state_dict(own)
+    optimizer.load_state_dict(state)
     return True
 
 
@@ -151,22 +152,23 @@ def _check_tensors(path: Path, state: State, network: Network) -> None:
     Raises:
         WeightsError: naming the first difference.
     """
-    for there, block in zip_longest(state["cfg"], network.blocks):
-        if there is None or block is None or there[0] != block.name:
-            place = f"{network.blocks[0].source}: the end" if block is None else block.where()
-            other = "nothing" if there is None else f"[{there[0]}]"
+    for section, block in zip_longest(state["cfg"], network.blocks):
+        if section is None or block is None or section[0] != block.name:
+            location = f"{network.blocks[0].source}: the end" if block is None else block.where()
+            saved_name = "nothing" if section is None else f"[{section[0]}]"
             raise WeightsError(
-                f"belongs to another network: {place} is {other} there", path=path, hint=_START_ANEW
+                f"belongs to another network: {location} is {saved_name} there",
+                path=path,
+                hint=_START_AGAIN,
             )
-    own = network.state_dict()
-    for name, tensor in own.items():
+    for name, tensor in network.state_dict().items():
         saved = state["network"].get(name)
         if saved is None or saved.shape != tensor.shape:
             shape = "missing" if saved is None else _shape(saved)
             raise WeightsError(
                 f"belongs to another network: {name} is {shape} there, {_shape(tensor)} here",
                 path=path,
-                hint=_START_ANEW,
+                hint=_START_AGAIN,
             )
 
 
@@ -177,15 +179,16 @@ def _shape(tensor: torch.Tensor) -> str:
 def _changed_options(saved: Sequence[list[Any]], blocks: Sequence[Block]) -> Iterator[str]:
     """One line for each option that differs, such as ``learning_rate: 0.001 -> 0.0001``."""
     for index, ((_, options), block) in enumerate(zip(saved, blocks, strict=True)):
-        place = f"layer {index - 1} [{block.name}] " if index else ""
+        prefix = f"layer {index - 1} [{block.name}] " if index else ""
         for key in {**options, **block}:
             old, new = options.get(key, _ABSENT), block.get(key, _ABSENT)
             if old != new:
-                yield f"{place}{key}: {old} -> {new}"
+                yield f"{prefix}{key}: {old} -> {new}"
 
 
 def _changed_facts(saved: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[str]:
     for name, value in facts.items():
+        # A checkpoint of an earlier version may lack a setting; then nothing is known to differ.
         old = saved.get(name, value)
         if old != value:
             yield f"{name.replace('_', ' ')}: {_text(old)} -> {_text(value)}"

@@ -125,5 +125,6 @@ def prepare_output(settings: TrainSettings) -> None:
             argument=("resume", "overwrite"),
             hint="resume it, overwrite it, or use another folder",
         )
+    # Left behind by a process that was killed while it wrote.
     for path in (path for pattern in _HALF_WRITTEN for path in folder.glob(pattern)):
         path.unlink()

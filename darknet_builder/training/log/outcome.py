@@ -1,4 +1,4 @@
-"""How a training ended."""
+"""The result of a training: finished or interrupted, its scores and its skipped images."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class ProgressLine:
         """Show a step that was counted, at most once a period.
 
         Args:
-            report: the step.
+            report: losses, learning rate and times of the step.
             average: moving average of the loss.
         """
         now = time.monotonic()
@@ -75,7 +75,7 @@ class ProgressLine:
 
         Args:
             iteration: number of finished steps.
-            metric: one of ``METRICS``.
+            metric: what the score measures, one of ``METRICS``.
             score: its value, 0 to 1.
         """
         self.best = score if self.best is None else max(self.best, score)

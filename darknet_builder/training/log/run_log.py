@@ -36,6 +36,7 @@ class RunLog:
         total: number of steps of the training.
         finished: number of finished steps; later lines of an interrupted training are dropped.
         quiet: write nothing, for all processes but the main one.
+        progress: shows the steps in place of a ``ProgressLine`` on ``out``.
 
     Attributes:
         average: moving average of the loss; None before the first step.
@@ -54,13 +55,20 @@ class RunLog:
     """
 
     def __init__(
-        self, folder: Path, out: TextIO, *, total: int, finished: int = 0, quiet: bool = False
+        self,
+        folder: Path,
+        out: TextIO,
+        *,
+        total: int,
+        finished: int = 0,
+        quiet: bool = False,
+        progress: ProgressLine | None = None,
     ) -> None:
         if quiet:
-            folder, out = Path(os.devnull), io.StringIO()
+            folder, out, progress = Path(os.devnull), io.StringIO(), None
         self.folder, self.total = folder, total
         self.average: float | None = None
-        self._line = ProgressLine(out, total)
+        self._line = progress or ProgressLine(out, total)
         with self._needed():
             if not quiet:
                 self._keep_until(finished)
@@ -111,7 +119,7 @@ class RunLog:
 
         Args:
             iteration: number of finished steps.
-            metric: one of ``METRICS``.
+            metric: what the score measures, one of ``METRICS``.
             score: its value, 0 to 1.
             numbers: further numbers of the validation, by name.
         """

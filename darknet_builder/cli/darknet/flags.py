@@ -1,0 +1,116 @@
+"""The flags of the ``darknet`` program: which function reads which, and which are not done here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TEST, DETECT, DEMO = "detector test", "detect", "detector demo"
+TRAIN, VALID, MAP = "detector train", "detector valid", "detector map"
+RECALL, ANCHORS = "detector recall", "detector calc_anchors"
+PREDICT, CLASS_TRAIN, CLASS_VALID = "classifier predict", "classifier train", "classifier valid"
+PARTIAL = "partial"
+ALL = (
+    TEST,
+    DETECT,
+    DEMO,
+    TRAIN,
+    VALID,
+    MAP,
+    RECALL,
+    ANCHORS,
+    PREDICT,
+    CLASS_TRAIN,
+    CLASS_VALID,
+    PARTIAL,
+)
+_COMPUTING = tuple(function for function in ALL if function not in (ANCHORS, PARTIAL))
+_TRAINING = (TRAIN, CLASS_TRAIN)
+_DETECTING = (TEST, DETECT, DEMO)
+_NO_WINDOWS = "no window is opened"
+_NO_SERVER = "this program opens no port and sends nothing"
+_BENCHMARK = "use 'darknet-builder benchmark'"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag of the program.
+
+    Attributes:
+        name: with its dash.
+        functions: those on which it has an effect; on others Darknet ignores it in silence.
+        kind: type of the value behind it; None for a flag without a value.
+        not_done: why it is not done; empty for a flag that is.
+        not_done_in: the functions in which it is not done; empty for all, if ``not_done`` is set.
+    """
+
+    name: str
+    functions: tuple[str, ...]
+    kind: type[int] | type[float] | type[str] | None = None
+    not_done: str = ""
+    not_done_in: tuple[str, ...] = ()
+
+    def complaint(self, function: str) -> str:
+        """Return why the flag changes nothing on a function; empty if it does."""
+        if function not in self.functions:
+            return f"{self.name} has no effect on '{function}', as in Darknet"
+        if self.not_done and function in (self.not_done_in or self.functions):
+            return f"{self.name} is not done: {self.not_done}"
+        return ""
+
+
+# detector.c:1949, classifier.c:1353, darknet.c:456
+FLAGS = {
+    flag.name: flag
+    for flag in (
+        Flag("-dont_show", ALL),
+        Flag(
+            "-thresh",
+            (*_DETECTING, MAP, TRAIN),
+            float,
+            "a training prints no table of true positives",
+            (TRAIN,),
+        ),
+        Flag("-iou_thresh", (MAP, TRAIN), float, "a training measures mAP@0.50", (TRAIN,)),
+        Flag("-points", (MAP,), int),
+        Flag("-nms", _DETECTING, float),
+        Flag("-hier", (TEST,), float),
+        Flag("-letter_box", (TEST, DEMO)),
+        Flag("-ext_output", _DETECTING),
+        Flag("-save_labels", (TEST,)),
+        Flag("-out", (TEST, VALID), str),
+        Flag("-out_filename", (DEMO,), str),
+        Flag("-json_file_output", (DEMO,), str),
+        Flag("-prefix", (DEMO,), str),
+        Flag("-dontdraw_bbox", (DEMO,)),
+        Flag("-time_limit_sec", (DEMO,), int),
+        Flag("-map", (TRAIN,)),
+        Flag("-mAP_epochs", (TRAIN,), int),
+        Flag("-clear", _TRAINING),
+        Flag("-topk", (CLASS_TRAIN,)),
+        Flag("-t", (PREDICT,), int),
+        Flag("-num_of_clusters", (ANCHORS,), int),
+        Flag("-width", (ANCHORS,), int),
+        Flag("-height", (ANCHORS,), int),
+        Flag("-gpus", _COMPUTING, str),
+        Flag("-i", _COMPUTING, int),
+        Flag("-nogpu", ALL),
+        Flag("-show", (ANCHORS,), not_done=_NO_WINDOWS),
+        Flag(
+            "-show_imgs",
+            _TRAINING,
+            not_done="use 'darknet-builder train --show-samples FILE.png'",
+        ),
+        Flag("-chart", _TRAINING, str, not_done="chart.png is drawn from the log in backup="),
+        Flag("-avgframes", (DEMO,), int, not_done="each frame is detected by itself"),
+        Flag("-c", (DEMO,), int, not_done="cameras are not read; record a video file"),
+        Flag("-s", (DEMO,), int, not_done="every frame is shown with its own boxes"),
+        Flag("-json_port", (DEMO,), int, not_done=f"{_NO_SERVER}; use -json_file_output FILE"),
+        Flag("-mjpeg_port", (DEMO, *_TRAINING), int, not_done=_NO_SERVER),
+        Flag("-http_post_host", (DEMO,), str, not_done=f"{_NO_SERVER}; use -json_file_output FILE"),
+        Flag("-benchmark", (DEMO,), not_done=_BENCHMARK),
+        Flag("-benchmark_layers", (TEST, DEMO, TRAIN), not_done=_BENCHMARK),
+        Flag("-dontuse_opencv", (CLASS_TRAIN,), not_done="images are always read by OpenCV"),
+        Flag("-cuda_debug_sync", ALL, not_done="it belongs to Darknet's own CUDA code"),
+    )
+}
+"""By name."""

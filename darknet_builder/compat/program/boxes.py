@@ -1,0 +1,127 @@
+"""The boxes of an image as the ``darknet`` program lists them: all classes of each box together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from darknet_builder.boxes.detections import HIDDEN
+from darknet_builder.data.labels import no_boxes
+from darknet_builder.evaluation.darknet_map import ImageBoxes
+from darknet_builder.evaluation.predictions import image_boxes
+from darknet_builder.images.resize import Placement
+from darknet_builder.prediction.detector import Detector
+from darknet_builder.prediction.postprocessing import by_image, decode_above, nms_rule
+
+
+@dataclass(frozen=True)
+class ListedBoxes:
+    """Boxes in the order of Darknet's list, which its files keep.
+
+    N boxes, C classes.
+
+    Attributes:
+        boxes_cxcywh: (N, 4) float32, relative to the image; they may extend beyond its edges.
+        scores: (N, C) float32; 0 for a class that is suppressed or not above the threshold.
+        names: C class names.
+        image_size: (width, height) in pixels.
+
+    Example:
+        >>> boxes = np.array([[0.5, 0.5, 0.2, 0.2]], np.float32)
+        >>> scores = np.array([[0.75, 0.5]], np.float32)
+        >>> listed = ListedBoxes(boxes, scores, ("cat", "dog"), (640, 480))
+        >>> listed.best_shown().tolist()
+        [0]
+    """
+
+    boxes_cxcywh: np.ndarray
+    scores: np.ndarray
+    names: Sequence[str]
+    image_size: tuple[int, int]
+
+    @classmethod
+    def of(cls, rows: ImageBoxes, names: Sequence[str]) -> ListedBoxes:
+        """Join the rows of each box.
+
+        Args:
+            rows: one row for each class of a box, in Darknet's order.
+            names: names of all classes.
+
+        Example:
+            >>> boxes = np.array([[0.5, 0.5, 0.2, 0.2]] * 2, np.float32)
+            >>> scores, class_ids = np.array([0.5, 0.75], np.float32), np.array([0, 1], np.int32)
+            >>> no_truths = np.zeros((0, 5), np.float32)
+            >>> rows = ImageBoxes(boxes, scores, class_ids, no_truths, (640, 480))
+            >>> ListedBoxes.of(rows, ("cat", "dog")).scores.tolist()
+            [[0.5, 0.75]]
+        """
+        # The classes of a box follow each other and rise; another box begins with another place,
+        # or where the class does not rise:
+        #   box    a a b c c      class  0 3 3 1 2      is_first  T F T T F
+        is_first = np.ones(len(rows.scores), bool)
+        if len(is_first) > 1:
+            same = (rows.boxes_cxcywh[1:] == rows.boxes_cxcywh[:-1]).all(1)
+            is_first[1:] = ~(same & (np.diff(rows.class_ids) > 0))
+        numbers = is_first.cumsum() - 1  # (M,) the box of each row
+        scores = np.zeros((int(is_first.sum()), len(names)), np.float32)
+        scores[numbers, rows.class_ids] = rows.scores
+        return cls(rows.boxes_cxcywh[is_first], scores, tuple(names), rows.image_size)
+
+    def __len__(self) -> int:
+        return len(self.boxes_cxcywh)
+
+    def shown_classes(self) -> np.ndarray:
+        """Return (C,) bool: False for ``dont_show`` classes (image.c:306)."""
+        return np.array([not name.startswith(HIDDEN) for name in self.names], bool)
+
+    def best_shown(self) -> np.ndarray:
+        """Return (N,) the best class of each box, without ``dont_show`` ones; -1 without any."""
+        scores = np.where(self.shown_classes(), self.scores, 0)  # (N, C)
+        return np.where(scores.max(1, initial=0) > 0, scores.argmax(1), -1)
+
+    def corners_in_pixels(self) -> np.ndarray:
+        """Return (N, 4) float32: left, top, right, bottom, not cut off at the image's edges."""
+        size = np.array(self.image_size, np.float32)
+        centre, extent = self.boxes_cxcywh[:, :2] * size, self.boxes_cxcywh[:, 2:] * size
+        return np.concatenate((centre - extent / 2, centre + extent / 2), 1)
+
+
+def list_boxes(
+    detector: Detector,
+    raw_maps: Sequence[Tensor],
+    placement: Placement,
+    *,
+    names: Sequence[str] | None = None,
+    in_pixels: bool = False,
+) -> ListedBoxes:
+    """Turn the raw maps of one image into its boxes, in Darknet's order.
+
+    Args:
+        detector: its thresholds apply.
+        raw_maps: one tensor (1, ...) for each head, from ``detector.raw_maps``.
+        placement: position of the image in the network's input.
+        names: one for each class that the network reports; None for the detector's.
+        in_pixels: whether boxes suppress each other in pixels, as in ``detector valid``. The
+            distance between centres, which ``greedynms`` and ``diounms`` subtract from the overlap,
+            then depends on the shape of the image.
+
+    Example:
+        >>> from darknet_builder import Detector
+        >>> from darknet_builder.data.scenes import draw_scene
+        >>> from darknet_builder.support.bundled import default_model
+        >>> detector = Detector(*default_model())
+        >>> prepared = detector.prepare(draw_scene(0).image)
+        >>> raw_maps = detector.raw_maps(prepared.x[None])
+        >>> list_boxes(detector, raw_maps, prepared.placement).scores.shape[1] == 8
+        True
+    """
+    network, size = detector.network, placement.image_size
+    (entry,) = by_image(decode_above(network, raw_maps, detector.threshold), [placement])
+    unit = np.array(size * 2, np.float32) if in_pixels else np.ones(4, np.float32)
+    entry = replace(entry, boxes_cxcywh=entry.boxes_cxcywh * unit)
+    rows = image_boxes(entry, no_boxes(), size, nms=detector.nms, rule=nms_rule(network))
+    rows = replace(rows, boxes_cxcywh=rows.boxes_cxcywh / unit)
+    return ListedBoxes.of(rows, detector.names if names is None else names)
