@@ -1,6 +1,6 @@
 """Doors for code that was written for another program: change its import and nothing else.
 
-What a door does not find in the other rooms is missing there; no arithmetic belongs here.
+Names, arguments and formats are translated here; other rooms do the work.
 """
 
 from __future__ import annotations

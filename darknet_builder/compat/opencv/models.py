@@ -73,8 +73,7 @@ class Model:
 
     def setInputSize(self, size: Sequence[int] | int, height: int | None = None) -> Self:
         """Set the size as ``(width, height)`` or as two numbers."""
-        given = (size, height) if isinstance(size, int) else tuple(size)
-        self._parameters.size = given
+        self._parameters.size = size if height is None else (size, height)
         return self
 
     def setInputScale(self, scale: float | Sequence[float]) -> Self:
