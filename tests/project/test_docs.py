@@ -26,6 +26,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 
@@ -206,6 +207,7 @@ def compare(block: Fence, expected: str, got: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_page(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(cv2, "dnn", cv2.dnn)  # which a page may replace
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         check_page(name, (ROOT / name).read_text(encoding="utf-8"))
