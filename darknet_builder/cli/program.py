@@ -13,10 +13,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from darknet_builder.cli.commands import command_names
-from darknet_builder.cli.output import in_color
+from darknet_builder.cli.output import in_color, printable_stream
 from darknet_builder.errors import DarknetError, Spell, did_you_mean
 from darknet_builder.support.version import VERSION
 
@@ -36,6 +36,10 @@ class _Parser(argparse.ArgumentParser):
     """
 
     words: Sequence[str] = ()
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write help and mistakes; they repeat words, which may be names of files."""
+        printable_stream(file or sys.stderr).write(message)
 
     def error(self, message: str) -> NoReturn:
         """One line on stderr, with the nearest known option or choice, and exit status 2.
@@ -103,7 +107,7 @@ def _run(words: list[str], names: list[str]) -> int:
         args = _parse(words, names)
         spell = args.spell
         _load_plugins(getattr(args, "plugin", ()))
-        return int(args.run(args, sys.stdout))
+        return int(args.run(args, printable_stream(sys.stdout)))
     except DarknetError as error:
         _show("error", error.describe(spell))
         return error.exit_status
@@ -201,4 +205,5 @@ def _show_warning(
 
 
 def _show(level: str, message: object) -> None:
-    sys.stderr.write(f"{PROGRAM}: {in_color(level, sys.stderr)}: {message}\n")
+    text = f"{PROGRAM}: {in_color(level, sys.stderr)}: {message}\n"
+    printable_stream(sys.stderr).write(text)

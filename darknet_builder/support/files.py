@@ -82,19 +82,26 @@ def writing(
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file in UTF-8, completely or not at all."""
+    r"""Write a text file in UTF-8, completely or not at all.
+
+    A byte of a file name that is not UTF-8 becomes ``\udcXX``, because the file must be UTF-8.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def check_folder(path: str | Path | None) -> None:
-    """Check that the folder of a file to be written exists; None passes.
+    """Check that the folder of a file to be written exists, and the file is none; None passes.
 
     Raises:
-        InputError: if the folder is missing; the message names it.
+        InputError: if the folder is missing, which the message names, or ``path`` is a folder.
     """
-    if path is not None and not Path(path).absolute().parent.is_dir():
+    if path is None:
+        return
+    if not Path(path).absolute().parent.is_dir():
         raise InputError(f"there is no folder {Path(path).absolute().parent}", path=path)
+    if Path(path).is_dir():
+        raise InputError("is a folder; expected the path of a file", path=path)
 
 
 def refuse_overwriting(path: Path, kept: Iterable[str | Path | None], advice: str) -> None:

@@ -6,6 +6,8 @@ It prints Darknet's mAP and COCO's AP on a labelled set of images.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -20,7 +22,7 @@ from darknet_builder.cli.arguments import (
     add_speed_options,
 )
 from darknet_builder.cli.model import add_model, check_weights, describe_choice, take_model
-from darknet_builder.cli.output import STDOUT, check_answer, write_json
+from darknet_builder.cli.output import STDOUT, attempt_all, check_answer, write_json
 from darknet_builder.cli.progress import Progress
 from darknet_builder.errors import InputError, MissingExtraError
 from darknet_builder.evaluation.map_rules import MAP_NMS, MAP_THRESHOLD, POINTS
@@ -179,13 +181,13 @@ def _evaluate(args: argparse.Namespace, data: DataFile, group: ProcessGroup, out
         report = evaluation.run(runner, metrics, group, progress.advance)
         if report is None:
             return 0
-        write_json(
-            args.json, {**{name: getattr(args, name) for name in _OPTIONS}, **report.to_dict()}, out
-        )
+        document = {**{name: getattr(args, name) for name in _OPTIONS}, **report.to_dict()}
+        title = f"{Path(args.data).stem}, IoU {args.iou:g}"
+        writers: list[Callable[[], object]] = [partial(write_json, args.json, document, out)]
         if args.plot is not None:
-            plot_curves(report.darknet, args.plot, f"{Path(args.data).stem}, IoU {args.iou:g}")
-        for line in report.lines():
-            progress.say(line)
+            writers.append(partial(plot_curves, report.darknet, args.plot, title))
+        writers.append(lambda: progress.say("\n".join(report.lines())))
+        attempt_all(writers, progress.complain)
     return 0
 
 
