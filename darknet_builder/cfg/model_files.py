@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import pickle
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from darknet_builder.cfg.model_metadata import SAFETENSORS, ModelMetadata
-from darknet_builder.errors import WeightsError, did_you_mean
+from darknet_builder.errors import WeightsError
 from darknet_builder.support.extras import load_extra
 from darknet_builder.support.files import atomic_path, writing
 
@@ -78,56 +77,6 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]
         raise WeightsError("no such model file", path=path) from None
     except OSError as error:
         raise WeightsError(f"cannot be read: {error.strerror or error}", path=path) from None
-
-
-def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """Copy tensors into a module by name, after checking that all of them fit.
-
-    Args:
-        module: the module that gets the values.
-        tensors: tensors by name, of any floating-point type. A tensor that the module has under two
-            names may be given under one of them.
-        source: file that the tensors come from, for error messages.
-
-    Raises:
-        WeightsError: naming the first tensor that is missing, unknown or of another shape.
-    """
-    # With keep_vars these are the parameters themselves, not detached copies: a tensor that has
-    # two names has one id.
-    expected = module.state_dict(keep_vars=True)
-    _check_names(tensors, expected, source)
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
-            raise WeightsError(
-                f"{name} is {tuple(tensor.shape)}, the network needs {tuple(expected[name].shape)}",
-                path=source,
-                hint="it belongs to another cfg",
-            )
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            expected[name].copy_(tensor)
-
-
-def _check_names(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str | Path
-) -> None:
-    surplus = [name for name in tensors if name not in expected]
-    if surplus:
-        raise WeightsError(
-            f"holds {surplus[0]}, which the network does not have"
-            f"{did_you_mean(surplus[0], expected)}",
-            path=source,
-            hint="it belongs to another cfg",
-        )
-    given = {id(expected[name]) for name in tensors}
-    missing = [name for name, tensor in expected.items() if id(tensor) not in given]
-    if missing:
-        raise WeightsError(
-            f"{len(missing)} of the network's {len(expected)} tensors are missing, "
-            f"the first is {missing[0]} {tuple(expected[missing[0]].shape)}",
-            path=source,
-            hint="it belongs to another cfg",
-        )
 
 
 # ---- safetensors ---------------------------------------------------------------------------------

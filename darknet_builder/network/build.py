@@ -10,13 +10,13 @@ from torch import nn
 
 from darknet_builder.cfg.block import Block
 from darknet_builder.cfg.dialects import get_dialect
-from darknet_builder.cfg.model_files import load_tensors
 from darknet_builder.cfg.net_options import NetOptions
 from darknet_builder.cfg.source import CfgSource, read_cfg
 from darknet_builder.errors import CfgError, InputError
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.network.factory import build_layers
 from darknet_builder.network.network import Network
+from darknet_builder.network.stored_values import load_tensors
 
 DEFAULT_MEMORY_LIMIT = 16 * 2**30
 """Largest size in bytes of the weights and one image's outputs that ``build_network`` allows."""
