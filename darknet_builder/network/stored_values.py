@@ -111,9 +111,7 @@ def check_tensors(network: Network, tensors: Mapping[str, Tensor], source: str |
                 hint=_OTHER_CFG,
             )
     for name, tensor in tensors.items():
-        stored = StoredTensor(
-            str(source), name, _layer_of(network, name), name.endswith(_VARIANCE)
-        )
+        stored = StoredTensor(str(source), name, _layer_of(network, name), name.endswith(_VARIANCE))
         for first, values in _chunks(tensor):
             stored.check(values, first)
 
