@@ -110,6 +110,12 @@ def check_tensors(network: Network, tensors: Mapping[str, Tensor], source: str |
                 path=source,
                 hint=_OTHER_CFG,
             )
+        if expected[name].is_floating_point() and not tensor.is_floating_point():
+            raise WeightsError(
+                f"{name} is {str(tensor.dtype).split('.')[-1]}, the network needs floats",
+                path=source,
+                hint=_OTHER_CFG,
+            )
     for name, tensor in tensors.items():
         stored = StoredTensor(str(source), name, _layer_of(network, name), name.endswith(_VARIANCE))
         for first, values in _chunks(tensor):

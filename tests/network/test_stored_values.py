@@ -88,3 +88,12 @@ def test_too_large_for_float32(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "a.pt")
     with pytest.raises(WeightsError, match=r"float 1 is inf, in layers\.0\.conv\.bias of layer 0 "):
         load_weights(network, tmp_path / "a.pt")
+
+
+def test_whole_numbers_in_place_of_floats(tmp_path: Path) -> None:
+    """They are not converted."""
+    state = build_network(CFG).state_dict()
+    state["layers.0.conv.bias"] = torch.ones(2, dtype=torch.int64)
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(WeightsError, match=r"a\.pt: layers\.0\.conv\.bias is int64, the network "):
+        load_weights(build_network(CFG), tmp_path / "a.pt")
