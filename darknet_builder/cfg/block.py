@@ -9,13 +9,15 @@ from typing import Any, TypeVar, cast
 
 from darknet_builder.cfg.diagnostics import Diagnostics
 from darknet_builder.cfg.synonyms import meant_for, suggest
-from darknet_builder.errors import CfgError, CfgWarning
+from darknet_builder.errors import CfgError, CfgWarning, shorten
 
 _Number = TypeVar("_Number", int, float)
 _Value = TypeVar("_Value")
 
 # Prefixes that C's atoi and atof read; the caller decides about the rest of the text.
 _INTEGER = re.compile(r"[+-]?\d+")
+_LEAST_INT, _INT_DIGITS = -(2**31), 10
+"""The smallest int of Darknet, and the digits that any of them has at most."""
 _REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 NET_SECTIONS = ("net", "network")
@@ -194,19 +196,28 @@ class Block(Mapping[str, str]):
         return default or ""
 
     def get_int(
-        self, key: str, default: int | _Required = REQUIRED, *, minimum: int | None = None
+        self,
+        key: str,
+        default: int | _Required = REQUIRED,
+        *,
+        minimum: int | None = None,
+        maximum: int | None = None,
     ) -> int:
-        """Return an integer, read as C does: ``180 ###P6`` is 180.
+        """Return an integer of 32 bits, read as C does: ``180 ###P6`` is 180.
 
         Args:
             key: the option's name.
             default: used if the option is absent. Without a default the option is required.
             minimum: smallest allowed value; None for no limit.
+            maximum: largest allowed value; None for no limit.
 
         Raises:
             CfgError: located, for a wrong value.
         """
-        return self._number(key, default, minimum, self._to_int)
+        number = self._number(key, default, minimum, self._to_int)
+        if maximum is not None and number > maximum:
+            return self._settle(self.error(f"expected {maximum} or less", key), default)
+        return number
 
     def get_float(
         self, key: str, default: float | _Required = REQUIRED, *, minimum: float | None = None
@@ -367,14 +378,22 @@ class Block(Mapping[str, str]):
     def _to_int(self, key: str, text: str) -> int:
         match = _INTEGER.match(text)
         if match is None:
-            raise self.error(f"expected a whole number, got {text!r}", key)
+            raise self.error(f"expected a whole number, got {shorten(text)!r}", key)
         self._check_tail(key, text, text[match.end() :])
-        return int(match.group())
+        digits = match.group().lstrip("+-").lstrip("0")
+        # By the length first: Python refuses to convert thousands of digits.
+        number = int(digits or "0") if len(digits) <= _INT_DIGITS else -_LEAST_INT * 2
+        number = -number if text[0] == "-" else number
+        if not _LEAST_INT <= number <= -(_LEAST_INT + 1):
+            raise self.error(
+                f"expected a whole number of 32 bits, {_LEAST_INT} to {-(_LEAST_INT + 1)}", key
+            )
+        return number
 
     def _to_float(self, key: str, text: str) -> float:
         match = _REAL.match(text)
         if match is None:
-            raise self.error(f"expected a number, got {text!r}", key)
+            raise self.error(f"expected a number, got {shorten(text)!r}", key)
         self._check_tail(key, text, text[match.end() :])
         return float(match.group())
 

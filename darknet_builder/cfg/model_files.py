@@ -222,7 +222,8 @@ def format_cfg_lists(sections: object, path: str | Path) -> str:
         WeightsError: if it is anything else.
     """
     lines: list[str] = []
-    for section in sections if isinstance(sections, list) else [None]:
+    listed: list[object] = sections if isinstance(sections, list) else [None]
+    for section in listed:
         if not _is_section(section):
             raise WeightsError("has a cfg that is not a list of names and options", path=path)
         name, options = section

@@ -20,7 +20,9 @@ from darknet_builder.support.bundled import find_by_name, hint_at_bundled
 from darknet_builder.support.file_kinds import recognize
 
 _BLANKS = re.compile(r"\s+")
-_JOINED = re.compile(r"[\d.]+(\s+[-+]?[\d.]+)+")  # numbers with only blanks between them
+_JOINED = re.compile(r"(?<![\d.])[\d.]+(\s+[-+]?[\d.]+)+")
+"""Numbers with only blanks between them. From the first digit on alone, or a line of a million
+digits would be searched from each of them."""
 _NOTE = re.compile(r"# dialect: (\w+)\n")
 
 

@@ -19,10 +19,11 @@ CFG_HELP = "the network: a .cfg, or the name of one that comes with the project 
 MODEL_HELP = f"{CFG_HELP}, or a .safetensors or .pt file, which holds its weights too"
 WEIGHTS_HELP = "its .weights, .safetensors or .pt file"
 _LARGEST_SEED = 2**32 - 1
+_MOST_GIGABYTES = 2.0**30
 
 
 def add_dialect(parser: argparse._ActionsContainer) -> None:
-    """``--dialect`` and ``--plugin``: whose rules hold, and which sections there are besides."""
+    """``--dialect``, ``--plugin`` and ``--memory-limit``: how a network is built."""
     parser.add_argument(
         "--dialect",
         choices=tuple(DIALECTS),
@@ -35,6 +36,22 @@ def add_dialect(parser: argparse._ActionsContainer) -> None:
         metavar="FILE.py",
         help="run a Python file that adds sections; may be given several times",
     )
+    parser.add_argument(
+        "--memory-limit",
+        type=_gigabytes,
+        metavar="GIB",
+        help="largest size of weights and one image's outputs (default: half of the free memory)",
+    )
+
+
+def _gigabytes(text: str) -> float:
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 0 < size < _MOST_GIGABYTES:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number of GiB above 0")
+    return size
 
 
 def add_input_size(parser: argparse._ActionsContainer) -> None:

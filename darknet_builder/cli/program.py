@@ -11,6 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib import import_module
 from typing import Any, NoReturn, TextIO
@@ -107,7 +108,8 @@ def _run(words: list[str], names: list[str]) -> int:
         args = _parse(words, names)
         spell = args.spell
         _load_plugins(getattr(args, "plugin", ()))
-        return int(args.run(args, printable_stream(sys.stdout)))
+        with _limiting_memory(args):
+            return int(args.run(args, printable_stream(sys.stdout)))
     except DarknetError as error:
         _show("error", error.describe(spell))
         return error.exit_status
@@ -125,6 +127,16 @@ def _load_plugins(paths: Sequence[str]) -> None:
     """Run the files of ``--plugin``, in their order; PyTorch is imported only if there are any."""
     for path in paths:
         import_module("darknet_builder.layers.plugins").load_plugin(path)
+
+
+def _limiting_memory(args: argparse.Namespace) -> AbstractContextManager[None]:
+    """Apply ``--memory-limit``; PyTorch is imported only where it is given."""
+    gigabytes = getattr(args, "memory_limit", None)
+    if gigabytes is None:
+        return nullcontext()
+    build = import_module("darknet_builder.network.build")
+    limiting: AbstractContextManager[None] = build.limiting_memory(int(gigabytes * 2**30))
+    return limiting
 
 
 def _parse(words: list[str], names: list[str]) -> argparse.Namespace:
