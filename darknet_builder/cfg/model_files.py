@@ -13,7 +13,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -232,7 +232,7 @@ def format_cfg_lists(sections: object, path: str | Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _is_section(value: object) -> bool:
+def _is_section(value: object) -> TypeGuard[tuple[str, dict[str, str]]]:
     if not isinstance(value, list | tuple) or len(value) != 2:
         return False
     name, options = value

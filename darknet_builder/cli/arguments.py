@@ -14,12 +14,15 @@ from darknet_builder.engines.names import (
     WORTHWHILE,
     precision_name,
 )
+from darknet_builder.images.opencv import MOST_PIXELS
 
 CFG_HELP = "the network: a .cfg, or the name of one that comes with the project (yolov4-tiny)"
 MODEL_HELP = f"{CFG_HELP}, or a .safetensors or .pt file, which holds its weights too"
 WEIGHTS_HELP = "its .weights, .safetensors or .pt file"
 _LARGEST_SEED = 2**32 - 1
-_MOST_GIGABYTES = 2.0**30
+_MOST_GIGABYTES, _MOST_PIXELS = 2.0**30, 2**40
+IMAGE_OPTIONS = {"max_pixels": "--max-pixels"}
+"""The options of errors about images that do not end a command."""
 
 
 def add_dialect(parser: argparse._ActionsContainer) -> None:
@@ -70,6 +73,22 @@ def add_device(parser: argparse._ActionsContainer) -> None:
         metavar="NAME",
         help="cpu, cuda, cuda:1, ... (default: %(default)s)",
     )
+
+
+def add_max_pixels(parser: argparse._ActionsContainer) -> None:
+    """``--max-pixels``."""
+    parser.add_argument(
+        "--max-pixels",
+        type=_pixels,
+        metavar="N",
+        help=f"largest number of pixels of an image (default: {MOST_PIXELS:,})",
+    )
+
+
+def _pixels(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < _MOST_PIXELS:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number above 0")
+    return int(text)
 
 
 def add_batch(parser: argparse._ActionsContainer) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from darknet_builder.boxes.drawing import draw_detections
 from darknet_builder.boxes.records import Record
+from darknet_builder.cli.arguments import IMAGE_OPTIONS
 from darknet_builder.cli.detection_outputs import Outputs, Target
 from darknet_builder.cli.detection_result import DetectionResult, SourceResult, list_counts
 from darknet_builder.cli.output import STDOUT, attempt_all, write_json
@@ -135,7 +136,7 @@ class DetectionJob:
     def _skip(self, error: ImageError) -> None:
         """Report and count a file that cannot be read, and continue."""
         self.results[-1].failures = 1
-        self.progress.complain(f"skipped: {error}")
+        self.progress.complain(f"skipped: {error.describe(IMAGE_OPTIONS.get)}")
         self.progress.advance()
 
     def _detect_images(self, targets: Mapping[Path, Target]) -> None:

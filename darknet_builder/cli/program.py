@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TextIO
 from darknet_builder.cli.commands import command_names
 from darknet_builder.cli.output import in_color, printable_stream
 from darknet_builder.errors import DarknetError, Spell, did_you_mean
+from darknet_builder.images.opencv import LIMIT_VARIABLE
 from darknet_builder.support.version import VERSION
 
 PROGRAM = "darknet-builder"
@@ -108,6 +109,7 @@ def _run(words: list[str], names: list[str]) -> int:
         args = _parse(words, names)
         spell = args.spell
         _load_plugins(getattr(args, "plugin", ()))
+        _allow_pixels(getattr(args, "max_pixels", None))
         with _limiting_memory(args):
             return int(args.run(args, printable_stream(sys.stdout)))
     except DarknetError as error:
@@ -127,6 +129,12 @@ def _load_plugins(paths: Sequence[str]) -> None:
     """Run the files of ``--plugin``, in their order; PyTorch is imported only if there are any."""
     for path in paths:
         import_module("darknet_builder.layers.plugins").load_plugin(path)
+
+
+def _allow_pixels(count: int | None) -> None:
+    """Apply ``--max-pixels``, which OpenCV reads when it is loaded."""
+    if count is not None:
+        os.environ[LIMIT_VARIABLE] = str(count)
 
 
 def _limiting_memory(args: argparse.Namespace) -> AbstractContextManager[None]:

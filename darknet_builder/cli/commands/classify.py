@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from darknet_builder.cli.arguments import (
+    IMAGE_OPTIONS,
     MODEL_HELP,
     WEIGHTS_HELP,
     add_batch,
@@ -16,6 +17,7 @@ from darknet_builder.cli.arguments import (
     add_dialect,
     add_input_size,
     add_json,
+    add_max_pixels,
     add_speed_options,
 )
 from darknet_builder.cli.model import check_weights, describe_choice
@@ -67,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input_size(model)
     add_dialect(model)
     add_device(model)
+    add_max_pixels(model)
     add_batch(model)
     add_speed_options(model)
     parser.add_argument(
@@ -156,7 +159,7 @@ def _classify(
                 inputs.append((path, classifier.prepare(path)))
             except ImageError as error:
                 result.failures += 1
-                text = str(error)
+                text = error.describe(IMAGE_OPTIONS.get)
                 progress.complain(
                     f"skipped: {text if text.startswith(str(path)) else f'{path}: {text}'}"
                 )

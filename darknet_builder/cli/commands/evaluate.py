@@ -18,6 +18,7 @@ from darknet_builder.cli.arguments import (
     add_dialect,
     add_input_size,
     add_json,
+    add_max_pixels,
     add_skip_bad_labels,
     add_speed_options,
 )
@@ -129,6 +130,7 @@ def _add_model(model: argparse._ArgumentGroup) -> None:
     add_input_size(model)
     add_dialect(model)
     add_device(model)
+    add_max_pixels(model)
     add_batch(model)
     add_speed_options(model)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 from darknet_builder.cli.arguments import (
     add_device,
     add_dialect,
+    add_max_pixels,
     add_precision,
     add_seed,
     add_skip_bad_images,
@@ -103,6 +104,7 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
     add_dialect(rules)
     add_skip_bad_labels(rules)
     add_skip_bad_images(rules)
+    add_max_pixels(rules)
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:
