@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
+from darknet_builder.cfg.c_numbers import LARGEST_INT, read_float, read_int
 from darknet_builder.cfg.diagnostics import Diagnostics
 from darknet_builder.cfg.synonyms import meant_for, suggest
 from darknet_builder.errors import CfgError, CfgWarning, shorten
 
 _Number = TypeVar("_Number", int, float)
 _Value = TypeVar("_Value")
-
-# Prefixes that C's atoi and atof read; the caller decides about the rest of the text.
-_INTEGER = re.compile(r"[+-]?\d+")
-_LEAST_INT, _INT_DIGITS = -(2**31), 10
-"""The smallest int of Darknet, and the digits that any of them has at most."""
-_REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 NET_SECTIONS = ("net", "network")
 TEXT_SOURCE = "<text>"
@@ -376,26 +370,22 @@ class Block(Mapping[str, str]):
         return default
 
     def _to_int(self, key: str, text: str) -> int:
-        match = _INTEGER.match(text)
-        if match is None:
+        found = read_int(text)
+        if found is None:
             raise self.error(f"expected a whole number, got {shorten(text)!r}", key)
-        self._check_tail(key, text, text[match.end() :])
-        digits = match.group().lstrip("+-").lstrip("0")
-        # By the length first: Python refuses to convert thousands of digits.
-        number = int(digits or "0") if len(digits) <= _INT_DIGITS else -_LEAST_INT * 2
-        number = -number if text[0] == "-" else number
-        if not _LEAST_INT <= number <= -(_LEAST_INT + 1):
-            raise self.error(
-                f"expected a whole number of 32 bits, {_LEAST_INT} to {-(_LEAST_INT + 1)}", key
-            )
+        number, tail = found
+        self._check_tail(key, text, tail)
+        if not -LARGEST_INT - 1 <= number <= LARGEST_INT:
+            limits = f"{-LARGEST_INT - 1} to {LARGEST_INT}"
+            raise self.error(f"expected a whole number of 32 bits, {limits}", key)
         return number
 
     def _to_float(self, key: str, text: str) -> float:
-        match = _REAL.match(text)
-        if match is None:
+        found = read_float(text)
+        if found is None:
             raise self.error(f"expected a number, got {shorten(text)!r}", key)
-        self._check_tail(key, text, text[match.end() :])
-        return float(match.group())
+        self._check_tail(key, text, found[1])
+        return found[0]
 
     def _check_tail(self, key: str, text: str, tail: str) -> None:
         # C's atoi stops at the first character that is not part of a number. Published cfgs use
@@ -403,7 +393,7 @@ class Block(Mapping[str, str]):
         # a warning, because networks were trained with such files.
         if tail and tail[0] not in "#;":
             self.warn(
-                f"{tail!r} after the number is ignored; Darknet reads"
-                f" {text[: len(text) - len(tail)]}",
+                f"{shorten(tail)!r} after the number is ignored; Darknet reads"
+                f" {shorten(text[: len(text) - len(tail)])}",
                 key,
             )

@@ -18,13 +18,15 @@ from typing import Any, NoReturn, TextIO
 
 from darknet_builder.cli.commands import command_names
 from darknet_builder.cli.output import in_color, printable_stream
-from darknet_builder.errors import DarknetError, Spell, did_you_mean
+from darknet_builder.errors import CfgWarning, DarknetError, Spell, did_you_mean
 from darknet_builder.images.opencv import LIMIT_VARIABLE
 from darknet_builder.support.version import VERSION
 
 PROGRAM = "darknet-builder"
 USER_MISTAKE = 2
 INTERRUPTED = 130
+_MOST_WARNINGS = 100
+"""Number of warnings about a cfg that are shown; ``check`` shows all of them."""
 _CHOICE = re.compile(r"invalid choice: '?(.+?)'? \(choose from (.*)\)")
 _WORD = re.compile(r"[^\s',]+")
 _OPTION = re.compile(r"--?[A-Za-z]")
@@ -99,8 +101,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return USER_MISTAKE
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
-        return _run(words, names)
+        shown = _WarningLines()
+        warnings.showwarning = shown.show
+        status = _run(words, names)
+        shown.finish()
+        return status
 
 
 def _run(words: list[str], names: list[str]) -> int:
@@ -212,16 +217,32 @@ def _spell(command: _Parser, own: Mapping[str, str], argument: str) -> str | Non
     return own.get(argument, option if option in command._option_string_actions else None)
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """A warning as one line on stderr, without the source line that raised it."""
-    _show("warning", message)
+class _WarningLines:
+    """Warnings as one line each on stderr, of a cfg the first ones alone."""
+
+    def __init__(self) -> None:
+        self._about_cfg = 0
+
+    def show(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        """Show a warning, without the source line that raised it."""
+        if issubclass(category, CfgWarning):
+            self._about_cfg += 1
+            if self._about_cfg > _MOST_WARNINGS:
+                return
+        _show("warning", message)
+
+    def finish(self) -> None:
+        """Say how many were left out."""
+        if self._about_cfg > _MOST_WARNINGS:
+            _show("warning", f"... and {self._about_cfg - _MOST_WARNINGS:,} more of the cfg")
 
 
 def _show(level: str, message: object) -> None:

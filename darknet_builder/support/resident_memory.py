@@ -11,6 +11,8 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
 """Written to clear_refs, it resets the peak of the resident size; see proc(5)."""
 _MACHINE, _GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+_GROUP_FILES = ("memory.max", "memory.current")
+"""The limit of a container in bytes, or ``max`` for none, and what it uses."""
 
 
 def free_memory() -> int | None:
@@ -23,7 +25,7 @@ def free_memory() -> int | None:
     except OSError:
         return None
     try:
-        limit, used = (int((_GROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+        limit, used = (int((_GROUP / name).read_text()) for name in _GROUP_FILES)
     except (OSError, ValueError):  # no such group, or "max": no limit
         return free
     return min(free, max(0, limit - used))

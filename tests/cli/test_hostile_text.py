@@ -7,13 +7,16 @@ import io
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from darknet_builder import build_network, parse_cfg, read_names
 from darknet_builder.cli.output import printable_stream
 from darknet_builder.cli.program import main
+from darknet_builder.errors import CfgError, DataError, nearest
 from darknet_builder.images.files import write_image
 from darknet_builder.prediction.detector import Detector
 from darknet_builder.support.text import printable
@@ -172,3 +175,78 @@ def test_own_control_sequences() -> None:
         "\r\x1b[K3/10: \\u000d\\u001b[K\n"
         "\x1b[1;31merror\x1b[0m: \\u001b[1;31mred\\u001b[0m\n"
     )  # fmt: skip
+
+
+# ---- long texts ----------------------------------------------------------------------------------
+
+CFG = "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=2\n"
+
+
+def lines_of(capsys: pytest.CaptureFixture[str], text: str) -> list[str]:
+    """Return the lines on stderr about a cfg, without the program's name."""
+    Path("a.cfg").write_text(text)
+    main(["dump", "a.cfg"])
+    return [line.removeprefix("darknet-builder: ") for line in capsys.readouterr().err.splitlines()]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.filterwarnings("always")
+def test_control_characters_in_a_cfg(capsys: pytest.CaptureFixture[str]) -> None:
+    """A title for the terminal's window is not set."""
+    (line,) = lines_of(capsys, f"{CFG}\x1b]0;owned\x07\x1b[31m=1\n")
+    assert line == (
+        r"warning: a.cfg:7: [convolutional] \u001b]0;owned\u0007\u001b[31m=1: unknown option, it has"
+        " no effect"
+    )
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.filterwarnings("always")
+@pytest.mark.parametrize(
+    "line",
+    ["[" + "a" * 100_000, "a" * 100_000, "size=" + "a" * 100_000, "size=1" + "1" * 100_000,
+     "a" * 100_000 + "=1", "activation=" + "a" * 100_000, "[" + "a" * 100_000 + "]",
+     "size=1" + "a" * 100_000, "size=" + "1 " * 50_000],
+)  # fmt: skip
+def test_quotes_are_short(capsys: pytest.CaptureFixture[str], line: str) -> None:
+    """Of a line of a hundred thousand letters."""
+    shown = lines_of(capsys, f"{CFG}{line}\n")
+    assert shown and all(len(text) < 400 for text in shown)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.filterwarnings("always")
+def test_many_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first hundred, and how many more there are."""
+    shown = lines_of(capsys, CFG + "".join(f"x{number}=1\n" for number in range(2000)))
+    assert len(shown) == 101
+    assert shown[-1] == "warning: ... and 1,900 more of the cfg"
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device here")
+def test_files_that_never_end(tmp_path: Path) -> None:
+    """A cfg, names and a tree are read up to 64 MiB."""
+    with pytest.raises(CfgError, match=r"^/dev/zero: cannot be read: larger than 64 MiB$"):
+        parse_cfg("/dev/zero")
+    with pytest.raises(DataError, match=r"^/dev/zero: larger than 64 MiB$"):
+        read_names("/dev/zero")
+    head = "[convolutional]\nfilters=7\n[region]\nanchors=1,1\nclasses=2\nnum=1\n"
+    with (tmp_path / "a.tree").open("wb") as file:
+        file.truncate(2**26 + 1)  # a hole, which takes no room
+    with pytest.raises(CfgError, match=r"a\.tree: cannot be read: larger than 64 MiB$"):
+        build_network(f"{CFG}{head}tree={tmp_path / 'a.tree'}\n")
+
+
+def test_hints_take_no_time() -> None:
+    """A word is compared with a limited number of others, and a long one with none."""
+    words = [f"layers.{number}.conv.weight" for number in range(1_000_000)]
+    start = time.perf_counter()
+    assert nearest("layers.7.conv.weigth", words) == "layers.7.conv.weight"
+    assert nearest("a" * 100_000, words) is None
+    assert time.perf_counter() - start < 5
