@@ -25,7 +25,7 @@ def boxes_everywhere(size: int, generator: np.random.Generator) -> np.ndarray:
     """Return a box for each anchor of each cell: (N, 4) relative to an image of some pixels."""
     boxes = []
     for stride, anchors in ANCHORS.items():
-        cells = np.stack(np.mgrid[: size // stride, : size // stride], -1).reshape(-1, 2)
+        cells = np.indices((size // stride, size // stride)).reshape(2, -1).T
         for anchor in anchors:
             centres = (cells + generator.random(cells.shape)) * stride
             sizes = anchor * np.exp(generator.normal(0, 0.3, cells.shape))

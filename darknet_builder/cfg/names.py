@@ -8,6 +8,7 @@ from pathlib import Path
 
 from darknet_builder.errors import DataError, DataWarning
 from darknet_builder.support.bundled import bundled_names, find_by_name, hint_at_bundled
+from darknet_builder.support.files import read_bounded
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 """Bytes that no text has, in any encoding with one byte for an ASCII letter."""
@@ -31,7 +32,7 @@ def read_names(path: str | Path) -> list[str]:
     """
     file = find_by_name(path, ".names")
     try:
-        data = file.read_bytes()
+        data = read_bounded(file)
     except FileNotFoundError:
         hint = hint_at_bundled(file, ".names") or (
             f"; bundled ones are {', '.join(bundled_names('.names'))}"

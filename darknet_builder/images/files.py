@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from darknet_builder.errors import ImageError, InputError
+from darknet_builder.images.header import check_header, too_many_pixels
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.images.truncated import complete, lacks_end, warn_truncated
 from darknet_builder.support.files import atomic_path, writing
@@ -56,6 +57,7 @@ def read_image(path: str | Path) -> np.ndarray:
         raise ImageError(f"{error.strerror or error}", path=path) from None
     if not data.size:
         raise ImageError("the file is empty", path=path)
+    check_header(data.tobytes(), path)
     image = _decode(data, path)
     if image is not None:
         return image
@@ -75,6 +77,8 @@ def _decode(data: np.ndarray, path: str | Path) -> np.ndarray | None:
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error as error:
+        if "CV_IO_MAX_IMAGE" in str(error.err):
+            raise too_many_pixels(path) from None
         raise ImageError(f"cannot be decoded: {error.err}", path=path) from None
     return None if image is None else np.asarray(image)
 

@@ -16,7 +16,13 @@ from darknet_builder.images.crop import fit_image
 from darknet_builder.images.files import read_image
 from darknet_builder.images.fits import FITS, check_resize
 from darknet_builder.network.task import class_names, count_classes, default_resize, find_tree
-from darknet_builder.prediction.loading import ModelSource, build_unloaded, choose_runner, load_into
+from darknet_builder.prediction.loading import (
+    ModelSource,
+    build_unloaded,
+    choose_runner,
+    load_into,
+    one_thread,
+)
 from darknet_builder.support.devices import find_device
 
 Image = str | Path | np.ndarray
@@ -54,7 +60,7 @@ class Classifier:
     """Classify photographs, as ``darknet classifier predict`` does.
 
     ``classifier(image)`` returns a list of ``ClassScore``, the highest score first; for a list of
-    images it returns a list of such lists.
+    images it returns a list of such lists. Several threads may call one classifier.
 
     Args:
         cfg: path of a cfg, its text, Blocks, a ``.safetensors`` or ``.pt`` file written by
@@ -205,8 +211,9 @@ class Classifier:
         Returns:
             (B, classes) float32.
         """
-        self.network.reset_state()  # photographs are independent of each other
-        output = self.runner(x.to(self.network.device))
+        with one_thread(self.network):
+            self.network.reset_state()  # photographs are independent of each other
+            output = self.runner(x.to(self.network.device))
         assert isinstance(output, Tensor)  # a network without heads returns one tensor
         outputs = output.flatten(1).float().cpu()  # (B, classes, 1, 1) -> (B, classes)
         if self.tree is None:

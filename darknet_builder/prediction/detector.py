@@ -19,7 +19,13 @@ from darknet_builder.images.files import check_image, read_image
 from darknet_builder.images.fits import check_resize
 from darknet_builder.images.resize import Placement, to_input
 from darknet_builder.network.task import class_names, default_resize
-from darknet_builder.prediction.loading import ModelSource, build_unloaded, choose_runner, load_into
+from darknet_builder.prediction.loading import (
+    ModelSource,
+    build_unloaded,
+    choose_runner,
+    load_into,
+    one_thread,
+)
 from darknet_builder.prediction.postprocessing import find_objects, nms_rule
 from darknet_builder.support.devices import find_device
 
@@ -47,7 +53,7 @@ class Detector:
     ``detector(image)`` returns ``Detections``; ``detector([image, ...])`` returns a list of them.
     An image is a path, or an array (H, W, 3) of uint8 in BGR order, as OpenCV gives it. Convert an
     RGB array (PIL, torchvision) with ``array[..., ::-1]``. Files are rotated as their EXIF
-    orientation says.
+    orientation says. Several threads may call one detector.
 
     Args:
         cfg: path of a cfg, its text, Blocks, a ``.safetensors`` or ``.pt`` file written by
@@ -175,10 +181,12 @@ class Detector:
 
     def _detect(self, images: Sequence[Image], keep_state: bool) -> list[Detections]:
         prepared = [self.prepare(image) for image in images]
-        if not keep_state:
-            # Without this, the result would depend on the images of earlier calls.
-            self.network.reset_state()
-        raw_maps = self.raw_maps(torch.stack([item.x for item in prepared]))
+        x = torch.stack([item.x for item in prepared])  # (B, C, height, width)
+        with one_thread(self.network):
+            if not keep_state:
+                # Without this, the result would depend on the images of earlier calls.
+                self.network.reset_state()
+            raw_maps = self.raw_maps(x)
         return self.interpret(raw_maps, [item.placement for item in prepared])
 
     # ---- the stages, which `pipeline` overlaps ---------------------------------------------------
