@@ -26,9 +26,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
+_LONGEST_QUOTE = 80
+"""Number of characters of a text from a file that a message repeats."""
+_MOST_CANDIDATES = 5000
+"""Number of known words that a misspelt one is compared with."""
 Spell = Callable[[str], "str | None"]
 """Map the name of a library argument to the command's option for it; None if it has none."""
 
@@ -121,8 +126,9 @@ class Located(Exception):
 
     def _option(self) -> str:
         """Return ``[section] key=value``, without the parts that are unknown."""
-        section = "" if self.section is None else f"[{self.section}]"
-        option = "" if self.key is None or self.value is None else f"{self.key}={self.value}"
+        section = "" if self.section is None else f"[{shorten(self.section)}]"
+        has_option = self.key is not None and self.value is not None
+        option = f"{shorten(self.key or '')}={shorten(self.value or '')}" if has_option else ""
         return f"{section} {option}".strip()
 
 
@@ -216,6 +222,16 @@ class TruncatedImageWarning(DataWarning):
     """An image whose file ends too early; it was read up to there."""
 
 
+def shorten(text: str) -> str:
+    """Return a text to be quoted in a message, cut to 80 characters.
+
+    Example:
+        >>> shorten("a" * 100) == "a" * 77 + "..."
+        True
+    """
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[: _LONGEST_QUOTE - 3]}..."
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the most similar known word, or an empty string.
 
@@ -240,7 +256,10 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
         word: the word that was not recognised.
         known: the valid words. Their case is ignored if nothing is similar otherwise.
     """
-    candidates = list(known)
+    if len(word) > _LONGEST_QUOTE:
+        return None
+    # difflib compares with each of them, and a file may hold any number of names.
+    candidates = list(islice(known, _MOST_CANDIDATES))
     matches = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
     if not matches:
         # difflib compares letters exactly: to it, CPU and cpu have nothing in common.

@@ -37,10 +37,10 @@ from darknet_builder.errors import (
     InputError,
     MissingExtraError,
 )
-from darknet_builder.export.nms_check import Kept, clear_thresholds, compare_kept, suppress
-from darknet_builder.export.onnx import trace_onnx
-from darknet_builder.export.onnx_graph import append_suppression
-from darknet_builder.export.onnx_runtime import check_file, open_session
+from darknet_builder.export.onnx.file import trace_onnx
+from darknet_builder.export.onnx.graph import append_suppression
+from darknet_builder.export.onnx.nms_check import Kept, clear_thresholds, compare_kept, suppress
+from darknet_builder.export.onnx.runtime import check_file, open_session
 from darknet_builder.export.reference import Reference
 from darknet_builder.export.settings import LEVELS, OVERLAP, SCORE, ExportSettings, Suppression
 from darknet_builder.export.tolerance import OF_OWN, Comparison, compare_values, own_rounding

@@ -8,12 +8,11 @@ from torch import Tensor
 
 from darknet_builder.boxes.formats import on_cpu
 from darknet_builder.boxes.overlap import intersection_and_union, less_distance, measures
+from darknet_builder.boxes.pairs import overlap_pairs
 from darknet_builder.errors import InputError, did_you_mean
 
 NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms")
 GREEDY_BETA = 0.6
-_MAX_PAIRS = 1 << 18
-"""Number of pairs of boxes that are compared at once, to bound memory."""
 
 
 def best_of_groups(
@@ -27,8 +26,7 @@ def best_of_groups(
 ) -> np.ndarray:
     """Greedy suppression: drop a box that overlaps a better survivor of its group too much.
 
-    Groups are the classes, or the classes of each image in a batch; all are processed at once. No
-    more than ``_MAX_PAIRS`` pairs of boxes are compared at a time.
+    Groups are the classes, or the classes of each image in a batch; all are processed at once.
 
     Args:
         boxes_cxcywh: (M, 4), with x and width, and y and height, in the same unit.
@@ -75,49 +73,20 @@ def _suppress(
     threshold: float,
     exponent: float | None,
 ) -> np.ndarray:
-    keep = np.ones(len(groups), bool)
-    undecided = np.lexsort((-scores, groups))  # by group, best first
-    while len(undecided) > 1:
-        better, worse, done = _pairs(groups[undecided])
-        close = _too_close(
-            np.array(measures(boxes_cxcywh[undecided])), better, worse, threshold, exponent
-        )
+    order = np.lexsort((-scores, groups))  # by group, best first
+    boxes, groups = boxes_cxcywh[order], groups[order]
+    corners = np.array(measures(boxes))  # (7, M)
+    suppressed = np.zeros(len(groups), bool)
+    for better, worse in overlap_pairs(boxes, groups, threshold, suppressed):
+        close = _too_close(corners, better, worse, threshold, exponent)
         # Pairs are in the order of ``better``: when a box is tested for suppression, all
         # boxes better than it have been decided.
-        suppressed = np.zeros(len(undecided), bool)
         for winner, loser in zip(better[close].tolist(), worse[close].tolist(), strict=True):
             if not suppressed[winner]:
                 suppressed[loser] = True
-        keep[undecided[suppressed]] = False
-        # The first ``done`` rows were compared with all later ones.
-        undecided = undecided[done:][~suppressed[done:]]
+    keep = np.ones(len(groups), bool)
+    keep[order[suppressed]] = False
     return keep
-
-
-def _pairs(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Pair each of the first rows with every later row of its group.
-
-    Args:
-        groups: (N,) group numbers in ascending order.
-
-    Returns:
-        The earlier rows (P,), the later rows (P,), and the number of rows whose pairs are all
-        included: as many as fit in ``_MAX_PAIRS``, and at least one.
-    """
-    rows = np.arange(len(groups))
-    partners = np.searchsorted(groups, groups, side="right") - rows - 1
-    until = partners.cumsum()
-    # groups     7  7  7  9  9
-    # partners   2  1  0  1  0      later rows of the same group
-    # until      2  3  3  4  4      pairs up to and including this row
-    # first      0  0  1  3         within - 0  1  0  0
-    # second     1  2  2  4         = first + 1 + within
-    done = len(rows)
-    if until[-1] > _MAX_PAIRS:
-        done = max(1, int(np.searchsorted(until, _MAX_PAIRS, side="right")))
-    first = rows[:done].repeat(partners[:done])
-    within = np.arange(len(first)) - (until - partners)[first]
-    return first, first + 1 + within, done
 
 
 def _too_close(

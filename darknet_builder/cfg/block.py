@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
+from darknet_builder.cfg.c_numbers import LARGEST_INT, read_float, read_int
 from darknet_builder.cfg.diagnostics import Diagnostics
 from darknet_builder.cfg.synonyms import meant_for, suggest
-from darknet_builder.errors import CfgError, CfgWarning
+from darknet_builder.errors import CfgError, CfgWarning, shorten
 
 _Number = TypeVar("_Number", int, float)
 _Value = TypeVar("_Value")
-
-# Prefixes that C's atoi and atof read; the caller decides about the rest of the text.
-_INTEGER = re.compile(r"[+-]?\d+")
-_REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 NET_SECTIONS = ("net", "network")
 TEXT_SOURCE = "<text>"
@@ -194,19 +190,28 @@ class Block(Mapping[str, str]):
         return default or ""
 
     def get_int(
-        self, key: str, default: int | _Required = REQUIRED, *, minimum: int | None = None
+        self,
+        key: str,
+        default: int | _Required = REQUIRED,
+        *,
+        minimum: int | None = None,
+        maximum: int | None = None,
     ) -> int:
-        """Return an integer, read as C does: ``180 ###P6`` is 180.
+        """Return an integer of 32 bits, read as C does: ``180 ###P6`` is 180.
 
         Args:
             key: name of the option, as the cfg spells it.
             default: used if the option is absent. Without a default the option is required.
             minimum: smallest allowed value; None for no limit.
+            maximum: largest allowed value; None for no limit.
 
         Raises:
             CfgError: located, for a wrong value.
         """
-        return self._number(key, default, minimum, self._to_int)
+        number = self._number(key, default, minimum, self._to_int)
+        if maximum is not None and number > maximum:
+            return self._settle(self.error(f"expected {maximum} or less", key), default)
+        return number
 
     def get_float(
         self, key: str, default: float | _Required = REQUIRED, *, minimum: float | None = None
@@ -365,18 +370,22 @@ class Block(Mapping[str, str]):
         return default
 
     def _to_int(self, key: str, text: str) -> int:
-        match = _INTEGER.match(text)
-        if match is None:
-            raise self.error(f"expected a whole number, got {text!r}", key)
-        self._check_tail(key, text, text[match.end() :])
-        return int(match.group())
+        found = read_int(text)
+        if found is None:
+            raise self.error(f"expected a whole number, got {shorten(text)!r}", key)
+        number, tail = found
+        self._check_tail(key, text, tail)
+        if not -LARGEST_INT - 1 <= number <= LARGEST_INT:
+            limits = f"{-LARGEST_INT - 1} to {LARGEST_INT}"
+            raise self.error(f"expected a whole number of 32 bits, {limits}", key)
+        return number
 
     def _to_float(self, key: str, text: str) -> float:
-        match = _REAL.match(text)
-        if match is None:
-            raise self.error(f"expected a number, got {text!r}", key)
-        self._check_tail(key, text, text[match.end() :])
-        return float(match.group())
+        found = read_float(text)
+        if found is None:
+            raise self.error(f"expected a number, got {shorten(text)!r}", key)
+        self._check_tail(key, text, found[1])
+        return found[0]
 
     def _check_tail(self, key: str, text: str, tail: str) -> None:
         # C's atoi stops at the first character that is not part of a number. Published cfgs use
@@ -384,7 +393,7 @@ class Block(Mapping[str, str]):
         # a warning, because networks were trained with such files.
         if tail and tail[0] not in "#;":
             self.warn(
-                f"{tail!r} after the number is ignored; Darknet reads"
-                f" {text[: len(text) - len(tail)]}",
+                f"{shorten(tail)!r} after the number is ignored; Darknet reads"
+                f" {shorten(text[: len(text) - len(tail)])}",
                 key,
             )

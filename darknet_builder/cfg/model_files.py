@@ -7,32 +7,26 @@ run code.
 
 from __future__ import annotations
 
-import pickle
+import os
+import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from darknet_builder.cfg.model_metadata import SAFETENSORS, ModelMetadata
-from darknet_builder.errors import WeightsError, did_you_mean
+from darknet_builder.errors import WeightsError
 from darknet_builder.support.extras import load_extra
 from darknet_builder.support.files import atomic_path, writing
 
 _KEY = "darknet_builder"
 """The key of our metadata in a ``.pt`` file's ``state_dict``."""
-_DAMAGED = (
-    OSError,
-    RuntimeError,
-    EOFError,
-    pickle.UnpicklingError,
-    KeyError,
-    ValueError,
-    TypeError,
-)
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64)
+"""Types of tensors in a file; int64 is that of ``num_batches_tracked`` in a batch norm."""
 
 
 def write_model_file(path: str | Path, module: nn.Module, metadata: ModelMetadata) -> None:
@@ -67,67 +61,93 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]
         WeightsError: if the file is of another kind, damaged, or cannot be read.
         MissingExtraError: if the package safetensors is needed and not installed.
     """
+    is_safetensors = Path(path).suffix.lower() == SAFETENSORS
     try:
         # Opened only for the error: both readers report a missing file in other words.
         with open(path, "rb"):
             pass
-        return (
-            _read_safetensors if Path(path).suffix.lower() == SAFETENSORS else _read_state_dict
-        )(path)
+        tensors, metadata = (_read_safetensors if is_safetensors else _read_state_dict)(path)
+        return tensors, ModelMetadata.from_text(metadata)
     except FileNotFoundError:
         raise WeightsError("no such model file", path=path) from None
     except OSError as error:
         raise WeightsError(f"cannot be read: {error.strerror or error}", path=path) from None
+    except WeightsError:
+        raise
+    except ValueError as error:
+        raise WeightsError(str(error), path=path) from None
 
 
-def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """Copy tensors into a module by name, after checking that all of them fit.
+def named_tensors(value: object, path: str | Path) -> dict[str, Tensor]:
+    """Return what a file holds as a dictionary of dense tensors of numbers on the CPU.
+
+    A file may hold anything: other types, names that are not text, sparse or quantised tensors,
+    and tensors without values.
 
     Args:
-        module: the module that gets the values.
-        tensors: tensors by name, of any floating-point type. A tensor that the module has under two
-            names may be given under one of them.
-        source: file that the tensors come from, for error messages.
+        value: the contents of the file.
+        path: the file, for messages.
 
     Raises:
-        WeightsError: naming the first tensor that is missing, unknown or of another shape.
+        WeightsError: naming the first tensor that is not such a tensor.
     """
-    # With keep_vars these are the parameters themselves, not detached copies: a tensor that has
-    # two names has one id.
-    expected = module.state_dict(keep_vars=True)
-    _check_names(tensors, expected, source)
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
+    if not isinstance(value, Mapping):
+        raise WeightsError("is not a state_dict: expected tensors by name", path=path)
+    for name, tensor in value.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise WeightsError("is not a state_dict: expected tensors by name", path=path)
+        is_dense = tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_nested)
+        if not is_dense or tensor.device.type != "cpu" or tensor.dtype not in _DTYPES:
+            layout, kind = str(tensor.layout).split(".")[-1], str(tensor.dtype).split(".")[-1]
             raise WeightsError(
-                f"{name} is {tuple(tensor.shape)}, the network needs {tuple(expected[name].shape)}",
-                path=source,
-                hint="it belongs to another cfg",
+                f"{name} is {layout} {kind} on {tensor.device}; expected dense floats on the CPU",
+                path=path,
             )
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            expected[name].copy_(tensor)
+    return dict(value)
 
 
-def _check_names(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str | Path
-) -> None:
-    surplus = [name for name in tensors if name not in expected]
-    if surplus:
-        raise WeightsError(
-            f"holds {surplus[0]}, which the network does not have"
-            f"{did_you_mean(surplus[0], expected)}",
-            path=source,
-            hint="it belongs to another cfg",
-        )
-    given = {id(expected[name]) for name in tensors}
-    missing = [name for name, tensor in expected.items() if id(tensor) not in given]
-    if missing:
-        raise WeightsError(
-            f"{len(missing)} of the network's {len(expected)} tensors are missing, "
-            f"the first is {missing[0]} {tuple(expected[missing[0]].shape)}",
-            path=source,
-            hint="it belongs to another cfg",
-        )
+def load_torch_file(path: str | Path, message: str, hint: str | None = None) -> Any:
+    """Read a file of ``torch.save`` without running anything that it says.
+
+    Args:
+        path: the file.
+        message: what to say of a file that cannot be loaded.
+        hint: what to do about it.
+
+    Raises:
+        WeightsError: with ``message``, or if the file is compressed.
+        OSError: if it cannot be opened.
+    """
+    with open(path, "rb") as file:
+        try:
+            _refuse_compressed(file, path)
+            with warnings.catch_warnings():
+                # PyTorch warns of pickles that it may not be able to read. It says so below.
+                warnings.simplefilter("ignore")
+                return torch.load(file, map_location="cpu", weights_only=True)
+        except WeightsError:
+            raise
+        # Any: the unpickler works on what the file says, and has no exceptions of its own for bytes
+        # that make no sense (IndexError, AttributeError, struct.error, OverflowError, ...).
+        except Exception:
+            raise WeightsError(message, path=path, hint=hint) from None
+
+
+def _refuse_compressed(file: BinaryIO, path: str | Path) -> None:
+    """Refuse an archive that would grow when it is read; ``torch.save`` never compresses."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+        size = file.seek(0, os.SEEK_END)
+        # Members that share their bytes grow as well.
+        is_larger = sum(member.file_size for member in members) > size
+        if is_larger or any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise WeightsError(
+                "is compressed, which files of torch.save are not",
+                path=path,
+                hint="load it in PyTorch and save it again",
+            )
+    file.seek(0)
 
 
 # ---- safetensors ---------------------------------------------------------------------------------
@@ -142,17 +162,21 @@ def _unshared(module: nn.Module) -> dict[str, Tensor]:
     return {name: state[name] for name in kept.values()}
 
 
-def _read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]:
+def _read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], object]:
     package = load_extra("safetensors", "export")
     try:
         with package.safe_open(path, "pt") as file:
             # safe_open's file is not a mapping: it has keys(), but cannot be iterated.
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, ModelMetadata.from_text(file.metadata() or {})
-    except (package.SafetensorError, ValueError) as error:
+            metadata = file.metadata() or {}
+    except OSError:
+        raise
+    except Exception as error:  # SafetensorError, and those of PyTorch for types it lacks
+        reason = str(error).split("\n")[0]
         raise WeightsError(
-            f"is not a safetensors file, or is damaged: {error}", path=path
+            f"is not a safetensors file, or is damaged: {reason}", path=path
         ) from None
+    return named_tensors(tensors, path), metadata
 
 
 # ---- state_dict ----------------------------------------------------------------------------------
@@ -168,34 +192,50 @@ def _with_metadata(module: nn.Module, metadata: ModelMetadata) -> OrderedDict[st
     return state
 
 
-def _read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGED:
-        raise WeightsError(
-            "is damaged, or PyTorch cannot load it with weights_only=True; export it "
-            "again as a state_dict",
-            path=path,
-        ) from None
-    if (
-        isinstance(state, dict)
-        and isinstance(state.get("network"), dict)
-        and isinstance(state.get("cfg"), list)
-    ):
+def _read_state_dict(path: str | Path) -> tuple[dict[str, Tensor], object]:
+    state = load_torch_file(
+        path,
+        "is damaged, or PyTorch cannot load it with weights_only=True; export it again as a"
+        " state_dict",
+    )
+    if isinstance(state, dict) and isinstance(state.get("cfg"), list):
         # A training checkpoint: the network's state_dict is one of its entries.
-        metadata = ModelMetadata.from_text(state.get("model") or {})
-        return dict(state["network"]), replace(metadata, cfg=_cfg_text(state["cfg"]))
-    if not isinstance(state, dict) or not all(
-        isinstance(tensor, Tensor) for tensor in state.values()
-    ):
-        raise WeightsError("is not a state_dict: expected tensors by name", path=path)
-    carried = getattr(state, "_metadata", {}).get("", {})
-    return dict(state), ModelMetadata.from_text(carried.get(_KEY, {}))
+        metadata = state.get("model") or {}
+        if not isinstance(metadata, Mapping):
+            raise WeightsError("its metadata is not a dictionary", path=path)
+        cfg = format_cfg_lists(state["cfg"], path)
+        return named_tensors(state.get("network"), path), {**metadata, "cfg": cfg}
+    metadata = getattr(state, "_metadata", {})
+    carried = metadata.get("", {}) if isinstance(metadata, Mapping) else {}
+    own = carried.get(_KEY, {}) if isinstance(carried, Mapping) else {}
+    return named_tensors(state, path), own
 
 
-def _cfg_text(sections: list[Any]) -> str:
+def format_cfg_lists(sections: object, path: str | Path) -> str:
+    """Return the cfg that a checkpoint stores as lists ``[name, options]``, as text.
+
+    Args:
+        sections: what the checkpoint holds.
+        path: its file, for messages.
+
+    Raises:
+        WeightsError: if it is anything else.
+    """
     lines: list[str] = []
-    for name, options in sections:
+    listed: list[object] = sections if isinstance(sections, list) else [None]
+    for section in listed:
+        if not _is_section(section):
+            raise WeightsError("has a cfg that is not a list of names and options", path=path)
+        name, options = section
         lines.append(f"[{name}]")
         lines += [f"{key}={value}" for key, value in options.items()]
     return "\n".join(lines) + "\n"
+
+
+def _is_section(value: object) -> TypeGuard[tuple[str, dict[str, str]]]:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        return False
+    name, options = value
+    if not isinstance(name, str) or not isinstance(options, dict):
+        return False
+    return all(isinstance(word, str) for pair in options.items() for word in pair)

@@ -10,9 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from darknet_builder.cfg.dialects import DIALECTS
 from darknet_builder.errors import InputError
 
 SAFETENSORS, STATE_DICT = ".safetensors", ".pt"
+_LARGEST_SIZE = 2**31 - 1
+_LARGEST_HEADER = 2**64 - 1
+"""``seen`` has 64 bits in a ``.weights`` file."""
+_SHOWN = 40
+"""Number of characters of a wrong value that a message quotes."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +54,57 @@ class ModelMetadata:
         }
 
     @classmethod
-    def from_text(cls, text: Mapping[str, str]) -> ModelMetadata:
-        """Read what ``as_text`` returned.
+    def from_text(cls, text: object) -> ModelMetadata:
+        """Read what ``as_text`` returned, from a file that anyone may have written.
+
+        Args:
+            text: the metadata of a file; strings by name are expected, and others ignored.
 
         Raises:
-            ValueError: if a number cannot be parsed.
+            ValueError: in one line, if a value is not what ``as_text`` writes.
         """
-        width, height = map(int, text.get("size", "0 0").split())
-        major, minor, revision, seen = map(int, text.get("header", "0 2 5 0").split())
-        return cls(
-            text.get("cfg", ""),
-            tuple(json.loads(text.get("names", "[]"))),
-            text.get("dialect", "alexeyab"),
-            width,
-            height,
-            (major, minor, revision, seen),
-        )
+        if not isinstance(text, Mapping):
+            raise ValueError(f"its metadata is a {type(text).__name__}; expected texts by name")
+        values = {key: text[key] for key in cls().as_text() if key in text}
+        for key, value in values.items():
+            if not isinstance(value, str):
+                raise _unexpected(key, value, "a text")
+        width, height = _numbers(values, "size", "0 0", _LARGEST_SIZE)
+        major, minor, revision, seen = _numbers(values, "header", "0 2 5 0", _LARGEST_HEADER)
+        dialect = values.get("dialect", "alexeyab")
+        if dialect not in DIALECTS:
+            raise _unexpected("dialect", dialect, " or ".join(DIALECTS))
+        header = (major, minor, revision, seen)
+        return cls(values.get("cfg", ""), _names(values), dialect, width, height, header)
+
+
+def _unexpected(key: str, value: object, expected: str) -> ValueError:
+    shown = repr(value)
+    if len(shown) > _SHOWN:
+        shown = f"{shown[:_SHOWN]}..."
+    return ValueError(f"its metadata has {key} {shown}; expected {expected}")
+
+
+def _numbers(values: Mapping[str, str], key: str, default: str, largest: int) -> list[int]:
+    """Return as many whole numbers from 0 to ``largest`` as the default has."""
+    words = values.get(key, default).split()
+    count = len(default.split())
+    digits = len(str(largest))
+    numbers = [int(word) for word in words if word.isdecimal() and len(word) <= digits]
+    if len(words) != count or len(numbers) != count or max(numbers) > largest:
+        raise _unexpected(key, values[key], f"{count} whole numbers")
+    return numbers
+
+
+def _names(values: Mapping[str, str]) -> tuple[str, ...]:
+    text = values.get("names", "[]")
+    try:
+        names = json.loads(text)
+    except (ValueError, RecursionError):  # lists within lists within lists
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise _unexpected("names", text, "a JSON list of texts")
+    return tuple(names)
 
 
 def is_model_file(path: object) -> bool:

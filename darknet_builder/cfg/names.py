@@ -8,9 +8,12 @@ from pathlib import Path
 
 from darknet_builder.errors import DataError, DataWarning
 from darknet_builder.support.bundled import bundled_names, find_by_name, hint_at_bundled
+from darknet_builder.support.file_kinds import recognize_failed_download
+from darknet_builder.support.files import read_bounded
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 """Bytes that no text has, in any encoding with one byte for an ASCII letter."""
+_CFG = re.compile(r"(?:\s|#[^\n]*\n)*\[(?:net|network)\]\s")
 
 
 def read_names(path: str | Path) -> list[str]:
@@ -31,7 +34,7 @@ def read_names(path: str | Path) -> list[str]:
     """
     file = find_by_name(path, ".names")
     try:
-        data = file.read_bytes()
+        data = read_bounded(file)
     except FileNotFoundError:
         hint = hint_at_bundled(file, ".names") or (
             f"; bundled ones are {', '.join(bundled_names('.names'))}"
@@ -40,6 +43,12 @@ def read_names(path: str | Path) -> list[str]:
     except OSError as error:
         raise DataError(f"{error.strerror or error}", path=path) from None
     text = _decode(data, path)
+    if kind := recognize_failed_download(data):
+        raise DataError(f"is {kind.name}, not class names", path=path, hint=kind.cure)
+    if _CFG.match(text):
+        raise DataError(
+            "is a cfg, not class names", path=path, hint="expected one class name a line"
+        )
     names = [line.strip() for line in text.rstrip().splitlines()]
     if not names:
         raise DataError("has no names", path=path, hint="expected one class name a line")

@@ -15,12 +15,15 @@ from pathlib import Path
 
 from darknet_builder.cfg.block import NET_SECTIONS, TEXT_SOURCE, Block
 from darknet_builder.cfg.diagnostics import Collector, Diagnostics
-from darknet_builder.errors import CfgError, CfgWarning
+from darknet_builder.errors import CfgError, CfgWarning, shorten
 from darknet_builder.support.bundled import find_by_name, hint_at_bundled
 from darknet_builder.support.file_kinds import recognize
+from darknet_builder.support.files import read_bounded
 
 _BLANKS = re.compile(r"\s+")
-_JOINED = re.compile(r"[\d.]+(\s+[-+]?[\d.]+)+")  # numbers with only blanks between them
+_JOINED = re.compile(r"(?<![\d.])[\d.]+(\s+[-+]?[\d.]+)+")
+"""Numbers with only blanks between them. From the first digit on alone, or a line of a million
+digits would be searched from each of them."""
 _NOTE = re.compile(r"# dialect: (\w+)\n")
 
 
@@ -171,7 +174,7 @@ def _read(path_or_text: str | Path) -> tuple[str, bytes]:
     path = find_by_name(path_or_text, ".cfg")
     source = str(path)
     try:
-        return source, path.read_bytes()
+        return source, read_bounded(path)
     except FileNotFoundError:
         raise CfgError(
             "no such cfg file", path=source, hint=hint_at_bundled(path, ".cfg")
@@ -199,7 +202,7 @@ def _open_section(line: str, source: str, number: int) -> Block:
     name = line[1:-1]
     if line[-1] != "]" or not name:
         raise CfgError(
-            f"cannot parse {line!r}",
+            f"cannot parse {shorten(line)!r}",
             path=source,
             line=number,
             hint="expected [name] alone on its line",
@@ -212,7 +215,7 @@ def _add_option(blocks: list[Block], line: str, source: str, number: int) -> Non
     key, equals, value = line.partition("=")
     if not blocks:
         raise CfgError(
-            f"{line!r} is before the first section",
+            f"{shorten(line)!r} is before the first section",
             path=source,
             line=number,
             hint="begin the file with [net]",
@@ -220,7 +223,7 @@ def _add_option(blocks: list[Block], line: str, source: str, number: int) -> Non
     block = blocks[-1]
     if not (key and equals and value):
         raise CfgError(
-            f"cannot parse {line!r}",
+            f"cannot parse {shorten(line)!r}",
             path=source,
             line=number,
             section=block.name,
@@ -246,8 +249,8 @@ def _warn_of_joined(block: Block, raw: str, source: str, number: int) -> None:
     joined = _JOINED.search(value.partition("#")[0])
     if joined:
         message = (
-            f"Darknet drops blanks, so {joined.group()!r} is read as"
-            f" {_BLANKS.sub('', joined.group())}"
+            f"Darknet drops blanks, so {shorten(joined.group())!r} is read as"
+            f" {shorten(_BLANKS.sub('', joined.group()))}"
         )
         warnings.warn(
             CfgWarning(

@@ -15,6 +15,7 @@ from darknet_builder.engines.names import (
     precision_name,
 )
 from darknet_builder.images.fits import FITS
+from darknet_builder.images.opencv import MOST_PIXELS
 
 CFG_HELP = "network: a .cfg file, or the name of a bundled one, such as yolov4-tiny"
 MODEL_HELP = f"{CFG_HELP}; or a .safetensors or .pt file, which also contains the weights"
@@ -29,10 +30,13 @@ _FIT_TEXTS = (
     "keep the aspect ratio and pad with grey",
 )
 _FIT_HELP = dict(zip(FITS, _FIT_TEXTS, strict=True))
+_MOST_GIGABYTES, _MOST_PIXELS = 2.0**30, 2**40
+IMAGE_OPTIONS = {"max_pixels": "--max-pixels"}
+"""The options of errors about images that do not end a command."""
 
 
 def add_dialect(parser: argparse._ActionsContainer) -> None:
-    """Add ``--dialect`` and ``--plugin``, which decide how a cfg is read."""
+    """Add ``--dialect``, ``--plugin`` and ``--memory-limit``, which decide how a cfg is built."""
     parser.add_argument(
         "--dialect",
         choices=tuple(DIALECTS),
@@ -45,6 +49,22 @@ def add_dialect(parser: argparse._ActionsContainer) -> None:
         metavar="FILE.py",
         help="Python file that adds section types; can be given several times",
     )
+    parser.add_argument(
+        "--memory-limit",
+        type=_gigabytes,
+        metavar="GIB",
+        help="largest size of weights and one image's outputs (default: half of the free memory)",
+    )
+
+
+def _gigabytes(text: str) -> float:
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 0 < size < _MOST_GIGABYTES:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number of GiB above 0")
+    return size
 
 
 def add_input_size(parser: argparse._ActionsContainer) -> None:
@@ -66,6 +86,22 @@ def add_device(parser: argparse._ActionsContainer) -> None:
         metavar="NAME",
         help="device to run on: cpu, cuda, cuda:1, ... (default: %(default)s)",
     )
+
+
+def add_max_pixels(parser: argparse._ActionsContainer) -> None:
+    """Add ``--max-pixels``."""
+    parser.add_argument(
+        "--max-pixels",
+        type=_pixels,
+        metavar="N",
+        help=f"largest number of pixels of an image (default: {MOST_PIXELS:,})",
+    )
+
+
+def _pixels(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < _MOST_PIXELS:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number above 0")
+    return int(text)
 
 
 def add_batch(parser: argparse._ActionsContainer) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count, groupby
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -14,6 +15,7 @@ import numpy as np
 
 from darknet_builder.boxes.drawing import draw_detections
 from darknet_builder.boxes.records import Record
+from darknet_builder.cli.arguments import IMAGE_OPTIONS
 from darknet_builder.cli.detection_outputs import Outputs, Target
 from darknet_builder.cli.detection_result import (
     NOTHING_FOUND,
@@ -21,9 +23,9 @@ from darknet_builder.cli.detection_result import (
     SourceResult,
     list_counts,
 )
-from darknet_builder.cli.output import write_json
+from darknet_builder.cli.output import STDOUT, attempt_all, write_json
 from darknet_builder.cli.progress import Progress
-from darknet_builder.errors import ImageError
+from darknet_builder.errors import DarknetError, ImageError
 from darknet_builder.images.sources import is_video
 from darknet_builder.images.truncated import noting_truncated
 from darknet_builder.images.video import Video, open_video, write_video
@@ -82,8 +84,13 @@ class DetectionJob:
                 else:
                     self._detect_images({target.source: target for target in group})
         except BaseException:
-            if self.group.world_size == 1:  # gathering from stopped processes would never end
-                self._finish()
+            # Several processes would wait for each other. Without a finished image there is nothing
+            # to write, and the files of an earlier run stay.
+            if self.group.world_size == 1 and any(result.images for result in self.results):
+                try:
+                    self._finish()
+                except DarknetError as error:
+                    self.progress.complain(str(error))
             raise
         return self._finish()
 
@@ -95,15 +102,29 @@ class DetectionJob:
             sum(self.group.gather([len(self.truncated)])),
         )
         if self.group.is_main:
-            self.outputs.save_records(whole.records, self.detector.names)
-            write_json(self.outputs.json, {**self.options, **whole.to_dict()}, self.out)
-            if self.outputs.report:
-                whole.report(self.detector.threshold).save(self.outputs.report)
-            for source in whole.sources if self.group.world_size > 1 else ():
-                if source.line:
-                    self.progress.say(source.line)
-            self.progress.say("; ".join([whole.summary(), *self.outputs.locations(whole.images)]))
+            attempt_all(self._writers(whole), self.progress.complain)
         return 1 if whole.failures else 0
+
+    def _writers(self, whole: DetectionResult) -> Iterator[Callable[[], None]]:
+        """Yield a function for each file that holds all results, and one for the summary.
+
+        If no image could be read, the files of an earlier run stay as they are.
+        """
+        if whole.images:
+            yield from self.outputs.record_writers(whole.records, self.detector.names)
+        if whole.images or self.outputs.json == STDOUT:
+            document = {**self.options, **whole.to_dict()}
+            yield partial(write_json, self.outputs.json, document, self.out)
+        if whole.images and self.outputs.report:
+            page = whole.report(self.detector.threshold)
+            yield partial(page.save, self.outputs.report)
+        yield partial(self._summarize, whole)
+
+    def _summarize(self, whole: DetectionResult) -> None:
+        for source in whole.sources if self.group.world_size > 1 else ():
+            if source.line:
+                self.progress.say(source.line)
+        self.progress.say("; ".join([whole.summary(), *self.outputs.locations(whole.images)]))
 
     def _tell(self, line: str) -> None:
         """Show the line of a source: at once, or with several processes at the end, in order."""
@@ -114,7 +135,7 @@ class DetectionJob:
     def _skip(self, error: ImageError) -> None:
         """Report and count a file that cannot be read, and continue."""
         self.results[-1].failures = 1
-        self.progress.complain(f"skipped: {error}")
+        self.progress.complain(f"skipped: {error.describe(IMAGE_OPTIONS.get)}")
         self.progress.advance()
 
     def _detect_images(self, targets: Mapping[Path, Target]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -143,15 +144,15 @@ class Outputs:
         if self.labels:
             self._write(f"labels/{stem}.txt", detections.to_yolo())
 
-    def save_records(self, records: Sequence[Record], names: Sequence[str]) -> None:
-        """Write the files that contain all objects."""
+    def record_writers(
+        self, records: Sequence[Record], names: Sequence[str]
+    ) -> Iterator[Callable[[], None]]:
+        """Yield a function for each file that holds all objects; it writes the file."""
         if self.coco:
-            self._write(
-                "detections.json",
-                json.dumps(coco_document(records, names), ensure_ascii=False) + "\n",
-            )
+            text = json.dumps(coco_document(records, names), ensure_ascii=False)
+            yield partial(self._write, "detections.json", text + "\n")
         if self.table:
-            self._write("detections.csv", csv_text(records))
+            yield partial(self._write, "detections.csv", csv_text(records))
 
     def _write(self, name: str, text: str) -> None:
         with writing(self.folder / name):

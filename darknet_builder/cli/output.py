@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
+from darknet_builder.errors import DarknetError, InputError
 from darknet_builder.support.files import check_folder, refuse_overwriting, write_text, writing
+from darknet_builder.support.text import printable
 
 _COLORS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m"}
 _NO_COLOR = "\x1b[0m"
+_OWN_CONTROL = re.compile(r"(\A\r\x1b\[K|\x1b\[1;31merror\x1b\[0m|\x1b\[1;33mwarning\x1b\[0m)")
+"""The control sequences that the commands write: a redrawn line and two coloured words."""
 STDOUT = "-"
 """The file name that means the command's own output."""
 REPORT_NAME = "report.html"
@@ -44,6 +49,8 @@ def find_page(
     if report is None:
         return None
     page = Path(report or Path(folder) / REPORT_NAME)
+    if page.is_dir():
+        raise InputError("is a folder; expected the path of a file", path=page)
     refuse_overwriting(page, kept, "choose another file for --report")
     return page
 
@@ -69,6 +76,54 @@ def write_answer(path: str | Path, text: str, out: TextIO) -> None:
         return
     with writing(path):
         write_text(path, text)
+
+
+def attempt_all(steps: Iterable[Callable[[], object]], complain: Callable[[str], None]) -> None:
+    """Run every step, whatever became of the others: no result is lost because of another.
+
+    Args:
+        steps: each writes one file or text.
+        complain: gets the text of every error but the first.
+
+    Raises:
+        DarknetError: the first one of a step.
+    """
+    errors = []
+    for step in steps:
+        try:
+            step()
+        except DarknetError as error:
+            errors.append(error)
+    for other in errors[1:]:
+        complain(str(other))
+    if errors:
+        raise errors[0]
+
+
+class _Printable:
+    """A text stream that gets every text as ``printable``; its other methods are the stream's."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, without the control characters of names that it may contain."""
+        parts = _OWN_CONTROL.split(text)
+        # The odd parts are our own sequences.
+        parts[::2] = [printable(part, self._stream.encoding) for part in parts[::2]]
+        return self._stream.write("".join(parts))
+
+
+def printable_stream(stream: TextIO) -> TextIO:
+    """Return a stream for text that may contain anything.
+
+    All texts of commands go through one: names of files, classes and options can have control
+    characters, and characters that the stream's encoding lacks.
+    """
+    return cast(TextIO, _Printable(stream))
 
 
 def in_color(word: str, stream: TextIO) -> str:

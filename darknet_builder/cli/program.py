@@ -11,13 +11,15 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib import import_module
 from typing import Any, NoReturn, TextIO
 
 from darknet_builder.cli.commands import command_names
-from darknet_builder.cli.output import in_color
-from darknet_builder.errors import DarknetError, Spell, did_you_mean
+from darknet_builder.cli.output import in_color, printable_stream
+from darknet_builder.errors import CfgWarning, DarknetError, Spell, did_you_mean
+from darknet_builder.images.opencv import LIMIT_VARIABLE
 from darknet_builder.support.version import VERSION
 
 PROGRAM = "darknet-builder"
@@ -35,6 +37,8 @@ exit status:
 """
 _DARKNETS_MISTAKE = 1
 """Exit status of Darknet's ``error()`` (utils.c)."""
+_MOST_WARNINGS = 100
+"""Number of warnings about a cfg that are shown; ``check`` shows all of them."""
 _CHOICE = re.compile(r"invalid choice: '?(.+?)'? \(choose from (.*)\)")
 _WORD = re.compile(r"[^\s',]+")
 _OPTION = re.compile(r"--?[A-Za-z]")
@@ -57,6 +61,10 @@ class _Parser(argparse.ArgumentParser):
     """
 
     words: Sequence[str] = ()
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write help and mistakes; they repeat words, which may be names of files."""
+        printable_stream(file or sys.stderr).write(message)
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2 and one line on stderr that suggests the nearest option or choice."""
@@ -110,8 +118,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return USER_MISTAKE
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
-        return _run(words, names)
+        shown = _WarningLines()
+        warnings.showwarning = shown.show
+        status = _run(words, names)
+        shown.finish()
+        return status
 
 
 def _run(words: list[str], names: list[str]) -> int:
@@ -121,7 +132,9 @@ def _run(words: list[str], names: list[str]) -> int:
         args = _parse(words, names)
         spell, is_verbatim = args.spell, args.is_verbatim
         _load_plugins(getattr(args, "plugin", ()))
-        return int(args.run(args, sys.stdout))
+        _allow_pixels(getattr(args, "max_pixels", None))
+        with _limiting_memory(args):
+            return int(args.run(args, printable_stream(sys.stdout)))
     except DarknetError as error:
         _show("error", error.describe(spell))
         return _DARKNETS_MISTAKE if is_verbatim else error.exit_status
@@ -139,6 +152,22 @@ def _load_plugins(paths: Sequence[str]) -> None:
     """Run the files of ``--plugin`` in order; PyTorch is imported only if there are any."""
     for path in paths:
         import_module("darknet_builder.layers.plugins").load_plugin(path)
+
+
+def _allow_pixels(count: int | None) -> None:
+    """Apply ``--max-pixels``, which OpenCV reads when it is loaded."""
+    if count is not None:
+        os.environ[LIMIT_VARIABLE] = str(count)
+
+
+def _limiting_memory(args: argparse.Namespace) -> AbstractContextManager[None]:
+    """Apply ``--memory-limit``; PyTorch is imported only where it is given."""
+    gigabytes = getattr(args, "memory_limit", None)
+    if gigabytes is None:
+        return nullcontext()
+    build = import_module("darknet_builder.network.build")
+    limiting: AbstractContextManager[None] = build.limiting_memory(int(gigabytes * 2**30))
+    return limiting
 
 
 def _parse(words: list[str], names: list[str]) -> argparse.Namespace:
@@ -209,17 +238,34 @@ def _spell(command: _Parser, renamed: Mapping[str, str], argument: str) -> str |
     return renamed.get(argument, option if option in command._option_string_actions else None)
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Show a warning as one line on stderr, without the source line that raised it."""
-    _show("warning", message)
+class _WarningLines:
+    """Warnings as one line each on stderr, of a cfg the first ones alone."""
+
+    def __init__(self) -> None:
+        self._about_cfg = 0
+
+    def show(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        """Show a warning, without the source line that raised it."""
+        if issubclass(category, CfgWarning):
+            self._about_cfg += 1
+            if self._about_cfg > _MOST_WARNINGS:
+                return
+        _show("warning", message)
+
+    def finish(self) -> None:
+        """Say how many were left out."""
+        if self._about_cfg > _MOST_WARNINGS:
+            _show("warning", f"... and {self._about_cfg - _MOST_WARNINGS:,} more of the cfg")
 
 
 def _show(level: str, message: object) -> None:
-    sys.stderr.write(f"{PROGRAM}: {in_color(level, sys.stderr)}: {message}\n")
+    text = f"{PROGRAM}: {in_color(level, sys.stderr)}: {message}\n"
+    printable_stream(sys.stderr).write(text)

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from typing import Any, TextIO
 
+from darknet_builder.cli.output import printable_stream
+
 _BAR_MINIMUM = 2
 """A single step needs no bar."""
 
@@ -55,7 +57,7 @@ class Progress(AbstractContextManager["Progress"]):
 
     def complain(self, line: str) -> None:
         """Write a line about a failure to stderr, also when quiet."""
-        self._write(line, sys.stderr)
+        self._write(line, printable_stream(sys.stderr))
 
     def _write(self, line: str, stream: TextIO) -> None:
         if self._bar is not None:

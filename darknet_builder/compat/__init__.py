@@ -1,6 +1,6 @@
-"""Doors for code that exists: the interfaces of other programs that read Darknet's files.
+"""Interfaces of other programs that read Darknet's files, for code that was written for them.
 
-Each door translates arguments and results; the work is done by the other rooms.
+Names, arguments and formats are translated here; other rooms do the work.
 """
 
 from __future__ import annotations

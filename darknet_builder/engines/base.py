@@ -24,7 +24,8 @@ second, and a single photograph should not wait for it."""
 class Engine(Protocol):
     r"""Run one network at one precision, with a copy of its weights.
 
-    An engine is called with (B, C, H, W) float32 and returns the raw maps as float32.
+    An engine is called with (B, C, H, W) float32 and returns the raw maps as float32. Several
+    threads may call it at once.
 
     Attributes:
         detail: the method or the version, for messages, for example ``openvino 2025.2``.

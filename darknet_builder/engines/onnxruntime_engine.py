@@ -7,8 +7,8 @@ from torch import Tensor
 
 from darknet_builder.engines.base import one_line_errors, require_cpu
 from darknet_builder.errors import InputError
-from darknet_builder.export.onnx_graph import to_model
-from darknet_builder.export.onnx_runtime import runtime_errors
+from darknet_builder.export.onnx.graph import to_model
+from darknet_builder.export.onnx.runtime import runtime_errors
 from darknet_builder.export.traceable import Sizes, Traceable
 from darknet_builder.network.folding import fold_batch_norm
 from darknet_builder.network.network import Network

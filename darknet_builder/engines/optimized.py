@@ -18,7 +18,8 @@ class OptimizedNetwork:
     r"""A fast copy of a network, for inference only.
 
     It has the weights that the network had when the copy was made; later changes of the network do
-    not reach it. One object must not be called from several threads at once.
+    not reach it. Several threads may call one object, unless the network is recurrent: then the
+    state of one thread's frames would reach the others.
 
     Attributes:
         backend: the engine's name; with ``auto``, the one that was chosen.

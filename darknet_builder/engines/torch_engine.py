@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -22,6 +23,8 @@ _CACHED_BYTES = 16 * 2**20
 """Upper limit in bytes for the largest map of a part of a batch. It is half of a common last-level
 cache, so that the output of one layer is still in the cache when the next layer reads it.
 ``docs/performance.md`` has the measurement."""
+_COMPILING = threading.Lock()
+"""Held by the thread that compiles: the switch for oneDNN Graph is one for the whole process."""
 
 
 class InputLayout(NamedTuple):
@@ -93,16 +96,19 @@ class TorchEngine:
 
         A rare layout is, for example, the smaller last batch of a folder.
         """
-        layout = InputLayout(tuple(x.shape), x.stride())
-        self._calls[layout] += 1
-        if not self.compiles or self._calls[layout] < COMPILED_FROM_CALL:
+        if not self.compiles:
             return self._fused
-        if layout not in self._compiled:
-            self._compiled[layout] = _compile_graph(self._fused, x)
-            if len(self._compiled) > _MAX_LAYOUTS:
-                self._compiled.popitem(last=False)  # the least recently used one
-        self._compiled.move_to_end(layout)
-        return self._compiled[layout]
+        layout = InputLayout(tuple(x.shape), x.stride())
+        with _COMPILING:  # a second thread must not compile the same layout again
+            self._calls[layout] += 1
+            if self._calls[layout] < COMPILED_FROM_CALL:
+                return self._fused
+            if layout not in self._compiled:
+                self._compiled[layout] = _compile_graph(self._fused, x)
+                if len(self._compiled) > _MAX_LAYOUTS:
+                    self._compiled.popitem(last=False)  # the least recently used one
+            self._compiled.move_to_end(layout)
+            return self._compiled[layout]
 
 
 def _images_cached(network: Network, dtype: torch.dtype) -> int:

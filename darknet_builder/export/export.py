@@ -12,7 +12,7 @@ from darknet_builder.cfg.parser import format_cfg
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.export.darknet import portable_blocks, rebuild, write_darknet
 from darknet_builder.export.job import ExportJob, at_rest, names_of, resize_of
-from darknet_builder.export.onnx import export_onnx, trace_onnx
+from darknet_builder.export.onnx.file import export_onnx, trace_onnx
 from darknet_builder.export.reference import Reference, trial_inputs
 from darknet_builder.export.settings import (
     FORMATS,

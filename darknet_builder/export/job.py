@@ -11,14 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from darknet_builder.export.layouts import layout_metadata
 from darknet_builder.export.reference import Reference, trial_inputs
-from darknet_builder.export.settings import ExportSettings
+from darknet_builder.export.settings import LAYOUTS, ExportSettings
 from darknet_builder.export.tolerance import Comparison, compare_values
-from darknet_builder.export.traceable import Sizes, Traceable, describe, plan_sizes
+from darknet_builder.export.traceable import (
+    Sizes,
+    Traceable,
+    coarsest_step,
+    describe,
+    plan_sizes,
+)
 from darknet_builder.images.fits import FITS, RESIZE_MODES, check_resize
 from darknet_builder.network.folding import fold_batch_norm
 from darknet_builder.network.network import Network
-from darknet_builder.network.task import default_resize, is_classifier, known_names
+from darknet_builder.network.task import class_names, default_resize, is_classifier, known_names
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class ExportJob:
             InputError: with the reason, if the file cannot hold the network or a setting.
             DataError: if the number of names differs from the number of classes.
         """
-        whole = Traceable(network, settings.level).eval()
+        whole = Traceable(network, settings.level, settings.layout).eval()
         sizes = plan_sizes(network, settings.batch, settings.any_batch, settings.any_size)
         resize = resize_of(network, settings.resize)
         metadata = describe(
@@ -62,8 +69,16 @@ class ExportJob:
         )
         if network.heads:
             metadata |= settings.suppression.metadata(settings.level)
+        if settings.layout != LAYOUTS[0]:
+            names = class_names(network, settings.names or network.names or None)
+            metadata |= layout_metadata(
+                settings.layout, names, coarsest_step(network), sizes.batch, network.input_size
+            )
         # The reference stays unfolded, so that the comparison covers the folding too.
-        module = Traceable(fold_batch_norm(network), settings.level).eval() if fold else whole
+        module = whole
+        if fold:
+            folded = fold_batch_norm(network)
+            module = Traceable(folded, settings.level, settings.layout).eval()
         inputs = dict(trial_inputs(network, sizes, resize, settings.images))
         example = torch.zeros(network.input_shape.batched(sizes.traced_batch))
         return cls(module, Reference(whole), sizes, metadata, inputs, example)

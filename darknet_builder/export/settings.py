@@ -24,6 +24,8 @@ FORMATS = {
 GRAPHS = ("onnx", "pt2", "torchscript")
 """The formats that hold a graph at one level; the others hold the network itself."""
 LEVELS = ("raw", "decoded", "nms")
+LAYOUTS = ("darknet", "yolov5", "yolov8")
+"""The arrangements of decoded boxes and scores; see ``Traceable``."""
 LOWEST_OPSET = 18
 """The lowest version that PyTorch's exporter writes directly. For lower ones it uses a converter
 that supports few operators."""
@@ -64,6 +66,7 @@ class ExportSettings:
     Attributes:
         level: where the graph ends: ``raw`` maps, ``decoded`` boxes, or boxes after ``nms`` (ONNX
             only).
+        layout: arrangement of the outputs at level ``decoded``, one of ``LAYOUTS``.
         batch: number of images in a call, 1 or more.
         any_batch: whether the number of images may change from call to call.
         any_size: whether width and height may change from call to call.
@@ -83,6 +86,7 @@ class ExportSettings:
     """
 
     level: str = "raw"
+    layout: str = LAYOUTS[0]
     batch: int = 1
     any_batch: bool = False
     any_size: bool = False
@@ -188,6 +192,16 @@ def check_settings(name: str, settings: ExportSettings) -> None:
         raise InputError(
             f"level={settings.level!r} is unknown; expected one of {', '.join(LEVELS)}"
             f"{did_you_mean(settings.level, LEVELS)}"
+        )
+    if settings.layout not in LAYOUTS:
+        raise InputError(
+            f"layout={settings.layout!r} is unknown; expected one of {', '.join(LAYOUTS)}"
+            f"{did_you_mean(settings.layout, LAYOUTS)}"
+        )
+    if settings.layout != LAYOUTS[0] and settings.level != "decoded":
+        raise InputError(
+            f"layout={settings.layout} arranges decoded boxes; use it with level=decoded, not"
+            f" level={settings.level}"
         )
     if settings.level == "nms" and name != "onnx":
         raise InputError(

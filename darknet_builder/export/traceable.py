@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from darknet_builder.cfg.net_options import NetOptions
 from darknet_builder.errors import CfgError, InputError
+from darknet_builder.export.layouts import arrange, output_names
+from darknet_builder.export.settings import LAYOUTS
 from darknet_builder.layers.base import Head
 from darknet_builder.network.factory import build_layers
 from darknet_builder.network.network import Network
@@ -36,11 +38,14 @@ class Traceable(nn.Module):
       output, named ``output``;
     * ``decoded`` and ``nms``: ``boxes`` (B, N, 4), centre and size as fractions of the network's
       input; ``scores`` (B, N, C); ``objectness`` (B, N). At level ``nms``, the code that writes
-      the file appends suppression to the graph.
+      the file appends suppression to the graph;
+    * ``decoded`` in the layout ``yolov5`` or ``yolov8``: one tensor, ``output0``, see
+      ``layouts.arrange``.
 
     Args:
         network: a network in eval mode.
         level: how much the graph computes, one of ``LEVELS``.
+        layout: one of ``LAYOUTS``; the last two need the level ``decoded``.
 
     Raises:
         InputError: with the reason, if the network cannot be exported at that level.
@@ -53,20 +58,22 @@ class Traceable(nn.Module):
         ('images', ['output'])
     """
 
-    def __init__(self, network: Network, level: str) -> None:
+    def __init__(self, network: Network, level: str, layout: str = LAYOUTS[0]) -> None:
         super().__init__()
         reason = why_not(network, level)
         if reason:
             raise InputError(f"not exportable, because {reason}")
         self.network = network
         self.level = level
+        self.layout = layout
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, C, H, W) or (B, N) -> the outputs, in the order of ``output_names``."""
         raw_maps = self.network.outputs(x)
         if self.level == "raw":
             return tuple(raw_maps)
-        return self.decode(raw_maps, (x.shape[3], x.shape[2]))
+        size = (x.shape[3], x.shape[2])
+        return arrange(self.layout, *self.decode(raw_maps, size), size)
 
     def decode(
         self, raw_maps: Sequence[Tensor], size: tuple[int, int]
@@ -97,7 +104,7 @@ class Traceable(nn.Module):
     def output_names(self) -> list[str]:
         """The name of each tensor that ``forward`` returns, in order."""
         if self.level != "raw":
-            return ["boxes", "scores", "objectness"]
+            return output_names(self.layout)
         if not self.network.heads:
             return ["output"]
         return [
@@ -198,12 +205,12 @@ def plan_sizes(network: Network, batch: int, any_batch: bool, any_size: bool) ->
         raise InputError(
             "the network takes a vector, not an image: it has no width and height to change"
         )
-    step = _coarsest_step(network)
+    step = coarsest_step(network)
     _check_any_size(network, step)
     return Sizes(batch, any_batch, True, step)
 
 
-def _coarsest_step(network: Network) -> int:
+def coarsest_step(network: Network) -> int:
     """Return the input's width divided by that of the narrowest map, 1 at least."""
     # Maps of width 1, as [avgpool] makes them, do not depend on the input's size.
     shapes = [layer.out_shape for layer in network.sequence()]

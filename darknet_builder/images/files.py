@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from darknet_builder.errors import ImageError, InputError
+from darknet_builder.images.header import check_header, too_many_pixels
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.images.truncated import complete, lacks_end, warn_truncated
 from darknet_builder.support.files import atomic_path, writing
@@ -83,6 +84,7 @@ def decode_image(data: Buffer | np.ndarray, source: str | Path = "<bytes>") -> n
     if not len(data):
         raise ImageError("the file is empty", path=source)
     values = np.frombuffer(data, np.uint8)
+    check_header(values.tobytes(), source)
     image = _decode(values, source)
     if image is not None:
         return image
@@ -103,6 +105,8 @@ def _decode(data: np.ndarray, path: str | Path) -> np.ndarray | None:
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error as error:
+        if "CV_IO_MAX_IMAGE" in str(error.err):
+            raise too_many_pixels(path) from None
         raise ImageError(f"cannot be decoded: {error.err}", path=path) from None
     return None if image is None else np.asarray(image)
 

@@ -8,20 +8,27 @@ from types import ModuleType
 
 from darknet_builder.errors import MissingExtraError
 
-_QUIET = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
+LIMIT_VARIABLE, MOST_PIXELS = "OPENCV_IO_MAX_IMAGE_PIXELS", 2**27
+"""The variable with which OpenCV limits the pixels of an image, and the limit without it. OpenCV's
+own is 2^30, for which it takes up to 8 GB."""
+_SETTINGS = {
+    "OPENCV_LOG_LEVEL": "SILENT",
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",
+    LIMIT_VARIABLE: str(MOST_PIXELS),
+}
 """Variables that OpenCV reads when it is loaded. Its complaints about a broken file become part of
 an ImageError instead."""
 
 
 def load_opencv() -> ModuleType:
-    """Return the module ``cv2``, quiet unless the environment sets its log levels.
+    """Return the module ``cv2``, quiet and limited unless the environment says otherwise.
 
     Raises:
         MissingExtraError: if it is not installed or a system library is missing; the message says
             what to install.
     """
-    for name, level in _QUIET.items():
-        os.environ.setdefault(name, level)
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     try:
         return import_module("cv2")
     except ModuleNotFoundError as error:

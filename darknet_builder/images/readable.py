@@ -10,11 +10,14 @@ from typing import Protocol
 
 from darknet_builder.errors import ImageError
 from darknet_builder.images.files import read_image
+from darknet_builder.images.header import max_pixels, stated_size
 from darknet_builder.images.prefetch import read_ahead
 from darknet_builder.images.truncated import noting_truncated
 
 _THREADS = 8
 _BATCH = 64
+_HEAD = 2**12
+"""Number of bytes in which most images state their size."""
 _TAIL = 64
 """Bytes at a file's end in which its last marker must stand; some cameras add a few bytes."""
 _WHOLE = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND"))
@@ -83,9 +86,12 @@ def _looks_whole(path: Path) -> bool:
     """Return whether a file begins and ends like a JPEG or PNG."""
     try:
         with path.open("rb") as file:
-            start = file.read(_TAIL)
+            start = file.read(_HEAD)
             file.seek(max(file.seek(0, 2) - _TAIL, 0))
             end = file.read()
     except OSError:
+        return False
+    width, height = stated_size(start) or (0, 0)
+    if width * height > max_pixels():
         return False
     return any(start.startswith(first) and last in end for first, last in _WHOLE)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from darknet_builder.errors import ImageError, InputError
+from darknet_builder.images.header import check_pixels
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.support.files import atomic_path, writing
 
@@ -91,6 +92,8 @@ def open_video(path: str | Path) -> Iterator[Video]:
     try:
         if not capture.isOpened():
             raise ImageError("not a video that OpenCV can read", path=path)
+        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        check_pixels(width, int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), path)
         # OpenCV returns 0, infinity or a negative number for what the file does not say.
         fps, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
         if not 0 < fps < float("inf"):

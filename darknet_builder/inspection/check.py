@@ -109,8 +109,8 @@ def _check_network(
     """
     if not source.blocks:
         return None
-    from darknet_builder.cfg.model_files import load_tensors
     from darknet_builder.inspection.check_layers import check_layers
+    from darknet_builder.network.stored_values import load_tensors
 
     network = check_layers(source.blocks, dialect, diagnostics, odd)
     if source.tensors is not None and network is not None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from darknet_builder.cfg.synonyms import suggest
-from darknet_builder.errors import InputError
+from darknet_builder.errors import InputError, shorten
 
 
 class Elementwise(nn.Module):
@@ -147,5 +147,5 @@ def make_activation(name: str) -> nn.Module:
         LeakyReLU(negative_slope=0.1)
     """
     if name not in ACTIVATIONS:
-        raise InputError(f"unknown activation {name!r}", hint=suggest(name, ACTIVATIONS))
+        raise InputError(f"unknown activation {shorten(name)!r}", hint=suggest(name, ACTIVATIONS))
     return ACTIVATIONS[name]()

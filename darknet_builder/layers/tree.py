@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,10 +13,18 @@ from torch.nn import functional as F
 
 from darknet_builder.cfg.block import Block
 from darknet_builder.cfg.named_files import find_file
+from darknet_builder.errors import shorten
+from darknet_builder.support.files import read_bounded
 
 _MIN_PROBABILITY = 0.5
 """AlexeyAB's keeps the last class in the file with more than this probability (region_layer.c:398).
 """
+
+
+_PARENT, _CLASS = re.compile(r"-?[0-9]{1,9}"), re.compile(r"[0-9]{1,9}")
+_MOST_FACTORS = 2**24
+"""Largest product of classes and depth of a tree: ``multiply_down`` makes a list of this length.
+ImageNet's tree has 9418 classes at a depth of 13."""
 
 
 @dataclass(frozen=True)
@@ -178,13 +188,17 @@ def read_tree(block: Block, folder: str, key: str = "tree") -> Tree | None:
     path = find_file(block, key, folder)
     names: list[str] = []
     parents: list[int] = []
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+    depths: list[int] = []
+    deepest = 0
+    for number, line in enumerate(_lines(block, key, path), start=1):
         words = line.split()
         if not words:
             continue
-        if len(words) != 2 or not words[1].lstrip("-").isdigit():
+        if len(words) != 2 or not _PARENT.fullmatch(words[1]):
             raise block.error(
-                f"{path}:{number}: cannot parse {line!r}", key, hint="expected 'name parent'"
+                f"{path}:{number}: cannot parse {shorten(line)!r}",
+                key,
+                hint="expected 'name parent'",
             )
         if not -1 <= int(words[1]) < len(names):
             raise block.error(
@@ -192,6 +206,10 @@ def read_tree(block: Block, folder: str, key: str = "tree") -> Tree | None:
             )
         names.append(words[0])
         parents.append(int(words[1]))
+        depths.append(1 if parents[-1] < 0 else depths[parents[-1]] + 1)
+        if len(names) * max(depths[-1], deepest) > _MOST_FACTORS:
+            raise block.error(f"{path}:{number}: the tree is too large and too deep", key)
+        deepest = max(depths[-1], deepest)
     if not names:
         raise block.error(f"{path} is empty", key, hint="expected lines of 'name parent'")
     return Tree(tuple(names), tuple(parents))
@@ -212,16 +230,30 @@ def read_map(block: Block, folder: str, classes: int, key: str = "map") -> list[
     if not block.get_str(key, ""):
         return None
     path = find_file(block, key, folder)
-    lines = path.read_text(errors="replace").rstrip().splitlines()
+    lines = _lines(block, key, path)
     numbers: list[int] = []
     for line_number, line in enumerate(lines, start=1):
         text = line.strip() or "0"
-        if not text.isdecimal() or int(text) >= classes:
+        if not _CLASS.fullmatch(text) or int(text) >= classes:
             raise block.error(
-                f"{path}:{line_number}: {text!r} is not a class number below {classes}", key
+                f"{path}:{line_number}: {shorten(text)!r} is not a class number below {classes}",
+                key,
             )
         numbers.append(int(text))
     blank = next((number for number, line in enumerate(lines, start=1) if not line.strip()), 0)
     if blank:
         block.warn(f"{path}:{blank}: blank line; Darknet reads it as class 0 (utils.c:71)", key)
     return numbers
+
+
+def _lines(block: Block, key: str, path: Path) -> list[str]:
+    """Return the lines of a file that an option names, without blank ones at its end.
+
+    Raises:
+        CfgError: located in the cfg, if it cannot be read.
+    """
+    try:
+        text = read_bounded(path).decode(errors="replace")
+    except OSError as error:
+        raise block.error(f"{path}: cannot be read: {error.strerror or error}", key) from None
+    return text.rstrip().splitlines()

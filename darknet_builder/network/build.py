@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import torch
@@ -10,18 +12,19 @@ from torch import nn
 
 from darknet_builder.cfg.block import Block
 from darknet_builder.cfg.dialects import get_dialect
-from darknet_builder.cfg.model_files import load_tensors
 from darknet_builder.cfg.net_options import NetOptions
 from darknet_builder.cfg.source import CfgSource, read_cfg
 from darknet_builder.errors import CfgError, InputError
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.network.factory import build_layers
 from darknet_builder.network.network import Network
+from darknet_builder.network.stored_values import load_tensors
+from darknet_builder.support.resident_memory import free_memory
 
 DEFAULT_MEMORY_LIMIT = 16 * 2**30
-"""Largest size in bytes of the weights and one image's outputs that ``build_network`` allows."""
-
-
+"""Largest size in bytes of the weights and one image's outputs that ``build_network`` allows, on
+systems that do not tell how much memory is free. On others it is half of the free memory."""
+_chosen_limit: ContextVar[int | None] = ContextVar("memory_limit", default=None)
 _FLOAT_BYTES = 4
 
 
@@ -32,7 +35,7 @@ def build_network(
     height: int | None = None,
     dialect: str | None = None,
     initialize: bool = True,
-    memory_limit: int = DEFAULT_MEMORY_LIMIT,
+    memory_limit: int | None = None,
 ) -> Network:
     """Build a network from a cfg.
 
@@ -45,7 +48,8 @@ def build_network(
         dialect: ``alexeyab`` or ``pjreddie``; None for the one noted in the file by ``export``, or
             else ``alexeyab``.
         initialize: draw weights as Darknet does. False leaves them undefined, to be loaded next.
-        memory_limit: largest size in bytes of weights and one image's live outputs, in float32.
+        memory_limit: largest size in bytes of weights and one image's live outputs, in float32;
+            None for half of the memory that is free.
 
     Raises:
         CfgError: located, for a mistake in the cfg, or above ``memory_limit``.
@@ -59,7 +63,7 @@ def build_network(
     source = read_cfg(cfg) if isinstance(cfg, str | Path) else CfgSource(list(cfg))
     _check_sizes(width=width, height=height)
     network = _build(source, width, height, dialect)
-    _check_memory(network, memory_limit)
+    _check_memory(network, _limit() if memory_limit is None else memory_limit)
     # A layer with dontload=1 keeps its initial values when a file is loaded, so it needs some.
     keeps_initial = any(layer.options.dontload for layer in network.sequence())
     _materialize(network, (initialize and source.tensors is None) or keeps_initial)
@@ -92,6 +96,28 @@ def _build(
     return Network(blocks, options, rules, build_layers(blocks, options, rules))
 
 
+@contextmanager
+def limiting_memory(limit: int | None) -> Iterator[None]:
+    """Set the ``memory_limit`` of all calls of ``build_network`` in the block that give none.
+
+    Args:
+        limit: in bytes; None for half of the memory that is free.
+    """
+    token = _chosen_limit.set(limit)
+    try:
+        yield
+    finally:
+        _chosen_limit.reset(token)
+
+
+def _limit() -> int:
+    chosen = _chosen_limit.get()
+    if chosen is not None:
+        return chosen
+    free = free_memory()
+    return DEFAULT_MEMORY_LIMIT if free is None else free // 2
+
+
 def _check_memory(network: Network, limit: int) -> None:
     weights = _FLOAT_BYTES * network.num_stored
     outputs = _FLOAT_BYTES * network.peak_values()
@@ -100,6 +126,7 @@ def _check_memory(network: Network, limit: int) -> None:
             f"the network needs {_gigabytes(weights)} for its weights and "
             f"{_gigabytes(outputs)} for one image, more than the limit of {_gigabytes(limit)}; "
             "if that is intended, raise it with build_network(..., memory_limit=BYTES)",
+            argument="memory_limit",
             **network.blocks[0].place(),
         )
 

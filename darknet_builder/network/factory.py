@@ -17,6 +17,8 @@ from darknet_builder.errors import CfgError, ShapeError
 from darknet_builder.layers.base import CommonOptions, Graph, Layer, find_layer_class
 from darknet_builder.layers.plugins import load_installed
 
+_MOST_VALUES = 2**61
+"""Number of float32 values whose bytes 64 bits can count."""
 LayerBuilder = Callable[[Block, Block, Graph], Layer]
 """The type of ``build_layer``."""
 
@@ -83,9 +85,21 @@ def read_layer(block: Block, graph: Graph) -> Layer:
         CfgError: located, for a mistake in an option.
         ShapeError: not located, if sizes do not fit.
     """
-    layer = find_layer_class(block, graph.dialect).from_block(block, graph)
+    try:
+        layer = find_layer_class(block, graph.dialect).from_block(block, graph)
+        # Checked here, because the sum over all layers may not fit into PyTorch's 64 bits.
+        layer.num_stored()
+        _check_count(layer.out_shape.size)
+    except (RuntimeError, OverflowError):
+        # Tensors on the meta device have no values: only the product of their sizes can be wrong.
+        raise block.error("is too large: its values cannot be counted in 64 bits") from None
     layer.options = CommonOptions.from_block(block)
     return layer
+
+
+def _check_count(count: int) -> None:
+    if count > _MOST_VALUES:
+        raise OverflowError
 
 
 def locate(error: ShapeError, block: Block, previous: Block) -> CfgError:

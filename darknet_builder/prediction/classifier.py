@@ -20,6 +20,7 @@ from darknet_builder.prediction.loading import (
     build_unloaded,
     choose_runner,
     load_into,
+    one_thread,
     resolve_model,
 )
 from darknet_builder.support.devices import find_device
@@ -56,7 +57,8 @@ class Classifier:
     """Classify photographs, as ``darknet classifier predict`` does.
 
     ``classifier(image)`` returns a list of ``ClassScore``, the highest score first; for a list of
-    images it returns a list of such lists. An image is anything that ``Detector`` accepts.
+    images it returns a list of such lists. An image is anything that ``Detector`` accepts. Several
+    threads may call one classifier.
 
     Args:
         cfg: path of a cfg, its text, Blocks, a ``.safetensors`` or ``.pt`` file written by
@@ -216,8 +218,9 @@ class Classifier:
         Returns:
             (B, classes) float32.
         """
-        self.network.reset_state()  # photographs are independent of each other
-        output = self.runner(x.to(self.network.device))
+        with one_thread(self.network):
+            self.network.reset_state()  # photographs are independent of each other
+            output = self.runner(x.to(self.network.device))
         assert isinstance(output, Tensor)  # a network without heads returns one tensor
         outputs = output.flatten(1).float().cpu()  # (B, classes, 1, 1) -> (B, classes)
         if self.tree is None:

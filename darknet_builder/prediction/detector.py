@@ -24,6 +24,7 @@ from darknet_builder.prediction.loading import (
     build_unloaded,
     choose_runner,
     load_into,
+    one_thread,
     resolve_model,
 )
 from darknet_builder.prediction.postprocessing import find_objects, nms_rule
@@ -51,6 +52,7 @@ class Detector:
     An image is a path, an array (H, W, 3) of uint8 in BGR order, as OpenCV gives it, a PIL image,
     the bytes of an image file, or a file object. For RGB arrays, add ``channels="rgb"``. Files are
     rotated as their EXIF orientation says; a PIL image is used as it is.
+    Several threads may call one detector.
 
     Args:
         cfg: path of a cfg, its text, Blocks, a ``.safetensors`` or ``.pt`` file written by
@@ -190,10 +192,12 @@ class Detector:
 
     def _detect(self, images: Sequence[Image], channels: str, keep_state: bool) -> list[Detections]:
         prepared = [self.prepare(image, channels) for image in images]
-        if not keep_state:
-            # Without this, the result would depend on the images of earlier calls.
-            self.network.reset_state()
-        raw_maps = self.raw_maps(torch.stack([item.x for item in prepared]))
+        x = torch.stack([item.x for item in prepared])  # (B, C, height, width)
+        with one_thread(self.network):
+            if not keep_state:
+                # Without this, the result would depend on the images of earlier calls.
+                self.network.reset_state()
+            raw_maps = self.raw_maps(x)
         return self.interpret(raw_maps, [item.placement for item in prepared])
 
     # ---- the stages, which `pipeline` overlaps ---------------------------------------------------

@@ -6,7 +6,9 @@ options against the network before its weights are read. ``choose_runner`` adds 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -23,6 +25,7 @@ from darknet_builder.weights.models import find_model, is_model
 ModelSource = str | Path | Sequence[Block] | Network
 """Path of a cfg, its text, Blocks, a model file written by ``export``, or a Network that is built
 and loaded."""
+_REMEMBERING = threading.Lock()
 
 
 def resolve_model(
@@ -173,3 +176,12 @@ def choose_runner(
     if isinstance(source, Network) and backend is None and precision == "float32":
         return network
     return network.optimized(precision, backend or "torch", batch)
+
+
+def one_thread(network: Network) -> AbstractContextManager[object]:
+    """Let one thread at a time clear the state of a recurrent network and run it.
+
+    The lock is not an attribute of the network, because locks cannot be copied or pickled. Other
+    networks have no state, and their threads do not wait.
+    """
+    return _REMEMBERING if network.is_recurrent else nullcontext()

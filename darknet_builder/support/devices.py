@@ -38,9 +38,9 @@ def find_device(name: str | torch.device | None) -> torch.device | None:
             f"{did_you_mean(meant, _USUAL)}"
         ) from None
     try:
-        torch.empty(0, device=device)
+        torch.empty(1, device=device).tolist()  # fails on the device ``meta``, which has no values
     # A build of torch without CUDA raises AssertionError here.
-    except (RuntimeError, AssertionError, ImportError) as error:
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
         # Only the first sentence is for users; advice to developers of PyTorch follows it.
         reason = str(error).splitlines()[0].split(". ")[0]
         raise InputError(f"device {str(name)!r} cannot be used here: {reason}") from None

@@ -32,6 +32,19 @@ def recognize(data: bytes) -> FileKind | None:
     return next((kind for is_kind, kind in _KINDS if is_kind(data)), None)
 
 
+def recognize_failed_download(data: bytes) -> FileKind | None:
+    """Return the kind of a file that stands in place of a text file of any kind; None for others.
+
+    Args:
+        data: the bytes of the whole file.
+
+    Example:
+        >>> recognize_failed_download(b"<!DOCTYPE html>").name
+        'a web page'
+    """
+    return next((kind for is_kind, kind in _IN_PLACE if is_kind(data)), None)
+
+
 _SECTION = re.compile(rb"^[ \t]*\[[ \t]*\w[\w ]*\][ \t\r]*$", re.MULTILINE)
 _YAML = re.compile(rb"\s*(?:(?:#[^\n]*|---[ \t\r]*)\n\s*)*[\w-]+[ \t]*:(?:\s|$)")
 _ULTRALYTICS_MODEL = re.compile(rb"^backbone[ \t]*:", re.MULTILINE)
@@ -79,7 +92,8 @@ def _starts_with(*marks: bytes) -> Callable[[bytes], bool]:
 
 _EXCHANGED = "were cfg and weights exchanged?"
 _OTHER_PROGRAM = "it describes a network for another program; take Darknet's .cfg"
-_KINDS: tuple[tuple[Callable[[bytes], object], FileKind], ...] = (
+_Kinds = tuple[tuple[Callable[[bytes], object], FileKind], ...]
+_IN_PLACE: _Kinds = (
     (
         _starts_with(b"version https://git-lfs"),
         FileKind("a Git LFS pointer", "run 'git lfs pull' in its repository"),
@@ -88,6 +102,9 @@ _KINDS: tuple[tuple[Callable[[bytes], object], FileKind], ...] = (
         is_web_page,
         FileKind("a web page", "open its address in a browser and take the file itself"),
     ),
+)
+_KINDS: _Kinds = (
+    *_IN_PLACE,
     (_is_weights, FileKind("a .weights file", _EXCHANGED)),
     (
         _starts_with(b"PK\x03\x04"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from darknet_builder.errors import DarknetError, InputError
 
 _WEB_PAGE = ("<!doctype", "<html", "<?xml", "<head")
+_MOST_BYTES, _PART_BYTES = 2**26, 2**20
 _LONGEST_TAG = max(map(len, _WEB_PAGE))
 
 
@@ -82,19 +84,45 @@ def writing(
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file in UTF-8, completely or not at all."""
+    r"""Write a text file in UTF-8, completely or not at all.
+
+    A byte of a file name that is not UTF-8 becomes ``\udcXX``, because the file must be UTF-8.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def read_bounded(path: str | Path) -> bytes:
+    """Read a file of settings or names whole, if it is not larger than 64 MiB.
+
+    Such a file is a few kilobytes long. A larger one is another kind of file, or a device that
+    never ends.
+
+    Raises:
+        OSError: if it cannot be read, or is larger.
+    """
+    data = bytearray()
+    with open(path, "rb") as file:
+        # In parts: read(n) takes memory for n bytes first.
+        while part := file.read(_PART_BYTES):
+            data += part
+            if len(data) > _MOST_BYTES:
+                raise OSError(errno.EFBIG, f"larger than {_MOST_BYTES >> 20} MiB")
+    return bytes(data)
 
 
 def check_folder(path: str | Path | None) -> None:
-    """Check that the folder of a file to be written exists; None passes.
+    """Check that the folder of a file to be written exists, and the file is none; None passes.
 
     Raises:
-        InputError: if the folder is missing; the message names it.
+        InputError: if the folder is missing, which the message names, or ``path`` is a folder.
     """
-    if path is not None and not Path(path).absolute().parent.is_dir():
+    if path is None:
+        return
+    if not Path(path).absolute().parent.is_dir():
         raise InputError(f"the folder {Path(path).absolute().parent} does not exist", path=path)
+    if Path(path).is_dir():
+        raise InputError("is a folder; expected the path of a file", path=path)
 
 
 def refuse_overwriting(path: Path, kept: Iterable[str | Path | None], advice: str) -> None:

@@ -1,4 +1,4 @@
-"""Measure how far the resident memory of the process grows; Linux alone tells."""
+"""Tell how much memory is free, and how far the process grows; Linux alone tells."""
 
 from __future__ import annotations
 
@@ -10,6 +10,25 @@ from pathlib import Path
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
 """Written to clear_refs, it resets the peak of the resident size; see proc(5)."""
+_MACHINE, _GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+_GROUP_FILES = ("memory.max", "memory.current")
+"""The limit of a container in bytes, or ``max`` for none, and what it uses."""
+
+
+def free_memory() -> int | None:
+    """Return the memory in bytes that the process can take without swapping; None if unknown.
+
+    The limit of a container (its cgroup, version 2) counts if it is lower than the machine's.
+    """
+    try:
+        free = _field(_MACHINE, "MemAvailable")
+    except OSError:
+        return None
+    try:
+        limit, used = (int((_GROUP / name).read_text()) for name in _GROUP_FILES)
+    except (OSError, ValueError):  # no such group, or "max": no limit
+        return free
+    return min(free, max(0, limit - used))
 
 
 def peak_bytes_of(work: Callable[[], object]) -> int | None:
@@ -41,15 +60,21 @@ def _give_back() -> None:
 
 
 def _status(key: str) -> int:
-    """Return a size from /proc/self/status in bytes.
+    """Return a size from /proc/self/status in bytes, such as ``VmRSS``."""
+    return _field(_STATUS, key)
+
+
+def _field(path: Path, key: str) -> int:
+    """Return a size in bytes from a file of lines such as ``VmRSS:   123456 kB``.
 
     Args:
-        key: name of the line, such as ``VmRSS``.
+        path: the file.
+        key: the name before the colon.
 
     Raises:
         OSError: if the file does not have the key.
     """
-    for line in _STATUS.read_text().splitlines():
+    for line in path.read_text().splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1]) * 1024  # "VmRSS:   123456 kB"
     raise OSError(key)

@@ -1,11 +1,18 @@
-"""Format text for people: plural nouns, aligned columns, durations."""
+"""Format text for people: plural nouns, aligned columns, durations, and what a terminal may get."""
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Collection, Sequence
 
 _IRREGULAR = {"child": "children"}
 _GAP = "  "
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that move the cursor, change colours or reverse the direction of text. Line breaks and
+tabs are not among them."""
+_ESCAPE = "darknet_builder.escape"
+"""The name of ``_escape_unencodable`` among Python's error handlers."""
 
 
 def plural(count: float, noun: str) -> str:
@@ -62,3 +69,38 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours}h {minutes:02d}m"
     return f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"
+
+
+def printable(text: str, encoding: str | None = "utf-8") -> str:
+    r"""Return text with control characters, and what an encoding lacks, as ``\uXXXX``.
+
+    Names of files and classes come from other people. Written as they are, their control characters
+    could change the terminal; and a single byte that is not UTF-8 would stop the whole output.
+    JSON stays JSON, because its strings have the same escapes.
+
+    Args:
+        text: one or more lines.
+        encoding: of the stream that the text is written to; None for UTF-8.
+
+    Example:
+        >>> printable("a \x1b[31mred\udcff photo")
+        'a \\u001b[31mred\\udcff photo'
+        >>> printable("caf\xe9", "ascii")
+        'caf\\u00e9'
+    """
+    encoding = encoding or "utf-8"
+    shown = _CONTROL.sub(lambda match: _escape(match[0]), text)
+    return shown.encode(encoding, _ESCAPE).decode(encoding)
+
+
+def _escape(text: str) -> str:
+    units = text.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+def _escape_unencodable(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return _escape(error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_ESCAPE, _escape_unencodable)

@@ -16,7 +16,7 @@ from darknet_builder.evaluation.validators import ClassValidator, Validator
 from darknet_builder.images.readable import FileCounter, check_images
 from darknet_builder.images.truncated import describe_truncated
 from darknet_builder.network.network import Network
-from darknet_builder.network.task import count_classes
+from darknet_builder.network.task import count_classes, known_names
 from darknet_builder.training.samples import LabelledImages, ListedImages
 from darknet_builder.training.settings import check_trainable
 
@@ -83,7 +83,7 @@ def load_training_lists(
     # A network without heads is a classifier: its lists have labels in the paths, not boxes.
     if not network.heads:
         return _load_classes(data, network, how, keep_missing=skip_bad_images)
-    network.names = tuple(data.names or ())
+    network.names = known_names(network, data.names)  # not first at the end of an epoch
     images = load_training(data, network, skip_bad=skip_bad_labels, keep_missing=skip_bad_images)
     counts = f"{len(images)} training images with {images.num_boxes} boxes"
     validation, more = None, ""

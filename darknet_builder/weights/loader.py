@@ -16,20 +16,17 @@ import torch
 from torch import Tensor
 
 from darknet_builder.cfg.dialects import Dialect
-from darknet_builder.cfg.model_files import load_tensors, read_model_file
+from darknet_builder.cfg.model_files import read_model_file
 from darknet_builder.cfg.model_metadata import is_model_file
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.layers.base import WeightsHeader, tensor_kind
-from darknet_builder.layers.parts import BATCH_NORM_EPSILON
 from darknet_builder.network.network import Network
+from darknet_builder.network.stored_values import CHUNK, StoredTensor, load_tensors
 from darknet_builder.support.files import atomic_path, writing
 from darknet_builder.weights.entries import Entry, weight_entries
 from darknet_builder.weights.header import FLOAT, open_weights, pack_header, short_seen
 from darknet_builder.weights.mismatch import check_length
 
-_EPSILON = np.float32(BATCH_NORM_EPSILON)
-_CHUNK = 2**18
-"""Number of floats that are checked at a time: few enough for the processor's cache."""
 _LITTLE = sys.byteorder == "little"
 
 
@@ -143,37 +140,14 @@ def save_weights(network: Network, path: str | Path, *, until: int | None = None
 
 
 def _check_finite(source: str, file: FileIO, start: int, entries: list[Entry]) -> None:
-    buffer = np.empty(_CHUNK, FLOAT)
+    buffer = np.empty(CHUNK, FLOAT)
     for entry in entries:
-        for first in range(entry.start, entry.stop, _CHUNK):
+        layer = f"layer {entry.index} [{entry.layer.section}]"
+        stored = StoredTensor(source, entry.name, layer, tensor_kind(entry.name) == "var")
+        for first in range(entry.start, entry.stop, CHUNK):
             file.seek(start + first * FLOAT.itemsize)
-            values = _read(file, buffer[: min(_CHUNK, entry.stop - first)])
-            # A sum is faster than isfinite, and it is finite only if all values are. It may also
-            # overflow; then no value is wrong, and _refuse returns.
-            with np.errstate(over="ignore", invalid="ignore"):
-                total = values.sum()
-            if not np.isfinite(total):
-                wrong = ~np.isfinite(values)
-                _refuse(
-                    source,
-                    entry,
-                    first,
-                    values,
-                    wrong,
-                    "the training diverged or the file is damaged",
-                )
-            if tensor_kind(entry.name) == "var":
-                # Darknet divides by sqrt(v + .00001f) (blas.c:293), so published variances down to
-                # -9.9e-6 are valid.
-                _refuse(
-                    source,
-                    entry,
-                    first,
-                    values,
-                    values + _EPSILON <= 0,
-                    f"a variance plus {BATCH_NORM_EPSILON:g} must be above 0: the file belongs to"
-                    " another cfg",
-                )
+            values = _read(file, buffer[: min(CHUNK, entry.stop - first)])
+            stored.check(values, first)
 
 
 def _read(file: FileIO, values: np.ndarray) -> np.ndarray:
@@ -198,21 +172,3 @@ def _pour(file: FileIO, tensor: Tensor) -> None:
         values = _read(file, np.empty(tensor.numel(), FLOAT)).astype(np.float32, copy=False)
         # The floats are in the order of the shape, also for a transposed view.
         tensor.copy_(torch.from_numpy(values).view(tensor.shape))
-
-
-def _refuse(
-    source: str, entry: Entry, first: int, values: np.ndarray, wrong: np.ndarray, cause: str
-) -> None:
-    """Raise an error that locates the first wrong float, if there is one.
-
-    Raises:
-        WeightsError: with the float's position in the file.
-    """
-    if not wrong.any():
-        return
-    position = int(wrong.argmax())
-    raise WeightsError(
-        f"float {first + position} is {float(values[position]):g}, in {entry.name} of layer "
-        f"{entry.index} [{entry.layer.section}]; {cause}",
-        path=source,
-    )

@@ -136,3 +136,25 @@ def test_names_in_other_encodings(
 def test_the_names_of_a_real_case() -> None:
     with pytest.warns(DataWarning, match="read as Latin-1"):
         assert read_names(DATA / "latin1.names") == ["büchse"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5\n",
+            "is a Git LFS pointer, not class names; run 'git lfs pull' in its repository",
+        ),
+        (
+            "<!DOCTYPE html>\n<html>\n",
+            "is a web page, not class names; open its address in a browser and take the file itself",
+        ),
+        ("# mine\n\n[net]\nwidth=8\n", "is a cfg, not class names; expected one class name a line"),
+    ],
+)
+def test_other_files_in_place_of_names(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "a.names"
+    path.write_text(text)
+    with pytest.raises(DataError) as caught:
+        read_names(path)
+    assert str(caught.value) == f"{path}: {message}"

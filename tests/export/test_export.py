@@ -25,22 +25,18 @@ from darknet_builder.errors import (
     MissingExtraError,
     WeightsError,
 )
-from darknet_builder.export import (
-    export,
-    onnx_graph,
-)
+from darknet_builder.export import export
 from darknet_builder.export import (
     job as export_job,
-)
-from darknet_builder.export import (
-    onnx as export_onnx,
 )
 from darknet_builder.export import (
     torch_programs as torch_files,
 )
 from darknet_builder.export.export import export_network
-from darknet_builder.export.nms_check import Kept, clear_thresholds, compare_kept, suppress
-from darknet_builder.export.onnx_runtime import open_session
+from darknet_builder.export.onnx import file as export_onnx
+from darknet_builder.export.onnx import graph as onnx_graph
+from darknet_builder.export.onnx.nms_check import Kept, clear_thresholds, compare_kept, suppress
+from darknet_builder.export.onnx.runtime import open_session
 from darknet_builder.export.settings import ExportSettings, Suppression
 from darknet_builder.export.tolerance import Comparison, Precise, compare_values
 from darknet_builder.export.traceable import Traceable

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
 
 from darknet_builder import Classifier
 from darknet_builder.cli.program import main
@@ -203,3 +204,25 @@ def test_the_script_is_the_command(folder: Path) -> None:
         check=True,
     )
     assert result.stdout.splitlines()[1::2] == ["   0.8768  blue", "   0.9094  green"]
+
+
+def test_ctrl_c(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The classes found so far are written; without any, the file of an earlier run stays."""
+    target = folder / "found.json"
+    argv = words(folder, str(folder / "shots"), "--json", str(target))
+    original, calls = Classifier.rank, [0]
+
+    def rank(self: Classifier, x: torch.Tensor) -> object:
+        calls[0] += 1
+        if calls[0] > 1:
+            raise KeyboardInterrupt
+        return original(self, x)
+
+    monkeypatch.setattr(Classifier, "rank", rank)
+    assert main(argv) == 130
+    found = target.read_bytes()
+    assert [Path(row["file"]).name for row in json.loads(found)["images"]] == ["a.png"]
+    assert main(argv) == 130  # in its first image
+    assert target.read_bytes() == found

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from darknet_builder.boxes import nms
 from darknet_builder.boxes import overlap as boxes
+from darknet_builder.boxes import pairs
 from darknet_builder.boxes.candidates import Candidates
 from darknet_builder.boxes.nms import NMS_KINDS, best_of_groups, nms_by_class, survivors
 from darknet_builder.errors import InputError
@@ -92,7 +92,7 @@ def test_how_many_pairs_are_compared_at_once_changes_nothing(
     whole = survivors(some, 0.3, kind=kind)
     assert 10 < whole.sum() < 140
     for limit in (1, 200, 5000):
-        monkeypatch.setattr(nms, "_MAX_PAIRS", limit)
+        monkeypatch.setattr(pairs, "_MAX_PAIRS", limit)
         assert torch.equal(survivors(some, 0.3, kind=kind), whole)
 
 

@@ -1,6 +1,6 @@
 """Translated pages have the same code, headings, tables, links and names as the English pages.
 
-``test_docs`` runs the code of both.
+``test_docs`` runs the code of the English pages, which is therefore that of the translations.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from darknet_builder.cfg import parser
 from darknet_builder.cfg.diagnostics import Collector
 from darknet_builder.cfg.parser import parse_cfg
 from darknet_builder.cfg.source import read_cfg
@@ -160,8 +161,8 @@ def test_a_cfg_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     cfg = tmp_path / "a.cfg"
     cfg.write_text("# dialect: pjreddie\n" + NET)
     reads: list[Path] = []
-    read_bytes = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path) or read_bytes(path))
+    read = parser.read_bounded
+    monkeypatch.setattr(parser, "read_bounded", lambda path: reads.append(path) or read(path))
     source = read_cfg(cfg)
     assert source.dialect == "pjreddie" and source.blocks[0].line == 2
     assert reads == [cfg]

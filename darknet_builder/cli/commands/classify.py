@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from darknet_builder.cli.arguments import (
+    IMAGE_OPTIONS,
     MODEL_HELP,
     NAMES_HELP,
     WEIGHTS_HELP,
@@ -16,6 +18,7 @@ from darknet_builder.cli.arguments import (
     add_dialect,
     add_input_size,
     add_json,
+    add_max_pixels,
     add_resize,
     add_speed_options,
 )
@@ -59,6 +62,14 @@ OPTIONS = MODEL_OPTIONS
 """Hints that are shown for a wrong library argument, by argument."""
 
 
+@dataclass
+class _Result:
+    """The classes of each image, and the number of files that could not be read."""
+
+    found: list[tuple[Path, list[ClassScore]]] = field(default_factory=list)
+    failures: int = 0
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
     parser.add_argument("source", nargs="+", metavar="SOURCE", help="image, folder or quoted glob")
@@ -74,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input_size(model)
     add_dialect(model)
     add_device(model)
+    add_max_pixels(model)
     add_batch(model)
     add_speed_options(model)
     parser.add_argument(
@@ -114,22 +126,27 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     ) as progress:
         if line := describe_choice(args, classifier.runner):
             progress.say(line)
-        found, failures = _classify(classifier, sources, progress)
-    write_json(
-        args.json,
-        {
-            "cfg": args.cfg,
-            "weights": args.weights,
-            "fit": classifier.fit,
-            "not_readable": failures,
-            "images": [
-                {"file": str(path), "classes": [row.to_dict() for row in scores]}
-                for path, scores in found
-            ],
-        },
-        out,
-    )
-    return 1 if failures else 0
+        result = _Result()
+        try:
+            _classify(classifier, sources, progress, result)
+        finally:  # after Ctrl-C, too
+            # Without a finished image, the file of an earlier run stays as it is.
+            if result.found or args.json == STDOUT:
+                write_json(args.json, _document(args, classifier, result), out)
+    return 1 if result.failures else 0
+
+
+def _document(args: argparse.Namespace, classifier: Classifier, result: _Result) -> dict[str, Any]:
+    images = []
+    for path, scores in result.found:
+        images.append({"file": str(path), "classes": [row.to_dict() for row in scores]})
+    return {
+        "cfg": args.cfg,
+        "weights": args.weights,
+        "fit": classifier.fit,
+        "not_readable": result.failures,
+        "images": images,
+    }
 
 
 def _make_classifier(args: argparse.Namespace) -> Classifier:
@@ -152,20 +169,19 @@ def _make_classifier(args: argparse.Namespace) -> Classifier:
 
 
 def _classify(
-    classifier: Classifier, sources: Sequence[Path], progress: Progress
-) -> tuple[list[tuple[Path, list[ClassScore]]], int]:
+    classifier: Classifier, sources: Sequence[Path], progress: Progress, result: _Result
+) -> None:
+    """Classify every source into ``result``."""
     import torch
 
-    found: list[tuple[Path, list[ClassScore]]] = []
-    failures = 0
     for start in range(0, len(sources), classifier.batch):
         inputs: list[tuple[Path, Tensor]] = []
         for path in sources[start : start + classifier.batch]:
             try:
                 inputs.append((path, classifier.prepare(path)))
             except ImageError as error:
-                failures += 1
-                text = str(error)
+                result.failures += 1
+                text = error.describe(IMAGE_OPTIONS.get)
                 progress.complain(
                     f"skipped: {text if text.startswith(str(path)) else f'{path}: {text}'}"
                 )
@@ -175,9 +191,8 @@ def _classify(
         for (path, _), scores in zip(
             inputs, classifier.rank(torch.stack([x for _, x in inputs])), strict=True
         ):
-            found.append((path, scores))
+            result.found.append((path, scores))
             progress.say("\n".join([str(path), *map(_line, scores)]))
-    return found, failures
 
 
 def _line(row: ClassScore) -> str:

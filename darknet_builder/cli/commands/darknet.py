@@ -16,18 +16,20 @@ FUNCTION is one of Darknet's (AlexeyAB's):
   classifier predict DATA CFG WEIGHTS [IMAGE] classifier train DATA CFG [WEIGHTS]
   classifier valid DATA CFG WEIGHTS           partial CFG WEIGHTS OUTPUT N
 
-Flags keep their one dash, and may stand anywhere. A flag that is not done is named in a warning. Without IMAGE, the
-paths of images are read from standard input. Files are written where Darknet writes them: predictions.jpg,
-anchors.txt and results/ in the current folder, weights in backup= of DATA.
+Flags keep their single dash and can be anywhere. A warning names each flag that is not supported.
+Without IMAGE, image paths are read from standard input. Files are written where Darknet writes
+them: predictions.jpg, anchors.txt and results/ in the current folder, weights in backup= of DATA.
 
-The exit status is 0, or 1 for a mistake, as Darknet's. docs/from-darknet.md lists the flags, and the command of this
-program that does the same as each line. For scripts that call darknet:
+The exit status of a mistake is 1, as in Darknet. docs/from-darknet.md lists the flags, and for each
+line the command of this program that does the same. For scripts that call darknet:
 
   alias darknet="darknet-builder darknet"
 
 examples:
-  darknet-builder darknet detector test coco.data yolov4.cfg yolov4.weights dog.jpg -ext_output -dont_show
-  darknet-builder darknet detector test coco.data yolov4.cfg yolov4.weights -out result.json < train.txt
+  darknet-builder darknet detector test coco.data yolov4.cfg yolov4.weights dog.jpg \\
+      -ext_output -dont_show
+  darknet-builder darknet detector test coco.data yolov4.cfg yolov4.weights \\
+      -out result.json < train.txt
   darknet-builder darknet detector map my.data my.cfg backup/my_best.weights -points 101
   darknet-builder darknet detector train my.data my.cfg yolov4.conv.137 -map -dont_show
 """

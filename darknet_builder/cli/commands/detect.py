@@ -15,6 +15,7 @@ from darknet_builder.cli.arguments import (
     add_dialect,
     add_input_size,
     add_json,
+    add_max_pixels,
     add_nms,
     add_report,
     add_resize,
@@ -89,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input_size(model)
     add_dialect(model)
     add_device(model)
+    add_max_pixels(model)
     add_batch(model)
     add_speed_options(model)
     _add_rules(parser)

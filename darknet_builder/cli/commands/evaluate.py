@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -15,6 +17,7 @@ from darknet_builder.cli.arguments import (
     add_dialect,
     add_input_size,
     add_json,
+    add_max_pixels,
     add_nms,
     add_resize,
     add_skip_bad_labels,
@@ -30,7 +33,7 @@ from darknet_builder.cli.model import (
     take_model,
     take_named,
 )
-from darknet_builder.cli.output import STDOUT, check_answer, write_json
+from darknet_builder.cli.output import STDOUT, attempt_all, check_answer, write_json
 from darknet_builder.cli.progress import Progress
 from darknet_builder.errors import InputError, MissingExtraError
 from darknet_builder.evaluation.map_rules import MAP_NMS, MAP_THRESHOLD, POINTS
@@ -135,6 +138,7 @@ def _add_model(model: argparse._ArgumentGroup) -> None:
     add_input_size(model)
     add_dialect(model)
     add_device(model)
+    add_max_pixels(model)
     add_batch(model)
     add_speed_options(model)
 
@@ -190,13 +194,13 @@ def _evaluate(args: argparse.Namespace, data: DataFile, group: ProcessGroup, out
         report = evaluation.run(runner, metrics, group, progress.advance)
         if report is None:
             return 0
-        write_json(
-            args.json, {**{name: getattr(args, name) for name in _OPTIONS}, **report.to_dict()}, out
-        )
+        document = {**{name: getattr(args, name) for name in _OPTIONS}, **report.to_dict()}
+        title = f"{Path(args.data).stem}, IoU {args.iou:g}"
+        writers: list[Callable[[], object]] = [partial(write_json, args.json, document, out)]
         if args.plot is not None:
-            plot_curves(report.darknet, args.plot, f"{Path(args.data).stem}, IoU {args.iou:g}")
-        for line in report.lines():
-            progress.say(line)
+            writers.append(partial(plot_curves, report.darknet, args.plot, title))
+        writers.append(lambda: progress.say("\n".join(report.lines())))
+        attempt_all(writers, progress.complain)
     return 0
 
 

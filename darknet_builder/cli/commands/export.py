@@ -31,6 +31,7 @@ from darknet_builder.errors import InputError
 from darknet_builder.export.settings import (
     FORMATS,
     GRAPHS,
+    LAYOUTS,
     LEVELS,
     LOWEST_OPSET,
     ExportReport,
@@ -57,6 +58,11 @@ The values of --level, the end of the graph:
   decoded      boxes, scores and objectness
   nms          boxes after suppression (ONNX only)
 
+The values of --layout, the arrangement of decoded boxes:
+  darknet      three outputs: boxes as fractions of the input, scores, objectness
+  yolov5       one output (batch, boxes, 5 + classes), in pixels of the input
+  yolov8       one output (batch, 4 + classes, boxes), in pixels, without objectness
+
 Every file is read back and compared with PyTorch on random numbers, a drawn scene and the images of
 --image. If its results differ, it is deleted and the command fails.
 
@@ -73,6 +79,7 @@ OPTIONS = MODEL_OPTIONS
 """Hints that are shown for a wrong library argument, by argument."""
 _GRAPH_OPTIONS = (
     "level",
+    "layout",
     "batch",
     "dynamic_batch",
     "dynamic_size",
@@ -132,6 +139,11 @@ def _add_graph_options(parser: argparse.ArgumentParser) -> None:
         "--level",
         choices=LEVELS,
         help=f"where the graph ends, see below (default: {LEVELS[0]})",
+    )
+    graph.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        help=f"arrangement of decoded boxes, see below (default: {LAYOUTS[0]})",
     )
     graph.add_argument("--batch", type=int, metavar="N", help="batch size (default: 1)")
     graph.add_argument(
@@ -245,7 +257,8 @@ def _settings(args: argparse.Namespace) -> ExportSettings:
         default, **{key: value for key, value in chosen.items() if value is not None}
     )
     return ExportSettings(
-        level=args.level or LEVELS[0],
+        level=args.level or ("decoded" if args.layout else LEVELS[0]),
+        layout=args.layout or LAYOUTS[0],
         batch=1 if args.batch is None else args.batch,
         any_batch=args.dynamic_batch,
         any_size=args.dynamic_size,

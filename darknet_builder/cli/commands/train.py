@@ -12,6 +12,7 @@ from darknet_builder.cli.arguments import (
     WEIGHTS_HELP,
     add_device,
     add_dialect,
+    add_max_pixels,
     add_precision,
     add_seed,
     add_skip_bad_images,
@@ -130,6 +131,7 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
     add_dialect(rules)
     add_skip_bad_labels(rules)
     add_skip_bad_images(rules)
+    add_max_pixels(rules)
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:
@@ -220,13 +222,27 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     check_weights(args.cfg, args.weights, required=False)
     torch.manual_seed(args.seed)
     network = _make_network(args)
+    if not args.show_samples:
+        _check_training(args, network)  # before minutes are spent on the lists
     lists = _load_lists(args, network, out)
     if args.show_samples:
         return _show_samples(args, network, lists, out)
-    if not args.output:
-        raise InputError("no output folder given; give --output DIR")
     with init_processes(args.device) as group:
         return _train(args, network, lists, group, out)
+
+
+def _check_training(args: argparse.Namespace, network: Network) -> None:
+    """Check all that can be known without the images."""
+    from darknet_builder.support.devices import find_device
+    from darknet_builder.training.checkpoints.output_files import check_output
+    from darknet_builder.training.settings import check_settings
+
+    if not args.output:
+        raise InputError("where to? give --output DIR")
+    find_device(args.device)
+    settings = _settings(args, args.device)
+    check_settings(network, settings)
+    check_output(settings)
 
 
 def _show_samples(

@@ -22,6 +22,8 @@ BOX_VALUES = 5
 """Number of values before the classes: x, y, w, h, objectness."""
 _NO_ANCHOR = 0.5
 """Darknet's value for missing anchor numbers (yolo_layer.c:54, region_layer.c:41)."""
+MOST_ANCHORS = 2**16
+"""Largest ``num=``. Real cfgs have up to 18, and a list of all anchors is made from it."""
 _IOU_KINDS = ("mse", "iou", "giou", "diou", "ciou")
 
 
@@ -209,7 +211,7 @@ def _read_anchors(block: Block, hash_ends: bool) -> tuple[list[tuple[float, floa
     Raises:
         CfgError: located, if the mask names an anchor that does not exist or is incomplete.
     """
-    num = block.get_int("num", 1, minimum=1)
+    num = block.get_int("num", 1, minimum=1, maximum=MOST_ANCHORS)
     mask = block.get_ints("mask", range(num))
     anchors = read_pairs(block, num, mask, hash_ends)
     for index in mask:

@@ -11,7 +11,7 @@ from darknet_builder.boxes.candidates import Candidates
 from darknet_builder.cfg.block import Block
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import AugmentOptions, Graph, Head, register
-from darknet_builder.layers.heads.anchor_head import BOX_VALUES
+from darknet_builder.layers.heads.anchor_head import BOX_VALUES, MOST_ANCHORS
 from darknet_builder.layers.representation import format_options
 from darknet_builder.shapes import Shape, flat
 
@@ -103,7 +103,7 @@ class Detection(Head):
         return cls(
             graph.shape,
             side=block.get_int("side", 7, minimum=1),
-            num=block.get_int("num", 1, minimum=1),
+            num=block.get_int("num", 1, minimum=1, maximum=MOST_ANCHORS),
             classes=block.get_int("classes", 1, minimum=1),
             softmax=block.get_flag("softmax"),
             square_root=block.get_flag("sqrt"),

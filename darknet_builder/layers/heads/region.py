@@ -12,7 +12,12 @@ from darknet_builder.cfg.block import Block
 from darknet_builder.cfg.dialects import Dialect, get_dialect
 from darknet_builder.errors import ShapeError
 from darknet_builder.layers.base import AugmentOptions, Graph, Head, register
-from darknet_builder.layers.heads.anchor_head import BOX_VALUES, anchor_boxes, read_pairs
+from darknet_builder.layers.heads.anchor_head import (
+    BOX_VALUES,
+    MOST_ANCHORS,
+    anchor_boxes,
+    read_pairs,
+)
 from darknet_builder.layers.representation import format_options
 from darknet_builder.layers.tree import Tree, read_map, read_tree
 from darknet_builder.shapes import Shape
@@ -117,7 +122,7 @@ class Region(Head):
     @classmethod
     def from_block(cls, block: Block, graph: Graph) -> Region:
         """Build from a cfg section (parser.c:537)."""
-        num = block.get_int("num", 1, minimum=1)
+        num = block.get_int("num", 1, minimum=1, maximum=MOST_ANCHORS)
         classes = block.get_int("classes", 20, minimum=1)
         if block.get_int("coords", 4) != 4:
             raise block.error("only coords=4 (x, y, w, h) is supported", "coords")

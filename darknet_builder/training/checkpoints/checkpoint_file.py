@@ -8,9 +8,9 @@ opened. A file is written whole or not at all.
 from __future__ import annotations
 
 import io
-import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from darknet_builder.cfg.block import Block
+from darknet_builder.cfg.model_files import format_cfg_lists, load_torch_file, named_tensors
 from darknet_builder.cfg.model_metadata import ModelMetadata
-from darknet_builder.errors import InputError, WeightsError
+from darknet_builder.errors import DarknetError, InputError, WeightsError
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.network.network import Network
 from darknet_builder.support.files import atomic_path, writing
@@ -31,6 +32,20 @@ MAKE_ROOM = "free some disk space, then resume the training"
 """The hint of errors whose argument is ``resume``."""
 _NAME = re.compile(r"checkpoint_(\d{7,})\.pt")
 _NUM_IMAGES = "number_of_training_images"
+_DAMAGED = "is not a checkpoint, or is damaged"
+_KINDS: dict[str, tuple[type, ...]] = {
+    "model": (dict,),
+    "facts": (dict,),
+    "finished": (int,),
+    "validated": (int,),
+    "best": (int, float, type(None)),
+    "optimizer": (dict,),
+    "scheduler": (dict,),
+    "average": (dict,),
+    "random": (dict,),
+}
+"""The types of the entries of a checkpoint, but for ``cfg`` and ``network``."""
+_OPTIONAL = ("model", "validated")
 _FREE_OPTIONS = ("max_batches",)
 """Options of [net] that may differ when a training is resumed."""
 
@@ -145,19 +160,9 @@ def load_checkpoint(path: str | Path) -> State:
         WeightsError: for a file that cannot be read or is not a checkpoint.
     """
     try:
-        # Into memory first: torch.load on a truncated file seeks to a negative offset and raises a
-        # misleading OSError.
-        state = torch.load(
-            io.BytesIO(Path(path).read_bytes()), map_location="cpu", weights_only=True
-        )
+        state = load_torch_file(path, _DAMAGED, "remove it to resume from an older one")
     except OSError as error:
         raise WeightsError(f"cannot be read: {error.strerror or error}", path=path) from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError):
-        raise WeightsError(
-            "is not a checkpoint, or is damaged",
-            path=path,
-            hint="remove it to resume from an older one",
-        ) from None
     if not isinstance(state, dict) or "network" not in state or "cfg" not in state:
         raise WeightsError(
             "is not a checkpoint of a training",
@@ -169,7 +174,44 @@ def load_checkpoint(path: str | Path) -> State:
         raise WeightsError(
             f"has the checkpoint format {state.get('format')}; expected {FORMAT}", path=path
         )
+    format_cfg_lists(state["cfg"], path)
+    for key in ("network", "average"):
+        named_tensors(state.get(key, {}), path)
+    for key, kinds in _KINDS.items():
+        if key in state and not isinstance(state[key], kinds):
+            raise WeightsError(f"{_DAMAGED}: {key} is a {type(state[key]).__name__}", path=path)
     return cast("State", state)
+
+
+def check_complete(path: str | Path, state: State) -> None:
+    """Check that a checkpoint has all that a training needs to resume.
+
+    Raises:
+        WeightsError: for a missing entry.
+    """
+    missing = [key for key in _KINDS if key not in state and key not in _OPTIONAL]
+    if missing:
+        raise WeightsError(f"{_DAMAGED}: it has no {missing[0]}", path=path)
+
+
+@contextmanager
+def restoring(path: str | Path) -> Iterator[None]:
+    """Turn what a checkpoint of unexpected contents raises in the block into one line.
+
+    Args:
+        path: the file.
+
+    Raises:
+        WeightsError: in place of any error of PyTorch.
+    """
+    try:
+        yield
+    except DarknetError:
+        raise
+    # What optimisers and schedulers raise depends on what is wrong in their dictionaries.
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = str(error).split("\n")[0]
+        raise WeightsError(f"{_DAMAGED}: {type(error).__name__} {reason}", path=path) from None
 
 
 # ---- whether it belongs to this training ---------------------------------------------------------

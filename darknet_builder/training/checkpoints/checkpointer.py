@@ -12,9 +12,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from darknet_builder.engines.names import short_precision
 from darknet_builder.network.network import Network
+from darknet_builder.network.stored_values import check_tensors
 from darknet_builder.training.checkpoints.checkpoint_file import (
     BEST,
     State,
+    check_complete,
     check_same_cfg,
     check_same_run,
     checkpoint_path,
@@ -23,6 +25,7 @@ from darknet_builder.training.checkpoints.checkpoint_file import (
     model_metadata,
     plain_blocks,
     prune_checkpoints,
+    restoring,
     save_checkpoint,
 )
 from darknet_builder.training.checkpoints.continuing import (
@@ -126,7 +129,9 @@ class Checkpointer:
             # The training stopped before its first checkpoint; starting over gives the same one.
             return None
         state = load_checkpoint(paths[-1])
+        check_complete(paths[-1], state)
         check_same_cfg(paths[-1], state, self._network.blocks)
+        check_tensors(self._network, state["network"], paths[-1])
         # Earlier versions could not freeze norms and did not write this key.
         state["facts"].setdefault("norms", _LEARNING)
         check_same_run(paths[-1], state, self._run_metadata())
@@ -139,7 +144,11 @@ class Checkpointer:
             WeightsError: for a file that cannot be read.
         """
         paths = list_checkpoints(self._settings.output)
-        return (paths[-1], load_checkpoint(paths[-1])) if paths else None
+        if not paths:
+            return None
+        state = load_checkpoint(paths[-1])
+        check_complete(paths[-1], state)
+        return paths[-1], state
 
     def continue_from(self, found: tuple[Path, State] | None) -> Start:
         """Take over a checkpoint, or without one the steps that the network's weights count.
@@ -152,21 +161,25 @@ class Checkpointer:
             start = start_at_weights(self._network, self._settings.output)
         else:
             start = start_at_checkpoint(*found, self._network, self._run_metadata())
-            if not take_over(found[1], self._network, self._optimizer, self._average):
+            check_tensors(self._network, found[1]["network"], found[0])
+            with restoring(found[0]):
+                has_momentum = take_over(found[1], self._network, self._optimizer, self._average)
+            if not has_momentum:
                 start = replace(start, lines=(*start.lines, "momentum: starts at zero"))
         move_schedule(self._scheduler, self._network, start.finished, self._settings.seed)
         return start
 
     def restore(self, state: State) -> None:
         """Restore network, optimiser, scheduler, average and random generators."""
-        self._network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._scheduler.load_state_dict(state["scheduler"])
-        self._average.load_state_dict(state["average"])
-        # Last: nothing may draw a random number after this.
-        torch.set_rng_state(state["random"]["cpu"])
-        if state["random"]["cuda"] is not None and self._device.type == "cuda":
-            torch.cuda.set_rng_state(state["random"]["cuda"], self._device)
+        with restoring(checkpoint_path(self._settings.output, state["finished"])):
+            self._network.load_state_dict(state["network"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._scheduler.load_state_dict(state["scheduler"])
+            self._average.load_state_dict(state["average"])
+            # Last: nothing may draw a random number after this.
+            torch.set_rng_state(state["random"]["cpu"])
+            if state["random"]["cuda"] is not None and self._device.type == "cuda":
+                torch.cuda.set_rng_state(state["random"]["cuda"], self._device)
 
     def _run_metadata(self) -> dict[str, Any]:
         rates = [f"{rate.pattern}={rate.factor}" for rate in self._settings.rates]

@@ -107,24 +107,32 @@ def prepare_output(settings: TrainSettings) -> None:
 
     Raises:
         DataError: when it cannot be created.
-        InputError: when it contains a training and neither ``resume`` nor ``overwrite`` is set.
+        InputError: as ``check_output``.
     """
     folder = settings.output
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot create the folder: {error.strerror}", path=folder) from None
+    check_output(settings)
+    removed = _HALF_WRITTEN + (_TRACES if settings.overwrite else ())
+    for path in (path for pattern in removed for path in folder.glob(pattern)):
+        path.unlink()
+
+
+def check_output(settings: TrainSettings) -> None:
+    """Check that the output folder may be used; it need not exist.
+
+    Raises:
+        InputError: when it contains a training and none of ``resume``, ``continue_run`` and
+            ``overwrite`` is set.
+    """
+    folder = settings.output
     old = [path for pattern in _TRACES for path in folder.glob(pattern)]
-    if old and settings.overwrite:
-        for path in old:
-            path.unlink()
-    elif old and not (settings.resume or settings.continue_run):
+    if old and not (settings.resume or settings.continue_run or settings.overwrite):
         raise InputError(
             f"already contains a training ({old[0].name})",
             path=folder,
             argument=("resume", "overwrite"),
             hint="resume it, overwrite it, or use another folder",
         )
-    # Left behind by a process that was killed while it wrote.
-    for path in (path for pattern in _HALF_WRITTEN for path in folder.glob(pattern)):
-        path.unlink()

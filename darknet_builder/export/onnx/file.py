@@ -16,14 +16,14 @@ from torch import Tensor
 
 from darknet_builder.errors import ExportError
 from darknet_builder.export.job import ExportJob, at_rest
-from darknet_builder.export.nms_check import clear_thresholds, compare_kept, suppress
-from darknet_builder.export.onnx_graph import (
+from darknet_builder.export.onnx.graph import (
     append_suppression,
     expose_candidates,
     set_metadata,
     to_model,
 )
-from darknet_builder.export.onnx_runtime import check_file, open_session
+from darknet_builder.export.onnx.nms_check import clear_thresholds, compare_kept, suppress
+from darknet_builder.export.onnx.runtime import check_file, open_session
 from darknet_builder.export.settings import (
     MAX_BOXES,
     OVERLAP,
