@@ -150,10 +150,10 @@ class DetectionJob:
                 if isinstance(outcome, Unreadable):
                     self._skip(outcome.error)
                     continue
-                self._record(Record(str(outcome.source), outcome.detections), outcome.image)
+                source = str(outcome.source)
+                self._record(Record(source, outcome.detections), outcome.image)
                 self._tell(
-                    f"{outcome.source}:"
-                    f" {list_counts(outcome.detections.shown().counts()) or NOTHING_FOUND}"
+                    f"{source}: {list_counts(outcome.detections.shown().counts()) or NOTHING_FOUND}"
                 )
 
     def _record(self, record: Record, image: np.ndarray) -> None:

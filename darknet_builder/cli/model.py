@@ -1,17 +1,24 @@
-"""The network of a command line, given as CFG and WEIGHTS or by --cfg and --weights."""
+"""The network of a command line: CFG and WEIGHTS, --cfg and --weights, or --model."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 from darknet_builder.cfg.model_metadata import is_model_file, refuse_second_weights
 from darknet_builder.cli.arguments import MODEL_HELP, WEIGHTS_HELP
+from darknet_builder.cli.progress import download_bar
 from darknet_builder.errors import InputError
+from darknet_builder.support.bundled import find_by_name
 
 if TYPE_CHECKING:
     from darknet_builder.engines.optimized import OptimizedNetwork
     from darknet_builder.network.network import Network
+    from darknet_builder.weights.models import ModelFiles
+
+MODEL_OPTIONS = {"download": "or add --download"}
+"""What a command with ``--model`` says about a wrong library argument, by argument."""
 
 
 def add_model(
@@ -29,6 +36,80 @@ def add_model(
         parser.add_argument(f"{name}_word", nargs="?", metavar=name.upper(), help=text)
     for name in named:
         parser.add_argument(f"--{name}", metavar="FILE", help=f"same as {name.upper()}")
+
+
+def add_model_name(parser: argparse._ActionsContainer) -> None:
+    """Add ``--model`` and ``--download``; ``find_named`` finds the files."""
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="model in one word, instead of cfg, weights and names: the name of an official model,"
+        " such as yolov4-tiny, or a folder with one .cfg, one .weights and one .names file",
+    )
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help="download missing weights of --model into the user's cache",
+    )
+
+
+def find_named(args: argparse.Namespace, *, needs_names: bool = False) -> ModelFiles | None:
+    """Return the files of ``--model``; None without the option.
+
+    Args:
+        args: the command's arguments.
+        needs_names: whether a folder must contain a names file.
+
+    Raises:
+        InputError: if a network or weights are given as well, or as ``find_model``.
+        DownloadError: if a download fails.
+    """
+    if args.model is None:
+        if args.download:
+            raise InputError("--download applies to the weights of --model; give --model NAME")
+        return None
+    given = [
+        word
+        for name in ("cfg_word", "cfg", "weights_word", "weights")
+        if (word := getattr(args, name, None))
+    ]
+    if given:
+        first = given[0] if isinstance(given[0], str) else given[0][0]
+        raise InputError(
+            f"--model {args.model} gives the network and its weights; leave {first} out"
+        )
+    if args.download and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # All processes of torchrun would write into the same unfinished file.
+        raise InputError(
+            "--download works in a single process; download before torchrun, with 'darknet-builder"
+            f" get-weights {args.model}'"
+        )
+    from darknet_builder.weights.models import find_model
+
+    with download_bar(args.model) as progress:
+        return find_model(
+            args.model, needs_names=needs_names, download=args.download, progress=progress
+        )
+
+
+def take_named(args: argparse.Namespace, *, needs_names: bool = False) -> str | None:
+    """Store the files of ``--model`` in ``args.cfg`` and ``args.weights``.
+
+    Args:
+        args: the command's arguments.
+        needs_names: whether a folder must contain a names file.
+
+    Returns:
+        Path of the names file of the model; None if it has none, or without the option.
+
+    Raises:
+        DarknetError: as ``find_named``.
+    """
+    files = find_named(args, needs_names=needs_names)
+    if files is None:
+        return None
+    args.cfg, args.weights = str(files.cfg), str(files.weights)
+    return None if files.names is None else str(files.names)
 
 
 def take_model(args: argparse.Namespace, *, required: bool = True) -> None:
@@ -71,7 +152,23 @@ def check_weights(cfg: str, weights: str | None, *, required: bool = True) -> No
     """
     refuse_second_weights(cfg, weights)
     if required and weights is None and not is_model_file(cfg):
-        raise InputError("no weights given for this network; give --weights FILE", path=cfg)
+        raise InputError(
+            f"no weights given for this network; give --weights FILE{_hint_at_official(cfg)}",
+            path=cfg,
+        )
+
+
+def _hint_at_official(cfg: str) -> str:
+    """Return how to get the weights of a bundled cfg; empty for other cfgs."""
+    from darknet_builder.weights.models import official_weights
+
+    official = official_weights(cfg)
+    if official is None:
+        return ""
+    return (
+        f", or --model {find_by_name(cfg, '.cfg').stem} instead of the cfg; get its weights with"
+        f" 'darknet-builder get-weights {official.name}'"
+    )
 
 
 def load_model(args: argparse.Namespace, *, required: bool = True) -> Network:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from typing import Any, TextIO
 
@@ -66,6 +66,30 @@ class Progress(AbstractContextManager["Progress"]):
         stream.flush()
         if self._bar is not None:
             self._bar.refresh()
+
+
+@contextmanager
+def download_bar(name: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a progress bar on stderr, if that is a terminal and tqdm is installed.
+
+    Args:
+        name: name of the file.
+
+    Yields:
+        The function that updates it with the number of bytes so far and in total; None without a
+        bar.
+    """
+    make_bar = _find_tqdm() if sys.stderr.isatty() else None
+    if make_bar is None:
+        yield None
+        return
+    with make_bar(desc=name, unit="B", unit_scale=True, leave=False) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
 
 
 def _find_tqdm() -> Callable[..., Any] | None:

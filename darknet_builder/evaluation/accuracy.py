@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from darknet_builder.images.inputs import Image
 from darknet_builder.network.network import Network
-from darknet_builder.prediction.classifier import Classifier, Image
+from darknet_builder.prediction.classifier import Classifier
 
 
 def accuracies(

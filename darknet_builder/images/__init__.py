@@ -12,8 +12,11 @@ from darknet_builder.support.lazy import lazy_names
 if TYPE_CHECKING:
     from darknet_builder.images.crop import fit_image as fit_image
     from darknet_builder.images.files import check_image as check_image
+    from darknet_builder.images.files import decode_image as decode_image
     from darknet_builder.images.files import read_image as read_image
     from darknet_builder.images.files import write_image as write_image
+    from darknet_builder.images.inputs import Image as Image
+    from darknet_builder.images.inputs import to_array as to_array
     from darknet_builder.images.prefetch import read_ahead as read_ahead
     from darknet_builder.images.resize import Placement as Placement
     from darknet_builder.images.resize import resize_bilinear as resize_bilinear

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from darknet_builder.images.opencv import load_opencv
 from darknet_builder.images.truncated import complete, lacks_end, warn_truncated
 from darknet_builder.support.files import atomic_path, writing
 
+Buffer: TypeAlias = bytes | bytearray | memoryview
+"""The contents of a file in memory."""
 IMAGE_SUFFIXES = (
     ".jpg",
     ".jpeg",
@@ -55,19 +58,44 @@ def read_image(path: str | Path) -> np.ndarray:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise ImageError(f"{error.strerror or error}", path=path) from None
-    if not data.size:
-        raise ImageError("the file is empty", path=path)
-    check_header(data.tobytes(), path)
-    image = _decode(data, path)
+    return decode_image(data, path)
+
+
+def decode_image(data: Buffer | np.ndarray, source: str | Path = "<bytes>") -> np.ndarray:
+    """Decode the contents of an image file, as ``read_image`` does.
+
+    Args:
+        data: the whole file, as bytes or as an array (N,) of uint8.
+        source: path or name of the file, for messages.
+
+    Returns:
+        (H, W, 3) uint8, channels in BGR order.
+
+    Raises:
+        ImageError: if it is not an image.
+        MissingExtraError: if OpenCV is not installed or cannot be loaded.
+
+    Example:
+        >>> ppm = b"P6 2 1 255 " + bytes([255, 0, 0, 0, 0, 255])  # a red and a blue pixel
+        >>> decode_image(ppm).tolist()
+        [[[0, 0, 255], [255, 0, 0]]]
+    """
+    load_opencv()
+    if not len(data):
+        raise ImageError("the file is empty", path=source)
+    values = np.frombuffer(data, np.uint8)
+    check_header(values.tobytes(), source)
+    image = _decode(values, source)
     if image is not None:
         return image
-    whole = complete(data.tobytes())
-    image = None if whole is None else _decode(np.frombuffer(whole, np.uint8), path)
-    if image is None and lacks_end(data.tobytes()):
-        raise ImageError("the PNG ends too early", path=path, hint="copy or download it again")
+    content = values.tobytes()
+    whole = complete(content)
+    image = None if whole is None else _decode(np.frombuffer(whole, np.uint8), source)
+    if image is None and lacks_end(content):
+        raise ImageError("the PNG ends too early", path=source, hint="copy or download it again")
     if image is None:
-        raise ImageError("not an image that OpenCV can read", path=path)
-    warn_truncated(path)
+        raise ImageError("not an image that OpenCV can read", path=source)
+    warn_truncated(source)
     return image
 
 

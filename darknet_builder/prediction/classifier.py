@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from darknet_builder.errors import InputError
 from darknet_builder.images.crop import fit_image
-from darknet_builder.images.files import read_image
 from darknet_builder.images.fits import FITS, check_resize
+from darknet_builder.images.inputs import Image, as_sequence, to_array
 from darknet_builder.network.task import class_names, count_classes, default_resize, find_tree
 from darknet_builder.prediction.loading import (
     ModelSource,
@@ -22,11 +21,9 @@ from darknet_builder.prediction.loading import (
     choose_runner,
     load_into,
     one_thread,
+    resolve_model,
 )
 from darknet_builder.support.devices import find_device
-
-Image = str | Path | np.ndarray
-"""A path, or an array (H, W, 3) of uint8 in BGR order, as ``cv2.imread`` returns it."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +57,17 @@ class Classifier:
     """Classify photographs, as ``darknet classifier predict`` does.
 
     ``classifier(image)`` returns a list of ``ClassScore``, the highest score first; for a list of
-    images it returns a list of such lists. Several threads may call one classifier.
+    images it returns a list of such lists. An image is anything that ``Detector`` accepts. Several
+    threads may call one classifier.
 
     Args:
         cfg: path of a cfg, its text, Blocks, a ``.safetensors`` or ``.pt`` file written by
-            ``export``, or a Network that is built and loaded. A Network is put into eval mode.
-        weights: path of the ``.weights`` file; None for a Network or a file that contains weights.
+            ``export``, or a Network that is built and loaded. A Network is put into eval mode. Or
+            the name of a model or a folder, as for ``find_model``, which finds weights and names.
+        weights: path of the ``.weights`` file; None for a model's name or folder, a Network or a
+            file that contains weights.
         names: class names, as a path of a ``.names`` file or as a list. Default: the names of the
-            model file, those of the cfg's tree, or ``class 0``, ``class 1``, ...
+            model or the model file, those of the cfg's tree, or ``class 0``, ``class 1``, ...
         top: number of classes to return for each image.
         fit: ``crop``, ``stretch`` or ``letterbox``. Default: the dialect's.
         width: width of the network's input in pixels. Default: the cfg's.
@@ -105,6 +105,7 @@ class Classifier:
         ... [avgpool]
         ... [softmax]
         ... '''
+        >>> import numpy as np
         >>> from darknet_builder import build_network
         >>> classifier = Classifier(build_network(cfg), names=["red", "green", "blue"], top=1)
         >>> [len(scores) for scores in classifier([np.zeros((20, 30, 3), np.uint8)] * 2)]
@@ -131,6 +132,7 @@ class Classifier:
             if value < 1:
                 raise InputError("expected 1 or more", argument=name, value=value)
         target = find_device(device)
+        cfg, weights, names = resolve_model(cfg, weights, names)
         self.network = build_unloaded(cfg, weights, width=width, height=height, dialect=dialect)
         classes = count_classes(self.network)
         self.network.check_sees_images()
@@ -142,47 +144,52 @@ class Classifier:
         self.runner = choose_runner(self.network, cfg, precision, backend, batch)
 
     @overload  # a str is a Sequence of str as well, but the first signature is tried first
-    def __call__(self, images: Image) -> list[ClassScore]: ...  # type: ignore[overload-overlap]
+    def __call__(  # type: ignore[overload-overlap]
+        self, images: Image, *, channels: str = "bgr"
+    ) -> list[ClassScore]: ...
 
     @overload
-    def __call__(self, images: Sequence[Image]) -> list[list[ClassScore]]: ...
+    def __call__(
+        self, images: Sequence[Image], *, channels: str = "bgr"
+    ) -> list[list[ClassScore]]: ...
 
     def __call__(
-        self, images: Image | Sequence[Image]
+        self, images: Image | Sequence[Image], *, channels: str = "bgr"
     ) -> list[ClassScore] | list[list[ClassScore]]:
         """Classify an image, or each of several.
 
         Args:
             images: one image, or a list.
+            channels: channel order of arrays: ``bgr`` or ``rgb``. Does not affect other images.
 
         Raises:
-            ImageError: if a file cannot be read.
-            InputError: if an array is not an image.
+            ImageError: if a file cannot be read or an image cannot be decoded.
+            InputError: if an object is not an image, or ``channels`` is unknown.
         """
-        if isinstance(images, str | Path | np.ndarray):
-            return self._classify([images])[0]
-        scores = []
-        for start in range(0, len(images), self.batch):
-            scores += self._classify(images[start : start + self.batch])
-        return scores
+        sequence, is_single = as_sequence(images)
+        scores: list[list[ClassScore]] = []
+        for start in range(0, len(sequence), self.batch):
+            scores += self._classify(sequence[start : start + self.batch], channels)
+        return scores[0] if is_single else scores
 
-    def _classify(self, images: Sequence[Image]) -> list[list[ClassScore]]:
-        return self.rank(torch.stack([self.prepare(image) for image in images]))
+    def _classify(self, images: Sequence[Image], channels: str) -> list[list[ClassScore]]:
+        return self.rank(torch.stack([self.prepare(image, channels) for image in images]))
 
-    def prepare(self, image: Image) -> Tensor:
+    def prepare(self, image: Image, channels: str = "bgr") -> Tensor:
         """Read an image and fit it into the network's input.
 
         Args:
-            image: a path or an array.
+            image: one image.
+            channels: channel order of an array: ``bgr`` or ``rgb``.
 
         Returns:
             (C, height, width) float32 in [0, 1].
 
         Raises:
             ImageError: if the file cannot be read, or the image is too thin to be cropped.
-            InputError: if the array is not an image.
+            InputError: if the object is not an image, or ``channels`` is unknown.
         """
-        array = read_image(image) if isinstance(image, str | Path) else image
+        array = to_array(image, channels)
         return fit_image(array, self.network.input_size, self.fit, self.network.options.channels)
 
     def rank(self, x: Tensor) -> list[list[ClassScore]]:

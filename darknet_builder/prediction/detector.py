@@ -15,8 +15,8 @@ from darknet_builder.boxes.detections import Detections
 from darknet_builder.boxes.formats import cxcywh_to_xyxy
 from darknet_builder.engines.optimized import OptimizedNetwork
 from darknet_builder.errors import InputError
-from darknet_builder.images.files import check_image, read_image
 from darknet_builder.images.fits import check_resize
+from darknet_builder.images.inputs import Image, as_sequence, to_array
 from darknet_builder.images.resize import Placement, to_input
 from darknet_builder.network.task import class_names, default_resize
 from darknet_builder.prediction.loading import (
@@ -25,12 +25,10 @@ from darknet_builder.prediction.loading import (
     choose_runner,
     load_into,
     one_thread,
+    resolve_model,
 )
 from darknet_builder.prediction.postprocessing import find_objects, nms_rule
 from darknet_builder.support.devices import find_device
-
-Image = str | Path | np.ndarray
-"""A path, or an array (H, W, 3) of uint8 in **BGR** order, as ``cv2.imread`` returns it."""
 
 
 class Prepared(NamedTuple):
@@ -51,16 +49,19 @@ class Detector:
     """Detect objects in photographs, as ``darknet detector test`` does.
 
     ``detector(image)`` returns ``Detections``; ``detector([image, ...])`` returns a list of them.
-    An image is a path, or an array (H, W, 3) of uint8 in BGR order, as OpenCV gives it. Convert an
-    RGB array (PIL, torchvision) with ``array[..., ::-1]``. Files are rotated as their EXIF
-    orientation says. Several threads may call one detector.
+    An image is a path, an array (H, W, 3) of uint8 in BGR order, as OpenCV gives it, a PIL image,
+    the bytes of an image file, or a file object. For RGB arrays, add ``channels="rgb"``. Files are
+    rotated as their EXIF orientation says; a PIL image is used as it is.
+    Several threads may call one detector.
 
     Args:
         cfg: path of a cfg, its text, Blocks, a ``.safetensors`` or ``.pt`` file written by
-            ``export``, or a Network that is built and loaded. A Network is put into eval mode.
-        weights: path of the ``.weights`` file; None for a Network or a file that contains weights.
+            ``export``, or a Network that is built and loaded. A Network is put into eval mode. Or
+            the name of a model or a folder, as for ``find_model``, which finds weights and names.
+        weights: path of the ``.weights`` file; None for a model's name or folder, a Network or a
+            file that contains weights.
         names: class names, as a path of a ``.names`` file or as a list. Default: the names of the
-            model file, or ``class 0``, ``class 1``, ...
+            model or the model file, or ``class 0``, ``class 1``, ...
         threshold: minimum confidence, 0 to 1; a detection must be above it.
         nms: NMS IoU threshold, 0 to 1; a box that overlaps a better one of its class by more is
             suppressed. 1 disables suppression. The cfg's ``nms_kind`` selects the overlap measure.
@@ -92,8 +93,7 @@ class Detector:
 
     Example:
         >>> from darknet_builder.data.scenes import draw_scene
-        >>> from darknet_builder.support.bundled import default_model
-        >>> detector = Detector(*default_model())
+        >>> detector = Detector("shapes")
         >>> detector(draw_scene(0).image).labels[:2]
         ['circle', 'arrow']
     """
@@ -121,6 +121,7 @@ class Detector:
             raise InputError("expected 1 or more images", argument="batch", value=batch)
         self.batch = batch
         target = find_device(device)
+        cfg, weights, names = resolve_model(cfg, weights, names)
         self.network = build_unloaded(cfg, weights, width=width, height=height, dialect=dialect)
         self._rule = nms_rule(self.network)
         self.network.check_sees_images()
@@ -148,39 +149,49 @@ class Detector:
         self,
         images: Image,
         *,
+        channels: str = "bgr",
         keep_state: bool = False,
     ) -> Detections: ...
 
     @overload
     def __call__(
-        self, images: Sequence[Image], *, keep_state: bool = False
+        self, images: Sequence[Image], *, channels: str = "bgr", keep_state: bool = False
     ) -> list[Detections]: ...
 
     def __call__(
-        self, images: Image | Sequence[Image], *, keep_state: bool = False
+        self,
+        images: Image | Sequence[Image],
+        *,
+        channels: str = "bgr",
+        keep_state: bool = False,
     ) -> Detections | list[Detections]:
         """Detect the objects in an image, or in each of several.
 
         Args:
             images: one image, or a list; see the class.
+            channels: channel order of arrays: ``bgr`` or ``rgb``. Does not affect other images.
             keep_state: keep the state of recurrent layers from the previous call, for the frames of
                 one video.
 
         Raises:
-            ImageError: if a file cannot be read.
-            InputError: if an array is not an image.
-        """
-        if isinstance(images, str | Path | np.ndarray):
-            return self._detect([images], keep_state)[0]
-        if not isinstance(images, Sequence):
-            check_image(cast(np.ndarray, images))  # raises, and says what was expected
-        detections = []
-        for start in range(0, len(images), self.batch):
-            detections += self._detect(images[start : start + self.batch], keep_state)
-        return detections
+            ImageError: if a file cannot be read or an image cannot be decoded.
+            InputError: if an object is not an image, or ``channels`` is unknown.
 
-    def _detect(self, images: Sequence[Image], keep_state: bool) -> list[Detections]:
-        prepared = [self.prepare(image) for image in images]
+        Example:
+            >>> from darknet_builder.data.scenes import draw_scene
+            >>> bgr = draw_scene(0).image
+            >>> detector = Detector("shapes")
+            >>> detector(bgr[..., ::-1], channels="rgb") == detector(bgr)
+            True
+        """
+        sequence, is_single = as_sequence(images)
+        detections: list[Detections] = []
+        for start in range(0, len(sequence), self.batch):
+            detections += self._detect(sequence[start : start + self.batch], channels, keep_state)
+        return detections[0] if is_single else detections
+
+    def _detect(self, images: Sequence[Image], channels: str, keep_state: bool) -> list[Detections]:
+        prepared = [self.prepare(image, channels) for image in images]
         x = torch.stack([item.x for item in prepared])  # (B, C, height, width)
         with one_thread(self.network):
             if not keep_state:
@@ -191,17 +202,18 @@ class Detector:
 
     # ---- the stages, which `pipeline` overlaps ---------------------------------------------------
 
-    def prepare(self, image: Image) -> Prepared:
+    def prepare(self, image: Image, channels: str = "bgr") -> Prepared:
         """Read an image and resize it to the network's input.
 
         Args:
-            image: a path or an array.
+            image: one image; see the class.
+            channels: channel order of an array: ``bgr`` or ``rgb``.
 
         Raises:
-            ImageError: if the file cannot be read.
-            InputError: if the array is not an image.
+            ImageError: if the file cannot be read or the image cannot be decoded.
+            InputError: if the object is not an image, or ``channels`` is unknown.
         """
-        array = read_image(image) if isinstance(image, str | Path) else image
+        array = to_array(image, channels)
         x, placement = to_input(
             array, self.network.input_size, self.resize, self.network.options.channels
         )

@@ -20,11 +20,40 @@ from darknet_builder.errors import InputError
 from darknet_builder.network.build import build_network
 from darknet_builder.network.network import Network
 from darknet_builder.weights.loader import load_weights
+from darknet_builder.weights.models import find_model, is_model
 
 ModelSource = str | Path | Sequence[Block] | Network
 """Path of a cfg, its text, Blocks, a model file written by ``export``, or a Network that is built
 and loaded."""
 _REMEMBERING = threading.Lock()
+
+
+def resolve_model(
+    source: ModelSource, weights: str | Path | None, names: str | Path | Sequence[str] | None
+) -> tuple[ModelSource, str | Path | None, str | Path | Sequence[str] | None]:
+    """Replace the name or the folder of a model by its files; return anything else unchanged.
+
+    Args:
+        source: a model as for ``find_model``, or anything else in ``ModelSource``.
+        weights: the ``.weights`` file; if there is one, a name stands for the cfg alone.
+        names: class names, preferred to those of the model.
+
+    Returns:
+        The source, weights and names to load.
+
+    Raises:
+        InputError: as ``find_model``.
+
+    Example:
+        >>> [Path(file).name for file in resolve_model("shapes", None, None)]
+        ['shapes.cfg', 'shapes.weights', 'shapes.names']
+        >>> resolve_model("my.cfg", "my.weights", None)
+        ('my.cfg', 'my.weights', None)
+    """
+    if weights is not None or not isinstance(source, str | Path) or not is_model(source):
+        return source, weights, names
+    model = find_model(source, needs_names=names is None)
+    return model.cfg, model.weights, model.names if names is None else names
 
 
 def load_network(

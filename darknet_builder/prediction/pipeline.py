@@ -24,7 +24,8 @@ from darknet_builder.errors import ImageError
 from darknet_builder.images.prefetch import read_ahead
 
 if TYPE_CHECKING:
-    from darknet_builder.prediction.detector import Detector, Image, Prepared
+    from darknet_builder.images.inputs import Image
+    from darknet_builder.prediction.detector import Detector, Prepared
 
 _BATCHES_AHEAD = 2
 """Maximum number of finished batches queued for the writer thread."""

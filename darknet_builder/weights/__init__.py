@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from darknet_builder.weights.loader import LoadReport as LoadReport
     from darknet_builder.weights.loader import load_weights as load_weights
     from darknet_builder.weights.loader import save_weights as save_weights
+    from darknet_builder.weights.models import ModelFiles as ModelFiles
+    from darknet_builder.weights.models import find_model as find_model
     from darknet_builder.weights.official import OfficialFile as OfficialFile
     from darknet_builder.weights.official import find_official as find_official
     from darknet_builder.weights.official import official_files as official_files

@@ -108,13 +108,13 @@ def download(
         return present
     _make_folder(target.parent)
     part = _Part(target.with_name(target.name + ".part"))
-    failures: list[str] = []
+    failures: dict[str, list[str]] = {}  # addresses by reason: without a network, all have the same
     try:
         for url in urls:
             try:
                 checksum = _fetch_checked(expected, url, part, progress)
             except _AddressError as error:
-                failures.append(f"{url}: {error}")
+                failures.setdefault(str(error), []).append(url)
             else:
                 part.become(target)
                 return Download(target, target.stat().st_size, checksum, fetched=True)
@@ -122,7 +122,8 @@ def download(
         raise DownloadError(
             f"cannot be written: {_reason(error)}{part.kept()}", path=part.path
         ) from None
-    raise DownloadError(f"{'; '.join(failures)}{part.kept()}")
+    reasons = (f"{', '.join(places)}: {reason}" for reason, places in failures.items())
+    raise DownloadError(f"{'; '.join(reasons)}{part.kept()}")
 
 
 def _already_there(expected: Expected, target: Path) -> Download | None:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from darknet_builder.errors import InputError, did_you_mean
-from darknet_builder.weights.downloads import CHECKSUMS, Expected
+from darknet_builder.weights.downloads import CHECKSUMS, Download, Expected, Progress, download
 
 _TABLE = "official.tsv"
 _HEADER_BYTES = (20, 16)
@@ -84,6 +85,22 @@ class OfficialFile:
             argument="mirror",
             hint="if another server has it, name that as mirror",
         )
+
+    def fetch(
+        self, folder: str | Path, *, mirror: str | None = None, progress: Progress | None = None
+    ) -> Download:
+        """Download it, unless it is already present.
+
+        Args:
+            folder: the folder to save it in.
+            mirror: as for ``addresses``.
+            progress: called with the number of bytes so far and in total.
+
+        Raises:
+            InputError: as ``addresses`` and ``download``.
+            DownloadError: as ``download``.
+        """
+        return download(self.addresses(mirror), Path(folder, self.file), self.expected, progress)
 
 
 @cache

@@ -23,6 +23,7 @@ CASES = [
     (["dr"], {"draw-network"}),
     (["detect", "--rep"], {"--report"}),
     (["detect", "--dialect", ""], {"alexeyab", "pjreddie"}),
+    (["detect", "--model", "yolov4"], {"yolov4", "yolov4-csp", "yolov4-tiny"}),
     (["completion", ""], {"bash", "fish", "zsh"}),
     (["dump", "my"], {"my.cfg"}),
     (["detect", "a.jpg", "--cfg", "my"], {"my.cfg"}),

@@ -15,6 +15,7 @@ import pytest
 
 from darknet_builder.cli.program import main
 from darknet_builder.weights import official as official_weights
+from darknet_builder.weights.downloads import Download
 from darknet_builder.weights.official import OfficialFile
 from tests.helpers.web_server import Site, serve
 
@@ -76,13 +77,21 @@ def weights() -> list[str]:
     return sorted(str(path) for path in Path(".").rglob("*") if path.is_file())
 
 
+def next_line(name: str, folder: str) -> str:
+    """What is said last of a file whose cfg does not come with the project."""
+    return (
+        f"next: darknet-builder detect photo.jpg --cfg {name}.cfg --weights"
+        f" {folder}/{name}.weights\n"
+    )
+
+
 # ---- fetching ------------------------------------------------------------------------------------
 
 
 def test_one(site: Site, command: Any) -> None:
     assert command("checked") == (
         0,
-        "weights/checked.weights: 420 bytes, sha256 matches\n",
+        "weights/checked.weights: 420 bytes, sha256 matches\n" + next_line("checked", "weights"),
         "",
     )
     assert Path("weights/checked.weights").read_bytes() == CONTENT["checked"]
@@ -93,7 +102,8 @@ def test_several_each_once(site: Site, command: Any) -> None:
         0,
         (
             "here/unchecked.weights: 420 bytes, no checksum is published, only the size was"
-            " checked\nhere/replaced.weights: 420 bytes, sha1 matches\n"
+            f" checked\n{next_line('unchecked', 'here')}here/replaced.weights: 420 bytes, sha1"
+            f" matches\n{next_line('replaced', 'here')}"
         ),
         "",
     )
@@ -104,7 +114,8 @@ def test_again(site: Site, command: Any) -> None:
     command("checked")
     assert command("checked") == (
         0,
-        "weights/checked.weights: already present, 420 bytes, sha256 matches\n",
+        "weights/checked.weights: already present, 420 bytes, sha256 matches\n"
+        + next_line("checked", "weights"),
         "",
     )
     assert len(site.requests) == 1
@@ -153,6 +164,53 @@ def test_interrupted_and_gone_on_from(site: Site, command: Any) -> None:
     assert weights() == ["weights/checked.weights.part", "weights/checked.weights.part.tag"]
     assert command("checked")[0] == 0
     assert weights() == ["weights/checked.weights"] and site.requests[-1][1] == "bytes=299-"
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "line"),
+    [
+        ("yolov4-tiny", "weights", "detect photo.jpg --model yolov4-tiny"),
+        ("darknet19", "weights", "classify photo.jpg --model darknet19"),
+        (
+            "yolov4-tiny",
+            "here",
+            "detect photo.jpg --cfg yolov4-tiny --weights here/yolov4-tiny.weights --names coco",
+        ),
+        (
+            "darknet19",
+            "here",
+            "classify photo.jpg --cfg darknet19 --weights here/darknet19.weights",
+        ),
+        (
+            "yolov2-voc",
+            "weights",
+            "detect photo.jpg --cfg yolov2-voc.cfg --weights weights/yolo-voc.weights",
+        ),
+        (
+            "yolov4.conv.137",
+            "weights",
+            "train yolov4 weights/yolov4.conv.137 --data my.data",
+        ),
+    ],
+)
+def test_what_to_type_next(
+    name: str,
+    folder: str,
+    line: str,
+    command: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The shortest command that finds the file."""
+    monkeypatch.chdir(tmp_path)
+
+    def fetch(entry: OfficialFile, folder: str, **_: object) -> Download:
+        return Download(Path(folder, entry.file), 0, "", fetched=True)
+
+    monkeypatch.setattr(OfficialFile, "fetch", fetch)
+    status, out, _ = command(name, "--output", folder)
+    assert (status, out.splitlines()[1:]) == (0, [f"next: darknet-builder {line}"])
+    assert "next:" not in command(name, "--json")[1]
 
 
 # ---- progress ------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from darknet_builder import Classifier, build_network
-from darknet_builder.errors import DarknetError
+from darknet_builder.errors import DarknetError, InputError
 from darknet_builder.prediction.classifier import ClassScore
 from darknet_builder.weights.loader import load_weights, save_weights
 from tests.conftest import read_fixture
@@ -46,6 +46,18 @@ def test_lists_and_files(tmp_path: Path) -> None:
     assert [rows[0].class_id for rows in found] == [2, 1, 0, 0, 0]
     assert classifier(tmp_path / "red.png") == classifier(pictures[2])
     assert classifier([]) == []
+
+
+def test_bytes_and_rgb(tmp_path: Path) -> None:
+    """The same as for the file."""
+    classifier = Classifier(colour_network(), top=1)
+    red = plain(0, 0, 255)
+    cv2.imwrite(str(tmp_path / "red.png"), red)
+    data, expected = (tmp_path / "red.png").read_bytes(), classifier(tmp_path / "red.png")
+    assert classifier(data) == classifier(red[..., ::-1], channels="rgb") == expected
+    assert classifier([data, red[..., ::-1]], channels="rgb") == [expected] * 2
+    with pytest.raises(InputError, match="got a int$"):
+        classifier(3)  # type: ignore[call-overload]
 
 
 def test_without_softmax_and_cost() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -180,6 +181,28 @@ def test_files_arrays_and_lists(toy: Detector, tmp_path: Path) -> None:
     assert toy((one,)) == [expected[0]]
     assert toy([]) == []
     assert toy(squares()) == toy(squares())[:0]
+
+
+def test_images_as_programs_hold_them(toy: Detector, tmp_path: Path) -> None:
+    """Bytes, file objects, RGB arrays and PIL images give the file's result, alone and in a list."""
+    image = squares((BLUE, 2, 2), (RED, 3, 3), size=(80, 40))
+    path = tmp_path / "two.png"
+    cv2.imwrite(str(path), image)
+    expected, data = toy(path), path.read_bytes()
+    rgb = np.ascontiguousarray(image[..., ::-1])
+    assert len(expected) == 2 and toy(rgb) != expected
+    assert toy(rgb, channels="rgb") == toy(data) == toy(io.BytesIO(data)) == expected
+    pil = pytest.importorskip("PIL.Image")
+    many = [path, rgb, bytearray(data), io.BytesIO(data), pil.fromarray(rgb)]
+    assert toy(many, channels="rgb") == [expected] * 5
+    with pil.open(path) as opened:
+        assert toy(opened) == expected
+    with pytest.raises(
+        InputError, match=r"^channels=BGR: expected bgr or rgb; did you mean 'bgr'\?$"
+    ):
+        toy(image, channels="BGR")
+    with pytest.raises(ImageError, match="^<bytes>: the file is empty$"):
+        toy(b"")
 
 
 def test_from_files(tmp_path: Path) -> None:

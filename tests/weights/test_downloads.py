@@ -385,6 +385,14 @@ def test_every_address_is_named_when_all_fail(site: Site, target: Path) -> None:
     )
 
 
+def test_a_reason_that_all_addresses_share_is_named_once(site: Site, target: Path) -> None:
+    site.statuses["/b"] = 503
+    assert (
+        failure(site, target, CHECKED, "/a", "/b", "/c")
+        == "URL/a, URL/c: HTTP 404 Not Found; URL/b: HTTP 503 Service Unavailable"
+    )
+
+
 def test_nobody_there(target: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but not listening

@@ -16,6 +16,7 @@ from darknet_builder.cli.arguments import (
     add_json,
     add_threshold,
 )
+from darknet_builder.cli.model import MODEL_OPTIONS, add_model_name, find_named
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
 from darknet_builder.engines.names import BACKEND_NAMES, precision_name
 from darknet_builder.errors import InputError
@@ -54,14 +55,15 @@ examples:
   darknet-builder benchmark yolov3-tiny.cfg --training my.data --batches 8
   darknet-builder benchmark yolov3.cfg --sizes 608 --memory
 """
-OPTIONS = {"reference_python": "--peer-python"}
+OPTIONS = {**MODEL_OPTIONS, "reference_python": "--peer-python"}
 """Options whose name differs from that of the library argument, by argument."""
 _TRAINING_ROUNDS = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
-    parser.add_argument("cfg", nargs="+", metavar="CFG", help=CFG_HELP)
+    parser.add_argument("cfg", nargs="*", metavar="CFG", help=CFG_HELP)
+    add_model_name(parser)
     parser.add_argument(
         "--weights", metavar="FILE", help="weights file, for a single CFG (default: random)"
     )
@@ -147,6 +149,11 @@ def _add_whole_runs(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Measure and write the tables; return 0."""
     _check(args)
+    named = find_named(args)
+    if named is not None:
+        args.cfg, args.weights = [str(named.cfg)], str(named.weights)
+    if not args.cfg:
+        raise InputError("no network given; give one or more CFG, or --model NAME")
     import torch
 
     from darknet_builder.benchmark.comparison import as_document, matrix_rates

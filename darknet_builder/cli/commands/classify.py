@@ -22,10 +22,16 @@ from darknet_builder.cli.arguments import (
     add_resize,
     add_speed_options,
 )
-from darknet_builder.cli.model import check_weights, describe_choice
+from darknet_builder.cli.model import (
+    MODEL_OPTIONS,
+    add_model_name,
+    check_weights,
+    describe_choice,
+    take_named,
+)
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
 from darknet_builder.cli.progress import Progress
-from darknet_builder.errors import ImageError
+from darknet_builder.errors import ImageError, InputError
 from darknet_builder.images.fits import FITS
 
 if TYPE_CHECKING:
@@ -46,11 +52,14 @@ its ancestors, and the parent class is shown in brackets.
 An image that cannot be read is reported and skipped.
 
 examples:
+  darknet-builder classify dog.jpg --model darknet19 --names imagenet.shortnames.list
   darknet-builder classify dog.jpg --cfg darknet19.cfg --weights darknet19.weights \\
       --names imagenet.shortnames.list
   darknet-builder classify photos/ --cfg my.cfg --weights my.weights --names my.names \\
       --top 1 --json classes.json
 """
+OPTIONS = MODEL_OPTIONS
+"""Hints that are shown for a wrong library argument, by argument."""
 
 
 @dataclass
@@ -65,7 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
     parser.add_argument("source", nargs="+", metavar="SOURCE", help="image, folder or quoted glob")
     model = parser.add_argument_group("model")
-    model.add_argument("--cfg", required=True, metavar="FILE", help=MODEL_HELP)
+    add_model_name(model)
+    model.add_argument("--cfg", metavar="FILE", help=MODEL_HELP)
     model.add_argument("--weights", metavar="FILE", help=WEIGHTS_HELP)
     model.add_argument(
         "--names",
@@ -100,12 +110,16 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
     load_opencv()
     check_answer(args.json)
-    check_weights(args.cfg, args.weights)
     sources = [
         path
         for path in find_sources(args.source)
         if path.suffix.lower() in IMAGE_SUFFIXES or str(path) in args.source
     ]
+    names = take_named(args, needs_names=args.names is None)
+    args.names = args.names or names
+    if args.cfg is None:
+        raise InputError("no network given; give --model NAME, or --cfg FILE and --weights FILE")
+    check_weights(args.cfg, args.weights)
     classifier = _make_classifier(args)
     with Progress(
         len(sources), "image", quiet=args.quiet or args.json == STDOUT, out=out

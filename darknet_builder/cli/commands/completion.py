@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from darknet_builder.support.extras import load_extra
+from darknet_builder.weights.models import model_names
 
 SHELLS = ("bash", "zsh", "fish")
 HELP = "print a completion script for bash, zsh or fish"
 EXAMPLES = """\
-With the script, the shell completes commands, options, choices and file names.
+With the script, the shell completes commands, options, choices, model names and file names.
 This needs the extra 'completion': pip install 'darknet-builder[completion]'.
 Repeat the command after each update of darknet-builder.
 
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     shtab = load_extra("shtab", "completion")
     parser: argparse.ArgumentParser = args.make_whole_parser()
     for action in _arguments(parser):
+        if action.dest == "model":
+            action.choices = model_names()  # to complete them; this parser checks no command line
         if _takes_path(action):
             kind = shtab.DIRECTORY if action.metavar in _FOLDERS else shtab.FILE
             action.complete = kind  # type: ignore[attr-defined]

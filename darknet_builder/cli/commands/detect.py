@@ -22,7 +22,13 @@ from darknet_builder.cli.arguments import (
     add_speed_options,
     add_threshold,
 )
-from darknet_builder.cli.model import check_weights, describe_choice
+from darknet_builder.cli.model import (
+    MODEL_OPTIONS,
+    add_model_name,
+    check_weights,
+    describe_choice,
+    take_named,
+)
 from darknet_builder.cli.output import STDOUT, check_answer, find_page
 from darknet_builder.cli.progress import Progress
 from darknet_builder.errors import InputError
@@ -47,6 +53,7 @@ Files in the --output folder:
 If two sources have the same name, the files of the second one are called NAME-2.
 
 examples:
+  darknet-builder detect photo.jpg --model yolov4-tiny --download
   darknet-builder detect photo.jpg --cfg yolov4.cfg --weights yolov4.weights --names coco.names
   darknet-builder detect photo.jpg --no-images --json
   darknet-builder detect holiday/ --threshold 0.1 --report holiday.html --no-images
@@ -55,6 +62,8 @@ examples:
   darknet-builder detect clip.mp4 --cfg my.cfg --weights my.weights --names my.names \\
       --device cuda --batch 8
 """
+OPTIONS = MODEL_OPTIONS
+"""Hints that are shown for a wrong library argument, by argument."""
 DEFAULT_CFG, DEFAULT_WEIGHTS, DEFAULT_NAMES = default_model()
 
 
@@ -64,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source", nargs="+", metavar="SOURCE", help="image, video, folder or quoted glob"
     )
     model = parser.add_argument_group("model")
+    add_model_name(model)
     model.add_argument(
         "--cfg",
         metavar="FILE",
@@ -131,6 +141,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     load_opencv()
     check_answer(args.json)
     sources = find_sources(args.source)
+    names = take_named(args, needs_names=args.names is None)
+    args.names = args.names or names
     outputs = Outputs(
         Path(args.output),
         not args.no_images,

@@ -24,7 +24,15 @@ from darknet_builder.cli.arguments import (
     add_speed_options,
     add_threshold,
 )
-from darknet_builder.cli.model import add_model, check_weights, describe_choice, take_model
+from darknet_builder.cli.model import (
+    MODEL_OPTIONS,
+    add_model,
+    add_model_name,
+    check_weights,
+    describe_choice,
+    take_model,
+    take_named,
+)
 from darknet_builder.cli.output import STDOUT, attempt_all, check_answer, write_json
 from darknet_builder.cli.progress import Progress
 from darknet_builder.errors import InputError, MissingExtraError
@@ -52,12 +60,15 @@ COCO's numbers need the extra 'evaluate' (pycocotools). To compare them with pub
 --threshold 0.001 --nms 0.6, as 'darknet detector valid' uses.
 
 examples:
+  darknet-builder evaluate --data coco.data --model yolov4-tiny
   darknet-builder evaluate --data coco.data --cfg yolov4.cfg --weights yolov4.weights
   darknet-builder evaluate --data my.data --cfg my.cfg --weights my.weights \\
       --json map.json --plot curves.png
   darknet-builder evaluate --data my.data --split train --cfg my.cfg --weights my.weights \\
       --points 11 --iou 0.75
 """
+OPTIONS = MODEL_OPTIONS
+"""Hints that are shown for a wrong library argument, by argument."""
 _OPTIONS = ("data", "split", "cfg", "weights", "threshold", "nms")
 
 
@@ -122,6 +133,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(model: argparse._ArgumentGroup) -> None:
     add_model(model)
+    add_model_name(model)
     model.add_argument("--names", metavar="FILE", help=f"{NAMES_HELP} (default: from --data)")
     add_input_size(model)
     add_dialect(model)
@@ -134,6 +146,7 @@ def _add_model(model: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Evaluate the detector and write the table."""
     _check_options(args)
+    model_names = take_named(args)
     take_model(args)
     check_weights(args.cfg, args.weights)
     from darknet_builder.data.data_file import DataFile
@@ -143,6 +156,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     if args.names is not None:
         read_names(args.names)  # raises an error if the file is wrong
         data = data.having("names", str(find_by_name(args.names, ".names").absolute()))
+    elif model_names is not None and data.names is None:
+        data = data.having("names", str(Path(model_names).absolute()))
     with init_processes(args.device) as group:
         return _evaluate(args, data, group, out)
 

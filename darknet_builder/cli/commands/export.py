@@ -18,7 +18,14 @@ from darknet_builder.cli.arguments import (
     add_json,
     add_resize,
 )
-from darknet_builder.cli.model import add_model, load_model, take_model
+from darknet_builder.cli.model import (
+    MODEL_OPTIONS,
+    add_model,
+    add_model_name,
+    load_model,
+    take_model,
+    take_named,
+)
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
 from darknet_builder.errors import InputError
 from darknet_builder.export.settings import (
@@ -60,6 +67,7 @@ Every file is read back and compared with PyTorch on random numbers, a drawn sce
 --image. If its results differ, it is deleted and the command fails.
 
 examples:
+  darknet-builder export --model yolov4-tiny --level decoded
   darknet-builder export yolov4.cfg yolov4.weights --names coco.names \\
       --level decoded --dynamic-batch
   darknet-builder export yolov4.cfg yolov4.weights --names coco.names \\
@@ -67,6 +75,8 @@ examples:
   darknet-builder export my.cfg my.weights --format safetensors
   darknet-builder export my.safetensors --format darknet --fold --output my-folded.cfg
 """
+OPTIONS = MODEL_OPTIONS
+"""Hints that are shown for a wrong library argument, by argument."""
 _GRAPH_OPTIONS = (
     "level",
     "layout",
@@ -84,6 +94,7 @@ _GRAPH_OPTIONS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
     add_model(parser)
+    add_model_name(parser)
     parser.add_argument(
         "--format",
         choices=list(FORMATS),
@@ -186,9 +197,13 @@ def _add_nms_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write the file and the report of its comparison with PyTorch."""
     check_answer(args.json)
+    names = take_named(args, needs_names=args.names is None and args.format != "darknet")
     take_model(args)
     target = _target(args)
-    _refuse_other_options(args, format_of(target, args.format))
+    kind = format_of(target, args.format)
+    _refuse_other_options(args, kind)
+    if kind != "darknet":
+        args.names = args.names or names
     network = load_model(args).eval()
     if not network.heads:
         _refuse(

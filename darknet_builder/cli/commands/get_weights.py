@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from darknet_builder.cli.arguments import add_json
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
+from darknet_builder.cli.progress import download_bar
 from darknet_builder.errors import InputError
 from darknet_builder.support.text import align_columns, plural
 
 if TYPE_CHECKING:
-    from darknet_builder.weights.downloads import Download, Progress
+    from darknet_builder.weights.downloads import Download
     from darknet_builder.weights.official import OfficialFile
 
 HELP = "download official weights and check them"
@@ -23,6 +23,8 @@ EXAMPLES = """\
 A download is written to FILE.part and renamed when its size and checksum are right. To resume an
 interrupted download, repeat the command. Some files have no published checksum; for these, only the
 size is checked, and the output says so.
+
+The option --model NAME of other commands finds files in the folder weights.
 
 examples:
   darknet-builder get-weights --list
@@ -55,7 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write the list of weights, or download some and write one line for each file."""
-    from darknet_builder.weights.downloads import download
     from darknet_builder.weights.official import find_official, official_files
 
     check_answer(args.json)
@@ -68,41 +69,17 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         return 0
     if not entries:
         raise InputError("no weights named; give a NAME (--list shows all)")
-    # Before the first download, so that every mistake is reported at once.
-    addresses = [entry.addresses(args.mirror) for entry in entries]
+    for entry in entries:
+        entry.addresses(args.mirror)  # before any download, so that mistakes are reported at once
     done: list[dict[str, Any]] = []
-    for entry, urls in zip(entries, addresses, strict=True):
-        with _progress_bar(entry.file) as progress:
-            result = download(urls, f"{args.output}/{entry.file}", entry.expected, progress)
+    for entry in entries:
+        with download_bar(entry.file) as progress:
+            result = entry.fetch(args.output, mirror=args.mirror, progress=progress)
         done.append(asdict(result) | {"name": entry.name, "path": str(result.path)})
         if args.json != STDOUT:
-            out.write(_line(result))
+            out.write(f"{_line(result)}next: darknet-builder {_next(entry, result.path)}\n")
     write_json(args.json, done, out)
     return 0
-
-
-@contextmanager
-def _progress_bar(name: str) -> Iterator[Progress | None]:
-    """Show a progress bar on stderr, if that is a terminal and tqdm is installed.
-
-    Yields:
-        The function that updates it; None without a bar.
-    """
-    if not sys.stderr.isatty():
-        yield None
-        return
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        yield None
-        return
-    with tqdm(desc=name, unit="B", unit_scale=True, leave=False) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield show
 
 
 def _line(result: Download) -> str:
@@ -113,6 +90,23 @@ def _line(result: Download) -> str:
     )
     present = "" if result.fetched else "already present, "
     return f"{result.path}: {present}{result.size:,} bytes, {checked}\n"
+
+
+def _next(entry: OfficialFile, path: Path) -> str:
+    """Return the command that uses a downloaded file, without the program's name."""
+    from darknet_builder.weights.models import is_found_by_name, names_of, official_weights
+
+    stem = Path(entry.cfg).stem
+    if entry.kind == "cutoff":
+        return f"train {stem} {path} --data my.data"
+    command = "classify" if entry.kind == "classifier" else "detect"
+    if official_weights(stem) != entry:
+        return f"{command} photo.jpg --cfg {entry.cfg} --weights {path}"
+    if is_found_by_name(path):
+        return f"{command} photo.jpg --model {stem}"
+    names = names_of(stem)
+    known = f" --names {names.stem}" if names is not None else ""
+    return f"{command} photo.jpg --cfg {stem} --weights {path}{known}"
 
 
 # ---- the list ------------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ from darknet_builder.data.data_file import DataFile
 from darknet_builder.data.labels import label_places
 from darknet_builder.errors import ImageError
 from darknet_builder.images.files import write_image
-from darknet_builder.prediction.detector import Detector, Image, Prepared
+from darknet_builder.images.inputs import Image
+from darknet_builder.prediction.detector import Detector, Prepared
 from darknet_builder.support.devices import synchronize
 from darknet_builder.support.files import (
     check_folder,
