@@ -18,10 +18,10 @@ detect: $(VENV)/.run ## detect objects: CFG=... WEIGHTS=... NAMES=... SOURCE=...
 	$(BIN)/python scripts/detect.py $(SOURCE) --cfg $(CFG) --weights $(WEIGHTS) --names $(NAMES) --output $(OUTPUT)
 
 test: $(VENV)/.dev ## everything that needs nothing but this folder
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "not pack"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not pack"
 
 parity: $(VENV)/.dev ## every number of the parity pack (PACK=DIR)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m pack $(if $(PACK),--pack $(PACK))
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m pack $(if $(PACK),--pack $(PACK))
 
 check: $(VENV)/.dev ## formatting, lint and types
 	$(BIN)/python -m ruff format --check
