@@ -107,12 +107,12 @@ def named_tensors(value: object, path: str | Path) -> dict[str, Tensor]:
 
 
 def load_torch_file(path: str | Path, message: str, hint: str | None = None) -> Any:
-    """Read a file of ``torch.save`` without running anything that it says.
+    """Read a file of ``torch.save`` without running code that it contains.
 
     Args:
-        path: the file.
-        message: what to say of a file that cannot be loaded.
-        hint: what to do about it.
+        path: a file of ``torch.save``.
+        message: error message for a file that cannot be loaded.
+        hint: advice for the user, after the message.
 
     Raises:
         WeightsError: with ``message``, or if the file is compressed.

@@ -68,7 +68,7 @@ def _field(path: Path, key: str) -> int:
     """Return a size in bytes from a file of lines such as ``VmRSS:   123456 kB``.
 
     Args:
-        path: the file.
+        path: a file in ``/proc``.
         key: the name before the colon.
 
     Raises:

@@ -36,7 +36,7 @@ examples:
 OPTIONS = {"threshold": "-thresh", "nms": "-nms", "points": "-points", "top": "-t", "until": "N"}
 """The flag for a library argument."""
 IS_VERBATIM = True
-"""The words are another program's, and so is the exit status for a mistake."""
+"""The command line is another program's, and so is the exit status for a mistake."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

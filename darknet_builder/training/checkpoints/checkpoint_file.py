@@ -196,10 +196,10 @@ def check_complete(path: str | Path, state: State) -> None:
 
 @contextmanager
 def restoring(path: str | Path) -> Iterator[None]:
-    """Turn what a checkpoint of unexpected contents raises in the block into one line.
+    """Turn any error that a checkpoint of unexpected contents causes in the block into one line.
 
     Args:
-        path: the file.
+        path: path of the checkpoint.
 
     Raises:
         WeightsError: in place of any error of PyTorch.
