@@ -103,7 +103,7 @@ def read_bounded(path: str | Path) -> bytes:
     """
     data = bytearray()
     with open(path, "rb") as file:
-        # In parts: read(n) takes memory for n bytes first.
+        # In parts, because read(n) allocates memory for n bytes first.
         while part := file.read(_PART_BYTES):
             data += part
             if len(data) > _MOST_BYTES:

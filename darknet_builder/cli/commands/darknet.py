@@ -40,14 +40,14 @@ IS_VERBATIM = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command to its parser."""
     parser.add_argument(
         "words", nargs="*", metavar="FUNCTION", help="Darknet's function, its words and flags"
     )
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
-    """Run it."""
+    """Run the command line and return its exit status."""
     from darknet_builder.cli.darknet.functions import run_darknet
 
     return run_darknet(args.words, out)

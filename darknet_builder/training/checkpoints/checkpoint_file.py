@@ -44,7 +44,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "average": (dict,),
     "random": (dict,),
 }
-"""The types of the entries of a checkpoint, but for ``cfg`` and ``network``."""
+"""The types of the entries of a checkpoint, except ``cfg`` and ``network``."""
 _OPTIONAL = ("model", "validated")
 _FREE_OPTIONS = ("max_batches",)
 """Options of [net] that may differ when a training is resumed."""
