@@ -33,7 +33,7 @@ from typing import ClassVar
 _LONGEST_QUOTE = 80
 """Number of characters of a text from a file that a message repeats."""
 _MOST_CANDIDATES = 5000
-"""Number of known words that a misspelt one is compared with."""
+"""Maximum number of known words with which a misspelt word is compared."""
 Spell = Callable[[str], "str | None"]
 """Map the name of a library argument to the command's option for it; None if it has none."""
 

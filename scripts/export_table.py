@@ -5,8 +5,7 @@ Then write the table of docs/export.md.
     python scripts/export_table.py [--pack DIR] [--only WORD ...] [--results FILE] [--measure-only |
     --write-only]
 
-What was measured once is kept in the file of results, so that a run that was stopped goes on where
-it ended.
+Measurements are kept in the file of results, so that a run that was stopped continues from there.
 """
 
 from __future__ import annotations
@@ -133,7 +132,7 @@ def measure(
 ) -> dict[str, dict[str, str]]:
     """Largest difference from PyTorch, by level and program, as a share of the largest value.
 
-    If there is none, the reason.
+    Without a number, the reason why it is missing.
 
     The files are those that ``export`` writes; level nms is the graph of level decoded with
     suppression behind it.

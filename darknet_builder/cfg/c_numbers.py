@@ -14,7 +14,7 @@ _REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 def read_int(text: str) -> tuple[int, str] | None:
     """Return the whole number at a text's beginning, and the rest; None without one.
 
-    A number of more than 32 bits is returned as one that is too large as well.
+    A number of more than 32 bits may be replaced by another one of more than 32 bits.
 
     Example:
         >>> read_int("180#P6"), read_int("+0012"), read_int("x")

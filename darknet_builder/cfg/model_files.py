@@ -107,12 +107,12 @@ def named_tensors(value: object, path: str | Path) -> dict[str, Tensor]:
 
 
 def load_torch_file(path: str | Path, message: str, hint: str | None = None) -> Any:
-    """Read a file of ``torch.save`` without running anything that it says.
+    """Read a file of ``torch.save`` without running code that it contains.
 
     Args:
-        path: the file.
-        message: what to say of a file that cannot be loaded.
-        hint: what to do about it.
+        path: a file of ``torch.save``.
+        message: error message for a file that cannot be loaded.
+        hint: advice for the user, after the message.
 
     Raises:
         WeightsError: with ``message``, or if the file is compressed.
@@ -122,13 +122,13 @@ def load_torch_file(path: str | Path, message: str, hint: str | None = None) -> 
         try:
             _refuse_compressed(file, path)
             with warnings.catch_warnings():
-                # PyTorch warns of pickles that it may not be able to read. It says so below.
+                # PyTorch warns of pickles that it may not be able to read. If so, it raises below.
                 warnings.simplefilter("ignore")
                 return torch.load(file, map_location="cpu", weights_only=True)
         except WeightsError:
             raise
-        # Any: the unpickler works on what the file says, and has no exceptions of its own for bytes
-        # that make no sense (IndexError, AttributeError, struct.error, OverflowError, ...).
+        # Any exception: what the unpickler raises depends on the bytes of a damaged file
+        # (IndexError, AttributeError, struct.error, OverflowError, ...).
         except Exception:
             raise WeightsError(message, path=path, hint=hint) from None
 
@@ -215,8 +215,8 @@ def format_cfg_lists(sections: object, path: str | Path) -> str:
     """Return the cfg that a checkpoint stores as lists ``[name, options]``, as text.
 
     Args:
-        sections: what the checkpoint holds.
-        path: its file, for messages.
+        sections: the cfg as the checkpoint stores it.
+        path: path of the checkpoint, for messages.
 
     Raises:
         WeightsError: if it is anything else.

@@ -100,7 +100,7 @@ def _names(values: Mapping[str, str]) -> tuple[str, ...]:
     text = values.get("names", "[]")
     try:
         names = json.loads(text)
-    except (ValueError, RecursionError):  # lists within lists within lists
+    except (ValueError, RecursionError):  # RecursionError: deeply nested lists
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise _unexpected("names", text, "a JSON list of texts")

@@ -22,8 +22,8 @@ from darknet_builder.support.files import read_bounded
 
 _BLANKS = re.compile(r"\s+")
 _JOINED = re.compile(r"(?<![\d.])[\d.]+(\s+[-+]?[\d.]+)+")
-"""Numbers with only blanks between them. From the first digit on alone, or a line of a million
-digits would be searched from each of them."""
+"""Numbers with only blanks between them. A match begins at the first digit of a number: otherwise a
+line of a million digits would be searched again from each digit."""
 _NOTE = re.compile(r"# dialect: (\w+)\n")
 
 

@@ -141,8 +141,8 @@ def add_resize(
 
     Args:
         parser: the parser or group to add it to.
-        choices: ``RESIZE_MODES`` or ``FITS``.
-        option: its name.
+        choices: ``RESIZE_MODES``, or ``FITS`` for classifiers.
+        option: name of the option.
         text: the help text, without choices and default.
     """
     explained = "; ".join(f"{choice}: {_FIT_HELP[choice]}" for choice in choices)
@@ -161,7 +161,7 @@ def add_precision(
     Args:
         parser: the parser or group to add it to.
         choices: the precisions that the command accepts, by PyTorch's names.
-        default: one of ``choices``.
+        default: the default precision, one of ``choices``.
         text: the help text, without the default.
     """
     parser.add_argument(

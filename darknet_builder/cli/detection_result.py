@@ -13,7 +13,7 @@ from darknet_builder.pages.detections_page import DetectionReport
 from darknet_builder.support.text import plural
 
 NOTHING_FOUND = "no objects"
-"""Stands in place of the counts of an image or video without detections."""
+"""Shown instead of the counts of an image or video without detections."""
 
 
 @dataclass

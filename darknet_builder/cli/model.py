@@ -116,7 +116,7 @@ def take_model(args: argparse.Namespace, *, required: bool = True) -> None:
     """Store CFG and WEIGHTS in ``args.cfg`` and ``args.weights``, as their options do.
 
     Args:
-        args: the command's arguments.
+        args: the parsed arguments of the command.
         required: whether a network must be given.
 
     Raises:

@@ -24,7 +24,7 @@ REPORT_NAME = "report.html"
 
 
 def check_answer(path: str | Path | None) -> None:
-    """Check that ``write_answer`` could write there; None passes, and so does ``STDOUT``.
+    """Check that ``write_answer`` could write there; None and ``STDOUT`` are accepted.
 
     Raises:
         InputError: if its folder is missing; the message names it.
@@ -79,7 +79,7 @@ def write_answer(path: str | Path, text: str, out: TextIO) -> None:
 
 
 def attempt_all(steps: Iterable[Callable[[], object]], complain: Callable[[str], None]) -> None:
-    """Run every step, whatever became of the others: no result is lost because of another.
+    """Run every step, also after one has failed, so that one error does not lose other results.
 
     Args:
         steps: each writes one file or text.
@@ -101,7 +101,7 @@ def attempt_all(steps: Iterable[Callable[[], object]], complain: Callable[[str],
 
 
 class _Printable:
-    """A text stream that gets every text as ``printable``; its other methods are the stream's."""
+    """A text stream that writes texts as ``printable``; its other methods are the stream's."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -110,9 +110,9 @@ class _Printable:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text, without the control characters of names that it may contain."""
+        """Write a text, with the control characters of names in it escaped."""
         parts = _OWN_CONTROL.split(text)
-        # The odd parts are our own sequences.
+        # The parts with odd indices are our own control sequences.
         parts[::2] = [printable(part, self._stream.encoding) for part in parts[::2]]
         return self._stream.write("".join(parts))
 

@@ -63,7 +63,7 @@ class _Parser(argparse.ArgumentParser):
     words: Sequence[str] = ()
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Write help and mistakes; they repeat words, which may be names of files."""
+        """Write help or an error message, which may contain names of files."""
         printable_stream(file or sys.stderr).write(message)
 
     def error(self, message: str) -> NoReturn:
@@ -161,7 +161,7 @@ def _allow_pixels(count: int | None) -> None:
 
 
 def _limiting_memory(args: argparse.Namespace) -> AbstractContextManager[None]:
-    """Apply ``--memory-limit``; PyTorch is imported only where it is given."""
+    """Apply ``--memory-limit``; PyTorch is imported only if it is given."""
     gigabytes = getattr(args, "memory_limit", None)
     if gigabytes is None:
         return nullcontext()
@@ -239,7 +239,7 @@ def _spell(command: _Parser, renamed: Mapping[str, str], argument: str) -> str |
 
 
 class _WarningLines:
-    """Warnings as one line each on stderr, of a cfg the first ones alone."""
+    """Show each warning as one line on stderr; about a cfg, only the first ones."""
 
     def __init__(self) -> None:
         self._about_cfg = 0
@@ -261,7 +261,7 @@ class _WarningLines:
         _show("warning", message)
 
     def finish(self) -> None:
-        """Say how many were left out."""
+        """Show the number of warnings that were left out."""
         if self._about_cfg > _MOST_WARNINGS:
             _show("warning", f"... and {self._about_cfg - _MOST_WARNINGS:,} more of the cfg")
 

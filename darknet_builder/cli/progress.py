@@ -20,10 +20,10 @@ class Progress(AbstractContextManager["Progress"]):
     Lines of text must be written through it, so that they do not break the bar.
 
     Args:
-        total: number of steps.
+        total: number of steps; ``grow`` changes it.
         unit: name of a step, in the singular.
         quiet: show no bar, and no lines except complaints.
-        out: stream for lines.
+        out: stream for lines of text.
     """
 
     def __init__(self, total: int, unit: str, *, quiet: bool, out: TextIO) -> None:

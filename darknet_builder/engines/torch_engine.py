@@ -24,7 +24,7 @@ _CACHED_BYTES = 16 * 2**20
 cache, so that the output of one layer is still in the cache when the next layer reads it.
 ``docs/performance.md`` has the measurement."""
 _COMPILING = threading.Lock()
-"""Held by the thread that compiles: the switch for oneDNN Graph is one for the whole process."""
+"""Held by the thread that compiles, because oneDNN Graph is switched for the whole process."""
 
 
 class InputLayout(NamedTuple):

@@ -1,4 +1,4 @@
-"""Arrangements of decoded boxes that the decoders of other detectors read."""
+"""Arrange decoded boxes as the decoders of other detectors read them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def output_names(layout: str) -> list[str]:
     """Return the name of each tensor that ``arrange`` returns, in order.
 
     Args:
-        layout: one of ``LAYOUTS``.
+        layout: name of the layout, one of ``LAYOUTS``.
 
     Example:
         >>> output_names("yolov8")
@@ -31,13 +31,13 @@ def output_names(layout: str) -> list[str]:
 def arrange(
     layout: str, boxes_cxcywh: Tensor, scores: Tensor, objectness: Tensor, size: tuple[int, int]
 ) -> tuple[Tensor, ...]:
-    """Arrange decoded boxes as a layout has them.
+    """Arrange decoded boxes in the order and units of a layout.
 
     Args:
-        layout: one of ``LAYOUTS``.
+        layout: name of the layout, one of ``LAYOUTS``.
         boxes_cxcywh: (B, N, 4), relative to the network's input.
         scores: (B, N, C), probability of each class times the objectness.
-        objectness: (B, N).
+        objectness: (B, N), 0 to 1.
         size: (width, height) of the input in pixels.
 
     Returns:
@@ -45,7 +45,7 @@ def arrange(
         - ``yolov5``: (B, N, 5 + C), centre x, centre y, width and height in pixels of the input,
           objectness, and the probability of each class, which a decoder multiplies by the
           objectness. Scores below 1e-4 come out lower;
-        - ``yolov8``: (B, 4 + C, N), the same box, then the scores; there is no objectness.
+        - ``yolov8``: (B, 4 + C, N), the same box, then the scores, without objectness.
 
     Example:
         >>> box, scores = torch.tensor([[[0.5, 0.5, 0.25, 0.5]]]), torch.tensor([[[0.25, 0.125]]])
@@ -78,7 +78,7 @@ def layout_metadata(
     Args:
         layout: ``yolov5`` or ``yolov8``.
         names: one for each class.
-        stride: of the coarsest map, in pixels.
+        stride: stride of the coarsest map, in pixels.
         batch: number of images in a call.
         size: (width, height) of the input in pixels.
 

@@ -1,4 +1,4 @@
-"""Look at the size that an image file states, before memory is taken for its pixels."""
+"""Check the size that an image file states, before memory is allocated for its pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from darknet_builder.images.opencv import LIMIT_VARIABLE, MOST_PIXELS
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _LONGEST_CHUNK = 2**27
-"""Number of bytes of a PNG's chunk that OpenCV may allocate for a file without them."""
+"""Largest chunk of a PNG, in bytes, that OpenCV may allocate although the file is shorter."""
 _SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """The markers of a JPEG (SOF) that state its size."""
 _BARE_MARKERS = frozenset((0x01, *range(0xD0, 0xD9)))
@@ -35,8 +35,8 @@ def check_header(data: bytes, path: str | Path) -> None:
     """Check the beginning of an image file.
 
     Args:
-        data: the whole file.
-        path: its path, for messages.
+        data: content of the whole file.
+        path: path of the file, for messages.
 
     Raises:
         ImageError: if the image has more pixels than ``max_pixels``, or a chunk of a PNG is far
@@ -63,8 +63,8 @@ def too_many_pixels(path: str | Path, what: str = "has too many pixels") -> Imag
     """Return the error for an image above ``max_pixels``.
 
     Args:
-        path: the image.
-        what: what is known of its size.
+        path: path of the image.
+        what: beginning of the message, with the size if it is known.
     """
     return ImageError(
         f"{what}, more than the limit of {max_pixels():,}",
@@ -77,8 +77,8 @@ def too_many_pixels(path: str | Path, what: str = "has too many pixels") -> Imag
 def stated_size(data: bytes) -> tuple[int, int] | None:
     """Return (width, height) in pixels as an image file states them.
 
-    None for a format that is not looked at here, and for a file without a size. The formats are
-    those that are common or can state a large size in a few bytes; OpenCV checks the others.
+    None for a format that is not checked here, and for a file without a size. Checked are formats
+    that are common or can state a large size in a few bytes; OpenCV checks the others.
 
     Example:
         >>> stated_size(b"GIF89a" + bytes((16, 0, 9, 0)))
@@ -98,10 +98,10 @@ def _unpack(form: str, data: bytes, offset: int) -> tuple[int, int]:
 def _webp(data: bytes) -> tuple[int, int] | None:
     kind = data[12:16]
     if kind == b"VP8X":
-        low = struct.unpack_from("<HBHB", data, 24)  # two numbers of 24 bits, less 1
+        low = struct.unpack_from("<HBHB", data, 24)  # two numbers of 24 bits, minus 1
         return low[0] + (low[1] << 16) + 1, low[2] + (low[3] << 16) + 1
     if kind == b"VP8L":
-        (bits,) = struct.unpack_from("<I", data, 21)  # 14 bits each, less 1
+        (bits,) = struct.unpack_from("<I", data, 21)  # 14 bits each, minus 1
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     width, height = _unpack("<HH", data, 26)
     return width & 0x3FFF, height & 0x3FFF
@@ -138,7 +138,7 @@ _READERS: tuple[tuple[bytes, Callable[[bytes], tuple[int, int] | None]], ...] = 
     (b"RIFF", _webp),
     (b"P", _portable),
 )
-"""What a file begins with -> where its size is."""
+"""The first bytes of a file -> a function that reads its size."""
 
 
 def _has_endless_chunk(data: bytes) -> bool:

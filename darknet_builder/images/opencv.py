@@ -9,8 +9,8 @@ from types import ModuleType
 from darknet_builder.errors import MissingExtraError
 
 LIMIT_VARIABLE, MOST_PIXELS = "OPENCV_IO_MAX_IMAGE_PIXELS", 2**27
-"""The variable with which OpenCV limits the pixels of an image, and the limit without it. OpenCV's
-own is 2^30, for which it takes up to 8 GB."""
+"""The environment variable by which OpenCV limits the pixels of an image, and the limit set here.
+OpenCV's own limit is 2^30, for which it allocates up to 8 GB."""
 _SETTINGS = {
     "OPENCV_LOG_LEVEL": "SILENT",
     "OPENCV_FFMPEG_LOGLEVEL": "-8",

@@ -17,7 +17,7 @@ from darknet_builder.images.truncated import noting_truncated
 _THREADS = 8
 _BATCH = 64
 _HEAD = 2**12
-"""Number of bytes in which most images state their size."""
+"""Most image files state their size within this number of bytes."""
 _TAIL = 64
 """Bytes at a file's end in which its last marker must stand; some cameras add a few bytes."""
 _WHOLE = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND"))

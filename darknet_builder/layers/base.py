@@ -271,7 +271,7 @@ class Head(Layer):
     is_head: ClassVar[bool] = True
     has_loss: ClassVar[bool] = True
     type_number: ClassVar[int | None] = None
-    """Darknet's LAYER_TYPE (darknet.h), for the heads that its lines name by it."""
+    """Darknet's LAYER_TYPE (darknet.h), which the ``darknet`` program prints for heads."""
     box_values: ClassVar[int] = 0
     """Number of values before the classes for each anchor; the last of them is the objectness."""
     anchor_unit: ClassVar[str | None] = None

@@ -103,7 +103,7 @@ class _GaussianDeltas(AnchorDeltas):
         # (K, 4) each: columns 1, 3, 5, 7 are uncertainties, 0, 2, 4, 6 the values themselves.
         sigma = self.values[indices, 1:8:2]
         reduced = (goals - self.values[indices, 0:8:2]) / sigma
-        # The 0.3 stands in the factor alone, not in the exponent.
+        # The 0.3 is only in the factor, not in the exponent.
         density = (-reduced.square() / 2).exp() / (
             math.sqrt(2 * math.pi) * (sigma + _SIGMA_CONSTANT)
         )

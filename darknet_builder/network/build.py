@@ -22,8 +22,8 @@ from darknet_builder.network.stored_values import load_tensors
 from darknet_builder.support.resident_memory import free_memory
 
 DEFAULT_MEMORY_LIMIT = 16 * 2**30
-"""Largest size in bytes of the weights and one image's outputs that ``build_network`` allows, on
-systems that do not tell how much memory is free. On others it is half of the free memory."""
+"""Maximum size in bytes of the weights and one image's outputs in ``build_network``, if the amount
+of free memory is unknown. If it is known, the limit is half of it."""
 _chosen_limit: ContextVar[int | None] = ContextVar("memory_limit", default=None)
 _FLOAT_BYTES = 4
 

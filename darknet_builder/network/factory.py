@@ -18,7 +18,7 @@ from darknet_builder.layers.base import CommonOptions, Graph, Layer, find_layer_
 from darknet_builder.layers.plugins import load_installed
 
 _MOST_VALUES = 2**61
-"""Number of float32 values whose bytes 64 bits can count."""
+"""Maximum number of float32 values, so that 64 bits can count their bytes."""
 LayerBuilder = Callable[[Block, Block, Graph], Layer]
 """The type of ``build_layer``."""
 

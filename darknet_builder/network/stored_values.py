@@ -29,7 +29,7 @@ class StoredTensor:
     """A tensor of a weights or model file.
 
     Attributes:
-        path: the file.
+        path: path of the file.
         name: name of the tensor.
         layer: index and section of its layer, such as ``layer 0 [convolutional]``.
         is_variance: whether it holds the variances of a batch norm.
@@ -44,7 +44,7 @@ class StoredTensor:
         """Check that floats are finite, and variances large enough.
 
         Args:
-            values: (N,) float32.
+            values: (N,) float32, a part of the tensor.
             first: position of ``values[0]``, for the message.
 
         Raises:

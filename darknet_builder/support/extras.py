@@ -15,7 +15,7 @@ from types import ModuleType
 from darknet_builder.errors import MissingExtraError
 
 _TELEMETRY = "openvino_telemetry"
-"""The package by which OpenVINO sends what is imported and converted. Without it, OpenVINO uses a
+"""The package with which OpenVINO reports its use over the network. Without it, OpenVINO uses a
 stub that does nothing."""
 
 
@@ -60,8 +60,8 @@ def _without_telemetry() -> Iterator[None]:
     if _TELEMETRY in sys.modules:
         yield
         return
-    # None makes an import of this name fail. Only during this import: it is not ours to take the
-    # package away from the rest of the program.
+    # None makes an import of this name fail. It is removed afterwards, because the rest of the
+    # program may use the package.
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     try:
         yield

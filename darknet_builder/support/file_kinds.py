@@ -33,7 +33,7 @@ def recognize(data: bytes) -> FileKind | None:
 
 
 def recognize_failed_download(data: bytes) -> FileKind | None:
-    """Return the kind of a file that stands in place of a text file of any kind; None for others.
+    """Return the kind of a file that was saved instead of a text file; None for other files.
 
     Args:
         data: the bytes of the whole file.

@@ -103,7 +103,7 @@ def read_bounded(path: str | Path) -> bytes:
     """
     data = bytearray()
     with open(path, "rb") as file:
-        # In parts: read(n) takes memory for n bytes first.
+        # In parts, because read(n) allocates memory for n bytes first.
         while part := file.read(_PART_BYTES):
             data += part
             if len(data) > _MOST_BYTES:
@@ -112,7 +112,9 @@ def read_bounded(path: str | Path) -> bytes:
 
 
 def check_folder(path: str | Path | None) -> None:
-    """Check that the folder of a file to be written exists, and the file is none; None passes.
+    """Check that the folder of an output file exists, and that the file is not a folder.
+
+    None stands for no file, and is accepted.
 
     Raises:
         InputError: if the folder is missing, which the message names, or ``path`` is a folder.

@@ -1,4 +1,4 @@
-"""Tell how much memory is free, and how far the process grows; Linux alone tells."""
+"""Measure the free memory and the growth of the process; both are known on Linux only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _RESET_PEAK = "5"
 """Written to clear_refs, it resets the peak of the resident size; see proc(5)."""
 _MACHINE, _GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 _GROUP_FILES = ("memory.max", "memory.current")
-"""The limit of a container in bytes, or ``max`` for none, and what it uses."""
+"""Files with the memory limit of a container in bytes, or ``max`` without one, and its use."""
 
 
 def free_memory() -> int | None:
@@ -68,7 +68,7 @@ def _field(path: Path, key: str) -> int:
     """Return a size in bytes from a file of lines such as ``VmRSS:   123456 kB``.
 
     Args:
-        path: the file.
+        path: a file in ``/proc``.
         key: the name before the colon.
 
     Raises:

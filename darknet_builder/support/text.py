@@ -1,4 +1,4 @@
-"""Format text for people: plural nouns, aligned columns, durations, and what a terminal may get."""
+"""Format text for people: plurals, aligned columns, durations, and text that is safe to print."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def duration(seconds: float) -> str:
 
 
 def printable(text: str, encoding: str | None = "utf-8") -> str:
-    r"""Return text with control characters, and what an encoding lacks, as ``\uXXXX``.
+    r"""Return text with control characters, and characters not in an encoding, as ``\uXXXX``.
 
     Names of files and classes come from other people. Written as they are, their control characters
     could change the terminal; and a single byte that is not UTF-8 would stop the whole output.
@@ -80,7 +80,7 @@ def printable(text: str, encoding: str | None = "utf-8") -> str:
 
     Args:
         text: one or more lines.
-        encoding: of the stream that the text is written to; None for UTF-8.
+        encoding: encoding of the stream that the text is written to; None for UTF-8.
 
     Example:
         >>> printable("a \x1b[31mred\udcff photo")

@@ -83,7 +83,7 @@ def load_training_lists(
     # A network without heads is a classifier: its lists have labels in the paths, not boxes.
     if not network.heads:
         return _load_classes(data, network, how, keep_missing=skip_bad_images)
-    network.names = known_names(network, data.names)  # not first at the end of an epoch
+    network.names = known_names(network, data.names)  # may raise: now, not after an epoch
     images = load_training(data, network, skip_bad=skip_bad_labels, keep_missing=skip_bad_images)
     counts = f"{len(images)} training images with {images.num_boxes} boxes"
     validation, more = None, ""

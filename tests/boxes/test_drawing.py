@@ -124,7 +124,7 @@ def test_labels_keep_clear_of_each_other(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_best_label_is_written_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no room for all, it covers the others."""
+    """If labels overlap, the best one covers the others."""
     boxes = [(0, 0, 60, 30)] * 12
     texts = []
     monkeypatch.setattr(
@@ -148,7 +148,7 @@ def test_text_stands_out_from_its_colour() -> None:
 
 
 def test_grey_pictures_become_coloured() -> None:
-    """And what is none is refused."""
+    """An array that is not a picture raises an error."""
     assert draw_detections(canvas(50, 40)[..., 0], found(50, 40, (5, 5, 30, 30))).shape == (
         40,
         50,

@@ -29,7 +29,7 @@ CFG = "[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\n"
 
 
 def message_of(path: Path) -> str:
-    """Return what is said of a file, without its path."""
+    """Return the error message for a file, without its path."""
     with pytest.raises(DarknetError) as error:
         build_network(path)
     text = str(error.value)
@@ -202,7 +202,7 @@ def test_a_checkpoint_that_lacks_an_entry(tmp_path: Path) -> None:
 
 
 def test_an_optimizer_of_another_network(tmp_path: Path) -> None:
-    """Whatever PyTorch says of it is one line with the file."""
+    """Every error of PyTorch becomes one line that names the file."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
     for wrong in ({}, {"state": {}, "param_groups": [5]}, {"state": {}, "param_groups": []}):
         with pytest.raises(WeightsError) as error, restoring(tmp_path / "a.pt"):

@@ -116,7 +116,7 @@ def test_weights_alone_go_into_a_network(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".cfg"])
 def test_the_dialect_stands_in_the_file(suffix: str, tmp_path: Path) -> None:
-    """[region] and others go by it; what is said in so many words goes before it."""
+    """[region] and others depend on it; a dialect given as an argument takes precedence."""
     torch.manual_seed(0)
     original = build_network(UNIT_CFGS["region"], dialect="pjreddie").eval()
     export_network(original, tmp_path / f"a{suffix}")

@@ -32,7 +32,7 @@ def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_training_and_its_continuation(training: Path, darknet: Darknet) -> None:
-    """Weights go into backup=, under Darknet's names; the same weights go on from their step."""
+    """Weights go into backup=, under Darknet's names; training resumes from them."""
     status, out, err = darknet(f"detector train {training} tiny.cfg -dont_show -map")
     assert status == 0, err
     assert STEP.findall(out) == [(str(step), str(4 * step)) for step in range(1, 5)]

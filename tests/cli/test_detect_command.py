@@ -346,7 +346,7 @@ def test_the_bundled_model(run: Run, model: list[str], monkeypatch: pytest.Monke
 
 
 def test_unreadable_files_are_told_and_passed_by(run: Run) -> None:
-    """The rest goes on; the status is 1."""
+    """The other files are processed; the status is 1."""
     Path("shots/cut.jpg").write_bytes(Path("shots/two.JPG").read_bytes()[:200])
     Path("shots/empty.png").touch()
     Path("shots/text.mp4").write_text("no video")
@@ -374,7 +374,7 @@ def test_unreadable_files_are_told_when_quiet(run: Run) -> None:
 
 
 def test_a_video_without_frames(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is none."""
+    """It is an error: no frame can be read."""
     monkeypatch.setattr(Video, "frames", lambda self: iter(()))
     status, _, err = run("clip.mp4")
     assert (status, err) == (1, ["skipped: clip.mp4: no frame can be read"])

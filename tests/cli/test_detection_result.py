@@ -8,7 +8,7 @@ from darknet_builder.cli.detection_result import DetectionResult, SourceResult
 
 
 def test_summary() -> None:
-    """Classes by number; sources that cannot be read are no images."""
+    """Classes by number; sources that cannot be read do not count as images."""
     sources = [
         SourceResult(images=1, counts=Counter(dog=1)),
         SourceResult(failures=1),

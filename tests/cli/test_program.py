@@ -59,7 +59,7 @@ def test_mistakes_are_one_line(words: list[str], line: str) -> None:
 
 
 def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a command, all of them are shown: no mistake is said of what is only a beginning."""
+    """Without a command, all commands are listed, and the status is 0."""
     for words in ([], ["help"]):
         assert main(words) == 0
         text, error = capsys.readouterr()

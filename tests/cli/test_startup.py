@@ -56,7 +56,7 @@ def run(*words: str) -> tuple[int, list[str]]:
     ],
 )
 def test_nothing_heavy_is_imported(words: list[str], status: int) -> None:
-    """Neither PyTorch nor NumPy nor OpenCV, where there is no network to build."""
+    """Commands that build no network import neither PyTorch nor NumPy nor OpenCV."""
     assert run(*words) == (status, [])
 
 

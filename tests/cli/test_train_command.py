@@ -82,7 +82,7 @@ def test_killed_and_resumed_gives_equal_numbers(folder: Path, step: int) -> None
 
 
 def test_resumed_log_has_every_step_once(folder: Path) -> None:
-    """The log goes on after the checkpoint, without the steps that were done twice."""
+    """The log continues after the checkpoint, without the steps that were run twice."""
     ours, theirs = (
         [
             (record["iteration"], record["loss"])
@@ -135,7 +135,7 @@ def test_what_is_written(folder: Path) -> None:
 
 
 def test_seen_is_what_darknet_counts(folder: Path) -> None:
-    """Steps times batch, in a header of version 0.2.5, so that Darknet goes on from there."""
+    """Steps times batch, in a header of version 0.2.5, so that Darknet resumes from there."""
     network = build_network(folder / "tiny.cfg")
     report = load_weights(network, folder / "whole" / "tiny_final.weights")
     assert (report.header.major, report.header.minor, report.header.seen) == (0, 2, 20 * 4)
@@ -184,7 +184,7 @@ def _error(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def test_used_folder_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Until one says what is meant."""
+    """Unless --resume or --overwrite is given."""
     words = [
         "--data",
         str(folder / "scenes" / "scenes.data"),
@@ -406,7 +406,7 @@ def test_no_gpu(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_burn_in_that_does_not_end(folder: Path) -> None:
-    """A line says so, and the training goes on."""
+    """A line warns of it, and the training continues."""
     status, _, err = train(folder, "--output", str(folder / "short"), "--max-batches", "3")
     assert status == 0
     assert (

@@ -83,7 +83,7 @@ def test_equal_to_101_points_where_the_rules_agree(seed: int) -> None:
     assert coco.ap == pytest.approx(
         np.mean([ours(iou) for iou in np.linspace(0.5, 0.95, 10)]), abs=1e-9
     )
-    assert coco.ap50 is not None and 0.3 < coco.ap50 < 0.99  # it is no trivial case
+    assert coco.ap50 is not None and 0.3 < coco.ap50 < 0.99  # not a trivial case
     precisions = []
     for iou in np.linspace(0.5, 0.95, 10):
         result = mean_average_precision(images, NAMES, iou=iou, points=101)

@@ -134,7 +134,7 @@ def test_metadata(files: dict[str, Path]) -> None:
 
 
 def test_free_sizes(tmp_path: Path) -> None:
-    """Boxes are in pixels of the size of the call, and names are made up where there are none."""
+    """Boxes are in pixels of the size of the call; missing names are replaced by numbers."""
     network = toy_network().eval()
     path = tmp_path / "toy.onnx"
     report = export_network(

@@ -1,5 +1,5 @@
-"""A real browser without a window, for the tests of pages; they are skipped, saying why, where
-there is none."""
+"""A real browser without a window, for the tests of pages. Without a browser they are skipped, with
+the reason."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Holding a network against a fixture of the parity pack: weights through a real file, every layer
-of every frame."""
+"""Compare a network with a fixture of the parity pack: weights through a real file, every layer of
+every frame."""
 
 from __future__ import annotations
 

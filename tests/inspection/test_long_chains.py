@@ -140,6 +140,6 @@ def test_walk(name: str, network: Network, tmp_path: Path) -> None:
 
 
 def test_arcs_of_a_chain(network: Network) -> None:
-    """Neighbouring arcs overlap, so they take turns in two lanes."""
+    """Neighbouring arcs overlap, so they alternate between two lanes."""
     arcs = find_arcs(summarize(network))
     assert len(arcs) == LENGTH and {arc.lane for arc in arcs} == {0, 1}

@@ -237,8 +237,7 @@ def test_no_place_is_missed_at_the_threshold(threshold: float) -> None:
 
 
 def test_raw_numbers_without_end() -> None:
-    """Objectness of -1000 is none, without a word of it; of +1000 it is certain; one that is no
-    number is none."""
+    """Raw -1000 gives an objectness of 0, without a warning; +1000 gives 1, and NaN gives 0."""
     head = Yolo(Shape(6, 1, 4), AnchorOptions([(10, 20)], [0], 1))
     raw = torch.zeros(1, 6, 1, 4)
     raw[0, 4, 0] = torch.tensor([-1000, 1000, float("nan"), 1000])

@@ -1,5 +1,5 @@
-"""What can be asked of a network and its layers: classes, names, resizing, frames, and the
-attributes of sections."""
+"""Properties of a network and its layers: classes, names, resizing, frames, and the attributes of
+sections."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_images_that_cannot_be_read(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """They are told and counted; the rest goes on, with exit status 1."""
+    """They are reported and counted; the others are processed, and the exit status is 1."""
     (folder / "shots" / "c.png").write_bytes(b"no image")
     cv2.imwrite(str(folder / "shots" / "d.png"), image(1, 200))
     (folder / "shots" / "notes.txt").write_text("not looked at")

@@ -127,7 +127,7 @@ def test_real_photographs(shared: Path, model: str, mode: str) -> None:
 @pytest.mark.parametrize("mode", ["stretch", "letterbox"])
 @pytest.mark.parametrize("model", MODELS)
 def test_real_photographs_as_darknet_decodes_them(shared: Path, model: str, mode: str) -> None:
-    """From the same pixels, all boxes agree to the rounding of float32, and there are no others."""
+    """From the same pixels, exactly the same boxes, up to the rounding of float32."""
     detector = real_detector(shared, model, mode)
     for image, recorded in recorded_cases(shared, model, mode):
         found = detector(darknet_image(shared / "images", image))

@@ -101,7 +101,7 @@ def test_choose_runner(built: bool, precision: str, backend: str | None, itself:
     assert (runner is network) == itself and isinstance(runner, OptimizedNetwork) != itself
 
 
-# ---- what an engine says of itself ---------------------------------------------------------------
+# ---- how an engine describes itself --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

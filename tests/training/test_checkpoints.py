@@ -126,7 +126,7 @@ def test_what_is_no_checkpoint(tmp_path: Path, content: str) -> None:
 
 
 def test_other_files_of_torch(tmp_path: Path) -> None:
-    """A bare state_dict is none; nor is another version's."""
+    """A bare state_dict is not a checkpoint, nor is a file of another version."""
     torch.save({"weight": torch.zeros(2)}, tmp_path / "a.pt")
     with pytest.raises(WeightsError, match="is not a checkpoint of a training"):
         load_checkpoint(tmp_path / "a.pt")

@@ -38,7 +38,7 @@ def make_log(folder: Path) -> tuple[RunLog, io.StringIO]:
 @pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
 @pytest.mark.parametrize("act", [RunLog.flush, RunLog.draw_chart])
 def test_no_room_for_the_log(tmp_path: Path, act: Any) -> None:
-    """The training cannot go on, and says so in one line; closing adds nothing to that."""
+    """The training stops with an error of one line; closing the log adds no second one."""
     log, _ = make_log(tmp_path)
     log._file.close()
     log._file = FULL.open("a", encoding="utf-8")
@@ -117,7 +117,7 @@ def test_no_place_for_the_curves(tmp_path: Path) -> None:
 def test_other_threads_are_reported_as_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only TensorBoard's is meant; after the training all is as before."""
+    """Only TensorBoard's errors are caught; after the training the hook is restored."""
     seen: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", seen.append)
     log, _ = make_log(tmp_path)

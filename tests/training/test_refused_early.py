@@ -35,7 +35,7 @@ def error_of(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "where to? give --output DIR"),
+        ([], "no output folder given; give --output DIR"),
         (["--output", "run", "--device", "cdua"], "device 'cdua' is unknown; expected cpu, "),
         (["--output", "run", "--device", "meta"], "device 'meta' cannot be used here: "),
         (["--output", "run", "--lr", "norm"], "norm"),

@@ -36,18 +36,18 @@ examples:
 OPTIONS = {"threshold": "-thresh", "nms": "-nms", "points": "-points", "top": "-t", "until": "N"}
 """The flag for a library argument."""
 IS_VERBATIM = True
-"""The words are another program's, and so is the exit status for a mistake."""
+"""The command line is another program's, and so is the exit status for a mistake."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command to its parser."""
     parser.add_argument(
         "words", nargs="*", metavar="FUNCTION", help="Darknet's function, its words and flags"
     )
 
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
-    """Run it."""
+    """Run the command line and return its exit status."""
     from darknet_builder.cli.darknet.functions import run_darknet
 
     return run_darknet(args.words, out)

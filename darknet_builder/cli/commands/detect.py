@@ -169,7 +169,7 @@ def make_detector(args: argparse.Namespace, device: str) -> Detector:
     """Make the detector that the options describe; without options, the bundled one.
 
     Args:
-        args: the command's arguments.
+        args: the parsed arguments of the command.
         device: the device of this process, such as ``cuda:1``.
 
     Raises:

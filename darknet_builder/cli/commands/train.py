@@ -238,7 +238,7 @@ def _check_training(args: argparse.Namespace, network: Network) -> None:
     from darknet_builder.training.settings import check_settings
 
     if not args.output:
-        raise InputError("where to? give --output DIR")
+        raise InputError("no output folder given; give --output DIR")
     find_device(args.device)
     settings = _settings(args, args.device)
     check_settings(network, settings)

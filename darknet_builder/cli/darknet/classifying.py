@@ -15,11 +15,11 @@ from darknet_builder.errors import ImageError
 from darknet_builder.prediction.classifier import Classifier, ClassScore
 
 _TOP = "1"
-"""Number of classes without ``top=`` and ``-t`` (classifier.c:850)."""
+"""Number of classes to print without ``top=`` and ``-t`` (classifier.c:850)."""
 
 
 def run_predict(request: Request, out: TextIO) -> int:
-    """Classify an image, or those that standard input names; return the exit status."""
+    """Classify an image, or those listed on standard input; return the exit status."""
     data = DataFile.read(request.words[0])
     classifier = _make_classifier(request, data, out)
     num_classes = len(classifier.names)

@@ -1,4 +1,4 @@
-"""``partial`` and ``detector calc_anchors``: what needs a cfg or labels, and no images."""
+"""``partial`` and ``detector calc_anchors``: functions that read a cfg or labels, but no images."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def run_anchors(request: Request, out: TextIO) -> int:
 
 
 def _find_anchors(sizes: np.ndarray, count: int) -> Anchors:
-    """Return the best anchors of several seeds: small sets are quick, and depend on the start."""
+    """Return the best anchors of several seeds; those of small sets depend on the seed."""
     num_seeds = _SEEDS if len(sizes) < _FEW_BOXES else 1
     results = [find_anchors(sizes, count, seed=seed) for seed in range(num_seeds)]
     return max(results, key=lambda anchors: anchors.average_iou)

@@ -46,7 +46,7 @@ class Found:
     Attributes:
         prepared: the image as it was read, and as the network saw it.
         listed: the boxes in Darknet's order.
-        detections: the same as objects, for drawing.
+        detections: the same boxes as ``Detections``, for drawing.
     """
 
     prepared: Prepared
@@ -59,11 +59,11 @@ class Found:
 
 
 def make_detector(request: Request, out: TextIO, names: str | Path, first: int) -> Detector:
-    """Make the detector that a command line names, and print what Darknet prints about it.
+    """Make the detector of a command line, and print what Darknet prints about it.
 
     Args:
-        request: the command line.
-        out: where to print.
+        request: the command line with its flags.
+        out: stream for Darknet's lines.
         names: file of the class names.
         first: index of CFG among the words.
 
@@ -93,7 +93,7 @@ def find(detector: Detector, image: Image, *, keep_state: bool = False) -> tuple
     """Detect in one image.
 
     Args:
-        detector: its thresholds apply.
+        detector: the detector whose thresholds apply.
         image: a path or an array.
         keep_state: keep the state of recurrent layers, for the frames of a video.
 
@@ -120,9 +120,9 @@ class _Run:
     """One run of ``detector test``.
 
     Attributes:
-        detector: the network.
-        request: the command line.
-        out: where lines go.
+        detector: the detector of the command line.
+        request: the command line with its flags.
+        out: stream for Darknet's lines.
         objects: the JSON of each image so far.
         failures: number of images that could not be read.
     """
@@ -150,9 +150,9 @@ class _Run:
                 write_text(labels, label_lines(found.listed))
 
     def add_listed(self) -> None:
-        """Detect in the images that standard input names, without those that cannot be read.
+        """Detect in the images listed on standard input; report and skip those not readable.
 
-        Ctrl-C leaves a whole JSON of the images until then.
+        After Ctrl-C, the JSON has the images so far.
         """
         try:
             for path in image_paths(self.out):
@@ -174,7 +174,7 @@ class _Run:
 
 
 def run_test(request: Request, out: TextIO) -> int:
-    """Detect in an image, or in those that standard input names; return the exit status."""
+    """Detect in an image, or in those listed on standard input; return the exit status."""
     is_short = request.function == DETECT
     first = 0 if is_short else 1
     check_folder(request.value("-out"))
@@ -211,5 +211,5 @@ def image_paths(out: TextIO) -> Iterator[str]:
 
 
 def _label_path(image: Path) -> Path:
-    """Return where ``train`` will look for the labels of an image."""
+    """Return the path at which ``train`` will look for the labels of an image."""
     return next(path for path in label_places(image) if path.parent.is_dir())

@@ -1,4 +1,4 @@
-"""The flags of the ``darknet`` program: which function reads which, and which are not done here."""
+"""The flags of the ``darknet`` program, the functions that read them, and what is unsupported."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Flag:
     """A flag of the program.
 
     Attributes:
-        name: with its dash.
-        functions: those on which it has an effect; on others Darknet ignores it in silence.
-        kind: type of the value behind it; None for a flag without a value.
-        not_done: why it is not done; empty for a flag that is.
-        not_done_in: the functions in which it is not done; empty for all, if ``not_done`` is set.
+        name: the name with its dash.
+        functions: the functions that read it; with others Darknet ignores it silently.
+        kind: type of the value after it; None for a flag without a value.
+        not_done: why it is not supported; empty for a supported flag.
+        not_done_in: the functions that do not support it; empty for all, if ``not_done`` is set.
     """
 
     name: str
@@ -50,11 +50,11 @@ class Flag:
     not_done_in: tuple[str, ...] = ()
 
     def complaint(self, function: str) -> str:
-        """Return why the flag changes nothing on a function; empty if it does."""
+        """Return why the flag has no effect on a function; empty if it has one."""
         if function not in self.functions:
             return f"{self.name} has no effect on '{function}', as in Darknet"
         if self.not_done and function in (self.not_done_in or self.functions):
-            return f"{self.name} is not done: {self.not_done}"
+            return f"{self.name} is not supported: {self.not_done}"
         return ""
 
 
@@ -113,4 +113,4 @@ FLAGS = {
         Flag("-cuda_debug_sync", ALL, not_done="it belongs to Darknet's own CUDA code"),
     )
 }
-"""By name."""
+"""The flags by name."""

@@ -36,7 +36,7 @@ _RUNNERS = {
     CLASS_VALID: "classifying.run_valid",
     PARTIAL: "converting.run_partial",
 }
-"""Module and function in this folder, imported when it is run: PyTorch takes a second."""
+"""Module and function in this folder, imported when needed, because PyTorch takes a second."""
 
 
 def run_darknet(argv: Sequence[str], out: TextIO) -> int:
@@ -44,7 +44,7 @@ def run_darknet(argv: Sequence[str], out: TextIO) -> int:
 
     Args:
         argv: the words after the program's name.
-        out: where lines go.
+        out: stream for Darknet's lines.
 
     Returns:
         The exit status.

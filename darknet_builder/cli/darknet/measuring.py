@@ -55,7 +55,7 @@ def run_valid(request: Request, out: TextIO) -> int:
     data = DataFile.read(request.words[0])
     kind = data.options.get("eval", _VOC)
     if kind not in (_COCO, _VOC):
-        raise data.error(f"is not done; {_COCO} and {_VOC} are", "eval")
+        raise data.error(f"is not supported; {_COCO} and {_VOC} are", "eval")
     data.file("names")
     images = read_image_list(data.file("valid"))
     detector = _make_detector(request, out, _VALID_THRESHOLD, _VALID_NMS)
@@ -63,7 +63,7 @@ def run_valid(request: Request, out: TextIO) -> int:
     announce(detector.network, out)
     out.write(head_lines(detector.network))
     out.flush()
-    # An iterator: the scores of all classes of all boxes would fill the memory.
+    # An iterator, because the scores of all classes of all boxes would fill the memory.
     listed = _list_boxes(detector, images, names)
     texts = _result_files(kind, request.value("-out"), listed, names)
     folder = Path(data.options.get("results", "results"))
@@ -95,8 +95,8 @@ def _result_files(
     """Return the text of each file by its name.
 
     Args:
-        kind: ``coco`` or ``voc``.
-        name: ``-out``: the file without its suffix, or how the files of VOC begin.
+        kind: format of the files, ``coco`` or ``voc``.
+        name: value of ``-out``: the file name without suffix for COCO, the prefix for VOC.
         listed: path and boxes of each image.
         names: names of all classes.
     """
@@ -109,7 +109,7 @@ def _result_files(
 
 
 def run_recall(request: Request, out: TextIO) -> int:
-    """Print a line for each image on standard error."""
+    """Print the recall so far on standard error, a line after each image."""
     data = DataFile.read(request.words[0])
     detector = _make_detector(request, out, _VALID_THRESHOLD, MAP_NMS, resize="stretch")
     images = data.load("valid", classes=detector.network.heads[-1].classes)

@@ -16,7 +16,9 @@ from darknet_builder.support.devices import find_device
 
 
 def choose_device(request: Request, out: TextIO) -> str:
-    """Return the device of ``-gpus``, ``-i`` or ``-nogpu``; without them the first GPU, or the CPU.
+    """Return the device of ``-gpus``, ``-i`` or ``-nogpu``.
+
+    Without these flags, it is the first GPU, or the CPU if the machine has none.
 
     Raises:
         InputError: for a GPU that does not exist, or for several.
@@ -73,9 +75,9 @@ def announce(network: Network, out: TextIO, *, is_training: bool = False) -> Non
     """Print what Darknet prints while it reads cfg and weights.
 
     Args:
-        network: with its weights.
-        out: where to.
-        is_training: whether the batch is the cfg's.
+        network: a network with its weights.
+        out: stream for Darknet's lines.
+        is_training: True for the cfg's batch size, False for one image at a time.
     """
     out.write(network_lines(network, is_training=is_training))
     if network.header.seen or not is_training:

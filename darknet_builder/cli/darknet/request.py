@@ -41,7 +41,7 @@ USAGE = {
     CLASS_VALID: "DATA CFG WEIGHTS",
     PARTIAL: "CFG WEIGHTS OUTPUT N",
 }
-"""The words behind each function."""
+"""The words after each function."""
 _ELSEWHERE = """\
 average, oneoff, rescale, rgbgr, reset, statistics: nothing replaces it
 denormalize, normalize: 'darknet-builder export --fold' folds batch norm into the weights
@@ -55,7 +55,7 @@ detector draw: nothing replaces it
 classifier try, classifier demo, classifier gun, classifier threat, classifier test, classifier label: use 'classifier predict'
 classifier validmulti, classifier valid10, classifier validcrop, classifier validfull: use 'classifier valid'
 """  # noqa: E501
-"""Functions of Darknet that are not done here, and what to use instead."""
+"""Functions of Darknet that are not supported, and what to use instead."""
 _FLAG = re.compile(r"--?[A-Za-z]")
 
 
@@ -64,9 +64,9 @@ class Request:
     """One command line.
 
     Attributes:
-        function: one of ``ALL``.
-        words: those behind the function, without flags.
-        values: of the flags that were given and change something, by name.
+        function: Darknet's function, one of ``ALL``.
+        words: the words after the function, without flags.
+        values: values, by name, of the given flags that have an effect.
     """
 
     function: str
@@ -78,11 +78,11 @@ class Request:
         return flag in self.values
 
     def value(self, flag: str, default: Any = None) -> Any:
-        """Return the value of a flag."""
+        """Return the value of a flag, or the default if it was not given."""
         return self.values.get(flag, default)
 
     def word(self, index: int) -> str | None:
-        """Return a word behind the function; None if there are fewer."""
+        """Return the word at an index after the function; None if there are fewer words."""
         return self.words[index] if index < len(self.words) else None
 
 
@@ -93,7 +93,7 @@ def read_request(argv: Sequence[str]) -> Request:
         argv: the words after the program's name.
 
     Raises:
-        InputError: for an unknown function or flag, a value that cannot be read, or a missing word.
+        InputError: for an unknown function or flag, an invalid value, or a missing word.
     """
     words, values, unknown = _split([word.strip() for word in argv])
     function, rest = _find_function(words)
@@ -110,7 +110,7 @@ def read_request(argv: Sequence[str]) -> Request:
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], dict[str, Any], list[str]]:
-    """Return the words, the values of the flags, and what looks like a flag and is none."""
+    """Return the words, the values of the flags, and words that look like unknown flags."""
     words: list[str] = []
     values: dict[str, Any] = {}
     unknown: list[str] = []
@@ -129,7 +129,7 @@ def _split(argv: Sequence[str]) -> tuple[list[str], dict[str, Any], list[str]]:
 def _read_value(flag: Flag, text: str | None) -> Any:
     assert flag.kind is not None, "a flag without a value is not read"
     if text is None or text in FLAGS:
-        raise InputError(f"{flag.name}: expected a value behind it")
+        raise InputError(f"{flag.name}: expected a value after it")
     try:
         return flag.kind(text)
     except ValueError:
@@ -150,10 +150,10 @@ def _find_function(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     }
     for name in (asked, *words[:1]):
         if name in advice:
-            raise InputError(f"Darknet's function {name!r} is not done here; {advice[name]}")
+            raise InputError(f"Darknet's function {name!r} is not supported; {advice[name]}")
     if not words:
         raise InputError(f"expected a function: {', '.join(ALL)}")
-    # A wrong second word is told from a wrong first one by what comes near.
+    # The nearest function shows whether the first word is wrong or the second.
     near = did_you_mean(asked, ALL) or did_you_mean(words[0], [*ALL, "detector", "classifier"])
     named = asked if words[0] in ("detector", "classifier") else words[0]
     raise InputError(f"unknown function {named!r}{near} (functions: {', '.join(ALL)})")
@@ -166,4 +166,4 @@ def _check_words(function: str, words: Sequence[str]) -> None:
     if len(words) < len(required):
         raise InputError(f"{function}: expected {usage}, got {' '.join(words) or 'nothing'}")
     if len(words) > len(places):
-        raise InputError(f"{function}: expected {usage}, and no {words[len(places)]!r} behind it")
+        raise InputError(f"{function}: expected {usage}, and no {words[len(places)]!r} after it")

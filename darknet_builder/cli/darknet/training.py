@@ -1,4 +1,4 @@
-"""``detector train`` and ``classifier train``: a training that prints Darknet's lines."""
+"""``detector train`` and ``classifier train``: train, and print Darknet's lines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from darknet_builder.weights.loader import load_weights
 
 _INTERRUPTED = 130
 _LEAST_PERIOD = 100
-"""Least number of steps between two mAPs (detector.c:302)."""
+"""Minimum number of steps between two measurements of mAP (detector.c:302)."""
 _SAVE_EVERY = "100"
 
 
@@ -55,7 +55,7 @@ def run_train(request: Request, out: TextIO) -> int:
     outcome = trainer.run()
     if outcome.interrupted:
         last = settings.output / f"{settings.name}_last.weights"
-        out.write(f"stopped after step {outcome.finished}; go on with {last} as WEIGHTS\n")
+        out.write(f"stopped after step {outcome.finished}; to resume, give {last} as WEIGHTS\n")
         return _INTERRUPTED
     out.write(
         "If you want to train from the beginning, then use flag in the end of training command:"
@@ -65,13 +65,13 @@ def run_train(request: Request, out: TextIO) -> int:
 
 
 def _training_data(path: str, validates: bool) -> DataFile:
-    """Read the ``.data`` file; it has ``valid=`` only for a training that validates."""
+    """Read the ``.data`` file, and drop ``valid=`` for a training that does not validate."""
     data = DataFile.read(path)
     data.file("train")
     if "saveweights" in data.options:
-        text = "saveweights= is not done: NAME_1000.weights and so on are written"
+        text = "saveweights= is not supported: NAME_1000.weights and so on are written"
         warnings.warn(DataWarning(text, path=data.path), stacklevel=1)
-    if validates:  # Darknet validates on the training list without valid= (detector.c:28)
+    if validates:  # without valid=, Darknet validates on the training list (detector.c:28)
         return (
             data if data.has("valid") else data.having("valid", str(data.file("train").absolute()))
         )
@@ -81,7 +81,7 @@ def _training_data(path: str, validates: bool) -> DataFile:
 
 
 def _make_network(request: Request) -> Network:
-    """Build the network, with drawn weights and then those of the file."""
+    """Build the network with random weights, and load those of the file."""
     cfg, weights = request.words[1], request.word(2)
     network = build_network(cfg)
     initialize(network, [])
@@ -93,9 +93,9 @@ def _make_network(request: Request) -> Network:
 
 
 def _cut_off(network: Network, path: str) -> int | None:
-    """Return the layer before which a file such as ``yolov4.conv.137`` ends; None for a whole one.
+    """Return the layer before which a file such as ``yolov4.conv.137`` ends; None for a whole file.
 
-    Darknet reads a file as far as it goes.
+    Darknet loads what a file has, and leaves the other layers as they are.
     """
     header, _, available = open_weights(network.dialect, path)
     entries = weight_entries(network, header, loading=True)
@@ -120,7 +120,7 @@ def _settings(
         every = max(_LEAST_PERIOD, epochs * num_images // network.options.batch)
     seen, batch = network.header.seen, network.options.batch
     if seen and checkpoint_path(output, seen // batch).is_file():
-        # The checkpoint beside these weights has the momentum as well.
+        # Resumed from the checkpoint beside these weights, because it also has the momentum.
         network.header = replace(network.header, seen=0)
     return TrainSettings(
         output=output,

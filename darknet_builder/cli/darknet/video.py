@@ -36,13 +36,13 @@ class _Demo:
     """One run of ``detector demo``.
 
     Attributes:
-        request: the command line.
-        out: where lines go.
+        request: the command line with its flags.
+        out: stream for Darknet's lines.
         append: adds a frame to the video of ``-out_filename``; None without it.
         objects: the JSON of each frame so far, for ``-json_file_output``.
         frames: number of frames so far.
         fps: moving average of the frames per second.
-        started: in seconds of ``time.perf_counter``.
+        started: start time in seconds of ``time.perf_counter``.
     """
 
     request: Request

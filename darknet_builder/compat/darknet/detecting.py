@@ -15,7 +15,7 @@ from darknet_builder.errors import InputError
 
 Name = TypeVar("Name", str, bytes)
 Decoded = tuple[str, str, Box]
-"""Name, percent as text, box."""
+"""(name, percent as text, box)."""
 
 
 def detect_image(
@@ -33,7 +33,7 @@ def detect_image(
         class_names: the names; or the result of ``load_meta``, for scripts of 2020 and before.
         image: in RGB, of any size; it is stretched to the network's input.
         thresh: minimum confidence, 0 to 1.
-        hier_thresh: has no effect.
+        hier_thresh: has no effect, as in AlexeyAB's Darknet.
         nms: NMS IoU threshold; 0 disables suppression.
 
     Returns:
@@ -88,11 +88,11 @@ def detect(
     """Detect the objects in an image file, as ``darknet.py`` did until 2020.
 
     Args:
-        net: from ``load_net``.
-        meta: from ``load_meta``.
+        net: the network, from ``load_net``.
+        meta: the class names, from ``load_meta``.
         image: path of the file.
         thresh: minimum confidence, 0 to 1.
-        hier_thresh: has no effect.
+        hier_thresh: has no effect, as in AlexeyAB's Darknet.
         nms: NMS IoU threshold; 0 disables suppression.
 
     Returns:
@@ -110,9 +110,9 @@ def remove_negatives(
     """Return (name, probability, (x, y, w, h)) for each probability that is not 0.
 
     Args:
-        detections: from ``get_network_boxes``.
+        detections: the boxes of one image, from ``get_network_boxes``.
         class_names: one for each class; classes without a name are left out.
-        num: number of detections.
+        num: number of detections to read, from the first.
 
     Raises:
         InputError: if there are more names than classes.

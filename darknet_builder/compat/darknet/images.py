@@ -18,12 +18,12 @@ def make_image(w: int, h: int, c: int) -> IMAGE:
     """Return a black image.
 
     Args:
-        w: width in pixels.
-        h: height in pixels.
-        c: number of channels.
+        w: width in pixels, 1 or more.
+        h: height in pixels, 1 or more.
+        c: number of channels: 3 for RGB.
 
     Raises:
-        InputError: if one of them is not 1 or more.
+        InputError: if an argument is below 1.
 
     Example:
         >>> make_image(4, 2, 3).pixels().shape
@@ -38,11 +38,11 @@ def copy_image_from_bytes(image: IMAGE, pdata: Buffer) -> None:
 
     Args:
         image: the image that is changed.
-        pdata: h * w * c bytes: row by row, the channels of each pixel together, as ``tobytes()`` of
-            an (h, w, c) array gives them. In the order RGB.
+        pdata: h * w * c bytes, row by row, with the channels of each pixel together in the order
+            RGB: what ``tobytes()`` of an (h, w, c) array returns.
 
     Raises:
-        InputError: for another number of bytes, or something without bytes.
+        InputError: if the number of bytes is wrong, or ``pdata`` does not consist of bytes.
 
     Example:
         >>> image = make_image(1, 1, 3)
@@ -94,7 +94,7 @@ def load_image(filename: PathText, w: int = 0, h: int = 0) -> IMAGE:
     own_size = (array.shape[1], array.shape[0])
     size = (w, h) if w and h else own_size
     _check_sizes("load_image", *size)
-    # Resizing to the same size copies, and turns BGR into RGB.
+    # resize_bilinear also turns BGR into RGB. Without a change of size it copies.
     return from_pixels(resize_bilinear(array, size).numpy())
 
 
@@ -102,7 +102,7 @@ def letterbox_image(im: IMAGE, w: int, h: int) -> IMAGE:
     """Return an image of w x h pixels that contains all of ``im``, with grey around it.
 
     Raises:
-        InputError: if ``w`` or ``h`` is not 1 or more.
+        InputError: if ``w`` or ``h`` is below 1.
 
     Example:
         >>> letterbox_image(make_image(4, 2, 3), 4, 4).pixels()[0, :, 0].tolist()

@@ -26,13 +26,13 @@ _chosen: dict[str, torch.device | None] = {"device": None}
 class LoadedNetwork:
     """A network that is ready to run, and the output of its last run.
 
-    ``darknet.py`` has a pointer in its place; scripts only pass it on.
+    ``darknet.py`` returns a pointer instead. Scripts only pass it to other functions.
 
     Attributes:
         network: the network, in eval mode.
         runner: a faster copy, which computes the outputs.
         batch: number of images that ``network_predict`` takes.
-        raw_maps: of the last run, one (B, ...) tensor for each head; empty before the first run.
+        raw_maps: outputs of the last run, a (B, ...) tensor for each head; empty before it.
     """
 
     network: Network
@@ -48,7 +48,7 @@ def load_network(
 
     Args:
         config_file: path of the ``.cfg`` file.
-        data_file: path of the ``.data`` file that names the ``.names`` file.
+        data_file: path of the ``.data`` file, whose ``names=`` is the file of class names.
         weights: path of the ``.weights`` file.
         batch_size: number of images in a call of ``network_predict_batch``.
 
@@ -73,14 +73,14 @@ def load_network(
     loaded = load_net_custom(config_file, weights, 0, batch_size)
     names = [name.decode() for name in metadata.names]
     try:
-        class_names(loaded.network, names)  # which compares their number with the network's
+        class_names(loaded.network, names)  # raises if their number is wrong
     except DataError as error:
         raise DataError(error.message, path=as_path(data_file)) from None
     return loaded, names, class_colors(names)
 
 
 def load_net(cfgfile: PathText, weightfile: PathText, clear: int = 0) -> LoadedNetwork:
-    """Load a network without class names, for one image in a call.
+    """Load a network without class names, to run on one image at a time.
 
     Args:
         cfgfile: path of the ``.cfg`` file.
@@ -102,17 +102,17 @@ def load_net(cfgfile: PathText, weightfile: PathText, clear: int = 0) -> LoadedN
 def load_net_custom(
     cfgfile: PathText, weightfile: PathText, clear: int, batch: int
 ) -> LoadedNetwork:
-    """Load a network for a number of images in a call; see ``load_net``.
+    """Load a network to run on several images at a time; see ``load_net``.
 
     Args:
         cfgfile: path of the ``.cfg`` file.
-        weightfile: path of the ``.weights`` file. Without one, Darknet takes random weights; here
-            it is an error.
-        clear: has no effect.
+        weightfile: path of the ``.weights`` file. Without one, Darknet uses random weights; here
+            that is an error.
+        clear: has no effect, as in ``load_net``.
         batch: number of images in a call of ``network_predict`` and ``network_predict_batch``.
 
     Raises:
-        DarknetError: as ``load_net``; ``InputError`` if ``batch`` is not 1 or more.
+        DarknetError: as ``load_net``; ``InputError`` if ``batch`` is below 1.
     """
     if batch < 1:
         raise InputError("expected 1 or more images", argument="batch_size", value=batch)
@@ -124,14 +124,14 @@ def load_net_custom(
 
 
 def load_meta(data_file: PathText) -> METADATA:
-    r"""Read the class names that a ``.data`` file names (get_metadata in option_list.c).
+    r"""Read the class names to which a ``.data`` file refers (get_metadata in option_list.c).
 
     Args:
         data_file: path of the ``.data`` file, with ``names=`` or else ``labels=``. Names beyond
             ``classes=`` are left out, as in Darknet.
 
     Raises:
-        DataError: if a file cannot be read, there are no names, or fewer than ``classes=``.
+        DataError: if a file cannot be read, or has no names or fewer than ``classes=``.
 
     Example:
         >>> import tempfile
@@ -148,7 +148,7 @@ def load_meta(data_file: PathText) -> METADATA:
     names = read_names(data.file(key))
     classes = len(names)
     if data.has("classes"):
-        # Without names=, because here more names than classes are allowed, as in Darknet.
+        # This copy has no names=, so that more names than classes are allowed, as in Darknet.
         number, line = data.options["classes"], data.lines["classes"]
         classes = DataFile(data.path, {"classes": number}, {"classes": line}).classes
     if classes > len(names):
@@ -178,7 +178,7 @@ def set_gpu(n: int) -> None:
         n: number of the GPU, from 0; -1 for the CPU, which is used until a GPU is chosen.
 
     Raises:
-        InputError: if there is no such GPU.
+        InputError: if the GPU is missing.
 
     Example:
         >>> set_gpu(-1)

@@ -1,4 +1,4 @@
-"""Run a network and get its boxes: ``predict_image``, ``get_network_boxes``, and for batches."""
+"""Run a network and get its boxes: ``predict_image``, ``get_network_boxes``, ..."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def predict_image(net: LoadedNetwork, image: IMAGE) -> array[float]:
 
 
 def predict_image_letterbox(net: LoadedNetwork, image: IMAGE) -> array[float]:
-    """Run the network on an image with grey around it; ``letter=1`` gives the boxes.
+    """Run the network on a letterboxed image; read its boxes with ``letter=1``.
 
     The arguments and the result are those of ``predict_image``.
     """
@@ -62,10 +62,10 @@ def network_predict(net: LoadedNetwork, data: Any) -> array[float]:
 
     Args:
         net: from ``load_network``, with its ``batch_size``.
-        data: as ``IMAGE.data``, for all images of the batch.
+        data: pixels of all images of the batch, in the order of ``IMAGE.data``.
 
     Raises:
-        InputError: for another number of values.
+        InputError: if the number of values is wrong.
     """
     return _run(net, _batch_pixels(net, IMAGE(data=data), net.batch))
 
@@ -88,19 +88,19 @@ def network_predict_batch(
     """Run the network on several images, and return the detections of each.
 
     Args:
-        net: from ``load_network``.
+        net: the network, from ``load_network``.
         im: its ``data`` holds all images, one after the other, in the size of the network's input.
-        batch_size: number of images.
-        w: width of the original images in pixels, which the boxes are relative to.
+        batch_size: number of images in ``im``.
+        w: width of the original images in pixels. Boxes are scaled to the original images.
         h: height of the original images in pixels.
-        thresh: see ``get_network_boxes``, as for the arguments after it.
-        hier: has no effect.
-        class_map: None.
+        thresh: minimum objectness of a box; a probability at or below it becomes 0.
+        hier: has no effect, as in AlexeyAB's Darknet.
+        class_map: must be None: see ``get_network_boxes``.
         relative: 1 for boxes relative to the image, 0 for pixels.
-        letter: 1 if the images have grey around them.
+        letter: 1 if the images are letterboxed, 0 if they are stretched.
 
     Raises:
-        InputError: if ``im`` has another number of values.
+        InputError: if ``im`` does not have the number of values of ``batch_size`` images.
 
     Example:
         >>> from darknet_builder.compat.darknet.networks import load_net
@@ -130,18 +130,19 @@ def get_network_boxes(
     num: Any,
     letter: int = 0,
 ) -> list[DETECTION]:
-    """Return the boxes of the image that the network has seen last.
+    """Return the boxes of the image on which the network ran last.
 
     Args:
         net: the network, after ``predict_image``.
-        w: width of the image in pixels, which the boxes are relative to.
+        w: width of the image in pixels. Boxes are scaled to the image.
         h: height of the image in pixels.
         thresh: minimum objectness of a box; a probability at or below it becomes 0.
         hier: has no effect, as in AlexeyAB's Darknet.
-        class_map: None; in Darknet, classes of another hierarchy.
+        class_map: must be None; in Darknet, it maps classes to those of another hierarchy.
         relative: 1 for boxes in [0, 1], 0 for pixels.
-        num: a pointer to int or a list, whose first item becomes the number of boxes; or None.
-        letter: 1 after ``predict_image_letterbox``.
+        num: where the number of boxes is stored: a pointer to int, or the first item of a list.
+            None stores nothing.
+        letter: 1 after ``predict_image_letterbox``, otherwise 0.
 
     Raises:
         InputError: before the first ``predict_image``, or for a network without a detection head.
@@ -221,15 +222,15 @@ def _boxes_of(
 def _rows_above(head: Head, candidates: Candidates, thresh: np.float32) -> np.ndarray:
     """Return the candidates of one image whose objectness is above the threshold, as indices (K,).
 
-    Not ``Candidates.above``: a box none of whose classes is above the threshold still suppresses
-    others in ``do_nms_obj``.
+    ``Candidates.above`` would also drop boxes without a class above the threshold. Such a box
+    still suppresses others in ``do_nms_obj``.
     """
     objectness = on_cpu(candidates.objectness[0])  # (N,)
     rows = np.flatnonzero(objectness > thresh)
     if not head.num_anchors:
         return rows
-    # Candidates are in the order of anchors, and of cells for each anchor. Darknet goes through the
-    # cells, and through the anchors in each cell (get_yolo_detections):
+    # Candidates are sorted by anchor, then by cell. Darknet's boxes are sorted by cell, then by
+    # anchor (get_yolo_detections):
     #   2 anchors, 3 cells: candidate 0 1 2 3 4 5 is Darknet's 0 2 4 1 3 5
     anchor, cell = np.divmod(rows, len(objectness) // head.num_anchors)
     return rows[np.argsort(cell * head.num_anchors + anchor)]
@@ -242,14 +243,14 @@ def _detections(
     placement: Placement,
     scale: np.ndarray,
 ) -> list[DETECTION]:
-    """Return some candidates of one image as Darknet's structures.
+    """Convert some candidates of one image to Darknet's structures.
 
     Args:
-        candidates: of one image.
+        candidates: the candidates of one image.
         rows: (K,) indices of candidates.
         thresh: a probability at or below it becomes 0.
         placement: position of the image in the network's input.
-        scale: (4,), from boxes relative to the image to the unit of the result.
+        scale: (4,) factors that turn boxes relative to the image into the unit of the result.
     """
     # Select on the device, so that only K boxes are copied.
     chosen = torch.from_numpy(rows).to(candidates.scores.device)
@@ -277,7 +278,7 @@ def _detection(box: np.ndarray, scores: np.ndarray, objectness: float) -> DETECT
 
 
 def _store(num: Any, count: int) -> None:
-    """Write a number to where ``num`` points: ``pointer(c_int())``, ``byref(c_int())``, a list."""
+    """Store a number in ``num``: ``c_int()``, a pointer or ``byref`` to it, or a list."""
     if num is None:
         return
     if isinstance(num, ctypes.c_int):

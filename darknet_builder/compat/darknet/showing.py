@@ -34,7 +34,7 @@ def bbox2points(bbox: Box) -> tuple[int, int, int, int]:
 
 
 def class_colors(names: Iterable[str]) -> dict[str, Color]:
-    """Return a random (blue, green, red) for each class name; ``random.seed`` repeats them.
+    """Return a random (blue, green, red) for each class name; ``random.seed`` fixes them.
 
     Example:
         >>> random.seed(3)
@@ -43,7 +43,7 @@ def class_colors(names: Iterable[str]) -> dict[str, Color]:
     """
 
     def channel() -> int:
-        return random.randint(0, 255)  # noqa: S311  (a colour is no secret)
+        return random.randint(0, 255)  # noqa: S311  (colours are not secret)
 
     return {name: (channel(), channel(), channel()) for name in names}
 
@@ -52,7 +52,7 @@ def print_detections(detections: Iterable[Shown], coordinates: bool = False) -> 
     """Write a line for each object to standard output.
 
     Args:
-        detections: from ``detect_image``.
+        detections: the objects, from ``detect_image``.
         coordinates: whether to add the box. As in ``darknet.py``, its centre is called left_x and
             top_y.
 
@@ -76,7 +76,7 @@ def draw_boxes(
 
     Args:
         detections: from ``detect_image`` or ``remove_negatives``.
-        image: (H, W, 3) uint8; it is changed.
+        image: (H, W, 3) uint8; it is drawn on.
         colors: the colour of each name, in the order of the image's channels.
 
     Example:

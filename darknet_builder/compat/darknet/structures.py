@@ -1,6 +1,6 @@
 """The structures of ``darknet.py`` (darknet.h): ``IMAGE``, ``DETECTION`` and others.
 
-Their fields have Darknet's names. Numbers are Python's own, as ctypes returns them.
+Their fields have Darknet's names. Numbers are Python's ``int`` and ``float``, as from ctypes.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ class DETECTION:
     """A box with the probabilities of all classes.
 
     Attributes:
-        bbox: the box.
-        classes: number of classes.
+        bbox: centre and size of the box.
+        classes: number of classes of the network.
         best_class_idx: the class with the highest probability; -1 if all are 0.
         prob: one probability for each class, times the objectness; 0 at or below the threshold.
         objectness: probability that the box contains an object.
-        sort_class: not used.
-        mask: not used.
-        uc: not used; in Darknet, the uncertainties of [Gaussian_yolo].
-        points: not used.
-        embeddings: not used; in Darknet, of networks that track objects.
-        embedding_size: not used.
-        sim: not used.
-        track_id: not used.
+        sort_class: not used, always 0.
+        mask: not used, always None.
+        uc: not used, always None; in Darknet, the uncertainties of [Gaussian_yolo].
+        points: not used, always 0.
+        embeddings: not used, always None; in Darknet, set by networks that track objects.
+        embedding_size: not used, always 0.
+        sim: not used, always 0.
+        track_id: not used, always 0.
 
     Example:
         >>> DETECTION(BOX(20, 10, 4, 2), 2, 1, array("f", [0, 0.5]), 0.75).prob[1]
@@ -91,8 +91,8 @@ class DETNUMPAIR:
     """The detections of one image of a batch.
 
     Attributes:
-        num: number of detections.
-        dets: the detections.
+        num: number of detections in ``dets``.
+        dets: the detections, as ``get_network_boxes`` returns them.
 
     Example:
         >>> DETNUMPAIR(1, [DETECTION()]).num
@@ -108,7 +108,7 @@ class METADATA:
     """The class names of a ``.data`` file.
 
     Attributes:
-        classes: number of classes.
+        classes: number of classes and of names.
         names: one name for each class, as bytes.
 
     Example:
@@ -125,8 +125,8 @@ class IMAGE:
     """An image, or a batch of images one after the other.
 
     Attributes:
-        w: width in pixels.
-        h: height in pixels.
+        w: width of an image in pixels.
+        h: height of an image in pixels.
         c: number of channels: 3 for RGB.
         data: the values in [0, 1], channel by channel and row by row: a NumPy array, or a ctypes
             pointer to float. An array is shared, not copied.
@@ -144,11 +144,11 @@ class IMAGE:
     data: Any = None
 
     def values(self, count: int) -> np.ndarray:
-        """Return ``data`` as a flat array; what is written to it changes the image.
+        """Return ``data`` as a flat array that shares memory with the image.
 
         Args:
-            count: number of values that ``data`` must have. A pointer does not tell its number, and
-                is trusted.
+            count: number of values that ``data`` must have. A pointer has no length, so it is not
+                checked.
 
         Returns:
             (count,) float32.
@@ -166,7 +166,7 @@ class IMAGE:
         return self.data
 
     def pixels(self) -> np.ndarray:
-        """Return ``data`` as (c, h, w) float32; what is written to it changes the image.
+        """Return ``data`` as (c, h, w) float32 that shares memory with the image.
 
         Raises:
             InputError: if ``data`` does not have w * h * c values.

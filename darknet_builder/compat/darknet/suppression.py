@@ -17,8 +17,8 @@ def do_nms_sort(detections: list[DETECTION], num: int, classes: int, nms: float)
 
     Args:
         detections: from ``get_network_boxes``; changed and reordered.
-        num: number of detections.
-        classes: number of classes.
+        num: number of detections to read, from the first.
+        classes: number of classes of the network.
         nms: NMS IoU threshold, 0 to 1. As in ``darknet.py``, the cfg's ``nms_kind`` has no effect.
 
     Example:
@@ -38,8 +38,8 @@ def do_nms_sort(detections: list[DETECTION], num: int, classes: int, nms: float)
     for detection, row in zip(found, kept, strict=True):
         detection.prob[:classes] = array("f", row.tobytes())
     # Darknet sorts by the probability of each class in turn, from the first to the last, and its
-    # qsort (glibc) is stable: the last class decides, the one before it among equals, and so on.
-    # A class in which all are 0 changes nothing.
+    # qsort (glibc) is stable: the last class decides, among equals the one before it, and so on.
+    # A class whose probabilities are all 0 does not change the order.
     keys = -scores.T[scores.any(0)]
     order = np.lexsort(keys) if len(keys) else np.arange(len(found))
     detections[: len(found)] = [found[row] for row in order]
@@ -52,8 +52,8 @@ def do_nms_obj(detections: list[DETECTION], num: int, classes: int, nms: float) 
 
     Args:
         detections: from ``get_network_boxes``; changed and reordered.
-        num: number of detections.
-        classes: number of classes.
+        num: number of detections to read, from the first.
+        classes: number of classes of the network.
         nms: NMS IoU threshold, 0 to 1.
 
     Example:

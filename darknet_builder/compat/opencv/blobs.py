@@ -1,4 +1,4 @@
-"""The functions of ``cv2.dnn`` that make blobs and suppress boxes: OpenCV's own, of any version.
+"""OpenCV's own functions that make blobs and suppress boxes, from any version of ``cv2.dnn``.
 
 They are here so that code can use one name, ``dnn``, for everything.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from darknet_builder.images.opencv import load_opencv
 
 load_opencv()
-# By name, not as an attribute of cv2: a program may have put this package there.
+# Imported by name: a program may have set the attribute cv2.dnn to this package.
 _dnn = import_module("cv2.dnn")
 
 Image2BlobParams = _dnn.Image2BlobParams

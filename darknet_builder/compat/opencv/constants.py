@@ -31,11 +31,11 @@ DNN_PMODE_LETTERBOX = 2
 
 
 def name_of(kind: str, number: int) -> str | None:
-    """Return the name of a constant, or None if there is no such number.
+    """Return the name of a constant, or None for an unknown number.
 
     Args:
         kind: beginning of the name, such as ``DNN_TARGET``.
-        number: its value.
+        number: value of the constant.
 
     Example:
         >>> name_of("DNN_TARGET", 6)

@@ -28,7 +28,7 @@ _FIRST_CLASS = 5
 
 
 class Model:
-    """A network, and how pictures become its input.
+    """A network with the settings that turn pictures into its input.
 
     Args:
         model: a ``Net``, or the path of a ``.cfg`` or ``.weights`` file.
@@ -62,9 +62,9 @@ class Model:
         """Set how a picture becomes a blob: ``(resize(picture) - mean) * scale``.
 
         Args:
-            scale: factor on the values.
+            scale: factor for the values, after ``mean`` is subtracted.
             size: (width, height) in pixels; default: the cfg's.
-            mean: one number for each channel.
+            mean: number to subtract from each channel.
             swapRB: exchange the first and the last channel; networks read RGB, OpenCV gives BGR.
             crop: crop the middle instead of stretching the picture.
         """
@@ -77,13 +77,13 @@ class Model:
         return self
 
     def setInputScale(self, scale: float | Sequence[float]) -> Self:
-        """Set the factor on the values: one number, or one for each channel."""
+        """Set the factor for the values: one number, or one for each channel."""
         factors = [float(factor) for factor in np.atleast_1d(scale)]
         self._parameters.scalefactor = factors * 4 if len(factors) == 1 else factors
         return self
 
     def setInputMean(self, mean: Sequence[float]) -> Self:
-        """Set what is subtracted from each channel."""
+        """Set the number to subtract from each channel."""
         self._parameters.mean = tuple(mean)
         return self
 
@@ -113,13 +113,13 @@ class Model:
         return self
 
     def predict(self, frame: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the outputs of the layers that no other one reads.
+        """Return the outputs of the layers that no other layer reads.
 
         Args:
             frame: (H, W, 3) or, for a network of one channel, (H, W), as ``cv2.imread`` returns it.
 
         Raises:
-            InputError: if it is not a picture.
+            InputError: if ``frame`` is not a picture.
         """
         return self._run(frame, self._net.getUnconnectedOutLayersNames())
 
@@ -138,7 +138,7 @@ class Model:
 class DetectionModel(Model):
     """Find objects in pictures.
 
-    The network's heads no longer suppress boxes by themselves; ``detect`` does.
+    ``detect`` suppresses boxes; suppression in the network's heads is turned off.
 
     Args:
         model: a ``Net``, or the path of a ``.cfg`` or ``.weights`` file.
@@ -179,14 +179,14 @@ class DetectionModel(Model):
         """Return class numbers, confidences and boxes of the objects in a picture.
 
         Args:
-            frame: as for ``predict``.
+            frame: (H, W, 3) or (H, W), as for ``predict``.
             confThreshold: minimum confidence. Scores below the head's own threshold (.2 unless the
                 cfg has ``thresh=``) are 0 already.
-            nmsThreshold: NMS IoU threshold; 0 for no suppression.
+            nmsThreshold: NMS IoU threshold; 0 disables suppression.
 
         Returns:
             (N,) int32, (N,) float32, and (N, 4) int32: left, top, width and height in pixels,
-            clipped to the picture; three times ``()`` without objects.
+            clipped to the picture; ``((), (), ())`` without objects.
         """
         outputs = self._run(frame, self._net.box_layers)
         found = _Found.of(outputs, (frame.shape[1], frame.shape[0]), confThreshold)
@@ -198,7 +198,7 @@ class DetectionModel(Model):
         return found.class_ids, found.confidences, found.boxes
 
     def _kept(self, found: _Found, confidence: float, nms: float) -> Iterator[int]:
-        """Yield the rows that remain: class by class, each with its best first."""
+        """Yield the rows that are not suppressed, class by class, the best of each first."""
         groups = np.zeros_like(found.class_ids) if self._nms_across_classes else found.class_ids
         for group in np.unique(groups):
             (rows,) = (groups == group).nonzero()
@@ -207,7 +207,7 @@ class DetectionModel(Model):
 
 
 class ClassificationModel(Model):
-    r"""Tell what a picture shows.
+    r"""Find the class of pictures.
 
     Args:
         model: a ``Net``, or the path of a ``.cfg`` or ``.weights`` file.
@@ -240,7 +240,7 @@ class ClassificationModel(Model):
         """Return the number of the most probable class, and its score.
 
         Args:
-            frame: as for ``predict``.
+            frame: (H, W, 3) or (H, W), as for ``predict``.
 
         Raises:
             InputError: if the network has more than one output.
@@ -272,9 +272,9 @@ class _Found(NamedTuple):
         """Read the rows (N, 5 + C) of all heads.
 
         Args:
-            outputs: one for each head.
+            outputs: the rows of each head.
             size: (width, height) of the picture in pixels.
-            threshold: minimum confidence.
+            threshold: minimum confidence, 0 to 1.
         """
         rows = np.concatenate(outputs)  # (N, 5 + C)
         scores = rows[:, _FIRST_CLASS:]
@@ -288,7 +288,8 @@ class _Found(NamedTuple):
 def _pixels(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Turn relative boxes (N, 4) of centres into left, top, width, height, as model.cpp does.
 
-    Numbers are cut to integers before they are subtracted, so a box may be a pixel too far left.
+    Numbers are truncated to integers before they are subtracted, so a box may be one pixel too far
+    to the left.
     """
     limits = np.array(size, np.int32)  # width, height
     whole = (boxes * np.tile(limits, 2).astype(np.float32)).astype(np.int32)

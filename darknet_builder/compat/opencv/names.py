@@ -1,7 +1,8 @@
 """OpenCV's names for the layers of a Darknet network.
 
-A section of a cfg is one to three layers there. An activation has the number of the *next* section,
-because OpenCV counts on before it adds one (darknet_io.cpp, ``setActivation``):
+OpenCV makes one to three layers of a section. An activation has the number of the *next* section,
+because OpenCV increments its counter before it adds the activation (darknet_io.cpp,
+``setActivation``):
 
 .. code-block:: text
 
@@ -9,7 +10,7 @@ because OpenCV counts on before it adds one (darknet_io.cpp, ``setActivation``):
     section 8, [maxpool]                                             pool_8
     section 9, [yolo]                                                permute_9  yolo_9
 
-Sections that OpenCV does not read are called by Darknet's name: ``local_avgpool_3``.
+Layers of sections that OpenCV does not read have Darknet's name: ``local_avgpool_3``.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _WORDS = {
     "softmax": ("softmax", "Softmax"),
     "upsample": ("upsample", "Resize"),
 }
-"""Section -> OpenCV's name, and its type of layer."""
+"""Section -> OpenCV's name and layer type."""
 _ACTIVATIONS = {
     "leaky": "ReLU",
     "logistic": "Sigmoid",
@@ -46,13 +47,13 @@ _ACTIVATIONS = {
     "swish": "Swish",
     "tanh": "TanH",
 }
-"""Activation -> OpenCV's type of layer."""
+"""Activation -> OpenCV's layer type."""
 _HEADS = {"region": "detection_out"}
 """The only head whose name has no number."""
 
 
 class Part(Enum):
-    """Which value of a section a stage gives."""
+    """The value of a section that a stage returns."""
 
     CONVOLVED = "norm"
     """The input of the section's batch norm."""
@@ -71,10 +72,10 @@ class Stage:
     """One of OpenCV's layers.
 
     Attributes:
-        name: OpenCV's name.
+        name: OpenCV's name, such as ``conv_0``.
         kind: OpenCV's type, such as ``Convolution``.
         index: index of the section's layer in ``Network.layers``.
-        part: which of the section's values it gives.
+        part: the value of the section that it returns.
     """
 
     name: str
@@ -102,11 +103,11 @@ def stages_of(network: Network) -> list[Stage]:
 
 
 def unread(network: Network, stages: list[Stage]) -> list[int]:
-    """Return the positions of the stages that no other one reads, counted from 1.
+    """Return the positions of the stages that no other stage reads, counted from 1.
 
     Args:
-        network: the network.
-        stages: from ``stages_of``.
+        network: the network of the stages.
+        stages: all stages, from ``stages_of``.
     """
     read = {source for layer in network.sequence() for source in layer.sources}
     last_of_section = {stage.index: number for number, stage in enumerate(stages, start=1)}
@@ -114,7 +115,7 @@ def unread(network: Network, stages: list[Stage]) -> list[int]:
 
 
 def keeps_shape(layer: Layer) -> bool:
-    """Return whether OpenCV's output has the shape of the input where Darknet's is a vector."""
+    """Return whether OpenCV's output has the shape of the input, and Darknet's is a vector."""
     return layer.section == "softmax"
 
 
@@ -133,7 +134,7 @@ def _stages_of_section(index: int, layer: Layer, block: Block) -> Iterator[Stage
     if getattr(layer, "norm", None) is not None:
         named.append((f"bn_{index}", "BatchNorm"))
         parts.append(Part.CONVOLVED)
-    # The section's word: the layer of an XNOR network may leave its activation to the next one.
+    # Read from the section: in an XNOR network, a layer may leave its activation to the next one.
     activation = block.get_str("activation", getattr(layer, "activation_name", "linear"))
     if activation != "linear":
         named.append((f"{activation}_{index + 1}", _ACTIVATIONS.get(activation, activation)))
@@ -143,7 +144,7 @@ def _stages_of_section(index: int, layer: Layer, block: Block) -> Iterator[Stage
 
 
 def _words_of_route(layer: Layer) -> tuple[str, str]:
-    """Return name and type of a [route]: of one layer, of a part of it, or of several."""
+    """Return name and type of a [route], which reads several layers, a part of one, or one."""
     if len(layer.sources) > 1:
         return "concat", "Concat"
     return ("slice", "Slice") if getattr(layer, "groups", 1) > 1 else ("identity", "Identity")

@@ -20,13 +20,13 @@ from darknet_builder.images.opencv import load_opencv
 from darknet_builder.network.network import Network
 
 INPUT_NAME = "data"
-"""OpenCV's name of a Darknet network's input; an empty name means it as well."""
+"""OpenCV's name for the input of a Darknet network; an empty name means the same."""
 _NO_MEAN = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """What ``Net.getLayer`` tells of a layer.
+    """Name and type of a layer, from ``Net.getLayer``.
 
     Attributes:
         name: OpenCV's name; ``_input`` for layer 0.
@@ -78,7 +78,7 @@ class Net:
     # ---- layers ----------------------------------------------------------------------------------
 
     def empty(self) -> bool:
-        """Return whether there are no layers."""
+        """Return whether it has no layers."""
         return not self._stages
 
     def getLayerNames(self) -> tuple[str, ...]:
@@ -86,14 +86,14 @@ class Net:
         return tuple(stage.name for stage in self._stages)
 
     def getLayerId(self, layer: str) -> int:
-        """Return the number of a layer, counted from 1; -1 if there is none of that name."""
+        """Return the number of a layer, counted from 1; -1 for an unknown name."""
         return 0 if layer == "_input" else self._numbers.get(layer, -1)
 
     def getLayer(self, layerId: int | str) -> LayerInfo:
         """Return name and type of a layer, given its number or name.
 
         Raises:
-            InputError: if there is no such layer.
+            InputError: for an unknown layer.
         """
         if layerId == 0:
             return LayerInfo("_input", "")
@@ -104,11 +104,11 @@ class Net:
         return LayerInfo(stage.name, stage.kind)
 
     def getUnconnectedOutLayers(self) -> np.ndarray:
-        """Return the numbers (N,) int32 of the layers that no other one reads, from 1."""
+        """Return the numbers (N,) int32, from 1, of the layers that no other layer reads."""
         return np.array(unread(self._original, self._stages), np.int32)
 
     def getUnconnectedOutLayersNames(self) -> tuple[str, ...]:
-        """Return the names of the layers that no other one reads."""
+        """Return the names of the layers that no other layer reads."""
         return tuple(self._stages[number - 1].name for number in self.getUnconnectedOutLayers())
 
     # ---- settings --------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class Net:
         self._runner = None
 
     def enableFusion(self, fusion: bool) -> None:
-        """Turn the fast path off or on; without it, layers run one by one, as they were built."""
+        """Turn the fast path on or off; without it, layers run one by one, as they were built."""
         self._preferences.fuses = bool(fusion)
         self._runner = None
 
@@ -160,13 +160,13 @@ class Net:
         Args:
             blob: (B, C, H, W) float32 or uint8, such as ``blobFromImage`` returns; (B, N) for a
                 network that takes vectors.
-            name: ``data`` or empty.
-            scalefactor: factor on the values.
-            mean: one number for each channel.
+            name: ``data`` or an empty text.
+            scalefactor: factor for the values, after ``mean`` is subtracted.
+            mean: number to subtract from each channel.
 
         Raises:
-            InputError: for another name, a blob of another number of channels, or one that holds
-                NaN or infinite numbers.
+            InputError: for another name, a wrong number of channels, or values that are NaN or
+                infinite.
         """
         if name not in ("", INPUT_NAME):
             raise InputError(f"blob {name!r} not found: the input is called {INPUT_NAME!r}")
@@ -182,7 +182,7 @@ class Net:
         """Return a blob as float32.
 
         Raises:
-            InputError: in one line, with what was expected.
+            InputError: if the blob is not an array, or has a wrong type, shape or value.
         """
         if not isinstance(blob, np.ndarray) or blob.dtype.kind not in "fu":
             got = blob.dtype if isinstance(blob, np.ndarray) else type(blob).__name__
@@ -220,11 +220,11 @@ class Net:
 
         Returns:
             The output of the layer, float32, or a tuple of outputs for several names. A detection
-            head gives (N, 5 + C), or (B, N, 5 + C) for several images: see ``rows_of``. All
-            others give (B, C, H, W) or (B, N).
+            head gives (N, 5 + C), or (B, N, 5 + C) for several images: see ``rows_of``. Other
+            layers give (B, C, H, W) or (B, N).
 
         Raises:
-            InputError: if there is no such layer, no input was set, or its size does not fit.
+            InputError: for an unknown layer, without an input, or if its size does not fit.
         """
         wanted = outputName if outBlobNames is None else outBlobNames
         if not isinstance(wanted, str):
@@ -232,9 +232,9 @@ class Net:
         return self._outputs([self._stage(wanted) if wanted else self._stages[-1]])[0]
 
     def getPerfProfile(self) -> tuple[int, np.ndarray]:
-        """Return the ticks of the last ``forward``, and an array (layers,) with its parts.
+        """Return the ticks of the last ``forward``, and an array (layers,) of the ticks by layer.
 
-        The layers are not timed one by one: all ticks stand with the last one.
+        The layers are not timed one by one: all ticks are counted for the last one.
         ``cv2.getTickFrequency()`` is the number of ticks in a second.
         """
         ticks = int(self._seconds * load_opencv().getTickFrequency())
@@ -255,7 +255,7 @@ class Net:
     @torch.inference_mode()
     def _outputs(self, stages: Sequence[Stage]) -> list[np.ndarray]:
         if self._input is None:
-            raise InputError("there is no input: call setInput(blob) before forward()")
+            raise InputError("no input is set: call setInput(blob) before forward()")
         started = time.perf_counter()
         network = self._prepare(self._input)
         network.reset_state()
@@ -266,7 +266,7 @@ class Net:
 
     @torch.inference_mode(False)
     def _prepare(self, x: Tensor) -> Network:
-        """Return the network at the size of an input, on its device, with its fast path made."""
+        """Return the network, resized to an input, on its device and with its fast path."""
         if x.dim() == 4:
             size = x.shape[3], x.shape[2]
             if size != self._network.input_size:

@@ -46,7 +46,7 @@ def _reads(network: Network, stage: Stage) -> tuple[int, ...]:
 
 
 def _before_cost(network: Network, index: int) -> int:
-    """Return the layer whose output a layer hands on: itself, unless it is a [cost]."""
+    """Return the layer whose output a layer returns: itself, or the one before a [cost]."""
     layers = network.sequence()
     while index >= 0 and layers[index].is_cost:
         index = layers[index].sources[0]
@@ -79,10 +79,10 @@ def _as_before(network: Network, index: int, output: Tensor) -> Tensor:
 
 
 def input_of(module: nn.Module, layer: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
-    """Run a layer, and return what one of its modules reads.
+    """Run a layer, and return the input of one of its modules.
 
     Args:
-        module: the module.
+        module: the module whose input is returned.
         layer: the layer that contains it.
         inputs: the inputs of the layer.
     """

@@ -1,4 +1,4 @@
-"""What OpenCV's backends and targets mean here: a device, a precision and an engine."""
+"""Translate OpenCV's backends and targets to a device, a precision and an engine."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _PRECISIONS = {
 
 
 class Preferences:
-    """The device, precision and engine that a program asked for by OpenCV's numbers.
+    """The device, precision and engine that a program chooses by OpenCV's numbers.
 
-    The first number that means nothing here is ignored with a warning, later ones silently:
-    programs often set a backend and a target together.
+    The first number that is not supported is ignored with a warning, later ones silently,
+    because programs often set a backend and a target together.
 
     Attributes:
         device: where the network runs.
@@ -53,26 +53,26 @@ class Preferences:
         """Choose an engine.
 
         Args:
-            number: one of ``DNN_BACKEND_...``.
+            number: one of the constants ``DNN_BACKEND_...``.
 
         Raises:
-            InputError: if there is no such backend.
+            InputError: for an unknown backend.
         """
         name = _known("DNN_BACKEND", number)
         self.engine = "torch"
         if number == constants.DNN_BACKEND_INFERENCE_ENGINE:
             self.engine = "openvino"
         elif number not in _NATIVE:
-            self._ignore(name, "there is no such engine here")
+            self._ignore(name, "the engine is not supported")
 
     def set_target(self, number: int) -> None:
         """Choose a device and a precision.
 
         Args:
-            number: one of ``DNN_TARGET_...``.
+            number: one of the constants ``DNN_TARGET_...``.
 
         Raises:
-            InputError: if there is no such target.
+            InputError: for an unknown target.
         """
         name = _known("DNN_TARGET", number)
         self.device, self.precision = torch.device("cpu"), "float32"
@@ -83,18 +83,18 @@ class Preferences:
             except InputError as error:
                 self._ignore(name, str(error))
         elif number != constants.DNN_TARGET_CPU:
-            self._ignore(name, "there is no such device here")
+            self._ignore(name, "the device is not supported")
 
     def _ignore(self, name: str, reason: str) -> None:
         if not self._has_warned:
             self._has_warned = True
             text = f"{name} is ignored, the network runs on the CPU in float32: {reason}"
-            # The fourth frame is the program: this function, set_..., Net.setPreferable...
+            # This function, set_..., Net.setPreferable...: the fourth frame is the program.
             warnings.warn(text, stacklevel=4)
 
 
 def _known(kind: str, number: int) -> str:
     name = name_of(kind, number)
     if name is None:
-        raise InputError(f"there is no {kind} of this number", argument=kind, value=number)
+        raise InputError(f"no {kind} has this number", argument=kind, value=number)
     return name

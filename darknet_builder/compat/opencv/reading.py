@@ -28,7 +28,7 @@ def readNetFromDarknet(cfgFile: Source, darknetModel: Source = "") -> Net:
         darknetModel: path of the ``.weights`` file, or its content.
 
     Raises:
-        DarknetError: if a file is missing or does not fit, in one line.
+        DarknetError: if a file is missing, or the files do not fit together.
 
     Example:
         >>> from darknet_builder.support.bundled import default_model
@@ -40,7 +40,7 @@ def readNetFromDarknet(cfgFile: Source, darknetModel: Source = "") -> Net:
     """
     cfg = cfgFile
     if not isinstance(cfg, str | Path):
-        # A line break makes a text of it, and not a path: see ``parse_cfg``.
+        # ``parse_cfg`` takes a text without a line break for a path.
         cfg = bytes(cfg).decode("utf-8", "replace") + "\n"
     if isinstance(darknetModel, str | Path):
         return _net(cfg, darknetModel or None)
@@ -69,13 +69,13 @@ def readNet(model: Source, config: Source = "", framework: str | Buffer = "") ->
     """Read a Darknet network whose files are given in either order.
 
     Args:
-        model: path of the ``.weights`` or ``.cfg`` file; or ``"darknet"``, if the other two are
-            the contents of the two files.
+        model: path of the ``.weights`` or ``.cfg`` file; or ``"darknet"``, if the other arguments
+            are the contents of the weights and of the cfg.
         config: path of the other file.
-        framework: ``darknet``, or empty if the names of the files tell it.
+        framework: ``darknet``; may be empty if a path ends with ``.cfg`` or ``.weights``.
 
     Raises:
-        DarknetError: if the files are not a Darknet network, are missing or do not fit.
+        DarknetError: if the files are not a Darknet network, are missing or do not fit together.
 
     Example:
         >>> from darknet_builder.support.bundled import default_model
@@ -89,7 +89,7 @@ def readNet(model: Source, config: Source = "", framework: str | Buffer = "") ->
     if framework != "darknet" and not suffixes & {_CFG, _WEIGHTS}:
         raise InputError(
             f"{_label(model)} is not a Darknet network (.cfg and .weights)",
-            hint="cv2.dnn.readNet reads others",
+            hint="cv2.dnn.readNet reads other formats",
         )
     is_swapped = isinstance(model, str | Path) and Path(model).suffix == _CFG
     return readNetFromDarknet(model, config) if is_swapped else readNetFromDarknet(config, model)

@@ -1,4 +1,4 @@
-"""Networks as OpenCV computes them: its batch norm, and the size of the input that it is given."""
+"""Change a network as OpenCV does: the epsilon of its batch norm, and the size of its input."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ detector with small variances, this changes scores by up to .001."""
 
 
 def use_opencv_epsilon(network: Network) -> None:
-    """Let every batch norm of a loaded network add what OpenCV adds to the variance.
+    """Set the epsilon of every batch norm of a loaded network to OpenCV's.
 
-    Published files have variances below 0, down to -9.9e-6, which would give NaN; these norms keep
-    Darknet's number.
+    Some published files have variances below 0, down to -9.9e-6. OpenCV's epsilon would give NaN
+    for them, so these norms keep Darknet's.
     """
     for norm in _norms(network):
         if norm.running_var is not None and bool((norm.running_var + _EPSILON > 0).all()):
@@ -38,12 +38,12 @@ def resized(network: Network, width: int, height: int) -> Network:
     """Return a network of another input size that shares the weights of ``network``.
 
     Args:
-        network: a loaded network.
+        network: a network with its weights.
         width: width of the input in pixels.
         height: height of the input in pixels.
 
     Raises:
-        InputError: if its layers cannot be reshaped, with the first one.
+        InputError: if a layer cannot be reshaped; the message names the first.
 
     Example:
         >>> network = build_network("yolov4-tiny", initialize=False)
@@ -73,7 +73,7 @@ def resized(network: Network, width: int, height: int) -> Network:
     state = network.state_dict()
     for name, tensor in other.state_dict().items():
         if tensor.shape != state[name].shape:
-            # Such as layers.8.linear.weight
+            # A name is, for example, layers.8.linear.weight
             index = int(name.split(".")[1])
             section = other.sequence()[index].section
             raise InputError(f"{blob}: layer {index} [{section}] has weights for another size")

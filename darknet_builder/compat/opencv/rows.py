@@ -18,11 +18,11 @@ _BOX = 4
 
 @dataclass(frozen=True)
 class RowRules:
-    """Which scores of a head OpenCV sets to 0.
+    """The rules by which OpenCV sets scores of a head to 0.
 
     Attributes:
-        threshold: scores up to it become 0.
-        nms: NMS IoU threshold within the head; 0 for none.
+        threshold: scores at or below it become 0.
+        nms: NMS IoU threshold within the head; 0 disables suppression.
     """
 
     threshold: float
@@ -37,8 +37,8 @@ class RowRules:
         .4 whatever the cfg says.
 
         Args:
-            head: the head.
-            block: its section.
+            head: the detection head of the section.
+            block: the section of the head.
             suppress: False turns suppression off, as ``DetectionModel`` does (model.cpp,
                 disableRegionNMS).
         """
@@ -52,7 +52,7 @@ def rows_of(head: Head, raw: Tensor, net_size: tuple[int, int], rules: RowRules)
     """Return the boxes of a head, cell by cell, the anchors of a cell one after the other.
 
     Args:
-        head: the head.
+        head: the detection head to decode.
         raw: (B, A * (5 + C), H, W), the map that the head reads.
         net_size: (width, height) of the network's input in pixels.
         rules: which scores become 0.
@@ -75,10 +75,10 @@ def rows_of(head: Head, raw: Tensor, net_size: tuple[int, int], rules: RowRules)
 
 
 def _cell_by_cell(head: Head, raw: Tensor, rows: Tensor) -> Tensor:
-    """Reorder (B, A * H * W, V) to (B, H * W * A, V), with the objectness that the map holds."""
+    """Reorder (B, A * H * W, V) to (B, H * W * A, V), with the objectness of the map."""
     anchors, (height, width) = head.num_anchors, raw.shape[2:]
     by_anchor = rows.unflatten(1, (anchors, height, width))  # (B, A, H, W, V)
-    # ``Candidates`` may hold another objectness than the map's: see ``Region.decode``.
+    # The objectness in ``Candidates`` may differ from the map's: see ``Region.decode``.
     objectness = raw.unflatten(1, (anchors, -1))[:, :, head.objectness_channel]  # (B, A, H, W)
     by_anchor[..., _BOX] = objectness.sigmoid() if head.takes_raw else objectness
     return by_anchor.permute(0, 2, 3, 1, 4).flatten(1, 3)

@@ -19,14 +19,14 @@ from darknet_builder.prediction.postprocessing import by_image, decode_above, nm
 
 @dataclass(frozen=True)
 class ListedBoxes:
-    """Boxes in the order of Darknet's list, which its files keep.
+    """The boxes of an image, in the order in which Darknet lists them and writes them to files.
 
-    N boxes, C classes.
+    There are N boxes and C classes.
 
     Attributes:
         boxes_cxcywh: (N, 4) float32, relative to the image; they may extend beyond its edges.
         scores: (N, C) float32; 0 for a class that is suppressed or not above the threshold.
-        names: C class names.
+        names: one name for each class.
         image_size: (width, height) in pixels.
 
     Example:
@@ -44,7 +44,7 @@ class ListedBoxes:
 
     @classmethod
     def of(cls, rows: ImageBoxes, names: Sequence[str]) -> ListedBoxes:
-        """Join the rows of each box.
+        """Join the rows of each box to one.
 
         Args:
             rows: one row for each class of a box, in Darknet's order.
@@ -58,8 +58,8 @@ class ListedBoxes:
             >>> ListedBoxes.of(rows, ("cat", "dog")).scores.tolist()
             [[0.5, 0.75]]
         """
-        # The classes of a box follow each other and rise; another box begins with another place,
-        # or where the class does not rise:
+        # The rows of a box are adjacent, and their classes increase. The next box begins where the
+        # coordinates change or the class does not increase:
         #   box    a a b c c      class  0 3 3 1 2      is_first  T F T T F
         is_first = np.ones(len(rows.scores), bool)
         if len(is_first) > 1:
@@ -78,7 +78,7 @@ class ListedBoxes:
         return np.array([not name.startswith(HIDDEN) for name in self.names], bool)
 
     def best_shown(self) -> np.ndarray:
-        """Return (N,) the best class of each box, without ``dont_show`` ones; -1 without any."""
+        """Return (N,) the best class of each box, except ``dont_show`` ones; -1 if all are 0."""
         scores = np.where(self.shown_classes(), self.scores, 0)  # (N, C)
         return np.where(scores.max(1, initial=0) > 0, scores.argmax(1), -1)
 
@@ -100,11 +100,11 @@ def list_boxes(
     """Turn the raw maps of one image into its boxes, in Darknet's order.
 
     Args:
-        detector: its thresholds apply.
+        detector: the detector whose thresholds apply.
         raw_maps: one tensor (1, ...) for each head, from ``detector.raw_maps``.
         placement: position of the image in the network's input.
         names: one for each class that the network reports; None for the detector's.
-        in_pixels: whether boxes suppress each other in pixels, as in ``detector valid``. The
+        in_pixels: whether overlaps are computed in pixels, as in ``detector valid``. The
             distance between centres, which ``greedynms`` and ``diounms`` subtract from the overlap,
             then depends on the shape of the image.
 

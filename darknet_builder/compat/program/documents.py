@@ -16,16 +16,16 @@ _UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 COCO_IDS = tuple(number for number in range(1, 91) if number not in _UNUSED)
 """COCO's category of each of Darknet's 80 classes."""
 _JSON_THRESHOLD = np.float32(0.005)
-"""Least score of an object in the JSON, whatever ``-thresh`` is (network.c:1017)."""
+"""Minimum score of an object in the JSON, whatever ``-thresh`` is (network.c:1017)."""
 
 
 def image_object(number: int, listed: ListedBoxes, path: str | None) -> str:
     r"""Return the JSON object of one image (detection_to_json, network.c:1015).
 
     Args:
-        number: of the image or frame, counted from 1.
-        listed: its boxes.
-        path: of the image; None leaves it out, as for frames of a video.
+        number: number of the image or frame, counted from 1.
+        listed: the boxes of the image.
+        path: path of the image; None leaves it out, as for frames of a video.
 
     Example:
         >>> boxes = np.array([[0.5, 0.5, 0.25, 0.25]], np.float32)
@@ -37,7 +37,7 @@ def image_object(number: int, listed: ListedBoxes, path: str | None) -> str:
     shown = listed.shown_classes()
     for row, class_id in np.argwhere((listed.scores > _JSON_THRESHOLD) & shown).tolist():
         x, y, width, height = listed.boxes_cxcywh[row].tolist()
-        # Darknet writes names as they are; a quotation mark would end the text.
+        # Darknet does not escape names: a quotation mark in a name would end the text.
         name = json.dumps(listed.names[class_id], ensure_ascii=False)
         objects.append(
             f'  {{"class_id":{class_id}, "name":{name}, "relative_coordinates":'
@@ -62,8 +62,8 @@ def json_document(objects: Sequence[str]) -> str:
 def coco_results(images: Iterable[tuple[str, ListedBoxes]]) -> str:
     """Return COCO's results file, as ``detector valid`` writes it with ``eval=coco``.
 
-    An image's id is the number that its file name begins with, else 0. Boxes are cut off at the
-    image's edges.
+    An image's id is the number at the beginning of its file name, or 0 without one. Boxes are cut
+    off at the image's edges.
 
     Args:
         images: path and boxes of each image.
@@ -101,7 +101,7 @@ def voc_lists(images: Iterable[tuple[str, ListedBoxes]], num_classes: int) -> li
 
     Args:
         images: path and boxes of each image.
-        num_classes: number of classes.
+        num_classes: number of classes and of texts.
 
     Example:
         >>> boxes = np.array([[0.5, 0.5, 0.25, 0.25]], np.float32)
@@ -145,7 +145,7 @@ def base_name(path: str) -> str:
 
 
 def _leading_number(text: str) -> int:
-    """Return the number that a text begins with, as C's ``atoi``."""
+    """Return the number at the beginning of a text, as C's ``atoi`` does."""
     digits = len(text) - len(text.lstrip("0123456789"))
     return int(text[:digits] or 0)
 
@@ -153,7 +153,7 @@ def _leading_number(text: str) -> int:
 def _clipped(listed: ListedBoxes, *, shift: int) -> tuple[np.ndarray, np.ndarray]:
     """Return (N, 2) the upper left and the lower right corners in pixels, counted from ``shift``.
 
-    As in Darknet, each corner is cut off on its own side alone.
+    As in Darknet, the upper left corners are limited only from below, the others only from above.
     """
     corners = listed.corners_in_pixels() + np.float32(shift)
     size = np.array(listed.image_size, np.float32)

@@ -20,8 +20,8 @@ def network_lines(network: Network, *, is_training: bool = False) -> str:
     r"""Return what Darknet prints about a network while it reads cfg and weights (parser.c:1380).
 
     Args:
-        network: with the header of its weights.
-        is_training: whether the batch is the cfg's; False for one image at a time.
+        network: a network with the header of its weights.
+        is_training: True for the cfg's batch size, False for one image at a time.
 
     Example:
         >>> from darknet_builder.support.bundled import default_model

@@ -24,10 +24,10 @@ class Recall:
     """The counts after some images.
 
     Attributes:
-        images: number of images.
+        images: number of images so far.
         correct: number of objects that a box overlaps by more than ``RECALL_IOU``.
-        total: number of objects.
-        proposals: number of boxes.
+        total: number of ground-truth objects.
+        proposals: number of predicted boxes.
         overlap: sum of the largest IoU of each object.
 
     Example:
@@ -77,7 +77,7 @@ def count_recall(detector: Detector, images: Sequence[LabelledImage]) -> Iterato
     """Yield the counts after each image.
 
     Args:
-        detector: stretches images, whatever the cfg says, as Darknet does here.
+        detector: must stretch images, as Darknet does here whatever the cfg says.
         images: read one after the other.
 
     Raises:
@@ -94,7 +94,7 @@ def count_recall(detector: Detector, images: Sequence[LabelledImage]) -> Iterato
 
 @torch.inference_mode()
 def _proposals(detector: Detector, raw_maps: Sequence[Tensor]) -> np.ndarray:
-    """Return (N, 4) the boxes that are left when all classes suppress each other by objectness."""
+    """Return (N, 4) the boxes left after suppression across all classes, by objectness."""
     network = detector.network
     boxes, objectness = [], []
     for head, raw in zip(network.heads, raw_maps, strict=True):

@@ -1,4 +1,4 @@
-"""The lines of a training as the ``darknet`` program prints them."""
+"""Lines that the ``darknet`` program prints while it trains."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SECONDS_PER_HOUR = 3600
 
 
 class DarknetLines(ProgressLine):
-    r"""Darknet's line after each step, in place of a progress line.
+    r"""Print Darknet's line after each step, in place of a progress line.
 
     Args:
-        out: where lines go.
+        out: stream that the lines are written to.
         total: number of steps of the training.
         images_in_list: number of training images of a classifier, whose line also has the epochs;
             None for a detector.
@@ -34,7 +34,7 @@ class DarknetLines(ProgressLine):
 
     def __init__(self, out: TextIO, total: int, *, images_in_list: int | None = None) -> None:
         super().__init__(out, total)
-        self.live = False  # lines stay; none is drawn again
+        self.live = False  # lines stay; they are not redrawn
         self._images_in_list = images_in_list
         self._hours_left = -1.0
 
@@ -42,7 +42,7 @@ class DarknetLines(ProgressLine):
         """Print a step.
 
         Args:
-            report: the step.
+            report: report of the step.
             average: moving average of the loss.
         """
         images = report.iteration * report.images
@@ -56,7 +56,7 @@ class DarknetLines(ProgressLine):
             f" {self._hours_left:f} hours left\n"
         )
         self.out.flush()
-        # Printed before it is brought up to date, so the first line has -1 (detector.c:325).
+        # Updated after it is printed, so the first line has -1 (detector.c:325).
         left = (self.total - report.iteration) * report.seconds / _SECONDS_PER_HOUR
         if self._hours_left < 0:
             self._hours_left = left
@@ -67,7 +67,7 @@ class DarknetLines(ProgressLine):
 
         Args:
             iteration: number of finished steps.
-            metric: one of ``METRICS``.
+            metric: name of the metric, one of ``METRICS``.
             score: its value, 0 to 1.
         """
         if metric == "map":

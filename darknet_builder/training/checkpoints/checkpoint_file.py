@@ -44,7 +44,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "average": (dict,),
     "random": (dict,),
 }
-"""The types of the entries of a checkpoint, but for ``cfg`` and ``network``."""
+"""The types of the entries of a checkpoint, except ``cfg`` and ``network``."""
 _OPTIONAL = ("model", "validated")
 _FREE_OPTIONS = ("max_batches",)
 """Options of [net] that may differ when a training is resumed."""
@@ -196,10 +196,10 @@ def check_complete(path: str | Path, state: State) -> None:
 
 @contextmanager
 def restoring(path: str | Path) -> Iterator[None]:
-    """Turn what a checkpoint of unexpected contents raises in the block into one line.
+    """Turn any error that a checkpoint of unexpected contents causes in the block into one line.
 
     Args:
-        path: the file.
+        path: path of the checkpoint.
 
     Raises:
         WeightsError: in place of any error of PyTorch.
