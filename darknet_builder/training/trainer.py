@@ -8,8 +8,8 @@
     trainer = Trainer(network, lists.images, settings, out=sys.stdout, validate=lists.validator)
     outcome = trainer.run()
 
-``docs/training.md`` runs these lines, with their imports. A step is Darknet's: ``batch`` images in ``subdivisions`` parts, whose gradients add up, then one
-update of the weights.
+A step is Darknet's: ``batch`` images in ``subdivisions`` parts, whose gradients add up, then one
+update of the weights. ``docs/training.md`` has the imports.
 """
 
 from __future__ import annotations
@@ -123,8 +123,7 @@ class Trainer:
     def _prepare(self) -> Sequence[str]:
         """Prepare the output folder and restore the state; return the lines that say so."""
         self.files.prepare()
-        # The other processes may look into the folder only when the main one has prepared it.
-        self.group.barrier()
+        self.group.barrier()  # others may look into the folder only after the main process
         if self.settings.resume:
             return (self._resume(),)
         return self._continue() if self.settings.continue_run else ()
