@@ -323,10 +323,7 @@ class Trainer:
         return report
 
     def _check_finite(self, batch: Batch, what: str, values: Tensor) -> None:
-        """Raise an InputError with the batch's images if a value is NaN or infinite.
-
-        The weights are not changed yet. ``what`` names the values, such as ``the loss``.
-        """
+        """Raise an InputError with the batch's images if ``values`` (``what``) are not finite."""
         if bool(torch.isfinite(values).all()):
             return
         paths = [self.images.path(index) for index in batch.indices]
