@@ -181,7 +181,10 @@ def test_an_evaluation_that_is_not_done(folder: Path, darknet: Darknet) -> None:
         file.write("eval=kitti\n")
     status, out, err = darknet(f"detector valid {LISTED}")
     assert (status, out) == (1, "")
-    assert err == "darknet-builder: error: my.data:6: eval=kitti: is not done; coco and voc are\n"
+    assert (
+        err
+        == "darknet-builder: error: my.data:6: eval=kitti: is not supported; expected coco or voc\n"
+    )
 
 
 def test_recall(folder: Path, darknet: Darknet) -> None:
@@ -245,7 +248,7 @@ def test_demo(folder: Path, darknet: Darknet) -> None:
     )
     assert status == 0
     assert err == (
-        "darknet-builder: warning: -mjpeg_port is not done: this program opens no port and sends"
+        "darknet-builder: warning: -mjpeg_port is not supported: this program opens no port and sends"
         " nothing\n"
     )
     assert out.count("Objects:\n\nred: ") == 3 and out.count("AVG_FPS:") == 3
@@ -281,14 +284,14 @@ def test_flags_stand_anywhere() -> None:
         ),
         ("detector tset a b c", "unknown function 'detector tset'; did you mean 'detector test'?"),
         ("detector", "unknown function 'detector'; did you mean "),
-        ("rnn train x", "Darknet's function 'rnn' is not done here; nothing replaces it"),
+        ("rnn train x", "Darknet's function 'rnn' is not supported; nothing replaces it"),
         (
             "speed x.cfg",
-            "Darknet's function 'speed' is not done here; use 'darknet-builder benchmark'",
+            "Darknet's function 'speed' is not supported; use 'darknet-builder benchmark'",
         ),
         (
             "classifier try a b",
-            "Darknet's function 'classifier try' is not done here; use 'classifier",
+            "Darknet's function 'classifier try' is not supported; use 'classifier",
         ),
         ("detector test a b c -tresh 1", "unknown flag -tresh; did you mean '-thresh'?"),
         ("detector test a b c --thresh 1", "unknown flag --thresh; did you mean '-thresh'?"),
@@ -382,7 +385,10 @@ def test_a_list_with_missing_images(folder: Path, darknet: Darknet) -> None:
     ("flag", "warning"),
     [
         ("-points 11", "-points has no effect on 'detector test', as in Darknet"),
-        ("-benchmark_layers", "-benchmark_layers is not done: use 'darknet-builder benchmark'"),
+        (
+            "-benchmark_layers",
+            "-benchmark_layers is not supported: use 'darknet-builder benchmark'",
+        ),
     ],
 )
 def test_no_flag_is_ignored_in_silence(
@@ -396,8 +402,8 @@ def test_no_flag_is_ignored_in_silence(
 @pytest.mark.parametrize(
     ("line", "warning"),
     [
-        ("detector train a b -iou_thresh .75", "-iou_thresh is not done: a training measures"),
-        ("detector train a b -thresh .1", "-thresh is not done: a training prints no table"),
+        ("detector train a b -iou_thresh .75", "-iou_thresh is not supported: a training measures"),
+        ("detector train a b -thresh .1", "-thresh is not supported: a training prints no table"),
         ("detect a b -letter_box", "-letter_box has no effect on 'detect', as in Darknet"),
         ("detector calc_anchors a -gpus 0", "-gpus has no effect on 'detector calc_anchors'"),
     ],

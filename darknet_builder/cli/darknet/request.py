@@ -55,7 +55,7 @@ detector draw: nothing replaces it
 classifier try, classifier demo, classifier gun, classifier threat, classifier test, classifier label: use 'classifier predict'
 classifier validmulti, classifier valid10, classifier validcrop, classifier validfull: use 'classifier valid'
 """  # noqa: E501
-"""Functions of Darknet that are not done here, and what to use instead."""
+"""Functions of Darknet that are not supported, and what to use instead."""
 _FLAG = re.compile(r"--?[A-Za-z]")
 
 
@@ -150,7 +150,7 @@ def _find_function(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     }
     for name in (asked, *words[:1]):
         if name in advice:
-            raise InputError(f"Darknet's function {name!r} is not done here; {advice[name]}")
+            raise InputError(f"Darknet's function {name!r} is not supported; {advice[name]}")
     if not words:
         raise InputError(f"expected a function: {', '.join(ALL)}")
     # A wrong second word is told from a wrong first one by what comes near.

@@ -69,7 +69,7 @@ def _training_data(path: str, validates: bool) -> DataFile:
     data = DataFile.read(path)
     data.file("train")
     if "saveweights" in data.options:
-        text = "saveweights= is not done: NAME_1000.weights and so on are written"
+        text = "saveweights= is not supported: NAME_1000.weights and so on are written"
         warnings.warn(DataWarning(text, path=data.path), stacklevel=1)
     if validates:  # Darknet validates on the training list without valid= (detector.c:28)
         return (
