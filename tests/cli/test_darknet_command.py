@@ -318,7 +318,7 @@ def test_flags_stand_anywhere() -> None:
             "detector test none.data toy.cfg toy.weights a.png",
             "none.data: No such file or directory",
         ),
-        (f"{TOY} a.png -out none/all.json", "none/all.json: there is no folder "),
+        (f"{TOY} a.png -out none/all.json", "none/all.json: the folder "),
         (
             "partial toy.cfg toy.weights toy.weights 2",
             "toy.weights: would be overwritten; give OUTPUT another name",
