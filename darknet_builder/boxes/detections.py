@@ -312,8 +312,10 @@ class Detection(Detections):
 
     Example:
         >>> detections = Detections([[10, 20, 50, 80]], [0.5], [1], ("cat", "dog"), (100, 100))
-        >>> detections[0].name, detections[0].score, detections[0].box_xyxy
-        ('dog', 0.5, (10.0, 20.0, 50.0, 80.0))
+        >>> detections[0]
+        Detection(name='dog', score=0.5, box_xyxy=(10.0, 20.0, 50.0, 80.0))
+        >>> detections[0].box_xyxy
+        (10.0, 20.0, 50.0, 80.0)
     """
 
     def __post_init__(self) -> None:
@@ -341,3 +343,8 @@ class Detection(Detections):
     def name(self) -> str:
         """Name of the class."""
         return self.names[self.class_id]
+
+    def __repr__(self) -> str:
+        box = tuple(round(side, 1) for side in self.box_xyxy)
+        score = round(self.score, 3)
+        return f"{type(self).__name__}(name={self.name!r}, score={score}, box_xyxy={box})"

@@ -12,11 +12,14 @@ _MAX_PAIRS = 1 << 18
 _BLOCK = 1 << 14
 """Number of boxes whose partners are looked up at once."""
 _MIN_THRESHOLD = 0.02
-"""Below this threshold boxes of very different sizes may suppress each other."""
+"""Below this threshold, boxes of very different sizes may suppress each other. Size levels would
+separate hardly any pairs, so all boxes get the same level."""
 _MARGIN = 0.98
 """Factor on the threshold, which allows for the rounding of float32."""
 _FINEST = 2e-5
-"""float32 rounds sizes below this share of their coordinate by more than the margin."""
+"""Smallest ratio of a box's size to its centre coordinate for which ``_MARGIN`` is enough.
+
+The edges of a smaller box are rounded to float32 steps that are not small beside its size."""
 _STEPS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0), (0, 1), (1, -1), (1, 0), (1, 1))
 """Steps from the size levels of a box (width, height) to those of its partner."""
 
@@ -24,21 +27,22 @@ _STEPS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0), (0, 1), (1, -1), (1, 0), 
 def overlap_pairs(
     boxes_cxcywh: np.ndarray, groups: np.ndarray, threshold: float, suppressed: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the pairs of boxes of a group whose IoU may exceed a threshold.
+    """Yield all pairs of boxes of a group whose IoU exceeds a threshold, and some other pairs.
 
     Few boxes are paired with all others of their group. Many are paired only with boxes of similar
-    size nearby, which leaves out no pair above the threshold. The caller marks suppressed boxes
-    between two yields; they are left out of later pairs.
+    size nearby, which leaves out no pair above the threshold. The caller computes the IoU, and
+    marks suppressed boxes between two yields; they are left out of later pairs.
 
     Args:
-        boxes_cxcywh: (M, 4) finite, sorted by group, the best box of a group first.
+        boxes_cxcywh: (M, 4) finite, sorted by group, and within a group by descending score.
         groups: (M,) integers of at least 0, sorted.
         threshold: NMS IoU threshold, 0 to 1.
         suppressed: (M,) bool, written by the caller.
 
     Yields:
-        The better (P,) and the worse rows (P,). When a row appears as the better one, all its pairs
-        as the worse one came before.
+        Two (P,) arrays of row numbers: the suppressors, with the higher score, and the boxes that
+        they may suppress. Suppressors are settled first: before a row is yielded as a suppressor,
+        all pairs in which it may be suppressed were yielded.
 
     Example:
         >>> boxes = np.array([[0.5, 0.5, 0.2, 0.2]] * 3)
@@ -103,6 +107,16 @@ class _Levels:
 
     The same holds for heights.
 
+    For example, with t = 0.5 a level is one factor of 2::
+
+        width     8        16        32        64       128
+        level     |--- 1 ---|--- 2 ---|--- 3 ---|--- 4 ---|
+
+    A box of width 24 has level 2. Its partners are wider than 12 and narrower than 48, so they have
+    the levels 1, 2 and 3. Widths of level 2 are below 32, so the centres of two boxes of this level
+    are less than (1 - 0.5) * 32 = 16 apart: that is the reach. To the levels 1, 2 and 3 the reaches
+    are 16, 16 and 32, by the wider box of the pair.
+
     Attributes:
         levels: (M, 2) int64 of width and height, from 1.
         reaches: (3, M), the largest distance of centre x to a partner whose width level is one
@@ -122,8 +136,9 @@ class _Levels:
             return cls(np.ones(sizes.shape, np.int64), reaches)
         ratio, reach = threshold * _MARGIN, 1 - threshold * _MARGIN
         if (sizes < centres * _FINEST).any():
-            # Rounding may make an intersection larger than a tiny box. What is left is
-            # (1 + t) * intersection > t * (sum of both areas).
+            # Rounding may make the intersection larger than a tiny box, so the argument above does
+            # not hold. IoU > t still means (1 + t) * intersection > t * (sum of both areas), from
+            # which these weaker limits follow.
             sizes = np.maximum(sizes, centres * _FINEST)
             ratio, reach = ratio / (1 + threshold), 1.0
         levels = np.floor(np.log(sizes) / -np.log(ratio))
@@ -180,20 +195,21 @@ class _Index:
         )
 
     def pairs(self, block: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the pairs of some rows and the worse rows of their groups that are left.
+        """Yield the pairs of some rows with the later rows of their groups that are not removed.
 
         Args:
-            block: (B,) rows, the best first.
+            block: (B,) rows, suppressors first.
 
         Yields:
-            The better (P,) and the worse rows (P,), in the order of the block; at most
-            ``_MAX_PAIRS`` at a time, unless one row has more.
+            As ``overlap_pairs`` does, in the order of the block; at most ``_MAX_PAIRS`` at a time,
+            unless one row has more.
         """
         starts, counts = self._partners(block)
-        until = np.append(0, counts.sum(1).cumsum())
+        pairs_before = np.append(0, counts.sum(1).cumsum())  # (B + 1,), before each row
         first = 0
         while first < len(block):
-            last = int(np.searchsorted(until, until[first] + _MAX_PAIRS, side="right")) - 1
+            limit = pairs_before[first] + _MAX_PAIRS
+            last = int(np.searchsorted(pairs_before, limit, side="right")) - 1
             last = max(last, first + 1)
             queries = np.arange(first, last).repeat(len(_STEPS))
             better, found = _ranges(
@@ -212,12 +228,12 @@ class _Index:
         starts = np.empty((len(block), len(_STEPS)), np.int64)
         ends = np.empty_like(starts)
         x, size = self.x[block], len(self.sorted_x) + 1
-        for wider in (-1, 0, 1):
-            reach = self.reaches[wider + 1, block]
+        for width_step in (-1, 0, 1):
+            reach = self.reaches[width_step + 1, block]
             nearest = np.searchsorted(self.sorted_x, x - reach, side="left")
             farthest = np.searchsorted(self.sorted_x, x + reach, side="right")
             for column, step in enumerate(_STEPS):
-                if step[0] == wider:
+                if step[0] == width_step:
                     keys = (self.cells[block] + self.steps[column]) * size
                     starts[:, column] = np.searchsorted(self.keys, keys + nearest)
                     ends[:, column] = np.searchsorted(self.keys, keys + farthest)

@@ -2,9 +2,10 @@
 
 There are three methods to run it, from the fastest to the one that always works:
 
-* ``graph``: TorchScript traces the network, and oneDNN Graph, part of PyTorch's x86 builds for
-  Linux, compiles it. Weights are packed once, activations and additions become part of the
-  convolutions, and Python dispatches no operators.
+* ``graph``: oneDNN Graph, part of PyTorch's x86 builds for Linux, compiles a TorchScript trace.
+  Weights are packed once, activations and additions become part of the convolutions, and Python
+  dispatches no operators. This module prepares layers that oneDNN Graph can compile;
+  ``torch_engine`` makes the trace. Called without a trace, they run like ``plain``.
 * ``packed``: oneDNN's convolutions with packed weights and fused activations, called one by one.
 * ``plain``: PyTorch's public functions on channels-last tensors.
 
@@ -28,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from darknet_builder.errors import InputError, did_you_mean
 from darknet_builder.layers.base import NETWORK_INPUT, Layer
 from darknet_builder.layers.convolutional import Convolutional
 from darknet_builder.layers.pooling import Maxpool
@@ -39,8 +41,8 @@ from darknet_builder.network.plan import Plan
 METHODS = ("graph", "packed", "plain")
 """All methods, the fastest first."""
 _MISH_CHUNK = 65536
-"""Number of values that mish processes at a time. They stay in the cache of one core, so that seven
-passes over them take the time of two."""
+"""Number of values that mish processes at a time. They stay in the cache of one core, so that the
+seven operators of ``_mish`` take the time of two that read and write main memory."""
 
 
 def _no_scalars(module: nn.Module) -> list[float]:
@@ -94,9 +96,10 @@ class FusedNetwork(nn.Module):
     these maps stay in float32, because heads pass the values to exponentials.
 
     Args:
-        network: the network to copy; it may change afterwards.
+        network: the network to copy. Changes of its weights after this do not reach the copy.
         dtype: type of the weights and of all other maps: float32, bfloat16 or float16.
-        method: how convolutions are computed, one of ``METHODS``.
+        method: how convolutions are computed, one of ``METHODS``; ``graph`` is for a network that
+            is traced afterwards.
         channels_last: whether to convert the input to channels-last order. Converting it here, not
             in the caller, frees the copy as soon as no layer needs it any more.
 
@@ -106,6 +109,15 @@ class FusedNetwork(nn.Module):
         released: for each of them, the outputs that no later layer reads.
         dtypes: for each of them, the type of its inputs and output.
         functions: for each of them, the module that computes it.
+
+    Raises:
+        InputError: for a method that does not exist.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> fused = FusedNetwork(build_network("lesson").eval())
+        >>> [tuple(raw.shape) for raw in fused(torch.zeros(1, 3, 64, 64))]
+        [(1, 21, 8, 8), (1, 21, 16, 16)]
     """
 
     def __init__(
@@ -116,6 +128,13 @@ class FusedNetwork(nn.Module):
         channels_last: bool = False,
     ) -> None:
         super().__init__()
+        if method not in METHODS:
+            raise InputError(
+                f"expected {', '.join(METHODS[:-1])} or {METHODS[-1]}",
+                argument="method",
+                value=repr(method),
+                hint=did_you_mean(method, METHODS),
+            )
         layers = fold_batch_norm(network).sequence()
         self.dtype = dtype
         self.channels_last = channels_last
@@ -165,7 +184,8 @@ def _in_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _for_inference(layer: Layer, dtype: torch.dtype, method: str) -> nn.Module:
     """Return a module that computes the same as a layer, in the form that runs fastest."""
-    # Dropout changes nothing in inference, unless it makes a vector an image.
+    # [dropout], which shares the buffer of its source, computes nothing in inference. But after a
+    # vector it can change the shape: its output is an image.
     if layer.shares_buffer and layer.in_shape == layer.out_shape:
         return nn.Identity()
     if isinstance(layer, Convolutional) and not layer.xnor:
@@ -194,7 +214,7 @@ class _PoolsOfRoute(nn.Module):
 
 
 def _routes_after_pools(network: Network) -> dict[int, int]:
-    """Return {pool: route} for each strided pool that reads a route which nothing else reads.
+    """Return {pool: route} for each strided pool that is the only reader of its route.
 
     The route must concatenate several layers.
     """

@@ -28,9 +28,9 @@ class Adaptation:
 
     Attributes:
         classes: number of classes of every head.
-        anchors: (K, 2) width and height in pixels of the network's input ([region]: in cells); None
-            to keep them.
-        max_batches: steps of the training; None for 2000 per class, at least 6000.
+        anchors: (K, 2) width and height in pixels of the network's input ([region]: in cells),
+            sorted from the smallest to the largest; None to keep them.
+        max_batches: number of training steps, 1 or more; None for 2000 per class, at least 6000.
     """
 
     classes: int
@@ -39,7 +39,14 @@ class Adaptation:
 
 
 class CfgText:
-    """The lines of a cfg, whose values can be changed."""
+    """The lines of a cfg, whose values can be changed.
+
+    Args:
+        text: text of the cfg.
+
+    Attributes:
+        changes: one line of text for each change made so far.
+    """
 
     def __init__(self, text: str) -> None:
         self._lines = text.split("\n")
@@ -78,7 +85,9 @@ def adapt_cfg(
 ) -> CfgText:
     """Change a cfg for another data set.
 
-    Classes, filters before the heads, anchors, masks, max_batches and steps are changed.
+    The options that may change: ``classes``, ``anchors``, ``mask`` and ``num`` of the heads,
+    ``filters`` (``output`` before [detection]) of the layers before them, and ``max_batches``,
+    ``steps`` and ``burn_in`` of [net].
 
     Args:
         text: text of the cfg.
@@ -86,13 +95,29 @@ def adapt_cfg(
         adaptation: the changes to make.
         dialect: ``alexeyab`` or ``pjreddie``; None for ``alexeyab``.
 
+    Returns:
+        The changed cfg: ``text()`` is all of it, ``changes`` has one line for each change.
+
     Raises:
         CfgError: located, for a cfg that cannot be built for another reason than a wrong number of
             filters before a head.
-        InputError: for one without heads, or anchors that its heads cannot take or share.
+        InputError: for a number of classes or steps below 1, a cfg without heads, or anchors that
+            its heads cannot take or share.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from darknet_builder import parse_cfg
+        >>> blocks = parse_cfg("yolov4-tiny")
+        >>> text = Path(blocks[0].source).read_text()
+        >>> edited = adapt_cfg(text, blocks, Adaptation(classes=3))
+        >>> edited.changes[0]
+        'line 211: [convolutional] filters=24, was 255'
+        >>> edited.text().count("classes=3")
+        2
     """
-    if adaptation.classes < 1:
-        raise InputError("expected 1 or more", argument="classes", value=adaptation.classes)
+    for name, number in (("classes", adaptation.classes), ("max_batches", adaptation.max_batches)):
+        if number is not None and number < 1:
+            raise InputError("expected 1 or more", argument=name, value=number)
     network = build_for_adapting(blocks, dialect)
     heads = [
         (index, layer) for index, layer in enumerate(network.sequence()) if isinstance(layer, Head)
@@ -115,12 +140,12 @@ def adapt_cfg(
 def build_for_adapting(blocks: Sequence[Block], dialect: str | None = None) -> Network:
     """Build a cfg in which the layers before the heads may have the wrong number of filters.
 
-    Each such number is replaced by the one that its head needs, in the network alone: adapting
-    replaces it in any case.
+    The network gets the number that its head needs. The Blocks keep the wrong one: ``adapt_cfg``
+    replaces it in the text.
 
     Args:
         blocks: parsed from the cfg; they are not changed.
-        dialect: the version of Darknet whose rules hold.
+        dialect: ``alexeyab`` or ``pjreddie``; None for ``alexeyab``.
 
     Raises:
         CfgError: located, for every other mistake.
@@ -140,7 +165,7 @@ def build_for_adapting(blocks: Sequence[Block], dialect: str | None = None) -> N
 
 
 def _index_of(error: CfgError, blocks: Sequence[Block]) -> int | None:
-    """The index of the section that an error names."""
+    """Return the index of the section that an error names; None if there is none."""
     indices = (
         index
         for index, block in enumerate(blocks)
@@ -150,7 +175,11 @@ def _index_of(error: CfgError, blocks: Sequence[Block]) -> int | None:
 
 
 def _masks(heads: Sequence[tuple[int, Head]], adaptation: Adaptation) -> list[list[int] | None]:
-    """Return the anchors of each head, or None to keep them; the finest grid gets the smallest."""
+    """Return for each head the indices of its new anchors; None to keep its mask.
+
+    Each head gets an equal share in the order of the list. The finest grid gets the first share, so
+    the anchors must be sorted from the smallest to the largest.
+    """
     anchors = adaptation.anchors
     if anchors is None or all(len(head.anchors) == len(anchors) for _, head in heads):
         return [None] * len(heads)
@@ -206,7 +235,9 @@ def _adapt_head(
 
 
 def _adapt_schedule(edited: CfgText, net: Block, adaptation: Adaptation) -> None:
-    total = adaptation.max_batches or max(_MIN_STEPS, _STEPS_PER_CLASS * adaptation.classes)
+    total = adaptation.max_batches
+    if total is None:
+        total = max(_MIN_STEPS, _STEPS_PER_CLASS * adaptation.classes)
     edited.set(net, "max_batches", str(total))
     if net.get("policy") == "steps":
         count = len(net.get("steps", "").split(","))

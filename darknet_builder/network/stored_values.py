@@ -50,13 +50,13 @@ class StoredTensor:
         Raises:
             WeightsError: with the position of the first wrong float.
         """
-        # A sum is faster than isfinite, and it is finite only if all values are. It may also
-        # overflow; then no value is wrong, and _refuse returns.
+        # A sum is faster than isfinite, and NaN or infinity among the values makes it one of both.
+        # A sum of finite values may overflow, so each value is tested before an error is raised.
         with np.errstate(over="ignore", invalid="ignore"):
             total = values.sum()
         if not np.isfinite(total):
             wrong = ~np.isfinite(values)
-            self._refuse(values, first, wrong, "the training diverged or the file is damaged")
+            self._raise_for(values, first, wrong, "the training diverged or the file is damaged")
         if self.is_variance:
             # Darknet divides by sqrt(v + .00001f) (blas.c:293), so published variances down to
             # -9.9e-6 are valid.
@@ -64,9 +64,10 @@ class StoredTensor:
                 f"a variance plus {BATCH_NORM_EPSILON:g} must be above 0: the file belongs to"
                 " another cfg"
             )
-            self._refuse(values, first, values + _EPSILON <= 0, cause)
+            self._raise_for(values, first, values + _EPSILON <= 0, cause)
 
-    def _refuse(self, values: np.ndarray, first: int, wrong: np.ndarray, cause: str) -> None:
+    def _raise_for(self, values: np.ndarray, first: int, wrong: np.ndarray, cause: str) -> None:
+        """Raise for the first wrong value; return if there is none."""
         if not wrong.any():
             return
         position = int(wrong.argmax())

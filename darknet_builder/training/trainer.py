@@ -2,12 +2,14 @@
 
 ::
 
+    network = build_network("my.cfg")  # with random weights
+    lists = load_training_lists(DataFile.read("my.data"), network)
     settings = TrainSettings(output=Path("run"))
-    trainer = Trainer(network, images, settings, out=sys.stdout, validate=score)
+    trainer = Trainer(network, lists.images, settings, out=sys.stdout, validate=lists.validator)
     outcome = trainer.run()
 
 A step is Darknet's: ``batch`` images in ``subdivisions`` parts, whose gradients add up, then one
-update of the weights.
+update of the weights. ``docs/training.md`` has the imports.
 """
 
 from __future__ import annotations
@@ -61,8 +63,8 @@ class Trainer:
         out: a terminal or a file, for the progress line.
         validate: scores the network, which is in eval mode then; None for no validation.
         group: the processes that train together; None for this process alone. Each takes its shard
-            of every part of a batch. Batch norms see that shard alone, and the statistics of the
-            main process are saved.
+            of every part of a batch. A batch norm uses the images of its own process only; the
+            files contain the statistics of the main process.
         crew: deprecated spelling of ``group``.
         progress: shows the steps in place of a ``ProgressLine`` on ``out``.
 
@@ -121,10 +123,9 @@ class Trainer:
     def _prepare(self) -> Sequence[str]:
         """Prepare the output folder and restore the state; return the lines that say so."""
         self.files.prepare()
-        # The other processes may look into the folder only when the main one has prepared it.
-        self.group.barrier()
+        self.group.barrier()  # others may look into the folder only after the main process
         if self.settings.resume:
-            self._resume()
+            return (self._resume(),)
         return self._continue() if self.settings.continue_run else ()
 
     def _open_log(self, progress: ProgressLine, lines: Sequence[str]) -> RunLog:
@@ -136,8 +137,6 @@ class Trainer:
             finished=self.finished,
             quiet=not self.group.is_main,
         )
-        if self.settings.resume or (self.settings.continue_run and self.finished >= self.total):
-            lines = (*lines, self._describe_start())
         for line in lines:
             log.note(line)
         return log
@@ -152,7 +151,7 @@ class Trainer:
 
     @property
     def validated(self) -> int:
-        """The step after which the last validation was made; 0 before the first."""
+        """Number of finished steps at the last validation; 0 before the first."""
         return self.validation.validated
 
     @property
@@ -166,14 +165,16 @@ class Trainer:
         _warn_deprecated("Trainer.crew is deprecated: use group")
         return self.group
 
-    def _resume(self) -> None:
+    def _resume(self) -> str:
+        """Restore the newest checkpoint, if there is one; return the line that says so."""
         # Broadcast: the file may exist on the machine of the main process alone.
         state = self.group.broadcast(self.checkpoints.newest)
         if state is None:
-            return
+            return f"{self.settings.output}: found no checkpoint; starting at step 0"
         self.checkpoints.restore(state)
         self.finished = state["finished"]
         self.validation.restore(state.get("validated", self.finished), state["best"])
+        return self._nothing_to_do() or f"resuming after step {self.finished}"
 
     def _continue(self) -> tuple[str, ...]:
         """Start where a checkpoint or the weights stand; return the lines that say so."""
@@ -181,13 +182,13 @@ class Trainer:
         start = self.checkpoints.continue_from(found)
         self.finished = start.finished
         self.validation.restore(start.validated, start.best)
-        return start.lines
+        rest = self._nothing_to_do()
+        return (*start.lines, rest) if rest else start.lines
 
-    def _describe_start(self) -> str:
-        if not self.finished:
-            return f"{self.settings.output}: found no checkpoint; starting at step 0"
+    def _nothing_to_do(self) -> str:
+        """Return a line for a training without further steps; empty if there are some."""
         if self.finished < self.total:
-            return f"resuming after step {self.finished}"
+            return ""
         return f"nothing to do: {self.finished} steps are finished, and max_batches={self.total}"
 
     # ---- the loop --------------------------------------------------------------------------------
@@ -205,7 +206,7 @@ class Trainer:
                 batches = self._batches()
                 if not self.finished:
                     self._save()
-                elif self.finished <= self.total:
+                elif self.finished <= self.total:  # more, if max_batches became smaller
                     # The training may have ended between a checkpoint and its validation.
                     last = self._validate()
                 stop = False
@@ -222,7 +223,13 @@ class Trainer:
         finally:
             self.log.close()
         skipped = len(set(self.group.gather(list(self.skipped.indices))))
-        return Outcome(self.finished, self.finished < self.total, self.best, last, skipped)
+        return Outcome(
+            finished=self.finished,
+            interrupted=self.finished < self.total,
+            best=self.best,
+            last=last,
+            skipped_images=skipped,
+        )
 
     def _batches(self) -> Iterator[Batch]:
         return load_batches(
@@ -274,17 +281,14 @@ class Trainer:
         )
 
     def _freeze(self) -> None:
-        """Set ``requires_grad`` for this step.
-
-        Wrap the model again when the set of trained parameters changes: DDP fixes it on creation.
-        """
+        """Set ``requires_grad`` for this step; wrap the model again if that changes anything."""
         freeze(self.network, self.finished, norms=self.settings.freeze_norms)
         for parameter in self.network.parameters():
             if parameter not in self._reached:  # DDP would wait for its gradient
                 parameter.requires_grad_(False)
         trained = [parameter.requires_grad for parameter in self.network.parameters()]
         if trained != self._trained:
-            # DDP notes at the start which gradients to exchange, so a change needs a new wrapper.
+            # DDP decides on creation which gradients it exchanges.
             self.model, self._trained = self.group.wrap(LossMaps(self.network)), trained
 
     def _learn(self, batch: Batch, seen: int) -> LossReport:
@@ -305,7 +309,8 @@ class Trainer:
         )
         self._check_finite(batch, "the loss", report.total)
         if report.total.requires_grad:  # False while every layer is frozen
-            # DDP averages the processes' gradients; Darknet's update takes their sum.
+            # ``total`` is a sum over images, so divide it by their number, the batch. DDP averages
+            # the processes' gradients; Darknet's update takes their sum.
             (report.total * (self.group.world_size / self.net_options.batch)).backward()
         sums = [
             parameter.grad.sum()
@@ -318,16 +323,7 @@ class Trainer:
         return report
 
     def _check_finite(self, batch: Batch, what: str, values: Tensor) -> None:
-        """Raise before NaN or infinity reach the weights.
-
-        Args:
-            batch: its images are named in the error.
-            what: noun phrase for the message, such as ``the loss``.
-            values: tensor of any shape; every value must be finite.
-
-        Raises:
-            InputError: when they are not.
-        """
+        """Raise an InputError with the batch's images if ``values`` (``what``) are not finite."""
         if bool(torch.isfinite(values).all()):
             return
         paths = [self.images.path(index) for index in batch.indices]
@@ -384,8 +380,13 @@ class Trainer:
         # First the log: a resumed training drops its lines after the checkpoint, but cannot restore
         # lost ones.
         self.log.flush()
+        if not self.finished:
+            # A training that is killed between the two files must leave a checkpoint: weights
+            # without one are taken for another program's.
+            self.checkpoints.save(self.state())
         self.files.write_weights(self.network, self.finished, "last")
-        self.checkpoints.save(self.state())
+        if self.finished:
+            self.checkpoints.save(self.state())
 
     def state(self) -> State:
         """Return the contents of a checkpoint, from which the training resumes exactly."""

@@ -1,7 +1,7 @@
-"""Load and save ``.weights`` files: a header, then float32 in the order of ``weight_layout``.
+"""Load and save ``.weights`` files: a header, then float32 in the order of ``weight_entries``.
 
-The same list of entries serves to load, to save, to count and to locate errors. Sources:
-parser.c:2254 (load), parser.c:1999 (save).
+The same entries serve to load, to save, to count and to locate errors. Sources: parser.c:2254
+(load), parser.c:1999 (save).
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def load_weights(network: Network, path: str | Path, *, until: int | None = None
     """Load a ``.weights`` file into a network.
 
     The file is read twice, first in small parts to check it, then directly into the tensors. This
-    needs no second copy in memory, and leaves the network unchanged if the file does not fit.
+    needs no second copy in memory. A file that does not fit leaves the network unchanged. Only if
+    another program shortens the file between the two reads, some tensors may be loaded already
+    when the error is raised.
 
     Args:
         network: built from the cfg that the file was trained with.
@@ -64,6 +66,14 @@ def load_weights(network: Network, path: str | Path, *, until: int | None = None
     Raises:
         WeightsError: if the file does not fit or is damaged, in one line with the likely cause.
         InputError: if ``until`` is not the index of a layer.
+
+    Example:
+        >>> from darknet_builder import build_network
+        >>> from darknet_builder.support.bundled import default_model
+        >>> cfg, weights, names = default_model()
+        >>> network = build_network(cfg)
+        >>> load_weights(network, weights, until=2).num_layers
+        2
     """
     source = str(path)
     if is_model_file(path):
@@ -75,7 +85,7 @@ def load_weights(network: Network, path: str | Path, *, until: int | None = None
         _check_finite(source, file, start, entries)
         for entry in entries:
             file.seek(start + entry.start * FLOAT.itemsize)
-            _pour(file, entry.tensor)
+            _read_into(file, entry.tensor)
     network.header = header
     layers = {entry.index for entry in entries}
     return LoadReport(source, header, entries[-1].stop if entries else 0, len(layers), until)
@@ -99,6 +109,10 @@ def _load_model_file(network: Network, source: str, until: int | None) -> LoadRe
 
 def look_at_weights(path: str | Path, dialect: Dialect) -> None:
     """Check that a file exists, is a weights file and has a whole number of floats.
+
+    Args:
+        path: a ``.weights`` file or a model file.
+        dialect: the version of Darknet whose header is expected.
 
     Raises:
         WeightsError: in one line, with the likely cause.
@@ -162,7 +176,7 @@ def _read(file: FileIO, values: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def _pour(file: FileIO, tensor: Tensor) -> None:
+def _read_into(file: FileIO, tensor: Tensor) -> None:
     """Read a tensor's values, directly if its memory has the file's format."""
     same_layout = tensor.is_contiguous() and tensor.dtype == torch.float32 and _LITTLE
     if same_layout and tensor.device.type == "cpu":

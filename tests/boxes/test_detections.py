@@ -315,3 +315,13 @@ def test_dont_show_hides_from_eyes_and_lists(tmp_path: Path) -> None:
     report = DetectionReport()
     report.add(Record("a.png", found), image)
     assert report.html().count("data-class=") == 4 and "dont_show_cat" not in report.html()
+
+
+def test_one_object_shows_itself() -> None:
+    """The values that one looks for first, rounded so that they can be read."""
+    found = Detections([[10.04, 20.26, 50, 80]], [0.98765], [1], NAMES, (100, 90))
+    assert (
+        repr(found[0])
+        == f"Detection(name={NAMES[1]!r}, score=0.988, box_xyxy=(10.0, 20.3, 50.0, 80.0))"
+    )
+    assert repr(found) == f"Detections(1 {NAMES[1]} in 100x90)"

@@ -182,7 +182,8 @@ def test_an_evaluation_that_is_not_done(folder: Path, darknet: Darknet) -> None:
     status, out, err = darknet(f"detector valid {LISTED}")
     assert (status, out) == (1, "")
     assert (
-        err == "darknet-builder: error: my.data:6: eval=kitti: is not supported; coco and voc are\n"
+        err
+        == "darknet-builder: error: my.data:6: eval=kitti: is not supported; expected coco or voc\n"
     )
 
 

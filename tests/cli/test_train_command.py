@@ -194,10 +194,10 @@ def test_used_folder_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]
     ]
     error = _error(capsys, *words, str(folder / "whole"))
     assert (
-        "already contains a training (log.jsonl); resume it, overwrite it, or use another folder"
-        in error
+        "already contains a training (log.jsonl); resume it, continue it with something changed,"
+        " overwrite it, or use another folder" in error
     )
-    assert error.endswith(" (--resume, --overwrite)\n")
+    assert error.endswith(" (--resume, --continue, --overwrite)\n")
     output = folder / "twice"
     for options in ([], ["--overwrite"]):
         assert cli.main(["train", *words, str(output), "--max-batches", "4", *options]) == 0

@@ -277,6 +277,15 @@ def test_pools_before_the_route(swapped: bool, method: str) -> None:
     assert worst(network, TorchEngine(network, "float32", method)) < 1e-5
 
 
+def test_a_method_that_does_not_exist() -> None:
+    """It must not run silently as another one."""
+    with pytest.raises(
+        InputError, match="method='plane': expected graph, packed or plain"
+    ) as error:
+        FusedNetwork(build_network("lesson"), method="plane")
+    assert error.value.hint == "did you mean 'plain'?"
+
+
 def test_it_is_a_copy() -> None:
     """Later changes of the network do not reach the copy, and the network is not changed."""
     network = make(SMALL.format(activation="leaky"))

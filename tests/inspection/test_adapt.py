@@ -91,6 +91,22 @@ def test_anchors_for_a_head_without_any() -> None:
         adapt(text, Adaptation(3, np.ones((2, 2))))
 
 
+@pytest.mark.parametrize("steps", [0, -5])
+def test_a_training_without_steps(
+    steps: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0 is not the default, and the error names the argument instead of a line of the new text."""
+    with pytest.raises(InputError, match=f"^max_batches={steps}: expected 1 or more$"):
+        adapt(TINY_CFG, Adaptation(3, max_batches=steps))
+    cfg, output = tmp_path / "tiny.cfg", tmp_path / "new.cfg"
+    cfg.write_text(TINY_CFG)
+    words = ["adapt-cfg", str(cfg), "--classes", "3", "--max-batches", str(steps)]
+    assert main([*words, "--output", str(output)]) == 2
+    error = capsys.readouterr().err
+    assert error == f"darknet-builder: error: --max-batches {steps}: expected 1 or more\n"
+    assert not output.exists()
+
+
 def test_the_blocks_are_left_as_they_were() -> None:
     """What was mended is in the network alone."""
     blocks = parse_cfg(TINY_CFG.replace("filters=39", "filters=255"))

@@ -18,6 +18,7 @@ from darknet_builder.cli.program import main
 from darknet_builder.errors import InputError, WeightsError
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.training.checkpoints.checkpoint_file import list_checkpoints, load_checkpoint
+from darknet_builder.training.checkpoints.output_files import OutputFiles
 from darknet_builder.training.log.run_log import read_log
 from darknet_builder.training.optimizer import RatePattern
 from darknet_builder.training.schedules import rate_at
@@ -228,6 +229,41 @@ def test_another_network(pair: tuple[str, str], message: str, tmp_path: Path) ->
     with pytest.raises(WeightsError, match=message) as caught:
         train(tmp_path, changed(pair), continue_run=True)
     assert caught.value.hint == "train from its weights instead, from step 0"
+
+
+def test_resuming_says_where_it_starts(tmp_path: Path) -> None:
+    """A folder without a training is fine for scripts that always resume; checkpoint 0 is found."""
+    _, said = train(tmp_path, resume=True)
+    assert said == [f"{tmp_path}: found no checkpoint; starting at step 0"]
+    for path in list_checkpoints(tmp_path)[1:]:
+        path.unlink()
+    _, said = train(tmp_path, resume=True)
+    assert said == ["resuming after step 0"]
+
+
+def test_resuming_keeps_weights_of_another_program(tmp_path: Path) -> None:
+    """They would be replaced by weights of a training from step 0."""
+    weights = weights_file(tmp_path, 16).rename(tmp_path / "t_last.weights")
+    before = weights.read_bytes()
+    with pytest.raises(
+        InputError, match=r"contains a training \(t_last.weights\), but no"
+    ) as caught:
+        train(tmp_path, resume=True)
+    assert caught.value.argument == ("continue_run", "weights", "overwrite")
+    assert weights.read_bytes() == before
+
+
+def test_killed_before_the_first_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first checkpoint is written before the first weights, so that it can be resumed."""
+
+    def kill(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(OutputFiles, "write_weights", kill)
+        train(tmp_path)
+    trainer, said = train(tmp_path, resume=True)
+    assert said == ["resuming after step 0"] and trainer.finished == STEPS
 
 
 def network_of(folder: Path, name: str) -> Network:

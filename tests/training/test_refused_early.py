@@ -59,6 +59,23 @@ def test_a_folder_with_a_training(folder: Path, capsys: pytest.CaptureFixture[st
     assert [path.name for path in run.iterdir()] == ["tiny_last.weights"]
 
 
+@pytest.mark.parametrize("options", [[], ["--resume"]])
+@pytest.mark.parametrize("name", ["tiny_last.weights", "small_final.weights", "a_1000.weights"])
+def test_weights_without_a_checkpoint(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, options: list[str]
+) -> None:
+    """Another program trained them: a training that starts at step 0 would overwrite them."""
+    run = folder / "run"
+    run.mkdir()
+    (run / name).write_bytes(b"weights")
+    assert error_of(folder, capsys, "--output", str(run), *options) == (
+        f"darknet-builder: error: FOLDER/run: already contains a training ({name}), but no"
+        " checkpoint to resume from; continue it from these weights, overwrite it, or use another"
+        " folder (--continue, --weights, --overwrite)"
+    )
+    assert [path.read_bytes() for path in run.iterdir()] == [b"weights"]
+
+
 def test_fewer_names_than_classes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Else the first validation would end the training."""
     names = folder / "scenes" / "scenes.names"

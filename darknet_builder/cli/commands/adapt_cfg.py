@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 HELP = "adapt a cfg to another data set: classes, filters, anchors, masks and steps"
 EXAMPLES = """\
-Comments and all other options of the cfg are kept.
+These options may change: classes, anchors, mask and num of the heads; filters (or output) of the
+layers before them; max_batches, steps and burn_in of [net]. All others and the comments are kept.
 
 Without --max-batches, max_batches becomes 2000 for each class, but at least 6000. The learning
 rate is reduced at 80% and 90% of max_batches. A burn_in longer than a tenth of max_batches is

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TextIO
 
+from darknet_builder.cli.darknet.flags import list_flags
+
 HELP = "run a command line of Darknet's own program, with its flags and its lines"
-EXAMPLES = """\
+_EXAMPLES = """\
 FUNCTION is one of Darknet's (AlexeyAB's):
 
   detector test DATA CFG WEIGHTS [IMAGE]      detector train DATA CFG [WEIGHTS]
@@ -16,12 +18,17 @@ FUNCTION is one of Darknet's (AlexeyAB's):
   classifier predict DATA CFG WEIGHTS [IMAGE] classifier train DATA CFG [WEIGHTS]
   classifier valid DATA CFG WEIGHTS           partial CFG WEIGHTS OUTPUT N
 
-Flags keep their single dash and can be anywhere. A warning names each flag that is not supported.
+Flags keep their single dash and can be anywhere. A warning names each other flag of Darknet, which
+is not supported or has no effect. The supported flags:
+
+{flags}
+
 Without IMAGE, image paths are read from standard input. Files are written where Darknet writes
 them: predictions.jpg, anchors.txt and results/ in the current folder, weights in backup= of DATA.
 
-The exit status of a mistake is 1, as in Darknet. docs/from-darknet.md lists the flags, and for each
-line the command of this program that does the same. For scripts that call darknet:
+The exit status of a mistake is 1, as in Darknet. The page "From Darknet's program" of the
+documentation (docs/from-darknet.md) has for each line the command of this program that does the
+same. For scripts that call darknet:
 
   alias darknet="darknet-builder darknet"
 
@@ -33,6 +40,7 @@ examples:
   darknet-builder darknet detector map my.data my.cfg backup/my_best.weights -points 101
   darknet-builder darknet detector train my.data my.cfg yolov4.conv.137 -map -dont_show
 """
+EXAMPLES = _EXAMPLES.format(flags=list_flags())
 OPTIONS = {"threshold": "-thresh", "nms": "-nms", "points": "-points", "top": "-t", "until": "N"}
 """The flag for a library argument."""
 IS_VERBATIM = True

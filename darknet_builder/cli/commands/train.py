@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 HELP = "train a detector or a classifier on a Darknet data set"
 EXAMPLES = """\
-Files in the --output folder; NAME is that of the cfg:
+Files in the --output folder; NAME is the name of the cfg file without its suffix:
   NAME_last.weights            written every --save-every steps
   NAME_best.weights            best mAP on the validation list so far
   NAME_1000.weights, ...       every 1000 steps; every 10000 if max_batches is 10000 or more
@@ -40,8 +40,9 @@ Files in the --output folder; NAME is that of the cfg:
   log.jsonl, chart.png         numbers of every step, and a chart of loss and mAP
   tensorboard/                 the same numbers: tensorboard --logdir DIR
 
-Ctrl-C saves a checkpoint. After Ctrl-C or a crash, repeat the command with --resume: the result is
-exactly that of an uninterrupted training.
+Ctrl-C saves a checkpoint; SIGTERM does not. After Ctrl-C or a crash, repeat the command with
+--resume: the result is exactly that of an uninterrupted training. --resume needs a checkpoint of
+this program; --continue --weights FILE continues from the weights that Darknet trained.
 
 Initial weights. --weights FILE --until N loads only the layers before N, as 'darknet partial' does;
 yolov4.conv.137 is such a file. The training starts at step 0 unless --continue is given. All other
@@ -54,14 +55,15 @@ weights are random. METHOD of --init:
 SECTION=METHOD applies a method to one section type only.
 
 --lr PATTERN=FACTOR multiplies the learning rate of the parameters whose PyTorch name matches the
-glob PATTERN; 0 freezes them.
+glob PATTERN; 0 freezes them. 'darknet-builder dump CFG --what parameters' lists the names.
 
 A network that ends in [softmax] or [cost] is trained as a classifier: the class of an image is the
 label (from labels= or names= of the .data file) that occurs in its path, and top-1 accuracy
 replaces mAP.
 
-To train with N processes: torchrun --nproc-per-node N scripts/train.py ... The batch size of the
-cfg is the total over all processes; the learning rate does not change.
+To train with N processes:
+  torchrun --nproc-per-node N --no-python darknet-builder train ...
+The batch size of the cfg is the total over all processes; the learning rate does not change.
 
 examples:
   darknet-builder train --data my.data --cfg my.cfg --output runs/first

@@ -1,8 +1,9 @@
-"""The flags of the ``darknet`` program, the functions that read them, and what is unsupported."""
+"""The flags of the ``darknet`` program: the functions that read each, and those not supported."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import fill
 
 TEST, DETECT, DEMO = "detector test", "detect", "detector demo"
 TRAIN, VALID, MAP = "detector train", "detector valid", "detector map"
@@ -39,22 +40,23 @@ class Flag:
         name: the name with its dash.
         functions: the functions that read it; with others Darknet ignores it silently.
         kind: type of the value after it; None for a flag without a value.
-        not_done: why it is not supported; empty for a supported flag.
-        not_done_in: the functions that do not support it; empty for all, if ``not_done`` is set.
+        unsupported: why it is not supported; empty for a supported flag.
+        unsupported_in: the functions that do not support it; empty for all of them, if
+            ``unsupported`` is set.
     """
 
     name: str
     functions: tuple[str, ...]
     kind: type[int] | type[float] | type[str] | None = None
-    not_done: str = ""
-    not_done_in: tuple[str, ...] = ()
+    unsupported: str = ""
+    unsupported_in: tuple[str, ...] = ()
 
     def complaint(self, function: str) -> str:
         """Return why the flag has no effect on a function; empty if it has one."""
         if function not in self.functions:
             return f"{self.name} has no effect on '{function}', as in Darknet"
-        if self.not_done and function in (self.not_done_in or self.functions):
-            return f"{self.name} is not supported: {self.not_done}"
+        if self.unsupported and function in (self.unsupported_in or self.functions):
+            return f"{self.name} is not supported: {self.unsupported}"
         return ""
 
 
@@ -94,23 +96,39 @@ FLAGS = {
         Flag("-gpus", _COMPUTING, str),
         Flag("-i", _COMPUTING, int),
         Flag("-nogpu", ALL),
-        Flag("-show", (ANCHORS,), not_done=_NO_WINDOWS),
+        Flag("-show", (ANCHORS,), unsupported=_NO_WINDOWS),
         Flag(
             "-show_imgs",
             _TRAINING,
-            not_done="use 'darknet-builder train --show-samples FILE.png'",
+            unsupported="use 'darknet-builder train --show-samples FILE.png'",
         ),
-        Flag("-chart", _TRAINING, str, not_done="chart.png is drawn from the log in backup="),
-        Flag("-avgframes", (DEMO,), int, not_done="each frame is detected by itself"),
-        Flag("-c", (DEMO,), int, not_done="cameras are not read; record a video file"),
-        Flag("-s", (DEMO,), int, not_done="every frame is shown with its own boxes"),
-        Flag("-json_port", (DEMO,), int, not_done=f"{_NO_SERVER}; use -json_file_output FILE"),
-        Flag("-mjpeg_port", (DEMO, *_TRAINING), int, not_done=_NO_SERVER),
-        Flag("-http_post_host", (DEMO,), str, not_done=f"{_NO_SERVER}; use -json_file_output FILE"),
-        Flag("-benchmark", (DEMO,), not_done=_BENCHMARK),
-        Flag("-benchmark_layers", (TEST, DEMO, TRAIN), not_done=_BENCHMARK),
-        Flag("-dontuse_opencv", (CLASS_TRAIN,), not_done="images are always read by OpenCV"),
-        Flag("-cuda_debug_sync", ALL, not_done="it belongs to Darknet's own CUDA code"),
+        Flag("-chart", _TRAINING, str, unsupported="chart.png is drawn from the log in backup="),
+        Flag("-avgframes", (DEMO,), int, unsupported="each frame is detected by itself"),
+        Flag("-c", (DEMO,), int, unsupported="cameras are not read; record a video file"),
+        Flag("-s", (DEMO,), int, unsupported="every frame is shown with its own boxes"),
+        Flag("-json_port", (DEMO,), int, unsupported=f"{_NO_SERVER}; use -json_file_output FILE"),
+        Flag("-mjpeg_port", (DEMO, *_TRAINING), int, unsupported=_NO_SERVER),
+        Flag(
+            "-http_post_host", (DEMO,), str, unsupported=f"{_NO_SERVER}; use -json_file_output FILE"
+        ),
+        Flag("-benchmark", (DEMO,), unsupported=_BENCHMARK),
+        Flag("-benchmark_layers", (TEST, DEMO, TRAIN), unsupported=_BENCHMARK),
+        Flag("-dontuse_opencv", (CLASS_TRAIN,), unsupported="images are always read by OpenCV"),
+        Flag("-cuda_debug_sync", ALL, unsupported="it belongs to Darknet's own CUDA code"),
     )
 }
-"""The flags by name."""
+"""By name."""
+
+
+def list_flags() -> str:
+    """List the supported flags of each function, one function a line, for the help text."""
+    letters = {float: " P", int: " N", str: " TEXT", None: ""}
+    lines = []
+    for function in ALL:
+        words = [f"  {function}:"]
+        for flag in FLAGS.values():
+            if function in flag.functions and not flag.complaint(function):
+                words.append(f"{flag.name}{letters[flag.kind]}".replace(" ", "\0"))
+        # A flag and its value stay on one line.
+        lines.append(fill(" ".join(words), 98, subsequent_indent=" " * 6, break_on_hyphens=False))
+    return "\n".join(lines).replace("\0", " ")

@@ -55,7 +55,7 @@ def run_valid(request: Request, out: TextIO) -> int:
     data = DataFile.read(request.words[0])
     kind = data.options.get("eval", _VOC)
     if kind not in (_COCO, _VOC):
-        raise data.error(f"is not supported; {_COCO} and {_VOC} are", "eval")
+        raise data.error(f"is not supported; expected {_COCO} or {_VOC}", "eval")
     data.file("names")
     images = read_image_list(data.file("valid"))
     detector = _make_detector(request, out, _VALID_THRESHOLD, _VALID_NMS)

@@ -106,7 +106,8 @@ class AnchorOptions:
 
         Args:
             block: the head's section of the cfg.
-            hash_ends: whether ``#`` ends ``anchors=``; in [Gaussian_yolo] Darknet reads past it.
+            hash_ends: whether ``#`` ends the list in ``anchors=``, as in [yolo]. In [Gaussian_yolo]
+                Darknet ignores it and reads the numbers after it too.
         """
         anchors, mask = _read_anchors(block, hash_ends)
         classes = block.get_int("classes", 20, minimum=1)
@@ -170,7 +171,8 @@ class AnchorHead(Head):
         """Compute the boxes of an activated map.
 
         Args:
-            cells: (B, A, H, W, values + C), the split and permuted output of ``forward``.
+            cells: (B, A, H, W, V) with V = values + C: the output of the head's ``forward`` after
+                ``split``, (B, A, V, H, W), with V moved to the end.
             net_size: (width, height) of the network's input in pixels.
 
         Returns:
@@ -233,7 +235,8 @@ def read_pairs(
 ) -> list[tuple[float, float]]:
     """Read ``anchors=``: ``num`` pairs (width, height), or more if the list is longer.
 
-    Darknet takes .5 for numbers after the list's end (yolo_layer.c:54), and 0 for empty items.
+    As in Darknet, numbers after the list's end are 0.5 (yolo_layer.c:54), with a warning, and an
+    empty item, as in ``10,13, ,30``, is 0. Both are errors in an anchor that the head uses.
 
     Args:
         block: the head's section, with ``anchors=``.
@@ -242,7 +245,7 @@ def read_pairs(
         hash_ends: whether ``#`` ends the list.
 
     Raises:
-        CfgError: located, if a number of a used anchor is missing.
+        CfgError: located, if a number of a used anchor is missing or empty.
     """
     numbers = block.get_floats(
         "anchors", [_NO_ANCHOR] * (2 * num), hash_ends=hash_ends, empty=math.nan
@@ -295,7 +298,8 @@ def anchor_boxes(
     Args:
         values: (B, A, H, W, 4): x and y in cells, w and h raw.
         anchors: (width, height) of A anchors, in pixels or cells.
-        unit: (width, height) of the whole image in the anchors' unit.
+        unit: (width, height) by which sizes are divided: of the network's input if the anchors are
+            in pixels ([yolo]), of the map if they are in cells ([region]).
         squared: the size is (2 v)^2 times the anchor instead of e^v times (yolo_layer.c:131).
 
     Returns:
@@ -332,7 +336,8 @@ def boxes_at(
         rows: (..., 1), the cells' row indices.
         anchors: (..., 2), width and height in pixels or cells.
         grid: (width, height) of the map in cells.
-        unit: (width, height) of the whole image in the anchors' unit.
+        unit: (width, height) by which sizes are divided: of the network's input if the anchors are
+            in pixels ([yolo]), of the map if they are in cells ([region]).
         squared: the size is (2 v)^2 times the anchor instead of e^v times.
 
     Returns:
@@ -341,8 +346,8 @@ def boxes_at(
     # Along x, in a row of 5 cells: column 2 and x = .7 give (2 + .7) / 5 = .54 of the image.
     #   |---|---|--*|---|---|
     #     0   1   2   3   4
-    # The width is e^w of the anchor's, or (2 w)^2 of it where ``squared``, in the anchors' unit:
-    # pixels of [yolo], cells of [region]. ``unit`` makes it a share of the image.
+    # The width is e^w of the anchor's, or (2 w)^2 of it where ``squared``. Divided by ``unit``, it
+    # is a share of the image.
     library = library_of(values)
     factor = library.square(values[..., 2:4]) * 4 if squared else library.exp(values[..., 2:4])
     sizes = factor * anchors

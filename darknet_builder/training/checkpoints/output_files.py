@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from darknet_builder.errors import DataError, InputError, WeightsError
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.network.network import Network
-from darknet_builder.training.checkpoints.checkpoint_file import BEST, MAKE_ROOM
+from darknet_builder.training.checkpoints.checkpoint_file import (
+    BEST,
+    MAKE_ROOM,
+    list_checkpoints,
+)
 from darknet_builder.training.log.chart import CHART_NAME
 from darknet_builder.training.log.run_log import LOG_NAME
 from darknet_builder.training.settings import TrainSettings
@@ -35,7 +42,7 @@ class OutputFiles:
 
         Raises:
             DataError: when it cannot be created.
-            InputError: when it contains a training and neither ``resume`` nor ``overwrite`` is set.
+            InputError: when it contains a training that the settings do not allow to go on with.
         """
         if self._is_main:
             prepare_output(self._settings)
@@ -83,17 +90,10 @@ def training_header(network: Network, finished: int) -> WeightsHeader:
     return WeightsHeader(0, 2, network.header.revision, finished * network.options.batch)
 
 
-_TRACES = (
-    LOG_NAME,
-    CHART_NAME,
-    "checkpoint_*.pt",
-    BEST,
-    "*_last.weights",
-    "*_best.weights",
-    "*_final.weights",
-    "*_[0-9]*000.weights",
-    "tensorboard/events.*",
-)
+_WEIGHTS = ("*_last.weights", "*_best.weights", "*_final.weights", "*_[0-9]*000.weights")
+"""Patterns of the weights that a training writes; Darknet uses the same names."""
+
+_TRACES = (LOG_NAME, CHART_NAME, "checkpoint_*.pt", BEST, *_WEIGHTS, "tensorboard/events.*")
 """Patterns of the files that a training writes."""
 
 _HALF_WRITTEN = (".checkpoint_*.pt", ".best-*.pt", ".*.weights", ".log-*", ".chart-*")
@@ -107,7 +107,7 @@ def prepare_output(settings: TrainSettings) -> None:
 
     Raises:
         DataError: when it cannot be created.
-        InputError: as ``check_output``.
+        InputError: as ``check_output`` does.
     """
     folder = settings.output
     try:
@@ -116,7 +116,7 @@ def prepare_output(settings: TrainSettings) -> None:
         raise DataError(f"cannot create the folder: {error.strerror}", path=folder) from None
     check_output(settings)
     removed = _HALF_WRITTEN + (_TRACES if settings.overwrite else ())
-    for path in (path for pattern in removed for path in folder.glob(pattern)):
+    for path in _find(folder, removed):
         path.unlink()
 
 
@@ -125,14 +125,32 @@ def check_output(settings: TrainSettings) -> None:
 
     Raises:
         InputError: when it contains a training and none of ``resume``, ``continue_run`` and
-            ``overwrite`` is set.
+            ``overwrite`` is set, or when ``resume`` is set and it contains weights but no
+            checkpoint.
     """
     folder = settings.output
-    old = [path for pattern in _TRACES for path in folder.glob(pattern)]
-    if old and not (settings.resume or settings.continue_run or settings.overwrite):
+    if settings.continue_run or settings.overwrite:
+        return
+    weights = _find(folder, _WEIGHTS)
+    # Weights of another program. To resume without a checkpoint is to start at step 0, and that
+    # would overwrite them.
+    if weights and not list_checkpoints(folder):
+        raise InputError(
+            f"already contains a training ({weights[0].name}), but no checkpoint to resume from",
+            path=folder,
+            argument=("continue_run", "weights", "overwrite"),
+            hint="continue it from these weights, overwrite it, or use another folder",
+        )
+    old = _find(folder, _TRACES)
+    if old and not settings.resume:
         raise InputError(
             f"already contains a training ({old[0].name})",
             path=folder,
-            argument=("resume", "overwrite"),
-            hint="resume it, overwrite it, or use another folder",
+            argument=("resume", "continue_run", "overwrite"),
+            hint="resume it, continue it with something changed, overwrite it, or use another"
+            " folder",
         )
+
+
+def _find(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    return [path for pattern in patterns for path in folder.glob(pattern)]
