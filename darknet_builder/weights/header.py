@@ -22,7 +22,7 @@ _LARGE_VERSION = 1000
 _LFS_MARK = b"version https://git-lfs"
 
 
-def short_seen(dialect: Dialect, major: int, minor: int) -> bool:
+def has_short_seen(dialect: Dialect, major: int, minor: int) -> bool:
     """Return whether ``seen`` has 32 bits (parser.c:2260; pjreddie's parser.c:1236)."""
     too_large = major >= _LARGE_VERSION or minor >= _LARGE_VERSION
     return major * 10 + minor < 2 or (too_large and dialect.large_version_is_short)
@@ -55,7 +55,7 @@ def open_weights(dialect: Dialect, source: str) -> tuple[WeightsHeader, int, int
         head = file.read(_VERSION.size + _LONG_SEEN.size)
     _check_kind(source, head, size)
     major, minor, revision = _VERSION.unpack_from(head)
-    short = short_seen(dialect, major, minor)
+    short = has_short_seen(dialect, major, minor)
     layout = _SHORT_SEEN if short else _LONG_SEEN
     start = _VERSION.size + layout.size
     if size < start:

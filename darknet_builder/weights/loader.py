@@ -24,7 +24,7 @@ from darknet_builder.network.network import Network
 from darknet_builder.network.stored_values import CHUNK, StoredTensor, load_tensors
 from darknet_builder.support.files import atomic_path, writing
 from darknet_builder.weights.entries import Entry, weight_entries
-from darknet_builder.weights.header import FLOAT, open_weights, pack_header, short_seen
+from darknet_builder.weights.header import FLOAT, has_short_seen, open_weights, pack_header
 from darknet_builder.weights.mismatch import check_length
 
 _LITTLE = sys.byteorder == "little"
@@ -147,7 +147,7 @@ def save_weights(network: Network, path: str | Path, *, until: int | None = None
     entries = weight_entries(network, until=until)
     with writing(path, WeightsError), atomic_path(path) as temporary, open(temporary, "wb") as file:
         header = network.header
-        file.write(pack_header(header, short_seen(network.dialect, header.major, header.minor)))
+        file.write(pack_header(header, has_short_seen(network.dialect, header.major, header.minor)))
         for entry in entries:
             values = entry.tensor.detach().to("cpu", torch.float32).contiguous().numpy()
             file.write(values.astype(FLOAT, copy=False).tobytes())

@@ -10,7 +10,7 @@ import numpy as np
 from darknet_builder.compat.program.boxes import ListedBoxes
 from darknet_builder.layers.base import Head
 from darknet_builder.network.network import Network
-from darknet_builder.weights.header import short_seen
+from darknet_builder.weights.header import has_short_seen
 
 _NMS_NUMBERS = {"greedynms": 1, "diounms": 2, "cornersnms": 3}
 """Darknet's NMS_KIND (darknet.h)."""
@@ -53,7 +53,7 @@ def seen_line(network: Network) -> str:
         seen 64, trained: 0 K-images (0 Kilo-batches_64)
     """
     header = network.header
-    bits = 32 if short_seen(network.dialect, header.major, header.minor) else 64
+    bits = 32 if has_short_seen(network.dialect, header.major, header.minor) else 64
     return (
         f"\n seen {bits}, trained: {header.seen // 1000} K-images"
         f" ({header.seen // 64000} Kilo-batches_64) \n"
