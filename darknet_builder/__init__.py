@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from darknet_builder.prediction.postprocessing import nms_rule as nms_rule
     from darknet_builder.prediction.postprocessing import postprocess as postprocess
     from darknet_builder.shapes import Shape as Shape
+    from darknet_builder.training.datasets import load_training_lists as load_training_lists
     from darknet_builder.training.initialization import InitRule as InitRule
     from darknet_builder.training.initialization import initialize as initialize
     from darknet_builder.training.optimizer import RatePattern as RatePattern
