@@ -64,7 +64,7 @@ class OfficialFile:
                 web address.
         """
         if mirror is not None:
-            if urlsplit(mirror).scheme not in ("http", "https") or not urlsplit(mirror).netloc:
+            if not _is_web_address(mirror):
                 raise InputError(
                     "expected an address like https://example.org/weights",
                     argument="mirror",
@@ -84,6 +84,14 @@ class OfficialFile:
             argument="mirror",
             hint="if another server has it, name that as mirror",
         )
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # such as http://[
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 @cache

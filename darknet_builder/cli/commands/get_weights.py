@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from darknet_builder.cli.arguments import add_json
@@ -50,6 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mirror", metavar="URL", help="download URL/FILE instead of the official address"
     )
+    parser.add_argument(
+        "--sha256",
+        metavar="HEX",
+        type=_sha256,
+        help="SHA-256 that the file must have, for a single NAME; known ones are compared anyway",
+    )
     add_json(parser, "the list, or an entry for each downloaded file,")
 
 
@@ -68,17 +75,28 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         return 0
     if not entries:
         raise InputError("no weights named; give a NAME (--list shows all)")
+    if args.sha256 and len(entries) > 1:
+        raise InputError("--sha256: applies to one file; give a single NAME")
     # Before the first download, so that every mistake is reported at once.
     addresses = [entry.addresses(args.mirror) for entry in entries]
     done: list[dict[str, Any]] = []
     for entry, urls in zip(entries, addresses, strict=True):
         with _progress_bar(entry.file) as progress:
-            result = download(urls, f"{args.output}/{entry.file}", entry.expected, progress)
+            expected = entry.expected
+            if args.sha256:
+                expected = replace(expected, checksums={"sha256": (args.sha256,)})
+            result = download(urls, f"{args.output}/{entry.file}", expected, progress)
         done.append(asdict(result) | {"name": entry.name, "path": str(result.path)})
         if args.json != STDOUT:
             out.write(_line(result))
     write_json(args.json, done, out)
     return 0
+
+
+def _sha256(text: str) -> str:
+    if not re.fullmatch("[0-9a-fA-F]{64}", text):
+        raise argparse.ArgumentTypeError(f"{text}: expected 64 hexadecimal digits")
+    return text.lower()
 
 
 @contextmanager
@@ -109,7 +127,8 @@ def _line(result: Download) -> str:
     checked = (
         f"{result.checksum} matches"
         if result.checksum
-        else "no checksum is published, only the size was checked"
+        else "no checksum is published, only the size was checked; to require this file another"
+        f" time, give --sha256 {result.sha256}"
     )
     present = "" if result.fetched else "already present, "
     return f"{result.path}: {present}{result.size:,} bytes, {checked}\n"
