@@ -11,7 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from importlib import import_module
 from typing import Any, NoReturn, TextIO
@@ -126,6 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str], names: list[str]) -> int:
+    args: argparse.Namespace | None = None
     spell: Spell | None = None
     is_verbatim = False
     try:
@@ -134,18 +135,55 @@ def _run(words: list[str], names: list[str]) -> int:
         _load_plugins(getattr(args, "plugin", ()))
         _allow_pixels(getattr(args, "max_pixels", None))
         with _limiting_memory(args):
-            return int(args.run(args, printable_stream(sys.stdout)))
+            out = printable_stream(sys.stdout)
+            status = int(args.run(args, out))
+            out.flush()
+            return status
     except DarknetError as error:
         _show("error", error.describe(spell))
+        _finish_output()
         return _DARKNETS_MISTAKE if is_verbatim else error.exit_status
     except KeyboardInterrupt:
         sys.stderr.write(f"{PROGRAM}: interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (head, less) has closed the pipe; without this, Python reports an error when
-        # it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _finish_output()  # the reader (head, less) has closed the pipe
         return 1
+    except OSError as error:
+        # The system's word on a file or a process, from a place that has no better one.
+        name = f"{error.filename}: " if error.filename else ""
+        _show("error", f"{name}{error.strerror or error}")
+        return USER_MISTAKE
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        _show("error", f"not enough memory{_smaller_batch(args)}")
+        return USER_MISTAKE
+
+
+def _finish_output() -> None:
+    """Write the rest of the output, or discard it where that is impossible.
+
+    Python would report an error when it closes stdout.
+    """
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):  # a stream without a file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory is short; PyTorch is asked only if it has been imported."""
+    if isinstance(error, MemoryError) or "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    return bool(import_module("darknet_builder.network.batch_memory").is_out_of_memory(error))
+
+
+def _smaller_batch(args: argparse.Namespace | None) -> str:
+    """Return the end of a message: the batch to try, if the command has one."""
+    batch = getattr(args, "batch", None) or 1
+    return f"; try half the batch (--batch {batch // 2})" if batch > 1 else ""
 
 
 def _load_plugins(paths: Sequence[str]) -> None:
@@ -268,4 +306,5 @@ class _WarningLines:
 
 def _show(level: str, message: object) -> None:
     text = f"{PROGRAM}: {in_color(level, sys.stderr)}: {message}\n"
-    printable_stream(sys.stderr).write(text)
+    with suppress(OSError, DarknetError):  # a full or closed stderr can tell nobody
+        printable_stream(sys.stderr).write(text)

@@ -10,8 +10,10 @@ from darknet_builder.errors import ImageError, InputError
 from darknet_builder.images.header import check_header, too_many_pixels
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.images.truncated import complete, lacks_end, warn_truncated
-from darknet_builder.support.files import atomic_path, writing
+from darknet_builder.support.files import atomic_path, read_bounded, writing
 
+_MOST_BYTES = 2**31 - 1
+"""The largest file that OpenCV decodes."""
 IMAGE_SUFFIXES = (
     ".jpg",
     ".jpeg",
@@ -52,18 +54,18 @@ def read_image(path: str | Path) -> np.ndarray:
     load_opencv()
     try:
         # Not cv2.imread: on Windows it cannot open paths with characters beyond ASCII.
-        data = np.fromfile(path, np.uint8)
+        data = read_bounded(path, _MOST_BYTES)
     except OSError as error:
         raise ImageError(f"{error.strerror or error}", path=path) from None
-    if not data.size:
+    if not data:
         raise ImageError("the file is empty", path=path)
-    check_header(data.tobytes(), path)
+    check_header(data, path)
     image = _decode(data, path)
     if image is not None:
         return image
-    whole = complete(data.tobytes())
-    image = None if whole is None else _decode(np.frombuffer(whole, np.uint8), path)
-    if image is None and lacks_end(data.tobytes()):
+    whole = complete(data)
+    image = None if whole is None else _decode(whole, path)
+    if image is None and lacks_end(data):
         raise ImageError("the PNG ends too early", path=path, hint="copy or download it again")
     if image is None:
         raise ImageError("not an image that OpenCV can read", path=path)
@@ -71,11 +73,11 @@ def read_image(path: str | Path) -> np.ndarray:
     return image
 
 
-def _decode(data: np.ndarray, path: str | Path) -> np.ndarray | None:
+def _decode(data: bytes, path: str | Path) -> np.ndarray | None:
     """Decode the bytes of a file; None if OpenCV cannot."""
     cv2 = load_opencv()
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" in str(error.err):
             raise too_many_pixels(path) from None
