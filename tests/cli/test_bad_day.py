@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -93,6 +94,42 @@ def test_an_error_of_the_system(
     monkeypatch.setattr(dump, "run", run)
     assert main(["dump", "a.cfg"]) == 2
     assert capsys.readouterr().err == f"{ERROR}a.cfg: Too many open files\n"
+
+
+def test_an_interrupt_that_somebody_catches(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """PyTorch does so during an export, and fails with another exception after it."""
+
+    def run(*arguments: object) -> int:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise AttributeError("module has no attribute")
+
+    monkeypatch.setattr(dump, "run", run)
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["dump", "a.cfg"]) == 130
+    assert capsys.readouterr().err == "darknet-builder: interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps its traceback."""
+
+    def run(*arguments: object) -> int:
+        raise AttributeError("module has no attribute")
+
+    monkeypatch.setattr(dump, "run", run)
+    with pytest.raises(AttributeError, match="module has no attribute"):
+        main(["dump", "a.cfg"])
+
+
+def test_closed_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a standard output or error, which Python then has as None, nothing is shown."""
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["help"]) == 0
+    assert main(["dump", "nothing.cfg"]) == 2
 
 
 class _FullDisk:
