@@ -24,7 +24,7 @@ from darknet_builder.engines.onnxruntime_engine import OnnxRuntimeEngine
 from darknet_builder.engines.openvino_engine import OpenVinoEngine
 from darknet_builder.engines.torch_engine import RecurrentEngine, TorchEngine
 from darknet_builder.errors import DarknetError, InputError, did_you_mean
-from darknet_builder.network.batch_memory import check_batch
+from darknet_builder.network.batch_memory import check_batch, explaining_memory
 from darknet_builder.network.network import Network
 from darknet_builder.support.devices import computes_bfloat16, require_bfloat16, synchronize
 
@@ -118,10 +118,11 @@ def choose_engine(
     backends = installed_backends(_AUTO_BACKENDS) if backend == AUTO else [backend]
     precisions = _precisions(network, precision)
     check_batch(network, batch)
-    x = torch.rand(network.input_shape.batched(batch), device=network.device)
     choices = [BackendChoice(name, kind) for kind in precisions for name in backends]
-    engines = _make_engines(network, choices, x)
-    timings = measure_engines(engines, x) if len(engines) > 1 else {}
+    with explaining_memory(network, batch):
+        x = torch.rand(network.input_shape.batched(batch), device=network.device)
+        engines = _make_engines(network, choices, x)
+        timings = measure_engines(engines, x) if len(engines) > 1 else {}
     best = _fastest(timings) if timings else next(iter(engines))
     return best, engines[best], timings
 

@@ -316,12 +316,13 @@ def _naming_dead_workers() -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ConnectionError, EOFError) as error:
         found = _DEAD_WORKER.search(str(error))
-        if found is None:
+        if found is None and isinstance(error, RuntimeError):
             raise
+        # The connection may break before PyTorch sees that the process has ended.
         raise DataError(
-            f"a process that prepares images {found[1]}",
+            f"a process that prepares images {found[1] if found else 'ended unexpectedly'}",
             argument="workers",
             hint="if memory was short, use fewer of them",
         ) from None

@@ -372,5 +372,7 @@ def test_workers() -> None:
         _naming_dead_workers(),
     ):
         raise RuntimeError(text)
+    with pytest.raises(DataError, match="ended unexpectedly; if"), _naming_dead_workers():
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
     with pytest.raises(RuntimeError, match="^other$"), _naming_dead_workers():
         raise RuntimeError("other")
