@@ -98,7 +98,7 @@ class Located(Exception):
         super().__init__(self.describe())
 
     def describe(self, spell: Spell | None = None) -> str:
-        """Return the text of the exception; without ``spell`` it equals ``str(error)``.
+        """Return the text of the exception in one line; without ``spell`` it equals ``str(error)``.
 
         Args:
             spell: maps argument names to the options of a command, which then replace them.
@@ -118,7 +118,8 @@ class Located(Exception):
             options = []
         text = ": ".join(part for part in parts if part)
         hint = f"; {self.hint}" if self.hint else ""
-        return text + hint + (f" ({', '.join(options)})" if options else "")
+        whole = text + hint + (f" ({', '.join(options)})" if options else "")
+        return whole.replace("\n", r"\u000a")  # a name of a file may have one
 
     def _place(self) -> str:
         """Return ``path`` or ``path:line``."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from darknet_builder.boxes.detections import CORNERS, Detections
 
+_FORMULA = ("=", "+", "-", "@", "\t")
+"""First characters of a cell that spreadsheets run as a formula."""
 CSV_COLUMNS = (
     "file",
     "frame",
@@ -81,7 +83,9 @@ def coco_document(records: Iterable[Record], names: Sequence[str]) -> dict[str, 
 def csv_text(records: Iterable[Record]) -> str:
     """Return a CSV table with a header and one line per shown object.
 
-    Boxes are in pixels, cut off at the image's edges.
+    Boxes are in pixels, cut off at the image's edges. The name of a file or a class gets an
+    apostrophe in front if it begins with ``=``, ``+``, ``-`` or ``@``, because spreadsheets would
+    run it as a formula.
 
     Example:
         >>> detections = Detections([[10, 20, 50, 80]], [0.5], [0], ("cat",), (100, 100))
@@ -94,8 +98,13 @@ def csv_text(records: Iterable[Record]) -> str:
     writer.writerow(CSV_COLUMNS)
     for record in records:
         frame = "" if record.frame is None else record.frame
-        image = [record.file, frame, *record.detections.image_size]
+        image = [_cell(record.file), frame, *record.detections.image_size]
         for class_id, name, score, box in record.detections.shown().clipped().rows():
             corners = [f"{value:.2f}" for value in box]
-            writer.writerow([*image, class_id, name, f"{score:.5f}", *corners])
+            writer.writerow([*image, class_id, _cell(name), f"{score:.5f}", *corners])
     return text.getvalue()
+
+
+def _cell(name: str) -> str:
+    name = name.replace("\r", r"\u000d")  # the csv module writes it without quotation marks
+    return f"'{name}" if name.startswith(_FORMULA) else name

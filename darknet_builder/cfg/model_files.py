@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from darknet_builder.cfg.model_metadata import SAFETENSORS, ModelMetadata
 from darknet_builder.errors import WeightsError
 from darknet_builder.support.extras import load_extra
-from darknet_builder.support.files import atomic_path, writing
+from darknet_builder.support.files import atomic_path, check_regular, writing
 
 _KEY = "darknet_builder"
 """The key of our metadata in a ``.pt`` file's ``state_dict``."""
@@ -63,9 +63,8 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]
     """
     is_safetensors = Path(path).suffix.lower() == SAFETENSORS
     try:
-        # Opened only for the error: both readers report a missing file in other words.
-        with open(path, "rb"):
-            pass
+        # Only for the error: both readers report a missing file in other words.
+        check_regular(path)
         tensors, metadata = (_read_safetensors if is_safetensors else _read_state_dict)(path)
         return tensors, ModelMetadata.from_text(metadata)
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from darknet_builder.cfg.block import Block
@@ -25,7 +26,7 @@ def find_file(block: Block, key: str, folder: str) -> Path:
     # siblings.
     candidates = [Path(folder) / name, Path(folder).parent / name, Path(name)]
     for candidate in candidates:
-        if candidate.is_file():
+        if os.path.isfile(candidate):
             return candidate
     raise block.error(
         f"no such file; looked for {' and '.join(dict.fromkeys(map(str, candidates)))}", key

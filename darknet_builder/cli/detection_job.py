@@ -32,7 +32,7 @@ from darknet_builder.images.video import Video, open_video, write_video
 from darknet_builder.prediction.detector import Detector
 from darknet_builder.prediction.pipeline import Outcome, Unreadable, frames_ahead, stream
 from darknet_builder.support.distributed import ProcessGroup
-from darknet_builder.support.text import plural
+from darknet_builder.support.text import one_line, plural
 
 
 @dataclass
@@ -83,14 +83,15 @@ class DetectionJob:
                         self._detect_video(target)
                 else:
                     self._detect_images({target.source: target for target in group})
-        except BaseException:
+        except BaseException as reason:
             # Several processes would wait for each other. Without a finished image there is nothing
             # to write, and the files of an earlier run stay.
             if self.group.world_size == 1 and any(result.images for result in self.results):
                 try:
                     self._finish()
                 except DarknetError as error:
-                    self.progress.complain(str(error))
+                    if str(error) != str(reason):
+                        self.progress.complain(str(error))
             raise
         return self._finish()
 
@@ -153,7 +154,8 @@ class DetectionJob:
                 source = str(outcome.source)
                 self._record(Record(source, outcome.detections), outcome.image)
                 self._tell(
-                    f"{source}: {list_counts(outcome.detections.shown().counts()) or NOTHING_FOUND}"
+                    f"{one_line(source)}:"
+                    f" {list_counts(outcome.detections.shown().counts()) or NOTHING_FOUND}"
                 )
 
     def _record(self, record: Record, image: np.ndarray) -> None:
@@ -176,7 +178,7 @@ class DetectionJob:
             return
         found = list_counts(dict(result.counts.most_common()))
         self._tell(
-            f"{target.source}: {result.images} {plural(result.images, 'frame')}:"
+            f"{one_line(target.source)}: {result.images} {plural(result.images, 'frame')}:"
             f" {found or NOTHING_FOUND}"
         )
         if interrupted:

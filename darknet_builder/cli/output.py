@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -49,7 +51,7 @@ def find_page(
     if report is None:
         return None
     page = Path(report or Path(folder) / REPORT_NAME)
-    if page.is_dir():
+    if os.path.isdir(page):
         raise InputError("is a folder; expected the path of a file", path=page)
     refuse_overwriting(page, kept, "choose another file for --report")
     return page
@@ -101,10 +103,14 @@ def attempt_all(steps: Iterable[Callable[[], object]], complain: Callable[[str],
 
 
 class _Printable:
-    """A text stream that writes texts as ``printable``; its other methods are the stream's."""
+    """A text stream that gets every text as ``printable``; its other methods are the stream's.
+
+    A text that cannot be written is an ``InputError``, as for any other output file.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._name = "standard error" if stream is sys.stderr else "standard output"
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -114,7 +120,29 @@ class _Printable:
         parts = _OWN_CONTROL.split(text)
         # The parts with odd indices are our own control sequences.
         parts[::2] = [printable(part, self._stream.encoding) for part in parts[::2]]
-        return self._stream.write("".join(parts))
+        with self._writing():
+            return self._stream.write("".join(parts))
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each of the texts as ``write`` does."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Write everything that the stream holds back."""
+        with self._writing():
+            self._stream.flush()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise  # not a mistake: the reader has seen enough
+        except OSError as error:
+            raise InputError(
+                f"cannot be written: {error.strerror or error}", path=self._name
+            ) from None
 
 
 def printable_stream(stream: TextIO) -> TextIO:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from importlib import import_module
+from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from darknet_builder.cli.commands import command_names
@@ -109,6 +112,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status, as explained by ``EXIT_STATUSES``.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell: what is written there is discarded
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     names = command_names()
     if words and not words[0].startswith("-") and words[0] not in names:
         _show(
@@ -117,15 +123,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             f" {', '.join(names)})",
         )
         return USER_MISTAKE
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _noting_interrupts() as was_pressed:
         shown = _WarningLines()
         warnings.showwarning = shown.show
-        status = _run(words, names)
+        status = _run(words, names, was_pressed)
         shown.finish()
         return status
 
 
-def _run(words: list[str], names: list[str]) -> int:
+def _run(words: list[str], names: list[str], was_pressed: Callable[[], bool]) -> int:
+    args: argparse.Namespace | None = None
     spell: Spell | None = None
     is_verbatim = False
     try:
@@ -134,18 +141,84 @@ def _run(words: list[str], names: list[str]) -> int:
         _load_plugins(getattr(args, "plugin", ()))
         _allow_pixels(getattr(args, "max_pixels", None))
         with _limiting_memory(args):
-            return int(args.run(args, printable_stream(sys.stdout)))
-    except DarknetError as error:
-        _show("error", error.describe(spell))
-        return _DARKNETS_MISTAKE if is_verbatim else error.exit_status
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{PROGRAM}: interrupted\n")
-        return INTERRUPTED
+            out = printable_stream(sys.stdout)
+            status = int(args.run(args, out))
+            out.flush()
+            return status
     except BrokenPipeError:
-        # The reader (head, less) has closed the pipe; without this, Python reports an error when
-        # it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _finish_output()  # the reader (head, less) has closed the pipe
         return 1
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt) or was_pressed():
+            _show_line("interrupted")
+            return INTERRUPTED
+        _show("error", _describe(error, args, spell))
+        _finish_output()
+        status = error.exit_status if isinstance(error, DarknetError) else USER_MISTAKE
+        return _DARKNETS_MISTAKE if is_verbatim else status
+
+
+def _describe(error: Exception, args: argparse.Namespace | None, spell: Spell | None) -> str:
+    """Return one line about an error that is not a fault of the program; raise any other."""
+    if isinstance(error, DarknetError):
+        return error.describe(spell)
+    if isinstance(error, OSError):
+        # The system's word on a file or a process, from a place that has no better one.
+        name = f"{error.filename}: " if error.filename else ""
+        return f"{name}{error.strerror or error}"
+    if _is_out_of_memory(error):
+        return f"not enough memory{_smaller_batch(args)}"
+    raise error
+
+
+@contextmanager
+def _noting_interrupts() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether Ctrl-C was pressed.
+
+    PyTorch catches a KeyboardInterrupt in some places, and fails later with another exception.
+    """
+    pressed = False
+
+    def on_press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or (
+        threading.current_thread() is not threading.main_thread()
+    ):
+        yield lambda: False  # somebody else handles it
+        return
+    signal.signal(signal.SIGINT, on_press)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _finish_output() -> None:
+    """Write the rest of the output, or discard it where that is impossible.
+
+    Python would report an error when it closes stdout.
+    """
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):  # a stream without a file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory is short; PyTorch is asked only if it has been imported."""
+    if isinstance(error, MemoryError) or "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    return bool(import_module("darknet_builder.network.batch_memory").is_out_of_memory(error))
+
+
+def _smaller_batch(args: argparse.Namespace | None) -> str:
+    """Return the end of a message: the batch to try, if the command has one."""
+    batch = getattr(args, "batch", None) or 1
+    return f"; try half the batch (--batch {batch // 2})" if batch > 1 else ""
 
 
 def _load_plugins(paths: Sequence[str]) -> None:
@@ -267,5 +340,9 @@ class _WarningLines:
 
 
 def _show(level: str, message: object) -> None:
-    text = f"{PROGRAM}: {in_color(level, sys.stderr)}: {message}\n"
-    printable_stream(sys.stderr).write(text)
+    _show_line(f"{in_color(level, sys.stderr)}: {message}")
+
+
+def _show_line(text: str) -> None:
+    with suppress(OSError, DarknetError):  # a full or closed stderr can tell nobody
+        printable_stream(sys.stderr).write(f"{PROGRAM}: {text}\n")

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from darknet_builder.errors import DataError
+from darknet_builder.support.files import read_bounded
 
+_MOST_BYTES = 2**29
+"""Bytes of a list or another text file of a data set; this is some ten million images."""
 _CVAT_FOLDER = "data/"
 """CVAT writes paths as if its archive were in a folder of this name."""
 _WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
-def numbered_lines(path: str | Path, kind: str) -> Iterator[tuple[int, str]]:
+def numbered_lines(
+    path: str | Path, kind: str, most_bytes: int = _MOST_BYTES
+) -> Iterator[tuple[int, str]]:
     """Yield the number and the stripped text of each line that is not blank.
 
     Args:
         path: the file, in UTF-8.
         kind: noun phrase that completes the error for a binary file, such as ``a label file``.
+        most_bytes: the limit of its size.
 
     Raises:
-        DataError: for a file that cannot be read or is not UTF-8 text.
+        DataError: for a file that cannot be read, is too large or is not UTF-8 text.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_bounded(path, most_bytes).decode("utf-8-sig")
     except OSError as error:
         raise DataError(f"{error.strerror or error}", path=path) from None
     except UnicodeDecodeError:
         raise DataError("is not UTF-8 text", path=path, hint=f"expected {kind}") from None
-    # Not splitlines, which also splits at form feeds and so counts other lines than an editor.
-    for number, line in enumerate(text.split("\n"), start=1):
+    # Not splitlines, which also splits at form feeds and so counts other lines than an editor. One
+    # line at a time: half a gigabyte of line breaks would be a list of 30 GB.
+    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
         if line.strip():
             yield number, line.strip()
 
@@ -61,7 +70,7 @@ def candidate_paths(name: str, folder: Path) -> Iterator[Path]:
 
 def first_existing(name: str, folder: Path) -> Path | None:
     """Return the first of ``candidate_paths`` that is a file, or None."""
-    return next((path for path in candidate_paths(name, folder) if path.is_file()), None)
+    return next((path for path in candidate_paths(name, folder) if os.path.isfile(path)), None)
 
 
 def cure_for(name: str) -> str | None:

@@ -7,6 +7,7 @@ not exist; here both raise a ``DataError`` with file and line.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from darknet_builder.errors import DataError
 
 _IMAGE_FOLDERS = ("images", "JPEGImages")
 _LABEL_FOLDER = "labels"
+_MOST_BYTES = 2**24
+"""Bytes of a label file; this is 400,000 boxes."""
 _COORDINATES = ("x", "y", "width", "height")
 
 
@@ -39,7 +42,7 @@ def label_places(image: Path) -> list[Path]:
 
 def find_labels(image: Path) -> Path | None:
     """Return the label file of an image; None if it has none."""
-    return next((path for path in label_places(image) if path.is_file()), None)
+    return next((path for path in label_places(image) if os.path.isfile(path)), None)
 
 
 def read_labels(
@@ -61,7 +64,7 @@ def read_labels(
     """
     rows: list[list[float]] = []
     skipped = 0
-    for number, line in numbered_lines(path, "a label file"):
+    for number, line in numbered_lines(path, "a label file", _MOST_BYTES):
         try:
             rows.append(_parse_label(line, classes))
         except DataError as error:

@@ -24,6 +24,7 @@ from darknet_builder.engines.onnxruntime_engine import OnnxRuntimeEngine
 from darknet_builder.engines.openvino_engine import OpenVinoEngine
 from darknet_builder.engines.torch_engine import RecurrentEngine, TorchEngine
 from darknet_builder.errors import DarknetError, InputError, did_you_mean
+from darknet_builder.network.batch_memory import check_batch, explaining_memory
 from darknet_builder.network.network import Network
 from darknet_builder.support.devices import computes_bfloat16, require_bfloat16, synchronize
 
@@ -108,17 +109,20 @@ def choose_engine(
         there was only one).
 
     Raises:
-        InputError: for an unknown backend or precision, or if no engine can run the network.
+        InputError: for an unknown backend or precision, if no engine can run the network, or if the
+            batch cannot fit into memory.
         MissingExtraError: if the engine is not installed.
     """
     _check("precision", precision, PRECISION_CHOICES)
     _check("backend", backend, BACKEND_CHOICES)
     backends = installed_backends(_AUTO_BACKENDS) if backend == AUTO else [backend]
     precisions = _precisions(network, precision)
-    x = torch.rand(network.input_shape.batched(batch), device=network.device)
+    check_batch(network, batch)
     choices = [BackendChoice(name, kind) for kind in precisions for name in backends]
-    engines = _make_engines(network, choices, x)
-    timings = measure_engines(engines, x) if len(engines) > 1 else {}
+    with explaining_memory(network, batch):
+        x = torch.rand(network.input_shape.batched(batch), device=network.device)
+        engines = _make_engines(network, choices, x)
+        timings = measure_engines(engines, x) if len(engines) > 1 else {}
     best = _fastest(timings) if timings else next(iter(engines))
     return best, engines[best], timings
 

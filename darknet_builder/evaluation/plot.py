@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from darknet_builder.evaluation.darknet_map import MapResult
-from darknet_builder.support.figures import load_figures, save_figure
+from darknet_builder.support.figures import load_figures, plain_label, save_figure
 
 _MAX_NAMED = 15
 """Up to this number of classes, each gets a colour and a line in the legend; more are all grey."""
@@ -30,7 +30,7 @@ def plot_curves(result: MapResult, path: str | Path, title: str = "") -> None:
     """
     figure = load_figures().Figure(figsize=_SIZE_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot(
-        xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title
+        xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=plain_label(title)
     )
     axes.grid(alpha=0.3)
     _draw(axes, result)
@@ -45,7 +45,7 @@ def _draw(axes: Any, result: MapResult) -> None:
     for row in shown:
         style: dict[str, Any] = {"color": "grey", "alpha": 0.3}
         if named:
-            style = {"label": f"{row.name}  {row.average_precision:.3f}"}
+            style = {"label": f"{plain_label(row.name)}  {row.average_precision:.3f}"}
         axes.step(_RECALLS, row.curve.precision_at(_RECALLS), linewidth=1, where="post", **style)
     if shown:
         mean = np.mean([row.curve.precision_at(_RECALLS) for row in shown], axis=0)

@@ -24,6 +24,7 @@ from darknet_builder.evaluation.map_rules import MAP_NMS, MAP_THRESHOLD
 from darknet_builder.images.files import read_image
 from darknet_builder.images.prefetch import read_ahead
 from darknet_builder.images.resize import Placement, to_input
+from darknet_builder.network.batch_memory import explaining_memory
 from darknet_builder.network.network import Network
 from darknet_builder.prediction.postprocessing import NmsRule, by_image, decode_above, nms_rule
 
@@ -61,6 +62,7 @@ def find_boxes(
     Raises:
         ImageError: if an image cannot be read.
         DataError: if ``difficult`` has another number of images.
+        InputError: if memory is short, with the batch that would fit.
     """
     if difficult is not None and len(difficult) != len(images):
         raise DataError(
@@ -75,7 +77,9 @@ def find_boxes(
             part = images[start : start + batch]
             inputs, placements = zip(*islice(prepared, len(part)), strict=True)
             # The inputs (C, H, W) of the batch become one tensor (B, C, H, W).
-            for offset, entry in enumerate(run(torch.stack(inputs), placements)):
+            with explaining_memory(network, len(part)):
+                entries = run(torch.stack(inputs), placements)
+            for offset, entry in enumerate(entries):
                 hard = None if difficult is None else difficult[start + offset].boxes
                 size = placements[offset].image_size
                 yield finish(entry, part[offset].boxes, size, difficult=hard)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -42,7 +43,7 @@ def write_darknet(network: Network, cfg: str | Path, check: Callable[[Network], 
     """
     cfg = Path(cfg)
     weights = cfg.with_suffix(".weights")
-    if weights.is_dir():
+    if os.path.isdir(weights):
         raise WeightsError(
             "is a folder, but the weights file needs this name",
             path=weights,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from darknet_builder.export.torch_programs import (
     write_script,
 )
 from darknet_builder.export.traceable import Sizes
+from darknet_builder.network.batch_memory import check_batch, explaining_memory
 from darknet_builder.network.folding import fold_batch_norm
 from darknet_builder.network.network import Network
 from darknet_builder.support.files import atomic_path, writing
@@ -63,7 +65,8 @@ def export_network(
         The files, their inputs and outputs, and how far their outputs differ from the network's.
 
     Raises:
-        InputError: with the reason, if the format cannot hold the network or a setting.
+        InputError: with the reason, if the format cannot hold the network or a setting, or the
+            batch does not fit into memory.
         ExportError: if the outputs of the file differ from the network's; no file is left then.
         MissingExtraError: if a package that the format needs is not installed.
         WeightsError: if the file cannot be written.
@@ -81,9 +84,10 @@ def export_network(
     writer = _WRITERS[format_of(path, format)]
     check_settings(format_of(path, format), settings)
     # Check now: renaming the temporary file at the end would fail with a bare OSError.
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         raise InputError("is a folder", path=path, hint="expected the name of a file")
-    with writing(path, WeightsError):
+    check_batch(network, settings.batch)
+    with writing(path, WeightsError), explaining_memory(network, settings.batch):
         return writer(at_rest(network), Path(path), settings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from collections.abc import Mapping
@@ -57,7 +58,10 @@ def write_program(
     with suppress(AttributeError):  # read-only in PyTorch 2.4
         # Otherwise the file would contain the example, a whole batch of zeros.
         program.example_inputs = None
-    torch.export.save(program, str(path), extra_files={METADATA_FILE: json.dumps(dict(metadata))})
+    # Into memory first: on a full disk PyTorch's writer ends the process (abort in C++).
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer, extra_files={METADATA_FILE: json.dumps(dict(metadata))})
+    Path(path).write_bytes(buffer.getbuffer())
 
 
 def read_program(path: str | Path) -> tuple[nn.Module, dict[str, str]]:
@@ -101,7 +105,9 @@ def write_script(
         # Tracing warns that TorchScript is deprecated, and that Python branches become constant.
         warnings.simplefilter("ignore")
         script = trace(module, example, check_trace=False)
-        torch.jit.save(script, str(path), _extra_files={METADATA_FILE: json.dumps(dict(metadata))})
+        buffer = io.BytesIO()  # into memory first, as in write_program
+        torch.jit.save(script, buffer, _extra_files={METADATA_FILE: json.dumps(dict(metadata))})
+    Path(path).write_bytes(buffer.getbuffer())
 
 
 def read_script(path: str | Path) -> tuple[nn.Module, dict[str, str]]:

@@ -11,10 +11,12 @@ from darknet_builder.errors import ImageError, InputError
 from darknet_builder.images.header import check_header, too_many_pixels
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.images.truncated import complete, lacks_end, warn_truncated
-from darknet_builder.support.files import atomic_path, writing
+from darknet_builder.support.files import atomic_path, read_bounded, writing
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """The contents of a file in memory."""
+_MOST_BYTES = 2**31 - 1
+"""The largest file that OpenCV decodes."""
 IMAGE_SUFFIXES = (
     ".jpg",
     ".jpeg",
@@ -55,7 +57,7 @@ def read_image(path: str | Path) -> np.ndarray:
     load_opencv()
     try:
         # Not cv2.imread: on Windows it cannot open paths with characters beyond ASCII.
-        data = np.fromfile(path, np.uint8)
+        data = read_bounded(path, _MOST_BYTES)
     except OSError as error:
         raise ImageError(f"{error.strerror or error}", path=path) from None
     return decode_image(data, path)
@@ -83,14 +85,13 @@ def decode_image(data: Buffer | np.ndarray, source: str | Path = "<bytes>") -> n
     load_opencv()
     if not len(data):
         raise ImageError("the file is empty", path=source)
-    values = np.frombuffer(data, np.uint8)
-    check_header(values.tobytes(), source)
-    image = _decode(values, source)
+    content = bytes(data)
+    check_header(content, source)
+    image = _decode(content, source)
     if image is not None:
         return image
-    content = values.tobytes()
     whole = complete(content)
-    image = None if whole is None else _decode(np.frombuffer(whole, np.uint8), source)
+    image = None if whole is None else _decode(whole, source)
     if image is None and lacks_end(content):
         raise ImageError("the PNG ends too early", path=source, hint="copy or download it again")
     if image is None:
@@ -99,11 +100,11 @@ def decode_image(data: Buffer | np.ndarray, source: str | Path = "<bytes>") -> n
     return image
 
 
-def _decode(data: np.ndarray, path: str | Path) -> np.ndarray | None:
+def _decode(data: bytes, path: str | Path) -> np.ndarray | None:
     """Decode the bytes of a file; None if OpenCV cannot."""
     cv2 = load_opencv()
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" in str(error.err):
             raise too_many_pixels(path) from None

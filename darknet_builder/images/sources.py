@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -44,10 +45,11 @@ def is_video(path: Path) -> bool:
 
 
 def _find(word: str) -> list[Path]:
+    # os.path and not Path, whose tests raise for a name that is too long.
     path = Path(word)
-    if path.is_dir():
+    if os.path.isdir(path):
         return _media(path.iterdir(), f"{word}: no image or video in this folder")
-    if path.exists():  # before the glob: a name such as [x].jpg is a pattern as well
+    if os.path.exists(path):  # before the glob: a name such as [x].jpg is a pattern as well
         return [path]
     if glob.has_magic(word):
         matches = map(Path, glob.glob(word, recursive=True))
@@ -59,7 +61,7 @@ def _media(paths: Iterable[Path], complaint: str) -> list[Path]:
     media = sorted(
         path
         for path in paths
-        if path.is_file()
+        if os.path.isfile(path)
         and not path.name.startswith(".")
         and path.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES
     )

@@ -13,7 +13,7 @@ import numpy as np
 from darknet_builder.errors import ImageError, InputError
 from darknet_builder.images.header import check_pixels
 from darknet_builder.images.opencv import load_opencv
-from darknet_builder.support.files import atomic_path, writing
+from darknet_builder.support.files import atomic_path, check_regular, writing
 
 VIDEO_SUFFIXES = (
     ".mp4",
@@ -84,8 +84,7 @@ def open_video(path: str | Path) -> Iterator[Video]:
     """
     cv2 = load_opencv()
     try:
-        with open(path, "rb"):  # VideoCapture does not say why it cannot open a file
-            pass
+        check_regular(path)  # VideoCapture does not say why it cannot open a file
     except OSError as error:
         raise ImageError(f"{error.strerror or error}", path=path) from None
     capture = cv2.VideoCapture(str(path))
@@ -137,3 +136,13 @@ def write_video(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray],
             yield append
         finally:
             writer.release()
+        _check_whole(temporary, path)
+
+
+def _check_whole(written: Path, path: str | Path) -> None:
+    """Raise an InputError if a new video cannot be read; OpenCV does not report a full disk."""
+    capture = load_opencv().VideoCapture(str(written))
+    is_whole = capture.isOpened()
+    capture.release()
+    if written.stat().st_size and not is_whole:
+        raise InputError("cannot be written completely", path=path, hint="is the disk full?")

@@ -23,6 +23,7 @@ from darknet_builder.layers.registry import (
     registered_sections,
     restore_sections,
 )
+from darknet_builder.support.files import read_bounded
 
 ENTRY_POINTS = "darknet_builder.layers"
 """The group of entry points under which a package names its module of sections."""
@@ -46,7 +47,7 @@ def load_plugin(path: str | Path) -> list[str]:
     """
     file = Path(path)
     try:
-        source = file.read_bytes()
+        source = read_bounded(file)
     except OSError as error:
         raise InputError(
             f"cannot be read: {error.strerror}", path=path, hint="a Python file is expected"

@@ -14,6 +14,7 @@ from darknet_builder.errors import InputError
 from darknet_builder.images.crop import fit_image
 from darknet_builder.images.fits import FITS, check_resize
 from darknet_builder.images.inputs import Image, as_sequence, to_array
+from darknet_builder.network.batch_memory import explaining_memory
 from darknet_builder.network.task import class_names, count_classes, default_resize, find_tree
 from darknet_builder.prediction.loading import (
     ModelSource,
@@ -217,10 +218,14 @@ class Classifier:
 
         Returns:
             (B, classes) float32.
+
+        Raises:
+            InputError: if memory is short, with the batch that would fit.
         """
         with one_thread(self.network):
             self.network.reset_state()  # photographs are independent of each other
-            output = self.runner(x.to(self.network.device))
+            with explaining_memory(self.network, len(x)):
+                output = self.runner(x.to(self.network.device))
         assert isinstance(output, Tensor)  # a network without heads returns one tensor
         outputs = output.flatten(1).float().cpu()  # (B, classes, 1, 1) -> (B, classes)
         if self.tree is None:

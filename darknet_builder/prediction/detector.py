@@ -18,6 +18,7 @@ from darknet_builder.errors import InputError
 from darknet_builder.images.fits import check_resize
 from darknet_builder.images.inputs import Image, as_sequence, to_array
 from darknet_builder.images.resize import Placement, to_input
+from darknet_builder.network.batch_memory import explaining_memory
 from darknet_builder.network.task import class_names, default_resize
 from darknet_builder.prediction.loading import (
     ModelSource,
@@ -241,8 +242,12 @@ class Detector:
 
         Args:
             x: (B, C, height, width) float32 in [0, 1].
+
+        Raises:
+            InputError: if memory is short, with the batch that would fit.
         """
-        return cast(list[Tensor], self.runner(x.to(self.device)))
+        with explaining_memory(self.network, len(x)):
+            return cast(list[Tensor], self.runner(x.to(self.device)))
 
     @torch.inference_mode()
     def interpret(

@@ -22,6 +22,7 @@ from torch import Tensor
 from darknet_builder.boxes.detections import Detections
 from darknet_builder.errors import ImageError
 from darknet_builder.images.prefetch import read_ahead
+from darknet_builder.network.batch_memory import explaining_memory
 
 if TYPE_CHECKING:
     from darknet_builder.images.inputs import Image
@@ -97,7 +98,8 @@ def stream(
         The outcome of every source, in order, after ``finish`` has returned.
 
     Raises:
-        InputError: if an array is not an image. Exceptions of ``finish`` are raised as well.
+        InputError: if an array is not an image, or memory is short. Exceptions of ``finish`` are
+            raised as well.
 
     Example:
         >>> from darknet_builder import Detector
@@ -181,7 +183,8 @@ def _run_network(
     """Run the network in this thread, and pass the rest of the work to the writer thread."""
     detector.network.reset_state()  # photographs are independent of each other
     inputs = [prepared.x for prepared in group.readable]
-    raw_maps = detector.raw_maps(torch.stack(inputs)) if inputs else []  # of (B, C, H, W)
+    with explaining_memory(detector.network, len(inputs)):
+        raw_maps = detector.raw_maps(torch.stack(inputs)) if inputs else []  # of (B, C, H, W)
     return writer.submit(_write, detector, group, raw_maps, finish)
 
 

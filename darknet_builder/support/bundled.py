@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from darknet_builder.errors import did_you_mean
@@ -28,7 +29,7 @@ def bundled_file(folder: str, name: str) -> Path:
         'shapes.cfg'
     """
     checkout = _PACKAGE.parent / folder / name
-    return checkout if checkout.is_file() else _PACKAGE / f"bundled_{folder}" / name
+    return checkout if os.path.isfile(checkout) else _PACKAGE / f"bundled_{folder}" / name
 
 
 def default_model() -> tuple[Path, Path, Path]:
@@ -58,9 +59,9 @@ def find_by_name(path: str | Path, suffix: str) -> Path:
         'other.cfg'
     """
     path = Path(path)
-    if path.suffix != suffix and path.name == str(path) and not path.is_file():
+    if path.suffix != suffix and path.name == str(path) and not os.path.isfile(path):
         bundled = bundled_file("cfg", f"{path}{suffix}")
-        if bundled.is_file():
+        if os.path.isfile(bundled):
             return bundled
     return path
 

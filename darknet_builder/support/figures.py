@@ -24,6 +24,16 @@ def load_figures() -> ModuleType:
     return load_extra("matplotlib.figure", EXTRA)
 
 
+def plain_label(name: str) -> str:
+    r"""Return a name that matplotlib shows as it is: between two ``$`` it would read formulas.
+
+    Example:
+        >>> print(plain_label("$5 note"))
+        \$5 note
+    """
+    return name.replace("$", r"\$")
+
+
 def check_plot(path: str | Path) -> None:
     """Check before a long computation that its figure can be saved afterwards.
 

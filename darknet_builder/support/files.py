@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from darknet_builder.errors import DarknetError, InputError
 
 _WEB_PAGE = ("<!doctype", "<html", "<?xml", "<head")
 _MOST_BYTES, _PART_BYTES = 2**26, 2**20
+_PIPE_SECONDS = 10.0
+"""How long to wait for the first byte of a pipe, which may have no writer."""
 _LONGEST_TAG = max(map(len, _WEB_PAGE))
 
 
@@ -92,23 +97,58 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
-def read_bounded(path: str | Path) -> bytes:
-    """Read a file of settings or names whole, if it is not larger than 64 MiB.
+def read_bounded(path: str | Path, most_bytes: int = _MOST_BYTES) -> bytes:
+    """Read a file whole, if it is not too large.
 
-    Such a file is a few kilobytes long. A larger one is another kind of file, or a device that
-    never ends.
+    A file of settings or names is a few kilobytes long. A larger one is another kind of file, or a
+    device that never ends.
+
+    Args:
+        path: the file; a pipe, as ``<(...)`` of a shell, is read to its end.
+        most_bytes: the limit for a regular file. Devices and pipes are read up to 64 MiB.
 
     Raises:
-        OSError: if it cannot be read, or is larger.
+        OSError: if it cannot be read or is larger, or if it is a pipe without a writer.
     """
     data = bytearray()
-    with open(path, "rb") as file:
-        # In parts, because read(n) allocates memory for n bytes first.
+    with _open(path) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            most_bytes = min(most_bytes, _MOST_BYTES)
+        # In parts: read(n) takes memory for n bytes first.
         while part := file.read(_PART_BYTES):
             data += part
-            if len(data) > _MOST_BYTES:
-                raise OSError(errno.EFBIG, f"larger than {_MOST_BYTES >> 20} MiB")
+            if len(data) > most_bytes:
+                raise OSError(errno.EFBIG, f"larger than {most_bytes >> 20} MiB")
     return bytes(data)
+
+
+def check_regular(path: str | Path) -> None:
+    """Check that a file can be read, and more than once, which a pipe or a device cannot.
+
+    Raises:
+        OSError: if not.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+
+
+def _open(path: str | Path) -> BinaryIO:
+    """Open a file for reading; a pipe that nobody writes to is an OSError."""
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115
+    if os.name == "posix":
+        number = file.fileno()
+        is_pipe = stat.S_ISFIFO(os.fstat(number).st_mode)
+        if is_pipe and not select.select([number], [], [], _PIPE_SECONDS)[0]:
+            file.close()
+            raise OSError(errno.ETIMEDOUT, f"a pipe without data for {_PIPE_SECONDS:g} seconds")
+        os.set_blocking(number, True)
+    return file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file as ``os.open`` does, without waiting for the writer of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def check_folder(path: str | Path | None) -> None:
@@ -121,9 +161,10 @@ def check_folder(path: str | Path | None) -> None:
     """
     if path is None:
         return
-    if not Path(path).absolute().parent.is_dir():
+    # os.path and not Path, whose is_dir raises for a name that is too long.
+    if not os.path.isdir(Path(path).absolute().parent):
         raise InputError(f"the folder {Path(path).absolute().parent} does not exist", path=path)
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         raise InputError("is a folder; expected the path of a file", path=path)
 
 
@@ -138,7 +179,8 @@ def refuse_overwriting(path: Path, kept: Iterable[str | Path | None], advice: st
     Raises:
         InputError: if ``path`` is one of them.
     """
-    if path.exists() and path.resolve() in {Path(one).resolve() for one in kept if one is not None}:
+    originals = {Path(one).resolve() for one in kept if one is not None}
+    if os.path.exists(path) and path.resolve() in originals:
         raise InputError("would be overwritten", path=path, hint=advice)
 
 

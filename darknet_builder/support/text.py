@@ -11,6 +11,7 @@ _GAP = "  "
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Characters that move the cursor, change colours or reverse the direction of text. Line breaks and
 tabs are not among them."""
+_LINE_BREAK = re.compile("[\n\x85\u2028\u2029]")
 _ESCAPE = "darknet_builder.escape"
 """The name of ``_escape_unencodable`` among Python's error handlers."""
 
@@ -91,6 +92,16 @@ def printable(text: str, encoding: str | None = "utf-8") -> str:
     encoding = encoding or "utf-8"
     shown = _CONTROL.sub(lambda match: _escape(match[0]), text)
     return shown.encode(encoding, _ESCAPE).decode(encoding)
+
+
+def one_line(name: object) -> str:
+    r"""Return the name of a file or a class for a line of text, its line breaks as ``\u000a``.
+
+    Example:
+        >>> one_line("two\nlines.jpg")
+        'two\\u000alines.jpg'
+    """
+    return _LINE_BREAK.sub(lambda match: _escape(match[0]), str(name))
 
 
 def _escape(text: str) -> str:

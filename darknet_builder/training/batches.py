@@ -7,8 +7,10 @@ one, with any number of workers.
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -44,6 +46,9 @@ _DEFAULT_RANDOM = 1.4
 """The factor for ``random=1`` (detector.c:197)."""
 _SIZE_STEP = 32
 """Default for ``resize_step=``, in pixels."""
+_DEAD_WORKER = re.compile(
+    r"DataLoader worker \(pid.*?\) (.*exited unexpectedly|is killed by signal: [\w ]+)"
+)
 _BATCHES_AHEAD = 4
 """Parts of batches that each worker prefetches."""
 
@@ -282,7 +287,7 @@ def load_batches(
         pinned: put batches into page-locked memory, for a GPU.
 
     Raises:
-        DarknetError: for an image or a label that cannot be used.
+        DarknetError: for an image or a label that cannot be used, or a worker that was killed.
 
     Example:
         >>> import tempfile
@@ -296,10 +301,31 @@ def load_batches(
         >>> batch.images.shape
         torch.Size([8, 192, 192, 3])
     """
-    for made in _make_loader(images, plan, workers=workers, pinned=pinned):
-        if isinstance(made, DarknetError):
-            raise made
-        yield made
+    with _naming_dead_workers():
+        for made in _make_loader(images, plan, workers=workers, pinned=pinned):
+            if isinstance(made, DarknetError):
+                raise made
+            yield made
+
+
+@contextmanager
+def _naming_dead_workers() -> Iterator[None]:
+    """Turn PyTorch's error about a worker that was killed into one line.
+
+    The system kills processes when memory is short.
+    """
+    try:
+        yield
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        found = _DEAD_WORKER.search(str(error))
+        if found is None and isinstance(error, RuntimeError):
+            raise
+        # The connection may break before PyTorch sees that the process has ended.
+        raise DataError(
+            f"a process that prepares images {found[1] if found else 'ended unexpectedly'}",
+            argument="workers",
+            hint="if memory was short, use fewer of them",
+        ) from None
 
 
 def _make_loader(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 LEAST = {"seed": 0, "workers": 0, "save_every": 1, "keep": 1, "eval_every": 0}
 """Minimum values of the numeric settings."""
+_MOST_WORKERS_A_CORE = 16
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def check_settings(network: Network, settings: TrainSettings) -> None:
         number = getattr(settings, name)
         if number is not None and number < minimum:
             raise InputError(f"expected {minimum} or more", argument=name, value=number)
+    check_processes("workers", settings.workers)
     if settings.continue_run and (settings.resume or settings.overwrite):
         other = "resume" if settings.resume else "overwrite"
         raise InputError(f"continue and {other} exclude each other: choose one of them")
@@ -97,6 +100,25 @@ def check_settings(network: Network, settings: TrainSettings) -> None:
     if network.options.schedule.max_batches < 1:
         raise network.blocks[0].error(
             "needs max_batches=, the number of steps", "max_batches", argument="max_batches"
+        )
+
+
+def check_processes(argument: str, number: int) -> None:
+    """Check that a number of processes or threads is not far above that of the processor's cores.
+
+    Args:
+        argument: name of the library argument.
+        number: its value.
+
+    Raises:
+        InputError: above 16 for each core.
+    """
+    most = _MOST_WORKERS_A_CORE * (os.cpu_count() or 1)
+    if number > most:
+        raise InputError(
+            f"expected at most {most}, {_MOST_WORKERS_A_CORE} for each core",
+            argument=argument,
+            value=number,
         )
 
 

@@ -4,12 +4,11 @@
 
     network = build_network("my.cfg")  # with random weights
     lists = load_training_lists(DataFile.read("my.data"), network)
-    settings = TrainSettings(output=Path("run"))
-    trainer = Trainer(network, lists.images, settings, out=sys.stdout, validate=lists.validator)
+    trainer = Trainer(network, lists.images, TrainSettings(output=Path("run")), out=sys.stdout)
     outcome = trainer.run()
 
 A step is Darknet's: ``batch`` images in ``subdivisions`` parts, whose gradients add up, then one
-update of the weights. ``docs/training.md`` has the imports.
+update of the weights. ``docs/training.md`` has a complete example.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 from darknet_builder.errors import DarknetError, InputError
 from darknet_builder.evaluation.score import Validate
 from darknet_builder.losses.whole_network import LossMaps, LossReport, network_loss
+from darknet_builder.network.batch_memory import explaining_training_memory
 from darknet_builder.network.network import Network
 from darknet_builder.support.distributed import ProcessGroup
 from darknet_builder.training.batches import Batch, Shard, StepPlan, load_batches, sample_rule
@@ -211,7 +211,9 @@ class Trainer:
                     last = self._validate()
                 stop = False
                 while self.finished < self.total and not stop:
-                    self.log.step(self._step(batches))
+                    with explaining_training_memory(self.network):
+                        step = self._step(batches)
+                    self.log.step(step)
                     last = self._after_step()
                     stop = self.group.any(interrupted())
                 if stop:

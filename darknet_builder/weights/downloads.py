@@ -14,12 +14,13 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from darknet_builder.errors import DownloadError, InputError
 from darknet_builder.support.version import VERSION
+from darknet_builder.weights.opener import make_opener
 
 CHECKSUMS = ("sha256", "sha1", "md5")
 """The kinds of checksums, strongest first."""
@@ -63,12 +64,21 @@ class Download:
         checksum: the kind of checksum that was compared; empty if none is known and only the size
             was compared.
         fetched: whether it was downloaded now; False if it was present before.
+        sha256: the file's SHA-256 if no checksum is known, to compare a later download with; empty
+            otherwise.
     """
 
     path: Path
     size: int
     checksum: str
     fetched: bool
+    sha256: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, path: Path, checksum: str, *, fetched: bool) -> Download:
+        """Describe a file that has been checked."""
+        sha256 = "" if checksum else _digest(path, "sha256")
+        return cls(path, path.stat().st_size, checksum, fetched, sha256)
 
 
 class _AddressError(Exception):
@@ -117,7 +127,7 @@ def download(
                 failures.setdefault(str(error), []).append(url)
             else:
                 part.become(target)
-                return Download(target, target.stat().st_size, checksum, fetched=True)
+                return Download.of(target, checksum, fetched=True)
     except OSError as error:
         raise DownloadError(
             f"cannot be written: {_reason(error)}{part.kept()}", path=part.path
@@ -138,7 +148,7 @@ def _already_there(expected: Expected, target: Path) -> Download | None:
         ) from None
     except OSError as error:
         raise InputError(f"cannot be read: {_reason(error)}", path=target) from None
-    return Download(target, target.stat().st_size, checksum, fetched=False)
+    return Download.of(target, checksum, fetched=False)
 
 
 def _make_folder(folder: Path) -> None:
@@ -269,11 +279,11 @@ def _open(url: str, start: int, version: str) -> http.client.HTTPResponse:
         headers["Range"] = f"bytes={start}-"
         if version:
             headers["If-Range"] = version
-    # S310: official addresses are https, and ``OfficialFile.addresses`` checks a mirror's scheme.
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310
     response: http.client.HTTPResponse
     try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
+        # S310: the opener knows http and https alone.
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310
+        response = make_opener().open(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         with error:
             if error.code == _RANGE_NOT_SATISFIABLE and start:
@@ -281,7 +291,7 @@ def _open(url: str, start: int, version: str) -> http.client.HTTPResponse:
             raise _AddressError(" ".join(f"HTTP {error.code} {error.reason}".split())) from None
     except urllib.error.URLError as error:
         raise _AddressError(f"cannot be reached: {_reason(error.reason)}") from None
-    except (OSError, http.client.HTTPException, UnicodeError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise _AddressError(f"cannot be reached: {_reason(error)}") from None
     partial = response.status == _PARTIAL_CONTENT
     if partial and not _content_range(response).startswith(f"bytes {start}-"):

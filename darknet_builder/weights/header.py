@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from darknet_builder.cfg.dialects import Dialect
 from darknet_builder.errors import WeightsError
 from darknet_builder.layers.base import WeightsHeader
-from darknet_builder.support.files import is_web_page
+from darknet_builder.support.files import check_regular, is_web_page
 
 #    0      4      8         12
 #    major  minor  revision  seen   (32 bits: 16 bytes in all, 64 bits: 20 bytes)
@@ -76,11 +77,11 @@ def open_weights(dialect: Dialect, source: str) -> tuple[WeightsHeader, int, int
 
 def _file_size(source: str) -> int:
     path = Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise WeightsError("is a folder, not a .weights file", path=source)
     try:
-        with path.open("rb"):
-            return path.stat().st_size
+        check_regular(path)
+        return path.stat().st_size
     except FileNotFoundError:
         raise WeightsError("no such weights file", path=source) from None
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -65,7 +65,7 @@ class OfficialFile:
                 web address.
         """
         if mirror is not None:
-            if urlsplit(mirror).scheme not in ("http", "https") or not urlsplit(mirror).netloc:
+            if not _is_web_address(mirror):
                 raise InputError(
                     "expected an address like https://example.org/weights",
                     argument="mirror",
@@ -87,20 +87,38 @@ class OfficialFile:
         )
 
     def fetch(
-        self, folder: str | Path, *, mirror: str | None = None, progress: Progress | None = None
+        self,
+        folder: str | Path,
+        *,
+        mirror: str | None = None,
+        sha256: str | None = None,
+        progress: Progress | None = None,
     ) -> Download:
         """Download it, unless it is already present.
 
         Args:
             folder: the folder to save it in.
             mirror: as for ``addresses``.
+            sha256: 64 hexadecimal digits that the file must have, instead of the published
+                checksum.
             progress: called with the number of bytes so far and in total.
 
         Raises:
             InputError: as ``addresses`` and ``download``.
             DownloadError: as ``download``.
         """
-        return download(self.addresses(mirror), Path(folder, self.file), self.expected, progress)
+        expected = self.expected
+        if sha256 is not None:
+            expected = replace(expected, checksums={"sha256": (sha256,)})
+        return download(self.addresses(mirror), Path(folder, self.file), expected, progress)
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # such as http://[
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 @cache

@@ -3,6 +3,8 @@ boxes drawn in."""
 
 from __future__ import annotations
 
+import csv
+import io
 import subprocess
 import sys
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from darknet_builder.boxes.detections import Detections
 from darknet_builder.boxes.drawing import draw_detections
-from darknet_builder.boxes.records import Record, coco_document
+from darknet_builder.boxes.records import Record, coco_document, csv_text
 from darknet_builder.errors import MissingExtraError
 from darknet_builder.support.extras import load_extra
 
@@ -146,3 +148,11 @@ def test_drawing_returns_an_array() -> None:
     drawn = draw_detections(image, make())
     assert (drawn.shape, drawn.dtype) == (image.shape, image.dtype)
     assert (image == 128).all() and (drawn != 128).any()
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_formulas_in_a_table(name: str) -> None:
+    """A spreadsheet shows the name of a file or class instead of running it."""
+    found = Detections(np.array([[1, 2, 3, 4]]), np.array([0.5]), np.array([0]), (name,), (9, 9))
+    (row,) = csv.DictReader(io.StringIO(csv_text([Record(f"{name}.png", found)]), newline=""))
+    assert (row["file"], row["name"], row["x1"]) == (f"'{name}.png", f"'{name}", "1.00")

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 CONTENT = {
     name: bytes([number]) * 420 for number, name in enumerate(("checked", "unchecked", "replaced"))
 }
+UNCHECKED = hashlib.sha256(CONTENT["unchecked"]).hexdigest()
 
 
 def entry(name: str, site: Site, **checksums: tuple[str, ...]) -> OfficialFile:
@@ -102,7 +103,8 @@ def test_several_each_once(site: Site, command: Any) -> None:
         0,
         (
             "here/unchecked.weights: 420 bytes, no checksum is published, only the size was"
-            f" checked\n{next_line('unchecked', 'here')}here/replaced.weights: 420 bytes, sha1"
+            f" checked; to require this file another time, give --sha256 {UNCHECKED}\n"
+            f"{next_line('unchecked', 'here')}here/replaced.weights: 420 bytes, sha1"
             f" matches\n{next_line('replaced', 'here')}"
         ),
         "",
@@ -131,6 +133,7 @@ def test_json(site: Site, command: Any) -> None:
                 "size": 420,
                 "checksum": "sha256",
                 "fetched": True,
+                "sha256": "",
                 "name": "checked",
             },
             {
@@ -138,10 +141,20 @@ def test_json(site: Site, command: Any) -> None:
                 "size": 420,
                 "checksum": "",
                 "fetched": True,
+                "sha256": UNCHECKED,
                 "name": "unchecked",
             },
         ],
     )
+
+
+def test_a_pinned_file(site: Site, command: Any) -> None:
+    """``--sha256`` takes the place of a published checksum."""
+    words = ("unchecked", "--sha256", UNCHECKED.upper())
+    assert command(*words)[:2] == (0, "weights/unchecked.weights: 420 bytes, sha256 matches\n")
+    site.files["/unchecked.weights"] = bytes(420)
+    assert command(*words, "--output", "other")[0] == 1
+    assert weights() == ["weights/unchecked.weights"]
 
 
 def test_mirror(site: Site, command: Any) -> None:
@@ -249,6 +262,14 @@ def test_no_bar_without_tqdm(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
         (
             ["checked", "nothing-like-it"],
             "no official weights are called 'nothing-like-it' (--list shows all)",
+        ),
+        (
+            ["checked", "unchecked", "--sha256", "0" * 64],
+            "--sha256: applies to one file; give a single NAME",
+        ),
+        (
+            ["checked", "--mirror", "http://["],
+            "--mirror http://[: expected an address like https://example.org/weights",
         ),
         (
             ["checked", "--mirror", "there"],

@@ -52,6 +52,14 @@ def test_few_classes_are_named_the_best_first(tmp_path: Path) -> None:
     assert "title" in texts(tmp_path / "x.svg")
 
 
+def test_dollars_are_no_formula(tmp_path: Path) -> None:
+    r"""Matplotlib reads what is between two ``$`` as a formula; ``\q`` is none."""
+    names = ["$1 and $2", r"$\q$", "c"]
+    plot_curves(mean_average_precision(boxes(3), names), tmp_path / "x.svg", "$x$")
+    words = texts(tmp_path / "x.svg")
+    assert words[-3:-1] == ["$1 and $2  1.000", r"$\q$  0.000"] and "$x$" in words
+
+
 def test_many_classes_are_grey(tmp_path: Path) -> None:
     result = mean_average_precision(boxes(41), [f"class{index}" for index in range(41)])
     plot_curves(result, tmp_path / "x.svg")

@@ -4,10 +4,13 @@ line."""
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import re
 import shutil
 import socket
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +21,7 @@ import pytest
 from darknet_builder.errors import DownloadError, InputError
 from darknet_builder.weights import downloads
 from darknet_builder.weights.downloads import Download, Expected, download
+from darknet_builder.weights.opener import SafeRedirects
 from tests.helpers.web_server import Site, serve
 
 CONTENT = bytes(range(256)) * 40
@@ -467,3 +471,54 @@ def test_the_folder_cannot_be_made(site: Site, tmp_path: Path) -> None:
 
 def test_exit_statuses() -> None:
     assert (InputError("").exit_status, DownloadError("").exit_status) == (2, 1)
+
+
+# ---- safety --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("ftp://127.0.0.1/a", "cannot be reached: http is redirected to ftp, which is not safe"),
+        (
+            "file:///etc/passwd",
+            "HTTP 302 Found - Redirection to url 'file:///etc/passwd' is not allowed",
+        ),
+    ],
+)
+def test_redirected_to_something_else(site: Site, target: Path, place: str, reason: str) -> None:
+    """Only http and https are followed."""
+    site.redirects["/net.weights"] = place
+    assert failure(site, target) == f"URL/net.weights: {reason}"
+
+
+@pytest.mark.parametrize("place", ["ftp://127.0.0.1/a", "file:///etc/passwd", "no address", ""])
+def test_other_addresses(target: Path, place: str) -> None:
+    """Only http and https are asked."""
+    with pytest.raises(DownloadError, match="cannot be reached"):
+        download([place], target, CHECKED)
+    assert not target.exists()
+
+
+def test_https_never_becomes_http() -> None:
+    """A redirect that gives up the encryption is refused; one that begins it is followed."""
+    headers = http.client.HTTPMessage()
+
+    def follow(old: str, new: str) -> str | None:
+        request = urllib.request.Request(old)
+        found = SafeRedirects().redirect_request(request, None, 302, "Found", headers, new)
+        return found and found.full_url
+
+    assert follow("https://a.org/x", "https://b.org/x") == "https://b.org/x"
+    assert follow("http://a.org/x", "https://b.org/x") == "https://b.org/x"
+    assert follow("http://a.org/x", "http://b.org/x") == "http://b.org/x"
+    for unsafe in ("http://b.org/x", "HTTP://b.org/x", "ftp://b.org/x"):
+        with pytest.raises(urllib.error.URLError, match="https is redirected to .*, which is not"):
+            follow("https://a.org/x", unsafe)
+
+
+def test_the_checksum_of_an_unchecked_file(site: Site, target: Path) -> None:
+    """It is told, to compare a later download with; a checked file needs none."""
+    assert fetch(site, target, UNCHECKED).sha256 == digest("sha256")
+    assert fetch(site, target, UNCHECKED).sha256 == digest("sha256")
+    assert fetch(site, target, CHECKED).sha256 == ""

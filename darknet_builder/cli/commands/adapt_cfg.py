@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write the new cfg and list the changes."""
     check_answer(args.json)
     take_model(args)
-    if Path(args.output).exists() and not args.overwrite:
+    if os.path.exists(args.output) and not args.overwrite:
         raise InputError(f"{args.output}: already exists; choose another file, or give --overwrite")
     data = _read_data(args.data) if args.data else None
     classes = args.classes if args.classes is not None else data.classes if data else None

@@ -33,6 +33,7 @@ from darknet_builder.cli.output import STDOUT, check_answer, write_json
 from darknet_builder.cli.progress import Progress
 from darknet_builder.errors import ImageError, InputError
 from darknet_builder.images.fits import FITS
+from darknet_builder.support.text import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -174,6 +175,8 @@ def _classify(
     """Classify every source into ``result``."""
     import torch
 
+    from darknet_builder.network.batch_memory import explaining_memory
+
     for start in range(0, len(sources), classifier.batch):
         inputs: list[tuple[Path, Tensor]] = []
         for path in sources[start : start + classifier.batch]:
@@ -182,17 +185,18 @@ def _classify(
             except ImageError as error:
                 result.failures += 1
                 text = error.describe(IMAGE_OPTIONS.get)
+                name = one_line(path)
                 progress.complain(
-                    f"skipped: {text if text.startswith(str(path)) else f'{path}: {text}'}"
+                    f"skipped: {text if text.startswith(name) else f'{name}: {text}'}"
                 )
             progress.advance()
         if not inputs:
             continue
-        for (path, _), scores in zip(
-            inputs, classifier.rank(torch.stack([x for _, x in inputs])), strict=True
-        ):
+        with explaining_memory(classifier.network, len(inputs)):
+            ranked = classifier.rank(torch.stack([x for _, x in inputs]))
+        for (path, _), scores in zip(inputs, ranked, strict=True):
             result.found.append((path, scores))
-            progress.say("\n".join([str(path), *map(_line, scores)]))
+            progress.say("\n".join([one_line(path), *map(_line, scores)]))
 
 
 def _line(row: ClassScore) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -293,7 +294,7 @@ def _target(args: argparse.Namespace) -> Path:
             "choose another file with --output FILE",
         )
     # Only cfg and weights are protected: they may be somebody's only copy, exports can be repeated.
-    existing = [str(path) for path in written if path.exists()] if len(written) > 1 else []
+    existing = [str(path) for path in written if os.path.exists(path)] if len(written) > 1 else []
     if existing and not args.overwrite:
         raise InputError(
             f"{' and '.join(existing)}: would be overwritten; choose another file with"

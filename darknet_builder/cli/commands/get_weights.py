@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -52,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mirror", metavar="URL", help="download URL/FILE instead of the official address"
     )
+    parser.add_argument(
+        "--sha256",
+        metavar="HEX",
+        type=_sha256,
+        help="SHA-256 that the file must have, for a single NAME; known ones are compared anyway",
+    )
     add_json(parser, "the list, or an entry for each downloaded file,")
 
 
@@ -69,12 +76,16 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         return 0
     if not entries:
         raise InputError("no weights named; give a NAME (--list shows all)")
+    if args.sha256 and len(entries) > 1:
+        raise InputError("--sha256: applies to one file; give a single NAME")
     for entry in entries:
         entry.addresses(args.mirror)  # before any download, so that mistakes are reported at once
     done: list[dict[str, Any]] = []
     for entry in entries:
         with download_bar(entry.file) as progress:
-            result = entry.fetch(args.output, mirror=args.mirror, progress=progress)
+            result = entry.fetch(
+                args.output, mirror=args.mirror, sha256=args.sha256, progress=progress
+            )
         done.append(asdict(result) | {"name": entry.name, "path": str(result.path)})
         if args.json != STDOUT:
             out.write(f"{_line(result)}next: darknet-builder {_next(entry, result.path)}\n")
@@ -82,11 +93,18 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     return 0
 
 
+def _sha256(text: str) -> str:
+    if not re.fullmatch("[0-9a-fA-F]{64}", text):
+        raise argparse.ArgumentTypeError(f"{text}: expected 64 hexadecimal digits")
+    return text.lower()
+
+
 def _line(result: Download) -> str:
     checked = (
         f"{result.checksum} matches"
         if result.checksum
-        else "no checksum is published, only the size was checked"
+        else "no checksum is published, only the size was checked; to require this file another"
+        f" time, give --sha256 {result.sha256}"
     )
     present = "" if result.fetched else "already present, "
     return f"{result.path}: {present}{result.size:,} bytes, {checked}\n"

@@ -21,7 +21,7 @@ from darknet_builder.cli.arguments import (
 from darknet_builder.cli.model import add_model, check_weights, take_model
 from darknet_builder.errors import CfgWarning, InputError, TruncatedImageWarning
 from darknet_builder.support.text import plural
-from darknet_builder.training.settings import LEAST, PRECISIONS, TrainSettings
+from darknet_builder.training.settings import LEAST, PRECISIONS, TrainSettings, check_processes
 
 if TYPE_CHECKING:
     from darknet_builder.network.network import Network
@@ -219,7 +219,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     from darknet_builder.support.distributed import init_processes
 
     if args.threads is not None:
-        torch.set_num_threads(_check_minimum("threads", args.threads, 1))
+        check_processes("threads", _check_minimum("threads", args.threads, 1))
+        torch.set_num_threads(args.threads)
     take_model(args)
     check_weights(args.cfg, args.weights, required=False)
     torch.manual_seed(args.seed)

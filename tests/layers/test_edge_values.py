@@ -1,0 +1,216 @@
+"""Values at which layers, boxes, losses and readers need a special case of their own.
+
+Each test fails if that case is left out of the code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from darknet_builder.boxes.candidates import ScoredBoxes
+from darknet_builder.boxes.overlap import ciou, giou
+from darknet_builder.cfg.block import Block
+from darknet_builder.errors import CfgError, WeightsError
+from darknet_builder.images.resize import Placement
+from darknet_builder.layers.convolutional import Convolutional
+from darknet_builder.layers.heads.anchor_head import AnchorOptions, YoloLossOptions
+from darknet_builder.layers.heads.yolo import Yolo
+from darknet_builder.layers.pooling import Maxpool
+from darknet_builder.layers.shortcut import Shortcut
+from darknet_builder.losses import anchored
+from darknet_builder.losses.base import Targets
+from darknet_builder.losses.region import _RegionDeltas
+from darknet_builder.losses.whole_network import LossContext, find_loss
+from darknet_builder.network.build import build_network
+from darknet_builder.prediction.postprocessing import by_image
+from darknet_builder.shapes import Shape
+from darknet_builder.weights.loader import load_weights, save_weights
+
+IMAGE = Shape(3, 8, 8)
+SQUARE = Placement((32, 32), (32, 32), (32, 32))
+
+
+# ---- layers --------------------------------------------------------------------------------------
+
+
+def test_large_weights_of_a_shortcut() -> None:
+    """Its softmax stays finite."""
+    layer = Shortcut([IMAGE, IMAGE], weights_type="per_feature", normalization="softmax")
+    assert layer.weight is not None
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1000.0], [999.0]]))
+    total = layer(torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
+    # Darknet adds 0.0001 to the sum of the exponentials.
+    assert torch.allclose(total, torch.tensor(1 / (1 + np.exp(-1.0) + 1e-4)).float())
+
+
+def test_xnor_has_no_groups() -> None:
+    """Darknet's bit convolution ignores ``groups=``."""
+    network = build_network(
+        "[net]\nwidth=8\nheight=8\nchannels=4\n[convolutional]\nfilters=4\ngroups=2\nxnor=1\nsize=3\n"
+    )
+    assert network.get_parameter("layers.0.conv.weight").shape == (4, 4, 3, 3)
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_xnor_with_dilation_and_zeros(dilation: int) -> None:
+    """The window is spread, and a 0 counts as -1, in the input and in the weights."""
+    layer = Convolutional(
+        IMAGE, filters=2, size=3, stride=(1, 1), padding=1, dilation=dilation,
+        activation="linear", xnor=True,
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(2, 3, 3, 3, generator=generator)
+    weight[0, 0], weight[1, 2, 1] = 0, 0
+    x = torch.randn(1, 3, 8, 8, generator=generator)
+    x[:, :, ::2] = 0
+    with torch.no_grad():
+        layer.conv.weight.copy_(weight)
+        assert layer.conv.bias is not None
+        layer.conv.bias.zero_()
+        found = layer(x)
+    signs = F.pad(torch.where(x > 0, 1.0, -1.0), (dilation,) * 4, value=-1.0)
+    bits = torch.where(weight > 0, 1.0, -1.0) * weight.abs().mean((1, 2, 3), keepdim=True)
+    expected = torch.zeros(1, 2, 8, 8)
+    for row in range(3):
+        for column in range(3):
+            top, left = row * dilation, column * dilation
+            part = signs[:, :, top : top + 8, left : left + 8]
+            expected += torch.einsum("bchw,fc->bfhw", part, bits[:, :, row, column])
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("[reorg]\nstride=3", r"<text>:5: \[reorg\].*stride=3 does not divide the width and hei"),
+        ("[reorg]\nstride=2", r"<text>:5: \[reorg\].*stride=2: its square must divide the 6 chan"),
+        (
+            "[reorg3d]\nstride=2\nreverse=1",
+            r"<text>:6: \[reorg3d\] stride=2: reverse=1 needs 2\^4 to divide the 6 channels",
+        ),
+    ],
+)
+def test_errors_of_reorg_name_the_line(section: str, message: str) -> None:
+    """With file and line, as those of every layer."""
+    with pytest.raises(CfgError, match=message):
+        build_network(f"[net]\nwidth=8\nheight=8\nchannels=6\n{section}\n")
+
+
+def test_even_padding_larger_than_the_window() -> None:
+    """PyTorch's own padding is at most half the window; Darknet's has no limit."""
+    layer = Maxpool(Shape(1, 4, 4), size=2, stride=(1, 1), padding=4)
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    # Two cells before and two after: windows wholly in the padding have no maximum.
+    found = layer(x)
+    assert found.shape == (1, 1, 7, 7) and layer.out_shape == Shape(1, 7, 7)
+    assert found[0, 0, 0].eq(float("-inf")).all()
+    assert found[0, 0, 1].tolist() == [float("-inf"), 0, 1, 2, 3, 3, float("-inf")]
+
+
+def test_a_flag_below_zero() -> None:
+    """In C, every number but 0 is true."""
+    flags = {text: Block("a", {"flag": text}).get_flag("flag") for text in ("-1", "0", "1", "2")}
+    assert flags == {"-1": True, "0": False, "1": True, "2": True}
+
+
+# ---- boxes ---------------------------------------------------------------------------------------
+
+
+def test_ciou_of_equal_boxes() -> None:
+    """Alpha is 0 / 0 without its epsilon; CIoU is 1."""
+    box = torch.tensor([0.5, 0.5, 0.25, 0.125])
+    assert ciou(box, box).item() == 1
+
+
+def test_giou_of_empty_boxes() -> None:
+    """Nothing lies around two points at one place; GIoU is their IoU, 0."""
+    point = torch.tensor([0.5, 0.5, 0.0, 0.0])
+    assert giou(point, point).item() == 0
+
+
+def _rows(scores: list[float], box_ids: list[int]) -> ScoredBoxes:
+    count = len(scores)
+    return ScoredBoxes(
+        np.zeros(count, np.int64),
+        np.array(box_ids),
+        np.full((count, 4), 0.5, np.float32),
+        np.ones(count, np.float32),
+        np.zeros(count, np.int64),
+        np.array(scores, np.float32),
+        2,
+    )
+
+
+def test_scores_that_are_not_finite() -> None:
+    """They are left out, though their boxes are finite."""
+    (found,) = by_image([_rows([0.5, np.nan, np.inf, 0.75], [0, 1, 2, 3])], [SQUARE])
+    assert found.scores.tolist() == [0.5, 0.75]
+
+
+def test_boxes_of_two_heads_stay_apart() -> None:
+    """Both number their boxes from 0."""
+    first, second = _rows([0.5, 0.5, 0.5], [0, 0, 2]), _rows([0.5, 0.5], [0, 1])
+    (found,) = by_image([first, second, second], [SQUARE])
+    assert found.box_ids.tolist() == [0, 0, 2, 3, 4, 5, 6]
+
+
+# ---- losses --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("best", "is_positive"), [(0.5, False), (0.625, True)])
+def test_an_overlap_of_truth_thresh(
+    monkeypatch: pytest.MonkeyPatch, best: float, is_positive: bool
+) -> None:
+    """Only above it an anchor box is positive (yolo_layer.c:386)."""
+    common = AnchorOptions([(8.0, 9.0)], [0], 1, loss=YoloLossOptions(truth_thresh=0.5))
+    head = Yolo(replace(IMAGE, channels=6), common)
+    written: list[int] = []
+
+    def overlaps(boxes: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.full((len(boxes),), best), torch.zeros(len(boxes), dtype=torch.long)
+
+    def write(self: Any, indices: torch.Tensor, *_: Any) -> None:
+        written.extend(indices.tolist())
+
+    monkeypatch.setattr(anchored, "best_overlaps", overlaps)
+    monkeypatch.setattr(anchored.AnchorDeltas, "_write_confident", write)
+    targets = Targets.of_boxes([torch.tensor([[0.5, 0.5, 0.2, 0.2, 0.0]])])
+    find_loss(head)(head, torch.zeros(1, 6, 8, 8), targets, LossContext((64, 64), seen=20000))
+    assert len(written) == (64 if is_positive else 0)
+
+
+def test_a_prediction_that_is_not_a_number() -> None:
+    """In C no comparison with NaN is true, so another anchor of ``[region]`` matches."""
+    fake = SimpleNamespace(
+        ground_truth=torch.tensor([[0, 0.5, 0.5, 0.5, 0.5, 0]]),
+        width=1,
+        height=1,
+        anchors=torch.ones(2, 2),
+        grid=torch.ones(2),
+        options=SimpleNamespace(bias_match=False),
+        boxes=torch.tensor([[0.5, 0.5, torch.nan, torch.nan], [0.5, 0.5, 0.4, 0.4]]),
+    )
+    assert _RegionDeltas._matches(fake).tolist() == [1]  # type: ignore[arg-type]
+
+
+# ---- weights -------------------------------------------------------------------------------------
+
+
+def test_a_single_float_that_is_not_a_number(tmp_path: Path) -> None:
+    """A tensor of one float is checked as any other."""
+    network = build_network("[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=1\n")
+    save_weights(network, tmp_path / "a.weights")
+    data = bytearray((tmp_path / "a.weights").read_bytes())
+    data[20:24] = np.float32(np.nan).tobytes()  # the bias is the first float after the header
+    (tmp_path / "a.weights").write_bytes(data)
+    with pytest.raises(WeightsError, match=r"float 0 is nan, in bias of layer 0"):
+        load_weights(network, tmp_path / "a.weights")
