@@ -99,7 +99,7 @@ class _Levels:
     """Sizes of boxes on a logarithmic scale.
 
     If the IoU of two boxes exceeds t, the intersection is wider than t times the wider box W,
-    because it is no higher than either box and the union is no smaller than the larger one. So:
+    because its height is at most that of either box and the union is at least the larger box. So:
 
     - the ratio of the widths exceeds t: on a scale of powers of 1 / t, partners are at most one
       level apart;

@@ -42,7 +42,7 @@ class OutputFiles:
 
         Raises:
             DataError: when it cannot be created.
-            InputError: when it contains a training that the settings do not allow to go on with.
+            InputError: when it contains a training that the settings do not allow to continue.
         """
         if self._is_main:
             prepare_output(self._settings)
