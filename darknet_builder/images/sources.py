@@ -44,6 +44,8 @@ def is_video(path: Path) -> bool:
 
 
 def _find(word: str) -> list[Path]:
+    if not word:
+        raise InputError("a source is empty; expected an image, a video, a folder or a glob")
     path = Path(word)
     if path.is_dir():
         return _media(path.iterdir(), f"{word}: no image or video in this folder")

@@ -1,11 +1,12 @@
 """Base classes of all layers: ``Layer``, ``Head`` and the options that every section may have.
 
-A new section type is one file in this folder. It holds everything that Darknet knows about the
-section: ``from_block`` reads the options, ``__init__`` checks them and computes the shapes,
+A new section type is one file in this folder, which describes how the section is built and
+computed: ``from_block`` reads the options, ``__init__`` checks them and computes the shapes,
 ``forward`` computes the output, ``weight_layout`` names the floats in the ``.weights`` file,
 ``flops`` counts operations, ``extra_repr`` shows the options, and class attributes tell the other
-rooms what they need. No module outside this folder mentions a section by name. A layer file
-imports all it needs from here; the registry, the graph and the weights header are re-exported.
+rooms what they need. Two things are elsewhere: the loss of a head (``losses/``) and the layer names
+that OpenCV gives a section (``compat/opencv/names.py``). A layer file imports all it needs from
+here; the registry, the graph and the weights header are re-exported.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -503,3 +504,21 @@ def test_classify(softmax: bool) -> None:
     expected = np.exp(means[2]) / np.exp(means).sum() if softmax else means[2]
     found = model.classify(np.full((20, 30, 3), (200, 0, 100), np.uint8))
     assert found == (2, pytest.approx(expected, abs=1e-6))
+
+
+def test_install_covers_every_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``cv2.dnn.NAME``, ``from cv2.dnn import NAME`` and ``cv2.dnn_NAME``."""
+    monkeypatch.setitem(sys.modules, "cv2.dnn", sys.modules["cv2.dnn"])
+    monkeypatch.setattr(cv2, "dnn", cv2.dnn)
+    for name in ("Net", "Model", "DetectionModel", "ClassificationModel"):
+        monkeypatch.setattr(cv2, f"dnn_{name}", getattr(cv2, f"dnn_{name}"))
+    dnn.install()
+    from cv2 import dnn as second
+    from cv2.dnn import readNetFromDarknet  # type: ignore[attr-defined]
+
+    assert cv2.dnn is second is dnn and readNetFromDarknet is dnn.readNetFromDarknet
+    assert cv2.dnn_Net is dnn.Net and cv2.dnn_ClassificationModel is dnn.ClassificationModel
+    model = cv2.dnn_DetectionModel(str(WEIGHTS), str(CFG))
+    model.setInputParams(scale=1 / 255, size=(192, 192), swapRB=True)
+    assert isinstance(model, dnn.DetectionModel)
+    assert cv2.dnn.NMSBoxes([[0, 0, 5, 5]], [0.9], 0.5, 0.4).tolist() == [0]

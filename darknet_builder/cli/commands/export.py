@@ -6,9 +6,8 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from darknet_builder.cfg.names import read_names
 from darknet_builder.cli.arguments import (
     NAMES_HELP,
     NMS_HELP,
@@ -42,6 +41,9 @@ from darknet_builder.export.settings import (
 from darknet_builder.images.fits import FITS
 from darknet_builder.support.bundled import find_by_name
 from darknet_builder.support.files import check_folder, refuse_overwriting
+
+if TYPE_CHECKING:
+    from darknet_builder.network.network import Network
 
 HELP = "write a network as ONNX, torch.export, TorchScript, safetensors or Darknet files"
 EXAMPLES = """\
@@ -213,7 +215,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         )
     from darknet_builder.export.export import export_network
 
-    settings = _settings(args)
+    settings = _settings(args, network)
     report = export_network(network, target, args.format, settings)
     if args.json != STDOUT:
         out.writelines(f"{line}\n" for line in _lines(report, settings))
@@ -250,7 +252,9 @@ def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str) -> None
         raise InputError(f"--{given[0].replace('_', '-')} {reason}")
 
 
-def _settings(args: argparse.Namespace) -> ExportSettings:
+def _settings(args: argparse.Namespace, network: Network) -> ExportSettings:
+    from darknet_builder.network.task import known_names
+
     default = Suppression()
     chosen = {"threshold": args.threshold, "overlap": args.nms, "max_boxes": args.max_boxes}
     suppression = replace(
@@ -265,7 +269,7 @@ def _settings(args: argparse.Namespace) -> ExportSettings:
         opset=args.opset or LOWEST_OPSET,
         suppression=suppression,
         fold=args.fold,
-        names=read_names(args.names) if args.names else (),
+        names=known_names(network, args.names) if args.names else (),
         resize=args.resize,
         images=args.image,
     )
