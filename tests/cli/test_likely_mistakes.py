@@ -214,3 +214,11 @@ def test_check_names_what_a_file_is(folder: Path, capsys: pytest.CaptureFixture[
 def test_opencv_names_its_own_argument() -> None:
     with pytest.raises(InputError, match=r"^darknetModel: expected the \.weights file"):
         dnn.readNetFromDarknet(str(CFG))
+
+
+def test_raw_maps_that_nobody_chose(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report of a detector names the level that most callers need."""
+    words = ["export", "shapes.cfg", "shapes.weights", "--output", "a.torchscript"]
+    for options, count in (([], 1), (["--level", "raw"], 0), (["--level", "decoded"], 0)):
+        assert main([*words, *options]) == 0
+        assert capsys.readouterr().out.count("note: the outputs are raw maps") == count

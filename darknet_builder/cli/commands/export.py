@@ -79,6 +79,11 @@ examples:
 """
 OPTIONS = MODEL_OPTIONS
 """Hints that are shown for a wrong library argument, by argument."""
+_RAW_NOTE = (
+    "note: the outputs are raw maps, which the caller must decode; for boxes and scores, add"
+    " --level decoded\n"
+)
+"""Shown for a detector whose level was not chosen."""
 _GRAPH_OPTIONS = (
     "level",
     "layout",
@@ -219,6 +224,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     report = export_network(network, target, args.format, settings)
     if args.json != STDOUT:
         out.writelines(f"{line}\n" for line in _lines(report, settings))
+        if kind in GRAPHS and args.level is None and settings.level == "raw" and network.heads:
+            out.write(_RAW_NOTE)
     write_json(args.json, report.to_dict(), out)
     return 0
 
