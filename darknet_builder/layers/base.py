@@ -64,7 +64,8 @@ class CommonOptions:
         learning_rate: factor on the network's learning rate.
         clip: limit of the weights' magnitude after an update; 0 for no limit.
         onlyforward: no gradient passes through the layer, and its weights are not trained.
-        stopbackward: the backward pass ends here: 1 always, n until iteration n.
+        stopbackward: whether the backward pass ends at this layer. 0: never; 1: in every iteration;
+            a larger number: before the iteration of that number.
         dont_update: number of updates during which the weights are kept.
         burnin_update: keep the weights until this many times ``burn_in`` iterations.
         train_only_bn: train only the batch norms of this layer and of all layers before it.
@@ -156,12 +157,12 @@ class Layer(nn.Module):
     dialects: ClassVar[tuple[str, ...]] = tuple(DIALECTS)
     is_head: ClassVar[bool] = False
     is_cost: ClassVar[bool] = False
-    """Whether it only marks the place of a loss; the network's output is then the layer before it.
-    """
+    """Whether it only marks the place of a loss. As the last layer it is skipped: the output of the
+    network is that of the layer before it."""
     shares_buffer: ClassVar[bool] = False
-    """Whether it writes to its source's memory.
+    """Whether it writes to its source's memory, as dropout does in Darknet.
 
-    A layer that reads the source then reads this layer (dropout).
+    Later layers that name the source in the cfg then read this layer's output.
     """
     is_recurrent: ClassVar[bool] = False
     """Whether it keeps a state from earlier frames until ``reset_state``."""
@@ -179,8 +180,8 @@ class Layer(nn.Module):
     """Whether its output may replace its first input in memory, if no later layer reads that input.
     """
     formless_in: ClassVar[tuple[str, ...]] = ()
-    """The dialects in which its output has a length alone, so that no section that needs an image
-    may follow: Darknet sets no height, width and channels there."""
+    """The dialects in which Darknet sets the number of outputs of this layer, but not their height,
+    width and channels. No section that needs an image may follow there."""
     file_options: ClassVar[tuple[str, ...]] = ()
     """The options whose value names a file beside the cfg."""
     tree: Tree | None = None
@@ -266,13 +267,15 @@ class Layer(nn.Module):
 class Head(Layer):
     """A layer from whose output detections are decoded.
 
-    ``forward`` returns the map as Darknet stores it; ``decode`` computes boxes from the raw map.
+    Both methods take the raw map, which is the output of the layer before the head. ``forward``
+    returns the map as Darknet stores it; ``decode`` returns boxes and scores.
+    ``Network.forward`` does not run heads: it returns their raw maps.
     """
 
     is_head: ClassVar[bool] = True
     has_loss: ClassVar[bool] = True
     type_number: ClassVar[int | None] = None
-    """Darknet's LAYER_TYPE (darknet.h), for the heads that its lines name by it."""
+    """Darknet's LAYER_TYPE (darknet.h), for heads that Darknet's output names by this number."""
     box_values: ClassVar[int] = 0
     """Number of values before the classes for each anchor; the last of them is the objectness."""
     anchor_unit: ClassVar[str | None] = None

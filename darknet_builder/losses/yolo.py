@@ -51,7 +51,7 @@ class _YoloDeltas(AnchorDeltas):
         return self.options.obj_normalizer * self.delta[:, self._object :].square().sum()
 
     def missed(self) -> Tensor | float:
-        """Return the weighted mean 1 - IoU of the positives; 0 for ``iou_loss=mse``."""
+        """Return the mean of 1 - IoU over the positives times ``iou_normalizer``; 0 for ``mse``."""
         if self.options.iou_loss == "mse":
             return 0.0
         return self.options.iou_normalizer * (

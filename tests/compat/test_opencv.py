@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from darknet_builder.compat.opencv.net import Net
 from darknet_builder.compat.opencv.reshaping import use_opencv_epsilon
 from darknet_builder.support.bundled import default_model
 from tests.conftest import GOLDEN
+from tests.helpers.opencv_names import keep_opencv_names
 
 CFG, WEIGHTS, _ = default_model()
 RECORDED: dict[str, Any] = json.loads((GOLDEN / "opencv.json").read_text())
@@ -340,7 +340,7 @@ def test_a_network_that_cannot_be_reshaped() -> None:
     [
         (("no.cfg", WEIGHTS), "no.cfg: no such cfg file"),
         ((CFG, "no.weights"), "no.weights: no such weights file"),
-        ((CFG,), "weights: expected the path of a .weights file"),
+        ((CFG,), "darknetModel: expected the .weights file"),
         ((CFG, WEIGHTS.read_bytes()[:-4]), "<buffer>: "),
         ((b"[net]\nwidth=8\nheight=8\n[conv", WEIGHTS), "<text>:4: "),
     ],
@@ -508,10 +508,7 @@ def test_classify(softmax: bool) -> None:
 
 def test_install_covers_every_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
     """``cv2.dnn.NAME``, ``from cv2.dnn import NAME`` and ``cv2.dnn_NAME``."""
-    monkeypatch.setitem(sys.modules, "cv2.dnn", sys.modules["cv2.dnn"])
-    monkeypatch.setattr(cv2, "dnn", cv2.dnn)
-    for name in ("Net", "Model", "DetectionModel", "ClassificationModel"):
-        monkeypatch.setattr(cv2, f"dnn_{name}", getattr(cv2, f"dnn_{name}"))
+    keep_opencv_names(monkeypatch)
     dnn.install()
     from cv2 import dnn as second
     from cv2.dnn import readNetFromDarknet  # type: ignore[attr-defined]
