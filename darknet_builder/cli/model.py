@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darknet_builder.cfg.model_metadata import is_model_file, refuse_second_weights
+from darknet_builder.cfg.source import read_cfg
 from darknet_builder.cli.arguments import MODEL_HELP, WEIGHTS_HELP
 from darknet_builder.cli.progress import download_bar
-from darknet_builder.errors import CfgError, InputError, WeightsError
-from darknet_builder.support.bundled import find_by_name, hint_at_bundled
+from darknet_builder.errors import CfgError, InputError
+from darknet_builder.support.bundled import find_by_name
 
 if TYPE_CHECKING:
     from darknet_builder.engines.optimized import OptimizedNetwork
@@ -189,11 +190,8 @@ def check_cfg(cfg: str | Path) -> None:
             path=path,
             hint="give the .cfg and .weights that it was exported from",
         )
-    if path.exists():
-        return
-    if is_model_file(path):
-        raise WeightsError("no such model file", path=path)
-    raise CfgError("no such cfg file", path=path, hint=hint_at_bundled(path, ".cfg"))
+    if not path.exists():
+        read_cfg(path)  # raises the error for a missing file of its kind
 
 
 def refuse_model_files(words: Sequence[str]) -> None:

@@ -79,7 +79,7 @@ class Yolo(AnchorHead):
         )
 
     def _logistic(self, values: Array) -> Array:
-        """Return the logistic of the values, which ``new_coords`` says was applied before."""
+        """Return the logistic of the values, or with ``new_coords`` the values themselves."""
         if self.new_coords:
             return values
         return values.sigmoid() if isinstance(values, Tensor) else 1 / (1 + np.exp(-values))
