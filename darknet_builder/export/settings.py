@@ -41,6 +41,11 @@ class Suppression:
         threshold: minimum confidence, in [0, 1]; score and objectness must both exceed it.
         overlap: NMS IoU threshold, in [0, 1]; 1 disables suppression.
         max_boxes: maximum number of boxes of a class in an image.
+
+    Example:
+        >>> settings = ExportSettings(level="nms", suppression=Suppression(threshold=0.4))
+        >>> settings.suppression.metadata("raw")
+        {'score_threshold': '0.4', 'iou_threshold': '0.45'}
     """
 
     threshold: float = 0.25
