@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from darknet_builder.export.export import export_network as export_network
     from darknet_builder.export.settings import ExportReport as ExportReport
     from darknet_builder.export.settings import ExportSettings as ExportSettings
+    from darknet_builder.export.settings import Suppression as Suppression
     from darknet_builder.images.files import read_image as read_image
     from darknet_builder.images.files import write_image as write_image
     from darknet_builder.images.resize import Placement as Placement

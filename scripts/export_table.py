@@ -362,6 +362,14 @@ def table(rows: Mapping[str, Mapping[str, Mapping[str, str]]]) -> str:
     return "\n".join([*lines, "", *notes])
 
 
+def count_measured(rows: Mapping[str, Mapping[str, Mapping[str, str]]]) -> int:
+    """The number of networks with a number in some cell; the others cannot be exported."""
+    return sum(
+        any(_NUMBER.fullmatch(text) for cells in levels.values() for text in cells.values())
+        for levels in rows.values()
+    )
+
+
 def _cell(text: str, reasons: dict[str, int]) -> str:
     if _NUMBER.fullmatch(text):
         return text
@@ -387,8 +395,9 @@ def insert(page: str, rows: Mapping[str, Any], recorded: int) -> str:
         ]
     )
     block = (
-        f"<!-- table -->\n{len(rows)} of {recorded} networks, measured with"
-        f" {versions}.\n\n{table(rows)}\n<!-- end of table -->"
+        f"<!-- table -->\n{count_measured(rows)} of {recorded} networks, measured with"
+        f" {versions}; the others are refused, for the numbered reasons below the table.\n\n"
+        f"{table(rows)}\n<!-- end of table -->"
     )
     new, count = re.subn(
         r"<!-- table -->\n.*?<!-- end of table -->", lambda match: block, page, flags=re.DOTALL

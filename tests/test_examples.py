@@ -8,6 +8,7 @@ from importlib import import_module
 
 import pytest
 
+from tests.helpers.opencv_names import keep_opencv_names
 from tests.helpers.rooms import SOURCES, module_name, room_of
 
 NOT_RUN = {
@@ -25,7 +26,8 @@ def run_examples(module: str) -> doctest.TestResults:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_examples(module: str) -> None:
+def test_examples(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_opencv_names(monkeypatch)
     assert run_examples(module).failed == 0
 
 

@@ -80,20 +80,27 @@ class CfgText:
         blocks: list[Block] = []
         # Not splitlines, which also splits at form feeds and Unicode separators: the numbers would
         # differ from those of an editor.
+        is_misplaced = False
         for number, raw in enumerate(self.text.split("\n"), start=1):
             # Darknet removes all blanks first (utils.c:424), so "filters = 16" and indented
             # comments are valid.
             line = _BLANKS.sub("", raw)
             if not line or line[0] in "#;":
                 continue
+            if not blocks and line[0] != "[":
+                # Once: a file of another kind has no section at all.
+                if not is_misplaced:
+                    diagnostics.report(_before_sections(line, self.source, number))
+                is_misplaced = True
+                continue
             try:
                 _take_line(blocks, line, self.source, number)
                 _warn_of_joined(blocks[-1], raw, self.source, number)
             except CfgError as error:
                 diagnostics.report(error)
-        if not blocks:
+        if not blocks and not is_misplaced:
             diagnostics.report(CfgError("is empty: a cfg begins with [net]", path=self.source))
-        elif blocks[0].name not in NET_SECTIONS:
+        elif blocks and blocks[0].name not in NET_SECTIONS:
             diagnostics.report(blocks[0].error("the first section must be [net]"))
         return blocks
 
@@ -198,6 +205,15 @@ def _take_line(blocks: list[Block], line: str, source: str, number: int) -> None
         _add_option(blocks, line, source, number)
 
 
+def _before_sections(line: str, source: str, number: int) -> CfgError:
+    return CfgError(
+        f"{shorten(line)!r} is before the first section",
+        path=source,
+        line=number,
+        hint="begin the file with [net]",
+    )
+
+
 def _open_section(line: str, source: str, number: int) -> Block:
     name = line[1:-1]
     if line[-1] != "]" or not name:
@@ -213,13 +229,6 @@ def _open_section(line: str, source: str, number: int) -> Block:
 def _add_option(blocks: list[Block], line: str, source: str, number: int) -> None:
     # Darknet splits at the first = too (option_list.c:63), so a value may contain more of them.
     key, equals, value = line.partition("=")
-    if not blocks:
-        raise CfgError(
-            f"{shorten(line)!r} is before the first section",
-            path=source,
-            line=number,
-            hint="begin the file with [net]",
-        )
     block = blocks[-1]
     if not (key and equals and value):
         raise CfgError(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darknet_builder.cfg.model_metadata import is_model_file, refuse_second_weights
+from darknet_builder.cfg.source import read_cfg
 from darknet_builder.cli.arguments import MODEL_HELP, WEIGHTS_HELP
 from darknet_builder.cli.progress import download_bar
-from darknet_builder.errors import InputError
+from darknet_builder.errors import CfgError, InputError
 from darknet_builder.support.bundled import find_by_name
 
 if TYPE_CHECKING:
@@ -19,6 +22,16 @@ if TYPE_CHECKING:
 
 MODEL_OPTIONS = {"download": "or add --download"}
 """What a command with ``--model`` says about a wrong library argument, by argument."""
+_OPTION_OF_SUFFIX = {
+    ".cfg": "--cfg",
+    ".safetensors": "--cfg",
+    ".pt": "--cfg",
+    ".weights": "--weights",
+    ".names": "--names",
+    ".data": "",
+    ".onnx": "",
+}
+"""The option for a file that is no source of images, by suffix; empty if there is none."""
 
 
 def add_model(
@@ -148,14 +161,58 @@ def check_weights(cfg: str, weights: str | None, *, required: bool = True) -> No
         required: whether a network without weights is refused.
 
     Raises:
+        CfgError: if there is no such cfg file, or it is a file of ONNX.
         InputError: if it has no weights, or two sets of them.
     """
     refuse_second_weights(cfg, weights)
+    check_cfg(cfg)
     if required and weights is None and not is_model_file(cfg):
         raise InputError(
             f"no weights given for this network; give --weights FILE{_hint_at_official(cfg)}",
             path=cfg,
         )
+
+
+def check_cfg(cfg: str | Path) -> None:
+    """Check that a network's file exists, before other things are said about it.
+
+    Args:
+        cfg: the cfg or model file, or a bundled cfg's name.
+
+    Raises:
+        CfgError: if there is no such cfg file, or it is a file of ONNX.
+        WeightsError: if there is no such model file.
+    """
+    path = find_by_name(cfg, ".cfg")
+    if path.suffix.lower() == ".onnx":
+        raise CfgError(
+            "is an ONNX file, which cannot be read back",
+            path=path,
+            hint="give the .cfg and .weights that it was exported from",
+        )
+    if not path.exists():
+        read_cfg(path)  # raises the error for a missing file of its kind
+
+
+def refuse_model_files(words: Sequence[str]) -> None:
+    """Refuse files of a network among the sources of images.
+
+    Other commands take them as words, so ``detect CFG WEIGHTS IMAGE`` is a likely mistake. Without
+    this check, it would run the default network.
+
+    Args:
+        words: the sources of the command line.
+
+    Raises:
+        InputError: for the first such word; the message names the option to use.
+    """
+    for word in words:
+        option = _OPTION_OF_SUFFIX.get(Path(word).suffix.lower())
+        if option is None or Path(word).is_dir():
+            continue
+        if option == "":
+            raise InputError(f"{word}: is not an image or a video, and not a network to run")
+        raise InputError(f"{word}: is not an image or a video; give it with {option}")
 
 
 def _hint_at_official(cfg: str) -> str:

@@ -21,7 +21,7 @@ from typing import Any, NoReturn, TextIO
 
 from darknet_builder.cli.commands import command_names
 from darknet_builder.cli.output import in_color, printable_stream
-from darknet_builder.errors import CfgWarning, DarknetError, Spell, did_you_mean
+from darknet_builder.errors import CfgWarning, DarknetError, Spell, did_you_mean, nearest
 from darknet_builder.images.opencv import LIMIT_VARIABLE
 from darknet_builder.support.version import VERSION
 
@@ -45,6 +45,44 @@ _MOST_WARNINGS = 100
 _CHOICE = re.compile(r"invalid choice: '?(.+?)'? \(choose from (.*)\)")
 _WORD = re.compile(r"[^\s',]+")
 _OPTION = re.compile(r"--?[A-Za-z]")
+_SHORTEST_GUESS = 2
+"""An option of so few letters is similar to too many others."""
+_FIELD_WORDS = {
+    "conf": ("threshold",),
+    "conf-thres": ("threshold",),
+    "conf-thresh": ("threshold",),
+    "confidence": ("threshold",),
+    "score": ("threshold",),
+    "thresh": ("threshold",),
+    "iou": ("iou", "nms"),
+    "iou-thres": ("iou", "nms"),
+    "iou-thresh": ("iou", "nms"),
+    "iou-threshold": ("iou", "nms"),
+    "nms-thresh": ("nms",),
+    "nms-threshold": ("nms",),
+    "o": ("output",),
+    "out": ("output",),
+    "out-dir": ("output",),
+    "save-dir": ("output",),
+    "project": ("output",),
+    "gpu": ("device",),
+    "gpus": ("device",),
+    "cuda": ("device",),
+    "img": ("width",),
+    "imgsz": ("width",),
+    "img-size": ("width",),
+    "size": ("width",),
+    "b": ("batch",),
+    "batch-size": ("batch",),
+    "classes": (),
+    "fp16": ("precision",),
+    "half": ("precision",),
+    "map": (),
+    "show": (),
+    "source": (),
+}
+"""Options of other detection programs, without dashes, and the options here with that meaning, the
+first that the command has; an empty row has none, and a similar word would be a wrong guess."""
 
 
 class _CommandListFormatter(argparse.RawDescriptionHelpFormatter):
@@ -94,12 +132,26 @@ class _Parser(argparse.ArgumentParser):
     def _hint(self, message: str) -> str:
         wrong = [word for word in message.split() if word.startswith("-")]
         if message.startswith("unrecognized") and wrong:
-            # Darknet's own options have one dash
-            return did_you_mean(
-                f"--{wrong[0].partition('=')[0].lstrip('-')}", self._option_string_actions
-            )
+            return self._nearest_option(wrong[0].partition("=")[0])
         choice = _CHOICE.search(message)
-        return did_you_mean(choice[1], _WORD.findall(choice[2])) if choice else ""
+        if choice is None or choice[1].isdecimal():
+            return ""  # the nearest number by its digits is rarely the one that was meant
+        return did_you_mean(choice[1], _WORD.findall(choice[2]))
+
+    def _nearest_option(self, option: str) -> str:
+        """Return a suggestion for an unknown option: the same one elsewhere, or a similar word."""
+        # Darknet's own options have one dash, and other programs write words with underscores.
+        word = option.lstrip("-").replace("_", "-").lower()
+        meant = _FIELD_WORDS.get(word, ())
+        known = [f"--{name}" for name in meant if f"--{name}" in self._option_string_actions]
+        if known:
+            return f"; did you mean {known[0]!r}?"
+        if word in _FIELD_WORDS or len(word) <= _SHORTEST_GUESS:
+            return ""
+        # Without the two dashes, which make all options similar.
+        names = [name[2:] for name in self._option_string_actions if name.startswith("--")]
+        near = nearest(word, names)
+        return f"; did you mean '--{near}'?" if near else ""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

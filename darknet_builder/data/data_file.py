@@ -18,6 +18,7 @@ from darknet_builder.data.image_list import (
 )
 from darknet_builder.data.image_set import ImageSet, load_images
 from darknet_builder.errors import DataError, DataWarning, did_you_mean, nearest
+from darknet_builder.images.files import IMAGE_SUFFIXES
 
 _KEYS = (
     "backup",
@@ -77,9 +78,7 @@ class DataFile:
                 continue
             key, equals, value = (part.strip() for part in line.partition("="))
             if not (key and equals):
-                raise DataError(
-                    f"cannot parse {line!r}; expected key = value", path=path, line=number
-                )
+                raise cls._not_an_option(path, number, line)
             if not value:  # ignored, as by Darknet's read_option; has() and file() report the line
                 lines.setdefault(key, number)
                 continue
@@ -98,6 +97,16 @@ class DataFile:
                 "is empty", path=path, hint="expected lines such as classes=3 and valid=test.txt"
             )
         return cls(Path(path), options, lines)
+
+    @staticmethod
+    def _not_an_option(path: str | Path, number: int, line: str) -> DataError:
+        """Return the error for a line without ``key=``; a list of images is a likely mistake."""
+        hint = None
+        if Path(line).suffix.lower() in IMAGE_SUFFIXES:
+            hint = "this looks like a list of images; give the .data file that names it (valid=)"
+        return DataError(
+            f"cannot parse {line!r}; expected key = value", path=path, line=number, hint=hint
+        )
 
     def having(self, key: str, value: str) -> DataFile:
         """Return a copy with ``key=value`` set."""
@@ -167,6 +176,11 @@ class DataFile:
         text = self.options["classes"]
         if not text.isdecimal() or int(text) < 1:
             raise self.error("expected a whole number of 1 or more", "classes")
+        if names is not None and len(names) != int(text) and "names" not in self.lines:
+            place = f"{self.path}:{self.lines['classes']}" if "classes" in self.lines else self.path
+            raise DataError(
+                f"has {len(names)} names, but {place} has classes={text}", path=self.file("names")
+            )
         if names is not None and len(names) != int(text):
             raise self.error(
                 f"but {self.file('names')} has {len(names)} names",

@@ -34,7 +34,8 @@ def numbered_lines(
     try:
         text = read_bounded(path, most_bytes).decode("utf-8-sig")
     except OSError as error:
-        raise DataError(f"{error.strerror or error}", path=path) from None
+        hint = f"expected {kind}" if isinstance(error, IsADirectoryError) else None
+        raise DataError(f"{error.strerror or error}", path=path, hint=hint) from None
     except UnicodeDecodeError:
         raise DataError("is not UTF-8 text", path=path, hint=f"expected {kind}") from None
     # Not splitlines, which also splits at form feeds and so counts other lines than an editor. One

@@ -41,6 +41,11 @@ class Suppression:
         threshold: minimum confidence, in [0, 1]; score and objectness must both exceed it.
         overlap: NMS IoU threshold, in [0, 1]; 1 disables suppression.
         max_boxes: maximum number of boxes of a class in an image.
+
+    Example:
+        >>> settings = ExportSettings(level="nms", suppression=Suppression(threshold=0.4))
+        >>> settings.suppression.metadata("raw")
+        {'score_threshold': '0.4', 'iou_threshold': '0.45'}
     """
 
     threshold: float = 0.25
@@ -200,13 +205,15 @@ def check_settings(name: str, settings: ExportSettings) -> None:
         )
     if settings.layout != LAYOUTS[0] and settings.level != "decoded":
         raise InputError(
-            f"layout={settings.layout} arranges decoded boxes; use it with level=decoded, not"
-            f" level={settings.level}"
+            f"arranges decoded boxes, so it needs the level 'decoded', not {settings.level!r}",
+            argument="layout",
+            value=settings.layout,
         )
     if settings.level == "nms" and name != "onnx":
         raise InputError(
-            f"level=nms: the format {name} has no operator for non-maximum suppression; use the"
-            " format onnx"
+            f"the format {name} has no operator for non-maximum suppression; use the format onnx",
+            argument="level",
+            value=settings.level,
         )
     if name not in GRAPHS and (settings.level != "raw" or settings.any_batch or settings.any_size):
         raise InputError(

@@ -45,6 +45,8 @@ def is_video(path: Path) -> bool:
 
 
 def _find(word: str) -> list[Path]:
+    if not word:
+        raise InputError("a source is empty; expected an image, a video, a folder or a glob")
     # os.path and not Path, whose tests raise for a name that is too long.
     path = Path(word)
     if os.path.isdir(path):

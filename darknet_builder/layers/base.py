@@ -1,11 +1,12 @@
 """Base classes of all layers: ``Layer``, ``Head`` and the options that every section may have.
 
-A new section type is one file in this folder. It holds everything that Darknet knows about the
-section: ``from_block`` reads the options, ``__init__`` checks them and computes the shapes,
+A new section type is one file in this folder, which describes how the section is built and
+computed: ``from_block`` reads the options, ``__init__`` checks them and computes the shapes,
 ``forward`` computes the output, ``weight_layout`` names the floats in the ``.weights`` file,
 ``flops`` counts operations, ``extra_repr`` shows the options, and class attributes tell the other
-rooms what they need. No module outside this folder mentions a section by name. A layer file
-imports all it needs from here; the registry, the graph and the weights header are re-exported.
+rooms what they need. Two things are elsewhere: the loss of a head (``losses/``) and the layer names
+that OpenCV gives a section (``compat/opencv/names.py``). A layer file imports all it needs from
+here; the registry, the graph and the weights header are re-exported.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ class CommonOptions:
         learning_rate: factor on the network's learning rate.
         clip: limit of the weights' magnitude after an update; 0 for no limit.
         onlyforward: no gradient passes through the layer, and its weights are not trained.
-        stopbackward: the backward pass ends here: 1 always, n until iteration n.
+        stopbackward: whether the backward pass ends at this layer. 0: never; 1: in every iteration;
+            a larger number: before the iteration of that number.
         dont_update: number of updates during which the weights are kept.
         burnin_update: keep the weights until this many times ``burn_in`` iterations.
         train_only_bn: train only the batch norms of this layer and of all layers before it.
@@ -155,12 +157,12 @@ class Layer(nn.Module):
     dialects: ClassVar[tuple[str, ...]] = tuple(DIALECTS)
     is_head: ClassVar[bool] = False
     is_cost: ClassVar[bool] = False
-    """Whether it only marks the place of a loss; the network's output is then the layer before it.
-    """
+    """Whether it only marks the place of a loss. As the last layer it is skipped: the output of the
+    network is that of the layer before it."""
     shares_buffer: ClassVar[bool] = False
-    """Whether it writes to its source's memory.
+    """Whether it writes to its source's memory, as dropout does in Darknet.
 
-    A layer that reads the source then reads this layer (dropout).
+    Later layers that name the source in the cfg then read this layer's output.
     """
     is_recurrent: ClassVar[bool] = False
     """Whether it keeps a state from earlier frames until ``reset_state``."""
@@ -178,8 +180,8 @@ class Layer(nn.Module):
     """Whether its output may replace its first input in memory, if no later layer reads that input.
     """
     formless_in: ClassVar[tuple[str, ...]] = ()
-    """The dialects in which its output has a length alone, so that no section that needs an image
-    may follow: Darknet sets no height, width and channels there."""
+    """The dialects in which Darknet sets the number of outputs of this layer, but not their height,
+    width and channels. No section that needs an image may follow there."""
     file_options: ClassVar[tuple[str, ...]] = ()
     """The options whose value names a file beside the cfg."""
     tree: Tree | None = None
@@ -265,13 +267,15 @@ class Layer(nn.Module):
 class Head(Layer):
     """A layer from whose output detections are decoded.
 
-    ``forward`` returns the map as Darknet stores it; ``decode`` computes boxes from the raw map.
+    Both methods take the raw map, which is the output of the layer before the head. ``forward``
+    returns the map as Darknet stores it; ``decode`` returns boxes and scores.
+    ``Network.forward`` does not run heads: it returns their raw maps.
     """
 
     is_head: ClassVar[bool] = True
     has_loss: ClassVar[bool] = True
     type_number: ClassVar[int | None] = None
-    """Darknet's LAYER_TYPE (darknet.h), which the ``darknet`` program prints for heads."""
+    """Darknet's LAYER_TYPE (darknet.h), for heads that Darknet's output names by this number."""
     box_values: ClassVar[int] = 0
     """Number of values before the classes for each anchor; the last of them is the objectness."""
     anchor_unit: ClassVar[str | None] = None

@@ -31,9 +31,9 @@ def detection_loss(
 ) -> HeadLoss:
     """Compute the loss of a [detection] head, the one of YOLO v1.
 
-    Each cell learns the first box whose centre lies in it. The gradient is Darknet's ``delta``,
-    that of half a weighted sum of squares, with two exceptions: the target of ``rescore`` follows
-    the prediction, and the derivative of ``softmax`` is left out.
+    Each cell learns the first box whose centre lies in it. The gradient is minus Darknet's
+    ``delta``. It is that of half a weighted sum of squares, with two exceptions: the target of
+    ``rescore`` follows the prediction, and the derivative of ``softmax`` is left out.
 
     Args:
         head: the layer, with its grid and loss options.

@@ -24,10 +24,11 @@ def gaussian_yolo_loss(
 ) -> HeadLoss:
     """Compute the loss of a [Gaussian_yolo] head.
 
-    The gradient is Darknet's ``delta``, which is not the derivative of the printed cost, as for
-    [yolo]. Each coordinate and its uncertainty learn from the likelihood of a normal distribution.
-    Its standard deviation is the uncertainty in the exponent, and the uncertainty plus 0.3 in the
-    factor. With an overlap kind of ``iou_loss``, the coordinates learn from the overlap instead.
+    The gradient is minus Darknet's ``delta``, which is not the derivative of the printed cost, as
+    for [yolo]. Each coordinate and its uncertainty learn from the likelihood of a normal
+    distribution. Its standard deviation is the uncertainty in the exponent, and the uncertainty
+    plus 0.3 in the factor. With an overlap kind of ``iou_loss``, the coordinates learn from the
+    overlap instead.
 
     Args:
         head: the layer, with its anchors and loss options.

@@ -29,9 +29,10 @@ _OBJECT = 4
 def region_loss(head: Region, raw: Tensor, targets: Targets, context: LossContext) -> HeadLoss:
     """Compute the loss of a [region] head, with AlexeyAB's rules in both dialects.
 
-    The gradient is Darknet's ``delta``: x, y and objectness with the logistic's derivative, w, h
-    and classes as differences. It is not the derivative of the printed sum of squares, because the
-    targets of objectness follow the prediction and the classes have the deltas of a cross entropy.
+    The gradient is minus Darknet's ``delta``: x, y and objectness with the logistic's derivative,
+    w, h and classes as differences. It is not the derivative of the printed sum of squares,
+    because the targets of objectness follow the prediction and the classes have the deltas of a
+    cross entropy.
     Not supported: images that have a class but no box, with which class trees were trained.
 
     Args:

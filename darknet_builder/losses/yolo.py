@@ -15,9 +15,10 @@ from darknet_builder.losses.box_gradient import overlap_gradient
 def yolo_loss(head: Yolo, raw: Tensor, targets: Targets, context: LossContext) -> HeadLoss:
     """Compute the loss of a [yolo] head.
 
-    The gradient is Darknet's ``delta``, which is not the derivative of the printed cost. Objectness
-    and classes have the deltas of a binary cross entropy. For x and y the logistic's derivative is
-    left out, and for the overlap kinds the scale of cells and anchors (see ``overlap_gradient``).
+    The gradient is minus Darknet's ``delta``, which is not the derivative of the printed cost.
+    Objectness and classes have the deltas of a binary cross entropy. For x and y the derivative of
+    the logistic function is left out. For the overlap kinds (``iou_loss=iou``, ``giou``, ...), the
+    factors by which ``decode`` multiplies cells and anchors are left out (``overlap_gradient``).
     The rules are AlexeyAB's in both dialects. Not supported: rejecting samples late in a training
     (``equidistant_point``, ``badlabels_rejection_percentage``) and adversarial steps.
 
@@ -50,7 +51,7 @@ class _YoloDeltas(AnchorDeltas):
         return self.options.obj_normalizer * self.delta[:, self._object :].square().sum()
 
     def missed(self) -> Tensor | float:
-        """Return the weighted mean 1 - IoU of the positives; 0 for ``iou_loss=mse``."""
+        """Return the mean of 1 - IoU over the positives times ``iou_normalizer``; 0 for ``mse``."""
         if self.options.iou_loss == "mse":
             return 0.0
         return self.options.iou_normalizer * (

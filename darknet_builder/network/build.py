@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,10 +12,10 @@ import torch
 from torch import nn
 
 from darknet_builder.cfg.block import Block
-from darknet_builder.cfg.dialects import get_dialect
+from darknet_builder.cfg.dialects import Dialect, get_dialect
 from darknet_builder.cfg.net_options import NetOptions
 from darknet_builder.cfg.source import CfgSource, read_cfg
-from darknet_builder.errors import CfgError, InputError
+from darknet_builder.errors import CfgError, CfgWarning, InputError
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.network.factory import build_layers
 from darknet_builder.network.network import Network
@@ -26,6 +27,8 @@ DEFAULT_MEMORY_LIMIT = 16 * 2**30
 of free memory is unknown. If it is known, the limit is half of it."""
 _chosen_limit: ContextVar[int | None] = ContextVar("memory_limit", default=None)
 _FLOAT_BYTES = 4
+_STEP = 32
+"""Pixels of the input for each cell of the smallest map of most networks."""
 
 
 def build_network(
@@ -93,7 +96,42 @@ def _build(
     options = NetOptions.from_block(
         blocks[0], width=width or metadata.width or None, height=height or metadata.height or None
     )
-    return Network(blocks, options, rules, build_layers(blocks, options, rules))
+    try:
+        layers = build_layers(blocks, options, rules)
+    except CfgError as error:
+        if sizes := _possible_sizes(blocks, options, rules):
+            reason = (
+                f"the input is {options.width} x {options.height}; width and height must be"
+                f" multiples of {_STEP}, such as {' or '.join(sizes)}"
+            )
+            error.hint = "; ".join(filter(None, (error.hint, reason)))
+            error.args = (error.describe(),)
+        raise
+    return Network(blocks, options, rules, layers)
+
+
+def _possible_sizes(blocks: Sequence[Block], options: NetOptions, rules: Dialect) -> list[str]:
+    """Return the nearest input sizes with which a failed cfg builds; empty if none helps.
+
+    Most networks halve an image five times. With another size than a multiple of 32 the halves are
+    rounded, and a [route] or [shortcut] then joins maps of different sizes.
+    """
+    sides = options.width, options.height
+    if not any(side % _STEP for side in sides):
+        return []
+    below = tuple(max(1, side // _STEP) * _STEP for side in sides)
+    above = tuple(-(-side // _STEP) * _STEP for side in sides)
+    sizes = []
+    for width, height in (below, above):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CfgWarning)
+                other = NetOptions.from_block(blocks[0], width=width, height=height)
+                build_layers(blocks, other, rules)
+        except CfgError:
+            continue
+        sizes.append(f"{width} x {height}")
+    return list(dict.fromkeys(sizes))
 
 
 @contextmanager

@@ -76,7 +76,8 @@ class Classifier:
         dialect: ``alexeyab`` or ``pjreddie``, as for ``build_network``.
         device: torch device. Default: the CPU, or the device of a given Network.
         batch: number of images in a call of the network.
-        precision: ``float32``, ``bfloat16`` or ``auto``; see ``Network.optimized``.
+        precision: ``float32``, ``bfloat16``, ``float16`` (GPUs) or ``auto``; see
+            ``Network.optimized``.
         backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino`` or ``auto``; these run a
             copy of the network in its present state. Default: ``torch``; a given Network runs
             itself, so that it can still be trained.

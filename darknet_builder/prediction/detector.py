@@ -57,8 +57,9 @@ class Detector:
 
     Args:
         cfg: path of a cfg, its text, Blocks, a ``.safetensors`` or ``.pt`` file written by
-            ``export``, or a Network that is built and loaded. A Network is put into eval mode. Or
-            the name of a model or a folder, as for ``find_model``, which finds weights and names.
+            ``export``, or a Network that is built and loaded (it is switched to eval mode). Or the
+            name of a model or a folder, as for ``find_model``, which also finds weights and
+            names.
         weights: path of the ``.weights`` file; None for a model's name or folder, a Network or a
             file that contains weights.
         names: class names, as a path of a ``.names`` file or as a list. Default: the names of the
@@ -66,17 +67,18 @@ class Detector:
         threshold: minimum confidence, 0 to 1; a detection must be above it.
         nms: NMS IoU threshold, 0 to 1; a box that overlaps a better one of its class by more is
             suppressed. 1 disables suppression. The cfg's ``nms_kind`` selects the overlap measure.
-        resize: ``stretch`` or ``letterbox``. Default: letterbox if the cfg has ``letter_box=1``,
-            otherwise the dialect's.
+        resize: ``stretch`` or ``letterbox``. Default: letterbox if the cfg has ``letter_box=1`` or
+            the dialect is ``pjreddie``, otherwise stretch.
         width: width of the network's input in pixels. Default: the cfg's.
         height: height of the network's input in pixels. Default: the cfg's.
         dialect: ``alexeyab`` or ``pjreddie``, as for ``build_network``.
         device: torch device. Default: the CPU, or the device of a given Network.
         batch: number of images in a call of the network.
-        precision: ``float32``, ``bfloat16`` or ``auto``; see ``Network.optimized``.
-        backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino`` or ``auto``; these run a
-            copy of the network in its present state. Default: ``torch``; a given Network runs
-            itself, so that it can still be trained.
+        precision: ``float32``, ``bfloat16``, ``float16`` (GPUs) or ``auto``; see
+            ``Network.optimized``.
+        backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino`` or ``auto``. They run a copy
+            of the network, which does not follow later changes of its weights. Default:
+            ``torch``; a given Network runs itself, without a copy, and can still be trained.
 
     Attributes:
         network: the loaded network, in eval mode.

@@ -105,7 +105,7 @@ _IN_PLACE: _Kinds = (
 )
 _KINDS: _Kinds = (
     *_IN_PLACE,
-    (_is_weights, FileKind("a .weights file", _EXCHANGED)),
+    (_is_weights, FileKind("a .weights file", "give the cfg first, and this file as its weights")),
     (
         _starts_with(b"PK\x03\x04"),
         FileKind("a zip archive or a PyTorch file", "unpack it, or give a .pt file by that name"),

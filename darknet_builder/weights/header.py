@@ -20,6 +20,7 @@ _SHORT_SEEN = struct.Struct("<I")
 _LONG_SEEN = struct.Struct("<Q")
 FLOAT = np.dtype("<f4")
 _LARGE_VERSION = 1000
+_TEXT_BYTES = frozenset((*b"\t\n\r", *range(0x20, 0x7F), *range(0x80, 0x100)))
 _LFS_MARK = b"version https://git-lfs"
 
 
@@ -115,3 +116,6 @@ def _check_kind(source: str, head: bytes, size: int) -> None:
             path=source,
             hint="download it again",
         )
+    # The numbers of a version are small, so every header has zero bytes; text has none.
+    if head and all(byte in _TEXT_BYTES for byte in head):
+        raise WeightsError("is text, not weights", path=source)

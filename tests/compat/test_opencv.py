@@ -22,6 +22,7 @@ from darknet_builder.compat.opencv.net import Net
 from darknet_builder.compat.opencv.reshaping import use_opencv_epsilon
 from darknet_builder.support.bundled import default_model
 from tests.conftest import GOLDEN
+from tests.helpers.opencv_names import keep_opencv_names
 
 CFG, WEIGHTS, _ = default_model()
 RECORDED: dict[str, Any] = json.loads((GOLDEN / "opencv.json").read_text())
@@ -339,7 +340,7 @@ def test_a_network_that_cannot_be_reshaped() -> None:
     [
         (("no.cfg", WEIGHTS), "no.cfg: no such cfg file"),
         ((CFG, "no.weights"), "no.weights: no such weights file"),
-        ((CFG,), "weights: expected the path of a .weights file"),
+        ((CFG,), "darknetModel: expected the .weights file"),
         ((CFG, WEIGHTS.read_bytes()[:-4]), "<buffer>: "),
         ((b"[net]\nwidth=8\nheight=8\n[conv", WEIGHTS), "<text>:4: "),
     ],
@@ -503,3 +504,18 @@ def test_classify(softmax: bool) -> None:
     expected = np.exp(means[2]) / np.exp(means).sum() if softmax else means[2]
     found = model.classify(np.full((20, 30, 3), (200, 0, 100), np.uint8))
     assert found == (2, pytest.approx(expected, abs=1e-6))
+
+
+def test_install_covers_every_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``cv2.dnn.NAME``, ``from cv2.dnn import NAME`` and ``cv2.dnn_NAME``."""
+    keep_opencv_names(monkeypatch)
+    dnn.install()
+    from cv2 import dnn as second
+    from cv2.dnn import readNetFromDarknet  # type: ignore[attr-defined]
+
+    assert cv2.dnn is second is dnn and readNetFromDarknet is dnn.readNetFromDarknet
+    assert cv2.dnn_Net is dnn.Net and cv2.dnn_ClassificationModel is dnn.ClassificationModel
+    model = cv2.dnn_DetectionModel(str(WEIGHTS), str(CFG))
+    model.setInputParams(scale=1 / 255, size=(192, 192), swapRB=True)
+    assert isinstance(model, dnn.DetectionModel)
+    assert cv2.dnn.NMSBoxes([[0, 0, 5, 5]], [0.9], 0.5, 0.4).tolist() == [0]

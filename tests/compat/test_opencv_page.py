@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers.opencv_names import keep_opencv_names
 from tests.project.test_docs import ROOT, check_page, fences
 
 PAGE = ROOT / "docs" / "from-opencv.md"
@@ -41,7 +42,7 @@ def test_the_old_line_fails_in_this_opencv() -> None:
 def test_the_program_draws_its_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines of pure red where nothing was red before."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(cv2, "dnn", cv2.dnn)
+    keep_opencv_names(monkeypatch)
     with torch.random.fork_rng(devices=[]):
         check_page(PAGE.name, PAGE.read_text(encoding="utf-8"))
     before, after = map(cv2.imread, ("docs/images/scenes/scene-1.jpg", "output/from-opencv.png"))

@@ -171,7 +171,7 @@ def test_no_objectness_gives_no_nan() -> None:
         ),
         (
             ExportSettings(level="nms", layout="yolov8"),
-            "layout=yolov8 arranges decoded boxes; use it with level=decoded, not level=nms",
+            "layout=yolov8: arranges decoded boxes, so it needs the level 'decoded', not 'nms'",
         ),
     ],
 )

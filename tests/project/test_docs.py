@@ -26,12 +26,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import cv2
 import pytest
 import torch
 
 from darknet_builder import parse_cfg
 from darknet_builder.cli import program as cli
+from tests.helpers.opencv_names import keep_opencv_names
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -219,7 +219,7 @@ def test_page(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert code_of(page) == code_of(english) != []
         return
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(cv2, "dnn", cv2.dnn)  # which a page may replace
+    keep_opencv_names(monkeypatch)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         check_page(name, (ROOT / name).read_text(encoding="utf-8"))

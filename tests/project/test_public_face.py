@@ -44,6 +44,7 @@ PROMISED = [
     "InputError",
     "MissingExtraError",
     "ShapeError",
+    "Suppression",
     "WeightsError",
 ]
 """What a user needs for the whole way from a cfg to numbers."""

@@ -25,11 +25,11 @@ FILES: dict[str, tuple[bytes, str]] = {
     ),
     "weights": (
         struct.pack("<iiiQ", 0, 2, 5, 32013312) + struct.pack("<5f", 1, 2, 3, 4, 5),
-        f"is a .weights file, not a cfg; {EXCHANGED}",
+        "is a .weights file, not a cfg; give the cfg first, and this file as its weights",
     ),
     "old weights": (
         struct.pack("<iiiI", 0, 1, 0, 64) + struct.pack("<2f", 1, 2),
-        f"is a .weights file, not a cfg; {EXCHANGED}",
+        "is a .weights file, not a cfg; give the cfg first, and this file as its weights",
     ),
     "zip": (
         b"PK\x03\x04\x14\0\0\0",

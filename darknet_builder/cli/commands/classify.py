@@ -27,6 +27,7 @@ from darknet_builder.cli.model import (
     add_model_name,
     check_weights,
     describe_choice,
+    refuse_model_files,
     take_named,
 )
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
@@ -109,6 +110,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     from darknet_builder.images.opencv import load_opencv
     from darknet_builder.images.sources import find_sources
 
+    refuse_model_files(args.source)
     load_opencv()
     check_answer(args.json)
     sources = [

@@ -27,6 +27,7 @@ from darknet_builder.cli.model import (
     add_model_name,
     check_weights,
     describe_choice,
+    refuse_model_files,
     take_named,
 )
 from darknet_builder.cli.output import STDOUT, check_answer, find_page
@@ -138,6 +139,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     from darknet_builder.images.sources import find_sources
     from darknet_builder.support.distributed import init_processes
 
+    refuse_model_files(args.source)
     load_opencv()
     check_answer(args.json)
     sources = find_sources(args.source)
@@ -179,6 +181,11 @@ def make_detector(args: argparse.Namespace, device: str) -> Detector:
     if cfg is None and weights is None and DEFAULT_CFG.exists() and DEFAULT_WEIGHTS.exists():
         cfg, weights, names = DEFAULT_CFG, DEFAULT_WEIGHTS, names or DEFAULT_NAMES
     if cfg is None:
+        if weights is not None and DEFAULT_CFG.exists():
+            raise InputError(
+                f"{weights}: no network given for these weights; give --cfg FILE (the bundled"
+                " detector is used only without --cfg and --weights)"
+            )
         raise InputError(
             "no network given; give --cfg FILE and --weights FILE, and --names FILE for class names"
         )

@@ -124,7 +124,9 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     results = parser.add_argument_group("output")
     add_json(results, "all numbers of all classes")
     results.add_argument(
-        "--plot", metavar="FILE", help="plot precision-recall curves as PNG, SVG or PDF"
+        "--plot",
+        metavar="FILE",
+        help="plot precision-recall curves; the suffix (.png, .svg, .pdf, ...) selects the format",
     )
     results.add_argument(
         "--quiet", action="store_true", help="show errors only: no progress and no table"

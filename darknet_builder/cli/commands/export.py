@@ -7,9 +7,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from darknet_builder.cfg.names import read_names
 from darknet_builder.cli.arguments import (
     NAMES_HELP,
     NMS_HELP,
@@ -43,6 +42,9 @@ from darknet_builder.export.settings import (
 from darknet_builder.images.fits import FITS
 from darknet_builder.support.bundled import find_by_name
 from darknet_builder.support.files import check_folder, refuse_overwriting
+
+if TYPE_CHECKING:
+    from darknet_builder.network.network import Network
 
 HELP = "write a network as ONNX, torch.export, TorchScript, safetensors or Darknet files"
 EXAMPLES = """\
@@ -78,6 +80,11 @@ examples:
 """
 OPTIONS = MODEL_OPTIONS
 """Hints that are shown for a wrong library argument, by argument."""
+_RAW_NOTE = (
+    "note: the outputs are raw maps, which the caller must decode; for boxes and scores, add"
+    " --level decoded\n"
+)
+"""Shown for a detector whose level was not chosen."""
 _GRAPH_OPTIONS = (
     "level",
     "layout",
@@ -214,10 +221,12 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         )
     from darknet_builder.export.export import export_network
 
-    settings = _settings(args)
+    settings = _settings(args, network)
     report = export_network(network, target, args.format, settings)
     if args.json != STDOUT:
         out.writelines(f"{line}\n" for line in _lines(report, settings))
+        if kind in GRAPHS and args.level is None and settings.level == "raw" and network.heads:
+            out.write(_RAW_NOTE)
     write_json(args.json, report.to_dict(), out)
     return 0
 
@@ -251,7 +260,9 @@ def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str) -> None
         raise InputError(f"--{given[0].replace('_', '-')} {reason}")
 
 
-def _settings(args: argparse.Namespace) -> ExportSettings:
+def _settings(args: argparse.Namespace, network: Network) -> ExportSettings:
+    from darknet_builder.network.task import known_names
+
     default = Suppression()
     chosen = {"threshold": args.threshold, "overlap": args.nms, "max_boxes": args.max_boxes}
     suppression = replace(
@@ -266,7 +277,7 @@ def _settings(args: argparse.Namespace) -> ExportSettings:
         opset=args.opset or LOWEST_OPSET,
         suppression=suppression,
         fold=args.fold,
-        names=read_names(args.names) if args.names else (),
+        names=known_names(network, args.names) if args.names else (),
         resize=args.resize,
         images=args.image,
     )

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         DNN_TARGET_OPENCL_FP16 as DNN_TARGET_OPENCL_FP16,
     )
     from darknet_builder.compat.opencv.constants import DNN_TARGET_VULKAN as DNN_TARGET_VULKAN
+    from darknet_builder.compat.opencv.installation import install as install
     from darknet_builder.compat.opencv.models import ClassificationModel as ClassificationModel
     from darknet_builder.compat.opencv.models import DetectionModel as DetectionModel
     from darknet_builder.compat.opencv.models import Model as Model

@@ -38,12 +38,14 @@ def readNetFromDarknet(cfgFile: Source, darknetModel: Source = "") -> Net:
         >>> readNetFromDarknet(cfg.read_bytes(), weights.read_bytes()).getLayerId("yolo_20")
         48
     """
+    if isinstance(darknetModel, str) and not darknetModel:
+        raise InputError("darknetModel: expected the .weights file, as a path or as its content")
     cfg = cfgFile
     if not isinstance(cfg, str | Path):
         # ``parse_cfg`` takes a text without a line break for a path.
         cfg = bytes(cfg).decode("utf-8", "replace") + "\n"
     if isinstance(darknetModel, str | Path):
-        return _net(cfg, darknetModel or None)
+        return _net(cfg, darknetModel)
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"buffer{_WEIGHTS}"
         if isinstance(darknetModel, np.ndarray):
@@ -55,7 +57,7 @@ def readNetFromDarknet(cfgFile: Source, darknetModel: Source = "") -> Net:
             raise WeightsError(error.message, path=_BUFFER, hint=error.hint) from None
 
 
-def _net(cfg: str | Path, weights: str | Path | None) -> Net:
+def _net(cfg: str | Path, weights: str | Path) -> Net:
     network = load_network(cfg, weights)
     use_opencv_epsilon(network)
     return Net(network)

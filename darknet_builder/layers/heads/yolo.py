@@ -28,12 +28,13 @@ _ROUNDING = 1e-5
 
 @register("yolo")
 class Yolo(AnchorHead):
-    """Decode x, y, w, h, objectness and C independent class scores in each cell.
+    """Decode x, y, w, h, objectness and C independent class scores for each anchor in each cell.
 
     Args:
         in_shape: (A * (5 + C), H, W) for A anchors.
         common: anchors, classes and the other options common to such heads.
-        new_coords: the layer before applies the logistic, and sizes are (2 v)^2 times the anchor.
+        new_coords: whether the layer before the head has applied the logistic. Width and height of
+            a box are then (2 v)^2 times those of the anchor, for a value v; otherwise e^v times.
     """
 
     type_number = 28
@@ -78,7 +79,7 @@ class Yolo(AnchorHead):
         )
 
     def _logistic(self, values: Array) -> Array:
-        """Apply the logistic, unless the layer before has done so (``new_coords``)."""
+        """Return the logistic of the values, or with ``new_coords`` the values themselves."""
         if self.new_coords:
             return values
         return values.sigmoid() if isinstance(values, Tensor) else 1 / (1 + np.exp(-values))
