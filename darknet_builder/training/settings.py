@@ -1,4 +1,4 @@
-"""The settings of a training beside the cfg, and their checks."""
+"""The settings of a training that are not in the cfg, and their checks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ _MOST_WORKERS_A_CORE = 16
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """The settings of a training beside the cfg.
+    """The settings of a training that are not in the cfg.
+
+    ``Trainer`` checks them with ``check_settings`` when it is made.
 
     Attributes:
         output: folder for all files of the training.
@@ -38,9 +40,10 @@ class TrainSettings:
         save_every: steps between checkpoints, 1 or more.
         keep: number of checkpoints to keep, 1 or more; older ones are deleted.
         rates: factors of the learning rate for some parameters.
-        resume: resume from the newest checkpoint in ``output``.
-        continue_run: continue from the newest checkpoint in ``output``, or from the weights that
-            the network has, with the present cfg, data set and settings.
+        resume: resume the training in ``output`` exactly, from its newest checkpoint; a changed
+            cfg, data set or setting is refused.
+        continue_run: continue the training in ``output`` from its newest checkpoint, or without one
+            from the network's own weights. The cfg, data set and settings may have changed.
         overwrite: remove the files of an earlier training from ``output``.
         freeze_norms: batch norms use their stored statistics, and their scales and biases are not
             trained.
@@ -93,7 +96,7 @@ def check_settings(network: Network, settings: TrainSettings) -> None:
     check_processes("workers", settings.workers)
     if settings.continue_run and (settings.resume or settings.overwrite):
         other = "resume" if settings.resume else "overwrite"
-        raise InputError(f"continue and {other} exclude each other: choose one of them")
+        raise InputError(f"continue and {other} exclude each other; choose one of them")
     if settings.resume and settings.overwrite:
         raise InputError("resume and overwrite exclude each other; choose one of them")
     check_trainable(network)
