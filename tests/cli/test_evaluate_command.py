@@ -332,7 +332,10 @@ def test_maps_that_are_wrong(
             "{0}/no.names: no such names file; bundled ones are ",
         ),
         (["--names", "vocc"], "vocc: no such names file; did you mean 'voc'?"),
-        (["--names", "voc"], "{0}/my.data:1: classes=2: but "),
+        (
+            ["--names", "voc"],
+            f"{ROOT}/cfg/voc.names: has 20 names, but {{0}}/my.data:1 has classes=2",
+        ),
         (["--data", "{0}/no.data"], "{0}/no.data: No such file or directory"),
         (["--cfg", "{0}/no.cfg"], "{0}/no.cfg: no such cfg file"),
         (["--weights", "{0}/no.weights"], "{0}/no.weights: no such weights file"),
