@@ -189,7 +189,9 @@ def test_command(
     assert 'min="0.01"' in page
     Path("file").write_text("")
     assert main(["detect", "a.png", *model, "--no-images", "--report", "file/a.html"]) == 2
-    assert capsys.readouterr().err == "darknet-builder: error: --report file: File exists\n"
+    assert capsys.readouterr().err == (
+        "darknet-builder: error: --report file: the folder cannot be created: File exists\n"
+    )
 
 
 # ---- in a browser --------------------------------------------------------------------------------

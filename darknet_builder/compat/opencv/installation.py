@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 
 from darknet_builder.compat.opencv import blobs
+from darknet_builder.images.opencv import load_opencv
 
 _PACKAGE = "darknet_builder.compat.opencv"
 _FLAT = ("Net", "Model", "DetectionModel", "ClassificationModel")
@@ -25,7 +26,7 @@ def install() -> None:
         'darknet_builder.compat.opencv.reading'
     """
     assert blobs  # it must hold OpenCV's own cv2.dnn before the replacement
-    cv2, package = import_module("cv2"), import_module(_PACKAGE)
+    cv2, package = load_opencv(), import_module(_PACKAGE)
     cv2.dnn = package  # type: ignore[attr-defined]
     sys.modules["cv2.dnn"] = package
     for name in _FLAT:
