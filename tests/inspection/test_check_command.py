@@ -274,25 +274,17 @@ def test_oddities(text: str, warned: list[str]) -> None:
 
 @pytest.mark.slow
 def test_real_cfgs_are_seldom_odd(shared: Path) -> None:
-    """What people trained with is not called odd, but for what is: an anchor of no head, a key
-    given twice."""
+    """They have no errors, and few oddities: an anchor of no head, a key given twice."""
     found = [
-        finding.text
+        finding
         for folder in ("alexeyab", "pjreddie")
         for path in sorted((shared / "cfgs" / folder).glob("*.cfg"))
         for finding in check(path, dialect=folder)
     ]
     assert len(found) < 12
-    assert all(
-        "in no mask" in text or "already sets" in text or "is beyond num=" in text for text in found
-    )
-
-
-@pytest.mark.slow
-def test_real_cfgs_have_no_errors(shared: Path) -> None:
-    """Every AlexeyAB cfg of the pack; their oddities are warnings."""
-    for path in sorted((shared / "cfgs" / "alexeyab").glob("*.cfg")):
-        assert [finding.text for finding in check(path) if finding.level == "error"] == [], path
+    assert {finding.level for finding in found} == {"warning"}
+    oddities = ("in no mask", "already sets", "is beyond num=")
+    assert all(any(oddity in finding.text for oddity in oddities) for finding in found)
 
 
 @pytest.mark.parametrize(
