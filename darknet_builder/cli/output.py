@@ -17,8 +17,12 @@ from darknet_builder.support.text import printable
 
 _COLORS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m"}
 _NO_COLOR = "\x1b[0m"
-_OWN_CONTROL = re.compile(r"(\A\r\x1b\[K|\x1b\[1;31merror\x1b\[0m|\x1b\[1;33mwarning\x1b\[0m)")
-"""The control sequences that the commands write: a redrawn line and two coloured words."""
+_OWN_CONTROL = re.compile(
+    r"(\A\r\x1b\[K|\x1b\[1;31merror\x1b\[0m|\x1b\[1;33mwarning\x1b\[0m"
+    r"| of ranks = \d+ \r|\r loaded \t image: )"
+)
+"""The control sequences that the commands write: a redrawn line, two coloured words, and the
+carriage returns of the ``darknet`` program's progress."""
 STDOUT = "-"
 """The file name that means the command's own output."""
 REPORT_NAME = "report.html"
