@@ -24,9 +24,7 @@ from tests.export.test_export import PROGRAMS
 
 pytestmark = pytest.mark.filterwarnings("ignore::darknet_builder.errors.CfgWarning")
 MODELS = (
-    "MobileNetV2-YOLOv3-Nano-coco",
     "MobileNetV2-YOLOv3-Nano-voc",
-    "yolo-fastest-1.0-xl",
     "yolo-fastest-1.1-xl",
     "yolo-fastest-1.1",
 )
