@@ -207,6 +207,7 @@ def test_activations_in_bfloat16(activation: str, method: str) -> None:
     assert worst(network, TorchEngine(network, "bfloat16", method)) < 0.03
 
 
+@pytest.mark.pack
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", REAL)
 def test_real_networks(name: str, backend: str, shared: Path) -> None:
@@ -622,6 +623,7 @@ def check_same_objects(
     assert found.scores[partners] == pytest.approx(expected.scores, abs=score_limit)
 
 
+@pytest.mark.pack
 @pytest.mark.parametrize("name", MODELS)
 def test_trained_models_in_float32(name: str, shared: Path) -> None:
     """On every engine, raw maps within 1e-4 and the same objects as from the network itself."""
@@ -675,6 +677,7 @@ def check_among_candidates(
         ).any()
 
 
+@pytest.mark.pack
 @needs_bfloat16
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "onnxruntime"])
 @pytest.mark.parametrize("name", ["yolov3-tiny", "yolov4-tiny"])

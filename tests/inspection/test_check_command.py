@@ -272,7 +272,7 @@ def test_oddities(text: str, warned: list[str]) -> None:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.pack
 def test_real_cfgs_are_seldom_odd(shared: Path) -> None:
     """They have no errors, and few oddities: an anchor of no head, a key given twice."""
     found = [
