@@ -18,6 +18,7 @@ from darknet_builder.network.build import build_network
 from darknet_builder.weights.loader import load_weights, save_weights
 from tests.helpers.colour_classifier import CFG as COLOURS
 from tests.helpers.colour_classifier import colour_network
+from tests.helpers.commands import answer, mistake
 from tests.helpers.toy_detector import BLUE, RED, squares, toy_files
 from tests.helpers.training_folder import TINY_CFG
 
@@ -53,22 +54,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("toy.data").write_text("classes=2\ntrain=list.txt\nvalid=list.txt\nnames=toy.names\n")
     torch.save(build_network("toy.cfg").state_dict(), "bare.pt")
     return tmp_path
-
-
-def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    capsys.readouterr()
-    status = main(list(words))
-    out, error = capsys.readouterr()
-    assert (status, error) == (0, "")
-    return out
-
-
-def mistake(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    capsys.readouterr()
-    assert main(list(words)) == 2
-    out, error = capsys.readouterr()
-    assert out == "" and error.count("\n") == 1
-    return error.removeprefix("darknet-builder: error: ").rstrip()
 
 
 # ---- one file that holds both --------------------------------------------------------------------

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from darknet_builder.cli.program import main
 from darknet_builder.images.files import write_image
 from darknet_builder.prediction.classifier import Classifier
 from darknet_builder.prediction.detector import Detector
@@ -17,6 +16,7 @@ from darknet_builder.weights import models
 from darknet_builder.weights.loader import save_weights
 from tests.helpers.colour_classifier import CFG as COLOURS
 from tests.helpers.colour_classifier import colour_network
+from tests.helpers.commands import answer, mistake
 from tests.helpers.toy_detector import BLUE, NAMES, RED, squares, toy_files
 
 FILES = ("toy.cfg", "toy.weights", "toy.names")
@@ -39,22 +39,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("list.txt").write_text("a.png\n")
     Path("toy.data").write_text("classes=2\nvalid=list.txt\n")
     return tmp_path
-
-
-def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    capsys.readouterr()
-    status = main(list(words))
-    out, error = capsys.readouterr()
-    assert (status, error) == (0, "")
-    return out
-
-
-def mistake(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    capsys.readouterr()
-    assert main(list(words)) == 2
-    out, error = capsys.readouterr()
-    assert out == "" and error.count("\n") == 1
-    return error.removeprefix("darknet-builder: error: ").rstrip()
 
 
 def paths(folder: str, stem: str) -> list[str]:
