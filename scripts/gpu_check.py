@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "golden")]
 
 from darknet_builder import build_network, load_weights  # noqa: E402
+from darknet_builder.benchmark.candidates import CHANNELS_LAST, make_runner  # noqa: E402
 from darknet_builder.errors import CfgWarning, DarknetError  # noqa: E402
 from darknet_builder.images.resize import Placement  # noqa: E402
 from darknet_builder.losses.whole_network import Targets, loss_inputs, network_loss  # noqa: E402
@@ -49,6 +50,8 @@ NETWORKS = {
     "yolov4": (416, 608),
     "yolov7": (416, 640),
 }
+CAST_WAYS = ("plain", "compile max-autotune")
+"""Ways that run the float32 network, which computes in a lower precision by autocast."""
 CURVE_BOUND = 0.05
 """Largest relative difference of two mean losses over ten steps."""
 
@@ -354,21 +357,13 @@ class CudaGraph:
         return self.outputs
 
 
-def _channels_last(network: Network) -> Network:
-    """Return a copy whose weights are in channels-last order, which convolutions prefer."""
-    changed = copy.deepcopy(network)
-    for parameter in changed.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return changed
-
-
 def ways(run: Run, network: Network, precision: str, x: Tensor) -> Iterator[tuple[str, Any]]:
     """Yield (name, call) for each way to run a network."""
+    name = "float32" if precision == "TF32" else precision
     yield "plain", network.outputs
-    yield "channels last", _channels_last(network).outputs
+    yield "channels last", make_runner(network, f"{CHANNELS_LAST}:{name}")[0]
     try:
-        engine = network.optimized("float32" if precision == "TF32" else precision, "torch")
+        engine = network.optimized(name, "torch")
     except DarknetError as error:
         run.report.skipped.append(f"torch engine in {precision}: {error}")
     else:
@@ -419,7 +414,8 @@ def measure_network(run: Run, network: Network, name: str, batch: int, precision
         for way, call in ways(run, network, precision, x):
             if not run.in_time(f"{what}, {way}"):
                 return
-            cast = nullcontext() if "engine" in way else casting(run, precision)
+            # The other ways have the precision in their weights.
+            cast = casting(run, precision) if way in CAST_WAYS else nullcontext()
             set_tf32(precision == "TF32")
             if run.device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
