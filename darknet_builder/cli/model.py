@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +30,7 @@ _OPTION_OF_SUFFIX = {
     ".data": "",
     ".onnx": "",
 }
-"""The option for a file that is no source of images, by suffix; empty if there is none."""
+"""The option for a file that is not an image, by suffix; empty if no option takes it."""
 
 
 def add_model(
@@ -91,7 +90,7 @@ def find_named(args: argparse.Namespace, *, needs_names: bool = False) -> ModelF
         raise InputError(
             f"--model {args.model} gives the network and its weights; leave {first} out"
         )
-    if args.download and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if args.download and _is_one_of_several():
         # All processes of torchrun would write into the same unfinished file.
         raise InputError(
             "--download works in a single process; download before torchrun, with 'darknet-builder"
@@ -103,6 +102,12 @@ def find_named(args: argparse.Namespace, *, needs_names: bool = False) -> ModelF
         return find_model(
             args.model, needs_names=needs_names, download=args.download, progress=progress
         )
+
+
+def _is_one_of_several() -> bool:
+    from darknet_builder.support.distributed import launched_processes
+
+    return launched_processes() > 1
 
 
 def take_named(args: argparse.Namespace, *, needs_names: bool = False) -> str | None:
@@ -161,7 +166,7 @@ def check_weights(cfg: str, weights: str | None, *, required: bool = True) -> No
         required: whether a network without weights is refused.
 
     Raises:
-        CfgError: if there is no such cfg file, or it is a file of ONNX.
+        CfgError: if the cfg file is missing, or is an ONNX file.
         InputError: if it has no weights, or two sets of them.
     """
     refuse_second_weights(cfg, weights)
@@ -180,8 +185,8 @@ def check_cfg(cfg: str | Path) -> None:
         cfg: the cfg or model file, or a bundled cfg's name.
 
     Raises:
-        CfgError: if there is no such cfg file, or it is a file of ONNX.
-        WeightsError: if there is no such model file.
+        CfgError: if the cfg file is missing, or is an ONNX file.
+        WeightsError: if the model file is missing.
     """
     path = find_by_name(cfg, ".cfg")
     if path.suffix.lower() == ".onnx":

@@ -125,9 +125,8 @@ def _from_pil(image: PilImage) -> np.ndarray:
         )
     try:
         pixels = np.asarray(image.convert("RGB"))
-    except (
-        Exception
-    ) as error:  # PIL reads files late, and raises OSError, SyntaxError, struct.error
+    # Any exception: PIL reads a file only now, and raises OSError, SyntaxError, struct.error, ...
+    except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"{name}: cannot be converted to RGB: {reason}") from None
     return _reverse(check_image(pixels))

@@ -160,6 +160,16 @@ def _stride_gradient_as(parameter: nn.Parameter) -> None:
         parameter.register_hook(restride)
 
 
+def launched_processes() -> int:
+    """Return the number of processes that ``torchrun`` has started; 1 without it.
+
+    Example:
+        >>> launched_processes()
+        1
+    """
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def init_processes(device: str) -> Iterator[ProcessGroup]:
     """Join the processes that ``torchrun`` has started, as its environment variables describe them.
@@ -180,7 +190,7 @@ def init_processes(device: str) -> Iterator[ProcessGroup]:
         ...     group.is_main, group.world_size
         (True, 1)
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    world_size = launched_processes()
     if world_size == 1:
         find_device(device)
         yield ProcessGroup(device=device)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from darknet_builder.compat.darknet.structures import IMAGE, PathText, as_path
 from darknet_builder.errors import InputError
-from darknet_builder.images.files import read_image
+from darknet_builder.images.files import Buffer, read_image
 from darknet_builder.images.resize import Placement, paste, resize_bilinear
-
-Buffer = bytes | bytearray | memoryview | np.ndarray[Any, Any]
 
 
 def make_image(w: int, h: int, c: int) -> IMAGE:
@@ -33,7 +29,7 @@ def make_image(w: int, h: int, c: int) -> IMAGE:
     return IMAGE(w, h, c, np.zeros(w * h * c, np.float32))
 
 
-def copy_image_from_bytes(image: IMAGE, pdata: Buffer) -> None:
+def copy_image_from_bytes(image: IMAGE, pdata: Buffer | np.ndarray) -> None:
     """Replace the pixels of an image.
 
     Args:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 import numpy as np
 
 from darknet_builder.compat.opencv.net import Net
 from darknet_builder.compat.opencv.reshaping import use_opencv_epsilon
 from darknet_builder.errors import InputError, WeightsError
+from darknet_builder.images.files import Buffer
 from darknet_builder.prediction.loading import load_network
 
-Buffer = bytes | bytearray | memoryview | np.ndarray
+Content: TypeAlias = Buffer | np.ndarray
 """The content of a file: bytes, or an array (N,) of uint8."""
-Source = str | Path | Buffer
+Source: TypeAlias = str | Path | Content
 """A path, or the content of a file."""
 _BUFFER = "<buffer>"
 _CFG, _WEIGHTS = ".cfg", ".weights"
@@ -67,7 +69,7 @@ def _label(source: Source) -> str:
     return str(source) if isinstance(source, str | Path) else _BUFFER
 
 
-def readNet(model: Source, config: Source = "", framework: str | Buffer = "") -> Net:
+def readNet(model: Source, config: Source = "", framework: str | Content = "") -> Net:
     """Read a Darknet network whose files are given in either order.
 
     Args:
