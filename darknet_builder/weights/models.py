@@ -62,7 +62,7 @@ def find_model(
         progress: called during a download with the number of bytes so far and in total.
 
     Raises:
-        InputError: if there is no such model, a folder does not contain one file of each kind, or
+        InputError: if the model is unknown, a folder does not contain one file of each kind, or
             the weights are missing and not to be downloaded.
         DownloadError: if the download fails.
 
