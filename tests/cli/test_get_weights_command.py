@@ -196,7 +196,7 @@ def test_interrupted_and_gone_on_from(site: Site, command: Any) -> None:
         (
             "darknet19",
             "here",
-            "classify photo.jpg --cfg darknet19 --weights here/darknet19.weights",
+            "classify photo.jpg --cfg darknet19 --weights here/darknet19.weights --names imagenet",
         ),
         (
             "yolov2-voc",

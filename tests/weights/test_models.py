@@ -184,13 +184,16 @@ def test_official_weights_are_those_of_the_bundled_cfg(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cfg", sorted(CFGS.glob("*.cfg")), ids=lambda path: path.stem)
 def test_names_fit_the_network(cfg: Path) -> None:
-    """Every detector's comment names a bundled file with as many names as it has classes."""
-    head = parse_cfg(cfg)[-1]
+    """Every cfg's comment names a bundled file with as many names as the network has classes."""
+    blocks = parse_cfg(cfg)
     names = names_of(cfg)
-    if cfg.stem == "lesson" or "classes" not in head:
+    if cfg.stem == "lesson":
         assert names is None
-    else:
-        assert names is not None and len(read_names(names)) == int(head["classes"])
+        return
+    # Darknet's classifiers end with the 1000 filters of a convolution, and [softmax] after it.
+    head = next(block for block in reversed(blocks) if "classes" in block or "filters" in block)
+    num_classes = int(head["classes"] if "classes" in head else head["filters"])
+    assert names is not None and len(read_names(names)) == num_classes
 
 
 # ---- a folder ------------------------------------------------------------------------------------

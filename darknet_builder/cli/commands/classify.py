@@ -54,9 +54,9 @@ its ancestors, and the parent class is shown in brackets.
 An image that cannot be read is reported and skipped.
 
 examples:
-  darknet-builder classify dog.jpg --model darknet19 --names imagenet.shortnames.list
+  darknet-builder classify dog.jpg --model darknet19
   darknet-builder classify dog.jpg --cfg darknet19.cfg --weights darknet19.weights \\
-      --names imagenet.shortnames.list
+      --names imagenet
   darknet-builder classify photos/ --cfg my.cfg --weights my.weights --names my.names \\
       --top 1 --json classes.json
 """
