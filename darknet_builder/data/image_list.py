@@ -8,11 +8,13 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from darknet_builder.errors import DataError
+from darknet_builder.errors import DataError, shorten
 from darknet_builder.support.files import read_bounded
 
 _MOST_BYTES = 2**29
 """Bytes of a list or another text file of a data set; this is some ten million images."""
+_LONGEST_PATH = 1024
+"""Letters of the longest path that macOS takes; longer ones are rare on other systems too."""
 _CVAT_FOLDER = "data/"
 """CVAT writes paths as if its archive were in a folder of this name."""
 _WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
@@ -124,9 +126,11 @@ def list_images(path: str | Path, *, keep_missing: bool = False) -> list[tuple[i
         others = ""
         if len(missing) > 1:
             others = f"; {len(missing)} of its {len(missing) + len(images)} images are missing"
-        tried = either(list(candidate_paths(line, folder)))
+        # A path that no file system has is some other text, and is not quoted three times.
+        is_path = len(line) <= _LONGEST_PATH
+        tried = f"; looked for {either(list(candidate_paths(line, folder)))}" if is_path else ""
         raise DataError(
-            f"{line}: no such image; looked for {tried}{others}",
+            f"{line if is_path else shorten(line)}: no such image{tried}{others}",
             path=path,
             line=number,
             hint=cure_for(line),

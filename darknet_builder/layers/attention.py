@@ -17,6 +17,7 @@ from darknet_builder.layers.base import (
     read_activation,
     register,
 )
+from darknet_builder.layers.parts import reset_normal
 from darknet_builder.layers.representation import format_options, unless
 from darknet_builder.shapes import Shape
 
@@ -187,7 +188,7 @@ class Implicit(Layer):
 
     def reset_parameters(self) -> None:
         """Draw normal values with ``mean`` and ``std`` (representation_layer.c:30)."""
-        nn.init.normal_(self.weight, self.mean, self.std)
+        reset_normal(self.weight, self.mean, self.std)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, filters, atoms, 1), the same for every image."""

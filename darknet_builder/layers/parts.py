@@ -44,6 +44,12 @@ def _reset_uniform(weight: Tensor, bound: float, bias: Tensor | None) -> None:
         nn.init.zeros_(bias)
 
 
+def reset_normal(weight: Tensor, mean: float, std: float) -> None:
+    """Draw normal values; a tensor without memory is left alone."""
+    if not weight.is_meta:  # PyTorch would import its compiler for it, which takes over a second
+        nn.init.normal_(weight, mean, std)
+
+
 def batch_norm_2d(channels: int) -> nn.BatchNorm2d:
     """Return a batch norm of maps with Darknet's constants; ``weight`` is Darknet's scale."""
     return nn.BatchNorm2d(channels, eps=BATCH_NORM_EPSILON, momentum=BATCH_NORM_MOMENTUM)

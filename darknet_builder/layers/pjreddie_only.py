@@ -16,7 +16,7 @@ from darknet_builder.layers.base import (
     read_activation,
     register,
 )
-from darknet_builder.layers.parts import batch_norm_2d, check_positive, norm_layout
+from darknet_builder.layers.parts import batch_norm_2d, check_positive, norm_layout, reset_normal
 from darknet_builder.layers.representation import format_options
 from darknet_builder.shapes import Shape, flat
 
@@ -26,7 +26,7 @@ class TransposedConvolution(nn.ConvTranspose2d):
 
     def reset_parameters(self) -> None:
         """Draw normal weights with standard deviation 0.02, set biases to 0."""
-        nn.init.normal_(self.weight, 0, 0.02)
+        reset_normal(self.weight, 0, 0.02)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 

@@ -76,3 +76,17 @@ def test_what_builds_layers_imports_torch() -> None:
     """So that the tests above would notice it."""
     status, imported = run("check", CFG)
     assert status == 0 and "torch" in imported
+
+
+def test_building_imports_no_compiler() -> None:
+    """PyTorch imports its compiler, which takes a second, for random values without memory."""
+    probe = """
+import sys
+from darknet_builder import build_network
+for section in ("implicit", "deconvolutional"):
+    build_network(f"[net]\\nwidth=8\\nheight=8\\nchannels=3\\n[{section}]\\n", dialect=sys.argv.pop())
+assert "torch._dynamo" not in sys.modules
+"""
+    words = [sys.executable, "-c", probe, "pjreddie", "alexeyab"]
+    result = subprocess.run(words, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

@@ -246,6 +246,16 @@ def test_lists_with_missing_images(folder: Path) -> None:
     assert message(read_image_list, path) == f"{place}; 2 of its 4 images are missing"
 
 
+def test_a_list_that_is_no_list(tmp_path: Path) -> None:
+    """A line that no path can be is shortened, and is not quoted once more for each folder."""
+    path = tmp_path / "valid.txt"
+    path.write_text("a" * 5000)
+    with pytest.raises(DataError) as error:
+        read_image_list(path)
+    assert str(error.value).startswith(f"{path}:1: {'a' * 77}...: no such image")
+    assert len(str(error.value)) < len(str(path)) + 200
+
+
 def test_lists_that_are_none(folder: Path) -> None:
     (folder / "list.txt").write_text("\n \n")
     assert (

@@ -84,14 +84,14 @@ def test_no_room_for_the_curves(
     """They can be done without: one line, no traceback of the thread that writes them, and the log
     has all steps."""
     pytest.importorskip("tensorboard")
+    others = threading.enumerate()  # of other tests' logs
     log, out = make_log(tmp_path)
     monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", fail)
-    before = threading.enumerate()
+    started = [thread for thread in threading.enumerate() if thread not in others]
+    (writer,) = (t for t in started if type(t).__module__.startswith("tensorboard."))
     for step in range(1, 5):
         log.step(StepReport(step, 2.0, 0.1, 4, 0.5))
-        for thread in before:
-            if type(thread).__module__.startswith("tensorboard."):
-                thread.join(10)
+        writer.join(10)
     log.flush()
     log.close()
     assert (
@@ -112,6 +112,27 @@ def test_no_place_for_the_curves(tmp_path: Path) -> None:
     log.step(StepReport(1, 2.0, 0.1, 4, 0.5))
     log.close()
     assert "stopped writing curves for TensorBoard (log.jsonl has the numbers): " in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "line", [b"\xff\xfe", b"5", b"[]", b'{"loss": 1}', b'{"iteration": "x"}', b"[" * 100_000]
+)
+def test_a_log_of_something_else(line: bytes, tmp_path: Path) -> None:
+    """Only the last line may be incomplete."""
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"iteration": 1}\n' + line)
+    assert read_log(path) == [{"iteration": 1}]
+    path.write_bytes(line + b'\n{"iteration": 1}\n')
+    with pytest.raises(DataError) as error:
+        read_log(path)
+    assert str(error.value) == (
+        f"{path}:1: cannot parse this line; expected a JSON object with a number of iterations"
+    )
+
+
+def test_a_log_that_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read: Is a directory$"):
+        read_log(tmp_path)
 
 
 def test_other_threads_are_reported_as_ever(

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from darknet_builder.errors import DataError, MissingExtraError
 from darknet_builder.evaluation.score import METRICS
-from darknet_builder.support.files import write_text, writing
+from darknet_builder.support.files import read_bounded, write_text, writing
 from darknet_builder.training.checkpoints.checkpoint_file import MAKE_ROOM
 from darknet_builder.training.log.chart import CHART_NAME, draw_chart
 from darknet_builder.training.log.curves import Curves
@@ -20,6 +20,8 @@ from darknet_builder.training.log.progress_line import ProgressLine
 from darknet_builder.training.log.step_report import StepReport
 
 LOG_NAME = "log.jsonl"
+_MOST_BYTES = 2**30
+"""Bytes of a log; a step takes about 250."""
 _SMOOTHING = 0.1
 """Weight of the newest loss in Darknet's average (detector.c:297)."""
 
@@ -208,7 +210,8 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
         One dictionary for each step and each validation, in order.
 
     Raises:
-        DataError: for a line that is not JSON.
+        DataError: if the file cannot be read, or for a line that is not a JSON object with an
+            ``iteration``.
 
     Example:
         >>> import tempfile
@@ -219,14 +222,29 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
         [{'iteration': 1, 'loss': 2.5}]
     """
     records = []
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    try:
+        lines = read_bounded(path, _MOST_BYTES).decode(errors="replace").splitlines()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path=path) from None
     for number, line in enumerate(lines, start=1):
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            # A crash can cut off the last line, but no other.
-            if number < len(lines):
-                raise DataError(
-                    "cannot parse this line", path=path, line=number, hint="expected a JSON object"
-                ) from None
+        record = _parse_record(line)
+        if record is not None:
+            records.append(record)
+        elif number < len(lines):  # a crash can cut off the last line, but no other
+            raise DataError(
+                "cannot parse this line",
+                path=path,
+                line=number,
+                hint="expected a JSON object with a number of iterations",
+            )
     return records
+
+
+def _parse_record(line: str) -> dict[str, Any] | None:
+    """Return the record that a line holds; None if it holds something else."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):  # not JSON, a number of 5,000 digits, or [[[[...
+        return None
+    is_record = isinstance(record, dict) and type(record.get("iteration")) is int
+    return record if is_record else None

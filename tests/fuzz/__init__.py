@@ -1,0 +1,1 @@
+"""Random inputs: networks whose properties are known, and files that are nearly right."""
