@@ -19,6 +19,7 @@ from darknet_builder.errors import ImageError, InputError
 from darknet_builder.images.sources.connection import connect, device_name, parse_device
 from darknet_builder.images.video import DEFAULT_FPS, Frame, fps_and_length
 from darknet_builder.support.text import plural
+from darknet_builder.support.web.addresses import file_stem
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds before the first attempt to reconnect; doubled for each further one up to the second."""
@@ -75,6 +76,14 @@ class LiveSource:
         self._failure: str | None = None
         self._busy_since: float | None = None
         self._attempts, self._opened = 0, 0.0
+
+    @property
+    def stem(self) -> str:
+        """A name for files about this source, such as ``webcam-0``."""
+        return f"webcam-{self._device}" if isinstance(self._device, int) else file_stem(self.name)
+
+    def __str__(self) -> str:
+        return self.name
 
     def __enter__(self) -> LiveSource:
         """Connect, and start to read.

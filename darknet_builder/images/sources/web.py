@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
-from darknet_builder.support.web.addresses import without_login
+from darknet_builder.support.web.addresses import file_stem, last_part, without_login
 from darknet_builder.support.web.requests import read_address
 
 _MOST_BYTES = 2**27
@@ -32,6 +33,16 @@ class WebImage:
     def name(self) -> str:
         """The address without user name and password."""
         return without_login(self.url)[0]
+
+    @property
+    def stem(self) -> str:
+        """The last part of the address without its suffix, as a file name."""
+        return file_stem(self.url)
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the last part, such as ``.jpg``."""
+        return os.path.splitext(last_part(self.url))[1]
 
     def read(self) -> bytes:
         """Download the image.
