@@ -12,8 +12,8 @@ from darknet_builder.images.opencv import load_opencv
 
 _MOSAIC_CELLS = 8
 """Number of cells along the longer side of a pixelated object: too few to recognise a face."""
-_BLUR_SHARE = 3
-"""The window of the blur is a third of the object's longer side."""
+_BLUR_SHARE = 2
+"""The window of the blur is half of the object's longer side."""
 
 
 def cut_objects(image: np.ndarray, detections: Detections) -> Iterator[tuple[int, np.ndarray]]:

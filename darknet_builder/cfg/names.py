@@ -24,7 +24,7 @@ def find_classes(
 
     Args:
         wanted: names of classes, or their numbers, as integers or as text. A name that looks like a
-            number is taken as a name.
+            number is taken as a name. A text is one class.
         names: the names of all classes.
         argument: the argument that an error names.
 
@@ -39,7 +39,7 @@ def find_classes(
         [0, 2]
     """
     numbers: set[int] = set()
-    for one in wanted:
+    for one in [wanted] if isinstance(wanted, str) else wanted:
         same = [number for number, name in enumerate(names) if name == one]
         text = str(one)
         if not same and text.isascii() and text.isdecimal() and int(text) < len(names):

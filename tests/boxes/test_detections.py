@@ -335,6 +335,7 @@ def test_keep() -> None:
     assert found.keep(classes=["dog", 0]).labels == ["cat", "dog"]
     assert found.keep(classes=["1"]).labels == ["1"], "a name comes before a number"
     assert found.keep(classes=[]).labels == []
+    assert found.keep("dog").labels == ["dog"]
     assert found.keep(min_size=10).labels == ["cat", "dog"]
     assert found.keep(["cat", "dog"], 11).labels == ["dog"]
     assert len(found[:0].keep(["cat"], 5)) == 0

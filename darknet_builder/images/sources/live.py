@@ -90,9 +90,11 @@ class LiveSource:
 
         Raises:
             ImageError: if it cannot be opened.
+            InputError: if it was opened before.
             MissingExtraError: if OpenCV is not installed or cannot be loaded.
         """
-        assert self._thread is None, "a live source is opened once"
+        if self._thread is not None:
+            raise InputError(f"{self.name}: a live source can be opened once; make another one")
         capture = connect(self._device, self._timeout)
         self.fps, self.num_frames = fps_and_length(capture)
         if self.num_frames:
@@ -119,6 +121,7 @@ class LiveSource:
 
         Raises:
             ImageError: if the connection is lost and cannot be made again.
+            InputError: if the source has not been opened.
         """
         for frame in self.numbered():
             yield frame.image
@@ -128,8 +131,10 @@ class LiveSource:
 
         Raises:
             ImageError: if the connection is lost and cannot be made again.
+            InputError: if the source has not been opened.
         """
-        assert self._thread is not None, "a live source must be opened first"
+        if self._thread is None:
+            raise InputError(f"{self.name}: is not open; use the source in a with statement")
         while (frame := self._take()) is not None:
             yield frame
         if self._failure is not None and not self._closing.is_set():
