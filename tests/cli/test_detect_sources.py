@@ -190,9 +190,9 @@ def test_a_stream_that_ends(run: Run, camera: Camera) -> None:
 def test_a_stream_that_is_lost(run: Run, camera: Camera, stalls: bool) -> None:
     """One line; what was found is kept, the next source follows, and the status tells."""
     camera.lengths, camera.stalls = [8, 8], stalls
-    words = ["--reconnect", "1", "--timeout", "0.5", "--save-json"]
+    words = ["--reconnect", "1", "--timeout", "1", "--save-json"]
     status, out, err = run(camera.url, "two.png", *words)
-    reason = "no frame for 0.5 seconds" if stalls else "the stream ended"
+    reason = "no frame for 1 second" if stalls else "the stream ended"
     lost = "the stream was lost after 16 frames, and not restored in 1 attempt"
     assert (status, err) == (1, [f"{camera.url}: {lost}: {reason}"])
     assert out[1] == "two.png: 1 red, 1 blue"

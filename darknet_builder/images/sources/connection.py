@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from darknet_builder.errors import ImageError, InputError
 from darknet_builder.images.header import check_pixels
 from darknet_builder.images.opencv import load_opencv
+from darknet_builder.support.text import plural
 from darknet_builder.support.web.addresses import scheme_of, without_login
 from darknet_builder.support.web.requests import WebError, open_address, reason_of
 
@@ -51,6 +52,11 @@ def device_name(device: Device) -> str:
     return f"webcam {device}" if isinstance(device, int) else without_login(device)[0]
 
 
+def no_frame(timeout: float) -> str:
+    """Return the reason for a stream that is silent for ``timeout`` seconds."""
+    return f"no frame for {timeout:g} {plural(timeout, 'second')}"
+
+
 def connect(device: Device, timeout: float) -> Any:
     """Return an open ``cv2.VideoCapture``.
 
@@ -80,7 +86,7 @@ def connect(device: Device, timeout: float) -> Any:
         hint = "check that it is connected and that no other program uses it"
         raise ImageError("no such camera, or it cannot be opened", path=name, hint=hint)
     if time.monotonic() - started >= timeout:
-        raise ImageError(f"no frame for {timeout:g} seconds", path=name)
+        raise ImageError(no_frame(timeout), path=name)
     raise ImageError("not a stream that OpenCV can read", path=name)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from darknet_builder.errors import ImageError, InputError
-from darknet_builder.images.sources.connection import connect, device_name, parse_device
+from darknet_builder.images.sources.connection import connect, device_name, no_frame, parse_device
 from darknet_builder.images.video import DEFAULT_FPS, Frame, fps_and_length
 from darknet_builder.support.text import plural
 from darknet_builder.support.web.addresses import file_stem
@@ -176,7 +176,7 @@ class LiveSource:
             self._busy_since = None
             if not decoded:
                 if time.monotonic() - started >= self._timeout:
-                    return f"no frame for {self._timeout:g} seconds"
+                    return no_frame(self._timeout)
                 # Nobody asked to connect again, so the end of a stream is not a failure.
                 return "the stream ended" if self._reconnects else ""
             if started - connected > self._timeout:

@@ -118,14 +118,14 @@ def test_a_stream_that_stalls(camera: Camera, reconnects: int, tried: str) -> No
     camera.lengths, camera.stalls = [4, 4], True
     started = time.monotonic()
     with (
-        LiveSource(camera.url, timeout=0.5, reconnects=reconnects) as source,
+        LiveSource(camera.url, timeout=1, reconnects=reconnects) as source,
         pytest.raises(ImageError) as raised,
     ):
         list(source.frames())
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 8
     assert str(raised.value) == (
         f"{camera.url}: the stream was lost after {4 + 4 * reconnects} frames{tried}:"
-        " no frame for 0.5 seconds"
+        " no frame for 1 second"
     )
 
 
