@@ -1,0 +1,131 @@
+"""Find what a command line names: files, folders, globs, web addresses and webcams."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+from darknet_builder.errors import InputError
+from darknet_builder.images.files import IMAGE_SUFFIXES
+from darknet_builder.images.sources.connection import STREAM_SCHEMES
+from darknet_builder.images.sources.live import LiveSource
+from darknet_builder.images.sources.web import WebImage
+from darknet_builder.images.video import VIDEO_SUFFIXES
+from darknet_builder.support.web.addresses import last_part, scheme_of
+
+Source: TypeAlias = Path | WebImage | LiveSource
+"""An image or video file, an image at a web address, or a webcam or stream."""
+
+
+def find_sources(words: Iterable[str]) -> list[Path]:
+    """Return the files that the words name, each once; folders and globs are sorted by name.
+
+    A folder stands for its images and videos, without subfolders and hidden files. A file is taken
+    whatever its suffix is.
+
+    Args:
+        words: paths of files or folders, or globs (``**`` includes subfolders).
+
+    Raises:
+        InputError: if a word names no file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("b.jpg", "a.png", "notes.txt"):
+        ...         (Path(folder) / name).touch()
+        ...     [path.name for path in find_sources([folder])]
+        ['a.png', 'b.jpg']
+    """
+    sources: dict[Path, Path] = {}
+    for word in words:
+        for path in _find(word):
+            sources.setdefault(path.resolve(), path)
+    return list(sources.values())
+
+
+def find_inputs(word: str, open_live: Callable[[str], LiveSource] = LiveSource) -> list[Source]:
+    """Return the files that a word names, or the web image, the stream or the webcam.
+
+    A number is a webcam, unless a file has this name. An http address whose path ends like an image
+    file is an image; all others are streams.
+
+    Args:
+        word: a path, a glob, an address or a number.
+        open_live: makes a live source of an address or a number.
+
+    Raises:
+        InputError: if the word names nothing.
+
+    Example:
+        >>> print(*find_inputs("https://a.org/photo.jpg"), *find_inputs("rtsp://camera/1"))
+        https://a.org/photo.jpg rtsp://camera/1
+    """
+    if word.isascii() and word.isdecimal() and not os.path.exists(word):
+        return [open_live(word)]
+    source = find_listed(word, open_live)
+    if not isinstance(source, Path):
+        return [source]
+    return list(find_sources([word]))
+
+
+def find_listed(word: str, open_live: Callable[[str], LiveSource] = LiveSource) -> Source:
+    """Return the source that a line of a list names; a path is taken as it is, without a check.
+
+    Args:
+        word: a path or an address.
+        open_live: makes a live source of an address.
+    """
+    scheme = scheme_of(word)
+    if scheme not in STREAM_SCHEMES:
+        return Path(word)
+    suffix = os.path.splitext(last_part(word))[1].lower()
+    is_image = scheme.startswith("http") and suffix in IMAGE_SUFFIXES
+    return WebImage(word) if is_image else open_live(word)
+
+
+def without_repeats(sources: Iterable[Source]) -> list[Source]:
+    """Return each source once; two paths of one file are the same source."""
+    different: dict[str, Source] = {}
+    for source in sources:
+        key = str(source.resolve()) if isinstance(source, Path) else str(source)
+        different.setdefault(key, source)
+    return list(different.values())
+
+
+def is_video(source: Source) -> bool:
+    """Return whether a source has frames: a live one, or a path with the suffix of a video."""
+    if isinstance(source, Path):
+        return source.suffix.lower() in VIDEO_SUFFIXES
+    return isinstance(source, LiveSource)
+
+
+def _find(word: str) -> list[Path]:
+    if not word:
+        raise InputError("a source is empty; expected an image, a video, a folder or a glob")
+    # os.path and not Path, whose tests raise for a name that is too long.
+    path = Path(word)
+    if os.path.isdir(path):
+        return _media(path.iterdir(), f"{word}: no image or video in this folder")
+    if os.path.exists(path):  # before the glob: a name such as [x].jpg is a pattern as well
+        return [path]
+    if glob.has_magic(word):
+        matches = map(Path, glob.glob(word, recursive=True))
+        return _media(matches, f"{word}: matches no image or video")
+    raise InputError(f"{word}: no such file or folder")
+
+
+def _media(paths: Iterable[Path], complaint: str) -> list[Path]:
+    media = sorted(
+        path
+        for path in paths
+        if os.path.isfile(path)
+        and not path.name.startswith(".")
+        and path.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES
+    )
+    if not media:
+        raise InputError(complaint)
+    return media
