@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from darknet_builder.boxes.detections import CORNERS, Detections
@@ -47,6 +47,25 @@ class Record:
         """Return values that JSON can hold."""
         frame = {} if self.frame is None else {"frame": self.frame}
         return {"file": self.file, **frame, **self.detections.to_dict()}
+
+
+def json_document(records: Iterable[Record], not_readable: int = 0) -> dict[str, Any]:
+    """Return the objects of several files or frames as values that JSON can hold.
+
+    Classes named ``dont_show...`` are left out. Boxes may extend beyond the image.
+
+    Args:
+        records: the files and frames.
+        not_readable: number of files that could not be read.
+
+    Example:
+        >>> detections = Detections([[10, 20, 50, 80]], [0.5], [0], ("cat",), (100, 100))
+        >>> document = json_document([Record("cat.jpg", detections)])
+        >>> document["images"][0]["detections"][0]["box_xyxy"]
+        [10.0, 20.0, 50.0, 80.0]
+    """
+    shown = [replace(record, detections=record.detections.shown()) for record in records]
+    return {"not_readable": not_readable, "images": [record.to_dict() for record in shown]}
 
 
 def coco_document(records: Iterable[Record], names: Sequence[str]) -> dict[str, Any]:
