@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from darknet_builder.images.resize import Placement as Placement
     from darknet_builder.images.resize import resize_bilinear as resize_bilinear
     from darknet_builder.images.resize import to_input as to_input
-    from darknet_builder.images.sources import find_sources as find_sources
+    from darknet_builder.images.sources.finding import find_sources as find_sources
+    from darknet_builder.images.sources.live import LiveSource as LiveSource
+    from darknet_builder.images.sources.web import WebImage as WebImage
+    from darknet_builder.images.video import Frame as Frame
     from darknet_builder.images.video import Video as Video
     from darknet_builder.images.video import open_video as open_video
     from darknet_builder.images.video import write_video as write_video

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,23 @@ VIDEO_SUFFIXES = (
     ".flv",
     ".ogv",
 )
-_DEFAULT_FPS = 25.0
+DEFAULT_FPS = 25.0
+"""The frame rate of a video or a stream that does not state it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A picture of a video or a live source.
+
+    Attributes:
+        image: (H, W, 3) uint8, channels in BGR order.
+        number: number of the frame, counted from 0; frames that were dropped count as well.
+        time: seconds since the beginning of the video, or since a live source was opened.
+    """
+
+    image: np.ndarray
+    number: int
+    time: float
 
 
 @dataclass(frozen=True)
@@ -57,6 +73,39 @@ class Video:
             if not decoded:
                 return
             yield np.asarray(frame)
+
+    def numbered(self) -> Iterator[Frame]:
+        """Yield each frame with its number and its time."""
+        for number, image in enumerate(self.frames()):
+            yield Frame(image, number, number / self.fps)
+
+
+def sample(frames: Iterable[Frame], every: int = 1, most: int | None = None) -> Iterator[Frame]:
+    """Yield the first frame and then each ``every``-th one.
+
+    If the frame in turn was dropped, the next one is taken.
+
+    Args:
+        frames: what ``numbered`` yields.
+        every: 1 or more.
+        most: number of frames to yield, 1 or more; None for all.
+
+    Example:
+        >>> image = np.zeros((2, 2, 3), np.uint8)
+        >>> received = [Frame(image, number, number / 25) for number in (0, 1, 2, 5, 6, 7)]
+        >>> [frame.number for frame in sample(received, 3, most=2)]
+        [0, 5]
+    """
+    due = 0
+    for frame in frames:
+        if frame.number < due:
+            continue
+        due = frame.number + every
+        yield frame
+        if most is not None:
+            most -= 1
+            if most <= 0:  # before the next frame is decoded
+                return
 
 
 @contextmanager
@@ -93,13 +142,26 @@ def open_video(path: str | Path) -> Iterator[Video]:
             raise ImageError("not a video that OpenCV can read", path=path)
         width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         check_pixels(width, int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), path)
-        # OpenCV returns 0, infinity or a negative number for what the file does not say.
-        fps, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        if not 0 < fps < float("inf"):
-            fps = _DEFAULT_FPS
-        yield Video(str(path), fps, int(count) if count > 0 else 0, capture)
+        yield Video(str(path), *fps_and_length(capture), capture)
     finally:
         capture.release()
+
+
+def fps_and_length(capture: Any) -> tuple[float, int]:
+    """Return the frames per second and the number of frames that a video states.
+
+    Args:
+        capture: an open ``cv2.VideoCapture``.
+
+    Returns:
+        25 frames per second and 0 frames where it does not say.
+    """
+    cv2 = load_opencv()
+    # OpenCV returns 0, infinity or a negative number for what the file does not say.
+    fps, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    infinity = float("inf")
+    num_frames = int(count) if 0 < count < infinity else 0
+    return fps if 0 < fps < infinity else DEFAULT_FPS, num_frames
 
 
 @contextmanager

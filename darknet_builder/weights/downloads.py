@@ -11,16 +11,12 @@ import hashlib
 import http.client
 import os
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from darknet_builder.errors import DownloadError, InputError
-from darknet_builder.support.version import VERSION
-from darknet_builder.weights.opener import make_opener
+from darknet_builder.support.web.requests import WebError, open_address, reason_of
 
 CHECKSUMS = ("sha256", "sha1", "md5")
 """The kinds of checksums, strongest first."""
@@ -28,7 +24,6 @@ Progress = Callable[[int, int], None]
 """Called with the number of bytes so far and the total number of bytes."""
 
 _CHUNK = 2**20
-_TIMEOUT = 30.0
 _MAX_INTERRUPTIONS = 10
 _PARTIAL_CONTENT = 206
 _RANGE_NOT_SATISFIABLE = 416
@@ -130,7 +125,7 @@ def download(
                 return Download.of(target, checksum, fetched=True)
     except OSError as error:
         raise DownloadError(
-            f"cannot be written: {_reason(error)}{part.kept()}", path=part.path
+            f"cannot be written: {reason_of(error)}{part.kept()}", path=part.path
         ) from None
     reasons = (f"{', '.join(places)}: {reason}" for reason, places in failures.items())
     raise DownloadError(f"{'; '.join(reasons)}{part.kept()}")
@@ -147,7 +142,7 @@ def _already_there(expected: Expected, target: Path) -> Download | None:
             path=target,
         ) from None
     except OSError as error:
-        raise InputError(f"cannot be read: {_reason(error)}", path=target) from None
+        raise InputError(f"cannot be read: {reason_of(error)}", path=target) from None
     return Download.of(target, checksum, fetched=False)
 
 
@@ -155,7 +150,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot be created: {_reason(error)}", path=folder) from None
+        raise InputError(f"cannot be created: {reason_of(error)}", path=folder) from None
 
 
 # ---- unfinished downloads ------------------------------------------------------------------------
@@ -274,25 +269,17 @@ def _open(url: str, start: int, version: str) -> http.client.HTTPResponse:
 
     If the server does not support that, request everything.
     """
-    headers = {"User-Agent": f"darknet-builder/{VERSION}", "Accept-Encoding": "identity"}
+    headers = {}
     if start:
         headers["Range"] = f"bytes={start}-"
         if version:
             headers["If-Range"] = version
-    response: http.client.HTTPResponse
     try:
-        # S310: the opener knows http and https alone.
-        request = urllib.request.Request(url, headers=headers)  # noqa: S310
-        response = make_opener().open(request, timeout=_TIMEOUT)
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code == _RANGE_NOT_SATISFIABLE and start:
-                return _open(url, 0, "")
-            raise _AddressError(" ".join(f"HTTP {error.code} {error.reason}".split())) from None
-    except urllib.error.URLError as error:
-        raise _AddressError(f"cannot be reached: {_reason(error.reason)}") from None
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _AddressError(f"cannot be reached: {_reason(error)}") from None
+        response = open_address(url, headers)
+    except WebError as error:
+        if error.status == _RANGE_NOT_SATISFIABLE and start:
+            return _open(url, 0, "")
+        raise _AddressError(str(error)) from None
     partial = response.status == _PARTIAL_CONTENT
     if partial and not _content_range(response).startswith(f"bytes {start}-"):
         # The server answers with another part than the one requested.
@@ -306,7 +293,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         try:
             chunk = response.read1(_CHUNK)
         except (OSError, http.client.HTTPException) as error:
-            raise _InterruptedError(f"the connection was lost: {_reason(error)}") from None
+            raise _InterruptedError(f"the connection was lost: {reason_of(error)}") from None
         if not chunk:
             return
         yield chunk
@@ -385,8 +372,3 @@ def _digest(path: Path, kind: str) -> str:
 
 def _sizes(expected: Expected) -> str:
     return " or ".join(f"{size:,}" for size in expected.sizes)
-
-
-def _reason(error: Any) -> str:
-    """Return the system's text of an error, without its number."""
-    return str(getattr(error, "strerror", None) or error) or type(error).__name__

@@ -32,6 +32,7 @@ class Site:
         delay: seconds before each body.
         wrong_range: answers with another part than the one that was asked for.
         requests: (path, Range, If-Range) of every request so far.
+        logins: the Authorization header of every request so far.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class Site:
     delay: float = 0.0
     wrong_range: bool = False
     requests: list[tuple[str, str | None, str | None]] = field(default_factory=list)
+    logins: list[str | None] = field(default_factory=list)
     url: str = ""
 
 
@@ -56,6 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer as the site says."""
         site = self.site
         site.requests.append((self.path, self.headers.get("Range"), self.headers.get("If-Range")))
+        site.logins.append(self.headers.get("Authorization"))
         if self.path in site.redirects:
             self._head(302, Location=site.redirects[self.path])
         elif self.path in site.statuses or self.path not in site.files:

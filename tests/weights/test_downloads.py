@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 
 from darknet_builder.errors import DownloadError, InputError
+from darknet_builder.support.web import requests
+from darknet_builder.support.web.opener import SafeRedirects
 from darknet_builder.weights import downloads
 from darknet_builder.weights.downloads import Download, Expected, download
-from darknet_builder.weights.opener import SafeRedirects
 from tests.helpers.web_server import Site, serve
 
 CONTENT = bytes(range(256)) * 40
@@ -196,7 +197,7 @@ def test_stopped_by_the_user(site: Site, target: Path) -> None:
 def test_a_connection_that_falls_silent(
     site: Site, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(downloads, "_TIMEOUT", 0.05)
+    monkeypatch.setattr(requests, "TIMEOUT", 0.05)
     site.delay = 0.5
     assert failure(site, target) == "URL/net.weights: the connection was lost: timed out"
 

@@ -1,0 +1,1 @@
+"""Web addresses: their parts, and how to open them safely."""
