@@ -21,8 +21,8 @@ from darknet_builder.boxes.records import Record, json_document
 from darknet_builder.errors import ImageError, InputError
 from darknet_builder.pages.upload_page import UploadPage
 from darknet_builder.prediction.detector import Detector
+from darknet_builder.serving.broadcast import Broadcast, OpenFrames
 from darknet_builder.serving.detection_queue import DetectionQueue
-from darknet_builder.serving.live import LiveSource, OpenFrames
 from darknet_builder.serving.messages import Guard, Json, answer_fault, answer_refusal, refusal
 from darknet_builder.serving.settings import ServeSettings
 from darknet_builder.serving.streams import stream_lines, stream_pictures
@@ -63,10 +63,10 @@ def create_app(
     """
     if source is not None and detector.has_memory:
         raise InputError(
-            "the network keeps state from frame to frame, which the images of requests would"
-            " disturb; serve it without a source",
+            "the network keeps state from frame to frame, which images of requests would disturb",
+            path=source[0],
+            hint="serve it without a source",
             argument="source",
-            value=source[0],
         )
     service = Service(detector, name, settings or ServeSettings(), source)
     app = Starlette(
@@ -125,7 +125,7 @@ class Service:
     async def living(self, app: Starlette) -> AsyncIterator[None]:
         """Run the queue while the server runs, and finish its work at the end."""
         self._work = DetectionQueue(self._detector)
-        self._live = None if self._source is None else LiveSource(self._work, *self._source)
+        self._live = None if self._source is None else Broadcast(self._work, *self._source)
         try:
             yield
         finally:
@@ -181,7 +181,7 @@ class Service:
 
     # ---- one request -----------------------------------------------------------------------------
 
-    def _take_live(self) -> LiveSource:
+    def _take_live(self) -> Broadcast:
         if self._live is None:
             raise refusal(404, "this server was started without a source")
         return self._live
@@ -238,7 +238,7 @@ class Service:
                 records.append(Record(upload.name, result))
         if not records:
             first = next(result for result in results if isinstance(result, ImageError))
-            raise refusal(_status_of(first), f"{uploads[0].name}: {first.message}")
+            raise refusal(_status_of(first), uploads[0].said(first.message))
         self.answered += len(records)
         used = {"threshold": self._detector.threshold, "nms": self._detector.nms, **options}
         document = {**used, **json_document(records, len(errors))}

@@ -116,8 +116,10 @@ def run_server(
         KeyboardInterrupt: at the end, after SIGINT.
     """
     server = make_server(app, on_start)
-    with listener, _noting_termination():
+    with listener, _noting_signals() as noted:
         server.run(sockets=[listener])
+    if signal.SIGINT in noted:
+        signal.raise_signal(signal.SIGINT)  # for the handler of the program
 
 
 def make_server(app: Starlette, on_start: Callable[[], object] = lambda: None) -> uvicorn.Server:
@@ -182,13 +184,23 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def _noting_termination() -> Iterator[None]:
-    """Let SIGTERM end the block and not the process: uvicorn raises the signal again."""
+def _noting_signals() -> Iterator[list[int]]:
+    """Let signals end the block and not the process; yield those that came.
+
+    Uvicorn raises the signals that have stopped it again, inside its event loop, where a
+    KeyboardInterrupt would be logged as a fault.
+    """
+    noted: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield noted
         return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {
+        number: signal.signal(number, lambda number, frame: noted.append(number))
+        for number in numbers
+    }
     try:
-        yield
+        yield noted
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from darknet_builder.serving.live import Frame, LiveSource, Watcher
+from darknet_builder.serving.broadcast import Broadcast, Shown, Watcher
 from darknet_builder.serving.messages import refusal
 
 _BOUNDARY = "frame"
@@ -18,7 +18,7 @@ class _LiveResponse(StreamingResponse):
     """A response that leaves its source however it ends."""
 
     def __init__(
-        self, live: LiveSource, watcher: Watcher, body: AsyncIterator[bytes], media_type: str
+        self, live: Broadcast, watcher: Watcher, body: AsyncIterator[bytes], media_type: str
     ) -> None:
         super().__init__(body, media_type=media_type)
         self._live, self._watcher = live, watcher
@@ -30,7 +30,7 @@ class _LiveResponse(StreamingResponse):
             self._live.leave(self._watcher)
 
 
-async def stream_pictures(live: LiveSource, timeout: float) -> Response:
+async def stream_pictures(live: Broadcast, timeout: float) -> Response:
     """Answer with annotated frames, which browsers show as a moving picture.
 
     Args:
@@ -44,15 +44,15 @@ async def stream_pictures(live: LiveSource, timeout: float) -> Response:
     return await _stream(live, timeout, _part, media_type, pictures=True)
 
 
-async def stream_lines(live: LiveSource, timeout: float) -> Response:
+async def stream_lines(live: Broadcast, timeout: float) -> Response:
     """Answer with one JSON object a line for each frame; otherwise as ``stream_pictures``."""
     return await _stream(live, timeout, _line, "application/jsonl", pictures=False)
 
 
 async def _stream(
-    live: LiveSource,
+    live: Broadcast,
     timeout: float,
-    encode: Callable[[Frame], bytes],
+    encode: Callable[[Shown], bytes],
     media_type: str,
     *,
     pictures: bool,
@@ -74,18 +74,18 @@ async def _stream(
 
 
 async def _encoded(
-    watcher: Watcher, first: Frame, encode: Callable[[Frame], bytes]
+    watcher: Watcher, first: Shown, encode: Callable[[Shown], bytes]
 ) -> AsyncIterator[bytes]:
-    frame: Frame | None = first
+    frame: Shown | None = first
     while frame is not None:
         yield encode(frame)
         frame = await watcher.next()
 
 
-def _line(frame: Frame) -> bytes:
+def _line(frame: Shown) -> bytes:
     return frame.line
 
 
-def _part(frame: Frame) -> bytes:
+def _part(frame: Shown) -> bytes:
     head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(frame.picture)}"
     return head.encode("ascii") + b"\r\n\r\n" + frame.picture + b"\r\n"

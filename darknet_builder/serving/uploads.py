@@ -35,6 +35,10 @@ class Upload(NamedTuple):
     name: str
     data: bytes
 
+    def said(self, message: str) -> str:
+        """Return a message about the file, with its name if the client gave one."""
+        return message if self.name == _UNNAMED else f"{self.name}: {message}"
+
 
 async def read_uploads(request: Request, settings: ServeSettings) -> list[Upload]:
     """Read the files of a request: its whole body, or each file of a form.

@@ -58,7 +58,7 @@ def test_pictures_become_boxes(browser: Any, tmp_path: Path) -> None:
     chosen = browser.find_element("id", "files")
     chosen.send_keys(f"{tmp_path / HOSTILE}\n{tmp_path / 'notes.png'}")
     texts = captions(browser, 2)
-    assert texts[0] == "notes.png image: not an image that OpenCV can read"
+    assert texts[0] == "notes.png not an image that OpenCV can read"
     assert texts[1].startswith(f"{HOSTILE} 1 ") and f"1 {NAMES[0]}" in texts[1]
     write_image(tmp_path / "red.png", squares((RED, 0, 0)))
     dropped = base64.b64encode((tmp_path / "red.png").read_bytes()).decode()

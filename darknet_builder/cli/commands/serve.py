@@ -11,7 +11,7 @@ from darknet_builder.cli.model import MODEL_OPTIONS, describe_choice, take_named
 from darknet_builder.support.text import one_line, plural
 
 if TYPE_CHECKING:
-    from darknet_builder.serving.live import OpenFrames
+    from darknet_builder.serving.broadcast import OpenFrames
 
 HELP = "answer HTTP requests with detections; show a page for pictures in the browser"
 EXAMPLES = """\
@@ -30,6 +30,7 @@ examples:
   darknet-builder serve --model yolov4-tiny --download --port 8000
   darknet-builder serve --cfg my.cfg --weights my.weights --names my.names --device cuda --batch 32
   darknet-builder serve --source clip.mp4
+  darknet-builder serve --model yolov4-tiny --source 0
   curl -F image=@photo.jpg http://127.0.0.1:8000/detect
 """
 OPTIONS = MODEL_OPTIONS
@@ -63,7 +64,9 @@ def _add_address(parser: argparse.ArgumentParser) -> None:
         help="port to listen on; 0 takes a free one (default: %(default)s)",
     )
     server.add_argument(
-        "--source", metavar="FILE", help="video to show at /stream and /stream.jsonl"
+        "--source",
+        metavar="FILE",
+        help="video file, webcam number, or rtsp:// or http:// address to show at /stream",
     )
 
 
@@ -102,7 +105,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
     load_opencv()
     settings = ServeSettings(args.queue, args.max_upload, args.timeout)
-    source = None if args.source is None else _open_source(args.source)
+    source = None if args.source is None else _check_source(args.source)
     with listen(args.host, args.port) as listener:
         address = address_of(listener)
         names = take_named(args, needs_names=args.names is None)
@@ -127,16 +130,14 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     return 0
 
 
-def _open_source(word: str) -> tuple[str, OpenFrames]:
-    """Check that a source can be read, and return its name and the function that opens it.
+def _check_source(word: str) -> tuple[str, OpenFrames]:
+    """Open a source once, and return its name and the function that opens it.
 
     Raises:
         ImageError: if it cannot be read.
     """
-    from functools import partial
+    from darknet_builder.serving.broadcast import open_source
 
-    from darknet_builder.serving.live import video_frames
-
-    open_frames = partial(video_frames, word)
+    name, open_frames = open_source(word)
     with open_frames():
-        return word, open_frames
+        return name, open_frames
