@@ -55,7 +55,8 @@ class DetectionQueue:
 
     Threads decode and resize the images. One thread takes those that are ready, at most
     ``detector.batch``, and runs the network on them. Another thread finds the boxes meanwhile. The
-    result of an image does not depend on the images that share its batch.
+    result of an image does not depend on the images that share its batch. Making the object takes
+    as long as the engine takes to compile.
 
     Args:
         detector: the detector; its batch size is the largest number of images in a call.
@@ -80,6 +81,9 @@ class DetectionQueue:
         self.detector = detector
         self.images = 0
         self.batches = 0
+        self._sizes = _batch_sizes(detector.batch)
+        for size in self._sizes:
+            detector.warm_up(size)  # so that no request waits for a compiler
         self._coming = 0  # images that are not yet in a batch
         self._lock = threading.Lock()
         self._readers = ThreadPoolExecutor(_READERS, "read")
@@ -141,26 +145,36 @@ class DetectionQueue:
             self._ready.put(_Ready(job, prepared.x, prepared.placement))
 
     def _work(self) -> None:
-        while (first := self._ready.get()) is not None:
-            batch = self._collect(first)
+        waiting: list[_Ready] = []
+        while self._gather(waiting):
+            size = next(size for size in self._sizes if size <= len(waiting))
+            batch, waiting = waiting[:size], waiting[size:]
+            self._count(-size)
             # Those whose caller has given up are left out; from here on nobody can.
             self._run([item for item in batch if item.job.future.set_running_or_notify_cancel()])
 
-    def _collect(self, first: _Ready) -> list[_Ready]:
-        """Return the images that are ready, after a short wait for those that are being read."""
-        batch, end = [first], time.monotonic() + _WAIT
-        # Without others on their way, one image does not wait.
-        while len(batch) < min(self.detector.batch, self._coming):
+    def _gather(self, waiting: list[_Ready]) -> bool:
+        """Add images that are ready, after a short wait for those that are being read.
+
+        Args:
+            waiting: images that no call has taken yet; extended to at most a batch.
+
+        Returns:
+            False at the end, when nothing is left to do.
+        """
+        end = time.monotonic() + _WAIT
+        while not waiting or len(waiting) < min(self.detector.batch, self._coming):
             try:
-                item = self._ready.get(timeout=max(0.0, end - time.monotonic()))
+                # Without others on their way, one image does not wait.
+                timeout = max(0.0, end - time.monotonic()) if waiting else None
+                item = self._ready.get(timeout=timeout)
             except queue.Empty:
                 break
             if item is None:
-                self._ready.put(None)  # for `_work`, after this batch
+                self._ready.put(None)  # for the next call
                 break
-            batch.append(item)
-        self._count(-len(batch))
-        return batch
+            waiting.append(item)
+        return bool(waiting)
 
     def _run(self, batch: Sequence[_Ready]) -> None:
         if not batch:
@@ -191,3 +205,12 @@ class DetectionQueue:
             job.future.set_exception(error)
         else:
             job.future.set_result(found)
+
+
+def _batch_sizes(largest: int) -> list[int]:
+    """Return the sizes of a call, the largest first: 8, 4, 2, 1 or 32, 10, 3, 1.
+
+    Engines compile for each size, and ``TorchEngine`` keeps the code for four of them. Seven images
+    are therefore computed as 4 + 2 + 1.
+    """
+    return sorted({round(largest ** (step / 3)) for step in range(4)}, reverse=True)

@@ -126,6 +126,18 @@ def test_headers(site: Served) -> None:
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
+def test_answers_on_one_connection_do_not_wait(site: Served) -> None:
+    """For the acknowledgement of their first half, which clients delay by 40 ms."""
+    connection, seconds = site.connect(), []
+    for _ in range(6):
+        start = time.perf_counter()
+        connection.request("GET", "/healthz")
+        assert read(connection).status == 200
+        seconds.append(time.perf_counter() - start)
+    connection.close()
+    assert sorted(seconds)[1] < 0.03
+
+
 def test_another_host_name_is_refused(site: Served) -> None:
     """A name of another site that leads to this machine."""
     assert site.ask("GET", "/", headers={"Host": "example.com"}).status == 400

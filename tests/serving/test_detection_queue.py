@@ -12,7 +12,7 @@ from torch import Tensor
 
 from darknet_builder.errors import ImageError, InputError
 from darknet_builder.prediction.detector import Detector
-from darknet_builder.serving.detection_queue import DetectionQueue
+from darknet_builder.serving.detection_queue import DetectionQueue, _batch_sizes
 from tests.helpers.toy_detector import BLUE, NAMES, RED, squares, toy_network
 
 IMAGES = [squares((RED, column, row)) for column in range(4) for row in range(4)]
@@ -80,6 +80,28 @@ def test_what_waits_shares_a_call(held: Held, work: DetectionQueue) -> None:
     held.go.set()
     assert [len(future.result(20)) for future in (first, *rest)] == [1] * 7
     assert (held.sizes, work.batches, work.images) == ([1, 4, 2], 3, 7)
+
+
+def test_calls_have_few_sizes() -> None:
+    """Engines compile for each of them."""
+    assert [_batch_sizes(largest) for largest in (1, 2, 4, 8, 32)] == [
+        [1], [2, 1], [4, 3, 2, 1], [8, 4, 2, 1], [32, 10, 3, 1]
+    ]  # fmt: skip
+
+
+def test_seven_images_are_three_calls() -> None:
+    detector = Held(batch=8)
+    detector.go.set()
+    work = DetectionQueue(detector)
+    detector.go.clear()
+    futures = [work.submit(IMAGES[0])]
+    assert detector.begun.wait(20)
+    futures += [work.submit(image) for image in IMAGES[1:8]]
+    wait_until_read(work, 7)
+    detector.go.set()
+    assert [len(future.result(20)) for future in futures] == [1] * 8
+    work.close()
+    assert detector.sizes == [1, 4, 2, 1]
 
 
 def test_who_gave_up_costs_no_work(held: Held, work: DetectionQueue) -> None:
