@@ -19,8 +19,8 @@ This needs the extra 'serve': pip install 'darknet-builder[serve]'. The server s
 SIGTERM, after it has answered all requests that it has received.
 
 addresses:
-  POST /detect       bytes of an image, or files as multipart/form-data; the answer is JSON, as
-                     detect --json writes it. Parameters: /detect?threshold=0.5&nms=0.3
+  POST /detect       bytes of an image, or files as multipart/form-data; the answer is JSON with the
+                     records of detect. Parameters: /detect?threshold=0.5&nms=0.3
   GET  /             a page: drop a picture and see its boxes
   GET  /stream       annotated frames of --source as MJPEG
   GET  /stream.jsonl the objects of each frame of --source, one JSON object a line
