@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from darknet_builder.boxes.detections import Detection as Detection
     from darknet_builder.boxes.detections import Detections as Detections
     from darknet_builder.boxes.drawing import draw_detections as draw_detections
+    from darknet_builder.boxes.regions import blur_objects as blur_objects
+    from darknet_builder.boxes.regions import cut_objects as cut_objects
+    from darknet_builder.boxes.regions import pixelate_objects as pixelate_objects
     from darknet_builder.cfg.block import Block as Block
     from darknet_builder.cfg.dialects import DIALECTS as DIALECTS
     from darknet_builder.cfg.dialects import Dialect as Dialect
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from darknet_builder.images.files import write_image as write_image
     from darknet_builder.images.resize import Placement as Placement
     from darknet_builder.images.resize import to_input as to_input
+    from darknet_builder.images.sources.live import LiveSource as LiveSource
     from darknet_builder.images.video import write_video as write_video
     from darknet_builder.inspection.adapt import Adaptation as Adaptation
     from darknet_builder.inspection.adapt import adapt_cfg as adapt_cfg

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from darknet_builder.boxes.overlap import pairwise_iou as pairwise_iou
     from darknet_builder.boxes.records import Record as Record
     from darknet_builder.boxes.records import coco_document as coco_document
+    from darknet_builder.boxes.records import counts_csv as counts_csv
     from darknet_builder.boxes.records import csv_text as csv_text
+    from darknet_builder.boxes.regions import blur_objects as blur_objects
+    from darknet_builder.boxes.regions import cut_objects as cut_objects
+    from darknet_builder.boxes.regions import pixelate_objects as pixelate_objects
 else:
     __getattr__, __all__ = lazy_names(__name__)

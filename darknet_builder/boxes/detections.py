@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from darknet_builder.cfg.names import find_classes
 from darknet_builder.errors import InputError
 from darknet_builder.support.extras import load_extra
 
@@ -187,6 +188,30 @@ class Detections:
         else: in mAP, in COCO's results and in label files.
         """
         return self[[not label.startswith(HIDDEN) for label in self.labels]]
+
+    def keep(self, classes: Sequence[str | int] | None = None, min_size: float = 0) -> Detections:
+        """Return the objects of some classes, and of a minimum size.
+
+        Args:
+            classes: names or numbers of classes; None for all.
+            min_size: pixels of the shorter side of a box, 0 or more.
+
+        Raises:
+            InputError: if a class does not exist or ``min_size`` is out of range.
+
+        Example:
+            >>> boxes = [[10, 20, 50, 80], [0, 0, 30, 30]]
+            >>> found = Detections(boxes, [0.9, 0.4], [1, 0], ("cat", "dog"), (100, 100))
+            >>> found.keep(classes=["dog"]), found.keep(min_size=40)
+            (Detections(1 dog in 100x100), Detections(1 dog in 100x100))
+        """
+        if not 0 <= min_size < float("inf"):
+            raise InputError("expected 0 or more pixels", argument="min_size", value=min_size)
+        sides = self.boxes_xyxy[:, 2:] - self.boxes_xyxy[:, :2]
+        kept = sides.min(axis=1, initial=np.inf) >= min_size
+        if classes is not None:
+            kept &= np.isin(self.class_ids, find_classes(classes, self.names))
+        return self[kept]
 
     def clipped(self) -> Detections:
         """Return the objects with boxes cut off at the image's edges.

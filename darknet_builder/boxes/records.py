@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,8 @@ CSV_COLUMNS = (
     *CORNERS,
 )
 
+COUNT_COLUMNS = ("file", "frame", "class_id", "name", "count")
+
 
 @dataclass(frozen=True)
 class Record:
@@ -32,6 +35,7 @@ class Record:
         file: path of the image or video.
         detections: the objects found in it.
         frame: number of the frame, counted from 0; None for an image file.
+        time: seconds since the beginning of the video or the stream; None for an image file.
 
     Example:
         >>> detections = Detections([[10, 20, 50, 80]], [0.5], [0], ("cat",), (100, 100))
@@ -42,11 +46,16 @@ class Record:
     file: str
     detections: Detections
     frame: int | None = None
+    time: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return values that JSON can hold."""
-        frame = {} if self.frame is None else {"frame": self.frame}
-        return {"file": self.file, **frame, **self.detections.to_dict()}
+        place: dict[str, Any] = {}
+        if self.frame is not None:
+            place["frame"] = self.frame
+        if self.time is not None:
+            place["time"] = round(self.time, 3)
+        return {"file": self.file, **place, **self.detections.to_dict()}
 
 
 def json_document(records: Iterable[Record], not_readable: int = 0) -> dict[str, Any]:
@@ -121,6 +130,33 @@ def csv_text(records: Iterable[Record]) -> str:
         for class_id, name, score, box in record.detections.shown().clipped().rows():
             corners = [f"{value:.2f}" for value in box]
             writer.writerow([*image, class_id, _cell(name), f"{score:.5f}", *corners])
+    return text.getvalue()
+
+
+def counts_csv(records: Iterable[Record]) -> str:
+    """Return a CSV table with the number of shown objects of each image or frame and class.
+
+    An image without objects has one line without a class, whose count is 0. Names are written as in
+    ``csv_text``.
+
+    Example:
+        >>> boxes = [[10, 20, 50, 80], [0, 0, 30, 30]]
+        >>> detections = Detections(boxes, [0.5, 0.4], [0, 0], ("cat",), (100, 100))
+        >>> print(counts_csv([Record("cat.jpg", detections)]), end="")
+        file,frame,class_id,name,count
+        cat.jpg,,0,cat,2
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COUNT_COLUMNS)
+    for record in records:
+        shown = record.detections.shown()
+        image = [_cell(record.file), "" if record.frame is None else record.frame]
+        counts = sorted(Counter(shown.class_ids.tolist()).items())
+        for class_id, count in counts:
+            writer.writerow([*image, class_id, _cell(shown.names[class_id]), count])
+        if not counts:
+            writer.writerow([*image, "", "", 0])
     return text.getvalue()
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from darknet_builder.errors import DataError, DataWarning
+from darknet_builder.errors import DataError, DataWarning, InputError, did_you_mean
 from darknet_builder.support.bundled import bundled_names, find_by_name, hint_at_bundled
 from darknet_builder.support.file_kinds import recognize_failed_download
 from darknet_builder.support.files import read_bounded
@@ -14,6 +15,45 @@ from darknet_builder.support.files import read_bounded
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 """Bytes that no text has, in any encoding with one byte for an ASCII letter."""
 _CFG = re.compile(r"(?:\s|#[^\n]*\n)*\[(?:net|network)\]\s")
+
+
+def find_classes(
+    wanted: Iterable[str | int], names: Sequence[str], argument: str = "classes"
+) -> list[int]:
+    """Return the numbers of classes that are given by name or by number.
+
+    Args:
+        wanted: names of classes, or their numbers, as integers or as text. A name that looks like a
+            number is taken as a name. A text is one class.
+        names: the names of all classes.
+        argument: the argument that an error names.
+
+    Returns:
+        The numbers in ascending order, each once.
+
+    Raises:
+        InputError: for the first class that does not exist, with the most similar name.
+
+    Example:
+        >>> find_classes(["dog", "0"], ["person", "cat", "dog"])
+        [0, 2]
+    """
+    numbers: set[int] = set()
+    for one in [wanted] if isinstance(wanted, str) else wanted:
+        same = [number for number, name in enumerate(names) if name == one]
+        text = str(one)
+        if not same and text.isascii() and text.isdecimal() and int(text) < len(names):
+            same = [int(text)]
+        if not same:
+            last = len(names) - 1
+            raise InputError(
+                f"no class has this name; the classes have the numbers 0 to {last}",
+                argument=argument,
+                value=one,
+                hint=did_you_mean(text, names),
+            )
+        numbers.update(same)
+    return sorted(numbers)
 
 
 def read_names(path: str | Path) -> list[str]:

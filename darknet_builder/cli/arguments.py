@@ -92,13 +92,14 @@ def add_max_pixels(parser: argparse._ActionsContainer) -> None:
     """Add ``--max-pixels``."""
     parser.add_argument(
         "--max-pixels",
-        type=_pixels,
+        type=positive_number,
         metavar="N",
         help=f"largest number of pixels of an image (default: {MOST_PIXELS:,})",
     )
 
 
-def _pixels(text: str) -> int:
+def positive_number(text: str) -> int:
+    """Return a whole number above 0, for ``type`` of an option."""
     if not text.isdecimal() or not 0 < int(text) < _MOST_PIXELS:
         raise argparse.ArgumentTypeError(f"{text}: expected a whole number above 0")
     return int(text)

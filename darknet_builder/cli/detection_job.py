@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, ExitStack, closing
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import count, groupby
+from itertools import groupby
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO, TypeAlias, cast
 
 import numpy as np
 
 from darknet_builder.boxes.drawing import draw_detections
 from darknet_builder.boxes.records import Record
 from darknet_builder.cli.arguments import IMAGE_OPTIONS
-from darknet_builder.cli.detection_outputs import Outputs, Target
+from darknet_builder.cli.detection_outputs import Outputs, RecordLines, Target
 from darknet_builder.cli.detection_result import (
     NOTHING_FOUND,
     DetectionResult,
     SourceResult,
     list_counts,
 )
+from darknet_builder.cli.detection_rules import DetectionRules
 from darknet_builder.cli.output import STDOUT, attempt_all, write_json
 from darknet_builder.cli.progress import Progress
 from darknet_builder.errors import DarknetError, ImageError
-from darknet_builder.images.sources import is_video
+from darknet_builder.images.sources.finding import Source, is_video
+from darknet_builder.images.sources.live import LiveSource
+from darknet_builder.images.sources.web import WebImage
 from darknet_builder.images.truncated import noting_truncated
-from darknet_builder.images.video import Video, open_video, write_video
+from darknet_builder.images.video import Frame, Video, open_video, sample, write_video
+from darknet_builder.images.window import Window
 from darknet_builder.prediction.detector import Detector
 from darknet_builder.prediction.pipeline import Outcome, Unreadable, frames_ahead, stream
 from darknet_builder.support.distributed import ProcessGroup
 from darknet_builder.support.text import one_line, plural
+
+ImageSource: TypeAlias = Path | WebImage
+"""A source that is one image."""
 
 
 @dataclass
@@ -46,9 +53,13 @@ class DetectionJob:
         group: the processes that share the work.
         out: stream for the JSON document if it goes to ``STDOUT``.
         options: entries for the beginning of the JSON document.
+        rules: which frames to process, and which objects to keep and to hide.
+        window: shows each picture; None shows nothing.
         results: results of this process, one for each source so far.
         started: start time in seconds of ``time.perf_counter``.
         truncated: paths of images of this process whose file ends too early.
+        lines: the file of ``--save-jsonl``.
+        is_stopped: whether the user has closed the window.
     """
 
     detector: Detector
@@ -57,9 +68,19 @@ class DetectionJob:
     group: ProcessGroup
     out: TextIO
     options: Mapping[str, Any]
+    rules: DetectionRules = field(default_factory=DetectionRules)
+    window: Window | None = None
     results: list[SourceResult] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
     truncated: set[str] = field(default_factory=set)
+    lines: RecordLines = field(init=False)
+    is_stopped: bool = False
+
+    def __post_init__(self) -> None:
+        # Several processes cannot write to one file as they go.
+        rank = f"-{self.group.rank}" if self.group.world_size > 1 else ""
+        path = self.outputs.folder / f"detections{rank}.jsonl"
+        self.lines = RecordLines(path if self.outputs.lines else None)
 
     def run(self, targets: Sequence[Target]) -> int:
         """Detect objects in all sources.
@@ -72,17 +93,23 @@ class DetectionJob:
         Returns:
             The exit status: 1 if a source could not be read, else 0.
         """
-        with noting_truncated() as self.truncated:
-            return self._run(targets)
+        with noting_truncated() as self.truncated, self.lines:
+            try:
+                return self._run(targets)
+            finally:
+                if self.window is not None:
+                    self.window.close()
 
     def _run(self, targets: Sequence[Target]) -> int:
         try:
             for videos, group in groupby(targets, lambda target: is_video(target.source)):
+                if self.is_stopped:
+                    break
                 if videos:
                     for target in group:
                         self._detect_video(target)
                 else:
-                    self._detect_images({target.source: target for target in group})
+                    self._detect_images({cast(ImageSource, one.source): one for one in group})
         except BaseException as reason:
             # Several processes would wait for each other. Without a finished image there is nothing
             # to write, and the files of an earlier run stay.
@@ -139,11 +166,13 @@ class DetectionJob:
         self.progress.complain(f"skipped: {error.describe(IMAGE_OPTIONS.get)}")
         self.progress.advance()
 
-    def _detect_images(self, targets: Mapping[Path, Target]) -> None:
-        def save(outcome: Outcome) -> None:
-            self.outputs.save(
-                targets[cast(Path, outcome.source)], outcome.image, outcome.detections
-            )
+    def _detect_images(self, targets: Mapping[ImageSource, Target]) -> None:
+        def save(outcome: Outcome) -> Outcome:
+            target = targets[cast(ImageSource, outcome.source)]
+            outcome = self._finish_image(outcome, target, target.stem)
+            if self.outputs.pictures:
+                self.outputs.save_picture(target, cast(np.ndarray, outcome.picture))
+            return outcome
 
         with closing(stream(self.detector, targets, save)) as outcomes:
             for outcome in outcomes:
@@ -152,92 +181,127 @@ class DetectionJob:
                     self._skip(outcome.error)
                     continue
                 source = str(outcome.source)
-                self._record(Record(source, outcome.detections), outcome.image)
+                self._record(Record(source, outcome.detections), outcome)
                 self._tell(
                     f"{one_line(source)}:"
                     f" {list_counts(outcome.detections.shown().counts()) or NOTHING_FOUND}"
                 )
+                if self.is_stopped:
+                    return
 
-    def _record(self, record: Record, image: np.ndarray) -> None:
+    def _finish_image(self, outcome: Outcome, target: Target, stem: str) -> Outcome:
+        """Select objects, write what each image has of its own, and draw if a picture is needed."""
+        selected = self.rules.apply(outcome)
+        self.outputs.save_objects(target, stem, outcome.image, selected.detections)
+        if not self.outputs.pictures and self.window is None:
+            return selected
+        picture = draw_detections(selected.image, selected.detections)
+        return replace(selected, picture=picture)
+
+    def _record(self, record: Record, outcome: Outcome) -> None:
         result = self.results[-1]
         result.images += 1
         result.counts.update(record.detections.shown().labels)
+        self.lines.write(record)
         if self.outputs.keeps_records:
             result.records.append(record)
         if self.outputs.report:
-            result.report.add(record, image)
+            result.report.add(record, outcome.image)
         self.progress.advance()
+        if self.window is not None and outcome.picture is not None:
+            goes_on = self.window.show(outcome.picture, wait=record.frame is None)
+            self.is_stopped = self.is_stopped or not goes_on
 
     def _detect_video(self, target: Target) -> None:
+        if self.is_stopped:
+            return
         result = SourceResult()
         self.results.append(result)
         try:
-            interrupted = self._save_video(target)
+            with self._open(target.source) as video:
+                ending = self._save_video(target, video)
         except ImageError as error:
             self._skip(error)
             return
         found = list_counts(dict(result.counts.most_common()))
+        dropped = f", {video.num_dropped} dropped" if isinstance(video, LiveSource) else ""
         self._tell(
-            f"{one_line(target.source)}: {result.images} {plural(result.images, 'frame')}:"
-            f" {found or NOTHING_FOUND}"
+            f"{one_line(str(target.source))}: {result.images} {plural(result.images, 'frame')}"
+            f"{dropped}: {found or NOTHING_FOUND}"
         )
-        if interrupted:
-            raise KeyboardInterrupt
+        if isinstance(ending, ImageError):
+            result.failures = 1
+            self.progress.complain(ending.describe(IMAGE_OPTIONS.get))
+        elif ending is not None:
+            raise ending
 
-    def _save_video(self, target: Target) -> bool:
-        """Write the annotated video and return whether Ctrl-C stopped it.
+    def _open(self, source: Source) -> AbstractContextManager[Video | LiveSource]:
+        return source if isinstance(source, LiveSource) else open_video(cast(Path, source))
 
-        If it did, the video is complete up to that frame.
+    def _save_video(self, target: Target, video: Video | LiveSource) -> BaseException | None:
+        """Write the annotated video and return what ended it too early: Ctrl-C or a lost stream.
+
+        In both cases the video is complete up to that frame.
         """
-        interrupted = False
-        with open_video(target.source) as video:
-            self.progress.grow(max(0, video.num_frames - 1))
-            picture = self.outputs.folder / target.picture
-            with (
-                write_video(picture, video.fps) if self.outputs.pictures else nullcontext()
-            ) as append:
-                try:
-                    self._detect_frames(target, video, append)
-                except KeyboardInterrupt:
-                    interrupted = True
-                if not self.results[-1].images:
-                    raise (
-                        KeyboardInterrupt
-                        if interrupted
-                        else ImageError(f"{target.source}: no frame can be read")
-                    )
-        return interrupted
+        ending: BaseException | None = None
+        self.progress.grow(max(0, self.rules.count_frames(video.num_frames) - 1))
+        with ExitStack() as stack:
+            append = None
+            if self.outputs.pictures:
+                picture = self.outputs.folder / target.picture
+                append = stack.enter_context(write_video(picture, video.fps / self.rules.every))
+            try:
+                self._detect_frames(target, video, append)
+            except (KeyboardInterrupt, ImageError) as error:
+                ending = error
+            if not self.results[-1].images:
+                raise ending or ImageError("no frame can be read", path=str(target.source))
+        return ending
 
     def _detect_frames(
-        self, target: Target, video: Video, append: Callable[[np.ndarray], None] | None
+        self,
+        target: Target,
+        video: Video | LiveSource,
+        append: Callable[[np.ndarray], None] | None,
     ) -> None:
-        numbers = count()
+        last = -self.rules.every
 
-        def save(outcome: Outcome) -> None:
+        def save(outcome: Outcome) -> Outcome:
+            nonlocal last
+            number = cast(Frame, outcome.source).number
+            outcome = self._finish_image(outcome, target, f"{target.stem}_{number:06d}")
+            # Frames that were dropped are replaced by this one, or the video would be too fast.
             if append is not None:
-                append(draw_detections(outcome.image, outcome.detections))
-            self.outputs.save_labels(f"{target.stem}_{next(numbers):06d}", outcome.detections)
+                for _ in range(max(1, (number - last) // self.rules.every)):
+                    append(cast(np.ndarray, outcome.picture))
+            last = number
+            return outcome
 
         with closing(self._find_in_frames(video, save)) as outcomes:
-            for number, outcome in enumerate(outcomes):
-                self._record(Record(str(target.source), outcome.detections, number), outcome.image)
+            for outcome in outcomes:
+                frame = cast(Frame, outcome.source)
+                record = Record(str(target.source), outcome.detections, frame.number, frame.time)
+                self._record(record, outcome)
+                if self.is_stopped:
+                    return
 
     def _find_in_frames(
-        self, video: Video, save: Callable[[Outcome], None]
+        self, video: Video | LiveSource, save: Callable[[Outcome], Outcome]
     ) -> Generator[Outcome, None, None]:
         """Yield the outcome of each frame, in order.
 
         Decoding, the network and ``save`` overlap, except for networks that keep state from frame
-        to frame.
+        to frame, and for live sources: frames that wait for their turn would not be the newest.
         """
-        detector = self.detector
-        with closing(frames_ahead(video.frames(), detector.batch)) as frames:
-            if detector.has_memory:
-                for number, frame in enumerate(frames):
-                    outcome = Outcome(frame, frame, detector(frame, keep_state=number > 0))
-                    save(outcome)
-                    yield outcome
+        detector, is_live = self.detector, isinstance(video, LiveSource)
+        frames = sample(video.numbered(), self.rules.every, self.rules.most_frames)
+        with closing(frames if is_live else frames_ahead(frames, detector.batch)) as ahead:
+            if detector.has_memory or is_live:
+                for index, frame in enumerate(ahead):
+                    found = detector(frame.image, keep_state=index > 0)
+                    yield save(Outcome(frame, frame.image, found))
                 return
-            with closing(stream(detector, frames, save, expected=video.num_frames)) as outcomes:
+            expected = self.rules.count_frames(video.num_frames)
+            with closing(stream(detector, ahead, save, expected=expected)) as outcomes:
                 # Frames are already decoded, so none can be ``Unreadable``.
                 yield from cast(Iterator[Outcome], outcomes)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TextIO, cast
 
 import numpy as np
 
 from darknet_builder.boxes.detections import Detections
-from darknet_builder.boxes.drawing import draw_detections
-from darknet_builder.boxes.records import Record, coco_document, csv_text
+from darknet_builder.boxes.records import Record, coco_document, counts_csv, csv_text
+from darknet_builder.boxes.regions import cut_objects
 from darknet_builder.data.labels import label_places
 from darknet_builder.errors import InputError
 from darknet_builder.images.files import write_image
-from darknet_builder.images.sources import is_video
+from darknet_builder.images.sources.finding import Source, is_video
+from darknet_builder.images.sources.live import LiveSource
 from darknet_builder.support.files import refuse_overwriting, write_text, writing
 
 _JPEG = (".jpg", ".jpeg", ".jpe")
@@ -27,20 +31,25 @@ class Target:
     """A source and the name of its output files.
 
     Attributes:
-        source: the image or video.
+        source: the image, video or live source.
         stem: file name without suffix; no two sources have the same.
     """
 
-    source: Path
+    source: Source
     stem: str
 
     @property
     def picture(self) -> str:
         """Return the file name of the annotated picture or video."""
+        return self.stem + (".mp4" if is_video(self.source) else self.image_suffix)
+
+    @property
+    def image_suffix(self) -> str:
+        """Return the suffix of single images: JPEG for JPEG files and for frames, else PNG."""
+        if isinstance(self.source, LiveSource) or is_video(self.source):
+            return ".jpg"
         suffix = self.source.suffix.lower()
-        return self.stem + (
-            ".mp4" if is_video(self.source) else suffix if suffix in _JPEG else ".png"
-        )
+        return suffix if suffix in _JPEG else ".png"
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,9 @@ class Outputs:
         table: whether to write all objects as CSV.
         report: path of the HTML page; None for no page.
         json: path of the JSON document, ``STDOUT``, or None for no document.
+        lines: whether to write the objects of each image or frame as a line of JSON at once.
+        counts: whether to write the number of objects of each image and class as CSV.
+        crops: folder for a picture of each object; None for none.
     """
 
     folder: Path
@@ -64,18 +76,22 @@ class Outputs:
     table: bool
     report: Path | None = None
     json: str | None = None
+    lines: bool = False
+    counts: bool = False
+    crops: Path | None = None
 
     @property
     def any(self) -> bool:
         """Return whether any file is written to the folder."""
-        return self.pictures or self.labels or self.coco or self.table
+        tables = self.coco or self.table or self.lines or self.counts
+        return self.pictures or self.labels or tables
 
     @property
     def keeps_records(self) -> bool:
         """Return whether all objects must be kept until the end."""
-        return self.coco or self.table or self.json is not None
+        return self.coco or self.table or self.counts or self.json is not None
 
-    def plan(self, sources: Sequence[Path]) -> list[Target]:
+    def plan(self, sources: Sequence[Source]) -> list[Target]:
         """Choose a name for each source that no other source has.
 
         Raises:
@@ -91,7 +107,7 @@ class Outputs:
                 stem = f"{source.stem}-{number}"
             used.add(stem.lower())
             targets.append(Target(source, stem))
-        originals = {source.resolve() for source in sources}
+        originals = {source.resolve() for source in sources if isinstance(source, Path)}
         for target in targets if self.pictures else ():
             if (self.folder / target.picture).resolve() in originals:
                 raise InputError(
@@ -99,6 +115,8 @@ class Outputs:
                     f" {self.folder / target.picture}; choose another folder"
                 )
         for target in targets if self.labels else ():
+            if not isinstance(target.source, Path):
+                continue
             refuse_overwriting(
                 self.folder / "labels" / f"{target.stem}.txt",
                 label_places(target.source.resolve()),
@@ -113,7 +131,8 @@ class Outputs:
             images: number of images and frames that could be read.
         """
         saved = [f"saved in {self.folder}"] if self.any and images else []
-        return [*saved, *([f"report: {self.report}"] if self.report else [])]
+        crops = [f"objects cut out in {self.crops}"] if self.crops and images else []
+        return [*saved, *crops, *([f"report: {self.report}"] if self.report else [])]
 
     def make_folders(self) -> None:
         """Create the folders of all files.
@@ -124,6 +143,7 @@ class Outputs:
         folders = [("--output", self.folder)] * self.any + [
             ("--output", self.folder / "labels")
         ] * self.labels
+        folders += [("--save-crops", self.crops)] if self.crops else []
         folders += [("--report", self.report.parent)] if self.report else []
         for option, folder in folders:
             try:
@@ -133,16 +153,29 @@ class Outputs:
                     f"{option} {folder}: the folder cannot be created: {error.strerror}"
                 ) from None
 
-    def save(self, target: Target, image: np.ndarray, detections: Detections) -> None:
-        """Write the picture and the labels of one image."""
-        if self.pictures:
-            write_image(self.folder / target.picture, draw_detections(image, detections))
-        self.save_labels(target.stem, detections)
+    def save_picture(self, target: Target, picture: np.ndarray) -> None:
+        """Write the annotated picture of one image."""
+        write_image(self.folder / target.picture, picture)
 
-    def save_labels(self, stem: str, detections: Detections) -> None:
-        """Write the labels of one image or frame; without objects, an empty file."""
+    def save_objects(
+        self, target: Target, stem: str, image: np.ndarray, detections: Detections
+    ) -> None:
+        """Write the labels and the crops of one image or frame; without objects, empty labels.
+
+        Args:
+            target: the image, or the video.
+            stem: file name without suffix, with the number of a frame.
+            image: the pixels as they were read.
+            detections: the objects to write.
+        """
         if self.labels:
             self._write(f"labels/{stem}.txt", detections.to_yolo())
+        shown = detections.shown()
+        for index, crop in cut_objects(image, shown) if self.crops else ():
+            # A class name may have any character; a file name may not.
+            name = re.sub(r"[^\w.-]+", "_", shown.labels[index])
+            file = f"{stem}_{name}_{index}{target.image_suffix}"
+            write_image(cast(Path, self.crops) / file, crop)
 
     def record_writers(
         self, records: Sequence[Record], names: Sequence[str]
@@ -153,7 +186,44 @@ class Outputs:
             yield partial(self._write, "detections.json", text + "\n")
         if self.table:
             yield partial(self._write, "detections.csv", csv_text(records))
+        if self.counts:
+            yield partial(self._write, "counts.csv", counts_csv(records))
 
     def _write(self, name: str, text: str) -> None:
         with writing(self.folder / name):
             write_text(self.folder / name, text)
+
+
+class RecordLines(AbstractContextManager["RecordLines"]):
+    """A file with the objects of each image or frame as a line of JSON, complete at any time.
+
+    It replaces an earlier file when the first line is written.
+
+    Args:
+        path: the file; None writes nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+
+    def write(self, record: Record) -> None:
+        """Add a line, without ``dont_show`` classes.
+
+        Raises:
+            InputError: if it cannot be written.
+        """
+        if self._path is None:
+            return
+        shown = replace(record, detections=record.detections.shown())
+        line = json.dumps(shown.to_dict(), ensure_ascii=False)
+        with writing(self._path):
+            if self._file is None:
+                self._file = self._path.open("w", encoding="utf-8", errors="backslashreplace")
+            self._file.write(line + "\n")
+            self._file.flush()
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None and self._path is not None:
+            with writing(self._path):
+                self._file.close()

@@ -30,12 +30,15 @@ if TYPE_CHECKING:
 DEFAULT_CFG, DEFAULT_WEIGHTS, DEFAULT_NAMES = default_model()
 
 
-def add_detector(parser: argparse.ArgumentParser, batch: int = 1) -> None:
+def add_detector(parser: argparse.ArgumentParser, batch: int = 1) -> argparse._ActionsContainer:
     """Add the options that ``make_detector`` reads.
 
     Args:
         parser: the parser of the command.
         batch: default batch size.
+
+    Returns:
+        The group of the thresholds, for further options of this kind.
     """
     model = parser.add_argument_group("model")
     add_model_name(model)
@@ -62,6 +65,7 @@ def add_detector(parser: argparse.ArgumentParser, batch: int = 1) -> None:
     add_threshold(rules, 0.25)
     add_nms(rules, 0.45)
     add_resize(rules, RESIZE_MODES)
+    return rules
 
 
 def make_detector(args: argparse.Namespace, device: str) -> Detector:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from darknet_builder.errors import DataError
@@ -40,7 +40,20 @@ def numbered_lines(
         raise DataError("is not UTF-8 text", path=path, hint=f"expected {kind}") from None
     # Not splitlines, which also splits at form feeds and so counts other lines than an editor. One
     # line at a time: half a gigabyte of line breaks would be a list of 30 GB.
-    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+    yield from filled_lines(io.StringIO(text, newline=None))
+
+
+def filled_lines(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Yield the number and the stripped text of each line that is not blank.
+
+    Args:
+        lines: an open text file, or the lines themselves.
+
+    Example:
+        >>> list(filled_lines(["a.jpg", "", " b.jpg "]))
+        [(1, 'a.jpg'), (3, 'b.jpg')]
+    """
+    for number, line in enumerate(lines, start=1):
         if line.strip():
             yield number, line.strip()
 

@@ -1,4 +1,4 @@
-"""Read, resize, crop, prefetch and write images and videos.
+"""Read, resize, crop, prefetch and write images and videos; read webcams and network streams.
 
 Only this room imports OpenCV. Drawing boxes belongs in ``boxes``.
 """

@@ -137,6 +137,8 @@ def _from_file(file: BinaryFile) -> np.ndarray:
     source = name if isinstance(name, str) else f"<{type(file).__name__}>"
     try:
         data = file.read()
+    except ImageError:
+        raise  # it has its own name and reason
     except (OSError, ValueError) as error:  # ValueError: the file is closed
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"cannot be read: {reason}", path=source) from None

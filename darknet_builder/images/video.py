@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +80,9 @@ class Video:
             yield Frame(image, number, number / self.fps)
 
 
-def sample(frames: Iterable[Frame], every: int = 1, most: int | None = None) -> Iterator[Frame]:
+def sample(
+    frames: Iterable[Frame], every: int = 1, most: int | None = None
+) -> Generator[Frame, None, None]:
     """Yield the first frame and then each ``every``-th one.
 
     If the frame in turn was dropped, the next one is taken.
@@ -173,18 +175,23 @@ def write_video(path: str | Path, fps: float) -> Iterator[Callable[[np.ndarray],
         fps: frame rate in frames per second.
 
     Yields:
-        A function that appends a frame, (H, W, 3) uint8 in BGR order. All frames must have the
-        size of the first one; the codec drops an odd last row or column.
+        A function that appends a frame, (H, W, 3) uint8 in BGR order. Frames of another size than
+        the first one are resized to it; the codec drops an odd last row or column.
 
     Raises:
         InputError: if the file cannot be written.
     """
     cv2 = load_opencv()
     writer = cv2.VideoWriter()
+    size = (0, 0)
 
     def append(frame: np.ndarray) -> None:
+        nonlocal size
         # The codec needs the size, which only the first frame tells.
-        size = (frame.shape[1], frame.shape[0])
+        if not writer.isOpened():
+            size = (frame.shape[1], frame.shape[0])
+        elif size != (frame.shape[1], frame.shape[0]):  # OpenCV would leave it out silently
+            frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
         if not writer.isOpened() and not writer.open(
             str(temporary), cv2.VideoWriter_fourcc(*"mp4v"), fps, size
         ):

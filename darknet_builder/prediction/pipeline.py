@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor
 from darknet_builder.boxes.detections import Detections
 from darknet_builder.errors import ImageError
 from darknet_builder.images.prefetch import read_ahead
+from darknet_builder.images.video import Frame
 from darknet_builder.network.batch_memory import explaining_memory
 
 if TYPE_CHECKING:
@@ -34,20 +35,24 @@ _WORTH_COMPILING = 10
 """Compile up front when at least this many batches are expected; for fewer it costs more than it
 saves."""
 
+_Frame = TypeVar("_Frame")
+
 
 @dataclass(frozen=True)
 class Outcome:
     """An image and its detections.
 
     Attributes:
-        source: the path or array that was given.
+        source: the path, array or frame that was given.
         image: (H, W, 3) uint8, channels in BGR order.
         detections: the objects in the image.
+        picture: the image with the objects drawn on it; None if nobody has drawn them.
     """
 
-    source: Image
+    source: Image | Frame
     image: np.ndarray
     detections: Detections
+    picture: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Unreadable:
         error: the reason, with the file's path.
     """
 
-    source: Image
+    source: Image | Frame
     error: ImageError
 
 
@@ -70,7 +75,7 @@ class _Group:
     At most ``batch`` of them are readable; the files between them that cannot be read are included.
     """
 
-    items: list[tuple[Image, Prepared | ImageError]] = field(default_factory=list)
+    items: list[tuple[Image | Frame, Prepared | ImageError]] = field(default_factory=list)
 
     @property
     def readable(self) -> list[Prepared]:
@@ -80,8 +85,8 @@ class _Group:
 
 def stream(
     detector: Detector,
-    sources: Iterable[Image],
-    finish: Callable[[Outcome], None] | None = None,
+    sources: Iterable[Image | Frame],
+    finish: Callable[[Outcome], Outcome | None] | None = None,
     *,
     expected: int = 0,
 ) -> Generator[Outcome | Unreadable, None, None]:
@@ -89,9 +94,9 @@ def stream(
 
     Args:
         detector: its network must not be recurrent.
-        sources: paths or arrays, as the detector accepts them; read two batches ahead.
+        sources: frames, or images as the detector accepts them; read two batches ahead.
         finish: called in the writer thread with each image that could be read, in order; the place
-            to draw and write.
+            to select, draw and write. If it returns an outcome, that one is yielded instead.
         expected: number of sources if ``sources`` has no length; 0 if unknown.
 
     Yields:
@@ -133,11 +138,11 @@ def stream(
                 future.cancel()
 
 
-def frames_ahead(frames: Iterator[np.ndarray], batch: int) -> Generator[np.ndarray, None, None]:
+def frames_ahead(frames: Iterator[_Frame], batch: int) -> Generator[_Frame, None, None]:
     """Yield the frames of a video, decoded in a separate thread two batches ahead.
 
     Args:
-        frames: the iterator returned by ``Video.frames``.
+        frames: the iterator returned by ``Video.frames`` or ``Video.numbered``.
         batch: number of frames that the caller uses at once.
     """
     # One thread: a decoder gives its frames in order, and only one call at a time. The items
@@ -151,7 +156,9 @@ def frames_ahead(frames: Iterator[np.ndarray], batch: int) -> Generator[np.ndarr
             yield frame
 
 
-def _prepared(detector: Detector, sources: Iterable[Image]) -> Generator[_Group, None, None]:
+def _prepared(
+    detector: Detector, sources: Iterable[Image | Frame]
+) -> Generator[_Group, None, None]:
     """Read ahead, and yield groups with a full batch of readable images.
 
     The last group may have fewer.
@@ -167,9 +174,11 @@ def _prepared(detector: Detector, sources: Iterable[Image]) -> Generator[_Group,
         yield group
 
 
-def _prepare(detector: Detector, source: Image) -> tuple[Image, Prepared | ImageError]:
+def _prepare(
+    detector: Detector, source: Image | Frame
+) -> tuple[Image | Frame, Prepared | ImageError]:
     try:
-        return source, detector.prepare(source)
+        return source, detector.prepare(source.image if isinstance(source, Frame) else source)
     except ImageError as error:
         return source, error
 
@@ -178,7 +187,7 @@ def _run_network(
     detector: Detector,
     group: _Group,
     writer: ThreadPoolExecutor,
-    finish: Callable[[Outcome], None] | None,
+    finish: Callable[[Outcome], Outcome | None] | None,
 ) -> Future[list[Outcome | Unreadable]]:
     """Run the network in this thread, and pass the rest of the work to the writer thread."""
     detector.network.reset_state()  # photographs are independent of each other
@@ -192,7 +201,7 @@ def _write(
     detector: Detector,
     group: _Group,
     raw_maps: list[Tensor],
-    finish: Callable[[Outcome], None] | None,
+    finish: Callable[[Outcome], Outcome | None] | None,
 ) -> list[Outcome | Unreadable]:
     """Interpret the raw maps of a group and hand each image to ``finish``."""
     placements = [prepared.placement for prepared in group.readable]
@@ -203,7 +212,6 @@ def _write(
             outcomes.append(Unreadable(source, prepared))
             continue
         outcome = Outcome(source, prepared.image, next(detections))
-        if finish is not None:
-            finish(outcome)
-        outcomes.append(outcome)
+        replaced = finish(outcome) if finish is not None else None
+        outcomes.append(replaced or outcome)
     return outcomes

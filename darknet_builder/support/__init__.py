@@ -1,7 +1,7 @@
 """Helpers that are independent of Darknet.
 
-They cover atomic file writing, optional packages, devices, process groups and text. Code that
-knows about cfg files, layers or images belongs in a room further to the right.
+They cover atomic file writing, optional packages, devices, process groups, text and web addresses.
+Code that knows about cfg files, layers or images belongs in a room further to the right.
 """
 
 from __future__ import annotations

@@ -325,3 +325,37 @@ def test_one_object_shows_itself() -> None:
         == f"Detection(name={NAMES[1]!r}, score=0.988, box_xyxy=(10.0, 20.3, 50.0, 80.0))"
     )
     assert repr(found) == f"Detections(1 {NAMES[1]} in 100x90)"
+
+
+def test_keep() -> None:
+    """Classes by name or number, and boxes by their shorter side; nothing by default."""
+    boxes = [[0, 0, 10, 30], [0, 0, 20, 20], [0, 0, 9.5, 9.5]]
+    found = Detections(boxes, [0.9, 0.8, 0.7], [0, 1, 2], ("cat", "dog", "1"), (100, 100))
+    assert found.keep() == found
+    assert found.keep(classes=["dog", 0]).labels == ["cat", "dog"]
+    assert found.keep(classes=["1"]).labels == ["1"], "a name comes before a number"
+    assert found.keep(classes=[]).labels == []
+    assert found.keep("dog").labels == ["dog"]
+    assert found.keep(min_size=10).labels == ["cat", "dog"]
+    assert found.keep(["cat", "dog"], 11).labels == ["dog"]
+    assert len(found[:0].keep(["cat"], 5)) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"classes": ["dgo"]}, "classes=dgo: no class has this name; the classes have the numbers 0"
+         " to 1; did you mean 'dog'?"),
+        ({"classes": [2]}, "classes=2: no class has this name; the classes have the numbers 0 to 1"),
+        ({"classes": [-1]}, "classes=-1: no class has this name; the classes have the numbers 0 to"
+         " 1"),
+        ({"min_size": -1}, "min_size=-1: expected 0 or more pixels"),
+        ({"min_size": float("nan")}, "min_size=nan: expected 0 or more pixels"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_kept(options: dict[str, Any], text: str) -> None:
+    """Says what there is."""
+    found = Detections([[0, 0, 10, 30]], [0.9], [0], ("cat", "dog"), (100, 100))
+    with pytest.raises(InputError) as raised:
+        found.keep(**options)
+    assert str(raised.value) == text

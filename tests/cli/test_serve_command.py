@@ -60,12 +60,16 @@ def running(*words: str) -> Iterator[tuple[subprocess.Popen[str], Served]]:
 
 
 def ask_until_refused(site: Served, stop: Callable[[], object]) -> int:
-    """Send images until nobody listens, and stop the server after some; return their number."""
+    """Send images until nobody listens, and stop the server after some; return their number.
+
+    A connection that is made while the server stops listening is reset by the system, before the
+    server has read anything of it.
+    """
     answered = 0
     while True:
         try:
             answer = site.detect(IMAGE)
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):
             return answered
         assert (answer.status, len(answer.json["images"])) == (200, 1)
         answered += 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from darknet_builder.errors import ImageError, InputError
-from darknet_builder.images.video import open_video, write_video
+from darknet_builder.images.video import Frame, open_video, sample, write_video
 
 
 def test_video_round_trip(tmp_path: Path) -> None:
@@ -59,3 +60,34 @@ def test_videos_that_cannot_be_written(tmp_path: Path) -> None:
         append(np.zeros((1, 1, 3), np.uint8))
     assert str(raised.value) == f"{tmp_path}/a.mp4: OpenCV cannot write a video of 1x1 pixels"
     assert not list(tmp_path.iterdir())
+
+
+def test_frames_of_another_size_are_resized(tmp_path: Path) -> None:
+    """Instead of left out, as OpenCV would."""
+    with write_video(tmp_path / "a.mp4", 10) as append:
+        append(np.zeros((48, 64, 3), np.uint8))
+        append(np.full((96, 32, 3), 255, np.uint8))
+    with open_video(tmp_path / "a.mp4") as video:
+        frames = list(video.frames())
+    assert [frame.shape for frame in frames] == [(48, 64, 3)] * 2
+    assert frames[1].mean() > 200
+
+
+def test_numbered_frames(tmp_path: Path) -> None:
+    """Each with its number and its second."""
+    with write_video(tmp_path / "a.mp4", 10) as append:
+        for _ in range(5):
+            append(np.zeros((48, 64, 3), np.uint8))
+    with open_video(tmp_path / "a.mp4") as video:
+        frames = list(sample(video.numbered(), every=2))
+    assert [(frame.number, frame.time) for frame in frames] == [(0, 0), (2, 0.2), (4, 0.4)]
+
+
+def test_a_sample_takes_no_frame_more_than_it_gives() -> None:
+    """A stream may not send another one."""
+
+    def frames() -> Iterator[Frame]:
+        yield Frame(np.zeros((2, 2, 3), np.uint8), 0, 0.0)
+        pytest.fail("nobody needs this one")
+
+    assert len(list(sample(frames(), most=1))) == 1

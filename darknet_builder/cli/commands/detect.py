@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from darknet_builder.cli.arguments import add_json, add_report
+from darknet_builder.cli.detection_options import (
+    add_frame_options,
+    add_hiding_options,
+    add_object_options,
+)
 from darknet_builder.cli.detector import add_detector, make_detector
 from darknet_builder.cli.model import MODEL_OPTIONS, describe_choice, refuse_model_files, take_named
 from darknet_builder.cli.output import STDOUT, check_answer, find_page
 from darknet_builder.cli.progress import Progress
 
+if TYPE_CHECKING:
+    from darknet_builder.cli.detection_outputs import Outputs
+    from darknet_builder.images.sources.finding import Source
+
 HELP = "find objects in images and videos; write pictures, JSON, label files or CSV"
 EXAMPLES = """\
 SOURCE is an image, a video, a folder (its images and videos, without subfolders) or a quoted glob
-('shots/**/*.jpg'). A source that cannot be read is reported and skipped.
+('shots/**/*.jpg'); an http(s) address of an image; an rtsp or http(s) address of a stream; the
+number of a webcam; @FILE, a list with one path a line; or -, such a list on standard input. A
+source that cannot be read is reported and skipped. Of webcams and streams, always the newest frame
+is processed; Ctrl-C ends them.
 
 Files in the --output folder:
   NAME.jpg, NAME.png     annotated pictures: JPEG for JPEG sources, PNG for all others
   NAME.mp4               annotated videos, without sound
   detections.json, .csv  all objects, with --save-json and --save-csv
+  detections.jsonl       all objects, one line of JSON an image or frame, with --save-jsonl
+  counts.csv             number of objects of each image and class, with --count
   labels/NAME.txt        label files, with --save-txt; labels/NAME_FRAME.txt for video frames
   report.html            gallery with a confidence slider, with --report; shows every 25th frame
                          of a video
@@ -35,6 +51,9 @@ examples:
       --save-json --save-csv
   darknet-builder detect clip.mp4 --cfg my.cfg --weights my.weights --names my.names \\
       --device cuda --batch 8
+  darknet-builder detect rtsp://camera/1 --show --no-images --every 5 --save-jsonl
+  darknet-builder detect street.mp4 --classes person,car --blur face --save-crops crops
+  find . -name '*.jpg' | darknet-builder detect - --no-images --count
 """
 OPTIONS = MODEL_OPTIONS
 """Hints that are shown for a wrong library argument, by argument."""
@@ -43,9 +62,13 @@ OPTIONS = MODEL_OPTIONS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
     parser.add_argument(
-        "source", nargs="+", metavar="SOURCE", help="image, video, folder or quoted glob"
+        "source",
+        nargs="+",
+        metavar="SOURCE",
+        help="image, video, folder, quoted glob, address, webcam number, @LIST or -",
     )
-    add_detector(parser)
+    add_object_options(add_detector(parser))
+    add_frame_options(parser.add_argument_group("videos, webcams and streams"))
     _add_results(parser)
 
 
@@ -65,6 +88,21 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     results.add_argument(
         "--save-csv", action="store_true", help="write all objects as a table: detections.csv"
     )
+    results.add_argument(
+        "--save-jsonl",
+        action="store_true",
+        help="write the objects of each image or frame at once, as a line of JSON:"
+        " detections.jsonl",
+    )
+    results.add_argument(
+        "--count",
+        action="store_true",
+        help="write the number of objects of each image and class as a table: counts.csv",
+    )
+    results.add_argument(
+        "--save-crops", metavar="DIR", help="write a picture of each object to this folder"
+    )
+    add_hiding_options(results)
     add_report(results, "a gallery, counts and a confidence slider")
     results.add_argument(
         "--no-images", action="store_true", help="do not write annotated pictures and videos"
@@ -77,29 +115,27 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Detect objects in every source; return 1 if a source could not be read, else 0."""
     from darknet_builder.cli.detection_job import DetectionJob
-    from darknet_builder.cli.detection_outputs import Outputs
+    from darknet_builder.cli.detection_rules import DetectionRules
+    from darknet_builder.cli.detection_sources import find_all
     from darknet_builder.images.opencv import load_opencv
-    from darknet_builder.images.sources import find_sources
+    from darknet_builder.images.sources.live import LiveSource
+    from darknet_builder.images.window import Window, check_window
     from darknet_builder.support.distributed import init_processes
 
     refuse_model_files(args.source)
     load_opencv()
     check_answer(args.json)
-    sources = find_sources(args.source)
+    if args.show:
+        check_window()
+    open_live = partial(LiveSource, timeout=args.timeout, reconnects=args.reconnect)
+    sources = find_all(args.source, open_live)
     names = take_named(args, needs_names=args.names is None)
     args.names = args.names or names
-    outputs = Outputs(
-        Path(args.output),
-        not args.no_images,
-        args.save_txt,
-        args.save_json,
-        args.save_csv,
-        find_page(args.report, args.output, [*sources, args.cfg, args.weights, args.names]),
-        args.json,
-    )
+    outputs = make_outputs(args, sources)
     targets = outputs.plan(sources)
     with init_processes(args.device) as group:
         detector = make_detector(args, group.device)
+        rules = DetectionRules.from_options(args, detector.names)
         outputs.make_folders()
         share = group.shard(targets)
         quiet = args.quiet or args.json == STDOUT or not group.is_main
@@ -107,4 +143,33 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
             if line := describe_choice(args, detector.runner):
                 progress.say(line)
             options = {name: getattr(args, name) for name in ("cfg", "weights", "threshold", "nms")}
-            return DetectionJob(detector, outputs, progress, group, out, options).run(share)
+            window = Window("darknet-builder") if args.show else None
+            job = DetectionJob(detector, outputs, progress, group, out, options, rules, window)
+            return job.run(share)
+
+
+def make_outputs(args: argparse.Namespace, sources: Sequence[Source]) -> Outputs:
+    """Return the files that the options ask for.
+
+    Args:
+        args: the parsed arguments of the command.
+        sources: what the command reads; the page of ``--report`` must not replace it.
+
+    Raises:
+        InputError: if it would.
+    """
+    from darknet_builder.cli.detection_outputs import Outputs
+
+    files = [source for source in sources if isinstance(source, Path)]
+    return Outputs(
+        Path(args.output),
+        not args.no_images,
+        args.save_txt,
+        args.save_json,
+        args.save_csv,
+        find_page(args.report, args.output, [*files, args.cfg, args.weights, args.names]),
+        args.json,
+        lines=args.save_jsonl,
+        counts=args.count,
+        crops=Path(args.save_crops) if args.save_crops else None,
+    )

@@ -20,6 +20,7 @@ from darknet_builder.compat.program.boxes import ListedBoxes, list_boxes
 from darknet_builder.compat.program.documents import image_object, json_document, label_lines
 from darknet_builder.compat.program.lines import head_lines, object_lines
 from darknet_builder.data.data_file import DataFile
+from darknet_builder.data.image_list import filled_lines
 from darknet_builder.data.labels import label_places
 from darknet_builder.errors import ImageError
 from darknet_builder.images.files import write_image
@@ -200,14 +201,14 @@ def _names(request: Request, is_short: bool) -> str | Path:
 
 def image_paths(out: TextIO) -> Iterator[str]:
     """Ask for paths until standard input ends."""
-    while True:
+
+    def ask() -> str:
         out.write(_PROMPT)
         out.flush()
-        line = sys.stdin.readline()
-        if not line:
-            return
-        if line.strip():
-            yield line.strip()
+        return sys.stdin.readline()
+
+    for _, path in filled_lines(iter(ask, "")):
+        yield path
 
 
 def _label_path(image: Path) -> Path:

@@ -1,15 +1,23 @@
-"""Find the image and video files that a command line names by files, folders and globs."""
+"""Find what a command line names: files, folders, globs, web addresses and webcams."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 from darknet_builder.errors import InputError
 from darknet_builder.images.files import IMAGE_SUFFIXES
+from darknet_builder.images.sources.connection import STREAM_SCHEMES
+from darknet_builder.images.sources.live import LiveSource
+from darknet_builder.images.sources.web import WebImage
 from darknet_builder.images.video import VIDEO_SUFFIXES
+from darknet_builder.support.web.addresses import last_part, scheme_of
+
+Source: TypeAlias = Path | WebImage | LiveSource
+"""An image or video file, an image at a web address, or a webcam or stream."""
 
 
 def find_sources(words: Iterable[str]) -> list[Path]:
@@ -39,9 +47,60 @@ def find_sources(words: Iterable[str]) -> list[Path]:
     return list(sources.values())
 
 
-def is_video(path: Path) -> bool:
-    """Return whether the suffix is that of a video."""
-    return path.suffix.lower() in VIDEO_SUFFIXES
+def find_inputs(word: str, open_live: Callable[[str], LiveSource] = LiveSource) -> list[Source]:
+    """Return the files that a word names, or the web image, the stream or the webcam.
+
+    A number is a webcam, unless a file has this name. An http address whose path ends like an image
+    file is an image; all others are streams.
+
+    Args:
+        word: a path, a glob, an address or a number.
+        open_live: makes a live source of an address or a number.
+
+    Raises:
+        InputError: if the word names nothing.
+
+    Example:
+        >>> print(*find_inputs("https://a.org/photo.jpg"), *find_inputs("rtsp://camera/1"))
+        https://a.org/photo.jpg rtsp://camera/1
+    """
+    if word.isascii() and word.isdecimal() and not os.path.exists(word):
+        return [open_live(word)]
+    source = find_listed(word, open_live)
+    if not isinstance(source, Path):
+        return [source]
+    return list(find_sources([word]))
+
+
+def find_listed(word: str, open_live: Callable[[str], LiveSource] = LiveSource) -> Source:
+    """Return the source that a line of a list names; a path is taken as it is, without a check.
+
+    Args:
+        word: a path or an address.
+        open_live: makes a live source of an address.
+    """
+    scheme = scheme_of(word)
+    if scheme not in STREAM_SCHEMES:
+        return Path(word)
+    suffix = os.path.splitext(last_part(word))[1].lower()
+    is_image = scheme.startswith("http") and suffix in IMAGE_SUFFIXES
+    return WebImage(word) if is_image else open_live(word)
+
+
+def without_repeats(sources: Iterable[Source]) -> list[Source]:
+    """Return each source once; two paths of one file are the same source."""
+    different: dict[str, Source] = {}
+    for source in sources:
+        key = str(source.resolve()) if isinstance(source, Path) else str(source)
+        different.setdefault(key, source)
+    return list(different.values())
+
+
+def is_video(source: Source) -> bool:
+    """Return whether a source has frames: a live one, or a path with the suffix of a video."""
+    if isinstance(source, Path):
+        return source.suffix.lower() in VIDEO_SUFFIXES
+    return isinstance(source, LiveSource)
 
 
 def _find(word: str) -> list[Path]:

@@ -19,6 +19,7 @@ from darknet_builder.errors import ImageError, InputError
 from darknet_builder.images.sources.connection import connect, device_name, parse_device
 from darknet_builder.images.video import DEFAULT_FPS, Frame, fps_and_length
 from darknet_builder.support.text import plural
+from darknet_builder.support.web.addresses import file_stem
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds before the first attempt to reconnect; doubled for each further one up to the second."""
@@ -76,14 +77,24 @@ class LiveSource:
         self._busy_since: float | None = None
         self._attempts, self._opened = 0, 0.0
 
+    @property
+    def stem(self) -> str:
+        """A name for files about this source, such as ``webcam-0``."""
+        return f"webcam-{self._device}" if isinstance(self._device, int) else file_stem(self.name)
+
+    def __str__(self) -> str:
+        return self.name
+
     def __enter__(self) -> LiveSource:
         """Connect, and start to read.
 
         Raises:
             ImageError: if it cannot be opened.
+            InputError: if it was opened before.
             MissingExtraError: if OpenCV is not installed or cannot be loaded.
         """
-        assert self._thread is None, "a live source is opened once"
+        if self._thread is not None:
+            raise InputError(f"{self.name}: a live source can be opened once; make another one")
         capture = connect(self._device, self._timeout)
         self.fps, self.num_frames = fps_and_length(capture)
         if self.num_frames:
@@ -110,6 +121,7 @@ class LiveSource:
 
         Raises:
             ImageError: if the connection is lost and cannot be made again.
+            InputError: if the source has not been opened.
         """
         for frame in self.numbered():
             yield frame.image
@@ -119,8 +131,10 @@ class LiveSource:
 
         Raises:
             ImageError: if the connection is lost and cannot be made again.
+            InputError: if the source has not been opened.
         """
-        assert self._thread is not None, "a live source must be opened first"
+        if self._thread is None:
+            raise InputError(f"{self.name}: is not open; use the source in a with statement")
         while (frame := self._take()) is not None:
             yield frame
         if self._failure is not None and not self._closing.is_set():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
-from darknet_builder.support.web.addresses import without_login
-from darknet_builder.support.web.requests import read_address
+from darknet_builder.errors import ImageError
+from darknet_builder.support.web.addresses import file_stem, last_part, without_login
+from darknet_builder.support.web.requests import WebError, read_address
 
 _MOST_BYTES = 2**27
 """The largest image that is fetched: 128 MiB."""
@@ -33,13 +35,26 @@ class WebImage:
         """The address without user name and password."""
         return without_login(self.url)[0]
 
+    @property
+    def stem(self) -> str:
+        """The last part of the address without its suffix, as a file name."""
+        return file_stem(self.url)
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the last part, such as ``.jpg``."""
+        return os.path.splitext(last_part(self.url))[1]
+
     def read(self) -> bytes:
         """Download the image.
 
         Raises:
-            OSError: if it cannot be read whole, or is too large.
+            ImageError: if it cannot be read whole, or is too large.
         """
-        return read_address(self.url, _MOST_BYTES)
+        try:
+            return read_address(self.url, _MOST_BYTES)
+        except WebError as error:
+            raise ImageError(str(error), path=self.name) from None
 
     def __str__(self) -> str:
         return self.name

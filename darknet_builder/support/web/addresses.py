@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+_LONGEST_NAME = 100
+"""Characters of a file name that is made of an address."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
@@ -41,6 +43,21 @@ def last_part(url: str) -> str:
     _, host, path = _parts(without_login(url)[0])
     name = re.split(r"[?#]", path)[0].rstrip("/").rpartition("/")[2]
     return name or re.sub(r":\d+$", "", host)
+
+
+def file_stem(url: str) -> str:
+    """Return a name for a file about what an address leads to, without a suffix.
+
+    Example:
+        >>> file_stem("https://a.org/b/my%20photo.jpg?size=2"), file_stem("rtsp://10.0.0.5:554/")
+        ('my_photo', '10.0.0.5')
+    """
+    _, _, path = _parts(url)
+    name = last_part(url)
+    # The dots of a host are not before a suffix.
+    if path.strip("/"):
+        name = re.sub(r"(?<=.)\.[^.]*$", "", name)
+    return re.sub(r"[^\w.-]+", "_", unquote(name)).strip(".")[:_LONGEST_NAME] or "source"
 
 
 def _parts(url: str) -> tuple[str, str, str]:

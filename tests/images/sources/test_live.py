@@ -227,6 +227,17 @@ def test_settings_out_of_range() -> None:
         LiveSource(0, reconnects=-1)
 
 
+def test_how_a_source_is_opened(camera: Camera) -> None:
+    """In one with statement."""
+    source = LiveSource(camera.url)
+    with pytest.raises(InputError, match=": is not open; use the source in a with statement$"):
+        next(source.frames())
+    with source:
+        next(source.frames())
+    with pytest.raises(InputError, match=": a live source can be opened once"), source:
+        raise AssertionError
+
+
 # ---- addresses -----------------------------------------------------------------------------------
 
 

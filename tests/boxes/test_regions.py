@@ -1,0 +1,80 @@
+"""The pixels that objects cover: cut out, blurred, pixelated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from darknet_builder.boxes.detections import Detections
+from darknet_builder.boxes.regions import blur_objects, cut_objects, pixelate_objects
+from darknet_builder.errors import InputError
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    """Noise of 80 x 60 pixels."""
+    return np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+
+
+def found(*boxes: tuple[float, float, float, float]) -> Detections:
+    """Objects of one class in that image."""
+    count = len(boxes)
+    return Detections(np.reshape(boxes, (-1, 4)), [0.5] * count, [0] * count, ("face",), (80, 60))
+
+
+def test_crops(image: np.ndarray) -> None:
+    """Rounded outwards and cut off at the edges; objects outside give none, thin ones a pixel."""
+    objects = found(
+        (10, 20, 30, 40),
+        (-5.5, 50.2, 3.1, 99),
+        (90, 10, 99, 20),
+        (7.2, 7.2, 7.3, 7.3),
+        (5, 5, 5, 9),
+    )
+    crops = dict(cut_objects(image, objects))
+    assert {index: crop.shape[:2] for index, crop in crops.items()} == {
+        0: (20, 20),
+        1: (10, 4),
+        3: (1, 1),
+    }
+    assert np.array_equal(crops[0], image[20:40, 10:30])
+    crops[0][:] = 0
+    assert image[20:40, 10:30].any(), "a copy"
+
+
+@pytest.mark.parametrize("hide", [blur_objects, pixelate_objects])
+def test_hidden_objects(
+    image: np.ndarray, hide: Callable[[np.ndarray, Detections], np.ndarray]
+) -> None:
+    """What varied is nearly even; everything else, and the image itself, is unchanged."""
+    before = image.copy()
+    hidden = hide(image, found((10, 10, 58, 50), (-9, -9, 0, 0)))
+    assert np.array_equal(image, before)
+    assert hidden[10:50, 10:58].std() < 0.3 * image[10:50, 10:58].std()
+    assert abs(hidden[10:50, 10:58].mean() - image[10:50, 10:58].mean()) < 4
+    hidden[10:50, 10:58] = image[10:50, 10:58]
+    assert np.array_equal(hidden, image)
+
+
+def test_cells(image: np.ndarray) -> None:
+    """At most 8 along the longer side, whatever the size; a small object stays as it is."""
+    hidden = pixelate_objects(image, found((0, 0, 80, 40)))[:40]
+    assert len(np.unique(hidden.reshape(-1, 3), axis=0)) == 8 * 4
+    small = found((3, 3, 9, 10))
+    assert np.array_equal(pixelate_objects(image, small), image)
+
+
+def test_the_surroundings_do_not_leak(image: np.ndarray) -> None:
+    """The blur of an object is made of its own pixels."""
+    dark = np.full_like(image, 255)
+    dark[10:20, 10:20] = 0
+    assert not blur_objects(dark, found((10, 10, 20, 20)))[10:20, 10:20].any()
+
+
+@pytest.mark.parametrize("hide", [blur_objects, pixelate_objects])
+def test_not_an_image(hide: Callable[[np.ndarray, Detections], np.ndarray]) -> None:
+    """One line."""
+    with pytest.raises(InputError, match="expected a path or a NumPy array"):
+        hide(np.zeros((60, 80, 3)), found((0, 0, 9, 9)))
