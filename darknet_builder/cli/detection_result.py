@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from darknet_builder.boxes.records import Record
+from darknet_builder.boxes.records import Record, json_document
 from darknet_builder.images.truncated import describe_truncated
 from darknet_builder.pages.detections_page import DetectionReport
 from darknet_builder.support.text import plural
@@ -67,12 +67,8 @@ class DetectionResult:
         return [record for source in self.sources for record in source.records]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a dictionary that ``json.dumps`` accepts, without ``dont_show`` classes.
-
-        Boxes may extend beyond the image.
-        """
-        shown = [replace(record, detections=record.detections.shown()) for record in self.records]
-        return {"not_readable": self.failures, "images": [record.to_dict() for record in shown]}
+        """Return a dictionary that ``json.dumps`` accepts; see ``json_document``."""
+        return json_document(self.records, self.failures)
 
     def report(self, threshold: float) -> DetectionReport:
         """Return the HTML page of all sources; its slider starts at ``threshold``."""

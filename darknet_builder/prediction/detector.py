@@ -253,20 +253,27 @@ class Detector:
 
     @torch.inference_mode()
     def interpret(
-        self, raw_maps: Sequence[Tensor], placements: Sequence[Placement]
+        self,
+        raw_maps: Sequence[Tensor],
+        placements: Sequence[Placement],
+        *,
+        threshold: float | None = None,
+        nms: float | None = None,
     ) -> list[Detections]:
         """Turn raw maps into the detections of each image.
 
         Args:
             raw_maps: one tensor for each head, from ``raw_maps``.
             placements: one for each image of the batch.
+            threshold: minimum confidence, 0 to 1. Default: the detector's.
+            nms: NMS IoU threshold, 0 to 1. Default: the detector's.
         """
         objects = find_objects(
             self.network,
             raw_maps,
             placements,
-            threshold=self.threshold,
-            nms=self.nms,
+            threshold=self.threshold if threshold is None else threshold,
+            nms=self.nms if nms is None else nms,
             rule=self._rule,
         )
         return [self._to_detections(*pair) for pair in zip(objects, placements, strict=True)]

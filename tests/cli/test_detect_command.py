@@ -19,8 +19,7 @@ import numpy as np
 import pytest
 
 from darknet_builder.boxes.detections import Detections
-from darknet_builder.cli import detection_job
-from darknet_builder.cli.commands import detect
+from darknet_builder.cli import detection_job, detector
 from darknet_builder.cli.program import main
 from darknet_builder.images import opencv
 from darknet_builder.images.files import read_image, write_image
@@ -338,7 +337,7 @@ def test_without_names(run: Run, model: list[str]) -> None:
 def test_the_bundled_model(run: Run, model: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Is taken where no other is named, with its own names."""
     for name, path in zip(("CFG", "WEIGHTS", "NAMES"), model[1::2], strict=True):
-        monkeypatch.setattr(detect, f"DEFAULT_{name}", Path(path))
+        monkeypatch.setattr(detector, f"DEFAULT_{name}", Path(path))
     assert run("shots/red.png", "--no-images", own=True)[1][0] == "shots/red.png: 1 red"
 
 
@@ -450,7 +449,7 @@ def test_no_model(
     run: Run, model: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Which option to give."""
-    monkeypatch.setattr(detect, "DEFAULT_CFG", tmp_path / "none.cfg")
+    monkeypatch.setattr(detector, "DEFAULT_CFG", tmp_path / "none.cfg")
     assert run("shots", own=True) == (
         2,
         [],

@@ -8,45 +8,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from darknet_builder.cli.arguments import (
-    MODEL_HELP,
-    NAMES_HELP,
-    WEIGHTS_HELP,
-    add_batch,
-    add_device,
-    add_dialect,
-    add_input_size,
-    add_json,
-    add_max_pixels,
-    add_nms,
-    add_report,
-    add_resize,
-    add_speed_options,
-    add_threshold,
-)
+from darknet_builder.cli.arguments import add_json, add_report
 from darknet_builder.cli.detection_options import (
     add_frame_options,
     add_hiding_options,
     add_object_options,
 )
-from darknet_builder.cli.model import (
-    MODEL_OPTIONS,
-    add_model_name,
-    check_weights,
-    describe_choice,
-    refuse_model_files,
-    take_named,
-)
+from darknet_builder.cli.detector import add_detector, make_detector
+from darknet_builder.cli.model import MODEL_OPTIONS, describe_choice, refuse_model_files, take_named
 from darknet_builder.cli.output import STDOUT, check_answer, find_page
 from darknet_builder.cli.progress import Progress
-from darknet_builder.errors import InputError
-from darknet_builder.images.fits import RESIZE_MODES
-from darknet_builder.support.bundled import default_model
 
 if TYPE_CHECKING:
     from darknet_builder.cli.detection_outputs import Outputs
     from darknet_builder.images.sources.finding import Source
-    from darknet_builder.prediction.detector import Detector
 
 HELP = "find objects in images and videos; write pictures, JSON, label files or CSV"
 EXAMPLES = """\
@@ -82,7 +57,6 @@ examples:
 """
 OPTIONS = MODEL_OPTIONS
 """Hints that are shown for a wrong library argument, by argument."""
-DEFAULT_CFG, DEFAULT_WEIGHTS, DEFAULT_NAMES = default_model()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,39 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="image, video, folder, quoted glob, address, webcam number, @LIST or -",
     )
-    model = parser.add_argument_group("model")
-    add_model_name(model)
-    model.add_argument(
-        "--cfg",
-        metavar="FILE",
-        help=f"{MODEL_HELP} and class names (default: the bundled detector)",
-    )
-    model.add_argument(
-        "--weights", metavar="FILE", help=f"{WEIGHTS_HELP} (default: those of the bundled detector)"
-    )
-    model.add_argument(
-        "--names",
-        metavar="FILE",
-        help=f"{NAMES_HELP} (default: those in the model file, else class 0, ...)",
-    )
-    add_input_size(model)
-    add_dialect(model)
-    add_device(model)
-    add_max_pixels(model)
-    add_batch(model)
-    add_speed_options(model)
-    _add_rules(parser)
+    add_object_options(add_detector(parser))
     add_frame_options(parser.add_argument_group("videos, webcams and streams"))
     _add_results(parser)
-
-
-def _add_rules(parser: argparse.ArgumentParser) -> None:
-    """Add the thresholds and the resize mode."""
-    rules = parser.add_argument_group("detection")
-    add_threshold(rules, 0.25)
-    add_nms(rules, 0.45)
-    add_resize(rules, RESIZE_MODES)
-    add_object_options(rules)
 
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
@@ -228,46 +172,4 @@ def make_outputs(args: argparse.Namespace, sources: Sequence[Source]) -> Outputs
         lines=args.save_jsonl,
         counts=args.count,
         crops=Path(args.save_crops) if args.save_crops else None,
-    )
-
-
-def make_detector(args: argparse.Namespace, device: str) -> Detector:
-    """Make the detector that the options describe; without options, the bundled one.
-
-    Args:
-        args: the parsed arguments of the command.
-        device: the device of this process, such as ``cuda:1``.
-
-    Raises:
-        InputError: if the network or its weights are missing; the message names the option.
-    """
-    cfg, weights, names = args.cfg, args.weights, args.names
-    if cfg is None and weights is None and DEFAULT_CFG.exists() and DEFAULT_WEIGHTS.exists():
-        cfg, weights, names = DEFAULT_CFG, DEFAULT_WEIGHTS, names or DEFAULT_NAMES
-    if cfg is None:
-        if weights is not None and DEFAULT_CFG.exists():
-            raise InputError(
-                f"{weights}: no network given for these weights; give --cfg FILE (the bundled"
-                " detector is used only without --cfg and --weights)"
-            )
-        raise InputError(
-            "no network given; give --cfg FILE and --weights FILE, and --names FILE for class names"
-        )
-    check_weights(cfg, weights)
-    from darknet_builder.prediction.detector import Detector
-
-    return Detector(
-        cfg,
-        weights,
-        names,
-        threshold=args.threshold,
-        nms=args.nms,
-        resize=args.resize,
-        width=args.width,
-        height=args.height,
-        dialect=args.dialect,
-        device=device,
-        batch=args.batch,
-        precision=args.precision,
-        backend=args.backend,
     )
