@@ -32,6 +32,7 @@ from darknet_builder.cli.model import (
 )
 from darknet_builder.cli.output import STDOUT, check_answer, find_page
 from darknet_builder.cli.progress import Progress
+from darknet_builder.cli.tile_options import add_tile_options, tile_arguments
 from darknet_builder.errors import InputError
 from darknet_builder.images.fits import RESIZE_MODES
 from darknet_builder.support.bundled import default_model
@@ -60,6 +61,7 @@ examples:
   darknet-builder detect holiday/ --threshold 0.1 --report holiday.html --no-images
   darknet-builder detect holiday/ --cfg my.cfg --weights my.weights --names my.names \\
       --save-json --save-csv
+  darknet-builder detect aerial.jpg --model yolov4-tiny --tile 640 --batch 8
   darknet-builder detect clip.mp4 --cfg my.cfg --weights my.weights --names my.names \\
       --device cuda --batch 8
 """
@@ -95,6 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_batch(model)
     add_speed_options(model)
     _add_rules(parser)
+    add_tile_options(parser.add_argument_group("tiles for large images"))
     _add_results(parser)
 
 
@@ -206,4 +209,5 @@ def make_detector(args: argparse.Namespace, device: str) -> Detector:
         batch=args.batch,
         precision=args.precision,
         backend=args.backend,
+        **tile_arguments(args),
     )
