@@ -23,6 +23,7 @@ from darknet_builder.cli.detection_result import (
     SourceResult,
     list_counts,
 )
+from darknet_builder.cli.heatmap import HeatmapOutput
 from darknet_builder.cli.output import STDOUT, attempt_all, write_json
 from darknet_builder.cli.progress import Progress
 from darknet_builder.errors import DarknetError, ImageError
@@ -46,6 +47,7 @@ class DetectionJob:
         group: the processes that share the work.
         out: stream for the JSON document if it goes to ``STDOUT``.
         options: entries for the beginning of the JSON document.
+        heatmaps: draws where the scores came from; None for no such pictures.
         results: results of this process, one for each source so far.
         started: start time in seconds of ``time.perf_counter``.
         truncated: paths of images of this process whose file ends too early.
@@ -57,6 +59,7 @@ class DetectionJob:
     group: ProcessGroup
     out: TextIO
     options: Mapping[str, Any]
+    heatmaps: HeatmapOutput | None = None
     results: list[SourceResult] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
     truncated: set[str] = field(default_factory=set)
@@ -141,9 +144,10 @@ class DetectionJob:
 
     def _detect_images(self, targets: Mapping[Path, Target]) -> None:
         def save(outcome: Outcome) -> None:
-            self.outputs.save(
-                targets[cast(Path, outcome.source)], outcome.image, outcome.detections
-            )
+            target = targets[cast(Path, outcome.source)]
+            self.outputs.save(target, outcome.image, outcome.detections)
+            if self.heatmaps is not None:
+                self.heatmaps.save(target, outcome.image, outcome.detections)
 
         with closing(stream(self.detector, targets, save)) as outcomes:
             for outcome in outcomes:

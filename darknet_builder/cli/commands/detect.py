@@ -22,6 +22,7 @@ from darknet_builder.cli.arguments import (
     add_speed_options,
     add_threshold,
 )
+from darknet_builder.cli.heatmap import HeatmapOutput, add_heatmap
 from darknet_builder.cli.model import (
     MODEL_OPTIONS,
     add_model_name,
@@ -50,6 +51,8 @@ Files in the --output folder:
   NAME.mp4               annotated videos, without sound
   detections.json, .csv  all objects, with --save-json and --save-csv
   labels/NAME.txt        label files, with --save-txt; labels/NAME_FRAME.txt for video frames
+  heatmaps/NAME.jpg, .png
+                         where the scores came from, with --heatmap
   report.html            gallery with a confidence slider, with --report; shows every 25th frame
                          of a video
 If two sources have the same name, the files of the second one are called NAME-2.
@@ -65,7 +68,7 @@ examples:
   darknet-builder detect clip.mp4 --cfg my.cfg --weights my.weights --names my.names \\
       --device cuda --batch 8
 """
-OPTIONS = MODEL_OPTIONS
+OPTIONS = {**MODEL_OPTIONS, "layer": "--heatmap"}
 """Hints that are shown for a wrong library argument, by argument."""
 DEFAULT_CFG, DEFAULT_WEIGHTS, DEFAULT_NAMES = default_model()
 
@@ -125,6 +128,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     results.add_argument(
         "--save-csv", action="store_true", help="write all objects as a table: detections.csv"
     )
+    add_heatmap(results)
     add_report(results, "a gallery, counts and a confidence slider")
     results.add_argument(
         "--no-images", action="store_true", help="do not write annotated pictures and videos"
@@ -160,6 +164,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     targets = outputs.plan(sources)
     with init_processes(args.device) as group:
         detector = make_detector(args, group.device)
+        heatmaps = HeatmapOutput.plan(args, detector, targets)
         outputs.make_folders()
         share = group.shard(targets)
         quiet = args.quiet or args.json == STDOUT or not group.is_main
@@ -167,7 +172,8 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
             if line := describe_choice(args, detector.runner):
                 progress.say(line)
             options = {name: getattr(args, name) for name in ("cfg", "weights", "threshold", "nms")}
-            return DetectionJob(detector, outputs, progress, group, out, options).run(share)
+            job = DetectionJob(detector, outputs, progress, group, out, options, heatmaps)
+            return job.run(share)
 
 
 def make_detector(args: argparse.Namespace, device: str) -> Detector:
