@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from darknet_builder.boxes.detections import Detections
-from darknet_builder.cli.detection_outputs import Target
 from darknet_builder.errors import InputError
-from darknet_builder.images.files import write_image
-from darknet_builder.images.sources import is_video
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from darknet_builder.boxes.detections import Detections
+    from darknet_builder.cli.detection_outputs import Target
     from darknet_builder.prediction.detector import Detector
 
 _DEFAULT = -1
@@ -74,6 +72,7 @@ class HeatmapOutput:
         """
         if args.heatmap is None:
             return None
+        from darknet_builder.images.sources import is_video
         from darknet_builder.prediction.heatmap import check_layer
 
         if detector.tiling is not None:
@@ -97,6 +96,7 @@ class HeatmapOutput:
 
     def save(self, target: Target, image: np.ndarray, detections: Detections) -> None:
         """Write the picture of one image, with the heat of all its objects."""
+        from darknet_builder.images.files import write_image
         from darknet_builder.prediction.heatmap import draw_heatmap, explain
 
         heat = explain(self.detector, image, detections.shown(), layer=self.layer)

@@ -47,7 +47,7 @@ def test_the_heat_is_where_the_object_is(resize: str) -> None:
     image[0:32, 0:32] = BLUE
     detector = Detector(toy_network(), names=NAMES, resize=resize)
     found = detector(image)  # letterboxed, the toy network takes the grey margins for objects too
-    inside = found[[0 <= box[1] and box[3] <= 64 for box in found.boxes_xyxy.round().tolist()]]
+    inside = found[[box[1] >= 0 and box[3] <= 64 for box in found.boxes_xyxy.round().tolist()]]
     assert {"red", "blue"} <= set(inside.labels)
     heat = explain(detector, image, inside, layer=0)
     assert heat.shape == (64, 128) and heat.dtype == np.float32
