@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from darknet_builder.boxes.detections import Detections
-from darknet_builder.cli import detection_job, detector
+from darknet_builder.cli.detection import detector, job
 from darknet_builder.cli.program import main
 from darknet_builder.images import opencv
 from darknet_builder.images.files import read_image, write_image
@@ -193,7 +193,7 @@ def test_a_video_is_drawn_while_the_network_works(
     """Frames are decoded in one other thread, drawn and encoded in a second, each in their
     order."""
     threads: dict[str, set[threading.Thread]] = {"decode": set(), "draw": set()}
-    frames, draw = Video.frames, detection_job.draw_detections
+    frames, draw = Video.frames, job.draw_detections
 
     def decode(self: Video) -> Iterator[np.ndarray]:
         for frame in frames(self):
@@ -205,7 +205,7 @@ def test_a_video_is_drawn_while_the_network_works(
         return draw(image, found)
 
     monkeypatch.setattr(Video, "frames", decode)
-    monkeypatch.setattr(detection_job, "draw_detections", watch)
+    monkeypatch.setattr(job, "draw_detections", watch)
     assert run("clip.mp4")[0] == 0
     assert [len(some) for some in threads.values()] == [1, 1]
     assert len({threading.current_thread(), *threads["decode"], *threads["draw"]}) == 3

@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from darknet_builder.cli.arguments import add_json, add_report
-from darknet_builder.cli.detection_options import (
+from darknet_builder.cli.detection.detector import add_detector, make_detector
+from darknet_builder.cli.detection.heatmap import HeatmapOutput, add_heatmap
+from darknet_builder.cli.detection.options import (
     add_frame_options,
     add_hiding_options,
     add_object_options,
 )
-from darknet_builder.cli.detector import add_detector, make_detector
+from darknet_builder.cli.detection.tile_options import add_tile_options, tile_arguments
 from darknet_builder.cli.model import MODEL_OPTIONS, describe_choice, refuse_model_files, take_named
 from darknet_builder.cli.output import STDOUT, check_answer, find_page
 from darknet_builder.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from darknet_builder.cli.detection_outputs import Outputs
+    from darknet_builder.cli.detection.outputs import Outputs
     from darknet_builder.images.sources.finding import Source
 
 HELP = "find objects in images and videos; write pictures, JSON, label files or CSV"
@@ -38,6 +40,8 @@ Files in the --output folder:
   detections.jsonl       all objects, one line of JSON an image or frame, with --save-jsonl
   counts.csv             number of objects of each image and class, with --count
   labels/NAME.txt        label files, with --save-txt; labels/NAME_FRAME.txt for video frames
+  heatmaps/NAME.jpg, .png
+                         where the scores came from, with --heatmap
   report.html            gallery with a confidence slider, with --report; shows every 25th frame
                          of a video
 If two sources have the same name, the files of the second one are called NAME-2.
@@ -49,13 +53,14 @@ examples:
   darknet-builder detect holiday/ --threshold 0.1 --report holiday.html --no-images
   darknet-builder detect holiday/ --cfg my.cfg --weights my.weights --names my.names \\
       --save-json --save-csv
+  darknet-builder detect aerial.jpg --model yolov4-tiny --tile 640 --batch 8
   darknet-builder detect clip.mp4 --cfg my.cfg --weights my.weights --names my.names \\
       --device cuda --batch 8
   darknet-builder detect rtsp://camera/1 --show --no-images --every 5 --save-jsonl
   darknet-builder detect street.mp4 --classes person,car --blur face --save-crops crops
   find . -name '*.jpg' | darknet-builder detect - --no-images --count
 """
-OPTIONS = MODEL_OPTIONS
+OPTIONS = {**MODEL_OPTIONS, "layer": "--heatmap"}
 """Hints that are shown for a wrong library argument, by argument."""
 
 
@@ -68,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="image, video, folder, quoted glob, address, webcam number, @LIST or -",
     )
     add_object_options(add_detector(parser))
+    add_tile_options(parser.add_argument_group("tiles for large images"))
     add_frame_options(parser.add_argument_group("videos, webcams and streams"))
     _add_results(parser)
 
@@ -103,6 +109,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         "--save-crops", metavar="DIR", help="write a picture of each object to this folder"
     )
     add_hiding_options(results)
+    add_heatmap(results)
     add_report(results, "a gallery, counts and a confidence slider")
     results.add_argument(
         "--no-images", action="store_true", help="do not write annotated pictures and videos"
@@ -114,9 +121,9 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Detect objects in every source; return 1 if a source could not be read, else 0."""
-    from darknet_builder.cli.detection_job import DetectionJob
-    from darknet_builder.cli.detection_rules import DetectionRules
-    from darknet_builder.cli.detection_sources import find_all
+    from darknet_builder.cli.detection.job import DetectionJob
+    from darknet_builder.cli.detection.rules import DetectionRules
+    from darknet_builder.cli.detection.sources import find_all
     from darknet_builder.images.opencv import load_opencv
     from darknet_builder.images.sources.live import LiveSource
     from darknet_builder.images.window import Window, check_window
@@ -134,8 +141,9 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     outputs = make_outputs(args, sources)
     targets = outputs.plan(sources)
     with init_processes(args.device) as group:
-        detector = make_detector(args, group.device)
+        detector = make_detector(args, group.device, tile_arguments(args))
         rules = DetectionRules.from_options(args, detector.names)
+        heatmaps = HeatmapOutput.plan(args, detector, targets)
         outputs.make_folders()
         share = group.shard(targets)
         quiet = args.quiet or args.json == STDOUT or not group.is_main
@@ -144,7 +152,9 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
                 progress.say(line)
             options = {name: getattr(args, name) for name in ("cfg", "weights", "threshold", "nms")}
             window = Window("darknet-builder") if args.show else None
-            job = DetectionJob(detector, outputs, progress, group, out, options, rules, window)
+            job = DetectionJob(
+                detector, outputs, progress, group, out, options, rules, window, heatmaps
+            )
             return job.run(share)
 
 
@@ -158,7 +168,7 @@ def make_outputs(args: argparse.Namespace, sources: Sequence[Source]) -> Outputs
     Raises:
         InputError: if it would.
     """
-    from darknet_builder.cli.detection_outputs import Outputs
+    from darknet_builder.cli.detection.outputs import Outputs
 
     files = [source for source in sources if isinstance(source, Path)]
     return Outputs(

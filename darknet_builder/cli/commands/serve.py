@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from darknet_builder.cli.detector import add_detector, make_detector
+from darknet_builder.cli.detection.detector import add_detector, make_detector
 from darknet_builder.cli.model import MODEL_OPTIONS, describe_choice, take_named
 from darknet_builder.support.text import one_line, plural
 

@@ -19,6 +19,7 @@ from darknet_builder.cli.arguments import (
     add_speed_options,
     add_threshold,
 )
+from darknet_builder.cli.detection.tile_options import NO_TILES, TileArguments
 from darknet_builder.cli.model import add_model_name, check_weights
 from darknet_builder.errors import InputError
 from darknet_builder.images.fits import RESIZE_MODES
@@ -68,12 +69,15 @@ def add_detector(parser: argparse.ArgumentParser, batch: int = 1) -> argparse._A
     return rules
 
 
-def make_detector(args: argparse.Namespace, device: str) -> Detector:
+def make_detector(
+    args: argparse.Namespace, device: str, tiling: TileArguments | None = None
+) -> Detector:
     """Make the detector that the options describe; without options, the bundled one.
 
     Args:
         args: the parsed arguments of the command.
         device: the device of this process, such as ``cuda:1``.
+        tiling: how to cut images into tiles; None for no tiles.
 
     Raises:
         InputError: if the network or its weights are missing; the message names the option.
@@ -107,4 +111,5 @@ def make_detector(args: argparse.Namespace, device: str) -> Detector:
         batch=args.batch,
         precision=args.precision,
         backend=args.backend,
+        **(tiling or NO_TILES),
     )
