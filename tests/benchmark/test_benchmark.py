@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -99,9 +100,16 @@ def test_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     files = ["--images", str(folder), "--json", str(answer)]
     assert main(["benchmark", str(tmp_path / "net.cfg"), *words, *files]) == 0
-    assert "| net | torch:float32 | 2 | 3 |" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "| net | torch:float32 | 2 | 3 |" in out
+    assert re.search(
+        r"\|  \| processor ms an image: read \d+\.\d\d, resize .*, write [\d.]+ \|", out
+    )
     [pipeline] = json.loads(answer.read_text())["pipelines"]
     assert len(pipeline["pipeline_seconds"]) == 3 and min(pipeline["network_seconds"]) > 0
+    stages = pipeline["processor_seconds"]
+    assert list(stages) == ["read", "resize", "network", "post-process", "draw", "write"]
+    assert min(stages.values()) > 0 and pipeline["cores"] >= 1
 
 
 def test_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
