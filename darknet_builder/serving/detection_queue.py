@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from darknet_builder.boxes.detections import Detections
+from darknet_builder.errors import InputError
 from darknet_builder.images.inputs import Image
 from darknet_builder.images.resize import Placement
 from darknet_builder.prediction.detector import Detector
@@ -65,6 +66,9 @@ class DetectionQueue:
         images: number of images that the network has computed.
         batches: number of calls of the network for them.
 
+    Raises:
+        InputError: if the detector cuts images into tiles.
+
     Example:
         >>> from darknet_builder.data.scenes import draw_scene
         >>> detector = Detector("shapes", batch=2)
@@ -78,6 +82,8 @@ class DetectionQueue:
     """
 
     def __init__(self, detector: Detector) -> None:
+        if detector.tiling is not None:
+            raise InputError("a detector with tiles takes one image at a time", argument="tile")
         self.detector = detector
         self.images = 0
         self.batches = 0

@@ -171,3 +171,9 @@ def test_closing_finishes_what_was_submitted(held: Held) -> None:
     with pytest.raises(RuntimeError):
         work.submit(IMAGES[0])
     assert work.waiting == 0
+
+
+def test_tiles_are_refused() -> None:
+    with pytest.raises(InputError) as error:
+        DetectionQueue(Detector(toy_network(), names=NAMES, tile=64))
+    assert str(error.value) == "a detector with tiles takes one image at a time"
