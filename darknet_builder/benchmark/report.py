@@ -142,7 +142,7 @@ def save_chart(comparisons: Sequence[Comparison], path: str | Path) -> None:
     """Save the medians as a bar chart with a panel for each comparison.
 
     Args:
-        comparisons: one for each panel, from left to right.
+        comparisons: one for each panel, from top to bottom.
         path: path of the picture; the suffix selects PNG, SVG or PDF.
 
     Raises:

@@ -14,7 +14,7 @@ import torch
 from darknet_builder.benchmark.candidates import default_candidates, make_runner
 from darknet_builder.benchmark.comparison import Comparison, Timing, compare
 from darknet_builder.benchmark.reference_program import opencv_reference
-from darknet_builder.benchmark.report import table
+from darknet_builder.benchmark.report import save_chart, table
 from darknet_builder.cli.program import main
 from darknet_builder.errors import InputError
 from darknet_builder.images.files import write_image
@@ -78,6 +78,19 @@ def test_who_takes_part() -> None:
             assert (
                 difference([torch.as_tensor(answer).float() for answer in found], [wanted]) < bound
             ), candidate
+
+
+def test_chart(tmp_path: Path) -> None:
+    """A panel for each comparison, with the names of its contenders."""
+    pytest.importorskip("matplotlib", reason="the extra train is not installed")
+    timings = [Timing(name, "", [0.01, 0.02, 0.03]) for name in ("torch:float32", "plain:float32")]
+    panels = [Comparison(name, (64, 32), 2, 5.0, timings) for name in ("first", "second")]
+    save_chart(panels, tmp_path / "chart.svg")
+    drawn = (tmp_path / "chart.svg").read_text()
+    for text in ("first 64 x 32, batch 2", "second 64 x 32, batch 2", "torch:float32", "20.0"):
+        assert text in drawn, text
+    with pytest.raises(InputError):
+        save_chart(panels, tmp_path / "missing" / "chart.svg")
 
 
 def test_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
