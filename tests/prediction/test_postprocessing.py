@@ -21,11 +21,13 @@ from darknet_builder.network.build import build_network
 from darknet_builder.prediction.postprocessing import (
     NmsRule,
     by_image,
+    concatenate_rows,
     find_objects,
     nms_rule,
     postprocess,
 )
 from tests.conftest import GOLDEN
+from tests.helpers.scored_boxes import scored_boxes
 from tests.helpers.toy_detector import CFG
 
 Overlap = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -357,3 +359,13 @@ def test_a_network_without_heads() -> None:
         == "the network has no detection head ([yolo], [Gaussian_yolo], [region] or "
         "[detection]): it finds no boxes"
     )
+
+
+def test_box_ids_of_heads_do_not_collide() -> None:
+    """A box with several classes has one id in several rows; two boxes never share one."""
+    boxes = np.full((3, 4), 0.5, np.float32)
+    scores = np.array([[0.5, 0.5], [0.5, 0], [0, 0.5]], np.float32)
+    head, empty = scored_boxes(boxes, scores), scored_boxes(boxes[:0], scores[:0])
+    joined = concatenate_rows([empty, head, head, empty, head])
+    assert [len(set(joined.box_ids[4 * i : 4 * i + 4])) for i in range(3)] == [3, 3, 3]
+    assert len(set(joined.box_ids)) == 9
