@@ -54,6 +54,8 @@ class EvaluationReport:
                 row["coco_ap"] = value
         return {
             "skipped_labels": self.images.skipped_labels,
+            "labels_over_edge": self.images.labels_over_edge,
+            "labels_at_corner": self.images.labels_at_corner,
             "images_without_labels": self.images.num_unlabelled,
             "darknet": darknet,
             "coco": None if self.coco is None else self.coco.to_dict(),

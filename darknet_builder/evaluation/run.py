@@ -65,6 +65,7 @@ class Evaluation:
         split: str = "valid",
         *,
         skip_bad_labels: bool = False,
+        strict: bool = False,
         limit: int | None = None,
     ) -> Evaluation:
         """Read the labels, and check that classes and names agree.
@@ -75,6 +76,8 @@ class Evaluation:
             split: key of the list in ``data``.
             skip_bad_labels: count wrong lines of label files and leave them out; otherwise they
                 raise an error.
+            strict: labels that Darknet's training changes or leaves out are wrong lines too. They
+                are used unchanged otherwise, as in ``detector map`` (detector.c:1085).
             limit: number of images, counted from the first; None for all.
 
         Raises:
@@ -83,7 +86,13 @@ class Evaluation:
         names = agreed_names(data, detector.network)
 
         def load(key: str) -> ImageSet:
-            return data.load(key, classes=len(names), skip_bad_labels=skip_bad_labels, limit=limit)
+            return data.load(
+                key,
+                classes=len(names),
+                skip_bad_labels=skip_bad_labels,
+                strict=strict,
+                limit=limit,
+            )
 
         return cls(
             detector, names, load(split), load("difficult") if data.has("difficult") else None

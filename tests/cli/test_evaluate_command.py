@@ -208,6 +208,28 @@ def test_skipped_and_missing_labels_are_told(evaluate: Any, folder: Path) -> Non
     assert last.endswith("; 1 images have no label file; 2 bad labels skipped")
 
 
+@pytest.mark.filterwarnings("default::darknet_builder.LabelWarning")
+def test_labels_over_the_edge_are_used_and_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a.txt").write_text("0 .25 .25 .5 .5\n1 .75 .75 .5 .5\n0 .5 .5 1.2 .3\n")
+    assert main(words(folder, "--no-coco", "--json")) == 0
+    captured = capsys.readouterr()
+    assert captured.err == (
+        f"darknet-builder: warning: {folder}/valid.txt: 1 of 4 labels reaches over the edge of its"
+        f" image ({folder}/a.txt:3): training clips it there; mAP and anchors use it unchanged\n"
+    )
+    report = json.loads(captured.out)
+    assert (report["labels_over_edge"], report["labels_at_corner"]) == (1, 0)
+    assert report["darknet"]["truths"] == 4
+    assert mistake(capsys, words(folder, "--no-coco", "--strict")) == (
+        f"{folder}/a.txt:3: '0 .5 .5 1.2 .3': the box reaches over the edge of the image, where"
+        " training would clip it"
+    )
+    assert main(words(folder, "--no-coco", "--strict", "--skip-bad-labels")) == 0
+    assert capsys.readouterr().out.endswith("; 1 bad labels skipped\n")
+
+
 def test_other_splits_names_limits(evaluate: Any, folder: Path) -> None:
     (folder / "other.names").write_text("rot\nblau\n")
     with open(folder / "my.data", "a") as file:

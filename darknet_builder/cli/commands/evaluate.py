@@ -17,12 +17,13 @@ from darknet_builder.cli.arguments import (
     add_dialect,
     add_input_size,
     add_json,
+    add_label_rules,
     add_max_pixels,
     add_nms,
     add_resize,
-    add_skip_bad_labels,
     add_speed_options,
     add_threshold,
+    label_rules,
 )
 from darknet_builder.cli.detection.tile_options import add_tile_options, tile_arguments
 from darknet_builder.cli.model import (
@@ -83,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="key of the image list in the .data file (default: %(default)s)",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="use the first N images only")
-    add_skip_bad_labels(parser)
+    add_label_rules(parser)
     _add_model(parser.add_argument_group("model"))
     _add_rules(parser)
     add_tile_options(parser.add_argument_group("tiles for large images"))
@@ -184,9 +185,7 @@ def _evaluate(args: argparse.Namespace, data: DataFile, group: ProcessGroup, out
         batch=args.batch,
         **tile_arguments(args),
     )
-    evaluation = Evaluation.plan(
-        data, detector, args.split, skip_bad_labels=args.skip_bad_labels, limit=args.limit
-    )
+    evaluation = Evaluation.plan(data, detector, args.split, limit=args.limit, **label_rules(args))
     load_into(network, args.cfg, args.weights)  # takes long, so only after the labels are checked
     runner = network.optimized(args.precision, args.backend, args.batch)
     quiet = args.quiet or args.json == STDOUT or not group.is_main
