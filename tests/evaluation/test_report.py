@@ -60,6 +60,7 @@ def test_plain_data() -> None:
         "labels_over_edge",
         "labels_at_corner",
         "images_without_labels",
+        "crowds",
         "darknet",
         "coco",
     ]
