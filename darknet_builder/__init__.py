@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from darknet_builder.errors import ExportError as ExportError
     from darknet_builder.errors import ImageError as ImageError
     from darknet_builder.errors import InputError as InputError
+    from darknet_builder.errors import LabelWarning as LabelWarning
     from darknet_builder.errors import MissingExtraError as MissingExtraError
     from darknet_builder.errors import ShapeError as ShapeError
     from darknet_builder.errors import TruncatedImageWarning as TruncatedImageWarning

@@ -16,7 +16,8 @@
     UserWarning
     ├── CfgWarning              a .cfg that works but probably contains a mistake
     └── DataWarning             a .data file that works but probably contains a mistake
-        └── TruncatedImageWarning   an image file with a missing end, read up to there
+        ├── TruncatedImageWarning   an image file with a missing end, read up to there
+        └── LabelWarning    labels of a list that training changes or leaves out
 
 Raise them with separate parts (``path``, ``line``, ``section``, ``key``, ``hint``, ``argument``).
 ``Located`` builds the text from these parts, in one place for all of them.
@@ -221,6 +222,55 @@ class DataWarning(Located, UserWarning):
 
 class TruncatedImageWarning(DataWarning):
     """An image whose file ends too early; it was read up to there."""
+
+
+class LabelWarning(DataWarning):
+    """Labels of a list that Darknet's training changes or leaves out; mAP uses them unchanged.
+
+    Args:
+        message: what is wrong, without the location.
+        path: the list of images.
+        num_labels: number of labels in the list.
+        num_clipped: number of labels that training clips at the edge of the image.
+        num_dropped: number of labels that training leaves out, because their centre is 0, 0.
+        label_path: label file of the first of these labels.
+        label_line: its line, counted from 1.
+
+    Attributes:
+        num_labels: number of labels in the list.
+        num_clipped: number of labels that training clips at the edge of the image.
+        num_dropped: number of labels that training leaves out, because their centre is 0, 0.
+        label_path: as text.
+        label_line: counted from 1.
+
+    Example:
+        >>> warning = LabelWarning(
+        ...     "1 of 3 labels reaches over the edge of its image (a.txt:2)",
+        ...     path="train.txt",
+        ...     num_labels=3,
+        ...     num_clipped=1,
+        ...     num_dropped=0,
+        ...     label_path="a.txt",
+        ...     label_line=2,
+        ... )
+        >>> print(warning)
+        train.txt: 1 of 3 labels reaches over the edge of its image (a.txt:2)
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | Path,
+        num_labels: int,
+        num_clipped: int,
+        num_dropped: int,
+        label_path: str | Path,
+        label_line: int,
+    ) -> None:
+        super().__init__(message, path=path)
+        self.num_labels, self.num_clipped, self.num_dropped = num_labels, num_clipped, num_dropped
+        self.label_path, self.label_line = str(label_path), label_line
 
 
 def shorten(text: str) -> str:

@@ -13,7 +13,7 @@ from tests.helpers.rooms import SOURCES, module_name, room_of
 
 NOT_RUN = {
     "benchmark.peer_worker": "run by another interpreter, whose OpenCV is timed",
-    "evaluation.coco": "its examples need an optional package",
+    "evaluation.coco.measure": "its examples need an optional package",
 }
 MODULES = sorted(
     name for name in map(module_name, SOURCES) if "__init__" not in name and name not in NOT_RUN

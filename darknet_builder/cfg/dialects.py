@@ -18,6 +18,9 @@ class Dialect:
         name: the variant's name: ``alexeyab`` or ``pjreddie``.
         resize: how ``detector test`` fits a photograph into the network: ``stretch`` or
             ``letterbox`` (A detector.c, P detector.c:582).
+        valid_threshold: minimum confidence of ``detector valid`` (A detector.c:730, P
+            examples/detector.c:419).
+        valid_nms: NMS IoU threshold of ``detector valid``.
         region_by_cell: the region head's output is stored cell by cell, with x and y raw (A
             region_layer.c:160).
         region_logistic_classes: class scores without softmax get a logistic (P region_layer.c:186).
@@ -47,6 +50,8 @@ class Dialect:
 
     name: str
     resize: str
+    valid_threshold: float
+    valid_nms: float
     region_by_cell: bool
     region_logistic_classes: bool
     region_objectness: bool
@@ -66,6 +71,8 @@ _ROWS = (
     Dialect(
         "alexeyab",
         resize="stretch",
+        valid_threshold=0.001,
+        valid_nms=0.6,
         region_by_cell=True,
         region_logistic_classes=False,
         region_objectness=False,
@@ -83,6 +90,8 @@ _ROWS = (
     Dialect(
         "pjreddie",
         resize="letterbox",
+        valid_threshold=0.005,
+        valid_nms=0.45,
         region_by_cell=False,
         region_logistic_classes=True,
         region_objectness=True,

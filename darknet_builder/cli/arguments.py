@@ -193,13 +193,24 @@ def add_speed_options(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_skip_bad_labels(parser: argparse._ActionsContainer) -> None:
-    """Add ``--skip-bad-labels``."""
+def add_label_rules(parser: argparse._ActionsContainer) -> None:
+    """Add ``--skip-bad-labels`` and ``--strict``."""
     parser.add_argument(
         "--skip-bad-labels",
         action="store_true",
         help="skip invalid labels instead of stopping at the first",
     )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="treat labels that training would clip or leave out as invalid too: boxes over the"
+        " edge of the image, and centres at 0, 0",
+    )
+
+
+def label_rules(args: argparse.Namespace) -> dict[str, bool]:
+    """Return the options of ``add_label_rules`` as arguments of ``DataFile.load`` and others."""
+    return {"skip_bad_labels": args.skip_bad_labels, "strict": args.strict}
 
 
 def add_skip_bad_images(parser: argparse._ActionsContainer) -> None:

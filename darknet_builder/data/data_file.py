@@ -256,6 +256,7 @@ class DataFile:
         *,
         classes: int | None = None,
         skip_bad_labels: bool = False,
+        strict: bool = False,
         limit: int | None = None,
         keep_missing: bool = False,
     ) -> ImageSet:
@@ -266,6 +267,7 @@ class DataFile:
             classes: number of classes of the labels; None for ``classes=``. With ``map=`` the two
                 may differ.
             skip_bad_labels: leave bad lines of label files out and count them; False raises.
+            strict: labels that Darknet's training changes or leaves out are bad lines too.
             limit: load only this number of images from the start of the list; None for all.
             keep_missing: keep a missing image in the list, for a caller that checks this; False
                 raises.
@@ -277,6 +279,7 @@ class DataFile:
             self.file(split),
             classes or self.classes,
             skip_bad_labels=skip_bad_labels,
+            strict=strict,
             limit=limit,
             keep_missing=keep_missing,
         )

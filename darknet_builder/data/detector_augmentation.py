@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from darknet_builder.data.labels import at_corner
 from darknet_builder.data.sample import MOSAIC_IMAGES, Sample, distort, draw_images_in, rand_uniform
 from darknet_builder.errors import InputError
 from darknet_builder.images.opencv import load_opencv
@@ -232,7 +233,7 @@ def _move_boxes(
     boxes: np.ndarray, image: np.ndarray, crop: _Crop, net_size: tuple[int, int]
 ) -> np.ndarray:
     """Move boxes into the crop, cut them off at its edges, drop small ones (data.c:392)."""
-    boxes = boxes[(boxes[:, :2] != 0).any(1)]  # Darknet drops a centre of 0, 0 (data.c:252)
+    boxes = boxes[~at_corner(boxes)]
     height, width = image.shape[:2]
     new_size = np.array(
         [max(width - crop.left - crop.right, 1), max(height - crop.top - crop.bottom, 1)]

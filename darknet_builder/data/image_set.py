@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
@@ -12,13 +12,15 @@ import numpy as np
 
 from darknet_builder.data.image_list import either, read_image_list
 from darknet_builder.data.labels import (
+    LabelFile,
+    at_corner,
     find_labels,
     label_places,
     no_boxes,
     over_edge,
-    read_labels,
+    read_label_file,
 )
-from darknet_builder.errors import DataError, DataWarning
+from darknet_builder.errors import DataError, LabelWarning
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class ImageSet(Sequence[LabelledImage]):
         classes: number of classes; labels are 0 to ``classes - 1``.
         skipped_labels: number of bad lines of label files that were left out.
         labels_over_edge: number of boxes whose centre or size exceeds the image.
+        labels_at_corner: number of boxes whose centre is 0, 0.
 
     Example:
         >>> boxes = np.array([[0.5, 0.5, 0.2, 0.4, 1]], np.float32)
@@ -65,6 +68,7 @@ class ImageSet(Sequence[LabelledImage]):
     classes: int
     skipped_labels: int = 0
     labels_over_edge: int = 0
+    labels_at_corner: int = 0
 
     def __len__(self) -> int:
         return len(self.images)
@@ -95,18 +99,20 @@ def load_images(
     classes: int,
     *,
     skip_bad_labels: bool = False,
+    strict: bool = False,
     limit: int | None = None,
     keep_missing: bool = False,
 ) -> ImageSet:
     """Load a list of images and their label files.
 
     An image without a label file has no objects, as in Darknet. A list without any label file is
-    an error.
+    an error. One ``LabelWarning`` counts the labels that Darknet's training changes or leaves out.
 
     Args:
         path: the list, with one image path a line.
         classes: number of classes; a label must be below it.
         skip_bad_labels: leave bad lines of label files out and count them; False raises.
+        strict: labels that Darknet's training changes or leaves out are bad lines too.
         limit: load only this number of images from the start of the list; None for all.
         keep_missing: keep a missing image in the list, for a caller that checks this; False raises.
 
@@ -114,15 +120,16 @@ def load_images(
         DataError: for a list, an image or a label that is missing or wrong.
     """
     images: list[LabelledImage] = []
-    skipped = 0
+    skipped, changed = 0, _ChangedLabels()
     paths = read_image_list(path, keep_missing=keep_missing)[:limit]
     for image in paths:
         label_path = find_labels(image)
-        boxes, bad = no_boxes(), 0
+        labels = LabelFile(no_boxes(), (), 0)
         if label_path is not None:
-            boxes, bad = read_labels(label_path, classes, skip_bad=skip_bad_labels)
-        images.append(LabelledImage(image, boxes, label_path))
-        skipped += bad
+            labels = read_label_file(label_path, classes, skip_bad=skip_bad_labels, strict=strict)
+            changed.note(label_path, labels)
+        images.append(LabelledImage(image, labels.boxes, label_path))
+        skipped += labels.num_skipped
     # Images without labels are allowed; a list of nothing else is nearly always a wrong folder.
     if all(image.label_path is None for image in images):
         raise DataError(
@@ -130,29 +137,66 @@ def load_images(
             f"{either(label_places(paths[0]))}",
             path=path,
         )
-    return ImageSet(Path(path), tuple(images), classes, skipped, _warn_over_edge(path, images))
+    clipped, dropped = len(changed.clipped), len(changed.dropped)
+    loaded = ImageSet(Path(path), tuple(images), classes, skipped, clipped, dropped)
+    if clipped or dropped:
+        warnings.warn(changed.warning(loaded), stacklevel=2)
+    return loaded
 
 
-def _warn_over_edge(path: str | Path, images: Sequence[LabelledImage]) -> int:
-    """Count the boxes that reach over the edge of their image; if there are any, warn once.
+@dataclass(frozen=True)
+class _ChangedLabels:
+    """File and line of the labels of a list that Darknet's training does not use as they are.
 
-    Args:
-        path: path of the list, for the warning.
-        images: the images of the list.
+    Attributes:
+        clipped: those that reach over the edge of their image (data.c:281).
+        dropped: those whose centre is 0, 0 (data.c:252).
     """
-    found = [(image, over_edge(image.boxes)) for image in images]
-    count = sum(int(rows.sum()) for _, rows in found)
-    if count:
-        # rows.argmax() below is the first True of a bool array.
-        first, rows = next((image, rows) for image, rows in found if rows.any())
-        numbers = " ".join(map(str, first.boxes[rows.argmax(), :4]))
-        warnings.warn(
-            DataWarning(
-                f"{'1 box reaches' if count == 1 else f'{count} boxes reach'} over the edge of"
-                f" their image, the first in {first.label_path} ({numbers}); training clips them"
-                " there, mAP and anchors use them unchanged",
-                path=path,
-            ),
-            stacklevel=3,
+
+    clipped: list[tuple[Path, int]] = field(default_factory=list)
+    dropped: list[tuple[Path, int]] = field(default_factory=list)
+
+    def note(self, path: Path, labels: LabelFile) -> None:
+        """Add the changed labels of a file."""
+        corner = at_corner(labels.boxes)
+        over = over_edge(labels.boxes) & ~corner
+        self.clipped.extend((path, line) for line in labels.lines_where(over))
+        self.dropped.extend((path, line) for line in labels.lines_where(corner))
+
+    def warning(self, images: ImageSet) -> LabelWarning:
+        """Return the warning about these labels of a list."""
+        total, parts = f" of {images.num_boxes:,} labels", []
+        if self.clipped:
+            is_one = len(self.clipped) == 1
+            what = "reaches over the edge of its" if is_one else "reach over the edge of their"
+            parts.append(
+                f"{len(self.clipped):,}{total} {what} image ({_places(self.clipped)}): training"
+                f" clips {_them(self.clipped)} there"
+            )
+            total = ""
+        if self.dropped:
+            verb = "is" if len(self.dropped) == 1 else "are"
+            parts.append(
+                f"{len(self.dropped):,}{total} {verb} centred at 0, 0 ({_places(self.dropped)}):"
+                f" training leaves {_them(self.dropped)} out"
+            )
+        places = self.clipped + self.dropped
+        parts.append(f"mAP and anchors use {_them(places)} unchanged")
+        return LabelWarning(
+            "; ".join(parts),
+            path=images.path,
+            num_labels=images.num_boxes,
+            num_clipped=len(self.clipped),
+            num_dropped=len(self.dropped),
+            label_path=places[0][0],
+            label_line=places[0][1],
         )
-    return count
+
+
+def _places(places: Sequence[tuple[Path, int]]) -> str:
+    path, line = places[0]
+    return f"{path}:{line}" + (f" and {len(places) - 1:,} more" if len(places) > 1 else "")
+
+
+def _them(places: Sequence[tuple[Path, int]]) -> str:
+    return "it" if len(places) == 1 else "them"

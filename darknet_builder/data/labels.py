@@ -1,13 +1,16 @@
 """Darknet's label files: one box a line, ``class x y width height``, relative to the image.
 
 The labels of ``images/a.jpg`` are in ``labels/a.txt`` or ``images/a.txt``. Darknet silently stops
-reading a label file at the first line that it cannot parse, and trains on boxes of classes that do
-not exist; here both raise a ``DataError`` with file and line.
+reading a label file at the first line that it cannot parse, and leaves out boxes of classes that do
+not exist; here both raise a ``DataError`` with file and line. A label that Darknet's training
+changes, such as a box that reaches over the edge, is read unchanged, and ``load_images`` warns.
 """
 
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,33 @@ _LABEL_FOLDER = "labels"
 _MOST_BYTES = 2**24
 """Bytes of a label file; this is 400,000 boxes."""
 _COORDINATES = ("x", "y", "width", "height")
+_CLASS = re.compile(r"\+?[0-9]+")
+"""A class that C's ``%d`` reads (data.c:217); Python's digits include those of other scripts."""
+_OVER_EDGE = "the box reaches over the edge of the image, where training would clip it"
+_AT_CORNER = "the centre is 0, 0, so training would leave the box out"
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """The labels of one image, and their lines.
+
+    Attributes:
+        boxes: (T, 5) float32, rows x, y, w, h, class.
+        lines: line of each box in the file, counted from 1.
+        num_skipped: number of bad lines that were left out.
+    """
+
+    boxes: np.ndarray
+    lines: tuple[int, ...]
+    num_skipped: int
+
+    def lines_where(self, rows: np.ndarray) -> list[int]:
+        """Return the lines of some boxes.
+
+        Args:
+            rows: (T,) bool, whether to return the line of each box.
+        """
+        return [self.lines[row] for row in np.flatnonzero(rows)]
 
 
 def label_places(image: Path) -> list[Path]:
@@ -46,7 +76,7 @@ def find_labels(image: Path) -> Path | None:
 
 
 def read_labels(
-    path: str | Path, classes: int, *, skip_bad: bool = False
+    path: str | Path, classes: int, *, skip_bad: bool = False, strict: bool = False
 ) -> tuple[np.ndarray, int]:
     """Read a label file.
 
@@ -54,6 +84,7 @@ def read_labels(
         path: the file; an empty one has no boxes.
         classes: number of classes; a label must be below it.
         skip_bad: leave bad lines out and count them; False raises.
+        strict: labels that Darknet's training changes or leaves out are bad lines too.
 
     Returns:
         (T, 5) float32, rows x, y, w, h, class, and the number of lines that were left out.
@@ -62,23 +93,37 @@ def read_labels(
         DataError: with file and line, unless each line is ``class x y width height`` with a class
             below ``classes``, a size above 0, and a box that is at least partly in the image.
     """
+    labels = read_label_file(path, classes, skip_bad=skip_bad, strict=strict)
+    return labels.boxes, labels.num_skipped
+
+
+def read_label_file(
+    path: str | Path, classes: int, *, skip_bad: bool = False, strict: bool = False
+) -> LabelFile:
+    """Read a label file, with the line of each box; the arguments are those of ``read_labels``.
+
+    Raises:
+        DataError: as ``read_labels``.
+    """
     rows: list[list[float]] = []
+    lines: list[int] = []
     skipped = 0
     for number, line in numbered_lines(path, "a label file", _MOST_BYTES):
         try:
-            rows.append(_parse_label(line, classes))
+            rows.append(_parse_label(line, classes, strict))
+            lines.append(number)
         except DataError as error:
             if not skip_bad:
                 raise DataError(f"{line!r}: {error}", path=path, line=number) from None
             skipped += 1
-    return (np.array(rows, np.float32) if rows else no_boxes()), skipped
+    return LabelFile(np.array(rows, np.float32) if rows else no_boxes(), tuple(lines), skipped)
 
 
-def _parse_label(line: str, classes: int) -> list[float]:
+def _parse_label(line: str, classes: int, strict: bool) -> list[float]:
     words = line.split()
     if len(words) != LABEL_VALUES:
         raise DataError(f"expected 5 numbers, class x y width height, got {len(words)}")
-    if not words[0].isdecimal():
+    if not _CLASS.fullmatch(words[0]):
         raise DataError(f"class {words[0]}: expected a whole number, 0 or more")
     if int(words[0]) >= classes:
         raise DataError(f"class {words[0]}: there are {classes} classes, 0 to {classes - 1}")
@@ -87,7 +132,17 @@ def _parse_label(line: str, classes: int) -> list[float]:
     except ValueError:
         raise DataError("expected 5 numbers, class x y width height") from None
     _check_box(words[1:], values)
+    if strict:
+        _check_unchanged(values)
     return [*values, int(words[0])]
+
+
+def _check_unchanged(values: list[float]) -> None:
+    """Raise for a box that Darknet's training changes or leaves out."""
+    box = np.array([values], np.float32)
+    for problem, rows in ((_AT_CORNER, at_corner(box)), (_OVER_EDGE, over_edge(box))):
+        if rows.any():
+            raise DataError(problem)
 
 
 def _check_box(words: list[str], values: list[float]) -> None:
@@ -120,7 +175,7 @@ def _check_box(words: list[str], values: list[float]) -> None:
 
 
 def over_edge(boxes: np.ndarray) -> np.ndarray:
-    """Return which boxes have a centre or a size that exceeds the image (detector.c:1476).
+    """Return which boxes have a centre or a size that exceeds the image (detector.c:1478).
 
     As in Darknet, an edge outside the image does not count if centre and size are 0 to 1: rounding
     to six decimals causes that.
@@ -132,6 +187,18 @@ def over_edge(boxes: np.ndarray) -> np.ndarray:
         (T,) bool.
     """
     return np.asarray((boxes[:, :2] < 0).any(1) | (boxes[:, :4] > 1).any(1))
+
+
+def at_corner(boxes: np.ndarray) -> np.ndarray:
+    """Return which boxes have their centre at 0, 0; training leaves them out (data.c:252).
+
+    Args:
+        boxes: (T, 5), rows x, y, w, h, class.
+
+    Returns:
+        (T,) bool.
+    """
+    return np.asarray((boxes[:, :2] == 0).all(1))
 
 
 def no_boxes() -> np.ndarray:

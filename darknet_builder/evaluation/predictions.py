@@ -44,6 +44,7 @@ def find_boxes(
     batch: int = 1,
     runner: Runner | None = None,
     tiling: Tiling | None = None,
+    in_pixels: bool = False,
 ) -> Iterator[ImageBoxes]:
     """Run a network over labelled images.
 
@@ -58,6 +59,7 @@ def find_boxes(
         batch: number of images in a call of the network.
         runner: computes the raw maps in place of the network, such as ``network.optimized()``.
         tiling: how images are cut into tiles; None for no tiles.
+        in_pixels: whether NMS computes overlaps in pixels of the image, as ``detector valid`` does.
 
     Yields:
         The boxes of each image, in order.
@@ -73,7 +75,7 @@ def find_boxes(
             "expected the same images in the same order"
         )
     network.check_sees_images()
-    finish = partial(image_boxes, nms=nms, rule=nms_rule(network))
+    finish = partial(image_boxes, nms=nms, rule=nms_rule(network), in_pixels=in_pixels)
     find = _rows_in_batches if tiling is None else partial(_rows_in_tiles, tiling)
     rows = find(network, images, runner or network, resize, threshold, batch)
     with closing(rows):
@@ -148,6 +150,7 @@ def image_boxes(
     nms: float = MAP_NMS,
     rule: NmsRule,
     difficult: np.ndarray | None = None,
+    in_pixels: bool = False,
 ) -> ImageBoxes:
     """Suppress overlapping boxes of one image, and put the others in Darknet's order.
 
@@ -159,9 +162,18 @@ def image_boxes(
         nms: NMS IoU threshold, 0 to 1; 1 disables suppression.
         rule: how boxes suppress each other.
         difficult: (D, 5) float32, objects that need not be found.
+        in_pixels: whether overlaps are computed in pixels, as in ``detector valid``
+            (detector.c:777). The distance between centres, which ``greedynms`` and ``diounms``
+            subtract from the overlap, then depends on the shape of the image.
     """
+    unit = np.array(image_size * 2, np.float32) if in_pixels else np.float32(1)
     keep = best_of_groups(
-        entry.boxes_cxcywh, entry.scores, entry.class_ids, nms, kind=rule.kind, beta=rule.beta
+        entry.boxes_cxcywh * unit,
+        entry.scores,
+        entry.class_ids,
+        nms,
+        kind=rule.kind,
+        beta=rule.beta,
     )
     rows = np.flatnonzero(keep)
     # The sort is stable, so the classes of a box stay in their order.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from darknet_builder.data.image_set import ImageSet
-from darknet_builder.evaluation.coco import CocoResult
-from darknet_builder.evaluation.darknet_map import MapResult
+from darknet_builder.evaluation.coco.annotations import CocoSet
+from darknet_builder.evaluation.coco.measure import CocoResult
+from darknet_builder.evaluation.coco.results import results_text
+from darknet_builder.evaluation.darknet_map import ImageBoxes, MapResult
 from darknet_builder.images.truncated import describe_truncated
-from darknet_builder.support.text import align_columns
+from darknet_builder.support.text import align_columns, plural
 
 _COLUMNS = (
     "class",
@@ -38,6 +41,8 @@ class EvaluationReport:
         coco: COCO's numbers; None if they were not computed.
         seconds: duration of the detection, including reading the images.
         truncated: number of images whose file ends too early.
+        annotated: COCO's annotations of the images; None for label files.
+        boxes: detections of each image.
     """
 
     images: ImageSet
@@ -45,22 +50,38 @@ class EvaluationReport:
     coco: CocoResult | None
     seconds: float
     truncated: int = 0
+    annotated: CocoSet | None = None
+    boxes: Sequence[ImageBoxes] = field(default=(), repr=False)
+
+    @property
+    def _has_truth(self) -> bool:
+        return self.annotated is None or self.annotated.annotations is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all numbers for JSON."""
-        darknet = self.darknet.to_dict()
-        if self.coco is not None:
+        """Return all numbers for JSON; without ground truth, ``darknet`` is None."""
+        darknet: dict[str, Any] | None = self.darknet.to_dict() if self._has_truth else None
+        if darknet is not None and self.coco is not None:
             for row, value in zip(darknet["classes"], self.coco.classes, strict=True):
                 row["coco_ap"] = value
         return {
             "skipped_labels": self.images.skipped_labels,
+            "labels_over_edge": self.images.labels_over_edge,
+            "labels_at_corner": self.images.labels_at_corner,
             "images_without_labels": self.images.num_unlabelled,
+            "crowds": None if self.annotated is None else self.annotated.num_crowds,
             "darknet": darknet,
             "coco": None if self.coco is None else self.coco.to_dict(),
         }
 
+    def results_file(self) -> str:
+        """Return COCO's results file; only with COCO's annotations."""
+        assert self.annotated is not None
+        return results_text(row for rows in self.annotated.result_rows(self.boxes) for row in rows)
+
     def lines(self) -> list[str]:
         """Return the table of the classes and the lines below it."""
+        if not self._has_truth:
+            return [self._images_line()]
         result = self.darknet
         # With 80 classes, most of them are usually absent.
         shown = [row for row in result.classes if row.counts.truths or row.counts.false_positives]
@@ -113,10 +134,16 @@ class EvaluationReport:
 
     def _images_line(self) -> str:
         images = self.images
+        crowds = ""
+        if self.annotated is not None:
+            number = self.annotated.num_crowds
+            crowds = f", {number} {plural(number, 'crowd')}"
         parts = [
-            f"{len(images)} images, {images.num_boxes} objects;"
+            f"{len(images)} images, {images.num_boxes} objects{crowds};"
             f" {len(images) / max(self.seconds, 1e-9):.1f} images/s"
         ]
+        if not self._has_truth:
+            parts.append("no accuracy, because there are no annotations")
         if images.num_unlabelled:
             parts.append(f"{images.num_unlabelled} images have no label file")
         if self.truncated:

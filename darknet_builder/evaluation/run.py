@@ -1,21 +1,30 @@
-"""Evaluate a detector on a list of a ``.data`` file, in one process or in several."""
+"""Evaluate a detector on labelled images, in one process or in several.
+
+The images are those of a ``.data`` file's list or of COCO's annotations.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from darknet_builder.data.data_file import DataFile
 from darknet_builder.data.image_set import ImageSet
 from darknet_builder.engines.optimized import OptimizedNetwork
-from darknet_builder.evaluation.coco import coco_average_precision
+from darknet_builder.evaluation.coco.annotations import CocoSet, load_annotations
+from darknet_builder.evaluation.coco.measure import (
+    CocoResult,
+    annotated_average_precision,
+    coco_average_precision,
+)
 from darknet_builder.evaluation.darknet_map import ImageBoxes, mean_average_precision
 from darknet_builder.evaluation.predictions import find_boxes
 from darknet_builder.evaluation.report import EvaluationReport
 from darknet_builder.images.truncated import noting_truncated
 from darknet_builder.network.network import Network
-from darknet_builder.network.task import class_names
+from darknet_builder.network.task import class_names, known_names, num_classes
 from darknet_builder.prediction.detector import Detector
 from darknet_builder.support.distributed import ProcessGroup
 
@@ -42,7 +51,7 @@ class Metrics:
 class Evaluation:
     """A detector and the labelled images to evaluate it on.
 
-    ``plan`` makes one and checks that both fit.
+    ``plan`` and ``plan_annotated`` make one and check that both fit.
 
     Attributes:
         detector: its thresholds, resize mode, batch and tiling are used.
@@ -50,12 +59,14 @@ class Evaluation:
         images: the images with their labels.
         difficult: the same images, labelled with objects that need not be found; None without
             ``difficult=``.
+        annotated: COCO's annotations of the images; None for label files.
     """
 
     detector: Detector
     names: tuple[str, ...]
     images: ImageSet
     difficult: ImageSet | None
+    annotated: CocoSet | None = None
 
     @classmethod
     def plan(
@@ -65,6 +76,7 @@ class Evaluation:
         split: str = "valid",
         *,
         skip_bad_labels: bool = False,
+        strict: bool = False,
         limit: int | None = None,
     ) -> Evaluation:
         """Read the labels, and check that classes and names agree.
@@ -75,6 +87,8 @@ class Evaluation:
             split: key of the list in ``data``.
             skip_bad_labels: count wrong lines of label files and leave them out; otherwise they
                 raise an error.
+            strict: labels that Darknet's training changes or leaves out are wrong lines too. They
+                are used unchanged otherwise, as in ``detector map`` (detector.c:1085).
             limit: number of images, counted from the first; None for all.
 
         Raises:
@@ -83,11 +97,47 @@ class Evaluation:
         names = agreed_names(data, detector.network)
 
         def load(key: str) -> ImageSet:
-            return data.load(key, classes=len(names), skip_bad_labels=skip_bad_labels, limit=limit)
+            return data.load(
+                key,
+                classes=len(names),
+                skip_bad_labels=skip_bad_labels,
+                strict=strict,
+                limit=limit,
+            )
 
         return cls(
             detector, names, load(split), load("difficult") if data.has("difficult") else None
         )
+
+    @classmethod
+    def plan_annotated(
+        cls,
+        path: str | Path,
+        folder: str | Path,
+        detector: Detector,
+        *,
+        names: str | Path | Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> Evaluation:
+        """Read COCO's annotations, and find a category for each class of the network.
+
+        Args:
+            path: the annotation file, such as ``instances_val2017.json``.
+            folder: the folder with its images.
+            detector: a detector, whose weights need not be loaded yet.
+            names: class names of the network, as a ``.names`` file or a list; None for its own.
+                Without any, its classes are the categories in the order of their ids.
+            limit: number of images, counted from the first; None for all.
+
+        Raises:
+            DataError: if something is missing or wrong, or if a class has no category.
+        """
+        network = detector.network
+        known = known_names(network, names)
+        annotated = load_annotations(
+            path, folder, names=known, classes=num_classes(network), limit=limit
+        )
+        return cls(detector, known or annotated.names, annotated.images, None, annotated)
 
     def run(
         self,
@@ -117,8 +167,12 @@ class Evaluation:
         result = mean_average_precision(
             boxes, self.names, iou=metrics.iou, points=metrics.points, confidence=metrics.confidence
         )
-        coco = coco_average_precision(boxes, self.names) if metrics.coco else None
-        return EvaluationReport(self.images, result, coco, seconds, num_truncated)
+        coco = self._coco_numbers(boxes) if metrics.coco else None
+        if self.annotated is not None:
+            self.annotated.warn_of_sizes(boxes)
+        return EvaluationReport(
+            self.images, result, coco, seconds, num_truncated, self.annotated, boxes
+        )
 
     def warm_up(self, runner: OptimizedNetwork, group: ProcessGroup) -> None:
         """Run an engine's first calls, whose results differ from later ones in the last digits.
@@ -130,6 +184,13 @@ class Evaluation:
         # With fewer images than processes, some have no share.
         if share := group.shard(self.images):
             runner.warm_up(min(self.detector.batch, len(share)))
+
+    def _coco_numbers(self, boxes: Sequence[ImageBoxes]) -> CocoResult | None:
+        if self.annotated is None:
+            return coco_average_precision(boxes, self.names)
+        if self.annotated.annotations is None:
+            return None
+        return annotated_average_precision(boxes, self.annotated)
 
     def _find(
         self, runner: OptimizedNetwork, group: ProcessGroup, advance: Callable[[], None]
@@ -146,6 +207,7 @@ class Evaluation:
             batch=detector.batch,
             runner=runner,
             tiling=detector.tiling,
+            in_pixels=self.annotated is not None,  # as detector valid
         ):
             images.append(boxes)
             advance()

@@ -58,6 +58,7 @@ def load_training_lists(
     network: Network,
     *,
     skip_bad_labels: bool = False,
+    strict: bool = False,
     skip_bad_images: bool = False,
     check_files: bool = True,
     counter: FileCounter | None = None,
@@ -67,7 +68,8 @@ def load_training_lists(
     Args:
         data: names the lists in ``train=`` and ``valid=``.
         network: a detector or a classifier. Its ``names`` are set, which checkpoints keep.
-        skip_bad_labels: leave bad lines of label files out, with a warning; False raises.
+        skip_bad_labels: leave bad lines of label files out and count them; False raises.
+        strict: labels that Darknet's training changes or leaves out are bad lines too.
         skip_bad_images: train and validate without the images that are missing or cannot be read,
             with a warning; False raises.
         check_files: check all image files; False finds unreadable ones only when they are used.
@@ -84,12 +86,17 @@ def load_training_lists(
     if not network.heads:
         return _load_classes(data, network, how, keep_missing=skip_bad_images)
     network.names = known_names(network, data.names)  # may raise: now, not after an epoch
-    images = load_training(data, network, skip_bad=skip_bad_labels, keep_missing=skip_bad_images)
+    images = load_training(
+        data, network, skip_bad=skip_bad_labels, strict=strict, keep_missing=skip_bad_images
+    )
     counts = f"{len(images)} training images with {images.num_boxes} boxes"
     validation, more = None, ""
     if data.has("valid"):
         validation = data.load(
-            "valid", skip_bad_labels=skip_bad_labels, keep_missing=skip_bad_images
+            "valid",
+            skip_bad_labels=skip_bad_labels,
+            strict=strict,
+            keep_missing=skip_bad_images,
         )
     if how is not None:
         validation, more = _check_lists(data, images, validation, how)
@@ -104,14 +111,20 @@ def load_training_lists(
 
 
 def load_training(
-    data: DataFile, network: Network, *, skip_bad: bool, keep_missing: bool = False
+    data: DataFile,
+    network: Network,
+    *,
+    skip_bad: bool,
+    strict: bool = False,
+    keep_missing: bool = False,
 ) -> ImageSet:
     """Load the training list of a detector.
 
     Args:
         data: names the list in ``train=``.
         network: its heads must have the data's number of classes.
-        skip_bad: leave bad lines of label files out, with a warning; False raises.
+        skip_bad: leave bad lines of label files out and count them; False raises.
+        strict: labels that Darknet's training changes or leaves out are bad lines too.
         keep_missing: keep a missing image in the list, for a caller that checks this; False raises.
 
     Raises:
@@ -124,7 +137,7 @@ def load_training(
             " heads); darknet-builder adapt-cfg makes a cfg for another number",
             "classes",
         )
-    images = data.load("train", skip_bad_labels=skip_bad, keep_missing=keep_missing)
+    images = data.load("train", skip_bad_labels=skip_bad, strict=strict, keep_missing=keep_missing)
     if not images.num_boxes:
         raise DataError(
             f"none of its {len(images)} images has a box",

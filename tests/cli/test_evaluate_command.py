@@ -12,67 +12,21 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from darknet_builder import build_network
 from darknet_builder.cli.program import main
 from darknet_builder.network.network import Network
 from darknet_builder.weights.loader import save_weights
 from tests.helpers.map_fixtures import MODELS
+from tests.helpers.red_and_blue import SIDE, make_red_and_blue
 
 ROOT = Path(__file__).parents[2]
-SIDE = 32
-CFG = f"""[net]
-width={SIDE}
-height={SIDE}
-channels=3
-
-[convolutional]
-filters=7
-size=1
-activation=linear
-
-[maxpool]
-size=16
-stride=16
-padding=0
-
-[yolo]
-anchors=16,16
-num=1
-mask=0
-classes=2
-"""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A detector that finds what is red (class 0) and what is blue (class 1), one box a quarter,
-    and a data set.
-
-    In a.png the upper left quarter is red and the lower right one blue, as its labels say; b.png is
-    wholly black, and its label says that a red object is missed.
-    """
-    network = build_network(CFG, initialize=False)
-    conv = network.get_parameter("layers.0.conv.weight")
-    with torch.no_grad():
-        conv.zero_()
-        bias = network.get_parameter("layers.0.conv.bias")
-        bias.copy_(torch.tensor([0.0, 0, 0, 0, -6, -6, -6]))
-        conv[4, [0, 2]] = conv[5, 0] = conv[6, 2] = (
-            12  # objectness: red or blue; class 0: red; class 1: blue
-        )
-    save_weights(network, tmp_path / "net.weights")
-    (tmp_path / "net.cfg").write_text(CFG)
-    image = np.zeros((SIDE, SIDE, 3), np.uint8)
-    cv2.imwrite(str(tmp_path / "b.png"), image)
-    image[:16, :16, 2] = image[16:, 16:, 0] = 255
-    cv2.imwrite(str(tmp_path / "a.png"), image)
-    (tmp_path / "a.txt").write_text("0 .25 .25 .5 .5\n1 .75 .75 .5 .5\n")
-    (tmp_path / "b.txt").write_text("0 .5 .5 .5 .5\n")
-    (tmp_path / "valid.txt").write_text("a.png\nb.png\n")
-    (tmp_path / "my.names").write_text("red\nblue\n")
-    (tmp_path / "my.data").write_text("classes=2\nvalid=valid.txt\nnames=my.names\n")
+    """A detector and a data set: see ``make_red_and_blue``."""
+    make_red_and_blue(tmp_path)
     return tmp_path
 
 
@@ -206,6 +160,28 @@ def test_skipped_and_missing_labels_are_told(evaluate: Any, folder: Path) -> Non
     (folder / "b.txt").unlink()
     last = evaluate("--no-coco", "--skip-bad-labels").splitlines()[-1]
     assert last.endswith("; 1 images have no label file; 2 bad labels skipped")
+
+
+@pytest.mark.filterwarnings("default::darknet_builder.LabelWarning")
+def test_labels_over_the_edge_are_used_and_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a.txt").write_text("0 .25 .25 .5 .5\n1 .75 .75 .5 .5\n0 .5 .5 1.2 .3\n")
+    assert main(words(folder, "--no-coco", "--json")) == 0
+    captured = capsys.readouterr()
+    assert captured.err == (
+        f"darknet-builder: warning: {folder}/valid.txt: 1 of 4 labels reaches over the edge of its"
+        f" image ({folder}/a.txt:3): training clips it there; mAP and anchors use it unchanged\n"
+    )
+    report = json.loads(captured.out)
+    assert (report["labels_over_edge"], report["labels_at_corner"]) == (1, 0)
+    assert report["darknet"]["truths"] == 4
+    assert mistake(capsys, words(folder, "--no-coco", "--strict")) == (
+        f"{folder}/a.txt:3: '0 .5 .5 1.2 .3': the box reaches over the edge of the image, where"
+        " training would clip it"
+    )
+    assert main(words(folder, "--no-coco", "--strict", "--skip-bad-labels")) == 0
+    assert capsys.readouterr().out.endswith("; 1 bad labels skipped\n")
 
 
 def test_other_splits_names_limits(evaluate: Any, folder: Path) -> None:

@@ -447,6 +447,17 @@ def test_bad_labels(
     assert message in error and "000001.txt:1" in error
 
 
+def test_labels_over_the_edge_are_errors_with_strict(
+    scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (scenes / "scenes" / "labels" / "train" / "000001.txt").write_text("1 .5 .5 1.2 .3\n")
+    data, cfg = scenes / "scenes" / "scenes.data", scenes / "tiny.cfg"
+    error = _error(
+        capsys, "--data", str(data), "--cfg", str(cfg), "--output", str(scenes / "run"), "--strict"
+    )
+    assert "000001.txt:1: '1 .5 .5 1.2 .3': the box reaches over the edge" in error
+
+
 def test_no_boxes_at_all(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Empty label files are fine, but not all of them."""
     for path in (scenes / "scenes" / "labels" / "train").iterdir():

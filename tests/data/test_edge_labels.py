@@ -70,9 +70,8 @@ def test_a_list_keeps_the_boxes_and_warns_once() -> None:
     with pytest.warns(DataWarning) as caught:
         images = DataFile.read(EDGE / "x.data").load("train")
     assert [str(warning.message) for warning in caught] == [
-        f"{EDGE}/list.txt: 2 boxes reach over the edge of their image, the first in"
-        f" {EDGE}/0.txt (0.5 0.5 1.000002 1.0); training clips them there, mAP and anchors"
-        " use them unchanged"
+        f"{EDGE}/list.txt: 2 of 3 labels reach over the edge of their image ({EDGE}/0.txt:1 and 1"
+        " more): training clips them there; mAP and anchors use them unchanged"
     ]
     assert (images.labels_over_edge, images.skipped_labels, images.num_boxes) == (2, 0, 3)
     expected = np.array([[0.5, 0.5, 1.000002, 1, 0], [-0.0001, 0.5, 0.2, 0.2, 0]], np.float32)

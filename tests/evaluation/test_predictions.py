@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from darknet_builder.boxes.overlap import iou
 from darknet_builder.cfg.names import read_names
 from darknet_builder.data.image_set import ImageSet, LabelledImage, load_images
 from darknet_builder.data.labels import read_labels
-from darknet_builder.errors import DataError, ImageError
+from darknet_builder.errors import DataError, ImageError, LabelWarning
 from darknet_builder.evaluation import predictions as evaluation
 from darknet_builder.evaluation.darknet_map import ImageBoxes, mean_average_precision
 from darknet_builder.evaluation.predictions import darknet_order, find_boxes, image_boxes
@@ -86,6 +87,37 @@ def test_map_on_the_pixels_that_darknet_saw(
     for points, threshold in CASES:
         result = mean_average_precision(found, names, iou=threshold, points=points)
         assert as_recorded(result) == recorded[key(model[0], points, threshold)]
+
+
+@pytest.mark.pack
+def test_map_takes_labels_over_the_edge_as_they_are(
+    photographs: ImageSet, names: list[str], shared: Path, tmp_path: Path
+) -> None:
+    """Recorded from ``detector map`` with yolo-fastest-1.1 and three labels that training changes.
+
+    It calls ``read_boxes`` alone (detector.c:1085). With boxes that are clipped, as in training,
+    the average IoU would be 33.2 %; without the label at 0, 0, there would be 6 false negatives.
+    """
+    shutil.copytree(photographs.path.parent, tmp_path, dirs_exist_ok=True)
+    labels = tmp_path / "labels"
+    (labels / "eagle.txt").write_text("14 0.464342 0.483011 0.95 1.02\n")
+    text = "23 0.582954 0.447853 0.535611 1.15\n22 0.712531 0.651710 0.224691 0.450320\n"
+    (labels / "giraffe.txt").write_text(text)
+    with (labels / "horses.txt").open("a") as file:
+        file.write("17 0 0 .2 .2\n")
+    with pytest.warns(LabelWarning, match="2 of 19 labels reach over .*; 1 is centred at 0, 0"):
+        images = load_images(tmp_path / "list.txt", 80)
+    cfg, weights = (shared / "models" / f"yolo-fastest-1.1.{kind}" for kind in ("cfg", "weights"))
+    network = build_network(cfg, initialize=False).eval()
+    load_weights(network, weights)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            evaluation, "read_image", lambda path: darknet_image(shared / "images", Path(path).stem)
+        )
+        found = list(find_boxes(network, images))
+    result = as_recorded(mean_average_precision(found, names))
+    assert (result["map"], result["counts"]) == (0.093299, ["12", "15", "7", "32.93"])
+    assert result["summary"] == ["0.25", "0.44", "0.63", "0.52"]
 
 
 @pytest.mark.pack

@@ -55,5 +55,13 @@ def test_the_table() -> None:
 def test_plain_data() -> None:
     """Without the command's options."""
     data = report().to_dict()
-    assert list(data) == ["skipped_labels", "images_without_labels", "darknet", "coco"]
+    assert list(data) == [
+        "skipped_labels",
+        "labels_over_edge",
+        "labels_at_corner",
+        "images_without_labels",
+        "crowds",
+        "darknet",
+        "coco",
+    ]
     assert data["coco"] is None and data["images_without_labels"] == 1

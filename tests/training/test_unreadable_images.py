@@ -7,12 +7,14 @@ import io
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from darknet_builder.data.data_file import DataFile
+from darknet_builder.data.detector_augmentation import AugmentRule
 from darknet_builder.data.sample import Sample
-from darknet_builder.errors import DataError, DataWarning, ImageError, InputError
+from darknet_builder.errors import DataError, DataWarning, ImageError, InputError, LabelWarning
 from darknet_builder.images.readable import check_images
 from darknet_builder.network.build import build_network
 from darknet_builder.network.network import Network
@@ -107,6 +109,21 @@ def test_going_on_without_them(data: DataFile) -> None:
     assert lists.description.endswith(", 3 validation images; 3 cannot be read")
     with pytest.raises(DataError, match="no such image"):
         load_training_lists(data, make_network(data))
+
+
+def test_a_label_over_the_edge_ends_no_training(data: DataFile) -> None:
+    """Its box is clipped at the edge, and the warning counts it; ``strict`` refuses it."""
+    label = data.path.parent / "labels" / "train" / "000002.txt"
+    label.write_text("1 .5 .5 1.2 .3\n")
+    with pytest.warns(LabelWarning) as caught:
+        lists = load_training_lists(data, make_network(data))
+    assert [message.message.num_clipped for message in caught] == [1]  # type: ignore[union-attr]
+    assert lists.images.sample(2).boxes == pytest.approx(np.array([[0.5, 0.5, 1.2, 0.3, 1]]))
+    rule = AugmentRule()
+    sample = rule.make(np.random.default_rng(0), [lists.images.sample(2)], (64, 64))
+    assert sample.boxes == pytest.approx(np.array([[0.5, 0.5, 1, 0.3, 1]]))
+    with pytest.raises(DataError, match=r"000002\.txt:1: .* over the edge of the image"):
+        load_training_lists(data, make_network(data), strict=True)
 
 
 def test_nothing_left_of_a_list(data: DataFile) -> None:

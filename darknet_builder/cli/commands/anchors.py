@@ -9,8 +9,9 @@ from darknet_builder.cli.arguments import (
     add_dialect,
     add_input_size,
     add_json,
+    add_label_rules,
     add_seed,
-    add_skip_bad_labels,
+    label_rules,
 )
 from darknet_builder.cli.model import add_model, take_model
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input_size(parser)
     add_dialect(parser)
     add_seed(parser, "the starting points of k-means")
-    add_skip_bad_labels(parser)
+    add_label_rules(parser)
     add_json(parser, "the anchors and their average IoU")
 
 
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     from darknet_builder.data.anchors import box_sizes, find_anchors, fit_network
     from darknet_builder.data.data_file import DataFile
 
-    images = DataFile.read(args.data).load(args.split, skip_bad_labels=args.skip_bad_labels)
+    images = DataFile.read(args.data).load(args.split, **label_rules(args))
     if args.cfg:
         from darknet_builder.network.build import build_network
 

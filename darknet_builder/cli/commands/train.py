@@ -12,11 +12,12 @@ from darknet_builder.cli.arguments import (
     WEIGHTS_HELP,
     add_device,
     add_dialect,
+    add_label_rules,
     add_max_pixels,
     add_precision,
     add_seed,
     add_skip_bad_images,
-    add_skip_bad_labels,
+    label_rules,
 )
 from darknet_builder.cli.model import add_model, check_weights, take_model
 from darknet_builder.errors import CfgWarning, InputError, TruncatedImageWarning
@@ -131,7 +132,7 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
     )
     add_seed(rules, "initial weights, order of images and augmentation")
     add_dialect(rules)
-    add_skip_bad_labels(rules)
+    add_label_rules(rules)
     add_skip_bad_images(rules)
     add_max_pixels(rules)
 
@@ -269,7 +270,7 @@ def _load_lists(args: argparse.Namespace, network: Network, out: TextIO) -> Trai
         return load_training_lists(
             DataFile.read(args.data),
             network,
-            skip_bad_labels=args.skip_bad_labels,
+            **label_rules(args),
             skip_bad_images=args.skip_bad_images,
             check_files=not args.show_samples,
             counter=progress,

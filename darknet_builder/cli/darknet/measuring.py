@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TextIO
 
+from darknet_builder.cfg.dialects import get_dialect
 from darknet_builder.cli.darknet.model import announce, choose_device
 from darknet_builder.cli.darknet.request import Request
 from darknet_builder.compat.program.boxes import ListedBoxes, list_boxes
@@ -25,7 +26,7 @@ from darknet_builder.prediction.detector import Detector
 from darknet_builder.support.distributed import ProcessGroup
 from darknet_builder.support.files import write_text, writing
 
-_VALID_THRESHOLD, _VALID_NMS = 0.001, 0.6  # detector.c:730
+_RECALL_THRESHOLD = 0.001  # detector.c:864
 _COCO, _VOC = "coco", "voc"
 
 
@@ -58,7 +59,8 @@ def run_valid(request: Request, out: TextIO) -> int:
         raise data.error(f"is not supported; expected {_COCO} or {_VOC}", "eval")
     data.file("names")
     images = read_image_list(data.file("valid"))
-    detector = _make_detector(request, out, _VALID_THRESHOLD, _VALID_NMS)
+    dialect = get_dialect(None)
+    detector = _make_detector(request, out, dialect.valid_threshold, dialect.valid_nms)
     names = agreed_names(data, detector.network)
     announce(detector.network, out)
     out.write(head_lines(detector.network))
@@ -111,7 +113,7 @@ def _result_files(
 def run_recall(request: Request, out: TextIO) -> int:
     """Print the recall so far on standard error, a line after each image."""
     data = DataFile.read(request.words[0])
-    detector = _make_detector(request, out, _VALID_THRESHOLD, MAP_NMS, resize="stretch")
+    detector = _make_detector(request, out, _RECALL_THRESHOLD, MAP_NMS, resize="stretch")
     images = data.load("valid", classes=detector.network.heads[-1].classes)
     announce(detector.network, out)
     out.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
@@ -104,9 +104,7 @@ def list_boxes(
         raw_maps: one tensor (1, ...) for each head, from ``detector.raw_maps``.
         placement: position of the image in the network's input.
         names: one for each class that the network reports; None for the detector's.
-        in_pixels: whether overlaps are computed in pixels, as in ``detector valid``. The
-            distance between centres, which ``greedynms`` and ``diounms`` subtract from the overlap,
-            then depends on the shape of the image.
+        in_pixels: whether overlaps are computed in pixels, as in ``detector valid``.
 
     Example:
         >>> from darknet_builder import Detector
@@ -120,8 +118,6 @@ def list_boxes(
     """
     network, size = detector.network, placement.image_size
     (entry,) = by_image(decode_above(network, raw_maps, detector.threshold), [placement])
-    unit = np.array(size * 2, np.float32) if in_pixels else np.ones(4, np.float32)
-    entry = replace(entry, boxes_cxcywh=entry.boxes_cxcywh * unit)
-    rows = image_boxes(entry, no_boxes(), size, nms=detector.nms, rule=nms_rule(network))
-    rows = replace(rows, boxes_cxcywh=rows.boxes_cxcywh / unit)
+    rule = nms_rule(network)
+    rows = image_boxes(entry, no_boxes(), size, nms=detector.nms, rule=rule, in_pixels=in_pixels)
     return ListedBoxes.of(rows, detector.names if names is None else names)

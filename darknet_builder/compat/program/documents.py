@@ -10,11 +10,13 @@ import numpy as np
 
 from darknet_builder.compat.program.boxes import ListedBoxes
 from darknet_builder.errors import InputError
+from darknet_builder.evaluation.coco.results import (
+    COCO_IDS,
+    clipped_corners,
+    result_rows,
+    results_text,
+)
 
-# COCO numbers its 80 classes from 1 to 90 and leaves ten numbers out (detector.c:22).
-_UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
-COCO_IDS = tuple(number for number in range(1, 91) if number not in _UNUSED)
-"""COCO's category of each of Darknet's 80 classes."""
 _JSON_THRESHOLD = np.float32(0.005)
 """Minimum score of an object in the JSON, whatever ``-thresh`` is (network.c:1017)."""
 
@@ -77,21 +79,21 @@ def coco_results(images: Iterable[tuple[str, ListedBoxes]]) -> str:
         >>> json.loads(coco_results([("42.jpg", listed)]))[0]["image_id"]
         42
     """
-    lines = []
+    rows: list[str] = []
     for path, listed in images:
         if len(listed.names) > len(COCO_IDS):
             raise InputError(
                 f"eval=coco: COCO has {len(COCO_IDS)} classes, and the network {len(listed.names)}"
             )
-        image_id = _leading_number(base_name(path))
-        low, high = _clipped(listed, shift=0)
-        for row, class_id in np.argwhere(listed.scores).tolist():
-            box = ", ".join(f"{value:f}" for value in (*low[row], *(high[row] - low[row])))
-            lines.append(
-                f'{{"image_id":{image_id}, "category_id":{COCO_IDS[class_id]}, "bbox":[{box}],'
-                f' "score":{listed.scores[row, class_id]:f}}}'
-            )
-    return "[\n" + ",\n".join(lines) + "\n]\n"
+        boxes, class_ids = np.nonzero(listed.scores)
+        rows += result_rows(
+            listed.boxes_cxcywh[boxes],
+            listed.scores[boxes, class_ids],
+            class_ids,
+            image_id=_leading_number(base_name(path)),
+            image_size=listed.image_size,
+        )
+    return results_text(rows)
 
 
 def voc_lists(images: Iterable[tuple[str, ListedBoxes]], num_classes: int) -> list[str]:
@@ -111,7 +113,7 @@ def voc_lists(images: Iterable[tuple[str, ListedBoxes]], num_classes: int) -> li
     """
     lines: list[list[str]] = [[] for _ in range(num_classes)]
     for path, listed in images:
-        low, high = _clipped(listed, shift=1)
+        low, high = clipped_corners(listed.boxes_cxcywh, listed.image_size, shift=1)
         for row, class_id in np.argwhere(listed.scores).tolist():
             numbers = (listed.scores[row, class_id], *low[row], *high[row])
             values = " ".join(f"{value:f}" for value in numbers)
@@ -148,13 +150,3 @@ def _leading_number(text: str) -> int:
     """Return the number at the beginning of a text, as C's ``atoi`` does."""
     digits = len(text) - len(text.lstrip("0123456789"))
     return int(text[:digits] or 0)
-
-
-def _clipped(listed: ListedBoxes, *, shift: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (N, 2) the upper left and the lower right corners in pixels, counted from ``shift``.
-
-    As in Darknet, the upper left corners are limited only from below, the others only from above.
-    """
-    corners = listed.corners_in_pixels() + np.float32(shift)
-    size = np.array(listed.image_size, np.float32)
-    return np.maximum(corners[:, :2], shift), np.minimum(corners[:, 2:], size)

@@ -1,21 +1,24 @@
 """COCO's average precision of boxes, computed by pycocotools (the extra ``evaluate``).
 
-The ground truth comes from label files, which have neither outlines nor crowds. COCO uses the area
-of the outline to tell small, medium and large objects apart; here it is the area of the box. These
-three numbers therefore differ a little from those with COCO's own annotations.
+COCO uses the area of an object's outline to tell small, medium and large ones apart, and ignores
+boxes on crowds. ``annotated_average_precision`` takes both from COCO's own annotations.
+``coco_average_precision`` takes the ground truth of label files, which have neither: the area is
+that of the box, so the three numbers by size differ a little.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from darknet_builder.evaluation.coco.annotations import CocoSet
 from darknet_builder.evaluation.darknet_map import ImageBoxes
 from darknet_builder.support.extras import load_extra
 
@@ -102,17 +105,60 @@ def coco_average_precision(images: Sequence[ImageBoxes], names: Sequence[str]) -
         >>> round(coco_average_precision([image], ["cat"]).ap50, 3)
         1.0
     """
+    rows = [list(_ground_truth(image)) for image in images]
+    found = [list(_detections(image)) for image in images]
+    ids = range(len(images))
+    truths = _annotations(zip(ids, rows, strict=True))
+    return _measure(ids, truths, _annotations(zip(ids, found, strict=True)), range(len(names)))
+
+
+def annotated_average_precision(images: Sequence[ImageBoxes], truth: CocoSet) -> CocoResult:
+    """Compute COCO's numbers with COCO's own annotations.
+
+    They are those of pycocotools for the results file, whose digits the boxes have here.
+
+    Args:
+        images: detections of each image, in the order of ``truth.images``.
+        truth: the annotations; must have some.
+
+    Raises:
+        MissingExtraError: if pycocotools is not installed.
+    """
+    best = list(map(_best_rows, images))
+    found = [json.loads(f"[{','.join(rows)}]") for rows in truth.result_rows(best)]
+    detections = _annotations(zip(truth.image_ids, found, strict=True))
+    # Copies, because pycocotools writes into them.
+    truths = [dict(row) for row in truth.annotations or ()]
+    return _measure(truth.image_ids, truths, detections, truth.category_ids)
+
+
+def _measure(
+    image_ids: Sequence[int],
+    truths: list[dict[str, Any]],
+    detections: list[dict[str, Any]],
+    category_ids: Sequence[int],
+) -> CocoResult:
+    """Run pycocotools.
+
+    Args:
+        image_ids: number of each image.
+        truths: the annotations of all images.
+        detections: the same for the detections, with ``score``.
+        category_ids: number of the category of each class.
+    """
     coco, cocoeval = load_pycocotools()
     with redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        ground_truth = _dataset(coco, names, list(map(_ground_truth, images)))
-        detections = _dataset(coco, names, list(map(_detections, images)))
-        evaluation = cocoeval.COCOeval(ground_truth, detections, "bbox")
+        ground_truth, found = (
+            _dataset(coco, image_ids, category_ids, rows) for rows in (truths, detections)
+        )
+        evaluation = cocoeval.COCOeval(ground_truth, found, "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     # precision: (IoUs, recalls, classes, areas, limits of boxes) -> mean over IoUs and recalls;
-    # -1 where a class has no ground truth
-    by_class = evaluation.eval["precision"][:, :, :, _ALL_AREAS, _FULL_LIST].mean((0, 1))
+    # -1 where a class has no ground truth. pycocotools sorts the classes by their number.
+    by_number = evaluation.eval["precision"][:, :, :, _ALL_AREAS, _FULL_LIST].mean((0, 1))
+    by_class = by_number[np.argsort(np.argsort(category_ids))]
     statistics = dict(zip(_STATISTICS, map(_known, evaluation.stats), strict=True))
     return CocoResult(**statistics, classes=tuple(map(_known, by_class)))
 
@@ -122,32 +168,36 @@ def _known(value: float) -> float | None:
 
 
 def _dataset(
-    coco: ModuleType, names: Sequence[str], images: Sequence[Iterator[dict[str, Any]]]
+    coco: ModuleType,
+    image_ids: Sequence[int],
+    category_ids: Sequence[int],
+    annotations: list[dict[str, Any]],
 ) -> Any:
-    """Return a ``COCO`` object with the annotations of all images.
-
-    Args:
-        coco: the imported module ``pycocotools.coco``.
-        names: names of all classes.
-        images: the annotations of each image.
-    """
-    # Ids begin at 1, because pycocotools reads 0 as "no match".
-    annotations: list[dict[str, Any]] = []
-    for image_id, rows in enumerate(images):
-        for row in rows:
-            area = row["bbox"][2] * row["bbox"][3]
-            annotations.append(
-                row | {"image_id": image_id, "id": len(annotations) + 1, "area": area, "iscrowd": 0}
-            )
-    categories = [{"id": class_id, "name": name} for class_id, name in enumerate(names)]
+    """Return a ``COCO`` object with the annotations of all images."""
     dataset = coco.COCO()
     dataset.dataset = {
-        "images": [{"id": image_id} for image_id in range(len(images))],
+        "images": [{"id": image_id} for image_id in image_ids],
         "annotations": annotations,
-        "categories": categories,
+        "categories": [{"id": number} for number in category_ids],
     }
     dataset.createIndex()
     return dataset
+
+
+def _annotations(images: Iterable[tuple[int, list[dict[str, Any]]]]) -> list[dict[str, Any]]:
+    """Return the annotations of boxes without outlines: the area is that of the box.
+
+    Args:
+        images: number and rows of each image.
+    """
+    # Ids begin at 1, because pycocotools reads 0 as "no match".
+    annotations: list[dict[str, Any]] = []
+    for image_id, rows in images:
+        for row in rows:
+            area = row["bbox"][2] * row["bbox"][3]
+            more = {"image_id": image_id, "id": len(annotations) + 1, "area": area, "iscrowd": 0}
+            annotations.append(row | more)
+    return annotations
 
 
 def _ground_truth(image: ImageBoxes) -> Iterator[dict[str, Any]]:
@@ -173,6 +223,19 @@ def _detections(image: ImageBoxes) -> Iterator[dict[str, Any]]:
         corners.tolist(), image.class_ids[keep].tolist(), image.scores[keep].tolist(), strict=True
     ):
         yield {"bbox": box, "category_id": class_id, "score": score}
+
+
+def _best_rows(image: ImageBoxes) -> ImageBoxes:
+    """Return an image with the rows of ``_best_of_each_class`` only, in their order."""
+    # By the six digits of the results file, which decide among equal scores.
+    rounded = image.scores.astype(np.float64).round(6)
+    keep = np.sort(_best_of_each_class(replace(image, scores=rounded)))
+    return replace(
+        image,
+        boxes_cxcywh=image.boxes_cxcywh[keep],
+        scores=image.scores[keep],
+        class_ids=image.class_ids[keep],
+    )
 
 
 def _best_of_each_class(image: ImageBoxes) -> np.ndarray:
