@@ -1,6 +1,7 @@
 """Run networks on photographs: loading, ``Detector``, ``Classifier``, post-processing, pipeline.
 
-Measuring how good the results are belongs in ``evaluation``.
+``Tracker`` gives the objects of a video identities. Measuring how good the results are belongs in
+``evaluation``.
 """
 
 from __future__ import annotations
@@ -17,5 +18,6 @@ if TYPE_CHECKING:
     from darknet_builder.prediction.pipeline import stream as stream
     from darknet_builder.prediction.postprocessing import nms_rule as nms_rule
     from darknet_builder.prediction.postprocessing import postprocess as postprocess
+    from darknet_builder.prediction.tracking import Tracker as Tracker
 else:
     __getattr__, __all__ = lazy_names(__name__)
