@@ -129,7 +129,7 @@ def _line(text: str) -> tuple[float, ...]:
 
 
 def _frames(text: str) -> int:
-    return _whole_number(text, _MOST_TRAIL)
+    return _whole_number(text, _MOST_TRAIL, f"0 to {_MOST_TRAIL}")
 
 
 def _fraction(text: str) -> float:
@@ -137,12 +137,12 @@ def _fraction(text: str) -> float:
 
 
 def _reconnects(text: str) -> int:
-    return _whole_number(text, _MOST_RECONNECTS)
+    return _whole_number(text, _MOST_RECONNECTS, "0 or more")
 
 
-def _whole_number(text: str, largest: int) -> int:
+def _whole_number(text: str, largest: int, words: str) -> int:
     if not text.isdecimal() or int(text) > largest:
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number, 0 to {largest}")
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number, {words}")
     return int(text)
 
 
