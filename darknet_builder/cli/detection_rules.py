@@ -64,7 +64,7 @@ class TrackRules:
         rules = cls(
             START_SCORE if args.track_threshold is None else args.track_threshold,
             _TRAIL if args.trail is None else args.trail,
-            args.line,
+            list(dict.fromkeys(args.line)),  # a line given twice is counted once
         )
         rules.begin(1.0, "")  # before the network is built
         return rules

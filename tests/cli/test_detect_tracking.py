@@ -180,12 +180,13 @@ def test_videos_of_several_sizes(run: Run, extra: None) -> None:
     """A line outside one of them skips it; the others are counted together."""
     with write_video("wide.mp4", 10) as append:
         append(squares((RED, 0, 0), size=(320, 160)))
-    words = ["--track", "--line", "200,0,200,160", "--line=-5,80,400,80", "--count"]
+    words = ["--track", "--line", "200,0,200,160", *["--line=-5,80,400,80"] * 2, "--count"]
     status, out, err = run("clip.mp4", "wide.mp4", *words)
     assert status == 1
     line = "--line 200,0,200,160: lies outside the image of 160x160 pixels"
     assert err == [f"skipped: clip.mp4: {line}"]
     assert out[0].startswith("wide.mp4: 1 frame: 1 red; 0 identities; line 200,0,200,160: in ")
+    assert len(Path("output/lines.csv").read_text().splitlines()) == 3
     assert not Path("output/clip.mp4").exists() and Path("output/wide.mp4").exists()
 
 
