@@ -162,7 +162,7 @@ class DetectionJob:
 
     def _skip(self, error: ImageError) -> None:
         """Report and count a file that cannot be read, and continue."""
-        self.results[-1].failures = 1
+        self.results[-1].failures, self.results[-1].lines = 1, []
         self.progress.complain(f"skipped: {error.describe(IMAGE_OPTIONS.get)}")
         self.progress.advance()
 
