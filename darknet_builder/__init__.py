@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from darknet_builder.boxes.detections import Detection as Detection
     from darknet_builder.boxes.detections import Detections as Detections
     from darknet_builder.boxes.drawing import draw_detections as draw_detections
+    from darknet_builder.boxes.drawing import draw_line as draw_line
+    from darknet_builder.boxes.drawing import draw_trails as draw_trails
     from darknet_builder.boxes.regions import blur_objects as blur_objects
     from darknet_builder.boxes.regions import cut_objects as cut_objects
     from darknet_builder.boxes.regions import pixelate_objects as pixelate_objects
+    from darknet_builder.boxes.tracks import LineCounter as LineCounter
+    from darknet_builder.boxes.tracks import Trails as Trails
     from darknet_builder.cfg.block import Block as Block
     from darknet_builder.cfg.dialects import DIALECTS as DIALECTS
     from darknet_builder.cfg.dialects import Dialect as Dialect
@@ -90,6 +94,7 @@ if TYPE_CHECKING:
     from darknet_builder.prediction.heatmap import explain as explain
     from darknet_builder.prediction.postprocessing import nms_rule as nms_rule
     from darknet_builder.prediction.postprocessing import postprocess as postprocess
+    from darknet_builder.prediction.tracking import Tracker as Tracker
     from darknet_builder.shapes import Shape as Shape
     from darknet_builder.training.datasets import load_training_lists as load_training_lists
     from darknet_builder.training.initialization import InitRule as InitRule

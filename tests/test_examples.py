@@ -14,6 +14,7 @@ from tests.helpers.rooms import SOURCES, module_name, room_of
 NOT_RUN = {
     "benchmark.peer_worker": "run by another interpreter, whose OpenCV is timed",
     "evaluation.coco.measure": "its examples need an optional package",
+    "prediction.tracking": "its examples need an optional package; its tests run them",
 }
 MODULES = sorted(
     name for name in map(module_name, SOURCES) if "__init__" not in name and name not in NOT_RUN

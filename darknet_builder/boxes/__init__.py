@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from darknet_builder.boxes.detections import Detections as Detections
     from darknet_builder.boxes.drawing import class_color as class_color
     from darknet_builder.boxes.drawing import draw_detections as draw_detections
+    from darknet_builder.boxes.drawing import draw_line as draw_line
+    from darknet_builder.boxes.drawing import draw_trails as draw_trails
     from darknet_builder.boxes.formats import cxcywh_to_xyxy as cxcywh_to_xyxy
     from darknet_builder.boxes.nms import NMS_KINDS as NMS_KINDS
     from darknet_builder.boxes.nms import best_of_groups as best_of_groups
@@ -29,8 +31,11 @@ if TYPE_CHECKING:
     from darknet_builder.boxes.records import coco_document as coco_document
     from darknet_builder.boxes.records import counts_csv as counts_csv
     from darknet_builder.boxes.records import csv_text as csv_text
+    from darknet_builder.boxes.records import lines_csv as lines_csv
     from darknet_builder.boxes.regions import blur_objects as blur_objects
     from darknet_builder.boxes.regions import cut_objects as cut_objects
     from darknet_builder.boxes.regions import pixelate_objects as pixelate_objects
+    from darknet_builder.boxes.tracks import LineCounter as LineCounter
+    from darknet_builder.boxes.tracks import Trails as Trails
 else:
     __getattr__, __all__ = lazy_names(__name__)

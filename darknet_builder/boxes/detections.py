@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from darknet_builder.boxes.conversion import (
+    coco_annotations,
+    pandas_table,
+    supervision_detections,
+)
 from darknet_builder.cfg.names import find_classes
 from darknet_builder.errors import InputError
-from darknet_builder.support.extras import load_extra
 
 HIDDEN = "dont_show"
 """Classes whose name begins like this are detected, but neither drawn nor listed (image.c:306,
@@ -22,7 +26,10 @@ network.c:1032).
 
 Index = int | np.integer[Any]
 Selection = slice | Sequence[int] | Sequence[bool] | npt.NDArray[Any]
-CORNERS = ("x1", "y1", "x2", "y2")
+NO_TRACK = -1
+"""In ``track_ids``: the object has no identity, or none yet."""
+_COLUMNS = ("boxes_xyxy", "scores", "class_ids", "track_ids")
+"""Attributes with a value for each object."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,6 +48,8 @@ class Detections:
         class_ids: (N,) int64, indices into ``names``.
         names: names of all classes of the network.
         image_size: (width, height) of the image in pixels.
+        track_ids: (N,) int64, the identity of each object in a video, from 1; -1 for an object
+            without one. None if nobody has tracked them.
 
     Raises:
         InputError: if shapes, lengths or values do not fit together.
@@ -60,14 +69,14 @@ class Detections:
     class_ids: np.ndarray
     names: tuple[str, ...]
     image_size: tuple[int, int]
+    track_ids: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        class_ids = np.asarray(self.class_ids)
-        if class_ids.size and not np.issubdtype(class_ids.dtype, np.integer):
-            raise InputError(f"class_ids: expected integers, got {class_ids.dtype}")
         self._freeze("boxes_xyxy", np.array(self.boxes_xyxy, np.float32))
         self._freeze("scores", np.array(self.scores, np.float32))
-        self._freeze("class_ids", class_ids.astype(np.int64))
+        self._freeze("class_ids", _whole_numbers("class_ids", self.class_ids))
+        if self.track_ids is not None:
+            self._freeze("track_ids", _whole_numbers("track_ids", self.track_ids))
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "image_size", (int(self.image_size[0]), int(self.image_size[1])))
         self._check()
@@ -80,8 +89,9 @@ class Detections:
     def _check(self) -> None:
         if self.boxes_xyxy.ndim != 2 or self.boxes_xyxy.shape[1] != 4:
             raise InputError(f"boxes_xyxy: expected the shape (N, 4), got {self.boxes_xyxy.shape}")
-        for name, values in (("scores", self.scores), ("class_ids", self.class_ids)):
-            if values.shape != (len(self.boxes_xyxy),):
+        for name in _COLUMNS[1:]:
+            values = getattr(self, name)
+            if values is not None and values.shape != (len(self.boxes_xyxy),):
                 raise InputError(
                     f"{name}: expected the shape ({len(self.boxes_xyxy)},), one value per box, got"
                     f" {values.shape}"
@@ -94,6 +104,11 @@ class Detections:
             raise InputError(
                 f"class_ids: expected 0 to {len(self.names) - 1} for {len(self.names)} names, "
                 f"got {sorted(set(self.class_ids.tolist()))}"
+            )
+        tracks = () if self.track_ids is None else self.track_ids.tolist()
+        if any(track < 1 and track != NO_TRACK for track in tracks):
+            raise InputError(
+                f"track_ids: expected 1 or more, or {NO_TRACK} for none, got {sorted(set(tracks))}"
             )
         if min(self.image_size) < 1:
             raise InputError(
@@ -135,22 +150,15 @@ class Detections:
         if not -len(self) <= row < len(self):
             raise IndexError(f"object {row} does not exist: there are {len(self)}")
         rows = slice(row % len(self), row % len(self) + 1)
-        return Detection(
-            self.boxes_xyxy[rows],
-            self.scores[rows],
-            self.class_ids[rows],
-            self.names,
-            self.image_size,
-        )
+        return Detection(**self._columns(rows), names=self.names, image_size=self.image_size)
 
     def _take(self, rows: slice | np.ndarray) -> Detections:
-        return Detections(
-            self.boxes_xyxy[rows],
-            self.scores[rows],
-            self.class_ids[rows],
-            self.names,
-            self.image_size,
-        )
+        return Detections(**self._columns(rows), names=self.names, image_size=self.image_size)
+
+    def _columns(self, rows: slice | np.ndarray) -> dict[str, Any]:
+        """Return the values of some objects by the name of the attribute."""
+        columns = {name: getattr(self, name) for name in _COLUMNS}
+        return {name: None if values is None else values[rows] for name, values in columns.items()}
 
     def __iter__(self) -> Iterator[Detection]:
         return (self[row] for row in range(len(self)))
@@ -160,8 +168,7 @@ class Detections:
         if not isinstance(other, Detections):
             return NotImplemented
         return (self.names, self.image_size) == (other.names, other.image_size) and all(
-            np.array_equal(getattr(self, name), getattr(other, name))
-            for name in ("boxes_xyxy", "scores", "class_ids")
+            _equal(getattr(self, name), getattr(other, name)) for name in _COLUMNS
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -172,6 +179,14 @@ class Detections:
     def labels(self) -> list[str]:
         """The class name of each object."""
         return [self.names[class_id] for class_id in self.class_ids.tolist()]
+
+    @property
+    def titles(self) -> list[str]:
+        """The class name of each object, after its identity where it has one: ``#3 dog``."""
+        if self.track_ids is None:
+            return self.labels
+        marks = [f"#{track} " if track != NO_TRACK else "" for track in self.track_ids.tolist()]
+        return [mark + label for mark, label in zip(marks, self.labels, strict=True)]
 
     @property
     def boxes_cxcywh(self) -> np.ndarray:
@@ -219,7 +234,7 @@ class Detections:
         Objects that are entirely outside the image are left out.
         """
         boxes = self.boxes_xyxy.clip(0, np.array(self.image_size * 2, np.float32))
-        clipped = Detections(boxes, self.scores, self.class_ids, self.names, self.image_size)
+        clipped = replace(self, boxes_xyxy=boxes)
         # A box outside has no width or no height after clipping.
         return clipped[np.asarray((boxes[:, 2:] > boxes[:, :2]).all(1))]
 
@@ -236,19 +251,29 @@ class Detections:
             strict=True,
         )
 
+    def tracks(self) -> list[int | None]:
+        """Return the identity of each object; None where it has none."""
+        if self.track_ids is None:
+            return [None] * len(self)
+        return [None if track == NO_TRACK else track for track in self.track_ids.tolist()]
+
     def counts(self) -> dict[str, int]:
         """Return the number of objects of each class, the most frequent first."""
         return dict(Counter(self.labels).most_common())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return lists, strings and numbers that JSON can hold."""
-        return {
-            "image_size": list(self.image_size),
-            "detections": [
-                {"class_id": class_id, "name": name, "score": score, "box_xyxy": box}
-                for class_id, name, score, box in self.rows()
-            ],
-        }
+        """Return lists, strings and numbers that JSON can hold.
+
+        Tracked objects have the key ``track``, which is None without an identity.
+        """
+        detections: list[dict[str, Any]] = [
+            {"class_id": class_id, "name": name, "score": score, "box_xyxy": box}
+            for class_id, name, score, box in self.rows()
+        ]
+        for row, track in zip(detections, self.tracks(), strict=True):
+            if self.track_ids is not None:
+                row["track"] = track
+        return {"image_size": list(self.image_size), "detections": detections}
 
     # ---- formats of other programs ---------------------------------------------------------------
 
@@ -256,30 +281,14 @@ class Detections:
         """Return COCO annotations of one image, with ``score``, for pycocotools' ``loadRes``.
 
         Boxes are [left, top, width, height] in pixels, cut off at the image's edges (print_cocos in
-        detector.c). ``category_id`` is Darknet's class index, so it begins at 0. ``coco_document``
-        makes a complete file of them.
+        detector.c). ``category_id`` is Darknet's class index, so it begins at 0. An object with an
+        identity has ``track_id``. ``coco_document`` makes a complete file of them.
 
         Args:
             image_id: id of the image among ``images``.
             first_id: id of the first annotation; the others are numbered after it.
         """
-        annotations: list[dict[str, Any]] = []
-        for number, (class_id, _, score, (left, top, right, bottom)) in enumerate(
-            self.clipped().rows(), first_id
-        ):
-            box = (left, top, right - left, bottom - top)
-            annotations.append(
-                {
-                    "id": number,
-                    "image_id": image_id,
-                    "category_id": class_id,
-                    "bbox": [round(value, 2) for value in box],
-                    "area": round(box[2] * box[3], 2),
-                    "iscrowd": 0,
-                    "score": round(score, 5),
-                }
-            )
-        return annotations
+        return coco_annotations(self.clipped(), image_id, first_id)
 
     def to_yolo(self) -> str:
         """Return Darknet's label file: one line ``class x y w h`` per object.
@@ -297,35 +306,23 @@ class Detections:
     def to_supervision(self) -> Any:
         """Return ``supervision.Detections``, with the names as ``data["class_name"]``.
 
-        Boxes are not cut off at the image's edges.
+        Boxes are not cut off at the image's edges. ``track_ids`` become ``tracker_id``.
 
         Raises:
             MissingExtraError: if supervision is not installed.
         """
-        supervision = load_extra("supervision", "supervision")
-        return supervision.Detections(
-            xyxy=self.boxes_xyxy.copy(),
-            confidence=self.scores.copy(),
-            class_id=self.class_ids.copy(),
-            data={"class_name": np.array(self.labels, np.str_)},
-        )
+        return supervision_detections(self)
 
     def to_pandas(self) -> Any:
         """Return a ``pandas.DataFrame`` with one row per object.
 
-        Its columns are class_id, name, score and, in pixels, x1, y1, x2, y2.
+        Its columns are class_id, name, score and, in pixels, x1, y1, x2, y2. Tracked objects have
+        the column track, which is empty without an identity.
 
         Raises:
             MissingExtraError: if pandas is not installed.
         """
-        pandas = load_extra("pandas", "pandas")
-        columns: dict[str, Any] = {
-            "class_id": self.class_ids,
-            "name": np.array(self.labels, object),
-            "score": self.scores,
-            **dict(zip(CORNERS, self.boxes_xyxy.T, strict=True)),
-        }
-        return pandas.DataFrame(columns)
+        return pandas_table(self)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {name}" for name, count in self.counts().items()) or "nothing"
@@ -369,7 +366,31 @@ class Detection(Detections):
         """Name of the class."""
         return self.names[self.class_id]
 
+    @property
+    def track(self) -> int | None:
+        """The identity of the object in a video; None if it has none."""
+        return self.tracks()[0]
+
     def __repr__(self) -> str:
         box = tuple(round(side, 1) for side in self.box_xyxy)
         score = round(self.score, 3)
-        return f"{type(self).__name__}(name={self.name!r}, score={score}, box_xyxy={box})"
+        track = "" if self.track is None else f", track={self.track}"
+        return f"{type(self).__name__}(name={self.name!r}, score={score}, box_xyxy={box}{track})"
+
+
+def _whole_numbers(name: str, values: Any) -> np.ndarray:
+    """Return a copy as int64.
+
+    Raises:
+        InputError: if the values are not integers.
+    """
+    array = np.asarray(values)
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise InputError(f"{name}: expected integers, got {array.dtype}")
+    return array.astype(np.int64)
+
+
+def _equal(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)

@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 
 from darknet_builder.boxes.detections import Detections
+from darknet_builder.boxes.tracks import LineCounter, Trails
 from darknet_builder.images.files import check_image
 from darknet_builder.images.opencv import load_opencv
 
@@ -34,6 +35,8 @@ _PALETTE = (
 """Red, green, blue in hexadecimal: colours that are easy to tell apart on any photograph."""
 _LINE_SHARE, _TEXT_SHARE = 0.004, 0.026
 """Line width and height of the letters, as a share of the image's mean side."""
+_SHIFT = 4
+"""Number of fractional bits in the coordinates of trails."""
 _SMALLEST_TEXT = 8
 """Height of a capital letter in pixels below which OpenCV's strokes merge."""
 
@@ -88,7 +91,8 @@ def class_color(class_id: int) -> Color:
 def draw_detections(image: np.ndarray, detections: Detections) -> np.ndarray:
     """Return a copy of the image with a box and a label ``name 87%`` for each object.
 
-    Line width and letters grow with the image. Labels avoid those of better objects if possible.
+    The label of a tracked object begins with its identity: ``#3 name 87%``. Line width and letters
+    grow with the image. Labels avoid those of better objects if possible.
 
     Args:
         image: (H, W, 3) uint8, blue, green, red.
@@ -106,9 +110,10 @@ def draw_detections(image: np.ndarray, detections: Detections) -> np.ndarray:
     cv2 = load_opencv()
     canvas = np.array(check_image(image), order="C")
     style = _style(canvas.shape[1], canvas.shape[0])
+    inside = detections.shown().clipped()
     rows = [
-        (class_id, name, score, _to_pixels(box, canvas))
-        for class_id, name, score, box in detections.shown().clipped().rows()
+        (class_id, title, score, _to_pixels(box, canvas))
+        for title, (class_id, _, score, box) in zip(inside.titles, inside.rows(), strict=True)
     ]
     # Rows are best first, so drawing in reverse puts the best on top.
     for class_id, _, _, (left, top, right, bottom) in reversed(rows):
@@ -116,7 +121,8 @@ def draw_detections(image: np.ndarray, detections: Detections) -> np.ndarray:
             canvas, (left, top), (right, bottom), class_color(class_id), style.line, cv2.LINE_AA
         )
     labels = [
-        _fit_label(cv2, f"{name} {score:.0%}", style, canvas.shape[1]) for _, name, score, _ in rows
+        _fit_label(cv2, f"{title} {score:.0%}", style, canvas.shape[1])
+        for _, title, score, _ in rows
     ]
     # The best objects choose their labels' positions first.
     positions: list[_Rect] = []
@@ -125,6 +131,87 @@ def draw_detections(image: np.ndarray, detections: Detections) -> np.ndarray:
     for label, row, position in reversed(list(zip(labels, rows, positions, strict=True))):
         _write(cv2, canvas, label, position, class_color(row[0]))
     return canvas
+
+
+def draw_trails(image: np.ndarray, trails: Trails) -> np.ndarray:
+    """Return a copy of the image with the path of each tracked object, in the colour of its class.
+
+    Args:
+        image: (H, W, 3) uint8, blue, green, red.
+        trails: the paths.
+
+    Raises:
+        InputError: if ``image`` has another shape or type.
+
+    Example:
+        >>> trails = Trails()
+        >>> for left in (0, 10, 20):
+        ...     box, names = [[left, 40, left + 20, 60]], ("cat",)
+        ...     trails.update(Detections(box, [0.9], [0], names, (100, 100), track_ids=[1]))
+        >>> bool(draw_trails(np.zeros((100, 100, 3), np.uint8), trails)[50, 15].any())
+        True
+    """
+    cv2 = load_opencv()
+    canvas = np.array(check_image(image), order="C")
+    style = _style(canvas.shape[1], canvas.shape[0])
+    for class_id, path in trails.paths():
+        points = np.round(path * 2**_SHIFT).astype(np.int32)
+        # OpenCV wants (1, P, 1, 2)
+        cv2.polylines(
+            canvas,
+            points[None, :, None],
+            False,
+            class_color(class_id),
+            style.line,
+            cv2.LINE_AA,
+            _SHIFT,
+        )
+    return canvas
+
+
+def draw_line(image: np.ndarray, counter: LineCounter) -> np.ndarray:
+    """Return a copy of the image with a line, an arrow towards ``in``, and its counts.
+
+    Args:
+        image: (H, W, 3) uint8, blue, green, red.
+        counter: the line and its counts.
+
+    Raises:
+        InputError: if ``image`` has another shape or type.
+
+    Example:
+        >>> counter = LineCounter((0, 50, 100, 50))
+        >>> bool(draw_line(np.zeros((100, 100, 3), np.uint8), counter)[50, 90].any())
+        True
+    """
+    cv2 = load_opencv()
+    canvas = np.array(check_image(image), order="C")
+    height, width = canvas.shape[:2]
+    style = _style(width, height)
+    start, end = np.array(counter.line[:2]), np.array(counter.line[2:])
+    left_side = np.array([1, -1]) * (end - start)[::-1] / np.hypot(*(end - start))
+    # The part within the image, so that its middle can be seen.
+    _, first, last = cv2.clipLine((0, 0, width, height), _point(start), _point(end))
+    middle = (np.array(first) + last) / 2
+    tip = _point(middle + left_side * style.font_scale * 40)
+    for color, thicker in (((0, 0, 0), 2), ((255, 255, 255), 0)):  # seen on any background
+        stroke = style.line + thicker
+        cv2.line(canvas, first, last, color, stroke, cv2.LINE_AA)
+        cv2.arrowedLine(canvas, _point(middle), tip, color, stroke, cv2.LINE_AA, tipLength=0.4)
+    totals = [sum(counter.counts(direction).values()) for direction in ("in", "out")]
+    label = _fit_label(cv2, "in {}, out {}".format(*totals), style, width)
+    # On the other side of the line than the arrow.
+    half = np.array([label.width, label.height]) / 2
+    x, y = middle - left_side * (np.abs(left_side) @ half + style.padding + style.line) - half
+    left, top = round(min(max(x, 0), width - label.width)), round(y)
+    top = min(max(top, 0), height - label.height)
+    _write(cv2, canvas, label, (left, top, left + label.width, top + label.height), (255,) * 3)
+    return canvas
+
+
+def _point(values: np.ndarray) -> tuple[int, int]:
+    x, y = np.round(values).astype(int).tolist()
+    return x, y
 
 
 def _style(width: int, height: int) -> _Style:

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from darknet_builder.boxes.detections import CORNERS, Detections
+from darknet_builder.boxes.conversion import CORNERS
+from darknet_builder.boxes.detections import Detections
+from darknet_builder.boxes.tracks import LineCounter
 
 _FORMULA = ("=", "+", "-", "@", "\t")
 """First characters of a cell that spreadsheets run as a formula."""
@@ -25,6 +27,7 @@ CSV_COLUMNS = (
 )
 
 COUNT_COLUMNS = ("file", "frame", "class_id", "name", "count")
+LINE_COLUMNS = ("file", "line", "class_id", "name", "in", "out")
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,10 @@ def coco_document(records: Iterable[Record], names: Sequence[str]) -> dict[str, 
 def csv_text(records: Iterable[Record]) -> str:
     """Return a CSV table with a header and one line per shown object.
 
-    Boxes are in pixels, cut off at the image's edges. The name of a file or a class gets an
-    apostrophe in front if it begins with ``=``, ``+``, ``-`` or ``@``, because spreadsheets would
-    run it as a formula.
+    Boxes are in pixels, cut off at the image's edges. If objects are tracked, the last column is
+    ``track``, which is empty for an object without an identity. The name of a file or a class gets
+    an apostrophe in front if it begins with ``=``, ``+``, ``-`` or ``@``, because spreadsheets
+    would run it as a formula.
 
     Example:
         >>> detections = Detections([[10, 20, 50, 80]], [0.5], [0], ("cat",), (100, 100))
@@ -123,13 +127,17 @@ def csv_text(records: Iterable[Record]) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    records = list(records)
+    is_tracked = any(record.detections.track_ids is not None for record in records)
+    writer.writerow([*CSV_COLUMNS, *["track"] * is_tracked])
     for record in records:
         frame = "" if record.frame is None else record.frame
         image = [_cell(record.file), frame, *record.detections.image_size]
-        for class_id, name, score, box in record.detections.shown().clipped().rows():
+        inside = record.detections.shown().clipped()
+        for (class_id, name, score, box), track in zip(inside.rows(), inside.tracks(), strict=True):
             corners = [f"{value:.2f}" for value in box]
-            writer.writerow([*image, class_id, _cell(name), f"{score:.5f}", *corners])
+            tracked = [track or ""] * is_tracked
+            writer.writerow([*image, class_id, _cell(name), f"{score:.5f}", *corners, *tracked])
     return text.getvalue()
 
 
@@ -157,6 +165,33 @@ def counts_csv(records: Iterable[Record]) -> str:
             writer.writerow([*image, class_id, _cell(shown.names[class_id]), count])
         if not counts:
             writer.writerow([*image, "", "", 0])
+    return text.getvalue()
+
+
+def lines_csv(lines: Iterable[tuple[str, LineCounter]]) -> str:
+    """Return a CSV table with the crossings of each video, line and class.
+
+    A line that nothing has crossed has one row without a class, whose counts are 0. Names are
+    written as in ``csv_text``.
+
+    Args:
+        lines: the path of the video and the counter of each of its lines.
+
+    Example:
+        >>> print(lines_csv([("a.mp4", LineCounter((0, 50, 100, 50)))]), end="")
+        file,line,class_id,name,in,out
+        a.mp4,"0,50,100,50",,,0,0
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(LINE_COLUMNS)
+    for file, line in lines:
+        place = [_cell(file), str(line)]
+        rows = list(line.rows())
+        for class_id, name, entered, left in rows:
+            writer.writerow([*place, class_id, _cell(name), entered, left])
+        if not rows:
+            writer.writerow([*place, "", "", 0, 0])
     return text.getvalue()
 
 

@@ -135,8 +135,9 @@ def _figure(record: Record, source: str) -> str:
     if record.frame is not None:
         name += f", frame {record.frame}"
     # SVG draws later elements on top, and detections are sorted by score: reverse them.
-    rows = reversed(list(record.detections.clipped().rows()))
-    boxes = "".join(_box(*row) for row in rows)
+    inside = record.detections.clipped()
+    rows = list(zip(inside.titles, inside.rows(), strict=True))
+    boxes = "".join(_box(id_, title, score, box) for title, (id_, _, score, box) in reversed(rows))
     return (
         f'<figure style="--ratio:{width / height:.4f}"><div class="picture"'
         f' style="aspect-ratio:{width}/{height}"><img src="{source}" alt="{html_text(name)}"'
@@ -146,10 +147,10 @@ def _figure(record: Record, source: str) -> str:
     )
 
 
-def _box(class_id: int, name: str, score: float, box: list[float]) -> str:
+def _box(class_id: int, title: str, score: float, box: list[float]) -> str:
     """Return the SVG of one box; ``report.js`` places its label."""
     left, top, right, bottom = box
-    label = f"{name} {score:.0%}"
+    label = f"{title} {score:.0%}"
     return (
         f'<g class="box class-{class_id}" data-class="{class_id}"'
         f' data-score="{score:.5f}"><title>{html_text(label)}</title><rect class="edge"'

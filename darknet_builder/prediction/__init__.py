@@ -1,6 +1,7 @@
 """Run networks on photographs: ``Detector``, ``Classifier``, pipeline, tiles, heat maps.
 
-Measuring how good the results are belongs in ``evaluation``.
+``Tracker`` gives the objects of a video identities. Measuring how good the results are belongs in
+``evaluation``.
 """
 
 from __future__ import annotations
@@ -19,5 +20,6 @@ if TYPE_CHECKING:
     from darknet_builder.prediction.pipeline import stream as stream
     from darknet_builder.prediction.postprocessing import nms_rule as nms_rule
     from darknet_builder.prediction.postprocessing import postprocess as postprocess
+    from darknet_builder.prediction.tracking import Tracker as Tracker
 else:
     __getattr__, __all__ = lazy_names(__name__)

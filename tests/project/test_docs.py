@@ -8,6 +8,8 @@
 - ``cfg`` blocks must parse.
 - ``{...}`` blocks are Sphinx's own; ``test_docs_site`` holds them.
 - Anything else needs ``<!-- not run: the reason -->`` on the line before it.
+- A block after ``<!-- needs NAME -->``, and its output, are held where the package NAME is
+  installed.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,7 @@ PROGRAM = [
 ]
 LAST_STATUS = "echo $?"
 _FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
+_NEEDS = re.compile(r"<!-- needs (\w+) -->\s*\Z")
 _NOT_RUN = re.compile(r"<!-- not run: .+ -->\s*\Z")
 
 
@@ -81,21 +85,30 @@ def need(condition: object, block: Fence, message: str) -> None:
 
 def fences(page: str, text: str) -> list[Fence]:
     """The blocks of a page, in order."""
-    found, end = [], 0
+    found: list[Fence] = []
+    end = 0
     for match in _FENCE.finditer(text):
         between = text[end : match.start()]
+        language, follows = match[1].strip(), bool(found) and not between.strip()
+        shows_skipped = language == "text" and follows and found[-1].skipped
         found.append(
             Fence(
                 page,
                 text.count("\n", 0, match.start()) + 1,
-                match[1].strip(),
+                language,
                 match[2],
-                bool(_NOT_RUN.search(between)),
-                bool(found) and not between.strip(),
+                bool(_NOT_RUN.search(between)) or misses_package(between) or shows_skipped,
+                follows,
             )
         )
         end = match.end()
     return found
+
+
+def misses_package(between: str) -> bool:
+    """Whether the text before a block names a package that is not installed."""
+    needed = _NEEDS.search(between)
+    return needed is not None and find_spec(needed[1]) is None
 
 
 def code_of(page: Path) -> list[tuple[str, str, bool, bool]]:
@@ -341,6 +354,13 @@ def test_a_bad_page(old: str, new: str, message: str) -> None:
     with pytest.raises(PageError) as caught:
         check_page("page", GOOD.replace(old, new, 1))
     assert str(caught.value).startswith(message)
+
+
+def test_a_block_that_needs_a_package() -> None:
+    block = "<!-- needs NAME -->\n```python\nprint(1)\n```\n\n```text\n2\n```\n"
+    assert check_page("page", block.replace("NAME", "no_such_package")) == 0
+    with pytest.raises(PageError, match="^page:6: expected\n2\n"):
+        check_page("page", block.replace("NAME", "numpy"))
 
 
 def test_code_that_fails_names_the_pages_line() -> None:

@@ -15,6 +15,7 @@ from darknet_builder.cli.detection.options import (
     add_frame_options,
     add_hiding_options,
     add_object_options,
+    add_track_options,
 )
 from darknet_builder.cli.detection.tile_options import add_tile_options, tile_arguments
 from darknet_builder.cli.model import MODEL_OPTIONS, describe_choice, refuse_model_files, take_named
@@ -39,6 +40,7 @@ Files in the --output folder:
   detections.json, .csv  all objects, with --save-json and --save-csv
   detections.jsonl       all objects, one line of JSON an image or frame, with --save-jsonl
   counts.csv             number of objects of each image and class, with --count
+  lines.csv              number of objects that crossed each line, with --count and --line
   labels/NAME.txt        label files, with --save-txt; labels/NAME_FRAME.txt for video frames
   heatmaps/NAME.jpg, .png
                          where the scores came from, with --heatmap
@@ -58,6 +60,7 @@ examples:
       --device cuda --batch 8
   darknet-builder detect rtsp://camera/1 --show --no-images --every 5 --save-jsonl
   darknet-builder detect street.mp4 --classes person,car --blur face --save-crops crops
+  darknet-builder detect street.mp4 --threshold 0.1 --track --line 0,240,640,240
   find . -name '*.jpg' | darknet-builder detect - --no-images --count
 """
 OPTIONS = {**MODEL_OPTIONS, "layer": "--heatmap"}
@@ -75,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_object_options(add_detector(parser))
     add_tile_options(parser.add_argument_group("tiles for large images"))
     add_frame_options(parser.add_argument_group("videos, webcams and streams"))
+    add_track_options(parser.add_argument_group("tracking"))
     _add_results(parser)
 
 
@@ -122,7 +126,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Detect objects in every source; return 1 if a source could not be read, else 0."""
     from darknet_builder.cli.detection.job import DetectionJob
-    from darknet_builder.cli.detection.rules import DetectionRules
+    from darknet_builder.cli.detection.rules import DetectionRules, TrackRules
     from darknet_builder.cli.detection.sources import find_all
     from darknet_builder.images.opencv import load_opencv
     from darknet_builder.images.sources.live import LiveSource
@@ -136,13 +140,14 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         check_window()
     open_live = partial(LiveSource, timeout=args.timeout, reconnects=args.reconnect)
     sources = find_all(args.source, open_live)
+    tracks = TrackRules.from_options(args, sources)
     names = take_named(args, needs_names=args.names is None)
     args.names = args.names or names
     outputs = make_outputs(args, sources)
     targets = outputs.plan(sources)
     with init_processes(args.device) as group:
         detector = make_detector(args, group.device, tile_arguments(args))
-        rules = DetectionRules.from_options(args, detector.names)
+        rules = DetectionRules.from_options(args, detector.names, tracks)
         heatmaps = HeatmapOutput.plan(args, detector, targets)
         outputs.make_folders()
         share = group.shard(targets)

@@ -24,7 +24,7 @@ from darknet_builder.cli.detection.result import (
     SourceResult,
     list_counts,
 )
-from darknet_builder.cli.detection.rules import DetectionRules
+from darknet_builder.cli.detection.rules import DetectionRules, Tracking
 from darknet_builder.cli.output import STDOUT, attempt_all, write_json
 from darknet_builder.cli.progress import Progress
 from darknet_builder.errors import DarknetError, ImageError
@@ -142,7 +142,7 @@ class DetectionJob:
         If no image could be read, the files of an earlier run stay as they are.
         """
         if whole.images:
-            yield from self.outputs.record_writers(whole.records, self.detector.names)
+            yield from self.outputs.record_writers(whole.records, self.detector.names, whole.lines)
         if whole.images or self.outputs.json == STDOUT:
             document = {**self.options, **whole.to_dict()}
             yield partial(write_json, self.outputs.json, document, self.out)
@@ -165,7 +165,7 @@ class DetectionJob:
 
     def _skip(self, error: ImageError) -> None:
         """Report and count a file that cannot be read, and continue."""
-        self.results[-1].failures = 1
+        self.results[-1].failures, self.results[-1].lines = 1, []
         self.progress.complain(f"skipped: {error.describe(IMAGE_OPTIONS.get)}")
         self.progress.advance()
 
@@ -192,21 +192,28 @@ class DetectionJob:
                 if self.is_stopped:
                     return
 
-    def _finish_image(self, outcome: Outcome, target: Target, stem: str) -> Outcome:
+    def _finish_image(
+        self, outcome: Outcome, target: Target, stem: str, tracking: Tracking | None = None
+    ) -> Outcome:
         """Select objects, write what each image has of its own, and draw if a picture is needed."""
         selected = self.rules.apply(outcome)
+        if tracking is not None:
+            selected = tracking.update(selected)
         self.outputs.save_objects(target, stem, outcome.image, selected.detections)
         if self.heatmaps is not None:
             self.heatmaps.save(target, outcome.image, selected)
         if not self.outputs.pictures and self.window is None:
             return selected
-        picture = draw_detections(selected.image, selected.detections)
-        return replace(selected, picture=picture)
+        below = selected.image if tracking is None else tracking.draw(selected.image)
+        return replace(selected, picture=draw_detections(below, selected.detections))
 
     def _record(self, record: Record, outcome: Outcome) -> None:
         result = self.results[-1]
         result.images += 1
-        result.counts.update(record.detections.shown().labels)
+        shown = record.detections.shown()
+        result.counts.update(shown.labels)
+        if shown.track_ids is not None:
+            result.num_tracks = int(shown.track_ids.max(initial=result.num_tracks or 0))
         self.lines.write(record)
         if self.outputs.keeps_records:
             result.records.append(record)
@@ -232,7 +239,7 @@ class DetectionJob:
         dropped = f", {video.num_dropped} dropped" if isinstance(video, LiveSource) else ""
         self._tell(
             f"{one_line(str(target.source))}: {result.images} {plural(result.images, 'frame')}"
-            f"{dropped}: {found or NOTHING_FOUND}"
+            f"{dropped}: {'; '.join([found or NOTHING_FOUND, *result.describe_tracks()])}"
         )
         if isinstance(ending, ImageError):
             result.failures = 1
@@ -270,11 +277,13 @@ class DetectionJob:
         append: Callable[[np.ndarray], None] | None,
     ) -> None:
         last = -self.rules.every
+        tracking = self._begin_tracking(target, video)
 
         def save(outcome: Outcome) -> Outcome:
             nonlocal last
             number = cast(Frame, outcome.source).number
-            outcome = self._finish_image(outcome, target, f"{target.stem}_{number:06d}")
+            stem = f"{target.stem}_{number:06d}"
+            outcome = self._finish_image(outcome, target, stem, tracking)
             # Frames that were dropped are replaced by this one, or the video would be too fast.
             if append is not None:
                 for _ in range(max(1, (number - last) // self.rules.every)):
@@ -289,6 +298,15 @@ class DetectionJob:
                 self._record(record, outcome)
                 if self.is_stopped:
                     return
+
+    def _begin_tracking(self, target: Target, video: Video | LiveSource) -> Tracking | None:
+        if self.rules.tracks is None:
+            return None
+        source = str(target.source)
+        # The tracker sees only the frames that are processed.
+        tracking = self.rules.tracks.begin(video.fps / self.rules.every, source)
+        self.results[-1].lines = [(source, line) for line in tracking.lines]
+        return tracking
 
     def _find_in_frames(
         self, video: Video | LiveSource, save: Callable[[Outcome], Outcome]

@@ -7,6 +7,8 @@ import argparse
 from darknet_builder.cli.arguments import positive_number
 
 _MOST_RECONNECTS, _MOST_SECONDS = 10**6, 86_400.0
+_MOST_TRAIL, _FAR = 10_000, 1e6
+"""Frames of a trail, and pixels of a coordinate."""
 
 
 def add_frame_options(parser: argparse._ActionsContainer) -> None:
@@ -41,6 +43,39 @@ def add_frame_options(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument(
         "--show", action="store_true", help="show pictures in a window; q or Esc ends the command"
+    )
+
+
+def add_track_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options that follow objects from frame to frame."""
+    parser.add_argument(
+        "--track",
+        action="store_true",
+        help="give objects identities that last from frame to frame (extra track)",
+    )
+    parser.add_argument(
+        "--line",
+        type=_line,
+        action="append",
+        default=[],
+        metavar="X1,Y1,X2,Y2",
+        help="with --track: count the objects that cross this line, in pixels, by class and"
+        " direction; can be given several times. Seen from the first point, in is from right to"
+        " left",
+    )
+    parser.add_argument(
+        "--trail",
+        type=_frames,
+        metavar="N",
+        help="with --track: draw the way of each object in the last N frames; 0 for none"
+        " (default: 30)",
+    )
+    parser.add_argument(
+        "--track-threshold",
+        type=_fraction,
+        metavar="P",
+        help="with --track: minimum confidence of a new identity; objects of lower confidence only"
+        " continue one (default: 0.5)",
     )
 
 
@@ -81,9 +116,33 @@ def _classes(text: str) -> list[str]:
     return words
 
 
+def _line(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 4 or not all(abs(value) <= _FAR for value in values):
+        raise argparse.ArgumentTypeError(
+            f"{text}: expected four numbers of pixels, as in 0,240,640,240"
+        )
+    return values
+
+
+def _frames(text: str) -> int:
+    return _whole_number(text, _MOST_TRAIL, f"0 to {_MOST_TRAIL}")
+
+
+def _fraction(text: str) -> float:
+    return _number(text, smallest=0.0, largest=1.0, words="from 0 to 1")
+
+
 def _reconnects(text: str) -> int:
-    if not text.isdecimal() or int(text) > _MOST_RECONNECTS:
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number, 0 or more")
+    return _whole_number(text, _MOST_RECONNECTS, "0 or more")
+
+
+def _whole_number(text: str, largest: int, words: str) -> int:
+    if not text.isdecimal() or int(text) > largest:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number, {words}")
     return int(text)
 
 

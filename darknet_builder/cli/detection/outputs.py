@@ -14,8 +14,9 @@ from typing import TextIO, cast
 import numpy as np
 
 from darknet_builder.boxes.detections import Detections
-from darknet_builder.boxes.records import Record, coco_document, counts_csv, csv_text
+from darknet_builder.boxes.records import Record, coco_document, counts_csv, csv_text, lines_csv
 from darknet_builder.boxes.regions import cut_objects
+from darknet_builder.boxes.tracks import LineCounter
 from darknet_builder.data.labels import label_places
 from darknet_builder.errors import InputError
 from darknet_builder.images.files import write_image
@@ -65,7 +66,8 @@ class Outputs:
         report: path of the HTML page; None for no page.
         json: path of the JSON document, ``STDOUT``, or None for no document.
         lines: whether to write the objects of each image or frame as a line of JSON at once.
-        counts: whether to write the number of objects of each image and class as CSV.
+        counts: whether to write the number of objects of each image and class, and the crossings
+            of lines, as CSV.
         crops: folder for a picture of each object; None for none.
     """
 
@@ -178,9 +180,18 @@ class Outputs:
             write_image(cast(Path, self.crops) / file, crop)
 
     def record_writers(
-        self, records: Sequence[Record], names: Sequence[str]
+        self,
+        records: Sequence[Record],
+        names: Sequence[str],
+        lines: Sequence[tuple[str, LineCounter]] = (),
     ) -> Iterator[Callable[[], None]]:
-        """Yield a function for each file that holds all objects; it writes the file."""
+        """Yield a function for each file that holds all objects; it writes the file.
+
+        Args:
+            records: the objects of each image and frame.
+            names: names of all classes.
+            lines: the path of the video and the counter of each line.
+        """
         if self.coco:
             text = json.dumps(coco_document(records, names), ensure_ascii=False)
             yield partial(self._write, "detections.json", text + "\n")
@@ -188,6 +199,8 @@ class Outputs:
             yield partial(self._write, "detections.csv", csv_text(records))
         if self.counts:
             yield partial(self._write, "counts.csv", counts_csv(records))
+        if self.counts and lines:
+            yield partial(self._write, "lines.csv", lines_csv(lines))
 
     def _write(self, name: str, text: str) -> None:
         with writing(self.folder / name):
