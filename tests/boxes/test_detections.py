@@ -229,7 +229,7 @@ def test_no_names_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, hint in (
         ("vocc", "; did you mean 'voc'?"),
         ("coco.names", "; to use the file bundled with the project, give its name alone: coco"),
-        ("my/own.names", "; bundled ones are bdd, coco, shapes, voc"),
+        ("my/own.names", "; bundled ones are bdd, coco, imagenet, shapes, voc"),
     ):
         with pytest.raises(DataError) as caught:
             read_names(name)
