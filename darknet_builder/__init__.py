@@ -89,6 +89,8 @@ if TYPE_CHECKING:
     from darknet_builder.prediction.classifier import Classifier as Classifier
     from darknet_builder.prediction.classifier import ClassScore as ClassScore
     from darknet_builder.prediction.detector import Detector as Detector
+    from darknet_builder.prediction.heatmap import draw_heatmap as draw_heatmap
+    from darknet_builder.prediction.heatmap import explain as explain
     from darknet_builder.prediction.postprocessing import nms_rule as nms_rule
     from darknet_builder.prediction.postprocessing import postprocess as postprocess
     from darknet_builder.prediction.tracking import Tracker as Tracker

@@ -75,7 +75,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "<!-- the site shows every module here -->": module_table,
 }
 """Placeholder in a page -> function that returns the text to insert there."""
-ABOVE = re.compile(r"\]\((?:\.\./)+(CONTRIBUTING|CHANGELOG)\.md")
+ABOVE = re.compile(r"\]\((?:\.\./)+(CONTRIBUTING|CHANGELOG|SECURITY)\.md")
 """Links to files above this folder that are also pages of the site."""
 
 

@@ -35,6 +35,7 @@ SLOW_MODULES = frozenset(
         "test_train_command",
         "test_trainer",
         "test_training_parity",
+        "test_upload_page",
     )
 )
 """Tests that run whole commands, trainings, exporters and browsers: not of the unit part."""

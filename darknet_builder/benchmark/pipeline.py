@@ -1,11 +1,14 @@
-"""Compare the rate of the whole pipeline from file to picture with that of the network alone."""
+"""Compare the rate of the whole pipeline from file to picture with what the processor allows."""
 
 from __future__ import annotations
 
+import os
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -13,7 +16,7 @@ from pathlib import Path
 import torch
 
 from darknet_builder.boxes.drawing import draw_detections
-from darknet_builder.images.files import write_image
+from darknet_builder.images.files import read_image, write_image
 from darknet_builder.prediction.detector import Detector
 from darknet_builder.prediction.pipeline import Outcome, stream
 from darknet_builder.support.devices import synchronize
@@ -30,11 +33,15 @@ class PipelineRate:
         images: number of photographs in a round.
         network_seconds: of each round, for all images through the network alone.
         pipeline_seconds: of each round, from the files to the pictures.
+        processor_seconds: processor time of each stage for all images of a round, summed over the
+            threads; the median of the rounds.
+        cores: number of processor cores that this process may use.
 
     Example:
-        >>> rate = PipelineRate("net", "torch:float32", 1, 10, [0.5], [1.0])
-        >>> rate.network_rate, rate.pipeline_rate
-        (20.0, 10.0)
+        >>> stages = {"read": 0.2, "network": 1.0, "write": 0.3}
+        >>> rate = PipelineRate("net", "torch:float32", 1, 10, [0.5], [1.0], stages, cores=2)
+        >>> rate.network_rate, rate.pipeline_rate, round(rate.limit, 1)
+        (20.0, 10.0, 13.3)
     """
 
     network: str
@@ -43,6 +50,8 @@ class PipelineRate:
     images: int
     network_seconds: list[float] = field(default_factory=list)
     pipeline_seconds: list[float] = field(default_factory=list)
+    processor_seconds: dict[str, float] = field(default_factory=dict)
+    cores: int = 1
 
     @property
     def network_rate(self) -> float:
@@ -54,11 +63,23 @@ class PipelineRate:
         """Return the images per second from file to picture in the median round."""
         return self.images / statistics.median(self.pipeline_seconds)
 
+    @property
+    def limit(self) -> float:
+        """Return the images per second if no core ever waited: no pipeline can be faster."""
+        return self.cores * self.images / sum(self.processor_seconds.values())
+
+    @property
+    def stages_ms(self) -> dict[str, float]:
+        """Return the processor time of each stage in milliseconds per image."""
+        return {
+            stage: 1000 * seconds / self.images for stage, seconds in self.processor_seconds.items()
+        }
+
 
 def measure_pipeline(
     detector: Detector, name: str, candidate: str, paths: Sequence[str | Path], *, rounds: int = 3
 ) -> PipelineRate:
-    """Time the network alone and the whole pipeline, interleaved.
+    """Time the network alone, the whole pipeline, and each stage by itself, interleaved.
 
     The pictures are written to a temporary folder.
 
@@ -69,7 +90,9 @@ def measure_pipeline(
         paths: photographs, all of which can be read.
         rounds: number of times that all photographs are processed.
     """
-    rate = PipelineRate(name, candidate, detector.batch, len(paths))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    rate = PipelineRate(name, candidate, detector.batch, len(paths), cores=cores or 1)
+    stages: list[dict[str, float]] = []
     # (B, C, H, W)
     inputs = torch.stack([detector.prepare(path).x for path in paths[: detector.batch]])
     # Engines that compile do so for each input shape, before the clock runs.
@@ -77,6 +100,9 @@ def measure_pipeline(
     for _ in range(rounds):
         rate.network_seconds.append(_network_alone(detector, inputs, len(paths)))
         rate.pipeline_seconds.append(_whole_pipeline(detector, paths))
+        stages.append(_stage_by_stage(detector, paths))
+    for stage in stages[0]:
+        rate.processor_seconds[stage] = statistics.median(times[stage] for times in stages)
     return rate
 
 
@@ -108,3 +134,32 @@ def _whole_pipeline(detector: Detector, paths: Sequence[str | Path]) -> float:
         for _ in stream(detector, paths, finish):
             pass
         return time.perf_counter() - start
+
+
+def _stage_by_stage(detector: Detector, paths: Sequence[str | Path]) -> dict[str, float]:
+    """Return the seconds of processor time of each stage, which run one after the other."""
+    seconds: dict[str, float] = defaultdict(float)
+    for first in range(0, len(paths), detector.batch):
+        with _counting(seconds, "read"):
+            images = [read_image(path) for path in paths[first : first + detector.batch]]
+        with _counting(seconds, "resize"):
+            prepared = [detector.prepare(image) for image in images]
+        with _counting(seconds, "network"):
+            raw_maps = detector.raw_maps(torch.stack([item.x for item in prepared]))
+            synchronize(detector.device)
+        with _counting(seconds, "post-process"):
+            found = detector.interpret(raw_maps, [item.placement for item in prepared])
+        with _counting(seconds, "draw"):
+            pictures = [draw_detections(*pair) for pair in zip(images, found, strict=True)]
+        with _counting(seconds, "write"), tempfile.TemporaryDirectory() as folder:
+            for number, picture in enumerate(pictures):
+                write_image(Path(folder) / f"{number}.jpg", picture)
+    return seconds
+
+
+@contextmanager
+def _counting(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the processor time of the block, in all threads, to a stage."""
+    start = time.process_time()
+    yield
+    seconds[stage] += time.process_time() - start

@@ -32,6 +32,8 @@ _PIPELINE_COLUMNS = (
     "network alone, images/s",
     "whole pipeline, images/s",
     "%",
+    "limit of the processor, images/s",
+    "% of the limit",
 )
 _TRAINING_COLUMNS = (
     "network",
@@ -89,19 +91,25 @@ def _cells(row: dict[str, Any], rates: dict[str, float]) -> list[str]:
 
 
 def pipeline_table(rates: Sequence[PipelineRate]) -> str:
-    """Return pipeline rates as a Markdown table."""
-    rows = [
-        (
-            rate.network,
-            rate.contender,
-            str(rate.batch),
-            str(rate.images),
-            f"{rate.network_rate:.1f}",
-            f"{rate.pipeline_rate:.1f}",
-            f"{100 * rate.pipeline_rate / rate.network_rate:.0f}",
+    """Return pipeline rates as a Markdown table, each with a row for the stages."""
+    rows = []
+    for rate in rates:
+        rows.append(
+            [
+                rate.network,
+                rate.contender,
+                str(rate.batch),
+                str(rate.images),
+                f"{rate.network_rate:.1f}",
+                f"{rate.pipeline_rate:.1f}",
+                f"{100 * rate.pipeline_rate / rate.network_rate:.0f}",
+                f"{rate.limit:.1f}",
+                f"{100 * rate.pipeline_rate / rate.limit:.0f}",
+            ]
         )
-        for rate in rates
-    ]
+        stages = ", ".join(f"{name} {value:.2f}" for name, value in rate.stages_ms.items())
+        text = f"processor ms an image: {stages}"
+        rows.append(["", text, *[""] * (len(_PIPELINE_COLUMNS) - 2)])
     return "\n".join(_markdown(_PIPELINE_COLUMNS, rows)) + "\n"
 
 
@@ -134,7 +142,7 @@ def save_chart(comparisons: Sequence[Comparison], path: str | Path) -> None:
     """Save the medians as a bar chart with a panel for each comparison.
 
     Args:
-        comparisons: one for each panel, from left to right.
+        comparisons: one for each panel, from top to bottom.
         path: path of the picture; the suffix selects PNG, SVG or PDF.
 
     Raises:

@@ -6,7 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from darknet_builder.boxes.conversion import CORNERS
@@ -59,6 +59,25 @@ class Record:
         if self.time is not None:
             place["time"] = round(self.time, 3)
         return {"file": self.file, **place, **self.detections.to_dict()}
+
+
+def json_document(records: Iterable[Record], not_readable: int = 0) -> dict[str, Any]:
+    """Return the objects of several files or frames as values that JSON can hold.
+
+    Classes named ``dont_show...`` are left out. Boxes may extend beyond the image.
+
+    Args:
+        records: the files and frames.
+        not_readable: number of files that could not be read.
+
+    Example:
+        >>> detections = Detections([[10, 20, 50, 80]], [0.5], [0], ("cat",), (100, 100))
+        >>> document = json_document([Record("cat.jpg", detections)])
+        >>> document["images"][0]["detections"][0]["box_xyxy"]
+        [10.0, 20.0, 50.0, 80.0]
+    """
+    shown = [replace(record, detections=record.detections.shown()) for record in records]
+    return {"not_readable": not_readable, "images": [record.to_dict() for record in shown]}
 
 
 def coco_document(records: Iterable[Record], names: Sequence[str]) -> dict[str, Any]:

@@ -105,10 +105,10 @@ def positive_number(text: str) -> int:
     return int(text)
 
 
-def add_batch(parser: argparse._ActionsContainer) -> None:
+def add_batch(parser: argparse._ActionsContainer, default: int = 1) -> None:
     """Add ``--batch``."""
     parser.add_argument(
-        "--batch", type=int, default=1, metavar="N", help="batch size (default: %(default)s)"
+        "--batch", type=int, default=default, metavar="N", help="batch size (default: %(default)s)"
     )
 
 

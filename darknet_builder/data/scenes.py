@@ -96,6 +96,33 @@ def draw_scene(seed: int, *, split: str = "valid", size: int = SCENE_SIZE) -> Sc
     return Scene(_photograph(random, canvas), _boxes(owners, classes))
 
 
+def draw_field(columns: int, rows: int, *, seed: int = 0, split: str = "valid") -> Scene:
+    """Draw scenes side by side as one large picture of many small objects.
+
+    Args:
+        columns: number of scenes in a row.
+        rows: number of rows.
+        seed: number of the first scene; the others are the next ones, row by row.
+        split: ``train`` or ``valid``.
+
+    Example:
+        >>> field = draw_field(3, 2)
+        >>> field.image.shape, len(field.boxes) == sum(len(draw_scene(n).boxes) for n in range(6))
+        ((448, 672, 3), True)
+    """
+    image = np.empty((rows * SCENE_SIZE, columns * SCENE_SIZE, 3), np.uint8)
+    boxes = []
+    for number in range(columns * rows):
+        row, column = divmod(number, columns)
+        scene = draw_scene(seed + number, split=split)
+        top, left = row * SCENE_SIZE, column * SCENE_SIZE
+        image[top : top + SCENE_SIZE, left : left + SCENE_SIZE] = scene.image
+        # x, y, w, h of the scene -> of the field; the class stays.
+        start = np.array([column, row, 0, 0, 0], np.float32)
+        boxes.append((scene.boxes + start) / np.array([columns, rows, columns, rows, 1]))
+    return Scene(image, np.concatenate(boxes).astype(np.float32))
+
+
 # ---- putting an object into the scene ------------------------------------------------------------
 
 

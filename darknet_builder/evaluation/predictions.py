@@ -5,7 +5,7 @@ The numbers of ``darknet detector map`` depend on that order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -27,6 +27,7 @@ from darknet_builder.images.resize import Placement, to_input
 from darknet_builder.network.batch_memory import explaining_memory
 from darknet_builder.network.network import Network
 from darknet_builder.prediction.postprocessing import NmsRule, by_image, decode_above, nms_rule
+from darknet_builder.prediction.tiling import Tiling, find_in_tiles
 
 Runner = Callable[[Tensor], list[Tensor] | Tensor]
 """Map images (B, C, H, W) to the raw map of every head."""
@@ -42,6 +43,7 @@ def find_boxes(
     resize: str = "stretch",
     batch: int = 1,
     runner: Runner | None = None,
+    tiling: Tiling | None = None,
 ) -> Iterator[ImageBoxes]:
     """Run a network over labelled images.
 
@@ -55,6 +57,7 @@ def find_boxes(
         resize: how images are fitted: ``stretch`` or ``letterbox``.
         batch: number of images in a call of the network.
         runner: computes the raw maps in place of the network, such as ``network.optimized()``.
+        tiling: how images are cut into tiles; None for no tiles.
 
     Yields:
         The boxes of each image, in order.
@@ -71,7 +74,27 @@ def find_boxes(
         )
     network.check_sees_images()
     finish = partial(image_boxes, nms=nms, rule=nms_rule(network))
-    run = partial(_run, network, runner or network, threshold)
+    find = _rows_in_batches if tiling is None else partial(_rows_in_tiles, tiling)
+    rows = find(network, images, runner or network, resize, threshold, batch)
+    with closing(rows):
+        for number, (entry, size) in enumerate(rows):
+            hard = None if difficult is None else difficult[number].boxes
+            yield finish(entry, images[number].boxes, size, difficult=hard)
+
+
+_Rows = Generator[tuple[ScoredBoxes, tuple[int, int]], None, None]
+"""The boxes before suppression and the (width, height) of each image."""
+
+
+def _rows_in_batches(
+    network: Network,
+    images: Sequence[LabelledImage],
+    runner: Runner,
+    resize: str,
+    threshold: float,
+    batch: int,
+) -> _Rows:
+    run = partial(_run, network, runner, threshold)
     with closing(read_ahead(partial(_prepare, network, resize), images, batch=batch)) as prepared:
         for start in range(0, len(images), batch):
             part = images[start : start + batch]
@@ -79,10 +102,29 @@ def find_boxes(
             # The inputs (C, H, W) of the batch become one tensor (B, C, H, W).
             with explaining_memory(network, len(part)):
                 entries = run(torch.stack(inputs), placements)
-            for offset, entry in enumerate(entries):
-                hard = None if difficult is None else difficult[start + offset].boxes
-                size = placements[offset].image_size
-                yield finish(entry, part[offset].boxes, size, difficult=hard)
+            for entry, placement in zip(entries, placements, strict=True):
+                yield entry, placement.image_size
+
+
+def _rows_in_tiles(
+    tiling: Tiling,
+    network: Network,
+    images: Sequence[LabelledImage],
+    runner: Runner,
+    resize: str,
+    threshold: float,
+    batch: int,
+) -> _Rows:
+    def run(x: Tensor) -> list[Tensor]:
+        return cast(list[Tensor], runner(x.to(network.device)))
+
+    for image in images:
+        pixels = read_image(image.path)
+        with explaining_memory(network, batch):
+            rows = find_in_tiles(
+                network, run, pixels, tiling, resize=resize, threshold=threshold, batch=batch
+            )
+        yield rows, (pixels.shape[1], pixels.shape[0])
 
 
 def _prepare(network: Network, resize: str, image: LabelledImage) -> tuple[Tensor, Placement]:

@@ -45,7 +45,7 @@ class Evaluation:
     ``plan`` makes one and checks that both fit.
 
     Attributes:
-        detector: its thresholds, resize mode and batch are used.
+        detector: its thresholds, resize mode, batch and tiling are used.
         names: names of the classes that the detector reports.
         images: the images with their labels.
         difficult: the same images, labelled with objects that need not be found; None without
@@ -145,6 +145,7 @@ class Evaluation:
             resize=detector.resize,
             batch=detector.batch,
             runner=runner,
+            tiling=detector.tiling,
         ):
             images.append(boxes)
             advance()

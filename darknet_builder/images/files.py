@@ -138,6 +138,23 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
         temporary.write_bytes(data.tobytes())
 
 
+def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
+    """Return an image as the contents of a JPEG file.
+
+    Args:
+        image: (H, W, 3) uint8, channels in BGR order.
+        quality: 0 to 100.
+
+    Example:
+        >>> data = encode_jpeg(np.full((2, 3, 3), 128, np.uint8), quality=90)
+        >>> decode_image(data).shape
+        (2, 3, 3)
+    """
+    cv2 = load_opencv()
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return bytes(data.tobytes())
+
+
 def check_image(image: np.ndarray) -> np.ndarray:
     """Check an array and return it with three channels.
 

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from darknet_builder.cfg.block import Block
 from darknet_builder.cfg.dialects import Dialect, get_dialect
@@ -178,10 +178,10 @@ def _materialize(network: Network, initialize: bool) -> None:
     for module in network.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None and parameter.is_meta:
-                setattr(module, name, nn.Parameter(torch.empty_like(parameter, device="cpu")))
+                setattr(module, name, nn.Parameter(_allocate(parameter)))
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.is_meta:
-                module._buffers[name] = torch.empty_like(buffer, device="cpu")
+                module._buffers[name] = _allocate(buffer)
         # Batch norm is always initialised: it has buffers (num_batches_tracked) that no weights
         # file contains.
         reset = getattr(module, "reset_parameters", None)
@@ -189,3 +189,9 @@ def _materialize(network: Network, initialize: bool) -> None:
             initialize or isinstance(module, nn.modules.batchnorm._BatchNorm)
         ):
             reset()
+
+
+def _allocate(tensor: Tensor) -> Tensor:
+    """Return a tensor like a meta one, with memory."""
+    # Not empty_like: for a meta tensor, PyTorch imports sympy for it, which takes half a second.
+    return torch.empty(tensor.shape, dtype=tensor.dtype)

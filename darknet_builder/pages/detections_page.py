@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +12,7 @@ import numpy as np
 
 from darknet_builder.boxes.drawing import class_color
 from darknet_builder.boxes.records import Record
-from darknet_builder.images.files import check_image
+from darknet_builder.images.files import check_image, encode_jpeg
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.pages.templates import fill, html_text, read_part, theme_css
 from darknet_builder.support.files import write_text, writing
@@ -76,9 +77,8 @@ class DetectionReport:
 
     def html(self) -> str:
         """Return the page as text."""
-        style = "\n".join(
-            [theme_css(), read_part("base.css"), read_part("report.css"), self._colors()]
-        )
+        colors = class_css(sorted(self._classes))
+        style = "\n".join([theme_css(), read_part("base.css"), read_part("report.css"), colors])
         chips = "".join(_chip(class_id, name) for class_id, name in sorted(self._classes.items()))
         return fill(
             "report.html",
@@ -87,7 +87,7 @@ class DetectionReport:
             classes=chips,
             threshold=f"{self.threshold:g}",
             figures="\n".join(self._figures),
-            script=read_part("report.js"),
+            script=f"{read_part('labels.js')}\n{read_part('report.js')}",
         )
 
     def save(self, path: str | Path) -> None:
@@ -99,15 +99,21 @@ class DetectionReport:
         with writing(path):
             write_text(path, self.html())
 
-    def _colors(self) -> str:
-        """Return a CSS rule for each class: the colour of its boxes and of text on it."""
-        rules = []
-        for class_id in sorted(self._classes):
-            blue, green, red = class_color(class_id)
-            # Black or white text, by the luma of the colour (ITU-R BT.601).
-            ink = "#000" if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else "#fff"
-            rules.append(f".class-{class_id}{{--color:rgb({red} {green} {blue});--on:{ink}}}")
-        return "\n".join(rules)
+
+def class_css(class_ids: Iterable[int]) -> str:
+    """Return a CSS rule for each class: the colour of its boxes and of text on it.
+
+    Example:
+        >>> class_css([0])
+        '.class-0{--color:rgb(230 25 75);--on:#fff}'
+    """
+    rules = []
+    for class_id in class_ids:
+        blue, green, red = class_color(class_id)
+        # Black or white text, by the luma of the colour (ITU-R BT.601).
+        ink = "#000" if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else "#fff"
+        rules.append(f".class-{class_id}{{--color:rgb({red} {green} {blue});--on:{ink}}}")
+    return "\n".join(rules)
 
 
 def _data_uri(cv2: ModuleType, image: np.ndarray) -> str:
@@ -118,8 +124,8 @@ def _data_uri(cv2: ModuleType, image: np.ndarray) -> str:
         # averages all pixels, so that thin lines do not vanish.
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+    data = encode_jpeg(image, _QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
 
 
 def _figure(record: Record, source: str) -> str:

@@ -1,5 +1,3 @@
-"use strict";
-const byId = (id) => document.getElementById(id);
 const chips = [...document.querySelectorAll("#classes .chip[data-class]")];
 const names = new Map(chips.map((chip) => [chip.dataset.class, chip.querySelector("span").textContent]));
 const figures = [...document.querySelectorAll("figure")].map((figure) => ({
@@ -7,10 +5,6 @@ const figures = [...document.querySelectorAll("figure")].map((figure) => ({
   caption: figure.querySelector("figcaption span"),
   boxes: [...figure.querySelectorAll(".box")].reverse().map((box) => ({box, score: +box.dataset.score, of: box.dataset.class})),
 }));
-
-function plural(count, word) {
-  return `${count} ${word}${count === 1 ? "" : "s"}`;
-}
 
 function add(counts, key) {
   counts.set(key, (counts.get(key) || 0) + 1);
@@ -41,27 +35,6 @@ function update() {
   byId("totals").textContent = `${plural(objects, "object")} in ${pictures} of ${plural(figures.length, "picture")}`;
 }
 
-// ---- labels: the same size on the screen, whatever the size of the picture ------------------------------
-
-function placeLabels(svg) {
-  const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
-  if (!svg.clientWidth) return;
-  const unit = width / svg.clientWidth;
-  svg.style.setProperty("--unit", unit);
-  for (const box of svg.querySelectorAll(".box")) {
-    const [edge, plate, text] = ["edge", "plate", "text"].map((name) => box.querySelector(name === "text" ? name : `.${name}`));
-    const wide = text.getComputedTextLength() + 8 * unit;
-    const tall = 17 * unit;
-    const top = +edge.getAttribute("y");
-    const x = Math.max(0, Math.min(+edge.getAttribute("x") - unit, width - wide));
-    const y = top >= tall ? top - tall : Math.min(top, height - tall);
-    for (const [key, value] of Object.entries({x, y, width: wide, height: tall, rx: 2 * unit})) plate.setAttribute(key, value);
-    text.setAttribute("x", x + 4 * unit);
-    text.setAttribute("y", y + 12.8 * unit);
-  }
-}
-
-const watcher = new ResizeObserver((entries) => entries.forEach((entry) => placeLabels(entry.target.querySelector("svg"))));
 document.querySelectorAll(".picture").forEach((picture) => {
   watcher.observe(picture);
   picture.addEventListener("click", () => picture.parentElement.classList.toggle("large"));

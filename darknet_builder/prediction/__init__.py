@@ -1,4 +1,4 @@
-"""Run networks on photographs: loading, ``Detector``, ``Classifier``, post-processing, pipeline.
+"""Run networks on photographs: ``Detector``, ``Classifier``, pipeline, tiles, heat maps.
 
 ``Tracker`` gives the objects of a video identities. Measuring how good the results are belongs in
 ``evaluation``.
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from darknet_builder.prediction.classifier import Classifier as Classifier
     from darknet_builder.prediction.classifier import ClassScore as ClassScore
     from darknet_builder.prediction.detector import Detector as Detector
+    from darknet_builder.prediction.heatmap import draw_heatmap as draw_heatmap
+    from darknet_builder.prediction.heatmap import explain as explain
     from darknet_builder.prediction.loading import load_network as load_network
     from darknet_builder.prediction.pipeline import stream as stream
     from darknet_builder.prediction.postprocessing import nms_rule as nms_rule

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast, overload
 
@@ -28,7 +29,8 @@ from darknet_builder.prediction.loading import (
     one_thread,
     resolve_model,
 )
-from darknet_builder.prediction.postprocessing import find_objects, nms_rule
+from darknet_builder.prediction.postprocessing import find_objects, nms_rule, suppress
+from darknet_builder.prediction.tiling import Tiling, find_in_tiles
 from darknet_builder.support.devices import find_device
 
 
@@ -79,6 +81,12 @@ class Detector:
         backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino`` or ``auto``. They run a copy
             of the network, which does not follow later changes of its weights. Default:
             ``torch``; a given Network runs itself, without a copy, and can still be trained.
+        tile: side of square tiles, or (width, height), in pixels of the image. Images larger than a
+            tile are cut into tiles that overlap, ``batch`` tiles in a call of the network, so that
+            small objects in large images are found. Default: no tiles.
+        overlap: part of a tile, 0 to below 1, that the next one repeats; objects up to this size
+            are seen whole by some tile.
+        tile_full: process the whole image as well, for objects larger than a tile.
 
     Attributes:
         network: the loaded network, in eval mode.
@@ -87,6 +95,7 @@ class Detector:
         nms: NMS IoU threshold, 0 to 1.
         resize: how images are fitted into the input.
         batch: number of images in a call of the network.
+        tiling: how images are cut into tiles, or None.
         runner: what computes the raw maps: the network or its optimised copy.
 
     Raises:
@@ -117,9 +126,11 @@ class Detector:
         batch: int = 1,
         precision: str = "float32",
         backend: str | None = None,
+        tile: int | tuple[int, int] | None = None,
+        overlap: float = 0.2,
+        tile_full: bool = False,
     ) -> None:
-        self.threshold = _fraction("threshold", threshold)
-        self.nms = _fraction("nms", nms)
+        self.threshold, self.nms = _fraction("threshold", threshold), _fraction("nms", nms)
         if batch < 1:
             raise InputError("expected 1 or more images", argument="batch", value=batch)
         self.batch = batch
@@ -128,6 +139,7 @@ class Detector:
         self.network = build_unloaded(cfg, weights, width=width, height=height, dialect=dialect)
         self._rule = nms_rule(self.network)
         self.network.check_sees_images()
+        self.tiling = Tiling.of(tile, overlap, tile_full, self.network)
         self.names = class_names(self.network, names)
         self.resize = default_resize(self.network) if resize is None else check_resize(resize)
         load_into(self.network, cfg, weights, device=target)
@@ -146,6 +158,11 @@ class Detector:
         The frames of a video must then be passed one by one and in order.
         """
         return self.network.is_recurrent
+
+    @property
+    def images_at_once(self) -> int:
+        """Return how many images are processed together: ``batch``, or 1 with tiles."""
+        return self.batch if self.tiling is None else 1
 
     @overload  # a str is a Sequence of str as well, but the first signature is tried first
     def __call__(  # type: ignore[overload-overlap]
@@ -189,19 +206,19 @@ class Detector:
         """
         sequence, is_single = as_sequence(images)
         detections: list[Detections] = []
-        for start in range(0, len(sequence), self.batch):
-            detections += self._detect(sequence[start : start + self.batch], channels, keep_state)
+        for start in range(0, len(sequence), self.images_at_once):
+            part = sequence[start : start + self.images_at_once]
+            detections += self._detect(part, channels, keep_state)
         return detections[0] if is_single else detections
 
     def _detect(self, images: Sequence[Image], channels: str, keep_state: bool) -> list[Detections]:
         prepared = [self.prepare(image, channels) for image in images]
-        x = torch.stack([item.x for item in prepared])  # (B, C, height, width)
         with one_thread(self.network):
             if not keep_state:
                 # Without this, the result would depend on the images of earlier calls.
                 self.network.reset_state()
-            raw_maps = self.raw_maps(x)
-        return self.interpret(raw_maps, [item.placement for item in prepared])
+            interpret = self.start(prepared)
+        return interpret()
 
     # ---- the stages, which `pipeline` overlaps ---------------------------------------------------
 
@@ -253,23 +270,68 @@ class Detector:
 
     @torch.inference_mode()
     def interpret(
-        self, raw_maps: Sequence[Tensor], placements: Sequence[Placement]
+        self,
+        raw_maps: Sequence[Tensor],
+        placements: Sequence[Placement],
+        *,
+        threshold: float | None = None,
+        nms: float | None = None,
     ) -> list[Detections]:
         """Turn raw maps into the detections of each image.
 
         Args:
             raw_maps: one tensor for each head, from ``raw_maps``.
             placements: one for each image of the batch.
+            threshold: minimum confidence, 0 to 1. Default: the detector's.
+            nms: NMS IoU threshold, 0 to 1. Default: the detector's.
         """
         objects = find_objects(
             self.network,
             raw_maps,
             placements,
-            threshold=self.threshold,
-            nms=self.nms,
+            threshold=self.threshold if threshold is None else threshold,
+            nms=self.nms if nms is None else nms,
             rule=self._rule,
         )
         return [self._to_detections(*pair) for pair in zip(objects, placements, strict=True)]
+
+    def start(self, prepared: Sequence[Prepared]) -> Callable[[], list[Detections]]:
+        """Run the network on images or on their tiles, and leave the rest for later.
+
+        Args:
+            prepared: the images, from ``prepare``; at most ``images_at_once``.
+
+        Returns:
+            A function that returns the detections of each image. Another thread may call it.
+        """
+        placements = [item.placement for item in prepared]
+        if self.tiling is None:
+            x = torch.stack([item.x for item in prepared])  # (B, C, height, width)
+            return partial(self.interpret, self.raw_maps(x), placements)
+        found = [self._find_in_tiles(item.image, self.tiling) for item in prepared]
+        return partial(self._join_tiles, found, placements)
+
+    def _find_in_tiles(self, image: np.ndarray, tiling: Tiling) -> ScoredBoxes:
+        return find_in_tiles(
+            self.network,
+            self.raw_maps,
+            image,
+            tiling,
+            resize=self.resize,
+            threshold=self.threshold,
+            batch=self.batch,
+        )
+
+    def _join_tiles(
+        self, found: Sequence[ScoredBoxes], placements: Sequence[Placement]
+    ) -> list[Detections]:
+        detections = []
+        for rows, placement in zip(found, placements, strict=True):
+            # The boxes are relative to the image already, as if it filled the input.
+            whole = Placement.plan(placement.image_size, placement.net_size, "stretch")
+            (objects,) = suppress([rows], [whole], self.nms, self._rule)
+            detections.append(self._to_detections(objects, whole))
+        return detections
 
     def _to_detections(self, objects: ScoredBoxes, placement: Placement) -> Detections:
         # (width, height, width, height) scales relative corners (N, 4) to pixels.

@@ -16,8 +16,6 @@ from itertools import repeat
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from darknet_builder.boxes.detections import Detections
 from darknet_builder.errors import ImageError
@@ -164,10 +162,11 @@ def _prepared(
     The last group may have fewer.
     """
     group = _Group()
-    with closing(read_ahead(partial(_prepare, detector), sources, batch=detector.batch)) as ahead:
+    size = detector.images_at_once
+    with closing(read_ahead(partial(_prepare, detector), sources, batch=size)) as ahead:
         for source, prepared in ahead:
             group.items.append((source, prepared))
-            if len(group.readable) == detector.batch:
+            if len(group.readable) == size:
                 yield group
                 group = _Group()
     if group.items:
@@ -191,21 +190,24 @@ def _run_network(
 ) -> Future[list[Outcome | Unreadable]]:
     """Run the network in this thread, and pass the rest of the work to the writer thread."""
     detector.network.reset_state()  # photographs are independent of each other
-    inputs = [prepared.x for prepared in group.readable]
-    with explaining_memory(detector.network, len(inputs)):
-        raw_maps = detector.raw_maps(torch.stack(inputs)) if inputs else []  # of (B, C, H, W)
-    return writer.submit(_write, detector, group, raw_maps, finish)
+    prepared = group.readable
+    with explaining_memory(detector.network, len(prepared)):
+        interpret = detector.start(prepared) if prepared else _nothing
+    return writer.submit(_write, group, interpret, finish)
+
+
+def _nothing() -> list[Detections]:
+    """Return the detections of a group in which no file is readable."""
+    return []
 
 
 def _write(
-    detector: Detector,
     group: _Group,
-    raw_maps: list[Tensor],
+    interpret: Callable[[], list[Detections]],
     finish: Callable[[Outcome], Outcome | None] | None,
 ) -> list[Outcome | Unreadable]:
-    """Interpret the raw maps of a group and hand each image to ``finish``."""
-    placements = [prepared.placement for prepared in group.readable]
-    detections = iter(detector.interpret(raw_maps, placements) if placements else [])
+    """Interpret what the network found in a group and hand each image to ``finish``."""
+    detections = iter(interpret())
     outcomes: list[Outcome | Unreadable] = []
     for source, prepared in group.items:
         if isinstance(prepared, ImageError):

@@ -82,7 +82,7 @@ def find_objects(
     rule: NmsRule | None = None,
 ) -> list[ScoredBoxes]:
     """Turn the raw maps of a batch into the objects of each image; see ``postprocess``."""
-    return _suppress(decode_above(network, raw_maps, threshold), placements, nms, rule or NmsRule())
+    return suppress(decode_above(network, raw_maps, threshold), placements, nms, rule or NmsRule())
 
 
 def postprocess(
@@ -121,7 +121,7 @@ def postprocess(
         >>> rows.scores
         array([0.75], dtype=float32)
     """
-    return _suppress(
+    return suppress(
         [head.above(threshold) for head in candidates], placements, nms, rule or NmsRule()
     )
 
@@ -144,7 +144,7 @@ def by_image(heads: Sequence[ScoredBoxes], placements: Sequence[Placement]) -> l
 
 def _in_images(heads: Sequence[ScoredBoxes], placements: Sequence[Placement]) -> ScoredBoxes:
     """Concatenate all heads, drop non-finite boxes, map the others back to image coordinates."""
-    rows = _concatenate(heads)
+    rows = concatenate_rows(heads)
     # An untrained network may give infinite widths: exp() of a large output.
     finite = np.isfinite(rows.boxes_cxcywh).all(1) & np.isfinite(rows.scores)  # (M,)
     if not finite.all():
@@ -156,8 +156,15 @@ def _in_images(heads: Sequence[ScoredBoxes], placements: Sequence[Placement]) ->
     return rows
 
 
-def _concatenate(heads: Sequence[ScoredBoxes]) -> ScoredBoxes:
-    """Join the rows of all heads, with box ids that are unique across heads."""
+def concatenate_rows(heads: Sequence[ScoredBoxes]) -> ScoredBoxes:
+    """Join the rows of several heads or tiles, with box ids that are unique across them.
+
+    Args:
+        heads: the rows of each, for the same images.
+
+    Raises:
+        InputError: if the heads have different numbers of classes.
+    """
     classes = [head.num_classes for head in heads]
     if len(set(classes)) > 1:
         raise InputError(
@@ -185,10 +192,17 @@ def _concatenate(heads: Sequence[ScoredBoxes]) -> ScoredBoxes:
     )
 
 
-def _suppress(
+def suppress(
     heads: Sequence[ScoredBoxes], placements: Sequence[Placement], nms: float, rule: NmsRule
 ) -> list[ScoredBoxes]:
-    """Suppress overlapping boxes, and return the rows of each image, the highest score first."""
+    """Suppress overlapping boxes, and return the rows of each image, the highest score first.
+
+    Args:
+        heads: the boxes of each head, from ``decode_above``.
+        placements: position of each image of the batch in the network's input.
+        nms: NMS IoU threshold, 0 to 1; 1 disables suppression.
+        rule: how boxes suppress each other.
+    """
     # In image coordinates, because the distance between centres that greedynms and diounms use
     # depends on the aspect ratio.
     rows = _in_images(heads, placements)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from darknet_builder.benchmark.candidates import default_candidates, make_runner
 from darknet_builder.benchmark.comparison import Comparison, Timing, compare
 from darknet_builder.benchmark.reference_program import opencv_reference
-from darknet_builder.benchmark.report import table
+from darknet_builder.benchmark.report import save_chart, table
 from darknet_builder.cli.program import main
 from darknet_builder.errors import InputError
 from darknet_builder.images.files import write_image
@@ -79,6 +80,19 @@ def test_who_takes_part() -> None:
             ), candidate
 
 
+def test_chart(tmp_path: Path) -> None:
+    """A panel for each comparison, with the names of its contenders."""
+    pytest.importorskip("matplotlib", reason="the extra train is not installed")
+    timings = [Timing(name, "", [0.01, 0.02, 0.03]) for name in ("torch:float32", "plain:float32")]
+    panels = [Comparison(name, (64, 32), 2, 5.0, timings) for name in ("first", "second")]
+    save_chart(panels, tmp_path / "chart.svg")
+    drawn = (tmp_path / "chart.svg").read_text()
+    for text in ("first 64 x 32, batch 2", "second 64 x 32, batch 2", "torch:float32", "20.0"):
+        assert text in drawn, text
+    with pytest.raises(InputError):
+        save_chart(panels, tmp_path / "missing" / "chart.svg")
+
+
 def test_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The rate from file to picture is measured beside the network's own."""
     folder = tmp_path / "photos"
@@ -99,9 +113,16 @@ def test_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     files = ["--images", str(folder), "--json", str(answer)]
     assert main(["benchmark", str(tmp_path / "net.cfg"), *words, *files]) == 0
-    assert "| net | torch:float32 | 2 | 3 |" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "| net | torch:float32 | 2 | 3 |" in out
+    assert re.search(
+        r"\|  \| processor ms an image: read \d+\.\d\d, resize .*, write [\d.]+ \|", out
+    )
     [pipeline] = json.loads(answer.read_text())["pipelines"]
     assert len(pipeline["pipeline_seconds"]) == 3 and min(pipeline["network_seconds"]) > 0
+    stages = pipeline["processor_seconds"]
+    assert list(stages) == ["read", "resize", "network", "post-process", "draw", "write"]
+    assert min(stages.values()) > 0 and pipeline["cores"] >= 1
 
 
 def test_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

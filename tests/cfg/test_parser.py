@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from darknet_builder.cfg.block import Block
+from darknet_builder.cfg.diagnostics import Collector
 from darknet_builder.cfg.parser import format_cfg, parse_cfg
 from darknet_builder.errors import CfgError, CfgWarning
 from darknet_builder.network import build
@@ -171,3 +172,29 @@ def test_parser_needs_no_torch() -> None:
         " darknet_builder.shapes; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_lines_before_the_first_section_are_reported_once() -> None:
+    """And what follows them is read."""
+    found = Collector()
+    blocks = parse_cfg("width=8\n\nheight=8\n# net\n[net]\nchannels=3\n", diagnostics=found)
+    assert [str(error) for error in found.errors] == [
+        "<text>:1: 'width=8' is before the first section; begin the file with [net]"
+    ]
+    assert blocks == [Block("net", {"channels": "3"})]
+    nothing = Collector()
+    assert parse_cfg("width=8\nheight=8\n", diagnostics=nothing) == []
+    assert len(nothing.errors) == 1
+
+
+def test_a_text_of_another_kind() -> None:
+    with pytest.raises(CfgError, match="^<text>: is a web page, not a cfg; "):
+        parse_cfg("<!DOCTYPE html>\n<html>\n[net]\n")
+
+
+def test_joined_numbers_are_placed_in_their_section() -> None:
+    with pytest.warns(CfgWarning) as caught:
+        parse_cfg("[net]\nwidth=8\n[yolo]\nanchors=1,2 3,4\n")
+    (warning,) = (entry.message for entry in caught)
+    assert isinstance(warning, CfgWarning)
+    assert (warning.section, warning.line, warning.key) == ("yolo", 4, "anchors")

@@ -19,8 +19,7 @@ import numpy as np
 import pytest
 
 from darknet_builder.boxes.detections import Detections
-from darknet_builder.cli import detection_job
-from darknet_builder.cli.commands import detect
+from darknet_builder.cli.detection import detector, job
 from darknet_builder.cli.program import main
 from darknet_builder.images import opencv
 from darknet_builder.images.files import read_image, write_image
@@ -194,7 +193,7 @@ def test_a_video_is_drawn_while_the_network_works(
     """Frames are decoded in one other thread, drawn and encoded in a second, each in their
     order."""
     threads: dict[str, set[threading.Thread]] = {"decode": set(), "draw": set()}
-    frames, draw = Video.frames, detection_job.draw_detections
+    frames, draw = Video.frames, job.draw_detections
 
     def decode(self: Video) -> Iterator[np.ndarray]:
         for frame in frames(self):
@@ -206,7 +205,7 @@ def test_a_video_is_drawn_while_the_network_works(
         return draw(image, found)
 
     monkeypatch.setattr(Video, "frames", decode)
-    monkeypatch.setattr(detection_job, "draw_detections", watch)
+    monkeypatch.setattr(job, "draw_detections", watch)
     assert run("clip.mp4")[0] == 0
     assert [len(some) for some in threads.values()] == [1, 1]
     assert len({threading.current_thread(), *threads["decode"], *threads["draw"]}) == 3
@@ -338,7 +337,7 @@ def test_without_names(run: Run, model: list[str]) -> None:
 def test_the_bundled_model(run: Run, model: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Is taken where no other is named, with its own names."""
     for name, path in zip(("CFG", "WEIGHTS", "NAMES"), model[1::2], strict=True):
-        monkeypatch.setattr(detect, f"DEFAULT_{name}", Path(path))
+        monkeypatch.setattr(detector, f"DEFAULT_{name}", Path(path))
     assert run("shots/red.png", "--no-images", own=True)[1][0] == "shots/red.png: 1 red"
 
 
@@ -450,7 +449,7 @@ def test_no_model(
     run: Run, model: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Which option to give."""
-    monkeypatch.setattr(detect, "DEFAULT_CFG", tmp_path / "none.cfg")
+    monkeypatch.setattr(detector, "DEFAULT_CFG", tmp_path / "none.cfg")
     assert run("shots", own=True) == (
         2,
         [],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from darknet_builder.cli.detection_result import DetectionResult, SourceResult
+from darknet_builder.cli.detection.result import DetectionResult, SourceResult
 
 
 def test_summary() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -78,15 +79,32 @@ def test_what_builds_layers_imports_torch() -> None:
     assert status == 0 and "torch" in imported
 
 
+NEEDLESS = "matplotlib onnx onnxruntime openvino pandas supervision sympy tensorboard torch._dynamo"
+"""What detecting does not need; importing sympy alone takes half a second."""
+
+
+def needless_imports(code: str, *words: str) -> list[str]:
+    """Return those of ``NEEDLESS`` that a process has imported after running some code."""
+    end = f"\nimport sys\nprint([name for name in {NEEDLESS.split()} if name in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", code + end, *words], capture_output=True, text=True, check=True
+    )
+    found: list[str] = ast.literal_eval(result.stdout.splitlines()[-1])
+    return found
+
+
 def test_building_imports_no_compiler() -> None:
-    """PyTorch imports its compiler, which takes a second, for random values without memory."""
-    probe = """
+    """PyTorch imports its compiler for random values without memory, and sympy for allocating."""
+    code = """
 import sys
 from darknet_builder import build_network
-for section in ("implicit", "deconvolutional"):
-    build_network(f"[net]\\nwidth=8\\nheight=8\\nchannels=3\\n[{section}]\\n", dialect=sys.argv.pop())
-assert "torch._dynamo" not in sys.modules
+for section, dialect in (("implicit", "alexeyab"), ("deconvolutional", "pjreddie")):
+    build_network(f"[net]\\nwidth=8\\nheight=8\\nchannels=3\\n[{section}]\\n", dialect=dialect)
 """
-    words = [sys.executable, "-c", probe, "pjreddie", "alexeyab"]
-    result = subprocess.run(words, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    assert needless_imports(code) == []
+
+
+def test_detecting_imports_only_what_it_needs(tmp_path: Path) -> None:
+    code = "import sys\nfrom darknet_builder.cli import main\nassert main(sys.argv[1:]) == 0"
+    scene = str(ROOT / "docs" / "images" / "scenes" / "scene-0.jpg")
+    assert needless_imports(code, "detect", scene, "--output", str(tmp_path)) == []

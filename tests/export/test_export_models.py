@@ -23,20 +23,12 @@ from darknet_builder.weights.loader import load_weights
 from tests.export.test_export import PROGRAMS
 
 pytestmark = pytest.mark.filterwarnings("ignore::darknet_builder.errors.CfgWarning")
-MODELS = (
-    "MobileNetV2-YOLOv3-Nano-voc",
-    "yolo-fastest-1.1-xl",
-    "yolo-fastest-1.1",
-)
-QUICK = "yolo-fastest-1.1"
+MODELS = ("MobileNetV2-YOLOv3-Nano-voc", "yolo-fastest-1.1")
 OUTPUTS = ["boxes", "scores", "objectness"]
 
 
-def _mark(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.slow if name == QUICK else pytest.mark.pack
-
-
-@pytest.mark.parametrize("model", [pytest.param(name, marks=_mark(name)) for name in MODELS])
+@pytest.mark.pack
+@pytest.mark.parametrize("model", MODELS)
 def test_the_same_objects(model: str, shared: Path, tmp_path: Path) -> None:
     """On six photographs. This package suppresses the boxes of each program by the cfg's rule."""
     network = build_network(shared / "models" / f"{model}.cfg", initialize=False).eval()
@@ -80,16 +72,16 @@ def check(where: str, wanted: Detections, objects: Any) -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.pack
 def test_suppression_inside_the_graph(shared: Path, tmp_path: Path) -> None:
     """With plain IoU in the cfg, the graph's own suppression keeps the same boxes."""
     cfg = (
-        (shared / "models" / f"{QUICK}.cfg")
+        (shared / "models" / f"{MODELS[1]}.cfg")
         .read_text()
         .replace("nms_kind=greedynms", "nms_kind=default")
     )
     network = build_network(cfg, initialize=False).eval()
-    load_weights(network, shared / "models" / f"{QUICK}.weights")
+    load_weights(network, shared / "models" / f"{MODELS[1]}.weights")
     detector = Detector(network, threshold=0.3)
     report = export_network(
         network,

@@ -111,9 +111,7 @@ def test_what_was_measured_is_not_measured_again(
 
 
 @pytest.mark.pack
-@pytest.mark.parametrize(
-    "name", ["alexeyab/yolo-fastest-1.1", "alexeyab/cifar", "pjreddie/yolov2-tiny"]
-)
+@pytest.mark.parametrize("name", ["alexeyab/cifar", "pjreddie/yolov2-tiny"])
 def test_a_quick_part_of_the_table(
     name: str, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,8 +31,8 @@ OpenPage = Callable[..., Any]
 
 @contextmanager
 def browsers(folder: Path) -> Iterator[OpenPage]:
-    """A function that opens a file in a browser, which is closed at the end; one for each colour
-    scheme."""
+    """A function that opens a file or an address in a browser, which is closed at the end; one for
+    each colour scheme."""
     webdriver = pytest.importorskip(
         "selenium.webdriver", reason="selenium is not installed: no browser can be steered"
     )
@@ -44,7 +44,9 @@ def browsers(folder: Path) -> Iterator[OpenPage]:
         pytest.skip(f"no {'Chromium' if program is None else 'chromedriver'} on this machine")
     opened: dict[bool, Any] = {}
 
-    def open_page(path: Path, *, dark: bool = False, size: tuple[int, int] = (1400, 900)) -> Any:
+    def open_page(
+        page: Path | str, *, dark: bool = False, size: tuple[int, int] = (1400, 900)
+    ) -> Any:
         if dark not in opened:
             options = webdriver.ChromeOptions()
             options.binary_location = program
@@ -56,7 +58,7 @@ def browsers(folder: Path) -> Iterator[OpenPage]:
             opened[dark] = webdriver.Chrome(options=options, service=Service(driver))
         opened[dark].set_window_size(*size)
         opened[dark].get("about:blank")
-        opened[dark].get(path.as_uri())
+        opened[dark].get(page if isinstance(page, str) else page.as_uri())
         return opened[dark]
 
     try:

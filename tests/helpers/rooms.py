@@ -11,7 +11,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 ORDER = (
     "errors shapes", "support", "cfg images", "boxes", "layers", "network", "weights losses data",
     "inspection lessons export", "pages engines", "prediction", "evaluation", "training",
-    "benchmark compat", "cli",
+    "benchmark compat serving", "cli",
 )  # fmt: skip
 """Rooms from the bottom up. A file imports its own room and rooms further left."""
 

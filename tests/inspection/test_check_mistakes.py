@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,7 +177,9 @@ def timed_check(text: str, dialect: str | None = None) -> list[Finding]:
     return found
 
 
-def check_planted(path: Path, dialect: str | None = None) -> Iterator[str]:
+def check_planted(
+    path: Path, dialect: str | None = None, names: Iterable[str] = tuple(MISTAKES)
+) -> Iterator[str]:
     """Plant each mistake that the cfg has a place for; yields the names of those planted.
 
     Findings of the whole cfg do not count: published cfgs have oddities, and some are refused.
@@ -186,8 +188,8 @@ def check_planted(path: Path, dialect: str | None = None) -> Iterator[str]:
     whole = timed_check("\n".join(cfg.lines), dialect)
     known = {re.sub(r"^<text>:\d+", "", finding.text) for finding in whole}
     broken = [finding for finding in whole if finding.level == "error"]
-    for name, plant in MISTAKES.items():
-        planted = None if broken else plant(cfg)
+    for name in names:
+        planted = None if broken else MISTAKES[name](cfg)
         if planted is None:
             continue
         text, line = planted
@@ -219,7 +221,11 @@ def test_every_mistake_has_a_place() -> None:
 
 
 @pytest.mark.pack
-@pytest.mark.parametrize("path", THEIRS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_each_of_darknets_cfgs(path: Path) -> None:
-    """The same for those that come with the two Darknets."""
-    list(check_planted(path, path.parent.name))
+@pytest.mark.parametrize(
+    ("number", "path"),
+    enumerate(THEIRS),
+    ids=[f"{path.parent.name}-{path.stem}" for path in THEIRS],
+)
+def test_each_of_darknets_cfgs(number: int, path: Path) -> None:
+    """The same for those that come with the two Darknets: every third mistake in each, in turn."""
+    list(check_planted(path, path.parent.name, list(MISTAKES)[number % 3 :: 3]))

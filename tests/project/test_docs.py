@@ -255,7 +255,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("command", ["detect", "evaluate"])
+@pytest.mark.parametrize("command", ["detect", "evaluate", "serve"])
 def test_every_option_has_its_place(command: str) -> None:
     page = (ROOT / "docs" / f"{command}.md").read_text(encoding="utf-8")
     options = set(re.findall(r"--[a-z][a-z-]+", run_here([command, "--help"])[1])) - {"--help"}

@@ -127,7 +127,8 @@ def _add_whole_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pipeline",
         action="store_true",
-        help="with --images: measure the rate from file to annotated picture too",
+        help="with --images: measure the rate from file to annotated picture too, and the"
+        " processor time of each stage",
     )
     parser.add_argument(
         "--training", metavar="DATA", help=".data file; measure training on it, and nothing else"

@@ -8,46 +8,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from darknet_builder.cli.arguments import (
-    MODEL_HELP,
-    NAMES_HELP,
-    WEIGHTS_HELP,
-    add_batch,
-    add_device,
-    add_dialect,
-    add_input_size,
-    add_json,
-    add_max_pixels,
-    add_nms,
-    add_report,
-    add_resize,
-    add_speed_options,
-    add_threshold,
-)
-from darknet_builder.cli.detection_options import (
+from darknet_builder.cli.arguments import add_json, add_report
+from darknet_builder.cli.detection.detector import add_detector, make_detector
+from darknet_builder.cli.detection.heatmap import HeatmapOutput, add_heatmap
+from darknet_builder.cli.detection.options import (
     add_frame_options,
     add_hiding_options,
     add_object_options,
     add_track_options,
 )
-from darknet_builder.cli.model import (
-    MODEL_OPTIONS,
-    add_model_name,
-    check_weights,
-    describe_choice,
-    refuse_model_files,
-    take_named,
-)
+from darknet_builder.cli.detection.tile_options import add_tile_options, tile_arguments
+from darknet_builder.cli.model import MODEL_OPTIONS, describe_choice, refuse_model_files, take_named
 from darknet_builder.cli.output import STDOUT, check_answer, find_page
 from darknet_builder.cli.progress import Progress
-from darknet_builder.errors import InputError
-from darknet_builder.images.fits import RESIZE_MODES
-from darknet_builder.support.bundled import default_model
 
 if TYPE_CHECKING:
-    from darknet_builder.cli.detection_outputs import Outputs
+    from darknet_builder.cli.detection.outputs import Outputs
     from darknet_builder.images.sources.finding import Source
-    from darknet_builder.prediction.detector import Detector
 
 HELP = "find objects in images and videos; write pictures, JSON, label files or CSV"
 EXAMPLES = """\
@@ -65,6 +42,8 @@ Files in the --output folder:
   counts.csv             number of objects of each image and class, with --count
   lines.csv              number of objects that crossed each line, with --count and --line
   labels/NAME.txt        label files, with --save-txt; labels/NAME_FRAME.txt for video frames
+  heatmaps/NAME.jpg, .png
+                         where the scores came from, with --heatmap
   report.html            gallery with a confidence slider, with --report; shows every 25th frame
                          of a video
 If two sources have the same name, the files of the second one are called NAME-2.
@@ -76,6 +55,7 @@ examples:
   darknet-builder detect holiday/ --threshold 0.1 --report holiday.html --no-images
   darknet-builder detect holiday/ --cfg my.cfg --weights my.weights --names my.names \\
       --save-json --save-csv
+  darknet-builder detect aerial.jpg --model yolov4-tiny --tile 640 --batch 8
   darknet-builder detect clip.mp4 --cfg my.cfg --weights my.weights --names my.names \\
       --device cuda --batch 8
   darknet-builder detect rtsp://camera/1 --show --no-images --every 5 --save-jsonl
@@ -83,9 +63,8 @@ examples:
   darknet-builder detect street.mp4 --threshold 0.1 --track --line 0,240,640,240
   find . -name '*.jpg' | darknet-builder detect - --no-images --count
 """
-OPTIONS = MODEL_OPTIONS
+OPTIONS = {**MODEL_OPTIONS, "layer": "--heatmap"}
 """Hints that are shown for a wrong library argument, by argument."""
-DEFAULT_CFG, DEFAULT_WEIGHTS, DEFAULT_NAMES = default_model()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,40 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="image, video, folder, quoted glob, address, webcam number, @LIST or -",
     )
-    model = parser.add_argument_group("model")
-    add_model_name(model)
-    model.add_argument(
-        "--cfg",
-        metavar="FILE",
-        help=f"{MODEL_HELP} and class names (default: the bundled detector)",
-    )
-    model.add_argument(
-        "--weights", metavar="FILE", help=f"{WEIGHTS_HELP} (default: those of the bundled detector)"
-    )
-    model.add_argument(
-        "--names",
-        metavar="FILE",
-        help=f"{NAMES_HELP} (default: those in the model file, else class 0, ...)",
-    )
-    add_input_size(model)
-    add_dialect(model)
-    add_device(model)
-    add_max_pixels(model)
-    add_batch(model)
-    add_speed_options(model)
-    _add_rules(parser)
+    add_object_options(add_detector(parser))
+    add_tile_options(parser.add_argument_group("tiles for large images"))
     add_frame_options(parser.add_argument_group("videos, webcams and streams"))
     add_track_options(parser.add_argument_group("tracking"))
     _add_results(parser)
-
-
-def _add_rules(parser: argparse.ArgumentParser) -> None:
-    """Add the thresholds and the resize mode."""
-    rules = parser.add_argument_group("detection")
-    add_threshold(rules, 0.25)
-    add_nms(rules, 0.45)
-    add_resize(rules, RESIZE_MODES)
-    add_object_options(rules)
 
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
@@ -163,6 +113,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         "--save-crops", metavar="DIR", help="write a picture of each object to this folder"
     )
     add_hiding_options(results)
+    add_heatmap(results)
     add_report(results, "a gallery, counts and a confidence slider")
     results.add_argument(
         "--no-images", action="store_true", help="do not write annotated pictures and videos"
@@ -174,9 +125,9 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Detect objects in every source; return 1 if a source could not be read, else 0."""
-    from darknet_builder.cli.detection_job import DetectionJob
-    from darknet_builder.cli.detection_rules import DetectionRules, TrackRules
-    from darknet_builder.cli.detection_sources import find_all
+    from darknet_builder.cli.detection.job import DetectionJob
+    from darknet_builder.cli.detection.rules import DetectionRules, TrackRules
+    from darknet_builder.cli.detection.sources import find_all
     from darknet_builder.images.opencv import load_opencv
     from darknet_builder.images.sources.live import LiveSource
     from darknet_builder.images.window import Window, check_window
@@ -195,8 +146,9 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     outputs = make_outputs(args, sources)
     targets = outputs.plan(sources)
     with init_processes(args.device) as group:
-        detector = make_detector(args, group.device)
+        detector = make_detector(args, group.device, tile_arguments(args))
         rules = DetectionRules.from_options(args, detector.names, tracks)
+        heatmaps = HeatmapOutput.plan(args, detector, targets)
         outputs.make_folders()
         share = group.shard(targets)
         quiet = args.quiet or args.json == STDOUT or not group.is_main
@@ -205,7 +157,9 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
                 progress.say(line)
             options = {name: getattr(args, name) for name in ("cfg", "weights", "threshold", "nms")}
             window = Window("darknet-builder") if args.show else None
-            job = DetectionJob(detector, outputs, progress, group, out, options, rules, window)
+            job = DetectionJob(
+                detector, outputs, progress, group, out, options, rules, window, heatmaps
+            )
             return job.run(share)
 
 
@@ -219,7 +173,7 @@ def make_outputs(args: argparse.Namespace, sources: Sequence[Source]) -> Outputs
     Raises:
         InputError: if it would.
     """
-    from darknet_builder.cli.detection_outputs import Outputs
+    from darknet_builder.cli.detection.outputs import Outputs
 
     files = [source for source in sources if isinstance(source, Path)]
     return Outputs(
@@ -233,46 +187,4 @@ def make_outputs(args: argparse.Namespace, sources: Sequence[Source]) -> Outputs
         lines=args.save_jsonl,
         counts=args.count,
         crops=Path(args.save_crops) if args.save_crops else None,
-    )
-
-
-def make_detector(args: argparse.Namespace, device: str) -> Detector:
-    """Make the detector that the options describe; without options, the bundled one.
-
-    Args:
-        args: the parsed arguments of the command.
-        device: the device of this process, such as ``cuda:1``.
-
-    Raises:
-        InputError: if the network or its weights are missing; the message names the option.
-    """
-    cfg, weights, names = args.cfg, args.weights, args.names
-    if cfg is None and weights is None and DEFAULT_CFG.exists() and DEFAULT_WEIGHTS.exists():
-        cfg, weights, names = DEFAULT_CFG, DEFAULT_WEIGHTS, names or DEFAULT_NAMES
-    if cfg is None:
-        if weights is not None and DEFAULT_CFG.exists():
-            raise InputError(
-                f"{weights}: no network given for these weights; give --cfg FILE (the bundled"
-                " detector is used only without --cfg and --weights)"
-            )
-        raise InputError(
-            "no network given; give --cfg FILE and --weights FILE, and --names FILE for class names"
-        )
-    check_weights(cfg, weights)
-    from darknet_builder.prediction.detector import Detector
-
-    return Detector(
-        cfg,
-        weights,
-        names,
-        threshold=args.threshold,
-        nms=args.nms,
-        resize=args.resize,
-        width=args.width,
-        height=args.height,
-        dialect=args.dialect,
-        device=device,
-        batch=args.batch,
-        precision=args.precision,
-        backend=args.backend,
     )

@@ -24,6 +24,7 @@ from darknet_builder.cli.arguments import (
     add_speed_options,
     add_threshold,
 )
+from darknet_builder.cli.detection.tile_options import add_tile_options, tile_arguments
 from darknet_builder.cli.model import (
     MODEL_OPTIONS,
     add_model,
@@ -85,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_skip_bad_labels(parser)
     _add_model(parser.add_argument_group("model"))
     _add_rules(parser)
+    add_tile_options(parser.add_argument_group("tiles for large images"))
     _add_results(parser)
 
 
@@ -180,6 +182,7 @@ def _evaluate(args: argparse.Namespace, data: DataFile, group: ProcessGroup, out
         resize=args.resize,
         device=group.device,
         batch=args.batch,
+        **tile_arguments(args),
     )
     evaluation = Evaluation.plan(
         data, detector, args.split, skip_bad_labels=args.skip_bad_labels, limit=args.limit
@@ -193,8 +196,7 @@ def _evaluate(args: argparse.Namespace, data: DataFile, group: ProcessGroup, out
         evaluation.warm_up(runner, group)
         coco = group.is_main and not args.no_coco and _has_pycocotools(progress)
         metrics = Metrics(args.iou, args.points, args.confidence, coco)
-        report = evaluation.run(runner, metrics, group, progress.advance)
-        if report is None:
+        if (report := evaluation.run(runner, metrics, group, progress.advance)) is None:
             return 0
         document = {**{name: getattr(args, name) for name in _OPTIONS}, **report.to_dict()}
         title = f"{Path(args.data).stem}, IoU {args.iou:g}"

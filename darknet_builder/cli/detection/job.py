@@ -16,14 +16,15 @@ import numpy as np
 from darknet_builder.boxes.drawing import draw_detections
 from darknet_builder.boxes.records import Record
 from darknet_builder.cli.arguments import IMAGE_OPTIONS
-from darknet_builder.cli.detection_outputs import Outputs, RecordLines, Target
-from darknet_builder.cli.detection_result import (
+from darknet_builder.cli.detection.heatmap import HeatmapOutput
+from darknet_builder.cli.detection.outputs import Outputs, RecordLines, Target
+from darknet_builder.cli.detection.result import (
     NOTHING_FOUND,
     DetectionResult,
     SourceResult,
     list_counts,
 )
-from darknet_builder.cli.detection_rules import DetectionRules, Tracking
+from darknet_builder.cli.detection.rules import DetectionRules, Tracking
 from darknet_builder.cli.output import STDOUT, attempt_all, write_json
 from darknet_builder.cli.progress import Progress
 from darknet_builder.errors import DarknetError, ImageError
@@ -55,6 +56,7 @@ class DetectionJob:
         options: entries for the beginning of the JSON document.
         rules: which frames to process, and which objects to keep and to hide.
         window: shows each picture; None shows nothing.
+        heatmaps: draws where the scores came from; None for no such pictures.
         results: results of this process, one for each source so far.
         started: start time in seconds of ``time.perf_counter``.
         truncated: paths of images of this process whose file ends too early.
@@ -70,6 +72,7 @@ class DetectionJob:
     options: Mapping[str, Any]
     rules: DetectionRules = field(default_factory=DetectionRules)
     window: Window | None = None
+    heatmaps: HeatmapOutput | None = None
     results: list[SourceResult] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
     truncated: set[str] = field(default_factory=set)
@@ -197,6 +200,8 @@ class DetectionJob:
         if tracking is not None:
             selected = tracking.update(selected)
         self.outputs.save_objects(target, stem, outcome.image, selected.detections)
+        if self.heatmaps is not None:
+            self.heatmaps.save(target, outcome.image, selected)
         if not self.outputs.pictures and self.window is None:
             return selected
         below = selected.image if tracking is None else tracking.draw(selected.image)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from darknet_builder.boxes.records import Record
+from darknet_builder.boxes.records import Record, json_document
 from darknet_builder.boxes.tracks import DIRECTIONS, LineCounter
 from darknet_builder.images.truncated import describe_truncated
 from darknet_builder.pages.detections_page import DetectionReport
@@ -84,12 +84,11 @@ class DetectionResult:
         return [line for source in self.sources for line in source.lines]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a dictionary that ``json.dumps`` accepts, without ``dont_show`` classes.
+        """Return a dictionary that ``json.dumps`` accepts; see ``json_document``.
 
-        Boxes may extend beyond the image. With lines, it has the key ``lines``.
+        With lines, it has the key ``lines``.
         """
-        shown = [replace(record, detections=record.detections.shown()) for record in self.records]
-        document = {"not_readable": self.failures, "images": [record.to_dict() for record in shown]}
+        document = json_document(self.records, self.failures)
         if self.lines:
             document["lines"] = [
                 {"file": file, "line": list(line.line), **_crossings(line)}
