@@ -11,6 +11,7 @@ from darknet_builder.evaluation.coco.annotations import CocoSet
 from darknet_builder.evaluation.coco.measure import CocoResult
 from darknet_builder.evaluation.coco.results import results_text
 from darknet_builder.evaluation.darknet_map import ImageBoxes, MapResult
+from darknet_builder.evaluation.published import PublishedAccuracy
 from darknet_builder.images.truncated import describe_truncated
 from darknet_builder.support.text import align_columns, plural
 
@@ -43,6 +44,7 @@ class EvaluationReport:
         truncated: number of images whose file ends too early.
         annotated: COCO's annotations of the images; None for label files.
         boxes: detections of each image.
+        published: published numbers of the model; None if there are none.
     """
 
     images: ImageSet
@@ -52,6 +54,7 @@ class EvaluationReport:
     truncated: int = 0
     annotated: CocoSet | None = None
     boxes: Sequence[ImageBoxes] = field(default=(), repr=False)
+    published: PublishedAccuracy | None = None
 
     @property
     def _has_truth(self) -> bool:
@@ -71,6 +74,7 @@ class EvaluationReport:
             "crowds": None if self.annotated is None else self.annotated.num_crowds,
             "darknet": darknet,
             "coco": None if self.coco is None else self.coco.to_dict(),
+            "published": None if self.published is None else self.published.to_dict(),
         }
 
     def results_file(self) -> str:
@@ -100,6 +104,7 @@ class EvaluationReport:
             *align_columns([columns, *rows], _WORDS),
             *self._means(len(result.classes) - len(shown)),
             *self._coco_lines(),
+            *self._published_lines(),
             self._images_line(),
         ]
 
@@ -131,6 +136,11 @@ class EvaluationReport:
             " {ap_large}; AR1 {ar1}, AR10 {ar10}, AR100 {ar100}, small {ar_small}, medium"
             " {ar_medium}, large {ar_large} %".format(**values)
         ]
+
+    def _published_lines(self) -> list[str]:
+        if self.published is None:
+            return []
+        return self.published.lines(self.coco, self.images.path.name)
 
     def _images_line(self) -> str:
         images = self.images

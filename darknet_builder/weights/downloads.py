@@ -43,6 +43,13 @@ class Expected:
     sizes: tuple[int, ...]
     checksums: Mapping[str, tuple[str, ...]]
 
+    def is_known(self, path: Path) -> bool:
+        """Return whether a file has one of the sizes and a known checksum."""
+        try:
+            return bool(_check(self, path))
+        except (_WrongFileError, OSError):
+            return False
+
     @property
     def strongest_checksum(self) -> str:
         """The strongest kind of ``CHECKSUMS`` that is known, or an empty string."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from darknet_builder.errors import InputError, did_you_mean
+from darknet_builder.support.bundled import find_by_name
 from darknet_builder.weights.downloads import CHECKSUMS, Download, Expected, Progress, download
 
 _TABLE = "official.tsv"
@@ -172,3 +173,27 @@ def find_official(name: str) -> OfficialFile:
             argument="name",
         )
     return entry
+
+
+def recognize_official(
+    cfg: str | Path, weights: str | Path | None, *, by_name: bool = False
+) -> OfficialFile | None:
+    """Return the row of an official model: the cfg's file name, and a checksum of its weights.
+
+    Args:
+        cfg: path or name of the cfg.
+        weights: path of the ``.weights`` file; None for a model file.
+        by_name: whether the file name of weights without a known checksum is enough, because a
+            model's name found them.
+
+    Example:
+        >>> recognize_official("cfg/shapes.cfg", "weights/shapes.weights") is None
+        True
+    """
+    path = find_by_name(cfg, ".cfg")
+    entry = official_files().get(path.stem)
+    if entry is None or weights is None or entry.cfg != path.name:
+        return None
+    if not entry.expected.strongest_checksum:
+        return entry if by_name and Path(weights).name == entry.file else None
+    return entry if entry.expected.is_known(Path(weights)) else None

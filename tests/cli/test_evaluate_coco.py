@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import numpy as np
 import pytest
 
 from darknet_builder.cli.program import main
+from darknet_builder.evaluation.published import PublishedAccuracy
+from darknet_builder.weights.official import official_files
 from tests.helpers.darknet_images import darknet_image
 from tests.helpers.red_and_blue import make_red_and_blue
 
@@ -105,6 +109,40 @@ def test_images_without_annotations(folder: Path, capsys: pytest.CaptureFixture[
     assert line.endswith("; no accuracy, because there are no annotations")
     assert len(json.loads(results.read_text())) >= 2
     assert json.loads((folder / "x.json").read_text())["darknet"] is None
+
+
+def test_published_accuracy_of_an_official_model(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "net.cfg").rename(folder / "yolov4-tiny.cfg")
+    data = (folder / "net.weights").read_bytes()
+    official = replace(
+        official_files()["yolov4-tiny"],
+        num_floats=(len(data) - 20) // 4,
+        checksums={"sha256": (hashlib.sha256(data).hexdigest(),), "sha1": (), "md5": ()},
+    )
+    monkeypatch.setattr(
+        "darknet_builder.weights.official.official_files", lambda: {"yolov4-tiny": official}
+    )
+    accuracy = PublishedAccuracy("yolov4-tiny", 32, 40.2, None, "", "trainvalno5k", "")
+    monkeypatch.setattr(
+        "darknet_builder.evaluation.published.published_accuracies",
+        lambda: {"yolov4-tiny": (accuracy,)},
+    )
+    argv = [word.replace("net.cfg", "yolov4-tiny.cfg") for word in words(folder)]
+    path = folder / "report.json"
+    assert main([*argv, "--json", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3:-1] == [
+        "published / here: AP50 40.2 / 100.0 % (yolov4-tiny at 32 x 32, COCO, on images that are"
+        " not stated / instances.json)",
+        "yolov4-tiny was trained on most images of val2017 (trainvalno5k), so its AP on them is too"
+        " high to compare",
+    ]
+    assert json.loads(path.read_text())["published"]["ap50"] == 40.2
+    (folder / "net.weights").write_bytes(data[:-4] + bytes(4))  # trained further
+    assert main(argv) == 0
+    assert "published" not in capsys.readouterr().out
 
 
 MISTAKES = [

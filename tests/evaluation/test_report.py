@@ -63,5 +63,6 @@ def test_plain_data() -> None:
         "crowds",
         "darknet",
         "coco",
+        "published",
     ]
     assert data["coco"] is None and data["images_without_labels"] == 1

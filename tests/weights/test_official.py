@@ -4,7 +4,9 @@ about."""
 from __future__ import annotations
 
 import csv
+import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,8 +14,9 @@ import pytest
 
 from darknet_builder.errors import InputError
 from darknet_builder.network.build import build_network
+from darknet_builder.weights import official
 from darknet_builder.weights.downloads import CHECKSUMS
-from darknet_builder.weights.official import find_official, official_files
+from darknet_builder.weights.official import find_official, official_files, recognize_official
 
 CFGS = Path(__file__).parents[2] / "cfg"
 ENTRIES = official_files()
@@ -187,3 +190,29 @@ def test_the_readme_lists_every_cfg_with_its_weights() -> None:
         if whole or cut or f"| `{cfg.name}` |" in text:
             rows.append(f"| `{cfg.name}` | {cells[0]} | {cells[1]} |")
     assert table == rows
+
+
+def test_an_official_model_is_recognized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a checksum of the weights and the file name of the cfg."""
+    weights = tmp_path / "any.weights"
+    weights.write_bytes(bytes(20 + 4 * 10))
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    checksums = {"sha256": (digest,), "sha1": (), "md5": ()}
+    mine = replace(ENTRIES["yolov4-tiny"], num_floats=10, checksums=checksums)
+    monkeypatch.setattr(official, "official_files", lambda: {"yolov4-tiny": mine})
+    assert recognize_official("yolov4-tiny", weights) == mine
+    assert recognize_official("some/yolov4-tiny.cfg", weights, by_name=True) == mine
+    assert recognize_official("yolov4.cfg", weights) is None
+    assert recognize_official("yolov4-tiny.cfg", None) is None
+    assert recognize_official("yolov4-tiny.cfg", tmp_path / "none.weights") is None
+    weights.write_bytes(bytes(20) + b"trained further, and more of it ..    ..")
+    assert weights.stat().st_size == 60
+    assert recognize_official("yolov4-tiny.cfg", weights, by_name=True) is None
+
+
+def test_a_model_without_checksums_is_recognized_by_name() -> None:
+    """The name must have found the weights: a user's file may have any content."""
+    entry = ENTRIES["yolov4-csp"]
+    assert not any(entry.checksums.values())
+    assert recognize_official("yolov4-csp", f"weights/{entry.file}", by_name=True) == entry
+    assert recognize_official("yolov4-csp", f"weights/{entry.file}") is None

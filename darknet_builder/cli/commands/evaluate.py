@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -43,8 +44,10 @@ from darknet_builder.support.bundled import find_by_name
 from darknet_builder.support.figures import check_plot
 
 if TYPE_CHECKING:
+    from darknet_builder.evaluation.published import PublishedAccuracy
     from darknet_builder.evaluation.report import EvaluationReport
     from darknet_builder.evaluation.run import Evaluation
+    from darknet_builder.network.network import Network
     from darknet_builder.prediction.detector import Detector
     from darknet_builder.support.distributed import ProcessGroup
 
@@ -255,6 +258,7 @@ def _evaluate(args: argparse.Namespace, plan: _Plan, group: ProcessGroup, out: T
         metrics = Metrics(args.iou, args.points, args.confidence, coco)
         report = evaluation.run(runner, metrics, group, progress.advance)
         if report is not None:
+            report = replace(report, published=_find_published(args, network))
             attempt_all(_writers(args, report, progress, out), progress.complain)
     return 0
 
@@ -281,6 +285,15 @@ def _make_detector(args: argparse.Namespace, group: ProcessGroup) -> Detector:
         batch=args.batch,
         **tile_arguments(args),
     )
+
+
+def _find_published(args: argparse.Namespace, network: Network) -> PublishedAccuracy | None:
+    """Return the published accuracy of an official model at its input size; None for others."""
+    from darknet_builder.evaluation.published import find_published
+    from darknet_builder.weights.official import recognize_official
+
+    official = recognize_official(args.cfg, args.weights, by_name=args.model is not None)
+    return None if official is None else find_published(official.name, network.input_size)
 
 
 def _writers(
