@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,13 @@ def recorded(tmp_path: Path, name: str, place: str) -> Path:
     folder = tmp_path / "recorded"
     shutil.copytree(RECORDED / name, folder)
     draw_images(folder, place)
+    if name == "globox/labels":  # it writes no more than the labels
+        (folder / "labels").mkdir()
+        for split in ("train", "val"):
+            shutil.move(folder / split, folder / "labels" / split)
+    if name in ("globox/labels", "supervision/yolo"):  # its data.yaml has the names alone
+        text = "train: images/train\nval: images/val\nnames: [cat, red car]\n"
+        (folder / "data.yaml").write_text(text)
     return folder
 
 
@@ -94,14 +102,6 @@ WRITTEN = [
 def test_files_of_other_libraries(tmp_path: Path, name: str, place: str, first_pixel: int) -> None:
     """Equal boxes, classes and images, also the one without objects."""
     folder = recorded(tmp_path, name, place)
-    if name == "globox/labels":  # it writes no more than the labels
-        for split in ("train", "val"):
-            (folder / "labels").mkdir(exist_ok=True)
-            (folder / split).glob("*.txt")
-            shutil.move(folder / split, folder / "labels" / split)
-    if name in ("globox/labels", "supervision/yolo"):
-        text = "train: images/train\nval: images/val\nnames: [cat, red car]\n"
-        (folder / "data.yaml").write_text(text)
     found = open_dataset(folder, first_pixel=first_pixel)
     assert boxes_of(found) == truth()
     assert not found.notes.has_losses
@@ -503,6 +503,51 @@ def test_xml_that_is_not_voc(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.xml").write_text(text)
     with pytest.raises(DataError, match="a.xml: "):
         open_dataset(tmp_path)
+
+
+_SPOILT = (
+    b'"x"',
+    b"[]",
+    b"{}",
+    b"null",
+    b"-1",
+    b"1e999",
+    b"NaN",
+    b"\xff",
+    b"\0",
+    b"../",
+    b"<",
+    b"",
+)
+
+
+@pytest.mark.parametrize("number", range(len(WRITTEN)), ids=[row[0] for row in WRITTEN])
+def test_spoilt_files(tmp_path: Path, number: int) -> None:
+    """A few words replaced at random: an error in one line, or a data set that can be read."""
+    name, place, _ = WRITTEN[number]
+    folder = recorded(tmp_path, name, place)
+    texts = [
+        path for path in folder.rglob("*") if path.suffix in (".xml", ".json", ".txt", ".yaml")
+    ]
+    random = np.random.default_rng(number)
+    refused = 0
+    for _ in range(8):
+        path = texts[random.integers(len(texts))]
+        before = path.read_bytes()
+        words = list(re.finditer(rb'"[^"]*"|-?[\d.]+|\w+', before))
+        after = before
+        for word in words and [words[random.integers(len(words))]]:
+            spoilt = _SPOILT[random.integers(len(_SPOILT))]
+            after = before[: word.start()] + spoilt + before[word.end() :]
+        path.write_bytes(after)
+        try:
+            made = convert_dataset(folder, tmp_path / "new", "coco", overwrite=True)
+            assert len(open_dataset(made.path)) == len(made.dataset)
+        except DarknetError as error:
+            refused += 1
+            assert "\n" not in str(error)
+        path.write_bytes(before)
+    assert refused < 8
 
 
 def test_a_set_without_images(tmp_path: Path) -> None:

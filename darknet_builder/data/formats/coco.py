@@ -8,6 +8,7 @@ objects of one with an outline. All three ignore boxes that they cannot use.
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ from darknet_builder.support.files import read_bounded, write_text
 
 _MOST_BYTES = 2**32
 """Bytes of a document; COCO's own largest has half a gigabyte."""
+_LISTS = ("images", "annotations", "categories")
+_IDS = ("id", "image_id", "category_id", "supercategory")
 _PREFIXES = ("instances_", "person_keypoints_")
 
 
@@ -82,9 +85,7 @@ def split_of_document(path: Path) -> str:
 
 def is_coco(data: object) -> bool:
     """Return whether a JSON document has COCO's lists."""
-    return isinstance(data, dict) and all(
-        isinstance(data.get(key), list) for key in ("images", "annotations", "categories")
-    )
+    return isinstance(data, dict) and all(isinstance(data.get(key), list) for key in _LISTS)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -98,7 +99,21 @@ def _load(path: Path) -> dict[str, Any]:
         raise DataError(
             "is not a COCO document", path=path, hint="expected images, annotations and categories"
         )
+    for key in _LISTS:
+        for row in data[key]:
+            _check_row(row, key, path)
     return dict(data)
+
+
+def _check_row(row: object, key: str, path: Path) -> None:
+    """Raise for an entry that is not a mapping, or whose ids are lists or mappings."""
+    if not isinstance(row, dict):
+        raise DataError(f"{key}: expected a mapping, got {row!r:.80}", path=path)
+    for name in _IDS:
+        if isinstance(row.get(name), list | dict):
+            raise DataError(
+                f"{key}: expected a number for {name}, got {row[name]!r:.80}", path=path
+            )
 
 
 def _categories(data: dict[str, Any], path: Path, notes: Notes) -> dict[Any, str]:
@@ -106,11 +121,11 @@ def _categories(data: dict[str, Any], path: Path, notes: Notes) -> dict[Any, str
 
     Roboflow adds a category without objects that is only the group of the others.
     """
-    used = {one.get("category_id") for one in data["annotations"] if isinstance(one, dict)}
-    groups = {one.get("supercategory") for one in data["categories"] if isinstance(one, dict)}
+    used = {one.get("category_id") for one in data["annotations"]}
+    groups = {one.get("supercategory") for one in data["categories"]}
     found = {}
     for one in data["categories"]:
-        if not isinstance(one, dict) or not isinstance(one.get("name"), str) or "id" not in one:
+        if not isinstance(one.get("name"), str) or "id" not in one:
             raise DataError(f"a category needs id and name, got {one!r:.80}", path=path)
         is_group = one["name"] in groups and one.get("supercategory") in ("none", "", None)
         if is_group and one["id"] not in used:
@@ -162,7 +177,7 @@ class _Reader:
 
     def _find(self, name: str) -> Path | None:
         paths = (folder / name for folder in self._folders)
-        return next((path for path in paths if path.is_file()), None)
+        return next((path for path in paths if os.path.isfile(path)), None)
 
     def _image(
         self,
@@ -192,18 +207,20 @@ class _Reader:
             self._notes.add(NO_BOX, place)
             return None
         attributes = row.get("attributes")
-        angle = attributes.get("rotation", 0) if isinstance(attributes, dict) else 0
-        if angle:
+        angle = attributes.get("rotation") if isinstance(attributes, dict) else None
+        is_rotated = isinstance(angle, int | float) and angle != 0
+        if is_rotated:
             self._notes.add(ROTATED, place)
-            box = enclosing_box(rotated_corners(box, float(angle)))
+            box = enclosing_box(rotated_corners(box, float(angle or 0)))
         left, top, right, bottom = box
-        same = scale == (1.0, 1.0) and not angle
+        area = row.get("area")
+        same = scale == (1.0, 1.0) and not is_rotated
         return Annotation(
             class_id,
             (left * scale[0], top * scale[1], right * scale[0], bottom * scale[1]),
             is_crowd=bool(row.get("iscrowd")),
             outline=row.get("segmentation") or None if same else None,
-            area=row.get("area") if same else None,
+            area=area if same and isinstance(area, int | float) else None,
         )
 
 

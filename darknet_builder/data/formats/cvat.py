@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree  # noqa: S405 (voc.parse_xml refuses entities)
@@ -81,7 +82,7 @@ def _image(
     name = element.get("name", "")
     folders = [images] if images is not None else list(_folders(path, element.get("subset")))
     places = (folder / name for folder in folders)
-    found = next((place for place in places if name and place.is_file()), None)
+    found = next((place for place in places if name and os.path.isfile(place)), None)
     if found is None:
         notes.add(NO_IMAGE, f"{path}: {name}")
         return None

@@ -13,6 +13,7 @@ from darknet_builder.data.formats.notes import BAD_LINE, ROTATED, UNKNOWN_CLASS,
 from darknet_builder.data.formats.records import AnnotatedImage, Annotation, Box, image_size
 from darknet_builder.data.image_list import numbered_lines
 from darknet_builder.data.labels import find_labels
+from darknet_builder.errors import DataError
 
 _MOST_BYTES = 2**26
 """Bytes of a label file; outlines are longer than boxes."""
@@ -56,8 +57,13 @@ def read_yolo_labels(
         classes: the index here of each class number of the file.
         notes: counts outlines and bad lines.
     """
-    objects = []
-    for number, line in numbered_lines(path, "a label file", _MOST_BYTES):
+    objects: list[Annotation] = []
+    try:
+        lines = list(numbered_lines(path, "a label file", _MOST_BYTES))
+    except DataError:  # not text
+        notes.add(BAD_LINE, path)
+        return objects
+    for number, line in lines:
         place = f"{path}:{number}"
         values = _numbers(line.split())
         if values is None:

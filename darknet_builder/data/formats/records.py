@@ -130,7 +130,7 @@ def image_size(path: Path, notes: Notes) -> tuple[int, int] | None:
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with a zero byte
         notes.add(NO_IMAGE, path)
         return None
     # EXIF data may turn the image by 90 degrees, which only decoding shows.

@@ -41,10 +41,9 @@ def read_ultralytics(path: Path, notes: Notes) -> AnnotatedSet:
     root = _root(data, path)
     splits = {}
     for key in _SPLITS:
-        places = data.get(key) or []
         images = []
-        for place in [places] if isinstance(places, str) else places:
-            found = _find(root, str(place), path, key)
+        for place in _places(data, key, path):
+            found = _find(root, place, path, key)
             if found.is_dir():
                 images += read_paths(list(image_files(found)), classes, notes)
             else:
@@ -99,14 +98,25 @@ def _names(data: dict[str, Any], path: Path) -> dict[int, str]:
     """Return the class names by number; numbers may have gaps."""
     names = data.get("names")
     if isinstance(names, list):
-        return {index: str(name) for index, name in enumerate(names)}
-    if isinstance(names, dict) and all(isinstance(key, int) for key in names):
-        return {key: str(names[key]) for key in sorted(names)}
+        names = dict(enumerate(names))
+    rows = names.items() if isinstance(names, dict) else [(None, None)]
+    # A list as a name could be one that repeats itself without end (YAML's anchors).
+    if all(isinstance(key, int) and not isinstance(name, list | dict) for key, name in rows):
+        return {key: str(name) for key, name in sorted(rows)}
     raise DataError(
         "names: expected a list, or a mapping from numbers to names",
         path=path,
         hint=None if names else "expected names, train and val, as in Ultralytics' data.yaml",
     )
+
+
+def _places(data: dict[str, Any], key: str, path: Path) -> list[str]:
+    """Return the lists and folders of a split; none if the file lacks it."""
+    places = data.get(key) or []
+    places = [places] if isinstance(places, str) else places
+    if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
+        raise DataError(f"{key}: expected a path or a list of paths", path=path)
+    return places
 
 
 def _root(data: dict[str, Any], path: Path) -> Path:

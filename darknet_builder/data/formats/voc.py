@@ -8,6 +8,7 @@ images without a file.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree  # noqa: S405 (see parse_xml)
@@ -140,7 +141,7 @@ class _Reader:
 
     def read(self, path: Path, stem: str) -> AnnotatedImage | None:
         """Read one image, without objects if it has no XML file; None if it cannot be read."""
-        root = parse_xml(path, _ROOT) if path.is_file() else None
+        root = parse_xml(path, _ROOT) if os.path.isfile(path) else None
         image = self._find(path, stem, "" if root is None else root.findtext("filename", ""))
         if image is None:
             self._notes.add(NO_IMAGE, f"{path}: {stem}")
@@ -164,7 +165,7 @@ class _Reader:
             names = [f"{stem}{suffix}" for suffix in _suffixes(name)]
             own = [f"{Path(stem).name}{suffix}" for suffix in _suffixes(name)]
             for one in dict.fromkeys((*names, *own, *((name,) if name else ()))):
-                if (folder / one).is_file():
+                if os.path.isfile(folder / one):
                     return folder / one
         return None
 
