@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     from darknet_builder.cfg.parser import format_cfg as format_cfg
     from darknet_builder.cfg.parser import parse_cfg as parse_cfg
     from darknet_builder.data.data_file import DataFile as DataFile
+    from darknet_builder.data.formats.convert import convert_dataset as convert_dataset
+    from darknet_builder.data.formats.finding import open_dataset as open_dataset
     from darknet_builder.data.image_set import ImageSet as ImageSet
     from darknet_builder.data.scenes import draw_scene as draw_scene
+    from darknet_builder.data.sets.check import check_data as check_data
     from darknet_builder.engines.optimized import OptimizedNetwork as OptimizedNetwork
     from darknet_builder.engines.optimized import optimize as optimize
     from darknet_builder.errors import CfgError as CfgError

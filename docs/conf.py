@@ -20,8 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for tests.helpers.rooms
 
 from darknet_builder import __version__  # noqa: E402
+from darknet_builder.cli import commands  # noqa: E402
 from darknet_builder.cli import program as cli  # noqa: E402
-from darknet_builder.cli.commands import command_names  # noqa: E402
+from darknet_builder.cli.commands import command_names, names_in  # noqa: E402
 from tests.helpers.rooms import SOURCES, module_name, rank_of, room_of  # noqa: E402
 
 project = "darknet_builder"
@@ -44,14 +45,20 @@ html_copy_source = False
 
 def command_pages() -> str:
     """Return the ``--help`` text of every command, each below a heading."""
-    return "\n".join(f"## {name}\n\n```text\n{help_text(name)}```\n" for name in command_names())
+    pages = []
+    for name in command_names():
+        module = import_module(f"{commands.__name__}.{name.replace('-', '_')}")
+        inner = names_in(getattr(module, "__path__", []))
+        for words in ([name], *([name, one] for one in inner)):
+            pages.append(f"## {' '.join(words)}\n\n```text\n{help_text(words)}```\n")
+    return "\n".join(pages)
 
 
-def help_text(name: str) -> str:
-    """Return the output of ``darknet-builder NAME --help``, 100 columns wide and without colour."""
+def help_text(words: list[str]) -> str:
+    """Return what a command writes for ``--help``, 100 columns wide and without colour."""
     os.environ.update(COLUMNS="100", NO_COLOR="1")
     with redirect_stdout(io.StringIO()) as out, suppress(SystemExit):
-        cli.main([name, "--help"])
+        cli.main([*words, "--help"])
     return out.getvalue()
 
 

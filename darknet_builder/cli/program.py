@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
 import sys
 import threading
@@ -17,22 +16,24 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from functools import partial
 from importlib import import_module
 from types import FrameType
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
-from darknet_builder.cli.commands import command_names
+from darknet_builder.cli import commands
+from darknet_builder.cli.command_parser import USER_MISTAKE, CommandParser
+from darknet_builder.cli.commands import command_names, names_in
 from darknet_builder.cli.output import in_color, printable_stream
-from darknet_builder.errors import CfgWarning, DarknetError, Spell, did_you_mean, nearest
+from darknet_builder.errors import CfgWarning, DarknetError, Spell, did_you_mean
 from darknet_builder.images.opencv import LIMIT_VARIABLE
 from darknet_builder.support.version import VERSION
 
 PROGRAM = "darknet-builder"
-USER_MISTAKE = 2
 INTERRUPTED = 130
 EXIT_STATUSES = """\
 exit status:
   0    success
   1    the command ran, but a part failed: an image could not be read, a download failed, an
-       exported file differs from PyTorch, or check found an error
+       exported file differs from PyTorch, a label could not be converted, or check found an
+       error
   2    a mistake in the command or in a file that it names: one line on stderr says which
   130  stopped by Ctrl-C
 
@@ -42,47 +43,6 @@ _DARKNETS_MISTAKE = 1
 """Exit status of Darknet's ``error()`` (utils.c)."""
 _MOST_WARNINGS = 100
 """Number of warnings about a cfg that are shown; ``check`` shows all of them."""
-_CHOICE = re.compile(r"invalid choice: '?(.+?)'? \(choose from (.*)\)")
-_WORD = re.compile(r"[^\s',]+")
-_OPTION = re.compile(r"--?[A-Za-z]")
-_SHORTEST_GUESS = 2
-"""An option of so few letters is similar to too many others."""
-_FIELD_WORDS = {
-    "conf": ("threshold",),
-    "conf-thres": ("threshold",),
-    "conf-thresh": ("threshold",),
-    "confidence": ("threshold",),
-    "score": ("threshold",),
-    "thresh": ("threshold",),
-    "iou": ("iou", "nms"),
-    "iou-thres": ("iou", "nms"),
-    "iou-thresh": ("iou", "nms"),
-    "iou-threshold": ("iou", "nms"),
-    "nms-thresh": ("nms",),
-    "nms-threshold": ("nms",),
-    "o": ("output",),
-    "out": ("output",),
-    "out-dir": ("output",),
-    "save-dir": ("output",),
-    "project": ("output",),
-    "gpu": ("device",),
-    "gpus": ("device",),
-    "cuda": ("device",),
-    "img": ("width",),
-    "imgsz": ("width",),
-    "img-size": ("width",),
-    "size": ("width",),
-    "b": ("batch",),
-    "batch-size": ("batch",),
-    "classes": (),
-    "fp16": ("precision",),
-    "half": ("precision",),
-    "map": (),
-    "show": (),
-    "source": (),
-}
-"""Options of other detection programs, without dashes, and the options here with that meaning, the
-first that the command has; an empty row has none, and a similar word would be a wrong guess."""
 
 
 class _CommandListFormatter(argparse.RawDescriptionHelpFormatter):
@@ -92,66 +52,6 @@ class _CommandListFormatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(*args, **options)
         # argparse forgets that commands are indented by two levels when it measures their names.
         self._action_max_length = 2 * self._indent_increment + max(map(len, command_names()))
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that reports a mistake in one line and suggests the nearest valid word.
-
-    Attributes:
-        words: the words after the command's name.
-    """
-
-    words: Sequence[str] = ()
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        """Write help or an error message, which may contain names of files."""
-        printable_stream(file or sys.stderr).write(message)
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with status 2 and one line on stderr that suggests the nearest option or choice."""
-        # A mistyped option is probably the one that is missing, so report the typing error instead.
-        unknown = self._unknown_options()
-        if unknown and "arguments are required" in message:
-            message = f"unrecognized arguments: {' '.join(unknown)}"
-        self.exit(
-            USER_MISTAKE,
-            f"{self.prog}: {in_color('error', sys.stderr)}: {message}{self._hint(message)} "
-            f"(see {self.prog} --help)\n",
-        )
-
-    def _unknown_options(self) -> list[str]:
-        return [
-            word
-            for word in self.words
-            if _OPTION.match(word)
-            and not any(
-                known.startswith(word.partition("=")[0]) for known in self._option_string_actions
-            )
-        ]
-
-    def _hint(self, message: str) -> str:
-        wrong = [word for word in message.split() if word.startswith("-")]
-        if message.startswith("unrecognized") and wrong:
-            return self._nearest_option(wrong[0].partition("=")[0])
-        choice = _CHOICE.search(message)
-        if choice is None or choice[1].isdecimal():
-            return ""  # the nearest number by its digits is rarely the one that was meant
-        return did_you_mean(choice[1], _WORD.findall(choice[2]))
-
-    def _nearest_option(self, option: str) -> str:
-        """Return a suggestion for an unknown option: the same one elsewhere, or a similar word."""
-        # Darknet's own options have one dash, and other programs write words with underscores.
-        word = option.lstrip("-").replace("_", "-").lower()
-        meant = _FIELD_WORDS.get(word, ())
-        known = [f"--{name}" for name in meant if f"--{name}" in self._option_string_actions]
-        if known:
-            return f"; did you mean {known[0]!r}?"
-        if word in _FIELD_WORDS or len(word) <= _SHORTEST_GUESS:
-            return ""
-        # Without the two dashes, which make all options similar.
-        names = [name[2:] for name in self._option_string_actions if name.startswith("--")]
-        near = nearest(word, names)
-        return f"; did you mean '--{near}'?" if near else ""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -303,7 +203,11 @@ def _parse(words: list[str], names: list[str]) -> argparse.Namespace:
         whole.error(f"unrecognized arguments: {words[0]}")
     name, *rest = words or ["help"]
     parser = _commands_of(_make_parser([name]))[name]
+    while (inner := _commands_of(parser)) and rest and rest[0] in inner:
+        parser, rest = inner[rest[0]], rest[1:]
     parser.words = rest
+    if inner:
+        return parser.parse_args(rest)  # --help, or a mistake: one of its commands is missing
     if parser.get_default("is_verbatim") and rest[:1] not in (["-h"], ["--help"]):
         return parser.parse_args(["--", *rest])  # its flags are another program's
     # Intermixed: positional words may come before, between and after options.
@@ -313,26 +217,37 @@ def _parse(words: list[str], names: list[str]) -> argparse.Namespace:
     return args
 
 
-def _commands_of(parser: argparse.ArgumentParser) -> dict[str, _Parser]:
-    return next(
-        action.choices
-        for action in parser._actions
-        if isinstance(action, argparse._SubParsersAction)
-    )
+def _commands_of(parser: argparse.ArgumentParser) -> dict[str, CommandParser]:
+    """Return the parsers of the commands of a parser, by name; empty if it has none."""
+    actions = (one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
+    return next((action.choices for action in actions), {})
 
 
 def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
     """Make a parser of the given commands; only their modules are imported, which saves time."""
-    parser = _Parser(
+    parser = CommandParser(
         prog=PROGRAM,
         description="Build, run, train and convert Darknet networks (.cfg and .weights).",
         epilog=EXIT_STATUSES,
         formatter_class=_CommandListFormatter,
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}")
+    _add_commands(parser, commands.__name__, names)
+    return parser
+
+
+def _add_commands(parser: argparse.ArgumentParser, package: str, names: Sequence[str]) -> None:
+    """Add commands to a parser, and to each command the commands in it.
+
+    Args:
+        parser: the parser to add them to.
+        package: the package with a module for each of them.
+        names: their names, with ``-`` for ``_``.
+    """
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    subparsers.required = parser.prog != PROGRAM  # without one, all commands are listed
     for name in names:
-        module = import_module(f"darknet_builder.cli.commands.{name.replace('-', '_')}")
+        module = import_module(f"{package}.{name.replace('-', '_')}")
         command = subparsers.add_parser(
             name,
             help=module.HELP,
@@ -340,6 +255,9 @@ def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
             epilog=module.EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        if hasattr(module, "__path__"):
+            _add_commands(command, module.__name__, names_in(module.__path__))
+            continue
         module.add_arguments(command)
         command.set_defaults(
             run=module.run,
@@ -347,10 +265,11 @@ def _make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
             is_verbatim=getattr(module, "IS_VERBATIM", False),
             spell=partial(_spell, command, getattr(module, "OPTIONS", {})),
         )
-    return parser
 
 
-def _spell(command: _Parser, renamed: Mapping[str, str], argument: str) -> str | None:
+def _spell(
+    command: argparse.ArgumentParser, renamed: Mapping[str, str], argument: str
+) -> str | None:
     """Return the option that sets a library argument; None if the command has no such option.
 
     Args:

@@ -1,6 +1,7 @@
 """Data sets: Darknet's ``.data`` files, lists, labels, drawn scenes, and augmentation.
 
-Batches and their order belong in ``training``.
+``formats`` reads and writes the data sets of other programs, ``sets`` checks, counts, splits and
+merges whole sets. Batches and their order belong in ``training``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from darknet_builder.data.data_file import DataFile as DataFile
     from darknet_builder.data.detector_augmentation import AugmentRule as AugmentRule
     from darknet_builder.data.detector_augmentation import make_sample as make_sample
+    from darknet_builder.data.formats.convert import convert_dataset as convert_dataset
+    from darknet_builder.data.formats.finding import open_dataset as open_dataset
     from darknet_builder.data.image_set import ImageSet as ImageSet
     from darknet_builder.data.image_set import LabelledImage as LabelledImage
     from darknet_builder.data.image_set import load_images as load_images

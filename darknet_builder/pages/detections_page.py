@@ -6,7 +6,6 @@ import base64
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
@@ -66,7 +65,7 @@ class DetectionReport:
         if record.frame is not None and record.frame % FRAME_STEP:
             return
         record = replace(record, detections=record.detections.shown())
-        source = _data_uri(load_opencv(), check_image(image))
+        source = picture_uri(image)
         self._classes.update((class_id, name) for class_id, name, _, _ in record.detections.rows())
         self._figures.append(_figure(record, source))
 
@@ -79,7 +78,9 @@ class DetectionReport:
         """Return the page as text."""
         colors = class_css(sorted(self._classes))
         style = "\n".join([theme_css(), read_part("base.css"), read_part("report.css"), colors])
-        chips = "".join(_chip(class_id, name) for class_id, name in sorted(self._classes.items()))
+        chips = "".join(
+            class_chip(class_id, name) for class_id, name in sorted(self._classes.items())
+        )
         return fill(
             "report.html",
             title=html_text(self.title),
@@ -116,9 +117,22 @@ def class_css(class_ids: Iterable[int]) -> str:
     return "\n".join(rules)
 
 
-def _data_uri(cv2: ModuleType, image: np.ndarray) -> str:
-    """Return the picture as a ``data:`` address with a JPEG, scaled down if it is large."""
-    scale = _MAX_SIDE / max(image.shape[:2])
+def picture_uri(image: np.ndarray, max_side: int = _MAX_SIDE) -> str:
+    """Return a picture as a ``data:`` address with a JPEG, scaled down if it is large.
+
+    Args:
+        image: (H, W, 3) uint8 in the order blue, green, red.
+        max_side: maximum length of the longer side in pixels.
+
+    Raises:
+        InputError: if ``image`` is not such an array.
+
+    Example:
+        >>> picture_uri(np.zeros((4, 6, 3), np.uint8))[:23]
+        'data:image/jpeg;base64,'
+    """
+    cv2, image = load_opencv(), check_image(image)
+    scale = max_side / max(image.shape[:2])
     if scale < 1:
         # OpenCV's size is (width, height), an array's shape (height, width, channels). INTER_AREA
         # averages all pixels, so that thin lines do not vanish.
@@ -160,7 +174,7 @@ def _box(class_id: int, title: str, score: float, box: list[float]) -> str:
     )
 
 
-def _chip(class_id: int, name: str) -> str:
+def class_chip(class_id: int, name: str) -> str:
     """Return the HTML of the button that shows and hides a class."""
     return (
         f'<button class="chip class-{class_id}" data-class="{class_id}" aria-pressed="true">'

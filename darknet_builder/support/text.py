@@ -6,7 +6,7 @@ import codecs
 import re
 from collections.abc import Collection, Sequence
 
-_IRREGULAR = {"child": "children"}
+_IRREGULAR = {"box": "boxes", "child": "children", "class": "classes"}
 _GAP = "  "
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Characters that move the cursor, change colours or reverse the direction of text. Line breaks and
