@@ -186,6 +186,15 @@ def test_a_name_without_a_category(folder: Path, capsys: pytest.CaptureFixture[s
     )
 
 
+def test_images_that_are_missing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "images" / "b.png").unlink()
+    assert main(words(folder)) == 2
+    assert capsys.readouterr().err == (
+        f"darknet-builder: error: {folder}/instances.json: 1 of its 2 images are missing; the first"
+        f" is {folder}/images/b.png (--images)\n"
+    )
+
+
 @pytest.mark.pack
 def test_the_rows_of_detector_valid(
     shared: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,13 @@ def by_pycocotools(document: dict[str, Any], results: str) -> list[float | None]
     return [None if value < 0 else float(value) for value in evaluation.stats]
 
 
+@pytest.fixture
+def pycocotools_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """COCO's own package computes the numbers, whatever else is installed."""
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+
+
+@pytest.mark.usefixtures("pycocotools_only")
 def test_the_numbers_are_those_of_the_server(load: Load) -> None:
     loaded = load()
     boxes = detections(loaded)
@@ -260,8 +268,8 @@ def test_crowds_and_outlines(load: Load) -> None:
     assert (result.ap_medium, result.ap_large) == pytest.approx((0, 1))
 
 
-def test_random_sets_give_the_server_s_numbers(load: Load) -> None:
-    """Also with equal scores, crowds, more than 100 boxes of a class, and ids in any order."""
+def random_set(load: Load) -> tuple[dict[str, Any], CocoSet, list[ImageBoxes]]:
+    """With equal scores, crowds, more than 100 boxes of a class, and ids in any order."""
     random = np.random.default_rng(0)
     content = document()
     content["annotations"] = [
@@ -283,10 +291,31 @@ def test_random_sets_give_the_server_s_numbers(load: Load) -> None:
             if row["image_id"] == image_id
         ]
         boxes.append(found(rows, image.boxes))
+    assert max(np.bincount(image.class_ids).max() for image in boxes) > 100
+    return content, loaded, boxes
+
+
+@pytest.mark.usefixtures("pycocotools_only")
+def test_random_sets_give_the_server_s_numbers(load: Load) -> None:
+    content, loaded, boxes = random_set(load)
     results = results_text(row for rows in loaded.result_rows(boxes) for row in rows)
     ours = annotated_average_precision(boxes, loaded).to_dict()
     assert list(ours.values()) == by_pycocotools(content, results)
-    assert max(np.bincount(image.class_ids).max() for image in boxes) > 100
+
+
+def test_the_faster_package_gives_equal_numbers(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the last digit of float64, because it sums in another order."""
+    pytest.importorskip("faster_coco_eval")
+    _, loaded, boxes = random_set(load)
+    faster = annotated_average_precision(boxes, loaded)
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    slower = annotated_average_precision(boxes, loaded)
+    assert list(faster.to_dict().values()) == pytest.approx(
+        list(slower.to_dict().values()), abs=1e-15
+    )
+    assert faster.classes == pytest.approx(slower.classes, abs=1e-15)
 
 
 def test_nothing_found(load: Load) -> None:

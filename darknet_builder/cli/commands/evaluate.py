@@ -77,7 +77,7 @@ examples:
   darknet-builder evaluate --data my.data --split train --cfg my.cfg --weights my.weights \\
       --points 11 --iou 0.75
 """
-OPTIONS = MODEL_OPTIONS
+OPTIONS = {**MODEL_OPTIONS, "folder": "--images"}
 """Hints that are shown for a wrong library argument, by argument."""
 _OPTIONS = ("data", "split", "coco", "images", "cfg", "weights", "threshold", "nms")
 _SPLIT = "valid"

@@ -231,14 +231,14 @@ def _of_classes(
 
 def _find_images(path: str | Path, folder: Path, names: Sequence[str]) -> list[Path]:
     if not os.path.isdir(folder):
-        raise DataError("no such folder", path=folder, argument="images")
+        raise DataError("no such folder", path=folder, argument="folder")
     files = [folder / name for name in names]
     missing = [file for file in files if not os.path.isfile(file)]
     if missing:
         raise DataError(
             f"{len(missing)} of its {len(files)} images are missing; the first is {missing[0]}",
             path=path,
-            argument="images",
+            argument="folder",
         )
     return files
 

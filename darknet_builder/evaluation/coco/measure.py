@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from darknet_builder.errors import MissingExtraError
 from darknet_builder.evaluation.coco.annotations import CocoSet
 from darknet_builder.evaluation.darknet_map import ImageBoxes
 from darknet_builder.support.extras import load_extra
@@ -146,12 +147,12 @@ def _measure(
         detections: the same for the detections, with ``score``.
         category_ids: number of the category of each class.
     """
-    coco, cocoeval = load_pycocotools()
+    coco, evaluator = _load_classes()
     with redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         ground_truth, found = (
-            _dataset(coco, image_ids, category_ids, rows) for rows in (truths, detections)
+            _dataset(coco(), image_ids, category_ids, rows) for rows in (truths, detections)
         )
-        evaluation = cocoeval.COCOeval(ground_truth, found, "bbox")
+        evaluation = evaluator(ground_truth, found, "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -159,7 +160,8 @@ def _measure(
     # -1 where a class has no ground truth. pycocotools sorts the classes by their number.
     by_number = evaluation.eval["precision"][:, :, :, _ALL_AREAS, _FULL_LIST].mean((0, 1))
     by_class = by_number[np.argsort(np.argsort(category_ids))]
-    statistics = dict(zip(_STATISTICS, map(_known, evaluation.stats), strict=True))
+    values = map(_known, evaluation.stats[: len(_STATISTICS)])
+    statistics = dict(zip(_STATISTICS, values, strict=True))
     return CocoResult(**statistics, classes=tuple(map(_known, by_class)))
 
 
@@ -167,14 +169,27 @@ def _known(value: float) -> float | None:
     return None if value < 0 else float(value)
 
 
+def _load_classes() -> tuple[type[Any], type[Any]]:
+    """Return ``COCO`` and ``COCOeval``.
+
+    They are those of faster-coco-eval, if it is installed: the numbers are equal to the last digits
+    of float64, eight times sooner for thousands of images.
+    """
+    coco, cocoeval = load_pycocotools()
+    try:
+        faster = load_extra("faster_coco_eval", EXTRA)
+    except MissingExtraError:
+        return coco.COCO, cocoeval.COCOeval
+    return faster.COCO, faster.COCOeval_faster
+
+
 def _dataset(
-    coco: ModuleType,
+    dataset: Any,
     image_ids: Sequence[int],
     category_ids: Sequence[int],
     annotations: list[dict[str, Any]],
 ) -> Any:
-    """Return a ``COCO`` object with the annotations of all images."""
-    dataset = coco.COCO()
+    """Fill an empty ``COCO`` object with the annotations of all images."""
     dataset.dataset = {
         "images": [{"id": image_id} for image_id in image_ids],
         "annotations": annotations,
