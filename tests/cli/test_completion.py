@@ -25,6 +25,8 @@ CASES = [
     (["detect", "--dialect", ""], {"alexeyab", "pjreddie"}),
     (["detect", "--model", "yolov4"], {"yolov4", "yolov4-csp", "yolov4-tiny"}),
     (["completion", ""], {"bash", "fish", "zsh"}),
+    (["data", "ch"], {"check"}),
+    (["data", "convert", "--to", ""], {"coco", "darknet", "ultralytics", "voc"}),
     (["dump", "my"], {"my.cfg"}),
     (["detect", "a.jpg", "--cfg", "my"], {"my.cfg"}),
     (["detect", "--nms", "my"], set()),

@@ -468,6 +468,25 @@ def test_nothing_is_left_of_a_failure(tmp_path: Path, monkeypatch: pytest.Monkey
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
 
 
+def test_the_old_folder_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the last step fails, which gives the new folder its name."""
+    source = recorded(tmp_path, "pycocotools", "images/{split}/{name}")
+    old = tmp_path / "old"
+    convert_dataset(source, old, "voc")
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    rename = Path.rename
+
+    def fail(path: Path, target: Path) -> Path:
+        if path.name == "new":
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(DataError, match=f"^{old}: cannot be written: Input/output error$"):
+        convert_dataset(source, old, "coco", overwrite=True)
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+
+
 REFUSED = {
     "a.json": ("[1]", "is not a COCO document; expected images, annotations and categories"),
     "b.json": ("{", "is not JSON: "),

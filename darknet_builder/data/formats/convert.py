@@ -221,7 +221,12 @@ def whole_folder(target: Path) -> Iterator[Path]:
             yield new
             if target.is_dir():
                 target.rename(old)
-            new.rename(target)
+            try:
+                new.rename(target)
+            except BaseException:
+                if old.is_dir():
+                    old.rename(target)
+                raise
     finally:
         shutil.rmtree(room, ignore_errors=True)
 

@@ -30,11 +30,9 @@ _MOST_BITS = 10
 _MOST_DIFFERENCE = 6.0
 """Mean difference of the grey levels of two thumbnails, of 255, up to which images are similar.
 JPEG compression and a change of size stay below 3."""
-_ROWS = 256
-"""Number of images that are compared with all others at once."""
+_PAIRS = 2**22
+"""Number of pairs that are compared at once, which takes about 100 MB."""
 _MOST_BYTES = 2**31 - 1
-_BITS = np.array([bin(value).count("1") for value in range(256)], np.uint8)
-"""The number of bits of each byte."""
 
 
 @dataclass(frozen=True)
@@ -152,13 +150,13 @@ def similar_pairs(first: Sequence[Look], second: Sequence[Look]) -> Iterator[tup
     """
     if not first:
         return
-    hashes = np.stack([look.bits for look in first])
+    hashes = _signs(first)
     thumbnails = np.stack([look.thumbnail for look in first]).astype(np.int16)
-    for start in range(0, len(second), _ROWS):
-        rows = second[start : start + _ROWS]
-        bits = np.stack([look.bits for look in rows])
-        # (R, 1, 8) ^ (1, N, 8) -> (R, N): the number of different bits
-        distance = _BITS[bits[:, None] ^ hashes[None]].sum(-1)
+    step = max(1, _PAIRS // len(first))
+    for start in range(0, len(second), step):
+        rows = second[start : start + step]
+        # (R, 64) @ (64, N) -> (R, N): the number of equal bits minus that of different ones
+        distance = (_HASH_SIDE**2 - _signs(rows) @ hashes.T) / 2
         for look, distances in zip(rows, distance, strict=True):
             near = np.flatnonzero(distances <= _MOST_BITS)
             if not len(near):
@@ -168,3 +166,9 @@ def similar_pairs(first: Sequence[Look], second: Sequence[Look]) -> Iterator[tup
             other = first[int(near[best])]
             if difference[best] <= _MOST_DIFFERENCE and other.digest != look.digest:
                 yield other, look
+
+
+def _signs(looks: Sequence[Look]) -> np.ndarray:
+    """Return (N, 64) float32, the bits of the hashes as 1 and -1."""
+    bits = np.unpackbits(np.stack([look.bits for look in looks]), axis=1)
+    return bits.astype(np.float32) * 2 - 1
