@@ -122,7 +122,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         (detect if args.work == "images" else train)(args.count, Path(folder), finished)
     # The first parts fill caches.
-    first, last = usages[len(usages) // 5], usages[-1]
+    first, last = usages[len(usages) // 5 - 1], usages[-1]
     growth = last.megabytes / first.megabytes - 1
     files, threads = last.files - first.files, last.threads - first.threads
     print(f"since {args.count // 5:,}: memory {growth:+.1%}, files {files:+}, threads {threads:+}")
