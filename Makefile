@@ -44,12 +44,18 @@ export-table: $(VENV)/.dev ## the table of docs/export.md (PACK=DIR)
 clean: ## remove the environment and what tools leave behind
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage
 
-# One environment; .dev adds what the tests need to what running needs.
+# One environment; .dev adds what the tests need to what running needs. pip would compile all modules one after the
+# other; compileall does it on all cores. Some packages contain files for other versions of Python, which do not compile.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+
 $(VENV)/.run: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[progress]'
+	$(INSTALL) '.[progress]'
+	$(COMPILE)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) '.[dev]'
+	$(COMPILE)
 	touch $@
