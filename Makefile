@@ -44,10 +44,12 @@ export-table: $(VENV)/.dev ## the table of docs/export.md (PACK=DIR)
 clean: ## remove the environment and what tools leave behind
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage
 
-# One environment; .dev adds what the tests need to what running needs. pip would compile all modules one after the
+# One environment; what the tests need (.dev) includes what running needs (.run). pip would compile all modules one after the
 # other; compileall does it on all cores. Some packages contain files for other versions of Python, which do not compile.
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+
+.NOTPARALLEL:
 
 $(VENV)/.run: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -55,7 +57,8 @@ $(VENV)/.run: setup.cfg pyproject.toml constraints.txt
 	$(COMPILE)
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.run
+$(VENV)/.dev: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) '.[dev]'
 	$(COMPILE)
-	touch $@
+	touch $(VENV)/.run $@
