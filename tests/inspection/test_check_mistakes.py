@@ -223,7 +223,7 @@ def test_every_mistake_has_a_place() -> None:
 @pytest.mark.pack
 @pytest.mark.parametrize(
     ("number", "path"),
-    enumerate(THEIRS),
+    list(enumerate(THEIRS)),
     ids=[f"{path.parent.name}-{path.stem}" for path in THEIRS],
 )
 def test_each_of_darknets_cfgs(number: int, path: Path) -> None:
