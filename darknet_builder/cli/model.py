@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 from darknet_builder.cfg.model_metadata import is_model_file, refuse_second_weights
 from darknet_builder.cfg.source import read_cfg
-from darknet_builder.cli.arguments import MODEL_HELP, WEIGHTS_HELP
+from darknet_builder.cli.arguments import (
+    MODEL_HELP,
+    WEIGHTS_HELP,
+    add_batch,
+    add_device,
+    add_dialect,
+    add_input_size,
+    add_max_pixels,
+    add_speed_options,
+)
 from darknet_builder.cli.progress import download_bar
 from darknet_builder.errors import CfgError, InputError
 from darknet_builder.support.bundled import find_by_name
@@ -63,6 +72,29 @@ def add_model_name(parser: argparse._ActionsContainer) -> None:
         action="store_true",
         help="download missing weights of --model into the user's cache",
     )
+
+
+def add_model_files(
+    parser: argparse._ActionsContainer, cfg: str, weights: str, names: str, batch: int = 1
+) -> None:
+    """Add the options of a network that is built, loaded and run on images.
+
+    Args:
+        parser: the parser or group to add them to.
+        cfg: help text of ``--cfg``.
+        weights: help text of ``--weights``.
+        names: help text of ``--names``.
+        batch: default batch size.
+    """
+    add_model_name(parser)
+    for name, text in (("cfg", cfg), ("weights", weights), ("names", names)):
+        parser.add_argument(f"--{name}", metavar="FILE", help=text)
+    add_input_size(parser)
+    add_dialect(parser)
+    add_device(parser)
+    add_max_pixels(parser)
+    add_batch(parser, batch)
+    add_speed_options(parser)
 
 
 def find_named(args: argparse.Namespace, *, needs_names: bool = False) -> ModelFiles | None:

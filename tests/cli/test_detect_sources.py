@@ -6,49 +6,31 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from darknet_builder.cli.program import main
 from darknet_builder.images import window
 from darknet_builder.images.files import read_image, write_image
 from darknet_builder.images.sources import live
-from darknet_builder.images.video import open_video, write_video
+from darknet_builder.images.video import open_video
 from darknet_builder.prediction.detector import Detector
 from tests.helpers.camera import Camera, run_camera
-from tests.helpers.toy_detector import BLUE, RED, squares, toy_files
+from tests.helpers.toy_command import Run, toy_command
+from tests.helpers.toy_detector import BLUE, RED, squares
 from tests.helpers.web_server import serve
 
-Run = Callable[..., tuple[int, list[str], list[str]]]
 PREFIX = "darknet-builder: error: "
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Runs the command with the toy network in a folder with an image and a video; gives status,
-    lines of stdout, lines of stderr."""
-    cfg, weights, names = toy_files(tmp_path)
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    write_image("two.png", squares((RED, 0, 0), (BLUE, 3, 3), size=(160, 160)))
-    with write_video("clip.mp4", 10) as append:
-        for column in (0, 1, 2, 3, 0, 1, 2):
-            append(squares((BLUE, column, 1), size=(160, 160)))
+    """The command, with a video of a blue square that moves."""
     monkeypatch.setattr(live, "FIRST_WAIT", 0.01)
-
-    def command(*words: str) -> tuple[int, list[str], list[str]]:
-        model = ["--cfg", cfg, "--weights", weights, "--names", names]
-        try:
-            status = main(["detect", *words, *model])
-        except SystemExit as stop:  # argparse
-            status = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return status, captured.out.splitlines(), captured.err.splitlines()
-
-    return command
+    frames = [[(BLUE, column, 1)] for column in (0, 1, 2, 3, 0, 1, 2)]
+    return toy_command(capsys, monkeypatch, tmp_path, frames)
 
 
 @pytest.fixture

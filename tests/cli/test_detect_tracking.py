@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,40 +12,22 @@ import numpy as np
 import pytest
 
 from darknet_builder.cli.program import main
-from darknet_builder.images.files import write_image
 from darknet_builder.images.video import open_video, write_video
 from tests.helpers.camera import run_camera
 from tests.helpers.moving_scenes import FPS, MovingScene, line_counts
-from tests.helpers.toy_detector import BLUE, RED, squares, toy_files
+from tests.helpers.toy_command import Run, toy_command
+from tests.helpers.toy_detector import BLUE, RED, squares
 
-Run = Callable[..., tuple[int, list[str], list[str]]]
 PREFIX = "darknet-builder: error: "
 SEED, FRAMES, OBJECTS = 4, 60, 5
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Runs the command with the toy network in a folder with an image and a video, in which a red
-    square stays and a blue one comes and goes; gives status, lines of stdout, lines of stderr."""
-    cfg, weights, names = toy_files(tmp_path)
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    write_image("two.png", squares((RED, 0, 0), (BLUE, 3, 3), size=(160, 160)))
-    with write_video("clip.mp4", 10) as append:
-        for has_blue in (True, True, False, True, True, True):
-            objects = [(RED, 0, 1), (BLUE, 3, 2)][: 1 + has_blue]
-            append(squares(*objects, size=(160, 160)))
-
-    def command(*words: str) -> tuple[int, list[str], list[str]]:
-        model = ["--cfg", cfg, "--weights", weights, "--names", names]
-        try:
-            status = main(["detect", *words, *model])
-        except SystemExit as stop:  # argparse
-            status = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return status, captured.out.splitlines(), captured.err.splitlines()
-
-    return command
+    """The command, with a video in which a red square stays and a blue one comes and goes."""
+    both = [(RED, 0, 1), (BLUE, 3, 2)]
+    frames = [both[: 1 + has_blue] for has_blue in (True, True, False, True, True, True)]
+    return toy_command(capsys, monkeypatch, tmp_path, frames)
 
 
 @pytest.fixture

@@ -13,18 +13,12 @@ from darknet_builder.cli.arguments import (
     MODEL_HELP,
     NAMES_HELP,
     WEIGHTS_HELP,
-    add_batch,
-    add_device,
-    add_dialect,
-    add_input_size,
     add_json,
-    add_max_pixels,
     add_resize,
-    add_speed_options,
 )
 from darknet_builder.cli.model import (
     MODEL_OPTIONS,
-    add_model_name,
+    add_model_files,
     check_weights,
     describe_choice,
     refuse_model_files,
@@ -75,21 +69,12 @@ class _Result:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
     parser.add_argument("source", nargs="+", metavar="SOURCE", help="image, folder or quoted glob")
-    model = parser.add_argument_group("model")
-    add_model_name(model)
-    model.add_argument("--cfg", metavar="FILE", help=MODEL_HELP)
-    model.add_argument("--weights", metavar="FILE", help=WEIGHTS_HELP)
-    model.add_argument(
-        "--names",
-        metavar="FILE",
-        help=f"{NAMES_HELP} (default: those in the model file or of tree=, else class 0, ...)",
+    add_model_files(
+        parser.add_argument_group("model"),
+        MODEL_HELP,
+        WEIGHTS_HELP,
+        f"{NAMES_HELP} (default: those in the model file or of tree=, else class 0, ...)",
     )
-    add_input_size(model)
-    add_dialect(model)
-    add_device(model)
-    add_max_pixels(model)
-    add_batch(model)
-    add_speed_options(model)
     parser.add_argument(
         "--top",
         type=int,

@@ -9,18 +9,12 @@ from darknet_builder.cli.arguments import (
     MODEL_HELP,
     NAMES_HELP,
     WEIGHTS_HELP,
-    add_batch,
-    add_device,
-    add_dialect,
-    add_input_size,
-    add_max_pixels,
     add_nms,
     add_resize,
-    add_speed_options,
     add_threshold,
 )
 from darknet_builder.cli.detection.tile_options import NO_TILES, TileArguments
-from darknet_builder.cli.model import add_model_name, check_weights
+from darknet_builder.cli.model import add_model_files, check_weights
 from darknet_builder.errors import InputError
 from darknet_builder.images.fits import RESIZE_MODES
 from darknet_builder.support.bundled import default_model
@@ -41,27 +35,13 @@ def add_detector(parser: argparse.ArgumentParser, batch: int = 1) -> argparse._A
     Returns:
         The group of the thresholds, for further options of this kind.
     """
-    model = parser.add_argument_group("model")
-    add_model_name(model)
-    model.add_argument(
-        "--cfg",
-        metavar="FILE",
-        help=f"{MODEL_HELP} and class names (default: the bundled detector)",
+    add_model_files(
+        parser.add_argument_group("model"),
+        f"{MODEL_HELP} and class names (default: the bundled detector)",
+        f"{WEIGHTS_HELP} (default: those of the bundled detector)",
+        f"{NAMES_HELP} (default: those in the model file, else class 0, ...)",
+        batch,
     )
-    model.add_argument(
-        "--weights", metavar="FILE", help=f"{WEIGHTS_HELP} (default: those of the bundled detector)"
-    )
-    model.add_argument(
-        "--names",
-        metavar="FILE",
-        help=f"{NAMES_HELP} (default: those in the model file, else class 0, ...)",
-    )
-    add_input_size(model)
-    add_dialect(model)
-    add_device(model)
-    add_max_pixels(model)
-    add_batch(model, batch)
-    add_speed_options(model)
     rules = parser.add_argument_group("detection")
     add_threshold(rules, 0.25)
     add_nms(rules, 0.45)
