@@ -19,6 +19,7 @@ from darknet_builder.data.data_file import DataFile
 from darknet_builder.data.formats.convert import convert_dataset, tidy
 from darknet_builder.data.formats.finding import open_dataset
 from darknet_builder.data.formats.kinds import FORMATS
+from darknet_builder.data.formats.notes import EMPTY, GROUP, POLYGON
 from darknet_builder.data.formats.records import AnnotatedSet, split_name
 from darknet_builder.data.image_set import load_images
 from darknet_builder.errors import DarknetError, DataError, InputError
@@ -335,7 +336,7 @@ def test_shapes_of_cvat(tmp_path: Path) -> None:
         assert found.names == ("dog", "cat")
         assert notes_of(found) == {
             "1 rotated box enclosed",
-            "1 shape that is no box and no polygon left out",
+            "1 shape other than boxes and polygons left out",
             "1 object without a box left out",
         }
 
@@ -575,3 +576,12 @@ def test_a_set_without_images(tmp_path: Path) -> None:
         open_dataset(coco(tmp_path, [{"category_id": 90, "bbox": [1, 1, 2, 2]}]))
     assert "has no images that can be read" in str(caught.value)
     assert "1 image not found left out" in str(caught.value) and "a.jpg" in str(caught.value)
+
+
+def test_notes_in_the_plural() -> None:
+    assert (POLYGON.text(1), POLYGON.text(12)) == (
+        "1 polygon taken as its box",
+        "12 polygons taken as their boxes",
+    )
+    assert GROUP.text(2) == "2 categories that only name a group left out"
+    assert EMPTY.text(2) == "2 images without objects kept"

@@ -34,7 +34,7 @@ _SIDES = ("width", "height")
 _CORNERS = ("xtl", "ytl", "xbr", "ybr")
 _NO_OBJECTS = ("tag",)
 """Elements of an image that are not objects: labels of the whole image."""
-OTHER_SHAPE = Note("shape", "shapes", "that is no box and no polygon left out", is_loss=True)
+OTHER_SHAPE = Note("shape", "shapes", "other than boxes and polygons left out", is_loss=True)
 
 
 def is_cvat(path: Path) -> bool:

@@ -13,7 +13,7 @@ class Note:
     Attributes:
         one: what was changed, in the singular.
         many: the same in the plural.
-        change: what happened to it.
+        change: what happened to it; empty if ``one`` and ``many`` say it in different words.
         is_loss: True if the source has a mistake and a part of it could not be converted.
 
     Example:
@@ -23,22 +23,24 @@ class Note:
 
     one: str
     many: str
-    change: str
+    change: str = ""
     is_loss: bool = False
 
     def text(self, count: int) -> str:
         """Return the note with its count, for a line of text."""
-        return f"{count} {self.one if count == 1 else self.many} {self.change}"
+        return f"{count} {self.one if count == 1 else self.many} {self.change}".rstrip()
 
 
 CROWD = Note("crowd", "crowds", "left out")
-POLYGON = Note("polygon", "polygons", "taken as its box")
-MASK = Note("mask", "masks", "taken as its box")
+POLYGON = Note("polygon taken as its box", "polygons taken as their boxes")
+MASK = Note("mask taken as its box", "masks taken as their boxes")
 ROTATED = Note("rotated box", "rotated boxes", "enclosed")
 DIFFICULT = Note("difficult object", "difficult objects", "kept as ordinary")
 EMPTY = Note("image", "images", "without objects kept")
 OTHER_CLASS = Note("object", "objects", "of other classes left out")
-GROUP = Note("category", "categories", "that only names a group left out")
+GROUP = Note(
+    "category that only names a group left out", "categories that only name a group left out"
+)
 CLIPPED = Note("box", "boxes", "clipped at the edge of the image")
 RENAMED = Note("image", "images", "renamed because of equal names")
 UNLISTED = Note("annotation file", "annotation files", "that no list names left out")
