@@ -11,17 +11,22 @@ WEIGHTS   ?= weights/shapes.weights
 NAMES     ?= cfg/shapes.names
 SOURCE    ?= docs/images/scenes
 OUTPUT    ?= output
+# What "make extras" installs and tests: packages too large for every run of the tests.
+EXTRAS    ?= notebooks
 
-.PHONY: detect test parity check docs train export-table clean
+.PHONY: detect test parity extras check docs train export-table clean
 
 detect: $(VENV)/.run ## detect objects: CFG=... WEIGHTS=... NAMES=... SOURCE=... OUTPUT=...
 	$(BIN)/python scripts/detect.py $(SOURCE) --cfg $(CFG) --weights $(WEIGHTS) --names $(NAMES) --output $(OUTPUT)
 
 test: $(VENV)/.dev ## everything that needs nothing but this folder
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not pack"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not pack and not extras"
 
 parity: $(VENV)/.dev ## every number of the parity pack (PACK=DIR)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m pack $(if $(PACK),--pack $(PACK))
+
+extras: $(VENV)/.extras ## the tests of large optional packages, which are installed for them
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m extras
 
 check: $(VENV)/.dev ## formatting, lint and types
 	$(BIN)/python -m ruff format --check
@@ -62,3 +67,7 @@ $(VENV)/.dev: setup.cfg pyproject.toml constraints.txt
 	$(INSTALL) '.[dev]'
 	$(COMPILE)
 	touch $(VENV)/.run $@
+
+$(VENV)/.extras: $(VENV)/.dev
+	$(INSTALL) '.[dev,$(EXTRAS)]'
+	touch $@
