@@ -7,7 +7,7 @@ batch; a row is a box and one of its classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -16,6 +16,7 @@ from darknet_builder.boxes.candidates import Candidates, ScoredBoxes
 from darknet_builder.boxes.nms import GREEDY_BETA, best_of_groups
 from darknet_builder.errors import InputError
 from darknet_builder.images.resize import Placement
+from darknet_builder.layers.heads.yolo import alike, decode_together
 from darknet_builder.network.network import Network
 
 
@@ -59,16 +60,20 @@ def nms_rule(network: Network) -> NmsRule:
 def decode_above(
     network: Network, raw_maps: Sequence[Tensor], threshold: float
 ) -> list[ScoredBoxes]:
-    """Decode the raw maps of a network, and keep the rows above the threshold for each head.
+    """Decode the raw maps of a network, and keep the rows above the threshold.
+
+    The rows are in the order of the heads, together or in one part for each head.
 
     Args:
         network: the network that computed the raw maps.
         raw_maps: one tensor for each head.
         threshold: objectness and score must both be larger.
     """
+    heads, size = network.heads, network.input_size
+    if alike(heads):
+        return [decode_together(heads, raw_maps, size, threshold)]
     return [
-        head.decode_above(raw, network.input_size, threshold)
-        for head, raw in zip(network.heads, raw_maps, strict=True)
+        head.decode_above(raw, size, threshold) for head, raw in zip(heads, raw_maps, strict=True)
     ]
 
 
@@ -149,11 +154,12 @@ def _in_images(heads: Sequence[ScoredBoxes], placements: Sequence[Placement]) ->
     finite = np.isfinite(rows.boxes_cxcywh).all(1) & np.isfinite(rows.scores)  # (M,)
     if not finite.all():
         rows = rows.take(finite)
+    boxes = rows.boxes_cxcywh.copy()
     for index, placement in enumerate(placements):
         if placement.inner_size != placement.net_size:
             in_image = rows.image_ids == index  # (M,) bool
-            rows.boxes_cxcywh[in_image] = placement.undo(rows.boxes_cxcywh[in_image])
-    return rows
+            boxes[in_image] = placement.undo(boxes[in_image])
+    return replace(rows, boxes_cxcywh=boxes)
 
 
 def concatenate_rows(heads: Sequence[ScoredBoxes]) -> ScoredBoxes:
@@ -165,6 +171,8 @@ def concatenate_rows(heads: Sequence[ScoredBoxes]) -> ScoredBoxes:
     Raises:
         InputError: if the heads have different numbers of classes.
     """
+    if len(heads) == 1:
+        return heads[0]
     classes = [head.num_classes for head in heads]
     if len(set(classes)) > 1:
         raise InputError(

@@ -18,10 +18,17 @@ from darknet_builder.layers.heads.anchor_head import AnchorOptions
 from darknet_builder.layers.heads.detection import Detection
 from darknet_builder.layers.heads.gaussian_yolo import GaussianYolo
 from darknet_builder.layers.heads.region import Region
-from darknet_builder.layers.heads.yolo import Yolo, _cells_above, _cells_above_on_device
+from darknet_builder.layers.heads.yolo import (
+    Yolo,
+    _cells_above,
+    _cells_above_on_device,
+    alike,
+    decode_together,
+)
 from darknet_builder.layers.pooling import LocalAvgpool, Maxpool
 from darknet_builder.layers.recurrent.image import ConvLstm, Crnn
 from darknet_builder.network.build import build_network
+from darknet_builder.prediction.postprocessing import concatenate_rows
 from darknet_builder.shapes import Shape, flat
 
 NET = "[net]\nwidth=8\nheight=6\nchannels=4\n"
@@ -213,6 +220,27 @@ def test_decode_above_gives_what_decode_gives(new_coords: bool, threshold: float
             assert np.allclose(getattr(found, name), getattr(wanted, name), rtol=1e-6, atol=1e-7), (
                 name
             )
+
+
+@pytest.mark.parametrize("new_coords", [False, True])
+def test_heads_that_are_decoded_together(new_coords: bool) -> None:
+    """Two images and heads of other sizes, anchors and ``scale_x_y`` give the bits of each alone."""
+    anchors = [(10.0, 20.0), (30.0, 15.0), (7.0, 9.0)]
+    heads = [
+        Yolo(Shape(14, 3, 5), AnchorOptions(anchors, [0, 2], 2, 1.05), new_coords=new_coords),
+        Yolo(Shape(7, 6, 10), AnchorOptions(anchors, [1], 2, 2.0), new_coords=new_coords),
+    ]
+    seed = torch.Generator().manual_seed(1)
+    raw = [torch.randn(2, *size, generator=seed) for size in ((14, 3, 5), (7, 6, 10))]
+    other = Yolo(Shape(6, 1, 1), AnchorOptions(anchors, [0], 1), new_coords=new_coords)
+    assert alike(heads) and not alike([*heads, other])
+    together = decode_together(heads, raw, (40, 24), 0.1)
+    alone = [head.decode_above(maps, (40, 24), 0.1) for head, maps in zip(heads, raw, strict=True)]
+    wanted = concatenate_rows(alone)
+    assert all(len(rows) > 5 for rows in alone)
+    for name in ("image_ids", "class_ids", "boxes_cxcywh", "objectness", "scores"):
+        assert np.array_equal(getattr(together, name), getattr(wanted, name)), name
+    assert np.array_equal(np.diff(together.box_ids) > 0, np.diff(wanted.box_ids) > 0)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1e-6, 0.005, 0.25, 0.9, 0.99999, 1.0])

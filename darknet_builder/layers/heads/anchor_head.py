@@ -323,7 +323,7 @@ def boxes_at(
     columns: Array,
     rows: Array,
     anchors: Array,
-    grid: tuple[int, int],
+    grid: tuple[int, int] | tuple[Array, Array],
     unit: tuple[float, float],
     *,
     squared: bool = False,
@@ -335,7 +335,7 @@ def boxes_at(
         columns: (..., 1), the cells' column indices.
         rows: (..., 1), the cells' row indices.
         anchors: (..., 2), width and height in pixels or cells.
-        grid: (width, height) of the map in cells.
+        grid: (width, height) of the map in cells, numbers or (..., 1).
         unit: (width, height) by which sizes are divided: of the network's input if the anchors are
             in pixels ([yolo]), of the map if they are in cells ([region]).
         squared: the size is (2 v)^2 times the anchor instead of e^v times.

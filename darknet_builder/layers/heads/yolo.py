@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 from darknet_builder.boxes.candidates import Candidates, ScoredBoxes
 from darknet_builder.boxes.formats import Array, on_cpu
 from darknet_builder.cfg.block import Block
-from darknet_builder.layers.base import Graph, register
+from darknet_builder.layers.base import Graph, Head, register
 from darknet_builder.layers.heads.anchor_head import (
     BOX_VALUES,
     AnchorHead,
@@ -74,11 +76,11 @@ class Yolo(AnchorHead):
         """Raw map (B, A * (5 + C), H, W) -> the map as Darknet stores it (yolo_layer.c:668)."""
         # (B, A, 5 + C, H, W), cut into x and y, w and h, objectness and classes
         xy, wh, rest = self.split(x).split([2, 2, BOX_VALUES - 4 + self.classes], 2)
-        return torch.cat((self._in_cell(self._logistic(xy)), wh, self._logistic(rest)), 2).flatten(
+        return torch.cat((self._in_cell(self.logistic(xy)), wh, self.logistic(rest)), 2).flatten(
             1, 2
         )
 
-    def _logistic(self, values: Array) -> Array:
+    def logistic(self, values: Array) -> Array:
         """Return the logistic of the values, or with ``new_coords`` the values themselves."""
         if self.new_coords:
             return values
@@ -101,46 +103,24 @@ class Yolo(AnchorHead):
         """Scale each anchor by e^v, or by (2 v)^2 with ``new_coords`` (yolo_layer.c:131)."""
         return anchor_boxes(cells[..., :4], self.masked_anchors, net_size, squared=self.new_coords)
 
-    @np.errstate(
-        all="ignore"
-    )  # exp(100) overflows float32: 1 / (1 + inf) = 0 is the right logistic
     def decode_above(self, raw: Tensor, net_size: tuple[int, int], threshold: float) -> ScoredBoxes:
         """Return ``decode(raw, net_size).above(threshold)``, but compare raw objectness first.
 
         Of thousands of cells, only the few above the threshold are decoded.
         """
-        maps = self.split(raw.detach())  # (B, A, 5 + C, H, W)
-        # (K,) each, (K, 5 + C)
-        (image, anchor, row, column), values = _cells_above(maps, self._raw_below(threshold))
-        objectness = self._logistic(values[:, BOX_VALUES - 1 : BOX_VALUES])  # (K, 1)
-        scores = objectness * self._logistic(values[:, BOX_VALUES:])  # (K, C)
-        # M pairs of a box and a class above the threshold: indices into K and into C.
-        box_id, class_ids = np.nonzero(scores > threshold)
+        return decode_together([self], [raw], net_size, threshold)
 
-        # From here on the arithmetic of ``decode`` in NumPy, on (M, 4). A test compares the two.
-        boxes = values[box_id, :4]
-        boxes[:, :2] = self._in_cell(self._logistic(boxes[:, :2]))
-        columns = column[box_id, None].astype(np.float32)
-        rows = row[box_id, None].astype(np.float32)
-        anchors = np.array(self.masked_anchors, np.float32)[anchor[box_id]]
-        boxes = boxes_at(
-            boxes,
-            columns,
-            rows,
-            anchors,
-            (maps.shape[4], maps.shape[3]),
-            net_size,
-            squared=self.new_coords,
-        )
-        return ScoredBoxes(
-            image[box_id],
-            box_id,
-            boxes,
-            objectness[box_id, 0],
-            class_ids,
-            scores[box_id, class_ids],
-            self.classes,
-        )
+    def cells_above(self, raw: Tensor, threshold: float) -> _Cells:
+        """Return the boxes whose objectness may exceed a threshold, before any arithmetic."""
+        maps = self.split(raw.detach())  # (B, A, 5 + C, H, W)
+        (image, anchor, row, column), values = _cells_above(maps, self._raw_below(threshold))
+        stretch = (self.scale_x_y, (self.scale_x_y - 1) / 2)
+        of_anchors = [
+            (0, 0, *size, maps.shape[4], maps.shape[3], *stretch) for size in self.masked_anchors
+        ]
+        places = np.array(of_anchors, np.float32)[anchor]
+        places[:, 0], places[:, 1] = column, row
+        return image, values, places
 
     def _raw_below(self, objectness: float) -> float:
         """Return a raw number below all those whose objectness exceeds a threshold.
@@ -159,20 +139,86 @@ class Yolo(AnchorHead):
         return format_options({"new_coords": self.new_coords}, after=super().extra_repr())
 
 
-_Cells = tuple[tuple[np.ndarray, ...], np.ndarray]
+_Cells = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""K boxes of a head: image (K,), values (K, 5 + C), and where they are (K, 8): column, row, width
+and height of the anchor, width and height of the map, factor and shift of ``scale_x_y``."""
+
+
+def alike(heads: Sequence[Head]) -> TypeGuard[Sequence[Yolo]]:
+    """Return whether ``decode_together`` can decode these heads."""
+    return (
+        all(type(head).decode_above is Yolo.decode_above for head in heads)
+        and len({(head.classes, getattr(head, "new_coords", None)) for head in heads}) == 1
+    )
+
+
+# exp(100) overflows float32: 1 / (1 + inf) = 0 is the right logistic.
+@np.errstate(all="ignore")
+def decode_together(
+    heads: Sequence[Yolo], raw_maps: Sequence[Tensor], net_size: tuple[int, int], threshold: float
+) -> ScoredBoxes:
+    """Return the rows above a threshold of several heads, one head after the other.
+
+    A call of NumPy costs more than the few boxes of an image, so it is made once for all heads.
+
+    Args:
+        heads: at least one, all with the same classes and ``new_coords``; see ``alike``.
+        raw_maps: one tensor for each head.
+        net_size: (width, height) of the network's input in pixels.
+        threshold: objectness and score must both be larger.
+    """
+    cells = [head.cells_above(raw, threshold) for head, raw in zip(heads, raw_maps, strict=True)]
+    image, values, places = (
+        cells[0] if len(cells) == 1 else map(np.concatenate, zip(*cells, strict=True))
+    )
+    logistic = heads[0].logistic
+    shares = logistic(values[:, BOX_VALUES - 1 :])  # (K, 1 + C)
+    scores = shares[:, :1] * shares[:, 1:]  # (K, C)
+    # M pairs of a box and a class above the threshold: indices into K and into C.
+    # (Faster than np.nonzero of an array with two axes.)
+    box_id, class_ids = np.divmod(np.flatnonzero(scores > threshold), heads[0].classes)
+
+    # From here on the arithmetic of ``decode`` in NumPy, on (M, 4). A test compares the two.
+    boxes, places = values[box_id, :4], places[box_id]
+    boxes[:, :2] = logistic(boxes[:, :2]) * places[:, 6:7] - places[:, 7:]
+    boxes = boxes_at(
+        boxes,
+        places[:, 0:1],
+        places[:, 1:2],
+        places[:, 2:4],
+        (places[:, 4:5], places[:, 5:6]),
+        net_size,
+        squared=heads[0].new_coords,
+    )
+    return ScoredBoxes(
+        image[box_id],
+        box_id,
+        boxes,
+        shares[box_id, 0],
+        class_ids,
+        scores[box_id, class_ids],
+        heads[0].classes,
+    )
+
+
+_Found = tuple[tuple[np.ndarray, ...], np.ndarray]
 """Image, anchor, row and column of K boxes, (K,) each, and their values (K, V)."""
 
 
-def _cells_above(maps: Tensor, lowest: float) -> _Cells:
+def _cells_above(maps: Tensor, lowest: float) -> _Found:
     """Return the boxes of (B, A, V, H, W) whose raw objectness is larger than ``lowest``."""
     if maps.device.type != "cpu":
         return _cells_above_on_device(maps, lowest)
     array = on_cpu(maps)
-    image, anchor, row, column = np.nonzero(array[:, :, BOX_VALUES - 1] > lowest)
+    objectness = array[:, :, BOX_VALUES - 1]
+    # Faster than np.nonzero of an array with four axes.
+    image, anchor, row, column = np.unravel_index(
+        np.flatnonzero(objectness > lowest), objectness.shape
+    )
     return (image, anchor, row, column), array[image, anchor, :, row, column]
 
 
-def _cells_above_on_device(maps: Tensor, lowest: float) -> _Cells:
+def _cells_above_on_device(maps: Tensor, lowest: float) -> _Found:
     """Select the boxes on another device, and copy only these to the CPU."""
     image, anchor, row, column = (maps[:, :, BOX_VALUES - 1] > lowest).nonzero(as_tuple=True)
     return (
