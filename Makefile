@@ -50,9 +50,10 @@ clean: ## remove the environment and what tools leave behind
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage
 
 # One environment; what the tests need (.dev) includes what running needs (.run). pip would compile all modules one after the
-# other; compileall does it on all cores. Some packages contain files for other versions of Python, which do not compile.
+# other; compileall does it on all cores, without the packages' own tests. Some packages contain files for other versions of
+# Python, which do not compile.
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
-COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 
 .NOTPARALLEL:
 
@@ -70,4 +71,5 @@ $(VENV)/.dev: setup.cfg pyproject.toml constraints.txt
 
 $(VENV)/.extras: $(VENV)/.dev
 	$(INSTALL) '.[dev,$(EXTRAS)]'
+	$(COMPILE)
 	touch $@
