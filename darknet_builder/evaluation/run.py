@@ -13,6 +13,7 @@ from pathlib import Path
 from darknet_builder.data.data_file import DataFile
 from darknet_builder.data.image_set import ImageSet
 from darknet_builder.engines.optimized import OptimizedNetwork
+from darknet_builder.errors import DataError
 from darknet_builder.evaluation.coco.annotations import CocoSet, load_annotations
 from darknet_builder.evaluation.coco.measure import (
     CocoResult,
@@ -105,9 +106,11 @@ class Evaluation:
                 limit=limit,
             )
 
-        return cls(
-            detector, names, load(split), load("difficult") if data.has("difficult") else None
-        )
+        try:
+            images = load(split)
+        except DataError as error:
+            raise _with_other_list(error, data, split) from None
+        return cls(detector, names, images, load("difficult") if data.has("difficult") else None)
 
     @classmethod
     def plan_annotated(
@@ -246,6 +249,20 @@ def agreed_names(data: DataFile, network: Network) -> tuple[str, ...]:
             f"{count}but the network has {head.classes} classes (classes= in the cfg)", key
         )
     return names or class_names(network)
+
+
+def _with_other_list(error: DataError, data: DataFile, split: str) -> DataError:
+    """Return the error; where the list of ``split`` is missing, name the one of ``test=``."""
+    if error.key != split or split in data.options or "test" not in data.options:
+        return error
+    return DataError(
+        error.message,
+        path=error.path,
+        line=error.line,
+        key=error.key,
+        hint="test= names a list that can be evaluated instead",
+        argument="split",
+    )
 
 
 def _report_by_map(data: DataFile, network: Network, class_map: Sequence[int]) -> None:

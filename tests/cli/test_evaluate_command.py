@@ -325,6 +325,17 @@ def test_mistakes(
     assert mistake(capsys, argv).startswith(expected.format(folder))
 
 
+def test_a_set_with_test_but_no_valid(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Converted sets often have such lists; the other list is named, not used silently."""
+    data = folder / "my.data"
+    data.write_text(data.read_text().replace("valid=", "test="))
+    assert mistake(capsys, words(folder)) == (
+        f"{data}: needs valid=, which is missing (it has classes, test, names); "
+        "test= names a list that can be evaluated instead (--split)"
+    )
+    assert main(words(folder, "--split", "test", "--no-coco")) == 0
+
+
 @pytest.mark.parametrize(
     "options", [["--backend", "onnxruntime"], ["--backend", "auto", "--batch", "2"]]
 )

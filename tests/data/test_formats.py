@@ -318,6 +318,30 @@ def test_voc_as_annotation_programs_write_it(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("above", ["", "images", "data/cards"])
+@pytest.mark.parametrize("splits", [("train", "test"), ("test",)])
+def test_voc_of_a_repository(tmp_path: Path, above: str, splits: tuple[str, ...]) -> None:
+    """Lists as folders below other folders, beside YAML files of other programs."""
+    (tmp_path / "environment.yml").write_text("name: x\nchannels: !!python/tuple\n- a\n")
+    (tmp_path / "mkdocs.yml").write_text("nav:\n  names: here\n")
+    for split in splits:
+        one_image(tmp_path / above / split, f"{split}.jpg")
+        (tmp_path / above / split / f"{split}.xml").write_text(
+            "<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>2</ymin>"
+            "<xmax>3</xmax><ymax>4</ymax></bndbox></object></annotation>"
+        )
+    assert boxes_of(open_dataset(tmp_path)) == {
+        split: {f"{split}.jpg": [("cat", (1, 2, 3, 4))]} for split in splits
+    }
+
+
+def test_a_folder_with_a_wrong_yaml_file_alone(tmp_path: Path) -> None:
+    """It is named, as it may be a spoilt data.yaml."""
+    (tmp_path / "data.yaml").write_text("train: images\n")
+    with pytest.raises(DataError, match="data.yaml: names: expected a list"):
+        open_dataset(tmp_path)
+
+
 def test_shapes_of_cvat(tmp_path: Path) -> None:
     """Rotated boxes, polygons, subsets, and shapes that are left out."""
     one_image(tmp_path / "images/train")

@@ -13,13 +13,14 @@ from darknet_builder.data.formats.notes import Notes
 from darknet_builder.data.formats.records import AnnotatedSet
 from darknet_builder.data.formats.ultralytics import (
     CLASSES,
+    YAML,
+    is_ultralytics,
     read_label_studio,
     read_ultralytics,
 )
 from darknet_builder.data.formats.voc import ANNOTATIONS, read_voc
 from darknet_builder.errors import DataError
 
-_YAML = (".yaml", ".yml")
 _EXPECTED = (
     "a .data file, a COCO .json, a data.yaml, CVAT's XML, or a folder of one of them, of Pascal"
     " VOC's XML files, or of Label Studio's classes.txt"
@@ -85,14 +86,15 @@ def _reader(
     """Return the function that reads a source; None for an unknown format."""
     if path.is_file():
         return _file_reader(path, images)
+    other_yaml: list[Path] = []
     for folder in _folders(path):
         if (folder / ANNOTATIONS).is_dir() and any((folder / ANNOTATIONS).rglob("*.xml")):
             return lambda notes: read_voc(folder, images, first_pixel, notes)
-        for one in sorted(folder.iterdir()):
-            is_candidate = one.suffix.lower() in (".data", *_YAML) and one.is_file()
-            read = _file_reader(one, images) if is_candidate else None
-            if read is not None:
-                return read
+        files = list(filter(Path.is_file, sorted(folder.iterdir())))
+        for one in files:
+            if one.suffix.lower() == ".data" or is_ultralytics(one):
+                return _file_reader(one, images)
+        other_yaml += [one for one in files if one.suffix.lower() in YAML]
         if (folder / CLASSES).is_file():
             return lambda notes: read_label_studio(folder, notes)
     documents = _documents(path)
@@ -104,14 +106,15 @@ def _reader(
         return lambda notes: read_cvat(cvat, images, notes)
     if xml:
         return lambda notes: read_voc(path, images, first_pixel, notes)
-    return None
+    # It may be a spoilt data.yaml: its error says what is missing.
+    return _file_reader(other_yaml[0], images) if other_yaml else None
 
 
 def _file_reader(path: Path, images: Path | None) -> Callable[[Notes], AnnotatedSet] | None:
     suffix = path.suffix.lower()
     if suffix == ".data":
         return lambda notes: read_darknet(path, notes)
-    if suffix in _YAML:
+    if suffix in YAML:
         return lambda notes: read_ultralytics(path, notes)
     if suffix == ".xml" and is_cvat(path):
         return lambda notes: read_cvat([path], images, notes)

@@ -17,7 +17,9 @@ Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels; the top left corner of the image is 0, 0."""
 _HEAD = 2**18
 """Bytes of a file in which its size is looked for; what EXIF data puts before it is shorter."""
-_SPLITS = {"val": "valid", "validation": "valid", "dev": "valid", "testing": "test"}
+SPLITS = ("train", "valid", "test")
+"""The lists of a data set; a source may have others."""
+_OTHER_NAMES = {"val": "valid", "validation": "valid", "dev": "valid", "testing": "test"}
 _FIRST_SPLIT = "train"
 
 
@@ -109,13 +111,13 @@ def split_name(word: str) -> str:
     """
     word = word.lower()
     plain = word.rstrip("0123456789") or word
-    return _SPLITS.get(plain, plain if plain in ("train", "valid", "test") else word)
+    return _OTHER_NAMES.get(plain, plain if plain in SPLITS else word)
 
 
 def with_train(splits: dict[str, list[AnnotatedImage]]) -> dict[str, list[AnnotatedImage]]:
     """Return the splits without empty ones; a single one of an unknown name becomes ``train``."""
     filled = {name: images for name, images in splits.items() if images}
-    if len(filled) == 1 and not filled.keys() & {"train", "valid", "test"}:
+    if len(filled) == 1 and not filled.keys() & set(SPLITS):
         return {_FIRST_SPLIT: next(iter(filled.values()))}
     return filled
 

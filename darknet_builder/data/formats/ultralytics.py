@@ -5,6 +5,7 @@ Roboflow and CVAT write the first form too, each with its own paths; the YAML is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from darknet_builder.support.files import read_bounded, write_text
 
 EXTRA = "data"
 CLASSES = "classes.txt"
+YAML = (".yaml", ".yml")
+_HAS_NAMES = re.compile(rb"""^["']?names["']?\s*:|\A\s*\{""", re.MULTILINE)
+"""A key at the left edge; or a mapping in braces, whose keys may be anywhere."""
 _SPLITS = ("train", "val", "test")
 
 
@@ -66,6 +70,20 @@ def read_label_studio(folder: Path, notes: Notes) -> AnnotatedSet:
     if not found:
         raise DataError("has no images", path=folder, hint="export them too: YOLO with Images")
     return AnnotatedSet(names, {"train": read_paths(found, classes, notes)}, notes)
+
+
+def is_ultralytics(path: Path) -> bool:
+    """Return whether a file is YAML with the key ``names``, which every ``data.yaml`` has.
+
+    Example:
+        >>> is_ultralytics(Path("cfg/shapes.names"))
+        False
+    """
+    try:
+        # The text alone decides: a set in another format may have YAML beside it, and no PyYAML.
+        return path.suffix.lower() in YAML and _HAS_NAMES.search(read_bounded(path)) is not None
+    except OSError:
+        return False
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree  # noqa: S405 (see parse_xml)
 
@@ -25,6 +25,7 @@ from darknet_builder.data.formats.notes import (
 )
 from darknet_builder.data.formats.placing import Placer
 from darknet_builder.data.formats.records import (
+    SPLITS,
     AnnotatedImage,
     AnnotatedSet,
     Annotation,
@@ -109,13 +110,15 @@ def _listed(folder: Path, notes: Notes) -> dict[str, list[tuple[Path, str]]]:
 def _folders(folder: Path) -> dict[str, list[tuple[Path, str]]]:
     """Return (XML file, name without suffix) for each folder that has XML files."""
     found: dict[str, list[tuple[Path, str]]] = {}
-    for path in sorted(folder.rglob("*.xml")):
-        within = path.relative_to(folder)
+    paths = sorted(folder.rglob("*.xml"))
+    top = _folder_of_lists(folder, paths)
+    for path in paths:
+        within = path.relative_to(top)
         split = split_name(within.parts[0]) if len(within.parts) > 1 else ""
         stem = within.with_suffix("").relative_to(within.parts[0]) if split else Path(path.stem)
         found.setdefault(split, []).append((path, stem.as_posix()))
     for split, rows in found.items():
-        if split in ("train", "valid", "test"):
+        if split in SPLITS:
             known = {path.with_suffix("") for path, _ in rows}
             root = rows[0][0].parents[len(Path(rows[0][1]).parts) - 1]
             rows += [
@@ -124,6 +127,17 @@ def _folders(folder: Path) -> dict[str, list[tuple[Path, str]]]:
                 if path.suffix.lower() in IMAGE_SUFFIXES and path.with_suffix("") not in known
             ]
     return found
+
+
+def _folder_of_lists(folder: Path, paths: Sequence[Path]) -> Path:
+    """Return the folder whose folders are the splits: the one that has all XML files.
+
+    A repository has other folders beside it, and may have only one split in it.
+    """
+    top = Path(os.path.commonpath([path.parent for path in paths])) if paths else folder
+    while top != folder and split_name(top.name) in SPLITS:
+        top = top.parent
+    return top
 
 
 class _Reader:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from darknet_builder.data.data_file import DataFile
+from darknet_builder.data.formats.records import SPLITS
 from darknet_builder.data.image_list import list_images
 from darknet_builder.data.labels import find_labels, no_boxes, over_edge, read_labels
 from darknet_builder.data.sets.findings import DataFinding
 from darknet_builder.errors import DataError
 
-SPLITS = ("train", "valid", "test")
 _CLASS_FILES = ("classes.txt", "obj.names")
 """Files of annotation programs that lie beside labels."""
 
