@@ -220,14 +220,11 @@ def loss_probes(recorded: Recorded) -> list[Probe]:
         probes.append(_delta_probe("eight objects", head, recorded, call, right))
     return [
         *probes,
-        Probe("train_step: costs of three steps", _costs(recorded), _costs(recorded)(solution())),
-        Probe(
-            "train_step: weights of layer 19 after three steps",
-            _trained(recorded),
-            _trained(recorded)(solution()),
-            ("filter", "channel", "row", "column"),
-        ),
+        Probe("train_step: two steps", _train(recorded), _train(recorded)(solution()), _FILTERS),
     ]
+
+
+_FILTERS = ("filter", "channel", "row", "column")
 
 
 def _delta_probe(
@@ -244,23 +241,19 @@ def _delta(head: int, recorded: Recorded, truth: Tensor) -> Callable[[ModuleType
     )
 
 
-def _train(code: ModuleType, recorded: Recorded) -> tuple[list[float], Any]:
-    """Make three steps with Darknet's weights as the start."""
-    modules = fill_all(code.make_modules(recorded.blocks), recorded)
-    optimizer = torch.optim.SGD(modules.parameters(), lr=0.001)
-    step = (modules, optimizer, recorded.image, recorded.arrays["truth"])
-    costs = [code.train_step(recorded.blocks, *step) for _ in range(3)]
-    return costs, modules
+def _train(recorded: Recorded) -> Callable[[ModuleType], dict[str, Any]]:
+    """Return a call that makes two steps from Darknet's weights."""
 
-
-def _costs(recorded: Recorded) -> Callable[[ModuleType], list[float]]:
-    return lambda code: [float(cost) for cost in _train(code, recorded)[0]]
-
-
-def _trained(recorded: Recorded) -> Callable[[ModuleType], Tensor]:
-    def call(code: ModuleType) -> Tensor:
-        modules = _train(code, recorded)[1]
+    def call(code: ModuleType) -> dict[str, Any]:
+        modules = fill_all(code.make_modules(recorded.blocks), recorded)
+        optimizer = torch.optim.SGD(modules.parameters(), lr=0.001)
+        step = (modules, optimizer, recorded.image, recorded.arrays["truth"])
+        costs = [float(code.train_step(recorded.blocks, *step)) for _ in range(2)]
         weights = [part for part in modules[19].parameters() if part.dim() == 4]
-        return weights[0].detach()
+        return {
+            "cost of the first step": costs[0],
+            "weights of layer 19 after both": weights[0].detach(),
+            "cost of the second step": costs[1],
+        }
 
     return call

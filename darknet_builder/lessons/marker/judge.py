@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
@@ -109,12 +109,12 @@ def judge(
     results = []
     for probe in probes:
         on_probe(probe.title)
-        results.append(attempt(lambda probe=probe: probe.call(code), filename))
+        results.append(attempt(partial(probe.call, code), filename))
     verdict = Verdict(chapter, probes, results, [])
     if verdict.first_wrong is None or _is_not_written(results[verdict.first_wrong]):
         return verdict
     on_probe("")
-    mistakes = _explain(verdict, verdict.first_wrong)
+    mistakes = _explain(verdict, verdict.first_wrong) or _explain_end(verdict, verdict.first_wrong)
     if mistakes:
         return Verdict(chapter, probes, results, mistakes)
     pair = _explain_by_two(verdict, verdict.first_wrong)
@@ -183,6 +183,34 @@ def _explanations(verdict: Verdict, wrong: int, mistake: Mistake) -> list[_Expla
     return found
 
 
+def _explain_end(verdict: Verdict, wrong: int) -> list[Mistake]:
+    """Return the mistakes that stop at the same check with another error.
+
+    Two ways to write a function stop with different errors. All other checks must agree.
+    """
+    if not isinstance(verdict.results[wrong], Raised):
+        return []
+    function = verdict.probes[wrong].function
+    return [
+        mistake
+        for mistake in mistakes_until(verdict.chapter)
+        if mistake.can_show_in(function)
+        and any(_ends_alike(verdict, wrong, code) for code in mistake.codes())
+    ]
+
+
+def _ends_alike(verdict: Verdict, wrong: int, code: ModuleType) -> bool:
+    """Return whether code raises where the reader's does, and otherwise gives the same results."""
+    if not isinstance(_result_of(verdict.probes[wrong], code), Raised):
+        return False
+    for probe, result in zip(verdict.probes, verdict.results, strict=True):
+        other = _result_of(probe, code)
+        both_end = isinstance(result, Raised) and isinstance(other, Raised)
+        if not both_end and not is_right(result, other):
+            return False
+    return True
+
+
 def _explain_by_two(verdict: Verdict, wrong: int) -> list[Mistake]:
     """Return two mistakes of this chapter that together give the reader's result."""
     every = mistakes_until(verdict.chapter)
@@ -218,4 +246,4 @@ def _agreements(verdict: Verdict, code: ModuleType) -> int:
 
 
 def _result_of(probe: Probe, code: ModuleType) -> object:
-    return attempt(lambda: probe.call(code), "")
+    return attempt(partial(probe.call, code), "")

@@ -61,7 +61,7 @@ def layer_title(block: dict[str, str], index: int) -> str:
     return " ".join([f"layer {index} [{block['type']}]", *options])
 
 
-def find_parts(module: nn.Module, block: dict[str, str]) -> tuple[nn.Conv2d, nn.Module | None]:
+def find_parts(module: nn.Module, block: dict[str, str]) -> tuple[nn.Conv2d, nn.BatchNorm2d | None]:
     """Return the convolution of a reader's module, and its batch norm if the section has one.
 
     Raises:
@@ -95,7 +95,7 @@ def tensors_of(module: nn.Module, block: dict[str, str]) -> dict[str, Tensor | N
         "running means": norm.running_mean,
         "running variances": norm.running_var,
         "weights": conv.weight,
-    }  # type: ignore[dict-item]
+    }
 
 
 def has_weights(block: dict[str, str]) -> bool:

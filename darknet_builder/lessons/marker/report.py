@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import Any
 
@@ -21,6 +22,7 @@ from darknet_builder.lessons.scratch.chapters import CHAPTERS
 from darknet_builder.support.text import plural
 
 _WIDTH = 96
+_MISSING = re.compile(r"^module '\w+' has no attribute '(\w+)'")
 _LONGEST = 120
 """Most characters of a value that are shown."""
 
@@ -75,10 +77,9 @@ def _error_lines(result: Raised) -> list[str]:
     """Return the reader's error: its kind, its message, and his line."""
     if result.kind == "NotImplementedError":
         return [f"  {result.function or 'a function'} is not written yet"]
-    if result.kind == "AttributeError" and "module 'solution' has no attribute" in (
-        result.message or ""
-    ):
-        return ["  the function is missing in your file"]
+    missing = _MISSING.search(result.message or "")
+    if result.kind == "AttributeError" and missing and not result.place:
+        return [f"  the function {missing[1]} is missing in your file"]
     message = textwrap.shorten(result.message or "", 300, placeholder=" ...")
     lines = [f"  your code raised {result.kind}: {message}"]
     return lines + ([f"    {result.place}"] if result.place else [])
