@@ -101,7 +101,7 @@ def _fitting_probes(recorded: Recorded) -> list[Probe]:
     scene = recorded.scene
     pictures = {"a wide picture": scene, "a tall picture": np.ascontiguousarray(scene[:, :90])}
     right = {"a wide picture": "letterbox", "a tall picture": "letterbox_tall"}
-    sizes = [(240, 160, 32, 24), (90, 160, 32, 24), (640, 480, 416, 416)]
+    sizes = [(240, 160, 32, 24), (90, 160, 32, 24), (640, 427, 416, 416)]
     boxes = torch.tensor([[0.5, 0.5, 0.25, 0.5], [0.2, 0.3, 0.1, 0.2]])
     probes = [
         Probe(
@@ -118,7 +118,7 @@ def _fitting_probes(recorded: Recorded) -> list[Probe]:
     for size in sizes:
         title = f"to_picture: {size[0]} x {size[1]} pixels from {size[2]} x {size[3]}"
         call = functools.partial(_corners, boxes=boxes, size=size)
-        probes.append(Probe(title, call, call(solution()), _BOXES))
+        probes.append(Probe(title, call, call(solution()), _BOXES, is_recorded=False))
     return probes
 
 
@@ -217,10 +217,16 @@ def loss_probes(recorded: Recorded) -> list[Probe]:
         call = _delta(head, recorded, recorded.arrays["truth"])
         shape = recorded.output(head).shape
         right = recorded.arrays[f"delta/{head}"].view(shape)
-        probes.append(_delta_probe("eight objects", head, recorded, call, right))
+        probes.append(_delta_probe(_ALL_OBJECTS, head, recorded, call, right))
     return [
         *probes,
-        Probe("train_step: two steps", _train(recorded), _train(recorded)(solution()), _FILTERS),
+        Probe(
+            "train_step: two steps",
+            _train(recorded),
+            _train(recorded)(solution()),
+            _FILTERS,
+            is_recorded=False,
+        ),
     ]
 
 
@@ -231,7 +237,11 @@ def _delta_probe(
     title: str, head: int, recorded: Recorded, call: Callable[[ModuleType], Any], right: Tensor
 ) -> Probe:
     layer = layer_title(recorded.blocks[head + 1], head)
-    return Probe(f"yolo_delta: {layer}, {title}", call, right)
+    is_recorded = title == _ALL_OBJECTS
+    return Probe(f"yolo_delta: {layer}, {title}", call, right, is_recorded=is_recorded)
+
+
+_ALL_OBJECTS = "eight objects"
 
 
 def _delta(head: int, recorded: Recorded, truth: Tensor) -> Callable[[ModuleType], Any]:

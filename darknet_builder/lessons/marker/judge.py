@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from types import ModuleType
 from typing import Any
@@ -21,7 +21,7 @@ from darknet_builder.lessons.marker.network_probes import (
 from darknet_builder.lessons.marker.probe import Probe
 from darknet_builder.lessons.marker.reader import attempt
 from darknet_builder.lessons.marker.recorded import Recorded, load_recorded
-from darknet_builder.lessons.marker.values import Raised, is_right, mismatch
+from darknet_builder.lessons.marker.values import Raised, is_not_written, is_right, mismatch
 
 _PROBES: dict[int, Callable[[Recorded], list[Probe]]] = {
     1: cfg_probes,
@@ -36,7 +36,6 @@ _NEARER = 0.02
 """A mistake explains a result only if it is so much nearer than the right result."""
 _SAME = 3.0
 """Two mistakes explain a result equally well if their distances differ by less than this factor."""
-_NOT_WRITTEN = "NotImplementedError"
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,8 @@ class Verdict:
         probes: all checks of the chapter, in order.
         results: what the reader's code gave for each.
         mistakes: the mistakes that give the result of the first wrong check; two that only
-            together give it, if ``are_combined``.
+            together give it, if ``are_combined``; mistakes that stop there with another error, if
+            ``are_possible``.
 
     Example:
         >>> from darknet_builder.lessons.marker.recorded import solution
@@ -62,6 +62,7 @@ class Verdict:
     results: list[Any]
     mistakes: list[Mistake]
     are_combined: bool = False
+    are_possible: bool = False
 
     @property
     def first_wrong(self) -> int | None:
@@ -83,16 +84,6 @@ class Verdict:
         """Whether the whole chapter is right."""
         return not self.wrong
 
-    @property
-    def not_written(self) -> list[str]:
-        """Names of functions that still raise NotImplementedError."""
-        names = [
-            result.function
-            for result in self.results
-            if isinstance(result, Raised) and result.kind == _NOT_WRITTEN
-        ]
-        return list(dict.fromkeys(name for name in names if name))
-
 
 def judge(
     code: ModuleType, chapter: int, filename: str, on_probe: Callable[[str], object] = len
@@ -111,14 +102,16 @@ def judge(
         on_probe(probe.title)
         results.append(attempt(partial(probe.call, code), filename))
     verdict = Verdict(chapter, probes, results, [])
-    if verdict.first_wrong is None or _is_not_written(results[verdict.first_wrong]):
+    if verdict.first_wrong is None or is_not_written(results[verdict.first_wrong]):
         return verdict
     on_probe("")
-    mistakes = _explain(verdict, verdict.first_wrong) or _explain_end(verdict, verdict.first_wrong)
-    if mistakes:
-        return Verdict(chapter, probes, results, mistakes)
-    pair = _explain_by_two(verdict, verdict.first_wrong)
-    return Verdict(chapter, probes, results, pair, are_combined=bool(pair))
+    wrong = verdict.first_wrong
+    if mistakes := _explain(verdict, wrong):
+        return replace(verdict, mistakes=mistakes)
+    if mistakes := _explain_end(verdict, wrong):
+        return replace(verdict, mistakes=mistakes, are_possible=True)
+    pair = _explain_by_two(verdict, wrong)
+    return replace(verdict, mistakes=pair, are_combined=bool(pair))
 
 
 @cache
@@ -133,10 +126,6 @@ def probes_of(chapter: int) -> list[Probe]:
         "numbers('10,14,  23.5,27')"
     """
     return _PROBES[chapter](load_recorded())
-
-
-def _is_not_written(result: object) -> bool:
-    return isinstance(result, Raised) and result.kind == _NOT_WRITTEN
 
 
 def _explain(verdict: Verdict, wrong: int) -> list[Mistake]:

@@ -24,6 +24,7 @@ class Probe:
         axes: the names of a tensor's dimensions, for the report.
         names: the names of the items of a list.
         given: what the function was given, if the report should show it.
+        is_recorded: whether Darknet gave the right result; the solution gave it otherwise.
 
     Example:
         >>> from types import SimpleNamespace
@@ -38,6 +39,7 @@ class Probe:
     axes: Sequence[str] = ("batch", "channel", "row", "column")
     names: Sequence[str] = field(default=())
     given: str = ""
+    is_recorded: bool = True
 
     @property
     def function(self) -> str:
