@@ -82,6 +82,14 @@ def test_solution_and_hints_of_the_command(capsys: pytest.CaptureFixture[str]) -
     assert stop.value.code == 2
 
 
+@pytest.mark.parametrize("command", ["start", "check", "hint", "solution"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["lesson", command, "--help"])
+    assert stop.value.code == 0
+    assert f"darknet-builder lesson {command}" in capsys.readouterr().out
+
+
 def test_every_function_is_in_its_chapters_page() -> None:
     for chapter in CHAPTERS:
         page = (ROOT / "docs" / "scratch" / f"chapter-{chapter}.md").read_text()
