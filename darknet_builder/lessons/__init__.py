@@ -1,5 +1,7 @@
 """The experiments of the lessons: find unregistered tensors, and layers in a plain list.
 
+``scratch`` has the lesson "YOLO from scratch", and ``marker`` judges what its readers write.
+
 No other room depends on this one, except the command line.
 """
 
