@@ -9,7 +9,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path
@@ -45,13 +45,20 @@ html_copy_source = False
 
 def command_pages() -> str:
     """Return the ``--help`` text of every command, each below a heading."""
-    pages = []
-    for name in command_names():
-        module = import_module(f"{commands.__name__}.{name.replace('-', '_')}")
-        inner = names_in(getattr(module, "__path__", []))
-        for words in ([name], *([name, one] for one in inner)):
-            pages.append(f"## {' '.join(words)}\n\n```text\n{help_text(words)}```\n")
+    pages = [
+        f"## {' '.join(words)}\n\n```text\n{help_text(words)}```\n"
+        for name in command_names()
+        for words in words_of(commands.__name__, [name])
+    ]
     return "\n".join(pages)
+
+
+def words_of(package: str, words: list[str]) -> Iterator[list[str]]:
+    """Yield the words that call a command, and those that call the commands in it, at any depth."""
+    yield words
+    module = import_module(f"{package}.{words[-1].replace('-', '_')}")
+    for name in names_in(getattr(module, "__path__", [])):
+        yield from words_of(module.__name__, [*words, name])
 
 
 def help_text(words: list[str]) -> str:

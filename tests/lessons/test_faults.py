@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from darknet_builder.cli.program import main
 from darknet_builder.errors import InputError
 from darknet_builder.lessons.faults.exercises import EXERCISES, find_exercise, start_exercises
+from tests.helpers.commands import answer, mistake
 
 ROOT = Path(__file__).parents[2]
 COMPLAINTS = {
@@ -180,3 +182,56 @@ def test_lessons_of_the_exercises_exist() -> None:
     page = (ROOT / "docs" / "lessons.md").read_text(encoding="utf-8")
     lessons = {int(number) for number in re.findall(r"^## (\d+)\.", page, re.MULTILINE)}
     assert {exercise.lesson for exercise in EXERCISES.values()} <= lessons
+
+
+# ---- the command ---------------------------------------------------------------------------------
+
+
+def test_the_list_names_every_exercise(capsys: pytest.CaptureFixture[str]) -> None:
+    heading, *lines = answer(capsys, "lesson", "fault", "list").splitlines()
+    assert heading.split() == ["name", "lesson", "what", "is", "wrong"]
+    assert [line.split()[0] for line in lines] == list(EXERCISES)
+    title = "A tower of layers trains without an error, but only its last layer learns."
+    assert lines[0].endswith(f"3  {title}")
+
+
+def test_start_and_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = tmp_path / "faults"
+    told = answer(capsys, "lesson", "fault", "start", str(folder))
+    assert (
+        told.splitlines()[0] == f"{folder}: 10 broken modules; read {folder}/never_learns.py first"
+    )
+    mended = folder / "never_learns.py"
+    assert main(["lesson", "fault", "check", str(mended)]) == 1
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "never_learns: not yet",
+        "  hidden[0] is a module that is not registered: use an nn.ModuleList",
+    ]
+    mended.write_text(EXERCISES["never_learns"].solved)
+    assert answer(capsys, "lesson", "fault", "check", str(mended)) == "never_learns: right\n"
+    assert main(["lesson", "fault", "check", str(folder)]) == 1
+    assert capsys.readouterr().out.endswith("\n1 of 10 are right\n")
+    for name, exercise in EXERCISES.items():
+        (folder / f"{name}.py").write_text(exercise.solved)
+    assert answer(capsys, "lesson", "fault", "check", str(folder)).endswith(
+        "\n10 of 10 are right\n"
+    )
+
+
+def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert mistake(capsys, "lesson", "fault", "solution", "best_is_lost") == (
+        "unknown exercise 'best_is_lost'; did you mean 'best_is_last'?"
+    )
+    path = tmp_path / "never_learns.py"
+    assert mistake(capsys, "lesson", "fault", "check", str(path)) == (
+        f"{path}: cannot be read: No such file or directory"
+    )
+    path.write_text("def\n")
+    assert mistake(capsys, "lesson", "fault", "check", str(path)) == (
+        f"{path}:1: cannot be loaded: SyntaxError: invalid syntax"
+    )
+
+
+def test_the_solution_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = answer(capsys, "lesson", "fault", "solution", "weak_gradient")
+    assert "-        saved = x.detach().clone()\n+        saved = x.clone()\n" in shown
