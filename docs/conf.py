@@ -93,11 +93,27 @@ ABOVE = re.compile(r"\]\((?:\.\./)+(CONTRIBUTING|CHANGELOG|SECURITY)\.md")
 """Links to files above this folder that are also pages of the site."""
 
 
+PICTURE = re.compile(
+    r'<picture>\s*<source [^>]*srcset="([^"]+)">\s*<img alt="([^"]*)" src="([^"]+)">\s*</picture>'
+)
+"""A dark and a light picture, of which GitHub shows the one that fits."""
+
+
+def both_pictures(match: re.Match[str]) -> str:
+    """Return the directives for both pictures of a ``<picture>``; the theme shows one of them."""
+    dark, text, light = match.groups()
+    pictures = ((light, "only-light"), (dark, "only-dark"))
+    return "\n".join(
+        f"```{{image}} {path}\n:alt: {text}\n:class: {kind}\n```\n" for path, kind in pictures
+    )
+
+
 def fill_in(app: Sphinx, page: str, source: list[str]) -> None:
     """Insert generated text and adapt links before Sphinx parses a page."""
     for mark, make in GENERATED.items():
         if mark in source[0]:
             source[0] = source[0].replace(mark, make())
+    source[0] = PICTURE.sub(both_pictures, source[0])
     source[0] = ABOVE.sub(lambda match: f"](/{match[1].lower()}.md", source[0])
 
 

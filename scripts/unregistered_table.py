@@ -35,8 +35,6 @@ PAGE = ROOT / "docs" / "unregistered.md"
 BEGIN, END = "<!-- table: scripts/unregistered_table.py -->\n", "<!-- end of the table -->"
 PER_FAMILY = 3
 """Models of one file of timm that are built."""
-EVERY = 3
-"""Of this number of configs of transformers, one is built."""
 _DEPTHS = (
     "num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers",
     "num_encoder_layers", "num_decoder_layers", "num_decoder_blocks",
@@ -66,11 +64,11 @@ def timm_models() -> Iterator[tuple[str, Builder]]:
 
 
 def transformers_models() -> Iterator[tuple[str, Builder]]:
-    """Yield the base model of every third config of transformers, with two layers of each kind."""
+    """Yield the base model of each config of transformers, with two layers of each kind."""
     transformers = import_module("transformers")
     transformers.logging.set_verbosity_error()
     auto = import_module("transformers.models.auto.modeling_auto")
-    for kind in sorted(auto.MODEL_MAPPING_NAMES)[::EVERY]:
+    for kind in sorted(auto.MODEL_MAPPING_NAMES):
         yield kind, lambda kind=kind: shallow(transformers, kind)
 
 
@@ -147,7 +145,7 @@ def places(models: dict[str, list[str] | str]) -> dict[str, list[str]]:
     ``anchor_generator.cell_anchors[0]`` and ``rpn.anchor_generator.cell_anchors[1]`` are one place.
     """
     found: dict[str, list[str]] = {}
-    for name, paths in models.items():
+    for name, paths in sorted(models.items()):
         if not isinstance(paths, str):
             for place in dict.fromkeys(map(_place, paths)):
                 found.setdefault(place, []).append(name)

@@ -49,7 +49,7 @@ def links(text: str) -> Counter[str]:
 
     So are the notebooks of both.
     """
-    targets = re.findall(r"\]\(([^)]+)\)", prose(text))
+    targets = re.findall(r"(?:\]\(|(?:src|srcset)=\")([^)\"]+)[)\"]", prose(text))
     return Counter(target.replace(".zh-CN.", ".") for target in targets)
 
 
