@@ -23,9 +23,11 @@ FAMILIES = {"layers", "cli.commands"}
 ROOM_SIZES = range(3, 13)
 FREE = (
     "layers", "losses", "network.folding", "engines.fused", "cfg.synonyms", "compat.opencv.names",
+    "lessons.scratch", "lessons.marker",
 )  # fmt: skip
 """What may name sections: those who make them, those who teach them, those whose trade is
-convolutions, and a table of another program's words for them."""
+convolutions, a table of another program's words for them, and the lesson that writes them again
+without the package."""
 PLAIN_WORDS = {
     ("images.fits", "crop"): "a way to fit an image",
     ("images.crop", "crop"): "a way to fit an image",
@@ -37,7 +39,7 @@ PLAIN_WORDS = {
 
 def is_free(module: str) -> bool:
     """Whether a module may name sections."""
-    return module in FREE or room_of(module) in FREE
+    return any(module == free or module.startswith(f"{free}.") for free in FREE)
 
 
 def runtime_nodes(tree: ast.Module) -> Iterator[ast.AST]:

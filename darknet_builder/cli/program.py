@@ -32,8 +32,8 @@ EXIT_STATUSES = """\
 exit status:
   0    success
   1    the command ran, but a part failed: an image could not be read, a download failed, an
-       exported file differs from PyTorch, a label could not be converted, or check found an
-       error
+       exported file differs from PyTorch, a label could not be converted, check found an
+       error, or lesson check found a mistake
   2    a mistake in the command or in a file that it names: one line on stderr says which
   130  stopped by Ctrl-C
 

@@ -9,16 +9,18 @@ from darknet_builder.errors import did_you_mean
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 DEFAULT_MODEL = "shapes"
+_CHECKOUT_FOLDERS = {"lesson": "tests/golden/lesson"}
+"""Bundled folders that are not at the top of a checkout."""
 
 
 def bundled_file(folder: str, name: str) -> Path:
     """Return the path of a bundled file.
 
-    A checkout has the folders ``cfg/`` and ``weights/``, a wheel has ``bundled_cfg/`` and
-    ``bundled_weights/``.
+    A checkout has the folders ``cfg/``, ``weights/`` and ``tests/golden/lesson/``, a wheel has
+    ``bundled_cfg/``, ``bundled_weights/`` and ``bundled_lesson/``.
 
     Args:
-        folder: name of the checkout's folder: ``cfg`` or ``weights``.
+        folder: ``cfg``, ``weights`` or ``lesson``.
         name: name of the file, with its suffix.
 
     Returns:
@@ -28,7 +30,7 @@ def bundled_file(folder: str, name: str) -> Path:
         >>> bundled_file("cfg", "shapes.cfg").name
         'shapes.cfg'
     """
-    checkout = _PACKAGE.parent / folder / name
+    checkout = _PACKAGE.parent / _CHECKOUT_FOLDERS.get(folder, folder) / name
     return checkout if os.path.isfile(checkout) else _PACKAGE / f"bundled_{folder}" / name
 
 

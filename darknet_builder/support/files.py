@@ -54,7 +54,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp lets only the owner read
+        temporary.chmod(0o666 & ~current_umask())  # mkstemp lets only the owner read
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -200,7 +200,7 @@ def is_web_page(start: str | bytes) -> bool:
     return text.lstrip()[:_LONGEST_TAG].lower().startswith(_WEB_PAGE)
 
 
-def _umask() -> int:
+def current_umask() -> int:
     """Return the process's umask; the system reports it only while setting it."""
     mask = os.umask(0)
     os.umask(mask)

@@ -99,6 +99,8 @@ def test_the_wheel_has_everything_that_runs(built: Built) -> None:
     }
     wanted |= {f"darknet_builder/bundled_cfg/{path.name}" for path in (ROOT / "cfg").iterdir()}
     wanted.add("darknet_builder/bundled_weights/shapes.weights")
+    lesson = (ROOT / "tests" / "golden" / "lesson").iterdir()
+    wanted |= {f"darknet_builder/bundled_lesson/{path.name}" for path in lesson}
     assert {name for name in names if ".dist-info/" not in name} == wanted
     with zipfile.ZipFile(built.wheel) as archive:
         for name in ("cfg/yolov4.cfg", "cfg/coco.names", "weights/shapes.weights"):

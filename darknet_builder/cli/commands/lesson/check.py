@@ -47,4 +47,6 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
 
     answer = check_file(args.file, args.chapter, args.time_limit)
     out.write(answer.text)
+    if answer.wrong_chapter is not None:
+        out.write(f"a hint: darknet-builder lesson hint --chapter {answer.wrong_chapter}\n")
     return 0 if answer.is_right else 1
