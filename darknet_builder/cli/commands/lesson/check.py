@@ -24,7 +24,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
     parser.add_argument(
-        "file", nargs="?", default=READERS_FILE, metavar="FILE", help="your file (%(default)s)"
+        "file", nargs="?", default=READERS_FILE, metavar="FILE", help=f"your file ({READERS_FILE})"
     )
     parser.add_argument(
         "--chapter",
