@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from darknet_builder.network.network import Network
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSON_CFG = ROOT / "cfg" / "lesson.cfg"
-POLICIES: dict[str, dict[str, object]] = {
+POLICIES: dict[str, dict[str, Any]] = {
     "constant": {},
     "steps": {"steps": (200, 300), "scales": (0.5, 0.5)},
     "poly": {"power": 1.0},
@@ -181,9 +182,13 @@ def gradients_at_route() -> tuple[Tensor, dict[int, Tensor]]:
     image = draw_scene(9, size=64).image[..., ::-1].copy()
     maps = network(torch.from_numpy(image).permute(2, 0, 1)[None] / 255)
     torch.stack([one.square().sum() for one in maps]).sum().backward()
-    gradients = {index: part.grad[0] for index, part in parts.items() if part.grad is not None}
-    assert whole[SHARED].grad is not None
-    return whole[SHARED].grad[0], gradients
+    return _gradient(whole[SHARED]), {index: _gradient(part) for index, part in parts.items()}
+
+
+def _gradient(output: Tensor) -> Tensor:
+    """Return the gradient of a batch of one."""
+    assert output.grad is not None
+    return output.grad[0]
 
 
 def weights_before_and_after() -> dict[str, tuple[Tensor, Tensor]]:

@@ -20,8 +20,8 @@ import torch
 from darknet_builder.support.extras import load_extra
 from darknet_builder.support.figures import load_figures, save_figure
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scripts import figure_numbers as numbers  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # where a test imports this file
+import figure_numbers as numbers  # noqa: E402
 
 FOLDER = numbers.ROOT / "docs" / "images" / "lessons"
 _STYLE = {

@@ -19,10 +19,12 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -52,7 +54,7 @@ def torchvision_models() -> Iterator[tuple[str, Builder]]:
         function = models.get_model_builder(name)
         names = inspect.signature(function).parameters
         without = {name: None for name in ("weights", "weights_backbone") if name in names}
-        yield name, lambda function=function, without=without: function(**without)
+        yield name, partial(function, **without)
 
 
 def timm_models() -> Iterator[tuple[str, Builder]]:
@@ -60,7 +62,7 @@ def timm_models() -> Iterator[tuple[str, Builder]]:
     timm = import_module("timm")
     for family in timm.list_modules():
         for name in islice(timm.list_models(module=family), PER_FAMILY):
-            yield f"{family}: {name}", lambda name=name: timm.create_model(name, pretrained=False)
+            yield f"{family}: {name}", partial(timm.create_model, name, pretrained=False)
 
 
 def transformers_models() -> Iterator[tuple[str, Builder]]:
@@ -69,10 +71,10 @@ def transformers_models() -> Iterator[tuple[str, Builder]]:
     transformers.logging.set_verbosity_error()
     auto = import_module("transformers.models.auto.modeling_auto")
     for kind in sorted(auto.MODEL_MAPPING_NAMES):
-        yield kind, lambda kind=kind: shallow(transformers, kind)
+        yield kind, partial(shallow, transformers, kind)
 
 
-def shallow(transformers: object, kind: str) -> nn.Module:
+def shallow(transformers: Any, kind: str) -> nn.Module:
     """Build the base model of a config with two layers of each kind."""
     config = transformers.AutoConfig.for_model(kind)
     for part in (config, *(value for value in vars(config).values() if hasattr(value, "to_dict"))):

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from darknet_builder.boxes.overlap import iou
-from scripts import figure_numbers as numbers
-from scripts.figures import FIGURES, FOLDER, THEMES, draw
+from scripts.figures import FIGURES, FOLDER, THEMES, draw, numbers
 
 DOCS = Path(__file__).parents[2] / "docs"
 

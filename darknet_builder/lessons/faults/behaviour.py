@@ -79,7 +79,7 @@ def _other_training(code: ModuleType, batches: list[tuple[Tensor, Tensor]]) -> I
         gradients = torch.autograd.grad(loss, list(mine.parameters()))
         with torch.no_grad():
             for parameter, gradient in zip(mine.parameters(), gradients, strict=True):
-                parameter -= _RATE * gradient
+                parameter.sub_(_RATE * gradient)
     optimizer = SGD(theirs.parameters(), lr=_RATE)
     code.train(theirs, optimizer, StepLR(optimizer, step_size=9), batches, 1)
     if not torch.allclose(theirs.weight, mine.weight):
@@ -105,12 +105,12 @@ def forgets_its_head(code: ModuleType) -> Iterator[str]:
 
 def frozen_but_moving(code: ModuleType) -> Iterator[str]:
     """Check that nothing in the backbone of ``Frozen`` changes in a training."""
-    torch.manual_seed(0)
     backbone = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
-    model = nn.Sequential(code.Frozen(backbone), nn.Linear(4, 1))
+    head = nn.Linear(4, 1)
+    model = nn.Sequential(code.Frozen(backbone), head)
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
     optimizer = SGD(model.parameters(), lr=_RATE, weight_decay=0.1)
-    head = model[1].weight.detach().clone()
+    weight = head.weight.detach().clone()
     for _ in range(2):
         model.train()
         optimizer.zero_grad()
@@ -119,9 +119,9 @@ def frozen_but_moving(code: ModuleType) -> Iterator[str]:
     for name, tensor in backbone.state_dict().items():
         if not torch.equal(tensor, before[name]):
             yield f"{name} of the backbone has changed in a training"
-    if not model.training or not model[1].training:
+    if not model.training or not head.training:
         yield "train() does not reach the rest of the model any more"
-    if torch.equal(model[1].weight, head):
+    if torch.equal(head.weight, weight):
         yield "the head behind the backbone does not learn any more"
 
 
