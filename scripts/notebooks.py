@@ -91,7 +91,9 @@ def notebook_source(page: str, text: str, url: str) -> str:
 def _commands(match: re.Match[str]) -> str:
     """Return a block of commands and outputs as a cell with the commands alone."""
     commands = re.findall(r"^\$ (.*)\n", match[1], re.MULTILINE)
-    return "```python\n" + "".join(f"!{command}\n" for command in commands) + "```\n"
+    # Each ! has a shell of its own, which does not know the status of the last command.
+    lines = [f"!{command}\n" for command in commands if command != "echo $?"]
+    return f"```python\n{''.join(lines)}```\n"
 
 
 def _light_picture(match: re.Match[str]) -> str:

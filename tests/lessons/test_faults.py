@@ -9,7 +9,8 @@ import pytest
 
 from darknet_builder.cli.program import main
 from darknet_builder.errors import InputError
-from darknet_builder.lessons.faults.exercises import EXERCISES, find_exercise, start_exercises
+from darknet_builder.lessons.faults.exercises import EXERCISES, start_exercises
+from darknet_builder.lessons.faults.judging import CHECKS, judge
 from tests.helpers.commands import answer, mistake
 
 ROOT = Path(__file__).parents[2]
@@ -31,29 +32,29 @@ COMPLAINTS = {
 }
 
 
-def judge(name: str, source: str, folder: Path) -> list[str]:
+def judged(name: str, source: str, folder: Path) -> list[str]:
     """What is said about a source."""
     path = folder / "reader.py"
     path.write_text(source)
-    return find_exercise(name).judge(path)
+    return judge(name, path)
 
 
 @pytest.mark.parametrize("name", EXERCISES)
 def test_the_broken_module_fails(name: str, tmp_path: Path) -> None:
-    complaints = judge(name, EXERCISES[name].broken, tmp_path)
+    complaints = judged(name, EXERCISES[name].broken, tmp_path)
     assert COMPLAINTS[name] in complaints[0]
 
 
 @pytest.mark.parametrize("name", EXERCISES)
 def test_the_solution_passes(name: str, tmp_path: Path) -> None:
-    assert judge(name, EXERCISES[name].solved, tmp_path) == []
+    assert judged(name, EXERCISES[name].solved, tmp_path) == []
 
 
 def test_every_exercise_has_both_files_and_no_file_is_left_over() -> None:
     rooms = ROOT / "darknet_builder" / "lessons" / "faults"
     for room in ("broken", "solved"):
         stems = {path.stem for path in (rooms / room).glob("*.py")} - {"__init__"}
-        assert stems == set(EXERCISES)
+        assert stems == set(EXERCISES) == set(CHECKS)
 
 
 @pytest.mark.parametrize(
@@ -132,32 +133,31 @@ def test_every_exercise_has_both_files_and_no_file_is_left_over() -> None:
 def test_half_a_repair(name: str, old: str, new: str, complaint: str, tmp_path: Path) -> None:
     source = EXERCISES[name].solved
     assert old in source
-    complaints = judge(name, source.replace(old, new), tmp_path)
+    complaints = judged(name, source.replace(old, new), tmp_path)
     assert any(complaint in one for one in complaints)
 
 
 def test_a_file_that_cannot_be_run_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "never_learns.py"
-    exercise = EXERCISES["never_learns"]
     with pytest.raises(InputError, match=r"never_learns.py: cannot be read: No such file"):
-        exercise.judge(path)
+        judge("never_learns", path)
     path.write_text("x = 1\ny = (\n")
     with pytest.raises(
         InputError, match=r"never_learns.py:2: cannot be loaded: SyntaxError: '\(' was"
     ):
-        exercise.judge(path)
+        judge("never_learns", path)
     path.write_text("x = 1\ny = 1 / 0\n")
     with pytest.raises(
         InputError, match="never_learns.py:2: cannot be loaded: ZeroDivisionError: div"
     ):
-        exercise.judge(path)
+        judge("never_learns", path)
 
 
 def test_code_that_fails_in_the_check_names_the_readers_line(tmp_path: Path) -> None:
     source = EXERCISES["never_learns"].solved.replace("torch.relu(layer(x))", "layer(x) @ x")
-    (complaint,) = judge("never_learns", source, tmp_path)
+    (complaint,) = judged("never_learns", source, tmp_path)
     assert re.search(r"reader\.py:29: RuntimeError: mat1 and mat2", complaint)
-    (complaint,) = judge("never_learns", "x = 1\n", tmp_path)
+    (complaint,) = judged("never_learns", "x = 1\n", tmp_path)
     assert complaint.endswith(
         "AttributeError: module 'darknet_builder_exercise_reader' has no attribute 'Tower'"
     )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scripts import notebooks
-from tests.project.test_docs import Fence, PageError, compare, fences, need
+from tests.project.test_docs import LAST_STATUS, Fence, PageError, commands, compare, fences, need
 
 ROOT = Path(__file__).parents[2]
 URL = "https://github.com/example/darknet_builder"
@@ -42,6 +42,8 @@ $ darknet-builder dump cfg/lesson.cfg --filter yolo
 layer  type
 $ python scripts/why_modulelist.py
 ...
+$ echo $?
+0
 ```
 
 <picture>
@@ -124,6 +126,12 @@ def blocks_of(page: str) -> list[tuple[Fence, str | None]]:
     ]
 
 
+def commands_in(block: Fence) -> list[tuple[str, str]]:
+    """The commands of a block and their outputs, but for the question what the last one's status
+    was: each command of a notebook has a shell of its own."""
+    return [pair for pair in commands(block) if pair[0] != LAST_STATUS]
+
+
 def test_the_notebooks_of_both_languages_have_the_blocks_of_their_pages() -> None:
     english, chinese = (cells_of(page) for page in notebooks.PAGES)
     assert english == chinese
@@ -131,8 +139,7 @@ def test_the_notebooks_of_both_languages_have_the_blocks_of_their_pages() -> Non
         if block.language == "python":
             assert cell == block.code.rstrip("\n")
         else:
-            commands = [line for line in block.code.split("\n") if line.startswith("$ ")]
-            assert cell == "\n".join(f"!{line.removeprefix('$ ')}" for line in commands)
+            assert cell == "\n".join(f"!{command}" for command, _ in commands_in(block))
 
 
 # ---- with jupytext and a kernel ------------------------------------------------------------------
@@ -165,7 +172,7 @@ def test_the_notebook_prints_what_the_page_shows(monkeypatch: pytest.MonkeyPatch
     for cell, (block, shown) in zip(cells, blocks_of("lessons.md"), strict=True):
         written = "".join(text_of(output, block) for output in cell.outputs)
         if block.language == "console":
-            shown = "".join(line for line in block.code.splitlines(True) if line[:2] != "$ ")
+            shown = "".join(output for _, output in commands_in(block))
             written = written.replace("\r\n", "\n")  # the terminal of a ! command
         compare(block, shown or "", written)
 

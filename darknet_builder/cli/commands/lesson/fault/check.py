@@ -26,13 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Write what is right and what is not; the status is 1 if something is not."""
-    from darknet_builder.lessons.faults.exercises import EXERCISES, find_exercise
+    from darknet_builder.lessons.faults.exercises import EXERCISES
+    from darknet_builder.lessons.faults.judging import judge
 
     path = Path(args.path)
     paths = [path / f"{name}.py" for name in EXERCISES] if path.is_dir() else [path]
     right = 0
     for file in paths:
-        complaints = find_exercise(file.stem).judge(file)
+        complaints = judge(file.stem, file)
         right += not complaints
         out.write(f"{file.stem}: {'not yet' if complaints else 'right'}\n")
         out.write("".join(f"  {complaint}\n" for complaint in complaints))
