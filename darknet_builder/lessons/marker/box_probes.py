@@ -101,7 +101,7 @@ def _fitting_probes(recorded: Recorded) -> list[Probe]:
     scene = recorded.scene
     pictures = {"a wide picture": scene, "a tall picture": np.ascontiguousarray(scene[:, :90])}
     right = {"a wide picture": "letterbox", "a tall picture": "letterbox_tall"}
-    sizes = [(240, 160, 32, 24), (90, 160, 32, 24), (640, 480, 416, 416)]
+    sizes = [(240, 160, 32, 24), (90, 160, 32, 24), (640, 427, 416, 416)]
     boxes = torch.tensor([[0.5, 0.5, 0.25, 0.5], [0.2, 0.3, 0.1, 0.2]])
     probes = [
         Probe(
@@ -118,7 +118,7 @@ def _fitting_probes(recorded: Recorded) -> list[Probe]:
     for size in sizes:
         title = f"to_picture: {size[0]} x {size[1]} pixels from {size[2]} x {size[3]}"
         call = functools.partial(_corners, boxes=boxes, size=size)
-        probes.append(Probe(title, call, call(solution()), _BOXES))
+        probes.append(Probe(title, call, call(solution()), _BOXES, is_recorded=False))
     return probes
 
 
@@ -217,24 +217,31 @@ def loss_probes(recorded: Recorded) -> list[Probe]:
         call = _delta(head, recorded, recorded.arrays["truth"])
         shape = recorded.output(head).shape
         right = recorded.arrays[f"delta/{head}"].view(shape)
-        probes.append(_delta_probe("eight objects", head, recorded, call, right))
+        probes.append(_delta_probe(_ALL_OBJECTS, head, recorded, call, right))
     return [
         *probes,
-        Probe("train_step: costs of three steps", _costs(recorded), _costs(recorded)(solution())),
         Probe(
-            "train_step: weights of layer 19 after three steps",
-            _trained(recorded),
-            _trained(recorded)(solution()),
-            ("filter", "channel", "row", "column"),
+            "train_step: two steps",
+            _train(recorded),
+            _train(recorded)(solution()),
+            _FILTERS,
+            is_recorded=False,
         ),
     ]
+
+
+_FILTERS = ("filter", "channel", "row", "column")
 
 
 def _delta_probe(
     title: str, head: int, recorded: Recorded, call: Callable[[ModuleType], Any], right: Tensor
 ) -> Probe:
     layer = layer_title(recorded.blocks[head + 1], head)
-    return Probe(f"yolo_delta: {layer}, {title}", call, right)
+    is_recorded = title == _ALL_OBJECTS
+    return Probe(f"yolo_delta: {layer}, {title}", call, right, is_recorded=is_recorded)
+
+
+_ALL_OBJECTS = "eight objects"
 
 
 def _delta(head: int, recorded: Recorded, truth: Tensor) -> Callable[[ModuleType], Any]:
@@ -244,23 +251,19 @@ def _delta(head: int, recorded: Recorded, truth: Tensor) -> Callable[[ModuleType
     )
 
 
-def _train(code: ModuleType, recorded: Recorded) -> tuple[list[float], Any]:
-    """Make three steps with Darknet's weights as the start."""
-    modules = fill_all(code.make_modules(recorded.blocks), recorded)
-    optimizer = torch.optim.SGD(modules.parameters(), lr=0.001)
-    step = (modules, optimizer, recorded.image, recorded.arrays["truth"])
-    costs = [code.train_step(recorded.blocks, *step) for _ in range(3)]
-    return costs, modules
+def _train(recorded: Recorded) -> Callable[[ModuleType], dict[str, Any]]:
+    """Return a call that makes two steps from Darknet's weights."""
 
-
-def _costs(recorded: Recorded) -> Callable[[ModuleType], list[float]]:
-    return lambda code: [float(cost) for cost in _train(code, recorded)[0]]
-
-
-def _trained(recorded: Recorded) -> Callable[[ModuleType], Tensor]:
-    def call(code: ModuleType) -> Tensor:
-        modules = _train(code, recorded)[1]
+    def call(code: ModuleType) -> dict[str, Any]:
+        modules = fill_all(code.make_modules(recorded.blocks), recorded)
+        optimizer = torch.optim.SGD(modules.parameters(), lr=0.001)
+        step = (modules, optimizer, recorded.image, recorded.arrays["truth"])
+        costs = [float(code.train_step(recorded.blocks, *step)) for _ in range(2)]
         weights = [part for part in modules[19].parameters() if part.dim() == 4]
-        return weights[0].detach()
+        return {
+            "cost of the first step": costs[0],
+            "weights of layer 19 after both": weights[0].detach(),
+            "cost of the second step": costs[1],
+        }
 
     return call

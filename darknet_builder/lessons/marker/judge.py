@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +21,7 @@ from darknet_builder.lessons.marker.network_probes import (
 from darknet_builder.lessons.marker.probe import Probe
 from darknet_builder.lessons.marker.reader import attempt
 from darknet_builder.lessons.marker.recorded import Recorded, load_recorded
-from darknet_builder.lessons.marker.values import Raised, is_right, mismatch
+from darknet_builder.lessons.marker.values import Raised, is_not_written, is_right, mismatch
 
 _PROBES: dict[int, Callable[[Recorded], list[Probe]]] = {
     1: cfg_probes,
@@ -36,7 +36,6 @@ _NEARER = 0.02
 """A mistake explains a result only if it is so much nearer than the right result."""
 _SAME = 3.0
 """Two mistakes explain a result equally well if their distances differ by less than this factor."""
-_NOT_WRITTEN = "NotImplementedError"
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,8 @@ class Verdict:
         probes: all checks of the chapter, in order.
         results: what the reader's code gave for each.
         mistakes: the mistakes that give the result of the first wrong check; two that only
-            together give it, if ``are_combined``.
+            together give it, if ``are_combined``; mistakes that stop there with another error, if
+            ``are_possible``.
 
     Example:
         >>> from darknet_builder.lessons.marker.recorded import solution
@@ -62,6 +62,7 @@ class Verdict:
     results: list[Any]
     mistakes: list[Mistake]
     are_combined: bool = False
+    are_possible: bool = False
 
     @property
     def first_wrong(self) -> int | None:
@@ -83,16 +84,6 @@ class Verdict:
         """Whether the whole chapter is right."""
         return not self.wrong
 
-    @property
-    def not_written(self) -> list[str]:
-        """Names of functions that still raise NotImplementedError."""
-        names = [
-            result.function
-            for result in self.results
-            if isinstance(result, Raised) and result.kind == _NOT_WRITTEN
-        ]
-        return list(dict.fromkeys(name for name in names if name))
-
 
 def judge(
     code: ModuleType, chapter: int, filename: str, on_probe: Callable[[str], object] = len
@@ -109,16 +100,18 @@ def judge(
     results = []
     for probe in probes:
         on_probe(probe.title)
-        results.append(attempt(lambda probe=probe: probe.call(code), filename))
+        results.append(attempt(partial(probe.call, code), filename))
     verdict = Verdict(chapter, probes, results, [])
-    if verdict.first_wrong is None or _is_not_written(results[verdict.first_wrong]):
+    if verdict.first_wrong is None or is_not_written(results[verdict.first_wrong]):
         return verdict
     on_probe("")
-    mistakes = _explain(verdict, verdict.first_wrong)
-    if mistakes:
-        return Verdict(chapter, probes, results, mistakes)
-    pair = _explain_by_two(verdict, verdict.first_wrong)
-    return Verdict(chapter, probes, results, pair, are_combined=bool(pair))
+    wrong = verdict.first_wrong
+    if mistakes := _explain(verdict, wrong):
+        return replace(verdict, mistakes=mistakes)
+    if mistakes := _explain_end(verdict, wrong):
+        return replace(verdict, mistakes=mistakes, are_possible=True)
+    pair = _explain_by_two(verdict, wrong)
+    return replace(verdict, mistakes=pair, are_combined=bool(pair))
 
 
 @cache
@@ -133,10 +126,6 @@ def probes_of(chapter: int) -> list[Probe]:
         "numbers('10,14,  23.5,27')"
     """
     return _PROBES[chapter](load_recorded())
-
-
-def _is_not_written(result: object) -> bool:
-    return isinstance(result, Raised) and result.kind == _NOT_WRITTEN
 
 
 def _explain(verdict: Verdict, wrong: int) -> list[Mistake]:
@@ -183,6 +172,34 @@ def _explanations(verdict: Verdict, wrong: int, mistake: Mistake) -> list[_Expla
     return found
 
 
+def _explain_end(verdict: Verdict, wrong: int) -> list[Mistake]:
+    """Return the mistakes that stop at the same check with another error.
+
+    Two ways to write a function stop with different errors. All other checks must agree.
+    """
+    if not isinstance(verdict.results[wrong], Raised):
+        return []
+    function = verdict.probes[wrong].function
+    return [
+        mistake
+        for mistake in mistakes_until(verdict.chapter)
+        if mistake.can_show_in(function)
+        and any(_ends_alike(verdict, wrong, code) for code in mistake.codes())
+    ]
+
+
+def _ends_alike(verdict: Verdict, wrong: int, code: ModuleType) -> bool:
+    """Return whether code raises where the reader's does, and otherwise gives the same results."""
+    if not isinstance(_result_of(verdict.probes[wrong], code), Raised):
+        return False
+    for probe, result in zip(verdict.probes, verdict.results, strict=True):
+        other = _result_of(probe, code)
+        both_end = isinstance(result, Raised) and isinstance(other, Raised)
+        if not both_end and not is_right(result, other):
+            return False
+    return True
+
+
 def _explain_by_two(verdict: Verdict, wrong: int) -> list[Mistake]:
     """Return two mistakes of this chapter that together give the reader's result."""
     every = mistakes_until(verdict.chapter)
@@ -218,4 +235,4 @@ def _agreements(verdict: Verdict, code: ModuleType) -> int:
 
 
 def _result_of(probe: Probe, code: ModuleType) -> object:
-    return attempt(lambda: probe.call(code), "")
+    return attempt(partial(probe.call, code), "")

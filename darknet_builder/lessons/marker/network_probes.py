@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import struct
 from collections.abc import Callable
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -165,7 +167,9 @@ def fill_all(modules: nn.ModuleList, recorded: Recorded) -> nn.ModuleList:
     return modules
 
 
+@cache
 def _filled_solution(recorded: Recorded) -> nn.ModuleList:
+    """Return the solution's modules with Darknet's weights; they must not be changed."""
     modules: nn.ModuleList = solution().make_modules(recorded.blocks)
     solution().load_weights(recorded.blocks, modules, recorded.weights)
     return modules
@@ -301,7 +305,8 @@ _FILTERS = ("filter", "channel", "row", "column")
 
 def _fold(recorded: Recorded) -> Callable[[ModuleType], Any]:
     def call(code: ModuleType) -> dict[str, Tensor]:
-        conv, norm = find_parts(_filled_solution(recorded)[0], recorded.blocks[1])
+        first = copy.deepcopy(_filled_solution(recorded)[0])
+        conv, norm = find_parts(first, recorded.blocks[1])
         weight, bias = code.fold_batch_norm(conv, norm)
         return {"weight": weight, "bias": bias}
 

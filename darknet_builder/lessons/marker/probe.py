@@ -24,6 +24,7 @@ class Probe:
         axes: the names of a tensor's dimensions, for the report.
         names: the names of the items of a list.
         given: what the function was given, if the report should show it.
+        is_recorded: whether Darknet gave the right result; the solution gave it otherwise.
 
     Example:
         >>> from types import SimpleNamespace
@@ -38,6 +39,7 @@ class Probe:
     axes: Sequence[str] = ("batch", "channel", "row", "column")
     names: Sequence[str] = field(default=())
     given: str = ""
+    is_recorded: bool = True
 
     @property
     def function(self) -> str:
@@ -61,7 +63,7 @@ def layer_title(block: dict[str, str], index: int) -> str:
     return " ".join([f"layer {index} [{block['type']}]", *options])
 
 
-def find_parts(module: nn.Module, block: dict[str, str]) -> tuple[nn.Conv2d, nn.Module | None]:
+def find_parts(module: nn.Module, block: dict[str, str]) -> tuple[nn.Conv2d, nn.BatchNorm2d | None]:
     """Return the convolution of a reader's module, and its batch norm if the section has one.
 
     Raises:
@@ -95,7 +97,7 @@ def tensors_of(module: nn.Module, block: dict[str, str]) -> dict[str, Tensor | N
         "running means": norm.running_mean,
         "running variances": norm.running_var,
         "weights": conv.weight,
-    }  # type: ignore[dict-item]
+    }
 
 
 def has_weights(block: dict[str, str]) -> bool:

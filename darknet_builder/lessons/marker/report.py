@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import Any
 
@@ -9,11 +10,12 @@ from torch import Tensor
 
 from darknet_builder.lessons.marker.judge import Verdict
 from darknet_builder.lessons.marker.patterns import describe_pattern
-from darknet_builder.lessons.marker.probe import Probe
+from darknet_builder.lessons.marker.probe import Probe, UnexpectedModuleError
 from darknet_builder.lessons.marker.values import (
     Raised,
     as_tensor,
     bound_of,
+    is_not_written,
     is_right,
     parts,
 )
@@ -21,6 +23,8 @@ from darknet_builder.lessons.scratch.chapters import CHAPTERS
 from darknet_builder.support.text import plural
 
 _WIDTH = 96
+_MISSING = re.compile(r"^module '\w+' has no attribute '(\w+)'")
+_NO_CAUSE = "cause: none of the common mistakes gives exactly this"
 _LONGEST = 120
 """Most characters of a value that are shown."""
 
@@ -73,13 +77,14 @@ def _first_difference(verdict: Verdict, wrong: int) -> list[str]:
 
 def _error_lines(result: Raised) -> list[str]:
     """Return the reader's error: its kind, its message, and his line."""
-    if result.kind == "NotImplementedError":
+    if is_not_written(result):
         return [f"  {result.function or 'a function'} is not written yet"]
-    if result.kind == "AttributeError" and "module 'solution' has no attribute" in (
-        result.message or ""
-    ):
-        return ["  the function is missing in your file"]
+    missing = _MISSING.search(result.message or "")
+    if result.kind == "AttributeError" and missing and not result.place:
+        return [f"  the function {missing[1]} is missing in your file"]
     message = textwrap.shorten(result.message or "", 300, placeholder=" ...")
+    if result.kind == UnexpectedModuleError.__name__:
+        return _wrapped("  ", message)
     lines = [f"  your code raised {result.kind}: {message}"]
     return lines + ([f"    {result.place}"] if result.place else [])
 
@@ -96,6 +101,8 @@ def _part_lines(probe: Probe, path: tuple[Any, ...], mine: Any, theirs: Any) -> 
     elif isinstance(theirs, dict) and isinstance(mine, dict):
         lines += [f"  {line}" for line in _key_lines(mine, theirs)]
     lines += [f"  yours:    {_shown(mine)}", f"  expected: {_shown(theirs)}"]
+    if mine is None:
+        lines.append("  your function returned None: is a return missing?")
     return lines
 
 
@@ -137,10 +144,11 @@ def _tensor_lines(probe: Probe, mine: Tensor, theirs: Tensor) -> list[str]:
     count, total = int(is_wrong.sum()), theirs.numel()
     index = tuple(is_wrong.nonzero()[0].tolist())
     largest = float(difference[is_wrong].max())
+    source = "Darknet's" if probe.is_recorded else "expected"
     lines = [
         f"{count} of {total} values differ, by at most {largest:.3g}",
         f"the first at {_index_text(probe, index, theirs)}: yours {float(mine[index]):.6g},"
-        f" Darknet's {float(theirs[index]):.6g}",
+        f" {source} {float(theirs[index]):.6g}",
     ]
     pattern = describe_pattern(mine, theirs, is_wrong, probe.axes)
     return [*lines, pattern] if pattern else lines
@@ -161,18 +169,28 @@ def _index_text(probe: Probe, index: tuple[int, ...], theirs: Tensor) -> str:
 
 def _cause(verdict: Verdict, wrong: int) -> list[str]:
     result = verdict.results[wrong]
-    if isinstance(result, Raised) and result.kind == "NotImplementedError":
-        return []
     if not verdict.mistakes:
-        return ["cause: none of the common mistakes gives these values"]
+        return [] if _speaks_for_itself(result) else [_NO_CAUSE]
     if verdict.are_combined:
         intro = "cause: two mistakes together give exactly your result. "
         return _wrapped(intro, " And: ".join(mistake.advice for mistake in verdict.mistakes))
     lines: list[str] = []
     gives = "stops in the same way" if isinstance(result, Raised) else "gives exactly your result"
+    gives = "stops at the same check" if verdict.are_possible else gives
+    word = "possible cause" if verdict.are_possible else "cause"
     for mistake in verdict.mistakes[:3]:
-        lines += _wrapped(f"cause: {mistake.name} ({gives}). ", mistake.advice)
+        lines += _wrapped(f"{word}: {mistake.name} ({gives}). ", mistake.advice)
     return lines
+
+
+def _speaks_for_itself(result: object) -> bool:
+    """Return whether a result needs no cause: there is none, or the report has named it."""
+    if not isinstance(result, Raised):
+        return result is None
+    is_named = result.kind == UnexpectedModuleError.__name__ or _MISSING.search(
+        result.message or ""
+    )
+    return is_not_written(result) or bool(is_named)
 
 
 def _others(verdict: Verdict) -> list[str]:

@@ -36,6 +36,16 @@ class Raised:
     function: str = ""
 
 
+def is_not_written(value: object) -> bool:
+    """Return whether a result is the error of a stub: NotImplementedError without a text.
+
+    Example:
+        >>> is_not_written(Raised("NotImplementedError", ""))
+        True
+    """
+    return isinstance(value, Raised) and value.kind == "NotImplementedError" and not value.message
+
+
 def mismatch(value: object, expected: object) -> float:
     """Return how much a value differs, in units of what rounding allows.
 

@@ -158,10 +158,24 @@ MISTAKES = (
         ),
     ),
     Mistake(
+        "boxes-in-pixels", 5,
+        "x, y, w and h are relative to the network's input (x = 0.5 is the middle), not pixels.",
+        (
+            ((_X, _X.replace("/ columns", "/ columns * width")),
+             (_Y, _Y.replace("/ rows", "/ rows * height")),
+             (_W, _W.replace(" / width", "")), (_H, _H.replace(" / height", ""))),
+            ((_X, _X.replace("/ columns", "/ columns * width")),
+             (_Y, _Y.replace("/ rows", "/ rows * height"))),
+        ),
+    ),
+    Mistake(
         "corners-for-centre", 5,
         "x and y are the centre of the box, not its left upper corner.",
         (one("    boxes = torch.stack([x, y, w, h], dim=-1)\n    scores",
-             "    boxes = torch.stack([x - w / 2, y - h / 2, w, h], dim=-1)\n    scores"),),
+             "    boxes = torch.stack([x - w / 2, y - h / 2, w, h], dim=-1)\n    scores"),
+         one("    boxes = torch.stack([x, y, w, h], dim=-1)\n    scores",
+             "    boxes = torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dim=-1)\n"
+             "    scores"),),
     ),
     Mistake(
         "mask-ignored", 5,

@@ -30,7 +30,11 @@ MISTAKES = (
     Mistake(
         "box-scale-missing", 7,
         "The deltas of x, y, w, h are multiplied by 2 - w * h, so that small boxes count more.",
-        (one("(2 - w * h) * (target - here[:4])", "(target - here[:4])"),),
+        (
+            one("(2 - w * h) * (target - here[:4])", "(target - here[:4])"),
+            one("(2 - w * h) * (target - here[:4])", "(w * h) * (target - here[:4])"),
+            one("(2 - w * h) * (target - here[:4])", "(1 - w * h) * (target - here[:4])"),
+        ),
     ),
     Mistake(
         "box-scale-in-pixels", 7,
@@ -101,6 +105,13 @@ MISTAKES = (
              ("change = delta[mask.index(best), :, row, column]",
               "change = delta[mask.index(best), :, column % rows, row]")),
         ),
+    ),
+    Mistake(
+        "cell-rounded", 7,
+        "The cell is the one that contains the centre: round x * columns down with int, do not"
+        " round to the nearest.",
+        (one("column, row = int(x * columns), int(y * rows)",
+             "column, row = int(x * columns + 0.5), int(y * rows + 0.5)"),),
     ),
     Mistake(
         "delta-without-scale-x-y", 7,

@@ -211,6 +211,12 @@ MISTAKES = (
         ),
     ),
     Mistake(
+        "nms-keeps-the-overlapping", 6,
+        "A later box is suppressed if its IoU is above the threshold, not below it.",
+        (one("iou(boxes[index], boxes[later]) > threshold",
+             "iou(boxes[index], boxes[later]) < threshold"),),
+    ),
+    Mistake(
         "nms-suppresses-itself", 6,
         "A box overlaps itself completely; compare it only with later ones.",
         (one("later = order[position + 1 :]", "later = order[position:]"),),

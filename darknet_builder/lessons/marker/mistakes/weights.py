@@ -94,6 +94,11 @@ MISTAKES = (
         ),
     ),
     Mistake(
+        "biases-not-loaded", 4,
+        "A convolution without batch norm has biases in the file too, before its weights.",
+        (one("            tensors += [conv.bias]\n", "            tensors += []\n"),),
+    ),
+    Mistake(
         "weights-transposed", 4,
         "The weights are in PyTorch's order: (filters, channels, height, width). Do not transpose"
         " them.",
