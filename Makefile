@@ -14,7 +14,7 @@ OUTPUT    ?= output
 # What "make extras" installs and tests: packages too large for every run of the tests.
 EXTRAS    ?= notebooks
 
-.PHONY: detect test parity extras check docs train export-table clean
+.PHONY: detect test parity extras check docs notebooks train export-table clean
 
 detect: $(VENV)/.run ## detect objects: CFG=... WEIGHTS=... NAMES=... SOURCE=... OUTPUT=...
 	$(BIN)/python scripts/detect.py $(SOURCE) --cfg $(CFG) --weights $(WEIGHTS) --names $(NAMES) --output $(OUTPUT)
@@ -36,6 +36,9 @@ check: $(VENV)/.dev ## formatting, lint and types
 docs: $(VENV)/.dev ## the documentation as a site: build/docs/index.html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html -d build/doctrees docs build/docs
 	@echo "build/docs/index.html"
+
+notebooks: $(VENV)/.extras ## docs/notebooks, from the lesson pages
+	$(BIN)/python scripts/notebooks.py
 
 train: $(VENV)/.dev ## train the bundled detector anew, on scenes that are drawn for it
 	$(BIN)/python scripts/scenes.py --output $(OUTPUT)/scenes --train 8000 --valid 500

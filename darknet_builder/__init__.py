@@ -83,6 +83,8 @@ if TYPE_CHECKING:
     from darknet_builder.layers.registry import registered_sections as registered_sections
     from darknet_builder.layers.weight_layout import WeightLayout as WeightLayout
     from darknet_builder.layers.weight_layout import WeightsHeader as WeightsHeader
+    from darknet_builder.lessons.unregistered import Unregistered as Unregistered
+    from darknet_builder.lessons.unregistered import explain_unregistered as explain_unregistered
     from darknet_builder.lessons.unregistered import find_unregistered as find_unregistered
     from darknet_builder.losses.base import Targets as Targets
     from darknet_builder.losses.whole_network import loss_inputs as loss_inputs

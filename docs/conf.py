@@ -9,7 +9,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path
@@ -45,13 +45,20 @@ html_copy_source = False
 
 def command_pages() -> str:
     """Return the ``--help`` text of every command, each below a heading."""
-    pages = []
-    for name in command_names():
-        module = import_module(f"{commands.__name__}.{name.replace('-', '_')}")
-        inner = names_in(getattr(module, "__path__", []))
-        for words in ([name], *([name, one] for one in inner)):
-            pages.append(f"## {' '.join(words)}\n\n```text\n{help_text(words)}```\n")
+    pages = [
+        f"## {' '.join(words)}\n\n```text\n{help_text(words)}```\n"
+        for name in command_names()
+        for words in words_of(commands.__name__, [name])
+    ]
     return "\n".join(pages)
+
+
+def words_of(package: str, words: list[str]) -> Iterator[list[str]]:
+    """Yield the words that call a command, and those that call the commands in it, at any depth."""
+    yield words
+    module = import_module(f"{package}.{words[-1].replace('-', '_')}")
+    for name in names_in(getattr(module, "__path__", [])):
+        yield from words_of(module.__name__, [*words, name])
 
 
 def help_text(words: list[str]) -> str:
@@ -86,11 +93,27 @@ ABOVE = re.compile(r"\]\((?:\.\./)+(CONTRIBUTING|CHANGELOG|SECURITY)\.md")
 """Links to files above this folder that are also pages of the site."""
 
 
+PICTURE = re.compile(
+    r'<picture>\s*<source [^>]*srcset="([^"]+)">\s*<img alt="([^"]*)" src="([^"]+)">\s*</picture>'
+)
+"""A dark and a light picture, of which GitHub shows the one that fits."""
+
+
+def both_pictures(match: re.Match[str]) -> str:
+    """Return the directives for both pictures of a ``<picture>``; the theme shows one of them."""
+    dark, text, light = match.groups()
+    pictures = ((light, "only-light"), (dark, "only-dark"))
+    return "\n".join(
+        f"```{{image}} {path}\n:alt: {text}\n:class: {kind}\n```\n" for path, kind in pictures
+    )
+
+
 def fill_in(app: Sphinx, page: str, source: list[str]) -> None:
     """Insert generated text and adapt links before Sphinx parses a page."""
     for mark, make in GENERATED.items():
         if mark in source[0]:
             source[0] = source[0].replace(mark, make())
+    source[0] = PICTURE.sub(both_pictures, source[0])
     source[0] = ABOVE.sub(lambda match: f"](/{match[1].lower()}.md", source[0])
 
 

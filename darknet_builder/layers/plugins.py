@@ -54,7 +54,7 @@ def load_plugin(path: str | Path) -> list[str]:
         ) from None
     name = f"darknet_builder_plugin_{file.stem}_{zlib.crc32(str(file.resolve()).encode()):08x}"
     with _all_or_nothing(name):
-        _run(source, file, name)
+        run_file(source, file, name)
         added = [key for key, kind in registered_sections().items() if kind.__module__ == name]
         if not added:
             raise InputError(
@@ -85,7 +85,7 @@ def load_installed() -> tuple[str, ...]:
             except (Exception, SystemExit) as error:
                 raise InputError(
                     f"the installed plugin {entry.name!r} ({entry.value}) cannot be loaded:"
-                    f" {_describe(error)}",
+                    f" {describe_exception(error)}",
                     hint="update its package, or remove it",
                 ) from error
     return tuple(entry.name for entry in found)
@@ -106,10 +106,18 @@ def _all_or_nothing(module: str = "") -> Iterator[None]:
         raise
 
 
-def _run(source: bytes, file: Path, name: str) -> None:
-    """Execute the file as a module of its own.
+def run_file(source: str | bytes, file: Path, name: str) -> ModuleType:
+    """Run a user's Python file as a module.
 
     Not through an import loader: its cache would miss an edit within the same second.
+
+    Args:
+        source: the text of the file.
+        file: its path, for messages.
+        name: the module's name in ``sys.modules``.
+
+    Raises:
+        InputError: if it cannot be compiled or fails, with the line.
     """
     module = ModuleType(name)
     module.__file__ = str(file)
@@ -118,12 +126,18 @@ def _run(source: bytes, file: Path, name: str) -> None:
         exec(compile(source, str(file), "exec"), module.__dict__)  # noqa: S102  (what load means)
     except (Exception, SystemExit) as error:
         raise InputError(
-            f"cannot be loaded: {_describe(error)}", path=file, line=_line_in(error, file)
+            f"cannot be loaded: {describe_exception(error)}", path=file, line=line_in(error, file)
         ) from error
+    return module
 
 
-def _line_in(error: BaseException, file: Path) -> int | None:
-    """The line of a file at which an exception left it, or at which it cannot be compiled."""
+def line_in(error: BaseException, file: Path) -> int | None:
+    """Return the line of a file at which an exception left it, or at which it cannot be compiled.
+
+    Args:
+        error: with its traceback.
+        file: the path under which ``run_file`` ran it.
+    """
     if isinstance(error, SyntaxError) and error.filename == str(file):
         return error.lineno
     frames = traceback.extract_tb(error.__traceback__)
@@ -131,8 +145,16 @@ def _line_in(error: BaseException, file: Path) -> int | None:
     return lines[-1] if lines else None
 
 
-def _describe(error: BaseException) -> str:
-    """The kind and the first line of an exception."""
+def describe_exception(error: BaseException) -> str:
+    """Return the kind and the first line of an exception.
+
+    Args:
+        error: any exception.
+
+    Example:
+        >>> describe_exception(ValueError("too large"))
+        'ValueError: too large'
+    """
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     first = text.strip().split("\n")[0]
     return f"{type(error).__name__}: {first}" if first else type(error).__name__

@@ -8,38 +8,59 @@ Whatever is not registered is missing from ``parameters()``, ``state_dict()``, `
 
 from __future__ import annotations
 
-import dataclasses
-from collections import UserDict, UserList, deque
 from collections.abc import Iterator
-from types import MappingProxyType, SimpleNamespace
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-_SEQUENCES = (list, tuple, deque, UserList)
-_SETS = (set, frozenset)
-_MAPPINGS = (dict, UserDict, MappingProxyType)
-_MODULE_INTERNALS = frozenset(vars(nn.Module()))
-"""Attributes in which ``nn.Module`` itself keeps hooks and everything that is registered."""
-_PLAIN = frozenset({str, int, float, bool, type(None)})
-_Step = tuple[str, object, object]
-"""Format of a step of the path, its name or index, and the value there."""
+from darknet_builder.lessons.holders import (
+    MAPPINGS,
+    SEQUENCES,
+    SETS,
+    is_object,
+    may_hold,
+    steps,
+)
+
+
+@dataclass(frozen=True)
+class Unregistered:
+    """A module or tensor that PyTorch does not find, and where it belongs.
+
+    Attributes:
+        path: the Python expression that follows the module.
+        kind: ``module``, ``parameter`` or ``tensor``.
+        advice: the container or call of ``nn`` that registers it, as the rest of a sentence.
+
+    Example:
+        >>> print(Unregistered("layers[0]", "module", "use an nn.ModuleList"))
+        layers[0] is a module that is not registered: use an nn.ModuleList
+    """
+
+    path: str
+    kind: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is a {self.kind} that is not registered: {self.advice}"
 
 
 def find_unregistered(module: nn.Module) -> list[str]:
     """Return the attribute paths of modules, parameters and tensors that are not registered.
 
     The search covers the attributes of every module of the tree, including those of its class, and
-    the contents of lists, tuples, deques, sets, dicts, namespaces and dataclasses at any depth. A
-    path is the Python expression that follows ``module``: ``layers[3]``, ``cache['k']``,
-    ``stem.parts[0][1].weight``. Elements of a set have no index and are counted: ``pool{0}``. Each
-    object is named once, by the first path to it. For a module in a list, the module is named and
-    not the parameters inside it.
+    the contents of lists, tuples, deques, sets, dicts, namespaces, dataclasses and other objects at
+    any depth. In functions it covers closures, default values, ``functools.partial`` and the
+    objects of bound methods. A path is the Python expression that follows ``module``:
+    ``layers[3]``, ``cache['k']``, ``stem.parts[0][1].weight``. Elements of a set have no index and
+    are counted: ``pool{0}``. Each object is named once, by the first path to it. For a module in a
+    list, the module is named and not the parameters inside it.
 
     Not reported are: whatever is registered anywhere in the tree (shared modules, the flat weights
     of an LSTM); a module that contains this one (a reference back to the parent); tensors that are
     views of registered ones or computed from them (``weight`` under weight norm, spectral norm and
-    pruning). Objects of other classes, closures and weak references are not searched.
+    pruning). Optimisers, schedules, data sets, weak references and global variables are not
+    searched.
 
     Args:
         module: any module; nothing in it is run or changed.
@@ -51,29 +72,79 @@ def find_unregistered(module: nn.Module) -> list[str]:
         >>> find_unregistered(module)
         ['layers[0]', 'layers[1]']
     """
+    return [found.path for found in explain_unregistered(module)]
+
+
+def explain_unregistered(module: nn.Module) -> list[Unregistered]:
+    """Return what ``find_unregistered`` finds, with its kind and the container that registers it.
+
+    Args:
+        module: any module; nothing in it is run or changed.
+
+    Example:
+        >>> module = nn.Module()
+        >>> module.scale = Tensor([1, 1])
+        >>> module.blocks = [{"skip": nn.Conv2d(8, 8, 1)}]
+        >>> for found in explain_unregistered(module):
+        ...     print(found.path, "->", found.advice)
+        scale -> use register_buffer, or an nn.Parameter if it is to be trained
+        blocks[0]['skip'] -> use an nn.ModuleDict in an nn.ModuleList
+    """
+    return [
+        Unregistered(found.path.removeprefix("."), _kind(found.value), _advice(found))
+        for found in _without_parts(_search(module))
+    ]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A value and the way to it.
+
+    Attributes:
+        path: the Python expression after the root.
+        value: what is there.
+        owner: the nearest module on the way.
+        holders: the objects between the owner and the value, outermost first.
+    """
+
+    path: str
+    value: object
+    owner: nn.Module
+    holders: tuple[object, ...] = ()
+
+    def inside(self) -> Iterator[_Place]:
+        """Yield the places directly inside this one."""
+        is_module = isinstance(self.value, nn.Module)
+        owner = self.value if isinstance(self.value, nn.Module) else self.owner
+        holders = () if is_module else (*self.holders, self.value)
+        for form, key, item in steps(self.value):
+            if may_hold(item):
+                yield _Place(self.path + form.format(key), item, owner, holders)
+
+
+def _search(module: nn.Module) -> list[_Place]:
+    """Return the places of everything that is not registered, also inside modules that are not."""
     registered = _Registered(module)
-    unregistered: list[tuple[str, nn.Module | Tensor]] = []
+    found: list[_Place] = []
     seen: set[int] = set()
-    stack: list[tuple[str, object, nn.Module]] = [("", module, module)]
+    stack = [_Place("", module, module)]
     while stack:
-        path, value, owner = stack.pop()
+        place = stack.pop()
+        value = place.value
         if id(value) in seen:
             continue
         seen.add(id(value))
         if isinstance(value, Tensor):
             if not registered.has_tensor(value):
-                unregistered.append((path, value))
+                found.append(place)
             continue
-        if isinstance(value, nn.Module):
-            if not registered.has_module(value):
-                if any(part is owner for part in value.modules()):
-                    continue  # a reference back to the parent
-                unregistered.append((path, value))
-            owner = value
+        if isinstance(value, nn.Module) and not registered.has_module(value):
+            if any(part is place.owner for part in value.modules()):
+                continue  # a reference back to the parent
+            found.append(place)
         # Reversed, because the stack returns the last one first.
-        for form, key, item in reversed([step for step in _steps(value) if _may_hold(step[-1])]):
-            stack.append((path + form.format(key), item, owner))
-    return [path.removeprefix(".") for path in _without_parts(unregistered)]
+        stack.extend(reversed(list(place.inside())))
+    return found
 
 
 class _Registered:
@@ -136,94 +207,47 @@ def _leaves(tensor: Tensor) -> Iterator[Tensor]:
         stack.extend(following for following, _ in node.next_functions)
 
 
-def _may_hold(value: object) -> bool:
-    """Return whether a value may contain modules or tensors, or is one."""
-    if type(value) in _PLAIN:
-        return False
-    return (
-        isinstance(value, (nn.Module, Tensor, SimpleNamespace, *_SEQUENCES, *_SETS, *_MAPPINGS))
-        or dataclasses.is_dataclass(value)
-        and not isinstance(value, type)
-    )
-
-
-def _steps(value: object) -> Iterator[_Step]:
-    """Yield everything directly inside ``value``."""
-    if isinstance(value, nn.Module):
-        yield from _attributes(value)
-        yield from _children(value)
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        yield from ((".{}", name, item) for name, item in zip(value._fields, value, strict=True))
-    elif isinstance(value, _SEQUENCES):
-        yield from (("[{}]", index, item) for index, item in enumerate(value))
-    elif isinstance(value, _SETS):
-        yield from (("{{{}}}", index, item) for index, item in enumerate(value))
-    elif isinstance(value, _MAPPINGS):
-        yield from ((".keys(){{{}}}", index, key) for index, key in enumerate(value))
-        yield from (("[{!r}]", key, item) for key, item in value.items())
-    elif isinstance(value, SimpleNamespace):
-        yield from ((".{}", name, item) for name, item in vars(value).items())
-    elif dataclasses.is_dataclass(value):
-        yield from (
-            (".{}", field.name, getattr(value, field.name, None))
-            for field in dataclasses.fields(value)
-        )
-
-
-def _attributes(module: nn.Module) -> Iterator[_Step]:
-    """Yield the plain attributes of a module, then those of its classes that it does not hide."""
-    if isinstance(module, torch.jit.ScriptModule):
-        return  # its attributes are handles of objects in C++, which holds the real ones
-    names = set(_MODULE_INTERNALS) | _recomputed(module)
-    for name, value in vars(module).items():
-        if name not in names:
-            yield _attribute(name), name, value
-    # Python looks at the class last: an attribute there is hidden by one of the instance.
-    for registered in (vars(module), module._parameters, module._buffers, module._modules):
-        names.update(registered)
-    for owner in type(module).__mro__:
-        if owner not in nn.Module.__mro__:
-            yield from (
-                (_attribute(name), name, value)
-                for name, value in vars(owner).items()
-                if name not in names
-            )
-            names.update(vars(owner))
-
-
-def _recomputed(module: nn.Module) -> set[str]:
-    """Return the names of attributes that torch sets again before each ``forward``.
-
-    These are the targets of the hooks of weight_norm, spectral_norm and prune, and the flat weights
-    of an LSTM or GRU.
-    """
-    # weight_norm and spectral_norm keep the attribute's name in `name`, prune in `_tensor_name`.
-    hooks = module._forward_pre_hooks.values()
-    names = {getattr(hook, key, None) for hook in hooks for key in ("name", "_tensor_name")}
-    flat = {"_flat_weights"} if isinstance(module, nn.RNNBase) else set()
-    return flat | {name for name in names if isinstance(name, str)}
-
-
-def _children(module: nn.Module) -> Iterator[_Step]:
-    """Yield the registered children, with the step by which Python reaches them."""
-    for position, (name, child) in enumerate(module._modules.items()):
-        if isinstance(module, nn.ModuleDict):
-            yield "[{!r}]", name, child
-        elif isinstance(module, (nn.ModuleList, nn.Sequential)) and name.isdigit():
-            yield "[{}]", position, child
-        else:
-            yield (".{}" if name.isidentifier() else "._modules[{!r}]"), name, child
-
-
-def _attribute(name: str) -> str:
-    return ".{}" if name.isidentifier() else ".__dict__[{!r}]"
-
-
-def _without_parts(unregistered: list[tuple[str, nn.Module | Tensor]]) -> list[str]:
-    """Return the paths, except those of the contents of a module that is named itself."""
+def _without_parts(found: list[_Place]) -> list[_Place]:
+    """Return the places, except those of the contents of a module that is named itself."""
     parts: set[int] = set()
-    for _, value in unregistered:
-        if isinstance(value, nn.Module):
-            parts.update(id(part) for part in value.modules() if part is not value)
-            parts.update(id(tensor) for tensor in [*value.parameters(), *value.buffers()])
-    return [path for path, value in unregistered if id(value) not in parts]
+    for place in found:
+        if isinstance(place.value, nn.Module):
+            module = place.value
+            parts.update(id(part) for part in module.modules() if part is not module)
+            parts.update(id(tensor) for tensor in [*module.parameters(), *module.buffers()])
+    return [place for place in found if id(place.value) not in parts]
+
+
+# ---- advice --------------------------------------------------------------------------------------
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, nn.Module):
+        return "module"
+    return "parameter" if isinstance(value, nn.Parameter) else "tensor"
+
+
+def _advice(place: _Place) -> str:
+    """Return what registers the value of a place, as the rest of a sentence."""
+    kind = _kind(place.value)
+    containers = _containers(place, "module" if kind == "module" else "parameter")
+    if kind == "tensor":
+        return f"use register_buffer, or {containers or 'an nn.Parameter'} if it is to be trained"
+    return f"use {containers}" if containers else "assign it to an attribute of the module"
+
+
+def _containers(place: _Place, kind: str) -> str:
+    """Return the containers to use in place of the present holders, innermost first."""
+    family = kind.capitalize()
+    words = []
+    for holder in reversed(place.holders):
+        if isinstance(holder, MAPPINGS):
+            words.append(f"an nn.{family}Dict")
+        elif is_object(holder) or hasattr(holder, "_fields"):
+            words.append(f"an nn.Module in place of {type(holder).__name__}")
+        elif isinstance(holder, (*SEQUENCES, *SETS)):
+            words.append(f"an nn.{family}List")
+        else:
+            continue  # a function
+        family = "Module"
+    return " in ".join(words)

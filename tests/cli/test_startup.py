@@ -53,6 +53,8 @@ def run(*words: str) -> tuple[int, list[str]]:
         (["adapt-cfg", CFG, "--output", "my.cfg"], 2),
         (["darknet", "detecter", "test"], 1),
         (["darknet"], 1),
+        (["lesson", "fault", "list"], 0),
+        (["lesson", "fault", "solution", "best_is_lost"], 2),
         (["adapt-cfg", "none.cfg", "--classes", "3", "--output", "my.cfg"], 2),
     ],
 )

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import copy
+import logging
+import threading
 import warnings
 from collections import OrderedDict, UserDict, deque, namedtuple
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
 
-from darknet_builder import build_network, find_unregistered
+from darknet_builder import build_network, explain_unregistered, find_unregistered
 from tests.helpers.pack_cfgs import pack_networks
 from tests.helpers.unit_networks import UNIT_CFGS
 
@@ -94,6 +99,105 @@ def test_finds_what_is_hidden_and_its_path_is_python(value: object, paths: list[
     module = holding(x=value)
     assert find_unregistered(module) == paths
     assert all(isinstance(follow(module, path), (nn.Module, Tensor)) for path in paths)
+
+
+class Bag:
+    """An object that is not a module."""
+
+    def __init__(self, held: object) -> None:
+        self.held = held
+
+
+class Slots:
+    """An object without ``__dict__``, one of whose slots is not set."""
+
+    __slots__ = ("held", "missing")
+
+    def __init__(self, held: object) -> None:
+        self.held = held
+
+
+def closing_over(layer: object) -> Any:
+    """A function with a closure, as a decorator returns."""
+
+    def call(x: Tensor) -> Tensor:
+        return layer(x)  # type: ignore[operator,no-any-return]
+
+    return call
+
+
+def with_default(x: Tensor, scale: Tensor = torch.ones(2), *, layer: nn.Module = conv()) -> Tensor:  # noqa: B008
+    """A function whose default values are made once."""
+    return layer(x) * scale
+
+
+@pytest.mark.parametrize(
+    ("value", "paths"),
+    [
+        (Bag(conv()), ["x.held"]),
+        (Bag([Bag(weight())]), ["x.held[0].held"]),
+        (Slots(conv()), ["x.held"]),
+        (closing_over(conv()), ["x.__closure__[0].cell_contents"]),
+        (closing_over(closing_over(conv())), [f"x{2 * '.__closure__[0].cell_contents'}"]),
+        (with_default, ["x.__defaults__[0]", "x.__kwdefaults__['layer']"]),
+        (partial(torch.mul, torch.ones(2)), ["x.args[0]"]),
+        (partial(F.conv2d, weight=weight()), ["x.keywords['weight']"]),
+        (partial(conv()), ["x.func"]),
+        (conv().forward, ["x.__self__"]),
+        (Bag(conv()).held.forward, ["x.__self__"]),
+        (torch.distributions.Normal(torch.zeros(1), torch.ones(1)), ["x.loc", "x.scale"]),
+    ],
+    ids=range(12),
+)
+def test_finds_what_objects_and_functions_hold(value: object, paths: list[str]) -> None:
+    module = holding(x=value)
+    assert find_unregistered(module) == paths
+    assert all(isinstance(follow(module, path), (nn.Module, Tensor)) for path in paths)
+
+
+def test_finds_what_a_method_of_the_class_closes_over() -> None:
+    hidden = conv()
+
+    class Calls(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return hidden(x)
+
+    module = Calls()
+    (path,) = find_unregistered(module)
+    assert path == "forward.__closure__[0].cell_contents"
+    assert follow(module, path) is hidden
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "advice"),
+    [
+        ([conv()], "module", "use an nn.ModuleList"),
+        ({conv()}, "module", "use an nn.ModuleList"),
+        ({"a": conv()}, "module", "use an nn.ModuleDict"),
+        ([{"a": conv()}], "module", "use an nn.ModuleDict in an nn.ModuleList"),
+        ([weight()], "parameter", "use an nn.ParameterList"),
+        ({"a": [weight()]}, "parameter", "use an nn.ParameterList in an nn.ModuleDict"),
+        (Bag(conv()), "module", "use an nn.Module in place of Bag"),
+        (Pair(1, conv()), "module", "use an nn.Module in place of Pair"),
+        (closing_over(conv()), "module", "assign it to an attribute of the module"),
+        (partial(conv()), "module", "assign it to an attribute of the module"),
+        (
+            torch.ones(1),
+            "tensor",
+            "use register_buffer, or an nn.Parameter if it is to be trained",
+        ),
+        (
+            [torch.ones(1)],
+            "tensor",
+            "use register_buffer, or an nn.ParameterList if it is to be trained",
+        ),
+    ],
+    ids=range(12),
+)
+def test_says_which_container_registers_it(value: object, kind: str, advice: str) -> None:
+    (found,) = explain_unregistered(holding(x=value))
+    assert (found.kind, found.advice) == (kind, advice)
+    assert str(found) == f"{found.path} is a {kind} that is not registered: {advice}"
 
 
 @pytest.mark.parametrize("value", [{conv(), 1}, frozenset([weight()])])
@@ -231,6 +335,87 @@ def test_what_is_computed_from_a_hidden_parameter_is_found() -> None:
     module = holding()
     module.scaled = module.registered.weight * weight()
     assert find_unregistered(module) == ["scaled"]
+
+
+class Parts:
+    """An object that keeps parts of a model, and the model itself."""
+
+    def __init__(self, *parts: object) -> None:
+        self.parts = parts
+
+
+def test_objects_and_functions_that_hold_registered_things_are_fine() -> None:
+    module = holding()
+    linear = module.registered
+    module.by_name = Parts(module, linear, linear.weight, linear.weight.detach())
+    module.call = closing_over(linear)
+    module.bound = linear.forward
+    module.own = module.requires_grad_
+    module.partial = partial(linear, torch.empty(0))
+    module.forward = module.call
+    assert find_unregistered(module) == []
+
+
+def test_objects_beside_a_model_are_fine() -> None:
+    module = holding()
+    optimizer = torch.optim.Adam(module.parameters())
+    module.schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    data = torch.utils.data.TensorDataset(torch.ones(3, 2))
+    module.loader = torch.utils.data.DataLoader(data)
+    module.log = logging.getLogger("any")
+    module.path = Path("any")
+    module.kind = Parts
+    module.package = torch
+    module.act = torch.nn.functional.silu
+    module.lock = threading.Lock()
+    module.numbers = Parts(np.ones(3), 1, "text")
+    assert find_unregistered(module) == []
+
+
+def test_weights_shared_by_two_layers_are_fine() -> None:
+    module = nn.ModuleDict({"in": nn.Embedding(5, 3), "out": nn.Linear(3, 5, bias=False)})
+    module["out"].weight = module["in"].weight
+    module.tied = [module["in"].weight, (module, "out.weight")]
+    assert find_unregistered(module) == []
+
+
+def test_a_parametrisation_with_a_closure_is_found_but_its_weight_is_not() -> None:
+    class Masked(nn.Module):
+        def __init__(self, mask: Tensor) -> None:
+            super().__init__()
+            self.mask = mask
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.mask
+
+    module = holding()
+    parametrize.register_parametrization(module.registered, "weight", Masked(torch.ones(2, 2)))
+    assert find_unregistered(module) == ["registered.parametrizations['weight'][0].mask"]
+
+
+def test_a_cache_is_found_when_it_is_filled() -> None:
+    """A tensor that is made in ``forward`` is no part of the state, but ``to`` leaves it behind."""
+    module = holding(cache=Parts())
+    assert find_unregistered(module) == []
+    module.cache.parts = {(2, 2): torch.ones(2, 2)}
+    assert find_unregistered(module) == ["cache.parts[(2, 2)]"]
+
+
+def test_a_function_that_is_being_made_and_a_property_are_not_run() -> None:
+    class Careful(nn.Module):
+        @property
+        def broken(self) -> Tensor:
+            raise AssertionError("it was run")
+
+    def unfinished() -> object:
+        return later  # its cell is empty until the next statement but one
+
+    module = Careful()
+    module.call = unfinished
+    found = find_unregistered(module)
+    later = conv()
+    assert (found, find_unregistered(module)) == ([], ["call.__closure__[0].cell_contents"])
+    assert unfinished() is later
 
 
 def test_an_empty_tensor_and_other_values_are_fine() -> None:

@@ -45,9 +45,12 @@ def table_rows(text: str) -> list[int]:
 
 
 def links(text: str) -> Counter[str]:
-    """Count the targets of links and pictures; a page and its translation are the same target."""
-    targets = re.findall(r"\]\(([^)]+)\)", prose(text))
-    return Counter(target.replace(SUFFIX, ".md") for target in targets)
+    """Count the targets of links and pictures; a page and its translation are the same target.
+
+    So are the notebooks of both.
+    """
+    targets = re.findall(r"(?:\]\(|(?:src|srcset)=\")([^)\"]+)[)\"]", prose(text))
+    return Counter(target.replace(".zh-CN.", ".") for target in targets)
 
 
 def names(text: str) -> set[str]:
