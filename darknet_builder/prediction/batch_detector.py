@@ -22,6 +22,7 @@ from darknet_builder.images.inputs import Image
 from darknet_builder.prediction.detector import Detector
 from darknet_builder.prediction.pipeline import Outcome, Unreadable, stream
 from darknet_builder.support.extras import load_extra
+from darknet_builder.support.web.remote import file_at
 
 RESULTS = ("width", "height", "error", "class_id", "class_name", "score", "box")
 """The columns that ``BatchDetector`` adds."""
@@ -39,7 +40,8 @@ class BatchDetector:
     it gets its first batch, and keeps it for all copies of the instance. Images are decoded here
     and not by the engine, because scores depend on the decoder.
 
-    A batch has the column ``bytes`` (contents of image files), or else ``path``. The result has
+    A batch has the column ``bytes`` (contents of image files), or else ``path`` (paths of files,
+    or addresses such as ``s3://bucket/a.jpg``). The result has
     all columns of the batch but ``bytes``, and one row for each image in these further columns:
 
     - ``width``, ``height``: int32, pixels of the image; 0 if it cannot be read.
@@ -149,7 +151,7 @@ def _encoded(value: object) -> Image:
 
 def _file_at(value: object) -> Image:
     if isinstance(value, str | Path):
-        return Path(value) if str(value) else _Unusable("the path is empty")
+        return file_at(value) if str(value) else _Unusable("the path is empty")
     return _Unusable(f"expected a path, got {type(value).__name__}")
 
 

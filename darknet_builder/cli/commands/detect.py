@@ -30,9 +30,11 @@ HELP = "find objects in images and videos; write pictures, JSON, label files or 
 EXAMPLES = """\
 SOURCE is an image, a video, a folder (its images and videos, without subfolders) or a quoted glob
 ('shots/**/*.jpg'); an http(s) address of an image; an rtsp or http(s) address of a stream; the
-number of a webcam; @FILE, a list with one path a line; or -, such a list on standard input. A
-source that cannot be read is reported and skipped. Of webcams and streams, always the newest frame
-is processed; Ctrl-C ends them.
+number of a webcam; @FILE, a list with one path a line; or -, such a list on standard input. With
+the extra 'remote', images, lists, folders ending in / and quoted patterns may be in an object store
+(s3://, gs://, az://) or an archive (zip://a.jpg::photos.zip, 'tar://*.jpg::photos.tar').
+A source that cannot be read is reported and skipped. Of webcams and streams, always the newest
+frame is processed; Ctrl-C ends them.
 
 Files in the --output folder:
   NAME.jpg, NAME.png     annotated pictures: JPEG for JPEG sources, PNG for all others
