@@ -18,9 +18,11 @@ import torch
 
 from darknet_builder.cli import program as cli
 from darknet_builder.data.scenes import write_scenes
+from darknet_builder.images.files import write_image
 from darknet_builder.support.distributed import ProcessGroup, init_processes
 from darknet_builder.training.checkpoints.checkpoint_file import list_checkpoints, load_checkpoint
 from darknet_builder.training.log.run_log import read_log
+from tests.helpers.toy_detector import RED, squares, toy_files
 from tests.helpers.training_folder import TINY_CFG, make_folder, train
 
 ROOT = Path(__file__).parents[2]
@@ -285,3 +287,34 @@ def test_one_alone() -> None:
         group.barrier()
         model = torch.nn.Linear(1, 1)
         assert group.wrap(model) is model
+
+
+def test_a_killed_job_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
+    """``--shards``: each line of the list has one row, whenever two processes were killed."""
+    cfg, weights, names = toy_files(tmp_path)
+    for index in range(7):
+        write_image(tmp_path / f"{index}.png", squares((RED, index % 4, index % 3)))
+    lines = [f"{tmp_path / str(number % 8)}.png" for number in range(4500)]  # there is no 7.png
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    found = tmp_path / "found"
+    words = [f"@{tmp_path / 'list.txt'}", "--shards", str(found), "--resume", "--quiet"]
+    words += ["--cfg", cfg, "--weights", weights, "--names", names, "--batch", "8"]
+    process = start_two("detect.py", *words)
+    while not list(found.glob("part-*")) and process.poll() is None:
+        time.sleep(0.02)
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for number in (*map(int, workers), process.pid):
+        os.kill(number, signal.SIGKILL)
+    process.communicate()
+    before = {path.name: path.stat().st_mtime_ns for path in found.glob("part-*")}
+    assert 1 <= len(before) < 5
+    assert run_one("detect.py", *words)[0] == 1
+    parts = sorted(found.glob("part-*"))
+    assert before.items() <= {path.name: path.stat().st_mtime_ns for path in parts}.items()
+    rows = [json.loads(row) for part in parts for row in part.read_text().splitlines()]
+    assert [row["file"] for row in rows] == lines
+    assert [row.get("error") for row in rows[:9]] == [None] * 7 + [
+        "No such file or directory",
+        None,
+    ]
+    assert len(rows[0]["detections"]) == 1 and not list(found.glob(".part-*"))
