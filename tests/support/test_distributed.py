@@ -233,7 +233,13 @@ def start_node(address: str, *words: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "node0"},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "GLOO_SOCKET_IFNAME": "node0",
+            # Without it, workers that start again find the addresses of those that are gone.
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+        },
     )
 
 
