@@ -117,17 +117,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     results.add_argument(
         "--save-crops", metavar="DIR", help="write a picture of each object to this folder"
     )
-    results.add_argument(
-        "--shards",
-        metavar="DIR",
-        help="write a line of JSON for each image of one @LIST, which may be too long for the"
-        " memory, to files of this folder, and nothing else; see --resume",
-    )
-    results.add_argument(
-        "--resume",
-        action="store_true",
-        help="with --shards: go on with what is not done; starts if the folder is empty",
-    )
+    _add_shards(results)
     add_hiding_options(results)
     add_heatmap(results)
     add_report(results, "a gallery, counts and a confidence slider")
@@ -139,25 +129,46 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_shards(results: argparse._ActionsContainer) -> None:
+    """Add the options for lists that do not fit into memory."""
+    results.add_argument(
+        "--shards",
+        metavar="DIR",
+        help="write a line of JSON for each image of one @LIST, which may be too long for the"
+        " memory, to files of this folder, and nothing else; see --resume",
+    )
+    results.add_argument(
+        "--resume",
+        action="store_true",
+        help="with --shards: go on with what is not done; starts if the folder is empty",
+    )
+
+
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Detect objects in every source; return 1 if a source could not be read, else 0."""
-    from darknet_builder.cli.detection.job import DetectionJob
-    from darknet_builder.cli.detection.rules import DetectionRules, TrackRules
-    from darknet_builder.cli.detection.sources import find_all
     from darknet_builder.images.opencv import load_opencv
-    from darknet_builder.images.sources.live import LiveSource
-    from darknet_builder.images.window import Window, check_window
-    from darknet_builder.support.distributed import init_processes
 
     refuse_model_files(args.source)
     load_opencv()
-    check_answer(args.json)
     if args.shards is not None:
         from darknet_builder.cli.detection.shards import check_shards, run_shards
 
         return run_shards(args, check_shards(args), out)
     if args.resume:
         raise InputError("--resume needs --shards DIR")
+    return _run(args, out)
+
+
+def _run(args: argparse.Namespace, out: TextIO) -> int:
+    """Do what ``run`` does, without ``--shards``."""
+    from darknet_builder.cli.detection.job import DetectionJob
+    from darknet_builder.cli.detection.rules import DetectionRules, TrackRules
+    from darknet_builder.cli.detection.sources import find_all
+    from darknet_builder.images.sources.live import LiveSource
+    from darknet_builder.images.window import Window, check_window
+    from darknet_builder.support.distributed import init_processes
+
+    check_answer(args.json)
     if args.show:
         check_window()
     open_live = partial(LiveSource, timeout=args.timeout, reconnects=args.reconnect)

@@ -195,8 +195,9 @@ class ShardJob:
             with closing(stream(self.detector, sources, expected=expected)) as outcomes:
                 for block in todo:
                     self._write_part(block, islice(outcomes, PART_LINES))
-                    num_truncated += len(truncated)
-                    truncated.clear()
+                    while truncated:  # one by one: the threads that read ahead may add others
+                        truncated.pop()
+                        num_truncated += 1
         return self._finish(time.perf_counter() - started, num_truncated)
 
     def _write_part(self, block: int, outcomes: Iterable[Outcome | Unreadable]) -> None:
