@@ -12,7 +12,7 @@ NAMES     ?= cfg/shapes.names
 SOURCE    ?= docs/images/scenes
 OUTPUT    ?= output
 # What "make extras" installs and tests: packages too large for every run of the tests.
-EXTRAS    ?= notebooks
+EXTRAS    ?= notebooks,ray
 
 .PHONY: detect test parity extras check docs notebooks train export-table clean
 

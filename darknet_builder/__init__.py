@@ -92,6 +92,8 @@ if TYPE_CHECKING:
     from darknet_builder.network.build import build_network as build_network
     from darknet_builder.network.network import Network as Network
     from darknet_builder.pages.network_page import save_network_picture as save_network_picture
+    from darknet_builder.prediction.batch_detector import BatchDetector as BatchDetector
+    from darknet_builder.prediction.batch_detector import arrow_table as arrow_table
     from darknet_builder.prediction.classifier import Classifier as Classifier
     from darknet_builder.prediction.classifier import ClassScore as ClassScore
     from darknet_builder.prediction.detector import Detector as Detector

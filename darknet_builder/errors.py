@@ -28,7 +28,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 from itertools import islice
-from pathlib import Path
 from typing import ClassVar
 
 _LONGEST_QUOTE = 80
@@ -47,7 +46,8 @@ class Located(Exception):
 
     Args:
         message: what is wrong, without the location.
-        path: the file that contains the mistake; ``<text>`` for a cfg that was passed as text.
+        path: the file that contains the mistake, as anything whose text is its name; ``<text>``
+            for a cfg that was passed as text.
         line: line number in that file, counted from 1.
         section: section of the cfg, without brackets.
         key: the option that is wrong or missing.
@@ -80,7 +80,7 @@ class Located(Exception):
         self,
         message: str,
         *,
-        path: str | Path | None = None,
+        path: object = None,
         line: int | None = None,
         section: str | None = None,
         key: str | None = None,
@@ -261,11 +261,11 @@ class LabelWarning(DataWarning):
         self,
         message: str,
         *,
-        path: str | Path,
+        path: object,
         num_labels: int,
         num_clipped: int,
         num_dropped: int,
-        label_path: str | Path,
+        label_path: object,
         label_line: int,
     ) -> None:
         super().__init__(message, path=path)

@@ -6,11 +6,15 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from darknet_builder.errors import DataError, DataWarning, InputError, did_you_mean
 from darknet_builder.support.bundled import bundled_names, find_by_name, hint_at_bundled
 from darknet_builder.support.file_kinds import recognize_failed_download
 from darknet_builder.support.files import read_bounded
+
+if TYPE_CHECKING:
+    from darknet_builder.support.web.remote import FilePath
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 """Bytes that no text has, in any encoding with one byte for an ASCII letter."""
@@ -56,14 +60,14 @@ def find_classes(
     return sorted(numbers)
 
 
-def read_names(path: str | Path) -> list[str]:
+def read_names(path: str | FilePath) -> list[str]:
     """Read a ``.names`` file: one class name per line, without blank lines at the end.
 
     A file in another encoding than UTF-8 is read as GBK or Latin-1, with a ``DataWarning``; to
     Darknet, names are bytes.
 
     Args:
-        path: path of the file, or the name of a bundled one (``coco``).
+        path: path of the file, the name of a bundled one (``coco``), or a file at an address.
 
     Raises:
         DataError: if the file cannot be read, is not text or has no names.
@@ -72,14 +76,13 @@ def read_names(path: str | Path) -> list[str]:
         >>> read_names("coco")[:3]
         ['person', 'bicycle', 'car']
     """
-    file = find_by_name(path, ".names")
+    file = find_by_name(path, ".names") if isinstance(path, str | Path) else path
     try:
         data = read_bounded(file)
     except FileNotFoundError:
-        hint = hint_at_bundled(file, ".names") or (
-            f"; bundled ones are {', '.join(bundled_names('.names'))}"
-        )
-        raise DataError("no such names file", path=path, hint=hint) from None
+        known = f"; bundled ones are {', '.join(bundled_names('.names'))}"
+        hint = hint_at_bundled(file, ".names") if isinstance(file, Path) else None
+        raise DataError("no such names file", path=path, hint=hint or known) from None
     except OSError as error:
         raise DataError(f"{error.strerror or error}", path=path) from None
     text = _decode(data, path)
@@ -95,7 +98,7 @@ def read_names(path: str | Path) -> list[str]:
     return names
 
 
-def _decode(data: bytes, path: str | Path) -> str:
+def _decode(data: bytes, path: str | FilePath) -> str:
     """The text of a names file; a warning names the encoding if it is not UTF-8.
 
     Args:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from darknet_builder.cfg.names import read_names
 from darknet_builder.data.data_file import DataFile
-from darknet_builder.data.image_list import list_images
+from darknet_builder.data.image_list import locate_images
 from darknet_builder.data.labels import no_boxes
 from darknet_builder.data.sample import Sample
 from darknet_builder.errors import DataError
 from darknet_builder.images.files import read_image
+from darknet_builder.support.web.remote import FilePath, file_at
 
 # ---- images and their classes --------------------------------------------------------------------
 
@@ -28,11 +28,12 @@ class ClassedImage:
         class_id: number of its class, counted from 0.
 
     Example:
+        >>> from pathlib import Path
         >>> ClassedImage(Path("photos/cat_1.jpg"), class_id=0).class_id
         0
     """
 
-    path: Path
+    path: FilePath
     class_id: int
 
 
@@ -46,12 +47,13 @@ class ClassedImages:
         labels: the labels of the classes, as they occur in the paths.
 
     Example:
+        >>> from pathlib import Path
         >>> images = (ClassedImage(Path("photos/cat_1.jpg"), class_id=0),)
         >>> len(ClassedImages(Path("train.txt"), images, labels=("cat", "dog")))
         1
     """
 
-    list_path: Path
+    list_path: FilePath
     images: tuple[ClassedImage, ...]
     labels: tuple[str, ...]
 
@@ -77,16 +79,16 @@ def class_labels(data: DataFile) -> tuple[str, ...]:
         DataError: when both are missing, or ``classes=`` is not the number of labels.
     """
     key = "labels" if data.has("labels") or not data.has("names") else "names"
-    labels = tuple(read_names(data.file(key)))
+    labels = tuple(read_names(data.locate(key)))
     if data.has("classes") and data.classes != len(labels):
         raise data.error(
-            f"but {data.file(key)} has {len(labels)} labels", "classes", hint="the two must agree"
+            f"but {data.locate(key)} has {len(labels)} labels", "classes", hint="the two must agree"
         )
     return labels
 
 
 def load_classed_images(
-    path: str | Path, labels: Sequence[str], *, keep_missing: bool = False
+    path: str | FilePath, labels: Sequence[str], *, keep_missing: bool = False
 ) -> ClassedImages:
     """Load a list of images; each line must contain the label of exactly one class.
 
@@ -102,7 +104,7 @@ def load_classed_images(
             labels.
     """
     images = []
-    for number, line, image in list_images(path, keep_missing=keep_missing):
+    for number, line, image in locate_images(path, keep_missing=keep_missing):
         # The label may stand anywhere in the line, as in Darknet (fill_truth in data.c).
         classes = [index for index, label in enumerate(labels) if label in line]
         if len(classes) != 1:
@@ -115,4 +117,4 @@ def load_classed_images(
                 line=number,
             )
         images.append(ClassedImage(image, classes[0]))
-    return ClassedImages(Path(path), tuple(images), tuple(labels))
+    return ClassedImages(file_at(path), tuple(images), tuple(labels))

@@ -19,6 +19,7 @@ from darknet_builder.data.image_list import (
 from darknet_builder.data.image_set import ImageSet, load_images
 from darknet_builder.errors import DataError, DataWarning, did_you_mean, nearest
 from darknet_builder.images.files import IMAGE_SUFFIXES
+from darknet_builder.support.web.remote import FilePath, RemoteFile, file_at
 
 _KEYS = (
     "backup",
@@ -60,19 +61,23 @@ class DataFile:
         False
     """
 
-    path: Path
+    path: FilePath
     options: Mapping[str, str]
     lines: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def read(cls, path: str | Path) -> DataFile:
+    def read(cls, path: str | FilePath) -> DataFile:
         """Read a ``.data`` file.
+
+        Args:
+            path: path or address of the file.
 
         Raises:
             DataError: for a file that cannot be read, or a line that is not ``key=value``.
         """
         options: dict[str, str] = {}
         lines: dict[str, int] = {}
+        path = file_at(path)
         for number, line in numbered_lines(path, "a .data file"):
             if line[0] in "#;":  # a comment
                 continue
@@ -91,15 +96,15 @@ class DataFile:
                 )
             options[key], lines[key] = value, number
         if not options and lines:
-            raise DataError(**cls(Path(path), options, lines)._empty(next(iter(lines))))
+            raise DataError(**cls(path, options, lines)._empty(next(iter(lines))))
         if not options:
             raise DataError(
                 "is empty", path=path, hint="expected lines such as classes=3 and valid=test.txt"
             )
-        return cls(Path(path), options, lines)
+        return cls(path, options, lines)
 
     @staticmethod
-    def _not_an_option(path: str | Path, number: int, line: str) -> DataError:
+    def _not_an_option(path: str | FilePath, number: int, line: str) -> DataError:
         """Return the error for a line without ``key=``; a list of images is a likely mistake."""
         hint = None
         if Path(line).suffix.lower() in IMAGE_SUFFIXES:
@@ -179,11 +184,11 @@ class DataFile:
         if names is not None and len(names) != int(text) and "names" not in self.lines:
             place = f"{self.path}:{self.lines['classes']}" if "classes" in self.lines else self.path
             raise DataError(
-                f"has {len(names)} names, but {place} has classes={text}", path=self.file("names")
+                f"has {len(names)} names, but {place} has classes={text}", path=self.locate("names")
             )
         if names is not None and len(names) != int(text):
             raise self.error(
-                f"but {self.file('names')} has {len(names)} names",
+                f"but {self.locate('names')} has {len(names)} names",
                 "classes",
                 hint="the two must agree",
             )
@@ -192,7 +197,7 @@ class DataFile:
     @property
     def names(self) -> tuple[str, ...] | None:
         """The names of the classes; None without ``names=``."""
-        return tuple(read_names(self.file("names"))) if self.has("names") else None
+        return tuple(read_names(self.locate("names"))) if self.has("names") else None
 
     @property
     def top(self) -> int:
@@ -217,7 +222,7 @@ class DataFile:
         """
         if not self.has("map"):
             return None
-        path = self.file("map")
+        path = self.locate("map")
         numbers = []
         for number, line in numbered_lines(path, "a class map"):
             if not line.isdecimal():
@@ -229,7 +234,19 @@ class DataFile:
         """Return the path of the file that an option names.
 
         Raises:
-            DataError: when the option or the file is missing.
+            DataError: when the option or the file is missing, or the file is at an address.
+        """
+        file = self.locate(key)
+        if isinstance(file, RemoteFile):
+            raise self.error("is an address; expected a file of this machine here", key)
+        return file
+
+    def locate(self, key: str) -> FilePath:
+        """Return the file that an option names, which may be at an address.
+
+        Raises:
+            DataError: when the option is missing, or the file; that of an address in the option
+                is found missing when it is read.
         """
         if key in self.lines and key not in self.options:
             raise DataError(**self._empty(key))
@@ -276,7 +293,7 @@ class DataFile:
             DataError: for a list, an image or a label that is missing or wrong.
         """
         return load_images(
-            self.file(split),
+            self.locate(split),
             classes or self.classes,
             skip_bad_labels=skip_bad_labels,
             strict=strict,

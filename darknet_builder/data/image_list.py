@@ -10,6 +10,7 @@ from pathlib import Path
 
 from darknet_builder.errors import DataError, shorten
 from darknet_builder.support.files import read_bounded
+from darknet_builder.support.web.remote import FilePath, RemoteFile, file_at, is_address
 
 _MOST_BYTES = 2**29
 """Bytes of a list or another text file of a data set; this is some ten million images."""
@@ -21,7 +22,7 @@ _WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
 def numbered_lines(
-    path: str | Path, kind: str, most_bytes: int = _MOST_BYTES
+    path: str | FilePath, kind: str, most_bytes: int = _MOST_BYTES
 ) -> Iterator[tuple[int, str]]:
     """Yield the number and the stripped text of each line that is not blank.
 
@@ -60,22 +61,29 @@ def filled_lines(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
             yield number, line.strip()
 
 
-def either(paths: Sequence[Path]) -> str:
+def either(paths: Sequence[FilePath]) -> str:
     """Join the paths at which a file was looked for, without repeats, for a message."""
     return " and ".join(dict.fromkeys(map(str, paths)))
 
 
-def candidate_paths(name: str, folder: Path) -> Iterator[Path]:
+def candidate_paths(name: str, folder: FilePath) -> Iterator[FilePath]:
     """Yield the paths at which to look for a file that a text file names, in the order of search.
 
     They are in the text file's folder, in the folder above that, and in the working directory. The
     same follows with slashes instead of backslashes, and last, for CVAT's ``data/NAME``, NAME in
-    the text file's folder.
+    the text file's folder. For a text file at an address, only its folder and the one above it are
+    searched. A name that is an address is the only candidate.
 
     Args:
         name: the name in the text file.
         folder: the folder of the text file.
     """
+    if is_address(name):
+        yield file_at(name)
+        return
+    if isinstance(folder, RemoteFile):
+        yield from (folder / name, folder.parent / name)
+        return
     names = dict.fromkeys((name, name.replace("\\", "/")))
     for spelling in names:
         yield from (folder / spelling, folder.parent / spelling, Path(spelling))
@@ -84,9 +92,28 @@ def candidate_paths(name: str, folder: Path) -> Iterator[Path]:
             yield folder / spelling.removeprefix(_CVAT_FOLDER)
 
 
-def first_existing(name: str, folder: Path) -> Path | None:
-    """Return the first of ``candidate_paths`` that is a file, or None."""
-    return next((path for path in candidate_paths(name, folder) if os.path.isfile(path)), None)
+def first_existing(name: str, folder: FilePath) -> FilePath | None:
+    """Return the first of ``candidate_paths`` that is a file, or None.
+
+    A name that is an address is not looked for: it is found missing when it is read.
+    """
+    if is_address(name):
+        return file_at(name)
+    return next((path for path in candidate_paths(name, folder) if is_file(path)), None)
+
+
+def is_file(path: FilePath) -> bool:
+    """Return whether a file exists.
+
+    Raises:
+        DataError: if the server of an address does not say.
+    """
+    if isinstance(path, Path):
+        return os.path.isfile(path)  # not Path.is_file, which raises for a name that is too long
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise DataError(f"{error.strerror or error}", path=path.name) from None
 
 
 def cure_for(name: str) -> str | None:
@@ -96,7 +123,7 @@ def cure_for(name: str) -> str | None:
     return None
 
 
-def read_image_list(path: str | Path, *, keep_missing: bool = False) -> list[Path]:
+def read_image_list(path: str | FilePath, *, keep_missing: bool = False) -> list[Path]:
     """Return the images that a list names, one a line.
 
     They are looked for in the list's folder, in the folder above that, and in the working
@@ -109,12 +136,12 @@ def read_image_list(path: str | Path, *, keep_missing: bool = False) -> list[Pat
 
     Raises:
         DataError: for a list that cannot be read or is empty, or when images are missing. It names
-            the first one and the number of them.
+            the first one and the number of them. Also for an image at an address.
     """
     return [image for _, _, image in list_images(path, keep_missing=keep_missing)]
 
 
-def list_images(path: str | Path, *, keep_missing: bool = False) -> list[tuple[int, str, Path]]:
+def list_images(path: str | FilePath, *, keep_missing: bool = False) -> list[tuple[int, str, Path]]:
     """Return (line number, text of the line, path) for each image that a list names.
 
     Args:
@@ -124,8 +151,29 @@ def list_images(path: str | Path, *, keep_missing: bool = False) -> list[tuple[i
     Raises:
         DataError: as for ``read_image_list``.
     """
-    folder = Path(path).parent
     images: list[tuple[int, str, Path]] = []
+    for number, line, image in locate_images(path, keep_missing=keep_missing):
+        if isinstance(image, RemoteFile):
+            text = f"{image} is an address; expected files of this machine here"
+            raise DataError(text, path=path, line=number)
+        images.append((number, line, image))
+    return images
+
+
+def locate_images(
+    path: str | FilePath, *, keep_missing: bool = False
+) -> list[tuple[int, str, FilePath]]:
+    """Return what ``list_images`` does; images may also be at addresses, which are not checked.
+
+    Args:
+        path: path or address of the list.
+        keep_missing: return the path in the list's folder for a missing image; False raises.
+
+    Raises:
+        DataError: as for ``read_image_list``, but for addresses.
+    """
+    folder = file_at(path).parent
+    images: list[tuple[int, str, FilePath]] = []
     missing: list[tuple[int, str]] = []
     for number, line in numbered_lines(path, "a list of images"):
         image = first_existing(line, folder) or (folder / line if keep_missing else None)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import overload
 
 import numpy as np
 
-from darknet_builder.data.image_list import either, read_image_list
+from darknet_builder.data.image_list import either, locate_images
 from darknet_builder.data.labels import (
     LabelFile,
     at_corner,
@@ -21,6 +20,7 @@ from darknet_builder.data.labels import (
     read_label_file,
 )
 from darknet_builder.errors import DataError, LabelWarning
+from darknet_builder.support.web.remote import FilePath, file_at
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,21 @@ class LabelledImage:
     """An image file and its boxes.
 
     Attributes:
-        path: the image file, which exists unless ``keep_missing`` was set for the list.
+        path: the image file, which exists unless ``keep_missing`` was set for the list or it is at
+            an address.
         boxes: (T, 5) float32, rows x, y, w, h, class; centre and size relative to the image.
         label_path: its label file; None if it has none, and then T is 0.
 
     Example:
+        >>> from pathlib import Path
         >>> boxes = np.array([[0.5, 0.5, 0.2, 0.4, 1]], np.float32)
         >>> LabelledImage(Path("a.jpg"), boxes, Path("a.txt")).boxes.shape
         (1, 5)
     """
 
-    path: Path
+    path: FilePath
     boxes: np.ndarray
-    label_path: Path | None
+    label_path: FilePath | None
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class ImageSet(Sequence[LabelledImage]):
         labels_at_corner: number of boxes whose centre is 0, 0.
 
     Example:
+        >>> from pathlib import Path
         >>> boxes = np.array([[0.5, 0.5, 0.2, 0.4, 1]], np.float32)
         >>> image = LabelledImage(Path("a.jpg"), boxes, Path("a.txt"))
         >>> images = ImageSet(Path("train.txt"), (image,), classes=2)
@@ -63,7 +66,7 @@ class ImageSet(Sequence[LabelledImage]):
         (1, 1, 0)
     """
 
-    path: Path
+    path: FilePath
     images: tuple[LabelledImage, ...]
     classes: int
     skipped_labels: int = 0
@@ -95,7 +98,7 @@ class ImageSet(Sequence[LabelledImage]):
 
 
 def load_images(
-    path: str | Path,
+    path: str | FilePath,
     classes: int,
     *,
     skip_bad_labels: bool = False,
@@ -121,7 +124,8 @@ def load_images(
     """
     images: list[LabelledImage] = []
     skipped, changed = 0, _ChangedLabels()
-    paths = read_image_list(path, keep_missing=keep_missing)[:limit]
+    located = locate_images(path, keep_missing=keep_missing)
+    paths = [image for _, _, image in located[:limit]]
     for image in paths:
         label_path = find_labels(image)
         labels = LabelFile(no_boxes(), (), 0)
@@ -138,7 +142,7 @@ def load_images(
             path=path,
         )
     clipped, dropped = len(changed.clipped), len(changed.dropped)
-    loaded = ImageSet(Path(path), tuple(images), classes, skipped, clipped, dropped)
+    loaded = ImageSet(file_at(path), tuple(images), classes, skipped, clipped, dropped)
     if clipped or dropped:
         warnings.warn(changed.warning(loaded), stacklevel=2)
     return loaded
@@ -153,10 +157,10 @@ class _ChangedLabels:
         dropped: those whose centre is 0, 0 (data.c:252).
     """
 
-    clipped: list[tuple[Path, int]] = field(default_factory=list)
-    dropped: list[tuple[Path, int]] = field(default_factory=list)
+    clipped: list[tuple[FilePath, int]] = field(default_factory=list)
+    dropped: list[tuple[FilePath, int]] = field(default_factory=list)
 
-    def note(self, path: Path, labels: LabelFile) -> None:
+    def note(self, path: FilePath, labels: LabelFile) -> None:
         """Add the changed labels of a file."""
         corner = at_corner(labels.boxes)
         over = over_edge(labels.boxes) & ~corner
@@ -193,10 +197,10 @@ class _ChangedLabels:
         )
 
 
-def _places(places: Sequence[tuple[Path, int]]) -> str:
+def _places(places: Sequence[tuple[FilePath, int]]) -> str:
     path, line = places[0]
     return f"{path}:{line}" + (f" and {len(places) - 1:,} more" if len(places) > 1 else "")
 
 
-def _them(places: Sequence[tuple[Path, int]]) -> str:
+def _them(places: Sequence[tuple[FilePath, int]]) -> str:
     return "it" if len(places) == 1 else "them"

@@ -8,16 +8,18 @@ changes, such as a box that reaches over the edge, is read unchanged, and ``load
 
 from __future__ import annotations
 
-import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
 from darknet_builder.boxes.formats import LABEL_VALUES
-from darknet_builder.data.image_list import numbered_lines
+from darknet_builder.data.image_list import is_file, numbered_lines
 from darknet_builder.errors import DataError
+from darknet_builder.support.web.remote import FilePath, RemoteFile
 
 _IMAGE_FOLDERS = ("images", "JPEGImages")
 _LABEL_FOLDER = "labels"
@@ -53,7 +55,15 @@ class LabelFile:
         return [self.lines[row] for row in np.flatnonzero(rows)]
 
 
-def label_places(image: Path) -> list[Path]:
+@overload
+def label_places(image: Path) -> list[Path]: ...
+
+
+@overload
+def label_places(image: FilePath) -> list[FilePath]: ...
+
+
+def label_places(image: FilePath) -> Sequence[FilePath]:
     """Return the paths at which an image's label file may be, in the order of search.
 
     ``labels`` replaces ``images`` or ``JPEGImages`` in the path; the last one is beside the image.
@@ -61,22 +71,35 @@ def label_places(image: Path) -> list[Path]:
     image otherwise.
     """
     parts = image.parts[:-1]
+    at = image.with_parts if isinstance(image, RemoteFile) else _local
     # From the innermost folder outwards: images/a/images/b.jpg prefers images/a/labels.
-    folders = [
-        Path(*parts[:index], _LABEL_FOLDER, *parts[index + 1 :])
+    folders: list[FilePath] = [
+        at((*parts[:index], _LABEL_FOLDER, *parts[index + 1 :]))
         for index in reversed(range(len(parts)))
         if parts[index] in _IMAGE_FOLDERS
     ]
     return [folder / f"{image.stem}.txt" for folder in (*folders, image.parent)]
 
 
-def find_labels(image: Path) -> Path | None:
+def _local(parts: tuple[str, ...]) -> Path:
+    return Path(*parts)
+
+
+@overload
+def find_labels(image: Path) -> Path | None: ...
+
+
+@overload
+def find_labels(image: FilePath) -> FilePath | None: ...
+
+
+def find_labels(image: FilePath) -> FilePath | None:
     """Return the label file of an image; None if it has none."""
-    return next((path for path in label_places(image) if os.path.isfile(path)), None)
+    return next((path for path in label_places(image) if is_file(path)), None)
 
 
 def read_labels(
-    path: str | Path, classes: int, *, skip_bad: bool = False, strict: bool = False
+    path: str | FilePath, classes: int, *, skip_bad: bool = False, strict: bool = False
 ) -> tuple[np.ndarray, int]:
     """Read a label file.
 
@@ -98,7 +121,7 @@ def read_labels(
 
 
 def read_label_file(
-    path: str | Path, classes: int, *, skip_bad: bool = False, strict: bool = False
+    path: str | FilePath, classes: int, *, skip_bad: bool = False, strict: bool = False
 ) -> LabelFile:
     """Read a label file, with the line of each box; the arguments are those of ``read_labels``.
 

@@ -12,6 +12,7 @@ from darknet_builder.images.header import check_header, too_many_pixels
 from darknet_builder.images.opencv import load_opencv
 from darknet_builder.images.truncated import complete, lacks_end, warn_truncated
 from darknet_builder.support.files import atomic_path, read_bounded, writing
+from darknet_builder.support.web.remote import FilePath
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """The contents of a file in memory."""
@@ -37,7 +38,7 @@ IMAGE_SUFFIXES = (
 )
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | FilePath) -> np.ndarray:
     """Read an image file, rotated as its EXIF orientation says.
 
     As in ``cv2.imread``, grey images get three equal channels, an alpha channel is dropped and 16
@@ -45,7 +46,7 @@ def read_image(path: str | Path) -> np.ndarray:
     ``TruncatedImageWarning``.
 
     Args:
-        path: an image in a format that OpenCV knows.
+        path: an image in a format that OpenCV knows, on this machine or at an address.
 
     Returns:
         (H, W, 3) uint8, channels in BGR order.
@@ -63,7 +64,7 @@ def read_image(path: str | Path) -> np.ndarray:
     return decode_image(data, path)
 
 
-def decode_image(data: Buffer | np.ndarray, source: str | Path = "<bytes>") -> np.ndarray:
+def decode_image(data: Buffer | np.ndarray, source: str | FilePath = "<bytes>") -> np.ndarray:
     """Decode the contents of an image file, as ``read_image`` does.
 
     Args:
@@ -100,7 +101,7 @@ def decode_image(data: Buffer | np.ndarray, source: str | Path = "<bytes>") -> n
     return image
 
 
-def _decode(data: bytes, path: str | Path) -> np.ndarray | None:
+def _decode(data: bytes, path: str | FilePath) -> np.ndarray | None:
     """Decode the bytes of a file; None if OpenCV cannot."""
     cv2 = load_opencv()
     try:

@@ -6,10 +6,10 @@ import os
 import re
 import struct
 from collections.abc import Callable
-from pathlib import Path
 
 from darknet_builder.errors import ImageError
 from darknet_builder.images.opencv import LIMIT_VARIABLE, MOST_PIXELS
+from darknet_builder.support.web.remote import FilePath
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _LONGEST_CHUNK = 2**27
@@ -31,7 +31,7 @@ def max_pixels() -> int:
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else MOST_PIXELS
 
 
-def check_header(data: bytes, path: str | Path) -> None:
+def check_header(data: bytes, path: str | FilePath) -> None:
     """Check the beginning of an image file.
 
     Args:
@@ -49,7 +49,7 @@ def check_header(data: bytes, path: str | Path) -> None:
         raise ImageError("the PNG ends too early", path=path, hint="copy or download it again")
 
 
-def check_pixels(width: int, height: int, path: str | Path) -> None:
+def check_pixels(width: int, height: int, path: str | FilePath) -> None:
     """Check a size in pixels.
 
     Raises:
@@ -59,7 +59,7 @@ def check_pixels(width: int, height: int, path: str | Path) -> None:
         raise too_many_pixels(path, f"has {width} x {height} pixels")
 
 
-def too_many_pixels(path: str | Path, what: str = "has too many pixels") -> ImageError:
+def too_many_pixels(path: str | FilePath, what: str = "has too many pixels") -> ImageError:
     """Return the error for an image above ``max_pixels``.
 
     Args:

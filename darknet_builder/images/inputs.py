@@ -13,6 +13,7 @@ import numpy as np
 
 from darknet_builder.errors import ImageError, InputError, did_you_mean
 from darknet_builder.images.files import Buffer, check_image, decode_image, read_image
+from darknet_builder.support.web.remote import RemoteFile
 
 CHANNEL_ORDERS = ("bgr", "rgb")
 _WIDE_MODES = ("I", "F")
@@ -37,8 +38,9 @@ class PilImage(Protocol):
         """Return the image in another mode."""
 
 
-Image: TypeAlias = str | Path | np.ndarray | Buffer | BinaryFile | PilImage
-"""A path, an array (H, W, 3) of uint8, the bytes of an image file, a file object or a PIL image."""
+Image: TypeAlias = str | Path | RemoteFile | np.ndarray | Buffer | BinaryFile | PilImage
+"""A path, a file at an address, an array (H, W, 3) of uint8, the bytes of an image file, a file
+object or a PIL image."""
 
 
 def as_sequence(images: Image | Sequence[Image]) -> tuple[Sequence[Image], bool]:
@@ -55,7 +57,9 @@ def as_sequence(images: Image | Sequence[Image]) -> tuple[Sequence[Image], bool]
         ((['photo.jpg'], True), (['photo.jpg'], False))
     """
     # Text and bytes are sequences too, but those of an image belong together.
-    if isinstance(images, str | Path | np.ndarray | Buffer) or _is_pil(images) or _is_file(images):
+    if isinstance(images, str | Path | RemoteFile | np.ndarray | Buffer):
+        return [images], True
+    if _is_pil(images) or _is_file(images):
         return [images], True
     if not isinstance(images, Sequence):
         check_image(cast(np.ndarray, images))  # raises, and says what was expected
@@ -91,7 +95,7 @@ def to_array(image: Image, channels: str = "bgr") -> np.ndarray:
             value=channels,
             hint=did_you_mean(str(channels), CHANNEL_ORDERS),
         )
-    if isinstance(image, str | Path):
+    if isinstance(image, str | Path | RemoteFile):
         return read_image(image)
     if isinstance(image, Buffer):
         return decode_image(image)

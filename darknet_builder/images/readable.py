@@ -13,6 +13,7 @@ from darknet_builder.images.files import read_image
 from darknet_builder.images.header import max_pixels, stated_size
 from darknet_builder.images.prefetch import read_ahead
 from darknet_builder.images.truncated import noting_truncated
+from darknet_builder.support.web.remote import FilePath, RemoteFile
 
 _THREADS = 8
 _BATCH = 64
@@ -33,7 +34,7 @@ class ImageCheck:
         truncated: paths of the files that end too early but can be read.
     """
 
-    unreadable: dict[Path, ImageError]
+    unreadable: dict[FilePath, ImageError]
     truncated: frozenset[str]
 
 
@@ -47,11 +48,11 @@ class FileCounter(Protocol):
         """This number of files is done."""
 
 
-def check_images(paths: Iterable[Path], counter: FileCounter | None = None) -> ImageCheck:
+def check_images(paths: Iterable[FilePath], counter: FileCounter | None = None) -> ImageCheck:
     """Check image files in threads, each file once.
 
     Only the beginning and the end of a JPEG or PNG are read. If one of them is wrong, and for all
-    other formats, the image is decoded. Damage in the middle is not found.
+    other formats and for addresses, the image is decoded. Damage in the middle is not found.
 
     Args:
         paths: paths of the files; repeated ones count once.
@@ -60,7 +61,7 @@ def check_images(paths: Iterable[Path], counter: FileCounter | None = None) -> I
     different = list(dict.fromkeys(paths))
     if counter is not None:
         counter.grow(len(different))
-    unreadable: dict[Path, ImageError] = {}
+    unreadable: dict[FilePath, ImageError] = {}
     with (
         noting_truncated(quietly=True) as truncated,
         closing(read_ahead(_complaint, different, batch=_BATCH, threads=_THREADS)) as complaints,
@@ -73,9 +74,9 @@ def check_images(paths: Iterable[Path], counter: FileCounter | None = None) -> I
     return ImageCheck(unreadable, frozenset(truncated))
 
 
-def _complaint(path: Path) -> ImageError | None:
+def _complaint(path: FilePath) -> ImageError | None:
     try:
-        if not _looks_whole(path):
+        if isinstance(path, RemoteFile) or not _looks_whole(path):
             read_image(path)
     except ImageError as error:
         return error

@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TextIO
 
 from darknet_builder.errors import TruncatedImageWarning
+from darknet_builder.support.web.remote import FilePath
 
 _JPEG_START = b"\xff\xd8\xff"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -31,7 +31,7 @@ def lacks_end(data: bytes) -> bool:
     return data.startswith(_PNG_START) and b"IEND" not in data[-64:]
 
 
-def warn_truncated(path: str | Path) -> None:
+def warn_truncated(path: str | FilePath) -> None:
     """Warn that a file ends too early and was read up to there."""
     warnings.warn(
         TruncatedImageWarning(

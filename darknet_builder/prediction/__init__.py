@@ -1,5 +1,6 @@
 """Run networks on photographs: ``Detector``, ``Classifier``, pipeline, tiles, heat maps.
 
+``BatchDetector`` does so inside an engine for data sets that one machine cannot process.
 ``Tracker`` gives the objects of a video identities. Measuring how good the results are belongs in
 ``evaluation``.
 """
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 from darknet_builder.support.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from darknet_builder.prediction.batch_detector import BatchDetector as BatchDetector
+    from darknet_builder.prediction.batch_detector import arrow_table as arrow_table
     from darknet_builder.prediction.classifier import Classifier as Classifier
     from darknet_builder.prediction.classifier import ClassScore as ClassScore
     from darknet_builder.prediction.detector import Detector as Detector

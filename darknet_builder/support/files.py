@@ -9,9 +9,12 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from darknet_builder.errors import DarknetError, InputError
+
+if TYPE_CHECKING:
+    from darknet_builder.support.web.remote import RemoteFile
 
 _WEB_PAGE = ("<!doctype", "<html", "<?xml", "<head")
 _MOST_BYTES, _PART_BYTES = 2**26, 2**20
@@ -97,7 +100,7 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
-def read_bounded(path: str | Path, most_bytes: int = _MOST_BYTES) -> bytes:
+def read_bounded(path: str | Path | RemoteFile, most_bytes: int = _MOST_BYTES) -> bytes:
     """Read a file whole, if it is not too large.
 
     A file of settings or names is a few kilobytes long. A larger one is another kind of file, or a
@@ -105,11 +108,14 @@ def read_bounded(path: str | Path, most_bytes: int = _MOST_BYTES) -> bytes:
 
     Args:
         path: the file; a pipe, as ``<(...)`` of a shell, is read to its end.
-        most_bytes: the limit for a regular file. Devices and pipes are read up to 64 MiB.
+        most_bytes: the limit for a regular file. Devices and pipes are read up to 64 MiB, files at
+            addresses up to 128 MiB.
 
     Raises:
         OSError: if it cannot be read or is larger, or if it is a pipe without a writer.
     """
+    if not isinstance(path, str | Path):
+        return path.read_bounded(most_bytes)
     data = bytearray()
     with _open(path) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

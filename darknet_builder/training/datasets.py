@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 
 from darknet_builder.data.class_lists import ClassedImages, class_labels, load_classed_images
@@ -17,6 +16,7 @@ from darknet_builder.images.readable import FileCounter, check_images
 from darknet_builder.images.truncated import describe_truncated
 from darknet_builder.network.network import Network
 from darknet_builder.network.task import count_classes, known_names
+from darknet_builder.support.web.remote import FilePath
 from darknet_builder.training.samples import LabelledImages, ListedImages
 from darknet_builder.training.settings import check_trainable
 
@@ -158,11 +158,11 @@ def _load_classes(
             "classes",
         )
     network.names = tuple(data.names or labels)
-    images = load_classed_images(data.file("train"), labels, keep_missing=keep_missing)
+    images = load_classed_images(data.locate("train"), labels, keep_missing=keep_missing)
     counts = f"{len(images)} training images of {len(labels)} classes"
     validation, more = None, ""
     if data.has("valid"):
-        validation = load_classed_images(data.file("valid"), labels, keep_missing=keep_missing)
+        validation = load_classed_images(data.locate("valid"), labels, keep_missing=keep_missing)
     if how is not None:
         validation, more = _check_lists(data, images, validation, how)
     if validation is None:
@@ -221,7 +221,7 @@ def _check_lists(
     return _without(valid, bad), "".join(f"; {part}" for part in notes)
 
 
-def _without(images: _List | None, bad: Mapping[Path, ImageError]) -> _List | None:
+def _without(images: _List | None, bad: Mapping[FilePath, ImageError]) -> _List | None:
     """Return a list without some of its images."""
     if images is None or not bad:
         return images
@@ -230,7 +230,7 @@ def _without(images: _List | None, bad: Mapping[Path, ImageError]) -> _List | No
 
 
 def _unreadable(
-    data: DataFile, bad: Mapping[Path, ImageError], total: int, *, hint: str | None = None
+    data: DataFile, bad: Mapping[FilePath, ImageError], total: int, *, hint: str | None = None
 ) -> DataError:
     return DataError(
         _describe(bad, total),
@@ -240,7 +240,7 @@ def _unreadable(
     )
 
 
-def _describe(bad: Mapping[Path, ImageError], total: int) -> str:
+def _describe(bad: Mapping[FilePath, ImageError], total: int) -> str:
     """Return the count and the first reasons as one line."""
     reasons = "; ".join(str(error) for error in list(bad.values())[:_SHOWN])
     more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""

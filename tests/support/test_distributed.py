@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ import torch
 
 from darknet_builder.cli import program as cli
 from darknet_builder.data.scenes import write_scenes
+from darknet_builder.images.files import write_image
 from darknet_builder.support.distributed import ProcessGroup, init_processes
 from darknet_builder.training.checkpoints.checkpoint_file import list_checkpoints, load_checkpoint
 from darknet_builder.training.log.run_log import read_log
+from tests.helpers.toy_detector import RED, squares, toy_files
 from tests.helpers.training_folder import TINY_CFG, make_folder, train
 
 ROOT = Path(__file__).parents[2]
@@ -138,6 +141,14 @@ def wait_for_step(process: subprocess.Popen[str], output: Path, step: int) -> No
         time.sleep(0.005)
 
 
+def children_of(process: subprocess.Popen[str]) -> list[int]:
+    """Return the processes that a process has started."""
+    found = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    )
+    return [int(number) for number in found.stdout.split()]
+
+
 @pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(folder: Path) -> None:
     """The trainings are equal from beginning to end, and one process writes."""
@@ -172,17 +183,78 @@ def test_two_processes_killed_and_resumed(folder: Path) -> None:
     """SIGKILL for one process ends both, and --resume leads to the same numbers."""
     process = start_two("train.py", *words_for(folder, "killed"))
     wait_for_step(process, folder / "killed", 0)
-    children = subprocess.run(
-        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
-    ).stdout
     wait_for_step(process, folder / "killed", 4)
-    os.kill(int(children.split()[-1]), signal.SIGKILL)
+    os.kill(children_of(process)[-1], signal.SIGKILL)
     process.communicate(timeout=300)
     assert process.returncode != 0 and not (folder / "killed" / "tiny_final.weights").exists()
     status, out, err = run_two("train.py", *words_for(folder, "killed"), "--resume")
     assert status == 0, err
     assert out.count("resuming after step") == 1 and "resuming after step 0" not in out
     assert_same_training(folder, "killed")
+
+
+# ---- two machines ------------------------------------------------------------------------------
+
+NODES = {"10.77.0.1": "darknet-node-1", "10.77.0.2": "darknet-node-2"}
+"""The address of each network namespace, which stands for a machine."""
+
+
+@pytest.fixture
+def nodes() -> Iterator[None]:
+    """Two network namespaces that see nothing but each other, through a pair of devices."""
+    if getattr(os, "geteuid", lambda: 1)() != 0 or shutil.which("ip") is None:
+        pytest.skip("network namespaces need root and the command ip")
+    first, second = NODES.values()
+    commands = [f"ip netns add {first}", f"ip netns add {second}"]
+    commands.append(f"ip link add node0 netns {first} type veth peer name node0 netns {second}")
+    for address, name in NODES.items():
+        commands.append(f"ip -n {name} address add {address}/24 dev node0")
+        commands += [f"ip -n {name} link set {device} up" for device in ("node0", "lo")]
+    try:
+        for command in commands:
+            made = subprocess.run(command.split(), capture_output=True, text=True, check=False)
+            if made.returncode:
+                pytest.skip(f"this kernel refuses {command}: {made.stderr.strip()}")
+        yield
+    finally:
+        for name in NODES.values():
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+def start_node(address: str, *words: str) -> subprocess.Popen[str]:
+    """Start one process of a training on a node, as the page about scale says."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2"]
+    torchrun += ["--nproc-per-node", "1", "--max-restarts", "2", "--rdzv-backend", "c10d"]
+    torchrun += ["--rdzv-id", "1", "--rdzv-endpoint", "10.77.0.1:29500", "--local-addr", address]
+    # A namespace has no name of its own, by which torchrun would find out who is the host.
+    torchrun += ["--rdzv-conf", f"is_host={int(address == '10.77.0.1')}"]
+    return subprocess.Popen(
+        ["ip", "netns", "exec", NODES[address], *torchrun, str(ROOT / "scripts/train.py"), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "GLOO_SOCKET_IFNAME": "node0",
+            # Without it, workers that start again find the addresses of those that are gone.
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+        },
+    )
+
+
+@pytest.mark.pack
+def test_two_nodes_of_which_one_fails(nodes: None, folder: Path) -> None:
+    """A killed worker makes both nodes go on from the last checkpoint; the numbers are of one."""
+    words = [*words_for(folder, "nodes"), "--resume"]
+    started = [start_node(address, *words) for address in NODES]
+    wait_for_step(started[0], folder / "nodes", 4)
+    os.kill(children_of(started[1])[-1], signal.SIGKILL)
+    (out, err), (other, _) = (process.communicate(timeout=300) for process in started)
+    assert [process.returncode for process in started] == [0, 0], err
+    assert out.count("12 steps done") == 1 and "steps done" not in other
+    assert "resuming after step" in out
+    assert_same_training(folder, "nodes")
 
 
 # ---- lists ---------------------------------------------------------------------------------------
@@ -285,3 +357,33 @@ def test_one_alone() -> None:
         group.barrier()
         model = torch.nn.Linear(1, 1)
         assert group.wrap(model) is model
+
+
+def test_a_killed_job_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
+    """``--shards``: each line of the list has one row, whenever two processes were killed."""
+    cfg, weights, names = toy_files(tmp_path)
+    for index in range(7):
+        write_image(tmp_path / f"{index}.png", squares((RED, index % 4, index % 3)))
+    lines = [f"{tmp_path / str(number % 8)}.png" for number in range(4500)]  # there is no 7.png
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    found = tmp_path / "found"
+    words = [f"@{tmp_path / 'list.txt'}", "--shards", str(found), "--resume", "--quiet"]
+    words += ["--cfg", cfg, "--weights", weights, "--names", names, "--batch", "8"]
+    process = start_two("detect.py", *words)
+    while not list(found.glob("part-*")) and process.poll() is None:
+        time.sleep(0.02)
+    for number in (*children_of(process), process.pid):
+        os.kill(number, signal.SIGKILL)
+    process.communicate()
+    before = {path.name: path.stat().st_mtime_ns for path in found.glob("part-*")}
+    assert 1 <= len(before) < 5
+    assert run_one("detect.py", *words)[0] == 1
+    parts = sorted(found.glob("part-*"))
+    assert before.items() <= {path.name: path.stat().st_mtime_ns for path in parts}.items()
+    rows = [json.loads(row) for part in parts for row in part.read_text().splitlines()]
+    assert [row["file"] for row in rows] == lines
+    assert [row.get("error") for row in rows[:9]] == [None] * 7 + [
+        "No such file or directory",
+        None,
+    ]
+    assert len(rows[0]["detections"]) == 1 and not list(found.glob(".part-*"))

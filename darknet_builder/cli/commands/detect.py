@@ -21,6 +21,7 @@ from darknet_builder.cli.detection.tile_options import add_tile_options, tile_ar
 from darknet_builder.cli.model import MODEL_OPTIONS, describe_choice, refuse_model_files, take_named
 from darknet_builder.cli.output import STDOUT, check_answer, find_page
 from darknet_builder.cli.progress import Progress
+from darknet_builder.errors import InputError
 
 if TYPE_CHECKING:
     from darknet_builder.cli.detection.outputs import Outputs
@@ -30,9 +31,11 @@ HELP = "find objects in images and videos; write pictures, JSON, label files or 
 EXAMPLES = """\
 SOURCE is an image, a video, a folder (its images and videos, without subfolders) or a quoted glob
 ('shots/**/*.jpg'); an http(s) address of an image; an rtsp or http(s) address of a stream; the
-number of a webcam; @FILE, a list with one path a line; or -, such a list on standard input. A
-source that cannot be read is reported and skipped. Of webcams and streams, always the newest frame
-is processed; Ctrl-C ends them.
+number of a webcam; @FILE, a list with one path a line; or -, such a list on standard input. With
+the extra 'remote', images, lists, folders ending in / and quoted patterns may be in an object store
+(s3://, gs://, az://) or an archive (zip://a.jpg::photos.zip, 'tar://*.jpg::photos.tar').
+A source that cannot be read is reported and skipped. Of webcams and streams, always the newest
+frame is processed; Ctrl-C ends them.
 
 Files in the --output folder:
   NAME.jpg, NAME.png     annotated pictures: JPEG for JPEG sources, PNG for all others
@@ -42,6 +45,7 @@ Files in the --output folder:
   counts.csv             number of objects of each image and class, with --count
   lines.csv              number of objects that crossed each line, with --count and --line
   labels/NAME.txt        label files, with --save-txt; labels/NAME_FRAME.txt for video frames
+  DIR/part-0000000.jsonl all objects of the images of a list, one line an image, with --shards DIR
   heatmaps/NAME.jpg, .png
                          where the scores came from, with --heatmap
   report.html            gallery with a confidence slider, with --report; shows every 25th frame
@@ -62,6 +66,7 @@ examples:
   darknet-builder detect street.mp4 --classes person,car --blur face --save-crops crops
   darknet-builder detect street.mp4 --threshold 0.1 --track --line 0,240,640,240
   find . -name '*.jpg' | darknet-builder detect - --no-images --count
+  darknet-builder detect @million.txt --model yolov4-tiny --shards found --resume
 """
 OPTIONS = {**MODEL_OPTIONS, "layer": "--heatmap"}
 """Hints that are shown for a wrong library argument, by argument."""
@@ -112,6 +117,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     results.add_argument(
         "--save-crops", metavar="DIR", help="write a picture of each object to this folder"
     )
+    _add_shards(results)
     add_hiding_options(results)
     add_heatmap(results)
     add_report(results, "a gallery, counts and a confidence slider")
@@ -123,18 +129,45 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_shards(results: argparse._ActionsContainer) -> None:
+    """Add the options for lists that do not fit into memory."""
+    results.add_argument(
+        "--shards",
+        metavar="DIR",
+        help="write a line of JSON for each image of one @LIST, which may be too long for the"
+        " memory, to files of this folder, and nothing else; see --resume",
+    )
+    results.add_argument(
+        "--resume",
+        action="store_true",
+        help="with --shards: go on with what is not done; starts if the folder is empty",
+    )
+
+
 def run(args: argparse.Namespace, out: TextIO) -> int:
     """Detect objects in every source; return 1 if a source could not be read, else 0."""
+    from darknet_builder.images.opencv import load_opencv
+
+    refuse_model_files(args.source)
+    load_opencv()
+    if args.shards is not None:
+        from darknet_builder.cli.detection.shards import check_shards, run_shards
+
+        return run_shards(args, check_shards(args), out)
+    if args.resume:
+        raise InputError("--resume needs --shards DIR")
+    return _run(args, out)
+
+
+def _run(args: argparse.Namespace, out: TextIO) -> int:
+    """Do what ``run`` does, without ``--shards``."""
     from darknet_builder.cli.detection.job import DetectionJob
     from darknet_builder.cli.detection.rules import DetectionRules, TrackRules
     from darknet_builder.cli.detection.sources import find_all
-    from darknet_builder.images.opencv import load_opencv
     from darknet_builder.images.sources.live import LiveSource
     from darknet_builder.images.window import Window, check_window
     from darknet_builder.support.distributed import init_processes
 
-    refuse_model_files(args.source)
-    load_opencv()
     check_answer(args.json)
     if args.show:
         check_window()

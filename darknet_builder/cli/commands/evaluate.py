@@ -56,7 +56,8 @@ EXAMPLES = """\
 Keys of the .data file: classes=, names= and valid=, the list of images; optionally difficult=, a
 list whose labels mark objects that need not be found, and map=, the class in a hierarchy for each
 class of the labels. The labels of images/a.jpg are in labels/a.txt or images/a.txt, one object a
-line: class x y width height.
+line: class x y width height. The .data file, its lists and the images may be at addresses, with the
+extra 'remote'.
 
 The table has the numbers of 'darknet detector map': its -points, -iou_thresh and -thresh are
 --points, --iou and --confidence here. The mAP is the mean over all classes, including those without

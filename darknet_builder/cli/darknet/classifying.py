@@ -41,7 +41,7 @@ def run_predict(request: Request, out: TextIO) -> int:
 def run_valid(request: Request, out: TextIO) -> int:
     """Print top-1 and top-k accuracy after each image of the list."""
     data = DataFile.read(request.words[0])
-    images = load_classed_images(data.file("valid"), class_labels(data))
+    images = load_classed_images(data.locate("valid"), class_labels(data))
     classifier = _make_classifier(request, data, out)
     out.write(" TOP calculation...\n")
     first = among = 0

@@ -16,6 +16,7 @@ from darknet_builder.images.sources.finding import (
     without_repeats,
 )
 from darknet_builder.images.sources.live import LiveSource
+from darknet_builder.support.web.remote import file_at
 
 _STDIN = "-"
 _LIST = "@"
@@ -41,10 +42,11 @@ def _find(word: str, open_live: Callable[[str], LiveSource]) -> Iterable[Source]
     if word == _STDIN:
         lines, name = filled_lines(_standard_input()), "standard input"
     elif word.startswith(_LIST) and not os.path.exists(word):
-        lines, name = numbered_lines(word[1:], "a list of images"), word[1:]
+        path = file_at(word[1:])
+        lines, name = numbered_lines(path, "a list of images"), str(path)
     else:
         return find_inputs(word, open_live)
-    sources = [find_listed(line, open_live) for _, line in lines]
+    sources = [source for _, line in lines for source in find_listed(line, open_live)]
     if not sources:
         raise DataError("names no images", path=name, hint="expected one path a line")
     return sources

@@ -1,10 +1,11 @@
-"""Find what a command line names: files, folders, globs, web addresses and webcams."""
+"""Find what a command line names: files, folders, globs, addresses and webcams."""
 
 from __future__ import annotations
 
 import glob
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,9 +16,10 @@ from darknet_builder.images.sources.live import LiveSource
 from darknet_builder.images.sources.web import WebImage
 from darknet_builder.images.video import VIDEO_SUFFIXES
 from darknet_builder.support.web.addresses import last_part, scheme_of
+from darknet_builder.support.web.remote import STORES, check_installed, find_members
 
 Source: TypeAlias = Path | WebImage | LiveSource
-"""An image or video file, an image at a web address, or a webcam or stream."""
+"""An image or video file, an image at an address, or a webcam or stream."""
 
 
 def find_sources(words: Iterable[str]) -> list[Path]:
@@ -48,10 +50,11 @@ def find_sources(words: Iterable[str]) -> list[Path]:
 
 
 def find_inputs(word: str, open_live: Callable[[str], LiveSource] = LiveSource) -> list[Source]:
-    """Return the files that a word names, or the web image, the stream or the webcam.
+    """Return the files that a word names, or the images, the stream or the webcam.
 
     A number is a webcam, unless a file has this name. An http address whose path ends like an image
-    file is an image; all others are streams.
+    file is an image; all others are streams. In an object store or an archive, a folder and a
+    pattern stand for their images.
 
     Args:
         word: a path, a glob, an address or a number.
@@ -66,14 +69,33 @@ def find_inputs(word: str, open_live: Callable[[str], LiveSource] = LiveSource) 
     """
     if word.isascii() and word.isdecimal() and not os.path.exists(word):
         return [open_live(word)]
-    source = find_listed(word, open_live)
-    if not isinstance(source, Path):
-        return [source]
-    return list(find_sources([word]))
+    if scheme_of(word) in STORES:
+        return list(_find_stored(word))
+    source = find_address(word, open_live)
+    return list(find_sources([word])) if source is None else [source]
 
 
-def find_listed(word: str, open_live: Callable[[str], LiveSource] = LiveSource) -> Source:
-    """Return the source that a line of a list names; a path is taken as it is, without a check.
+def find_listed(word: str, open_live: Callable[[str], LiveSource] = LiveSource) -> list[Source]:
+    """Return the sources that a line of a list names.
+
+    A path or an address is taken as it is, without a check; only a pattern in an object store or
+    an archive is looked up. If that fails, the pattern itself is returned, which cannot be read.
+
+    Args:
+        word: a path or an address.
+        open_live: makes a live source of an address.
+    """
+    if scheme_of(word) not in STORES:
+        return [find_address(word, open_live) or Path(word)]
+    check_installed(word)
+    if "*" in word:
+        with suppress(InputError):
+            return list(_find_stored(word))
+    return [WebImage(word)]
+
+
+def find_address(word: str, open_live: Callable[[str], LiveSource]) -> WebImage | LiveSource | None:
+    """Return the image or the stream at an http or rtsp address; None for any other word.
 
     Args:
         word: a path or an address.
@@ -81,7 +103,7 @@ def find_listed(word: str, open_live: Callable[[str], LiveSource] = LiveSource) 
     """
     scheme = scheme_of(word)
     if scheme not in STREAM_SCHEMES:
-        return Path(word)
+        return None
     suffix = os.path.splitext(last_part(word))[1].lower()
     is_image = scheme.startswith("http") and suffix in IMAGE_SUFFIXES
     return WebImage(word) if is_image else open_live(word)
@@ -91,7 +113,10 @@ def without_repeats(sources: Iterable[Source]) -> list[Source]:
     """Return each source once; two paths of one file are the same source."""
     different: dict[str, Source] = {}
     for source in sources:
-        key = str(source.resolve()) if isinstance(source, Path) else str(source)
+        # The whole address: two may differ in what is not shown.
+        key = source.url if isinstance(source, WebImage) else str(source)
+        if isinstance(source, Path):
+            key = str(source.resolve())
         different.setdefault(key, source)
     return list(different.values())
 
@@ -101,6 +126,21 @@ def is_video(source: Source) -> bool:
     if isinstance(source, Path):
         return source.suffix.lower() in VIDEO_SUFFIXES
     return isinstance(source, LiveSource)
+
+
+def _find_stored(word: str) -> Iterable[WebImage]:
+    """Return the image, or the images of a folder or a pattern, in a store or an archive."""
+    image = WebImage(word)
+    try:
+        if "*" not in word and image.is_file():
+            return [image]
+        found = [WebImage(member.url) for member in find_members(word)]
+    except OSError as error:
+        raise InputError(f"{error.strerror or error}", path=image.name) from None
+    images = [member for member in found if member.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        raise InputError("no image there", path=image.name)
+    return images
 
 
 def _find(word: str) -> list[Path]:

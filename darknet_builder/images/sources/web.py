@@ -1,24 +1,21 @@
-"""Images at web addresses: fetched into memory when they are needed, never saved."""
+"""Images at addresses: fetched into memory when they are needed, never saved."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from darknet_builder.errors import ImageError
-from darknet_builder.support.web.addresses import file_stem, last_part, without_login
-from darknet_builder.support.web.requests import WebError, read_address
-
-_MOST_BYTES = 2**27
-"""The largest image that is fetched: 128 MiB."""
+from darknet_builder.support.web.remote import RemoteFile
 
 
 @dataclass(frozen=True)
-class WebImage:
-    """An image at an http or https address; a detector takes it like any other file object.
+class WebImage(RemoteFile):
+    """An image at an address; a detector takes it like any other file object.
 
     It is downloaded into memory each time it is read, up to 128 MiB. A user name and a password in
-    the address are sent to its host alone. An encrypted address is not left for an unencrypted one.
+    an http or https address are sent to its host alone, and an encrypted address is not left for an
+    unencrypted one. Object stores (``s3://``, ``gs://``, ...) and members of archives
+    (``zip://a.jpg::photos.zip``) are read by fsspec.
 
     Attributes:
         url: the address.
@@ -28,23 +25,6 @@ class WebImage:
         'https://a.org/photo.jpg'
     """
 
-    url: str
-
-    @property
-    def name(self) -> str:
-        """The address without user name and password."""
-        return without_login(self.url)[0]
-
-    @property
-    def stem(self) -> str:
-        """The last part of the address without its suffix, as a file name."""
-        return file_stem(self.url)
-
-    @property
-    def suffix(self) -> str:
-        """The suffix of the last part, such as ``.jpg``."""
-        return os.path.splitext(last_part(self.url))[1]
-
     def read(self) -> bytes:
         """Download the image.
 
@@ -52,9 +32,6 @@ class WebImage:
             ImageError: if it cannot be read whole, or is too large.
         """
         try:
-            return read_address(self.url, _MOST_BYTES)
-        except WebError as error:
-            raise ImageError(str(error), path=self.name) from None
-
-    def __str__(self) -> str:
-        return self.name
+            return self.read_bounded()
+        except OSError as error:
+            raise ImageError(f"{error.strerror or error}", path=self.name) from None

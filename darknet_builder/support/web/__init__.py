@@ -1,1 +1,1 @@
-"""Web addresses: their parts, and how to open them safely."""
+"""Addresses of web servers, object stores and archives: their parts, and how to read them."""

@@ -8,6 +8,16 @@ from urllib.parse import unquote
 _LONGEST_NAME = 100
 """Characters of a file name that is made of an address."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+ARCHIVES = ("tar", "zip")
+"""Schemes of files in an archive, whose own address follows: ``zip://a.jpg::https://a.org/b.zip``.
+"""
+_WITHOUT_HOST = ("memory", *ARCHIVES)
+_WITH_QUERY = ("http", "https")
+_SECRET = re.compile(
+    r"([?&][^=&#]*(?:credential|key|password|secret|sig|token)[^=&#]*=)[^&#]*", re.IGNORECASE
+)
+"""A value in a signed address that gives access to a file."""
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"<>]+")
 
 
 def scheme_of(word: str) -> str:
@@ -60,8 +70,60 @@ def file_stem(url: str) -> str:
     return re.sub(r"[^\w.-]+", "_", unquote(name)).strip(".")[:_LONGEST_NAME] or "source"
 
 
+def printable_address(url: str) -> str:
+    """Return an address without user name and password, and with dots for keys and signatures.
+
+    Example:
+        >>> printable_address("https://ann:secret@a.org/b.jpg?size=2&X-Amz-Signature=0123")
+        'https://a.org/b.jpg?size=2&X-Amz-Signature=...'
+        >>> printable_address("zip://a.jpg::https://ann:secret@a.org/b.zip")
+        'zip://a.jpg::https://a.org/b.zip'
+    """
+    if scheme_of(url) in ARCHIVES:
+        member, mark, archive = url.partition("::")
+        return member + mark + printable_address(archive)
+    if scheme_of(url) in ("", *_WITHOUT_HOST):
+        return url
+    return _SECRET.sub(r"\1...", without_login(url)[0])
+
+
+def hide_secrets(text: str) -> str:
+    """Return a text with all addresses in it as ``printable_address`` returns them.
+
+    Example:
+        >>> hide_secrets("no answer from 'https://ann:secret@a.org/b?token=1'")
+        "no answer from 'https://a.org/b?token=...'"
+    """
+    return _ADDRESS.sub(lambda match: printable_address(match[0]), text)
+
+
+def split_address(url: str) -> tuple[str, str, str]:
+    """Split an address into scheme with host or bucket, path, and query or archive.
+
+    The three parts put together are the address again, but for slashes before the path.
+
+    Example:
+        >>> split_address("s3://bucket/images/a.jpg"), split_address("zip://a.jpg::b.zip")
+        (('s3://bucket/', 'images/a.jpg', ''), ('zip://', 'a.jpg', '::b.zip'))
+    """
+    scheme, _, rest = url.partition("://")
+    host, end = "", ""
+    if scheme.lower() in ARCHIVES:
+        rest, mark, archive = rest.partition("::")
+        end = mark + archive
+    if scheme.lower() not in _WITHOUT_HOST:
+        host, _, rest = rest.partition("/")
+        host += "/"
+    if scheme.lower() in _WITH_QUERY:
+        path = re.split(r"[?#]", rest)[0]
+        rest, end = path, rest[len(path) :]
+    return f"{scheme}://{host}", rest.lstrip("/"), end
+
+
 def _parts(url: str) -> tuple[str, str, str]:
     """``http://host/path?query`` -> ``("http", "host", "/path?query")``."""
+    if scheme_of(url) in _WITHOUT_HOST:
+        return scheme_of(url), "", f"/{split_address(url)[1]}"
     # Not urlsplit, which raises for addresses that a library might still open.
     scheme, _, rest = url.partition("://")
     host = re.split(r"[/?#]", rest)[0]
