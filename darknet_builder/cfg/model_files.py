@@ -7,6 +7,7 @@ run code.
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 import zipfile
@@ -18,7 +19,7 @@ from typing import Any, BinaryIO, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from darknet_builder.cfg.model_metadata import SAFETENSORS, ModelMetadata
+from darknet_builder.cfg.model_metadata import GRAPH_KEY, SAFETENSORS, ModelMetadata
 from darknet_builder.errors import WeightsError
 from darknet_builder.support.extras import load_extra
 from darknet_builder.support.files import atomic_path, check_regular, writing
@@ -75,6 +76,40 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]
         raise
     except ValueError as error:
         raise WeightsError(str(error), path=path) from None
+
+
+def read_graph(path: str | Path) -> tuple[Any, ModelMetadata]:
+    """Read a quantized ONNX file that ``export`` wrote.
+
+    Returns:
+        The ``onnx.ModelProto``, and the text from which the network can be built.
+
+    Raises:
+        WeightsError: if the file is damaged, cannot be read, or was not written so.
+        MissingExtraError: if the package onnx is not installed.
+    """
+    onnx = load_extra("onnx", "int8")
+    try:
+        check_regular(path)
+        # Without external data: a file could name any other file of this machine.
+        model = onnx.load(str(path), load_external_data=False)
+    except FileNotFoundError:
+        raise WeightsError("no such model file", path=path) from None
+    except OSError as error:
+        raise WeightsError(f"cannot be read: {error.strerror or error}", path=path) from None
+    except load_extra("google.protobuf.message", "int8").DecodeError:
+        raise WeightsError("is not an ONNX file, or is damaged", path=path) from None
+    texts = {entry.key: entry.value for entry in model.metadata_props}
+    if GRAPH_KEY not in texts:
+        raise WeightsError(
+            "is an ONNX file, which cannot be read back, unless export wrote it in int8",
+            path=path,
+            hint="give the .cfg and .weights that it was exported from",
+        )
+    try:
+        return model, ModelMetadata.from_text(json.loads(texts[GRAPH_KEY]))
+    except (ValueError, RecursionError) as error:  # RecursionError: deeply nested JSON
+        raise WeightsError(str(error).split("\n")[0], path=path) from None
 
 
 def named_tensors(value: object, path: str | Path) -> dict[str, Tensor]:
