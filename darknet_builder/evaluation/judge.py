@@ -60,6 +60,8 @@ class AccuracyJudge:
     def __call__(self, run: RunRaw) -> Accuracy:
         """Return the accuracy of the raw maps that a function computes.
 
+        The mean is over the classes that occur: classes without objects would hide a loss.
+
         Args:
             run: (B, C, H, W) -> the raw map of every head.
         """
@@ -67,7 +69,7 @@ class AccuracyJudge:
         report = self._evaluation.run(run, metrics, ProcessGroup(), self._advance)
         assert report is not None  # there is only the main process
         coco = None if report.coco is None else report.coco.ap
-        return Accuracy(report.darknet.mean_average_precision, coco)
+        return Accuracy(report.darknet.mean_over_present, coco)
 
 
 def _has_pycocotools() -> bool:

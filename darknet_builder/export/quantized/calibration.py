@@ -14,6 +14,7 @@ from torch import Tensor
 from darknet_builder.data.data_file import DataFile
 from darknet_builder.data.image_list import read_image_list
 from darknet_builder.errors import ImageError, InputError
+from darknet_builder.export.onnx.runtime import open_session
 from darknet_builder.export.quantized.settings import NUM_IMAGES
 from darknet_builder.images.files import IMAGE_SUFFIXES, read_image
 from darknet_builder.images.prefetch import read_ahead
@@ -118,14 +119,17 @@ def measure_ranges(
         ONNX Runtime's ``TensorsData``.
     """
     calibrate = load_extra("onnxruntime.quantization.calibrate", "int8")
+    augmented = str(model.with_name("augmented.onnx"))
     with redirect_stdout(io.StringIO()):  # ONNX Runtime prints what it is doing
         calibrator = calibrate.create_calibrator(
             model,
             operators,
-            str(model.with_name("augmented.onnx")),
+            augmented,
             calibrate.CalibrationMethod.Percentile,
             extra_options={"percentile": _PERCENTILE, "symmetric": False},
         )
+        # Its own session takes all cores and optimises nothing.
+        calibrator.infer_session = open_session(augmented)
         # One call at a time: the calibrator holds all values of all calls until it counts them.
         for values in inputs:
             calibrator.collect_data(_OneCall(values))

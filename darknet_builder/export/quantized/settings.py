@@ -26,7 +26,7 @@ class Accuracy:
     """The accuracy of a network on labelled images.
 
     Attributes:
-        map50: Darknet's mAP@0.5, 0 to 1.
+        map50: Darknet's mAP@0.5 over the classes that occur, 0 to 1.
         coco_ap: COCO's AP, 0 to 1; None if it was not computed.
 
     Example:
