@@ -35,6 +35,11 @@ def add_int8_options(parser: argparse.ArgumentParser) -> None:
         help="most points of mAP@0.5 that int8 may lose, of 100; needs --data (default:"
         f" {MAX_DROP:g})",
     )
+    int8.add_argument(
+        "--symmetric",
+        action="store_true",
+        help="signed activations with 0 in the middle, as TensorRT needs; slower on CPUs",
+    )
 
 
 def check_int8(args: argparse.Namespace, name: str) -> None:
@@ -48,8 +53,8 @@ def check_int8(args: argparse.Namespace, name: str) -> None:
         InputError: for the first option that is missing or does not apply.
     """
     if args.precision != INT8:
-        for option in ("calibrate", "data", "max_drop"):
-            if getattr(args, option) is not None:
+        for option in ("calibrate", "data", "max_drop", "symmetric"):
+            if getattr(args, option) not in (None, False):
                 raise InputError(
                     f"--{option.replace('_', '-')} applies only with --precision {INT8}"
                 )
@@ -81,4 +86,5 @@ def int8_settings(args: argparse.Namespace, network: Network) -> Int8Settings | 
 
     images = find_photographs(args.calibrate, args.calibration_images)
     judge = None if args.data is None else AccuracyJudge(network, args.data, args.resize)
-    return Int8Settings(images, judge, MAX_DROP if args.max_drop is None else args.max_drop)
+    max_drop = MAX_DROP if args.max_drop is None else args.max_drop
+    return Int8Settings(images, judge, max_drop, args.symmetric)

@@ -139,7 +139,7 @@ def _quantize(
     model: Any, raw_names: Sequence[str], photographs: Photographs, int8: Int8Settings
 ) -> Judged:
     """Calibrate and quantize a model, and return layers to float32 where the accuracy needs it."""
-    quantizer = Int8Quantizer(model, raw_names)
+    quantizer = Int8Quantizer(model, raw_names, int8.symmetric)
     with tempfile.TemporaryDirectory(prefix="darknet-builder-") as folder:
         quantizer.calibrate(photographs, Path(folder))
     inputs = [x.unsqueeze(0) for x in photographs.kept.values()]

@@ -30,6 +30,15 @@ from darknet_builder.support.extras import load_extra
 _OPERATORS = ("Conv", "LeakyRelu", "Relu", "Clip", "MaxPool", "Concat", "Split", "Resize", "Add")
 """The operators that run in int8. The products of swish, mish and attention stay in float32:
 OpenVINO recognises these activations only without quantization between their nodes."""
+_FOR_TENSORRT = {
+    "ActivationSymmetric": True,
+    "AddQDQPairToWeight": True,
+    "DedicatedQDQPair": True,
+    "OpTypesToExcludeOutputQuantization": ["Conv"],
+    "QuantizeBias": False,
+}
+"""What ONNX Runtime's documentation recommends for TensorRT, which has no zero points. The weights
+have 7 bits all the same, because the file is checked and judged on this machine's processor."""
 _CONVOLUTION = "Conv"
 _WEIGHTED = (_CONVOLUTION, "Gemm", "MatMul")
 """The operators with weights; the last one before each raw map stays in float32."""
@@ -41,6 +50,7 @@ class Int8Quantizer:
     Args:
         model: an ``onnx.ModelProto`` of any level, whose raw maps have names.
         raw_names: names of the tensors that hold the raw maps.
+        symmetric: whether to quantize as TensorRT needs it.
 
     Attributes:
         layers: indices of the layers whose convolutions can be quantized, in order.
@@ -49,8 +59,9 @@ class Int8Quantizer:
         InputError: if there are none.
     """
 
-    def __init__(self, model: Any, raw_names: Sequence[str]) -> None:
+    def __init__(self, model: Any, raw_names: Sequence[str], symmetric: bool = False) -> None:
         self._model, self._raw_names = model, tuple(raw_names)
+        self._symmetric = symmetric
         self._ranges: Any = None
         inside = set(map(_id, _nodes_before(model, raw_names)))
         heads = set(map(_id, _nodes_before(model, raw_names, end=_WEIGHTED)))
@@ -94,18 +105,19 @@ class Int8Quantizer:
         """
         quantization = load_extra("onnxruntime.quantization", "int8")
         quantizer = load_extra("onnxruntime.quantization.qdq_quantizer", "int8")
+        kinds = quantization.QuantType
         left = [node.name for node in self._model.graph.node if layer_of(node) in float_layers]
         made = quantizer.QDQQuantizer(
             copy.deepcopy(self._model),  # the quantizer changes it
             per_channel=True,
             reduce_range=True,
-            weight_qType=quantization.QuantType.QInt8,
-            activation_qType=quantization.QuantType.QUInt8,
+            weight_qType=kinds.QInt8,
+            activation_qType=kinds.QInt8 if self._symmetric else kinds.QUInt8,
             tensors_range=self._ranges,
             nodes_to_quantize=[],
             nodes_to_exclude=[*self._excluded, *left],
             op_types_to_quantize=list(_OPERATORS),
-            extra_options={},
+            extra_options=_FOR_TENSORRT if self._symmetric else {},
         )
         made.quantize_model()
         made.model.topological_sort()  # it appends its nodes at the end

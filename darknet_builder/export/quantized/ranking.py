@@ -86,8 +86,9 @@ class Judged:
         ranked: list[int] = []
         while before.drop_to(after) > settings.max_drop:
             ranked = ranked or self._worst_first()
-            count = max(1, 2 * len(self.float_layers))
-            if 2 * count > len(ranked):
+            # At most half of the layers: with more, int8 gains too little to be worth its errors.
+            count = min(max(1, 2 * len(self.float_layers)), len(ranked) // 2)
+            if count == len(self.float_layers):
                 raise ExportError(
                     f"float32 has {before.describe()} and int8 {after.describe()}, with"
                     f" {len(self.float_layers)} of {len(ranked)} layers in float32; the limit is"

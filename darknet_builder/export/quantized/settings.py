@@ -67,6 +67,8 @@ class Int8Settings:
         judge: measures the accuracy in float32 and in int8; None to compare numbers only.
         max_drop: most points of mAP@0.5 that the file may lose; needs ``judge``. Layers go back to
             float32 until it does not lose more.
+        symmetric: whether activations are signed and 0 is their middle, as TensorRT needs; the
+            file is slower on CPUs.
 
     Example:
         >>> Int8Settings(["a.jpg"]).max_drop
@@ -76,6 +78,7 @@ class Int8Settings:
     images: Sequence[str | Path]
     judge: Judge | None = None
     max_drop: float = MAX_DROP
+    symmetric: bool = False
 
     def check(self) -> None:
         """Check the values.
