@@ -220,6 +220,9 @@ def check_weights(
     """
     refuse_second_weights(cfg, weights)
     if runs and is_graph_file(cfg):
+        from darknet_builder.cfg.model_files import read_graph
+
+        read_graph(cfg)  # raises the error for a file that cannot be run
         return
     check_cfg(cfg)
     if required and weights is None and not is_model_file(cfg):
