@@ -1,8 +1,10 @@
 """Quantize an ONNX model with ONNX Runtime: QDQ nodes, weights per channel in 7 bits.
 
-Why ONNX Runtime's quantizer: it comes with the packages of every ONNX export, its files run equally
-fast in OpenVINO as those of NNCF do, and only files whose additions, poolings and activations are
-quantized too, as it does, gain speed in ONNX Runtime (``docs/performance.md`` has the numbers).
+Why ONNX Runtime's quantizer: it comes with the packages of every ONNX export. The bundled detector
+loses 0.1 points of mAP. Its files, in which additions, poolings and activations are quantized too,
+gain speed in both engines; with quantized inputs of convolutions alone, as NNCF places them,
+OpenVINO gains no more, and ONNX Runtime is slower than in float32. ``docs/performance.md`` has the
+numbers. NNCF's own accuracy was not measured.
 
 Why 7 bits: processors without VNNI add two products of 8 bits in 16 bits, which can overflow:
 255 * 127 + 255 * 127 = 64,770, but 16 bits end at 32,767. Both ONNX Runtime and OpenVINO saturate
