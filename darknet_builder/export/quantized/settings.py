@@ -107,7 +107,7 @@ class Int8Report:
 
     Example:
         >>> report = Int8Report(16, {}, 17, (3,), Accuracy(0.75), Accuracy(0.745))
-        >>> print(*report.lines(), sep="\\n")
+        >>> print(*report.lines(), sep="\n")
         int8: 17 convolutions, calibrated on 16 photographs
         back in float32 for accuracy: layer 3
         float32: mAP@0.5 75.00 %
