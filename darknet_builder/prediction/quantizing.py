@@ -76,7 +76,7 @@ def quantized_runner(
         graph = quantize_once(network, beside, calibration)
         return graph.optimized(INT8, backend or default_backend(graph), batch)
     if is_depthwise(network):
-        remark = "networks with depthwise convolutions gain little in int8, so auto leaves it out"
+        remark = "networks with depthwise convolutions gain no speed in int8, so auto leaves it out"
         choice, engine, timings = choose_engine(network, AUTO, "float32", batch)
     else:
         graph = quantize_once(network, beside, calibration)
