@@ -60,8 +60,11 @@ if TYPE_CHECKING:
     from darknet_builder.evaluation.darknet_map import (
         mean_average_precision as mean_average_precision,
     )
+    from darknet_builder.evaluation.judge import AccuracyJudge as AccuracyJudge
     from darknet_builder.evaluation.predictions import find_boxes as find_boxes
     from darknet_builder.export.export import export_network as export_network
+    from darknet_builder.export.quantized.calibration import find_photographs as find_photographs
+    from darknet_builder.export.quantized.settings import Int8Settings as Int8Settings
     from darknet_builder.export.settings import ExportReport as ExportReport
     from darknet_builder.export.settings import ExportSettings as ExportSettings
     from darknet_builder.export.settings import Suppression as Suppression

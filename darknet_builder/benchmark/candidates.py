@@ -6,19 +6,27 @@ A candidate is written ``backend:precision``, such as ``torch:float32``.
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from darknet_builder.engines.base import PRECISIONS
+from darknet_builder.data.scenes import write_scenes
+from darknet_builder.engines.base import PRECISIONS, Engine
 from darknet_builder.engines.choice import make_engine
 from darknet_builder.engines.names import installed_backends, precision_name
 from darknet_builder.engines.onnxruntime_engine import onnx_bytes
 from darknet_builder.errors import InputError
+from darknet_builder.export.export import export_network
+from darknet_builder.export.quantized.calibration import find_photographs
+from darknet_builder.export.quantized.settings import INT8, Int8Settings
+from darknet_builder.export.settings import ExportSettings
 from darknet_builder.images.opencv import load_opencv
+from darknet_builder.network.build import build_graph_network
 from darknet_builder.network.network import Network
 from darknet_builder.support.devices import computes_bfloat16
 
@@ -29,6 +37,10 @@ CHANNELS_LAST = "channels-last"
 PyTorch can do this in one line."""
 OPENCV = "opencv"
 """``cv2.dnn`` in this interpreter, which reads the exported ONNX file."""
+
+
+_CALIBRATION_SCENES = 4
+"""Drawn scenes that a candidate in int8 is calibrated on; its accuracy is not measured."""
 
 
 def computed_precisions(device: torch.device) -> list[str]:
@@ -72,7 +84,8 @@ def make_runner(network: Network, candidate: str) -> tuple[Callable[[Tensor], An
     Args:
         network: a loaded network in eval mode.
         candidate: ``backend:precision``, or one of ``PLAIN``, ``CHANNELS_LAST`` and ``OPENCV`` as
-            the backend. The precision may be left out; it is then float32.
+            the backend. The precision may be left out; it is then float32. ``int8`` is calibrated
+            on a few drawn scenes.
 
     Returns:
         The function and a short description of the method.
@@ -90,8 +103,23 @@ def make_runner(network: Network, candidate: str) -> tuple[Callable[[Tensor], An
         return _channels_last(network, precision), "network(x), channels last"
     if backend == OPENCV:
         return _opencv_runner(network)
-    engine = make_engine(network, backend, precision)
+    engine = (
+        _quantized_engine(network, backend)
+        if precision == INT8
+        else make_engine(network, backend, precision)
+    )
     return engine, engine.detail
+
+
+def _quantized_engine(network: Network, backend: str) -> Engine:
+    """Return an engine that runs the network in int8, calibrated on drawn scenes."""
+    with tempfile.TemporaryDirectory(prefix="darknet-builder-") as folder:
+        data = write_scenes(folder, {"train": _CALIBRATION_SCENES, "valid": 1})
+        settings = ExportSettings(any_batch=True, int8=Int8Settings(find_photographs(data)))
+        path = Path(folder, f"network.{INT8}.onnx")
+        export_network(network, path, settings=settings)
+        # The engine reads the file once, so that it may be deleted afterwards.
+        return make_engine(build_graph_network(path), backend, INT8)
 
 
 def _channels_last(network: Network, precision: str) -> Callable[[Tensor], Any]:

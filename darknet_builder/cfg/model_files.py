@@ -7,18 +7,20 @@ run code.
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
-from darknet_builder.cfg.model_metadata import SAFETENSORS, ModelMetadata
+from darknet_builder.cfg.model_metadata import GRAPH_KEY, SAFETENSORS, ModelMetadata
 from darknet_builder.errors import WeightsError
 from darknet_builder.support.extras import load_extra
 from darknet_builder.support.files import atomic_path, check_regular, writing
@@ -62,19 +64,54 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Tensor], ModelMetadata]
         MissingExtraError: if the package safetensors is needed and not installed.
     """
     is_safetensors = Path(path).suffix.lower() == SAFETENSORS
-    try:
-        # Only for the error: both readers report a missing file in other words.
-        check_regular(path)
+    with _reading(path):
         tensors, metadata = (_read_safetensors if is_safetensors else _read_state_dict)(path)
         return tensors, ModelMetadata.from_text(metadata)
+
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    """Turn the errors of a block that reads a file into a ``WeightsError`` of one line."""
+    try:
+        # Only for the error: the readers report a missing file in other words.
+        check_regular(path)
+        yield
     except FileNotFoundError:
         raise WeightsError("no such model file", path=path) from None
     except OSError as error:
         raise WeightsError(f"cannot be read: {error.strerror or error}", path=path) from None
     except WeightsError:
         raise
-    except ValueError as error:
-        raise WeightsError(str(error), path=path) from None
+    except (ValueError, RecursionError) as error:  # RecursionError: deeply nested JSON
+        raise WeightsError(str(error).split("\n")[0], path=path) from None
+
+
+def read_graph(path: str | Path) -> tuple[Any, ModelMetadata]:
+    """Read a quantized ONNX file that ``export`` wrote.
+
+    Returns:
+        The ``onnx.ModelProto``, and the text from which the network can be built.
+
+    Raises:
+        WeightsError: if the file is damaged, cannot be read, or was not written so.
+        MissingExtraError: if the package onnx is not installed.
+    """
+    onnx = load_extra("onnx", "int8")
+    damaged = load_extra("google.protobuf.message", "int8").DecodeError
+    with _reading(path):
+        try:
+            # Without external data: a file could name any other file of this machine.
+            model = onnx.load(str(path), load_external_data=False)
+        except damaged:
+            raise WeightsError("is not an ONNX file, or is damaged", path=path) from None
+        texts = {entry.key: entry.value for entry in model.metadata_props}
+        if GRAPH_KEY not in texts:
+            raise WeightsError(
+                "is an ONNX file that export did not write in int8, which cannot be run",
+                path=path,
+                hint="give the .cfg and .weights that it was exported from",
+            )
+        return model, ModelMetadata.from_text(json.loads(texts[GRAPH_KEY]))
 
 
 def named_tensors(value: object, path: str | Path) -> dict[str, Tensor]:

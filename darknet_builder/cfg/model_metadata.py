@@ -13,7 +13,10 @@ from pathlib import Path
 from darknet_builder.cfg.dialects import DIALECTS
 from darknet_builder.errors import InputError
 
-SAFETENSORS, STATE_DICT = ".safetensors", ".pt"
+SAFETENSORS, STATE_DICT, GRAPH = ".safetensors", ".pt", ".onnx"
+GRAPH_KEY, RAW_KEY = "darknet_builder", "raw_maps"
+"""Keys in the metadata of a quantized ONNX file: ``ModelMetadata`` as JSON, and the names of the
+tensors that hold the raw maps."""
 _LARGEST_SIZE = 2**31 - 1
 _LARGEST_HEADER = 2**64 - 1
 """``seen`` has 64 bits in a ``.weights`` file."""
@@ -116,11 +119,16 @@ def is_model_file(path: object) -> bool:
     )
 
 
+def is_graph_file(path: object) -> bool:
+    """Return whether a path has the suffix of an ONNX file, which can be run but not trained."""
+    return isinstance(path, str | Path) and Path(path).suffix.lower() == GRAPH
+
+
 def refuse_second_weights(cfg: object, weights: str | Path | None) -> None:
     """Check that no weights are given for a network whose file already has weights.
 
     Raises:
         InputError: if they are, with both paths.
     """
-    if weights is not None and is_model_file(cfg):
+    if weights is not None and (is_model_file(cfg) or is_graph_file(cfg)):
         raise InputError(f"{cfg} holds weights already; leave {weights} out")

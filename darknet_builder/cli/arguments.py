@@ -14,6 +14,7 @@ from darknet_builder.engines.names import (
     WORTHWHILE,
     precision_name,
 )
+from darknet_builder.export.quantized.settings import NUM_IMAGES
 from darknet_builder.images.fits import FITS
 from darknet_builder.images.opencv import MOST_PIXELS
 
@@ -175,21 +176,38 @@ def add_precision(
 
 
 def add_speed_options(parser: argparse._ActionsContainer) -> None:
-    """Add ``--precision`` and ``--backend``."""
+    """Add ``--precision``, ``--backend``, ``--calibrate`` and ``--calibration-images``."""
     add_precision(
         parser,
         PRECISION_CHOICES,
         "float32",
         "numeric precision; float16 is for GPUs. auto: bfloat16 if it is measured to be at least"
         f" {WORTHWHILE} times faster than float32, but always float32 for networks with depthwise"
-        " convolutions",
+        " convolutions; int8 needs --calibrate, and keeps an int8 file beside the weights",
     )
     parser.add_argument(
         "--backend",
         choices=BACKEND_CHOICES,
-        default="torch",
         help="inference engine. compile: torch.compile; auto: measure all installed engines and use"
-        " the fastest (default: %(default)s)",
+        " the fastest (default: torch; for int8, openvino if it is installed, else onnxruntime)",
+    )
+    add_calibration(parser)
+
+
+def add_calibration(parser: argparse._ActionsContainer) -> None:
+    """Add ``--calibrate`` and ``--calibration-images``."""
+    parser.add_argument(
+        "--calibrate",
+        metavar="PHOTOS",
+        help="photographs to calibrate int8 on, like those that the network will see: an image, a"
+        " folder, a quoted glob, or a .data file (its train= list)",
+    )
+    parser.add_argument(
+        "--calibration-images",
+        type=positive_number,
+        default=NUM_IMAGES,
+        metavar="N",
+        help="use N of these photographs, evenly spread over them (default: %(default)s)",
     )
 
 

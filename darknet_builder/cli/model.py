@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darknet_builder.cfg.model_metadata import is_model_file, refuse_second_weights
+from darknet_builder.cfg.model_metadata import (
+    is_graph_file,
+    is_model_file,
+    refuse_second_weights,
+)
 from darknet_builder.cfg.source import read_cfg
 from darknet_builder.cli.arguments import (
     MODEL_HELP,
@@ -37,7 +41,7 @@ _OPTION_OF_SUFFIX = {
     ".weights": "--weights",
     ".names": "--names",
     ".data": "",
-    ".onnx": "",
+    ".onnx": "--model",
 }
 """The option for a file that is not an image, by suffix; empty if no option takes it."""
 
@@ -65,7 +69,8 @@ def add_model_name(parser: argparse._ActionsContainer) -> None:
         "--model",
         metavar="NAME",
         help="model in one word, instead of cfg, weights and names: the name of an official model,"
-        " such as yolov4-tiny, or a folder with one .cfg, one .weights and one .names file",
+        " such as yolov4-tiny; a folder with one .cfg, one .weights and one .names file; or, to run"
+        " it, an .onnx file that export wrote in int8",
     )
     parser.add_argument(
         "--download",
@@ -108,20 +113,9 @@ def find_named(args: argparse.Namespace, *, needs_names: bool = False) -> ModelF
         InputError: if a network or weights are given as well, or as ``find_model``.
         DownloadError: if a download fails.
     """
+    _check_alone(args)
     if args.model is None:
-        if args.download:
-            raise InputError("--download applies to the weights of --model; give --model NAME")
         return None
-    given = [
-        word
-        for name in ("cfg_word", "cfg", "weights_word", "weights")
-        if (word := getattr(args, name, None))
-    ]
-    if given:
-        first = given[0] if isinstance(given[0], str) else given[0][0]
-        raise InputError(
-            f"--model {args.model} gives the network and its weights; leave {first} out"
-        )
     if args.download and _is_one_of_several():
         # All processes of torchrun would write into the same unfinished file.
         raise InputError(
@@ -133,6 +127,22 @@ def find_named(args: argparse.Namespace, *, needs_names: bool = False) -> ModelF
     with download_bar(args.model) as progress:
         return find_model(
             args.model, needs_names=needs_names, download=args.download, progress=progress
+        )
+
+
+def _check_alone(args: argparse.Namespace) -> None:
+    """Refuse a network or weights besides ``--model``, and ``--download`` without it."""
+    if args.model is None and args.download:
+        raise InputError("--download applies to the weights of --model; give --model NAME")
+    given = [
+        word
+        for name in ("cfg_word", "cfg", "weights_word", "weights")
+        if (word := getattr(args, name, None))
+    ]
+    if args.model is not None and given:
+        first = given[0] if isinstance(given[0], str) else given[0][0]
+        raise InputError(
+            f"--model {args.model} gives the network and its weights; leave {first} out"
         )
 
 
@@ -155,6 +165,10 @@ def take_named(args: argparse.Namespace, *, needs_names: bool = False) -> str | 
     Raises:
         DarknetError: as ``find_named``.
     """
+    if is_graph_file(args.model):
+        _check_alone(args)
+        args.cfg = args.model  # a command that cannot run it says so
+        return None
     files = find_named(args, needs_names=needs_names)
     if files is None:
         return None
@@ -189,19 +203,27 @@ def take_model(args: argparse.Namespace, *, required: bool = True) -> None:
         raise InputError("no network given; give a .cfg, as the first word or with --cfg")
 
 
-def check_weights(cfg: str, weights: str | None, *, required: bool = True) -> None:
+def check_weights(
+    cfg: str, weights: str | None, *, required: bool = True, runs: bool = False
+) -> None:
     """Check that a network has exactly one set of weights.
 
     Args:
         cfg: the cfg or model file.
         weights: the weights file; None if none was given.
         required: whether a network without weights is refused.
+        runs: whether the command only runs the network, as an int8 ONNX file allows.
 
     Raises:
         CfgError: if the cfg file is missing, or is an ONNX file.
         InputError: if it has no weights, or two sets of them.
     """
     refuse_second_weights(cfg, weights)
+    if runs and is_graph_file(cfg):
+        from darknet_builder.cfg.model_files import read_graph
+
+        read_graph(cfg)  # raises the error for a file that cannot be run
+        return
     check_cfg(cfg)
     if required and weights is None and not is_model_file(cfg):
         raise InputError(
@@ -221,7 +243,7 @@ def check_cfg(cfg: str | Path) -> None:
         WeightsError: if the model file is missing.
     """
     path = find_by_name(cfg, ".cfg")
-    if path.suffix.lower() == ".onnx":
+    if is_graph_file(path):
         raise CfgError(
             "is an ONNX file, which cannot be read back",
             path=path,
@@ -301,7 +323,7 @@ def describe_choice(args: argparse.Namespace, runner: Network | OptimizedNetwork
     from darknet_builder.engines.optimized import OptimizedNetwork
 
     if not isinstance(runner, OptimizedNetwork) or (runner.backend, runner.precision) == (
-        args.backend,
+        args.backend or "torch",
         args.precision,
     ):
         return None

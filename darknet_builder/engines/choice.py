@@ -12,10 +12,12 @@ from torch import Tensor
 
 from darknet_builder.engines.base import COMPILED_FROM_CALL, Engine
 from darknet_builder.engines.compile_engine import CompileEngine
+from darknet_builder.engines.graph_engine import GraphEngine
 from darknet_builder.engines.names import (
     AUTO,
     BACKEND_CHOICES,
     BACKEND_NAMES,
+    GRAPH_BACKENDS,
     PRECISION_CHOICES,
     WORTHWHILE,
     installed_backends,
@@ -24,6 +26,7 @@ from darknet_builder.engines.onnxruntime_engine import OnnxRuntimeEngine
 from darknet_builder.engines.openvino_engine import OpenVinoEngine
 from darknet_builder.engines.torch_engine import RecurrentEngine, TorchEngine
 from darknet_builder.errors import DarknetError, InputError, did_you_mean
+from darknet_builder.export.quantized.settings import INT8
 from darknet_builder.network.batch_memory import check_batch, explaining_memory
 from darknet_builder.network.network import Network
 from darknet_builder.support.devices import computes_bfloat16, require_bfloat16, synchronize
@@ -72,6 +75,14 @@ def make_engine(network: Network, backend: str, precision: str) -> Engine:
         >>> [tuple(output.shape) for output in engine(torch.zeros(2, 3, 8, 8))]
         [(2, 1, 8, 8)]
     """
+    if network.graph_file is not None:
+        return GraphEngine(network, backend)
+    if precision == INT8:
+        raise InputError(
+            f"precision={precision!r} needs photographs to calibrate on, or a file that was"
+            " exported in int8",
+            argument="calibrate",
+        )
     if network.is_recurrent:
         if backend != "torch" or precision != "float32":
             raise InputError(
@@ -101,7 +112,7 @@ def choose_engine(
     Args:
         network: a network with its weights, in eval mode.
         backend: a key of ``BACKENDS``, or ``auto``.
-        precision: one of ``PRECISION_NAMES``, or ``auto``.
+        precision: one of ``PRECISION_CHOICES``.
         batch: the batch size that ``auto`` measures with.
 
     Returns:
@@ -115,7 +126,8 @@ def choose_engine(
     """
     _check("precision", precision, PRECISION_CHOICES)
     _check("backend", backend, BACKEND_CHOICES)
-    backends = installed_backends(_AUTO_BACKENDS) if backend == AUTO else [backend]
+    automatic = _AUTO_BACKENDS if network.graph_file is None else GRAPH_BACKENDS
+    backends = installed_backends(automatic) if backend == AUTO else [backend]
     precisions = _precisions(network, precision)
     check_batch(network, batch)
     choices = [BackendChoice(name, kind) for kind in precisions for name in backends]
@@ -136,12 +148,30 @@ def _check(argument: str, value: str, known: Sequence[str]) -> None:
 
 
 def _precisions(network: Network, precision: str) -> Sequence[str]:
-    """Return the precisions to measure for a requested one; float32 is always an option."""
+    """Return the precisions to measure for a requested one; float32 is always an option.
+
+    Raises:
+        InputError: if a quantized file has another precision.
+    """
+    if network.graph_file is not None:
+        # float32 is the default of all callers, so it may not have been asked for.
+        if precision not in (AUTO, INT8, "float32"):
+            raise InputError(
+                f"precision={precision!r}: the file is in int8", path=network.graph_file
+            )
+        return (INT8,)
     if precision == AUTO:
         lower = computes_bfloat16(network.device) and not is_depthwise(network)
         return ("float32", "bfloat16") if lower else ("float32",)
     # Not an error: users ask for bfloat16 to gain speed, and here it gains nothing.
     return ("float32",) if precision == "bfloat16" and is_depthwise(network) else (precision,)
+
+
+def default_backend(network: Network) -> str:
+    """Return the backend to use if none is requested: ``torch``, except for quantized files."""
+    if network.graph_file is None:
+        return BACKEND_NAMES[0]
+    return (installed_backends(GRAPH_BACKENDS) or GRAPH_BACKENDS)[0]
 
 
 def is_depthwise(network: Network) -> bool:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+from darknet_builder.export.quantized.settings import INT8
+
 AUTO = "auto"
 BACKEND_NAMES = ("torch", "compile", "onnxruntime", "openvino")
 PRECISION_NAMES = ("float32", "bfloat16", "float16")
 """PyTorch's names; float16 is for GPUs."""
+GRAPH_BACKENDS = ("openvino", "onnxruntime")
+"""The engines that run quantized ONNX files, in the order in which they are preferred."""
 BACKEND_CHOICES = (AUTO, *BACKEND_NAMES)
-PRECISION_CHOICES = (AUTO, *PRECISION_NAMES)
+PRECISION_CHOICES = (AUTO, *PRECISION_NAMES, INT8)
 WORTHWHILE = 1.2
 """``auto`` chooses bfloat16, which is less precise, only if it is this many times as fast as
 float32."""

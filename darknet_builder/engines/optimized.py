@@ -23,8 +23,8 @@ class OptimizedNetwork:
 
     Attributes:
         backend: the engine's name; with ``auto``, the one that was chosen.
-        precision: ``float32``, ``bfloat16`` or ``float16``: the one in use, which may differ from
-            the requested one (see ``is_depthwise``). Raw maps are always float32.
+        precision: ``float32``, ``bfloat16``, ``float16`` or ``int8``: the one in use, which may
+            differ from the requested one (see ``is_depthwise``). Raw maps are always float32.
         detail: the engine's method or version, for messages.
         compiles: whether the engine compiles for each input shape during the first calls; see
             ``warm_up``.
@@ -47,6 +47,7 @@ class OptimizedNetwork:
         backend: str,
         precision: str,
         timings: dict[str, float] | None = None,
+        remark: str = "",
     ) -> None:
         self.network = network
         self.backend = backend
@@ -55,6 +56,7 @@ class OptimizedNetwork:
         self.compiles = engine.compiles
         self.timings = timings or {}
         self._engine = engine
+        self._remark = remark
 
     @property
     def heads(self) -> list[Head]:
@@ -137,8 +139,10 @@ class OptimizedNetwork:
         openvino:bfloat16 2.6 ms``.
         """
         text = f"{self.backend} ({self.detail}) in {self.precision}"
-        if self.precision == "float32" and is_depthwise(self.network):
+        if self.precision == "float32" and is_depthwise(self.network) and not self._remark:
             text += "; networks with depthwise convolutions do not run in bfloat16"
+        if self._remark:
+            text += f"; {self._remark}"
         if self.timings:
             text += "; auto measured " + ", ".join(
                 f"{name} {1e3 * seconds:.3g} ms" for name, seconds in self.timings.items()

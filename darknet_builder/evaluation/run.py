@@ -21,7 +21,7 @@ from darknet_builder.evaluation.coco.measure import (
     coco_average_precision,
 )
 from darknet_builder.evaluation.darknet_map import ImageBoxes, mean_average_precision
-from darknet_builder.evaluation.predictions import find_boxes
+from darknet_builder.evaluation.predictions import Runner, find_boxes
 from darknet_builder.evaluation.report import EvaluationReport
 from darknet_builder.images.truncated import noting_truncated
 from darknet_builder.network.network import Network
@@ -144,7 +144,7 @@ class Evaluation:
 
     def run(
         self,
-        runner: OptimizedNetwork,
+        runner: Runner,
         metrics: Metrics,
         group: ProcessGroup,
         advance: Callable[[], None],
@@ -152,7 +152,7 @@ class Evaluation:
         """Find the boxes in this process's share of the images, and report on all images.
 
         Args:
-            runner: optimised copy of the detector's network.
+            runner: computes the raw maps, such as an optimised copy of the detector's network.
             metrics: the numbers to compute.
             group: the processes that share the work.
             advance: called after each image.
@@ -196,7 +196,7 @@ class Evaluation:
         return annotated_average_precision(boxes, self.annotated)
 
     def _find(
-        self, runner: OptimizedNetwork, group: ProcessGroup, advance: Callable[[], None]
+        self, runner: Runner, group: ProcessGroup, advance: Callable[[], None]
     ) -> list[ImageBoxes]:
         detector, images = self.detector, []
         difficult = None if self.difficult is None else group.shard(self.difficult)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from darknet_builder.cfg.block import Block
+from darknet_builder.cfg.model_metadata import ModelMetadata
 from darknet_builder.cfg.named_files import find_file
 from darknet_builder.cfg.parser import format_cfg, note_dialect
 from darknet_builder.errors import CfgWarning, WeightsError
@@ -89,6 +90,29 @@ def portable_blocks(network: Network, folder: Path) -> Iterator[list[Block]]:
     with ExitStack() as undo:
         yield [_portable_block(block, network, folder, undo) for block in network.blocks]
         undo.pop_all()  # reached without an error: keep the copies
+
+
+def model_metadata(
+    network: Network, blocks: Sequence[Block], names: tuple[str, ...]
+) -> ModelMetadata:
+    """Return the text that a file carries, from which the network can be rebuilt.
+
+    Args:
+        network: the network of the file.
+        blocks: its cfg, as ``portable_blocks`` yields it.
+        names: class names, or empty.
+    """
+    shape, header = network.input_shape, network.header
+    # A network of vectors has no width and height; the format stores 0 for them.
+    width, height = (0, 0) if shape.flat else (shape.width, shape.height)
+    return ModelMetadata(
+        format_cfg(blocks),
+        names,
+        network.dialect.name,
+        width,
+        height,
+        (header.major, header.minor, header.revision, header.seen),
+    )
 
 
 def rebuild(path: Path, dialect: str) -> Network:

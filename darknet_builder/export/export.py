@@ -8,12 +8,16 @@ from functools import partial
 from pathlib import Path
 
 from darknet_builder.cfg.model_files import write_model_file
-from darknet_builder.cfg.model_metadata import ModelMetadata
-from darknet_builder.cfg.parser import format_cfg
 from darknet_builder.errors import InputError, WeightsError
-from darknet_builder.export.darknet import portable_blocks, rebuild, write_darknet
+from darknet_builder.export.darknet import (
+    model_metadata,
+    portable_blocks,
+    rebuild,
+    write_darknet,
+)
 from darknet_builder.export.job import ExportJob, at_rest, names_of, resize_of
 from darknet_builder.export.onnx.file import export_onnx, trace_onnx
+from darknet_builder.export.quantized.file import export_int8
 from darknet_builder.export.reference import Reference, trial_inputs
 from darknet_builder.export.settings import (
     FORMATS,
@@ -81,7 +85,7 @@ def export_network(
         ('pt', 0.0)
     """
     settings = settings or ExportSettings()
-    writer = _WRITERS[format_of(path, format)]
+    writer = _WRITERS[format_of(path, format)] if settings.int8 is None else export_int8
     check_settings(format_of(path, format), settings)
     # Check now: renaming the temporary file at the end would fail with a bare OSError.
     if os.path.isdir(path):
@@ -115,19 +119,9 @@ def _export_script(network: Network, path: Path, settings: ExportSettings) -> Ex
 def _export_tensors(network: Network, path: Path, settings: ExportSettings) -> ExportReport:
     """Write a ``.safetensors`` or ``.pt`` file: tensors by name, with the cfg in the metadata."""
     written = fold_batch_norm(network) if settings.fold else network
-    shape, header = network.input_shape, network.header
     names = names_of(network, settings.names)
-    # A network of vectors has no width and height; the format stores 0 for them.
-    width, height = (0, 0) if shape.flat else (shape.width, shape.height)
     with portable_blocks(written, path.parent) as blocks, atomic_path(path) as temporary:
-        metadata = ModelMetadata(
-            format_cfg(blocks),
-            names,
-            network.dialect.name,
-            width,
-            height,
-            (header.major, header.minor, header.revision, header.seen),
-        )
+        metadata = model_metadata(network, blocks, names)
         write_model_file(temporary, written, metadata)
         comparisons = _compare_networks(network, rebuild(temporary, network.dialect.name), settings)
     return ExportReport((path,), path.suffix[1:].lower(), comparisons)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darknet_builder.errors import InputError, did_you_mean
+from darknet_builder.export.quantized.settings import Int8Report, Int8Settings
 
 if TYPE_CHECKING:
     from darknet_builder.export.tolerance import Comparison
@@ -83,6 +84,7 @@ class ExportSettings:
             takes the default of the cfg and its dialect.
         images: paths of photographs to compare the file on, besides a drawn scene and random
             numbers.
+        int8: how to quantize an ONNX file; None for float32.
 
     Example:
         >>> settings = ExportSettings(level="decoded", any_batch=True)
@@ -101,6 +103,7 @@ class ExportSettings:
     names: Sequence[str] = ()
     resize: str | None = None
     images: Sequence[str | Path] = ()
+    int8: Int8Settings | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ class ExportReport:
             that hold the network itself.
         nodes: number of nodes in an ONNX graph by operator; empty for other formats.
         notes: what the file does differently from the network, one sentence each.
+        int8: how the file was quantized; None for float32.
 
     Example:
         >>> from darknet_builder.export.tolerance import Comparison
@@ -130,6 +134,7 @@ class ExportReport:
     outputs: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
     nodes: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    int8: Int8Report | None = None
 
     @property
     def difference(self) -> float:
@@ -145,6 +150,7 @@ class ExportReport:
             "outputs": dict(self.outputs),
             "nodes": dict(self.nodes),
             "notes": list(self.notes),
+            "int8": None if self.int8 is None else self.int8.to_dict(),
             "comparisons": list(map(asdict, self.comparisons)),
         }
 
@@ -220,13 +226,19 @@ def check_settings(name: str, settings: ExportSettings) -> None:
             f"the format {name} holds the whole network, so level, any_batch and any_size do not"
             " apply; leave them out"
         )
+    if settings.int8 is not None:
+        if name != "onnx":
+            raise InputError(f"the format {name} has no int8; use the format onnx")
+        settings.int8.check()
+    _check_suppression(settings.suppression)
+
+
+def _check_suppression(suppression: Suppression) -> None:
     for key, value in (
-        ("threshold", settings.suppression.threshold),
-        ("overlap", settings.suppression.overlap),
+        ("threshold", suppression.threshold),
+        ("overlap", suppression.overlap),
     ):
         if not 0 <= value <= 1:
             raise InputError("expected a number from 0 to 1", argument=key, value=value)
-    if settings.suppression.max_boxes < 1:
-        raise InputError(
-            "expected 1 or more", argument="max_boxes", value=settings.suppression.max_boxes
-        )
+    if suppression.max_boxes < 1:
+        raise InputError("expected 1 or more", argument="max_boxes", value=suppression.max_boxes)

@@ -34,6 +34,8 @@ class Comparison:
         boxes: number of boxes left after suppression; None at other levels.
         own: the largest difference between PyTorch's own float32 and float64, if float64 had to
             decide; None otherwise.
+        relative: of a quantized file, the largest root mean square difference of a raw map as part
+            of the root mean square of its values; None for other files.
     """
 
     what: str
@@ -41,6 +43,7 @@ class Comparison:
     largest: float
     boxes: int | None = None
     own: float | None = None
+    relative: float | None = None
 
 
 @dataclass(frozen=True)

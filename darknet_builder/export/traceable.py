@@ -69,7 +69,15 @@ class Traceable(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, C, H, W) or (B, N) -> the outputs, in the order of ``output_names``."""
-        raw_maps = self.network.outputs(x)
+        return self.finish(self.network.outputs(x), x)
+
+    def finish(self, raw_maps: Sequence[Tensor], x: Tensor) -> tuple[Tensor, ...]:
+        """Compute the outputs from those of level ``raw``.
+
+        Args:
+            raw_maps: the map of each head, (B, V, H, W) or (B, V); without heads, the output.
+            x: (B, C, H, W) or (B, N), the input that they belong to; only its size counts.
+        """
         if self.level == "raw":
             return tuple(raw_maps)
         size = (x.shape[3], x.shape[2])
@@ -103,8 +111,11 @@ class Traceable(nn.Module):
     @property
     def output_names(self) -> list[str]:
         """The name of each tensor that ``forward`` returns, in order."""
-        if self.level != "raw":
-            return output_names(self.layout)
+        return self.raw_names if self.level == "raw" else output_names(self.layout)
+
+    @property
+    def raw_names(self) -> list[str]:
+        """The name of each output of level ``raw``, in order."""
         if not self.network.heads:
             return ["output"]
         return [

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from darknet_builder.cfg.block import Block
 from darknet_builder.cfg.dialects import Dialect, get_dialect
+from darknet_builder.cfg.model_files import read_graph
 from darknet_builder.cfg.net_options import NetOptions
+from darknet_builder.cfg.parser import CfgText
 from darknet_builder.cfg.source import CfgSource, read_cfg
 from darknet_builder.errors import CfgError, CfgWarning, InputError
 from darknet_builder.layers.base import WeightsHeader
@@ -72,6 +74,28 @@ def build_network(
     _materialize(network, (initialize and source.tensors is None) or keeps_initial)
     _load(network, source, str(cfg))
     return network
+
+
+def build_graph_network(path: str | Path, *, dialect: str | None = None) -> Network:
+    """Build the network of a quantized ONNX file, without its weights.
+
+    The network decodes the raw maps that an engine computes by the file; it cannot run itself.
+
+    Args:
+        path: an ONNX file that ``export`` wrote with ``int8``.
+        dialect: ``alexeyab`` or ``pjreddie``; None for the one noted in the file.
+
+    Raises:
+        WeightsError: if the file cannot be read, or is another kind of ONNX file.
+        CfgError: for a mistake in its cfg.
+    """
+    _, metadata = read_graph(path)
+    blocks = CfgText(str(path), metadata.cfg).parse()
+    network = _build(CfgSource(blocks, metadata.dialect, None, metadata), None, None, dialect)
+    network.names = metadata.names
+    network.header = WeightsHeader(*metadata.header)
+    network.graph_file = Path(path)
+    return network.eval()
 
 
 def _load(network: Network, source: CfgSource, path: str) -> None:

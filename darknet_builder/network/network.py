@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,6 +42,8 @@ class Network(nn.Module):
         blocks: the cfg that it was built from.
         header: header of the weights file loaded last; ``save_weights`` writes it.
         names: class names, or empty if the network came without them.
+        graph_file: the quantized ONNX file that has the weights; None for a network that has them
+            itself. Only ``optimized()`` runs such a network.
 
     Example:
         >>> import torch
@@ -63,6 +66,7 @@ class Network(nn.Module):
         self.dialect = dialect
         self.header = WeightsHeader()
         self.names: tuple[str, ...] = ()
+        self.graph_file: Path | None = None
         self.layers = nn.ModuleList(layers)
 
     # ---- properties ------------------------------------------------------------------------------
@@ -89,7 +93,9 @@ class Network(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Device of the first parameter; the CPU for a network without parameters."""
+        """Device of the first parameter; the CPU for a network without parameters of its own."""
+        if self.graph_file is not None:
+            return torch.device("cpu")
         return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
 
     @property
@@ -192,6 +198,13 @@ class Network(nn.Module):
         return optimize(self, precision, backend, batch)
 
     def _run(self, x: Tensor, plan: Plan) -> dict[int, Tensor]:
+        if self.graph_file is not None:
+            raise InputError(
+                "holds the weights as integers, for engines alone: only the network's raw maps can"
+                " be computed",
+                path=self.graph_file,
+                hint="load the .cfg and .weights that it was exported from",
+            )
         outputs = {NETWORK_INPUT: x}
         layers = list(self.layers)
         for index, released in zip(plan.steps, plan.released, strict=True):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from darknet_builder.errors import InputError
+from darknet_builder.export.quantized.settings import NUM_IMAGES
 from darknet_builder.images.crop import fit_image
 from darknet_builder.images.fits import FITS, check_resize
 from darknet_builder.images.inputs import Image, as_sequence, to_array
@@ -24,6 +25,7 @@ from darknet_builder.prediction.loading import (
     one_thread,
     resolve_model,
 )
+from darknet_builder.prediction.quantizing import Calibration
 from darknet_builder.support.devices import find_device
 
 
@@ -63,8 +65,9 @@ class Classifier:
 
     Args:
         cfg: path of a cfg, its text, Blocks, a ``.safetensors`` or ``.pt`` file written by
-            ``export``, or a Network that is built and loaded. A Network is put into eval mode. Or
-            the name of a model or a folder, as for ``find_model``, which finds weights and names.
+            ``export``, an ``.onnx`` file that it wrote in int8, or a Network that is built and
+            loaded. A Network is put into eval mode. Or the name of a model or a folder, as for
+            ``find_model``, which finds weights and names.
         weights: path of the ``.weights`` file; None for a model's name or folder, a Network or a
             file that contains weights.
         names: class names, as a path of a ``.names`` file or as a list. Default: the names of the
@@ -77,10 +80,13 @@ class Classifier:
         device: torch device. Default: the CPU, or the device of a given Network.
         batch: number of images in a call of the network.
         precision: ``float32``, ``bfloat16``, ``float16`` (GPUs) or ``auto``; see
-            ``Network.optimized``.
+            ``Network.optimized``. Or ``int8``, which needs ``calibrate``.
         backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino`` or ``auto``; these run a
             copy of the network in its present state. Default: ``torch``; a given Network runs
             itself, so that it can still be trained.
+        calibrate: for int8, photographs like those that the network will see: an image, a folder,
+            a glob, or a ``.data`` file. The quantized file is kept beside the weights.
+        calibration_images: most photographs to calibrate on.
 
     Attributes:
         network: the loaded network, in eval mode.
@@ -129,6 +135,8 @@ class Classifier:
         batch: int = 1,
         precision: str = "float32",
         backend: str | None = None,
+        calibrate: str | Path | None = None,
+        calibration_images: int = NUM_IMAGES,
     ) -> None:
         for name, value in (("top", top), ("batch", batch)):
             if value < 1:
@@ -143,7 +151,10 @@ class Classifier:
         self.tree = find_tree(self.network)
         self.names = class_names(self.network, names)
         load_into(self.network, cfg, weights, device=target)
-        self.runner = choose_runner(self.network, cfg, precision, backend, batch)
+        calibration = Calibration.of(calibrate, calibration_images, self.fit)
+        self.runner = choose_runner(
+            self.network, cfg, precision, backend, batch, weights=weights, calibration=calibration
+        )
 
     @overload  # a str is a Sequence of str as well, but the first signature is tried first
     def __call__(  # type: ignore[overload-overlap]

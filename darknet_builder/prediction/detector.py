@@ -16,6 +16,7 @@ from darknet_builder.boxes.detections import Detections
 from darknet_builder.boxes.formats import cxcywh_to_xyxy
 from darknet_builder.engines.optimized import OptimizedNetwork
 from darknet_builder.errors import InputError
+from darknet_builder.export.quantized.settings import NUM_IMAGES
 from darknet_builder.images.fits import check_resize
 from darknet_builder.images.inputs import Image, as_sequence, to_array
 from darknet_builder.images.resize import Placement, to_input
@@ -30,6 +31,7 @@ from darknet_builder.prediction.loading import (
     resolve_model,
 )
 from darknet_builder.prediction.postprocessing import find_objects, nms_rule, suppress
+from darknet_builder.prediction.quantizing import Calibration
 from darknet_builder.prediction.tiling import Tiling, find_in_tiles
 from darknet_builder.support.devices import find_device
 
@@ -59,9 +61,9 @@ class Detector:
 
     Args:
         cfg: path of a cfg, its text, Blocks, a ``.safetensors`` or ``.pt`` file written by
-            ``export``, or a Network that is built and loaded (it is switched to eval mode). Or the
-            name of a model or a folder, as for ``find_model``, which also finds weights and
-            names.
+            ``export``, an ``.onnx`` file that it wrote in int8, or a Network that is built and
+            loaded (it is switched to eval mode). Or the name of a model or a folder, as for
+            ``find_model``, which also finds weights and names.
         weights: path of the ``.weights`` file; None for a model's name or folder, a Network or a
             file that contains weights.
         names: class names, as a path of a ``.names`` file or as a list. Default: the names of the
@@ -77,10 +79,13 @@ class Detector:
         device: torch device. Default: the CPU, or the device of a given Network.
         batch: number of images in a call of the network.
         precision: ``float32``, ``bfloat16``, ``float16`` (GPUs) or ``auto``; see
-            ``Network.optimized``.
+            ``Network.optimized``. Or ``int8``, which needs ``calibrate``.
         backend: ``torch``, ``compile``, ``onnxruntime``, ``openvino`` or ``auto``. They run a copy
             of the network, which does not follow later changes of its weights. Default:
             ``torch``; a given Network runs itself, without a copy, and can still be trained.
+        calibrate: for int8, photographs like those that the network will see: an image, a folder,
+            a glob, or a ``.data`` file. The quantized file is kept beside the weights.
+        calibration_images: most photographs to calibrate on.
         tile: side of square tiles, or (width, height), in pixels of the image. Images larger than a
             tile are cut into tiles that overlap, ``batch`` tiles in a call of the network, so that
             small objects in large images are found. Default: no tiles.
@@ -126,6 +131,8 @@ class Detector:
         batch: int = 1,
         precision: str = "float32",
         backend: str | None = None,
+        calibrate: str | Path | None = None,
+        calibration_images: int = NUM_IMAGES,
         tile: int | tuple[int, int] | None = None,
         overlap: float = 0.2,
         tile_full: bool = False,
@@ -143,7 +150,10 @@ class Detector:
         self.names = class_names(self.network, names)
         self.resize = default_resize(self.network) if resize is None else check_resize(resize)
         load_into(self.network, cfg, weights, device=target)
-        self.runner = choose_runner(self.network, cfg, precision, backend, batch)
+        calibration = Calibration.of(calibrate, calibration_images, self.resize)
+        self.runner = choose_runner(
+            self.network, cfg, precision, backend, batch, weights=weights, calibration=calibration
+        )
         self._warm: set[int] = set()
 
     @property

@@ -14,11 +14,18 @@ from pathlib import Path
 import torch
 
 from darknet_builder.cfg.block import Block
-from darknet_builder.cfg.model_metadata import is_model_file, refuse_second_weights
+from darknet_builder.cfg.model_metadata import (
+    is_graph_file,
+    is_model_file,
+    refuse_second_weights,
+)
+from darknet_builder.engines.choice import default_backend
 from darknet_builder.engines.optimized import OptimizedNetwork
 from darknet_builder.errors import InputError
-from darknet_builder.network.build import build_network
+from darknet_builder.export.quantized.settings import INT8
+from darknet_builder.network.build import build_graph_network, build_network
 from darknet_builder.network.network import Network
+from darknet_builder.prediction.quantizing import Calibration, quantized_runner
 from darknet_builder.weights.loader import load_weights
 from darknet_builder.weights.models import find_model, is_model
 
@@ -121,6 +128,10 @@ def build_unloaded(
             )
         return source
     refuse_second_weights(source, weights)
+    if isinstance(source, str | Path) and is_graph_file(source):
+        if width is not None or height is not None:
+            raise InputError("has its own input size; leave width and height out", path=source)
+        return build_graph_network(source, dialect=dialect)
     return build_network(
         source,
         width=width,
@@ -149,15 +160,28 @@ def load_into(
     """
     if weights is not None:
         load_weights(network, weights)
-    elif required and not isinstance(source, Network) and not is_model_file(source):
+    elif required and not isinstance(source, Network) and not _has_weights(source):
         raise InputError("weights: expected the path of a .weights file")
     network.eval()
-    if device is not None:
+    if network.graph_file is not None and device is not None and device.type != "cpu":
+        raise InputError("runs on the CPU only", path=network.graph_file)
+    if device is not None and network.graph_file is None:
         network.to(device)
 
 
+def _has_weights(source: ModelSource) -> bool:
+    return is_model_file(source) or is_graph_file(source)
+
+
 def choose_runner(
-    network: Network, source: ModelSource, precision: str, backend: str | None, batch: int
+    network: Network,
+    source: ModelSource,
+    precision: str,
+    backend: str | None,
+    batch: int,
+    *,
+    weights: str | Path | None = None,
+    calibration: Calibration | None = None,
 ) -> Network | OptimizedNetwork:
     """Return the network itself, or an optimised copy for inference.
 
@@ -165,17 +189,57 @@ def choose_runner(
         network: a loaded network in eval mode.
         source: the source it was built from. A Network runs itself unless something else is
             requested, so that it can still be trained.
-        precision: ``float32``, ``bfloat16`` or ``auto``; see ``Network.optimized``.
-        backend: as for ``Network.optimized``; None selects ``torch``, or the network itself.
+        precision: ``float32``, ``bfloat16``, ``auto`` or ``int8``; see ``Network.optimized``.
+        backend: as for ``Network.optimized``; None selects ``torch``, or the network itself, and
+            for int8 ``openvino`` if it is installed, else ``onnxruntime``.
         batch: number of images in a call.
+        weights: path of its ``.weights`` file; None if ``source`` has the weights.
+        calibration: photographs for int8. The quantized file is kept beside the weights.
 
     Raises:
         InputError: as ``Network.optimized``.
         MissingExtraError: if the backend is not installed.
+        ExportError: if the quantized file differs too much from the network.
     """
     if isinstance(source, Network) and backend is None and precision == "float32":
+        _refuse_calibration(calibration)
         return network
-    return network.optimized(precision, backend or "torch", batch)
+    return fast_runner(
+        network, precision, backend, batch, beside=weights or source, calibration=calibration
+    )
+
+
+def fast_runner(
+    network: Network,
+    precision: str,
+    backend: str | None,
+    batch: int,
+    *,
+    beside: object = None,
+    calibration: Calibration | None = None,
+) -> OptimizedNetwork:
+    """Return an optimised copy; the arguments are those of ``choose_runner``.
+
+    Args:
+        network: a loaded network in eval mode.
+        precision: as for ``choose_runner``.
+        backend: as for ``choose_runner``.
+        batch: number of images in a call.
+        beside: path of the file with the weights; anything else if there is none.
+        calibration: as for ``choose_runner``.
+    """
+    if precision == INT8 and calibration is not None and network.graph_file is None:
+        return quantized_runner(network, beside, calibration, backend, batch)
+    _refuse_calibration(calibration)
+    return network.optimized(precision, backend or default_backend(network), batch)
+
+
+def _refuse_calibration(calibration: Calibration | None) -> None:
+    if calibration is not None:
+        raise InputError(
+            "photographs to calibrate on are for networks that are to run in int8",
+            argument="calibrate",
+        )
 
 
 def one_thread(network: Network) -> AbstractContextManager[object]:

@@ -91,12 +91,17 @@ def test_a_network_among_the_images(
     assert not (folder / "output").exists()
 
 
-@pytest.mark.parametrize("word", ["scenes.data", "net.onnx"])
-def test_files_that_no_option_takes(
-    word: str, folder: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("word", "cure"),
+    [
+        ("scenes.data", "is not an image or a video, and not a network to run"),
+        ("net.onnx", "is not an image or a video; give it with --model"),
+    ],
+)
+def test_files_that_are_no_cfg(
+    word: str, cure: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = mistake(capsys, "detect", word, "scene-0.jpg")
-    assert line == f"{word}: is not an image or a video, and not a network to run"
+    assert mistake(capsys, "detect", word, "scene-0.jpg") == f"{word}: {cure}"
 
 
 def test_a_folder_may_have_any_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,11 +116,7 @@ def test_a_folder_may_have_any_name(folder: Path, capsys: pytest.CaptureFixture[
     [
         ("nope.cfg", "nope.cfg: no such cfg file"),
         ("nope.pt", "nope.pt: no such model file"),
-        (
-            "net.onnx",
-            "net.onnx: is an ONNX file, which cannot be read back; give the .cfg and .weights"
-            " that it was exported from",
-        ),
+        ("net.onnx", "net.onnx: no such model file"),
     ],
 )
 def test_a_cfg_that_does_not_exist(

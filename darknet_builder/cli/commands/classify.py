@@ -107,7 +107,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     args.names = args.names or names
     if args.cfg is None:
         raise InputError("no network given; give --model NAME, or --cfg FILE and --weights FILE")
-    check_weights(args.cfg, args.weights)
+    check_weights(args.cfg, args.weights, runs=True)
     classifier = _make_classifier(args)
     with Progress(
         len(sources), "image", quiet=args.quiet or args.json == STDOUT, out=out
@@ -153,6 +153,8 @@ def _make_classifier(args: argparse.Namespace) -> Classifier:
         batch=args.batch,
         precision=args.precision,
         backend=args.backend,
+        calibrate=args.calibrate,
+        calibration_images=args.calibration_images,
     )
 
 

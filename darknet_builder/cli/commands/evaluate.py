@@ -188,7 +188,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     _check_options(args)
     model_names = take_named(args)
     take_model(args)
-    check_weights(args.cfg, args.weights)
+    check_weights(args.cfg, args.weights, runs=True)
     from darknet_builder.support.distributed import init_processes
 
     if args.names is not None:
@@ -243,13 +243,21 @@ def _plan_annotated(args: argparse.Namespace, model_names: str | None) -> _Plan:
 
 def _evaluate(args: argparse.Namespace, plan: _Plan, group: ProcessGroup, out: TextIO) -> int:
     from darknet_builder.evaluation.run import Metrics
-    from darknet_builder.prediction.loading import load_into
+    from darknet_builder.prediction.loading import fast_runner, load_into
+    from darknet_builder.prediction.quantizing import Calibration
 
     detector = _make_detector(args, group)
     evaluation = plan(detector)
     network = detector.network
     load_into(network, args.cfg, args.weights)  # takes long, so only after the labels are checked
-    runner = network.optimized(args.precision, args.backend, args.batch)
+    runner = fast_runner(
+        network,
+        args.precision,
+        args.backend,
+        args.batch,
+        beside=args.weights or args.cfg,
+        calibration=Calibration.of(args.calibrate, args.calibration_images, detector.resize),
+    )
     quiet = args.quiet or args.json == STDOUT or not group.is_main
     with Progress(len(group.shard(evaluation.images)), "images", quiet=quiet, out=out) as progress:
         if line := describe_choice(args, runner):

@@ -27,7 +27,14 @@ from darknet_builder.cli.model import (
     take_named,
 )
 from darknet_builder.cli.output import STDOUT, check_answer, write_json
+from darknet_builder.cli.quantization import (
+    INT8_OPTIONS,
+    add_int8_options,
+    check_int8,
+    int8_settings,
+)
 from darknet_builder.errors import InputError
+from darknet_builder.export.quantized.settings import INT8
 from darknet_builder.export.settings import (
     FORMATS,
     GRAPHS,
@@ -66,6 +73,10 @@ The values of --layout, the arrangement of decoded boxes:
   yolov5       one output (batch, boxes, 5 + classes), in pixels of the input
   yolov8       one output (batch, 4 + classes, boxes), in pixels, without objectness
 
+With --precision int8, the file computes in integers of 8 bits, calibrated on photographs. With
+--data, its mAP is compared with that of float32, and layers go back to float32 until it falls by no
+more than --max-drop points.
+
 Every file is read back and compared with PyTorch on random numbers, a drawn scene and the images of
 --image. If its results differ, it is deleted and the command fails.
 
@@ -75,10 +86,11 @@ examples:
       --level decoded --dynamic-batch
   darknet-builder export yolov4.cfg yolov4.weights --names coco.names \\
       --level nms --threshold 0.3 --image dog.jpg
+  darknet-builder export my.cfg my.weights --precision int8 --calibrate my.data --data my.data
   darknet-builder export my.cfg my.weights --format safetensors
   darknet-builder export my.safetensors --format darknet --fold --output my-folded.cfg
 """
-OPTIONS = MODEL_OPTIONS
+OPTIONS = {**MODEL_OPTIONS, **INT8_OPTIONS}
 """Hints that are shown for a wrong library argument, by argument."""
 _RAW_NOTE = (
     "note: the outputs are raw maps, which the caller must decode; for boxes and scores, add"
@@ -138,6 +150,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser, "the report of the comparison")
     _add_graph_options(parser)
     _add_nms_options(parser)
+    add_int8_options(parser)
 
 
 def _add_graph_options(parser: argparse.ArgumentParser) -> None:
@@ -210,6 +223,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
     target = _target(args)
     kind = format_of(target, args.format)
     _refuse_other_options(args, kind)
+    check_int8(args, kind)
     if kind != "darknet":
         args.names = args.names or names
     network = load_model(args).eval()
@@ -221,7 +235,7 @@ def run(args: argparse.Namespace, out: TextIO) -> int:
         )
     from darknet_builder.export.export import export_network
 
-    settings = _settings(args, network)
+    settings = replace(_settings(args, network), int8=int8_settings(args, network))
     report = export_network(network, target, args.format, settings)
     if args.json != STDOUT:
         out.writelines(f"{line}\n" for line in _lines(report, settings))
@@ -291,7 +305,10 @@ def _target(args: argparse.Namespace) -> Path:
             files exists and ``--overwrite`` is not given, or if the folder is missing.
     """
     if args.output is None:
-        target = Path(Path(args.cfg).stem + FORMATS[args.format or "onnx"])
+        suffix = FORMATS[args.format or "onnx"]
+        if args.precision == INT8:
+            suffix = f".{INT8}{suffix}"  # beside a file in float32
+        target = Path(Path(args.cfg).stem + suffix)
     else:
         target = Path(args.output)
         check_folder(target)
@@ -334,10 +351,14 @@ def _lines(report: ExportReport, settings: ExportSettings) -> Iterator[str]:
             if comparison.own is None
             else f"; PyTorch's own float32 differs from float64 by {comparison.own:.2g}"
         )
+        if comparison.relative is not None:
+            rounding = f"; {100 * comparison.relative:.1f} % of the values (root mean square)"
         yield (
             f"  {comparison.what:<{width}}  largest difference {comparison.difference:.2g}{boxes}, "
             f"values up to {comparison.largest:.4g}{rounding}"
         )
+    if report.int8 is not None:
+        yield from report.int8.lines()
     for note in report.notes:
         yield f"note: {note}"
 

@@ -74,7 +74,7 @@ def make_detector(
         raise InputError(
             "no network given; give --cfg FILE and --weights FILE, and --names FILE for class names"
         )
-    check_weights(cfg, weights)
+    check_weights(cfg, weights, runs=True)
     from darknet_builder.prediction.detector import Detector
 
     return Detector(
@@ -91,5 +91,7 @@ def make_detector(
         batch=args.batch,
         precision=args.precision,
         backend=args.backend,
+        calibrate=args.calibrate,
+        calibration_images=args.calibration_images,
         **(tiling or NO_TILES),
     )

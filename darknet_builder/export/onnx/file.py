@@ -102,14 +102,14 @@ def export_onnx(network: Network, path: Path, settings: ExportSettings) -> Expor
         (path,),
         "onnx",
         tuple(comparisons),
-        _declared(session.get_inputs()),
-        _declared(session.get_outputs()),
+        declared(session.get_inputs()),
+        declared(session.get_outputs()),
         dict(sorted(Counter(operators).items())),
-        _notes(network, settings.level),
+        suppression_notes(network, settings.level),
     )
 
 
-def _declared(arguments: Sequence[Any]) -> dict[str, list[int | str]]:
+def declared(arguments: Sequence[Any]) -> dict[str, list[int | str]]:
     """Return the shape of each input or output by name, as the file declares it."""
     return {argument.name: list(argument.shape) for argument in arguments}
 
@@ -185,7 +185,7 @@ def _compare_in_two_steps(
     return replace(values, boxes=kept.boxes)
 
 
-def _notes(network: Network, level: str) -> tuple[str, ...]:
+def suppression_notes(network: Network, level: str) -> tuple[str, ...]:
     """Return what the file does differently from the network, one sentence each."""
     kind = network.heads[-1].nms_kind if network.heads else "default"
     if level != "nms" or kind in _PLAIN_IOU:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +30,10 @@ _UNLIMITED = 2**40
 """A size in bytes that no tensor reaches."""
 _FREE_AXES = ("batch", "channels", "height", "width")
 _BOXES, _SCORES, _OBJECTNESS = "boxes", "scores", "objectness"
+_SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where PyTorch's exporter keeps the names of the modules that a node was traced in."""
+_LAYER_SCOPE = re.compile(r"\blayers\.(\d+)\b")
+_LAYER_NODE = re.compile(r"layer_(\d+)_")
 _NOISY_LOGGERS = ("torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir")
 
 
@@ -66,6 +72,7 @@ def to_model(
     if written != opset:
         text = f"PyTorch {torch.__version__} cannot write this version; use {written}"
         raise InputError(text, argument="opset", value=opset)
+    _name_nodes(model)
     _remove_traces(model)
     _fuse_padding(model)
     _name_dimensions(model)
@@ -160,6 +167,25 @@ def _fold_constants(model: Any) -> None:
 
 
 # ---- a shorter graph -----------------------------------------------------------------------------
+
+
+def _name_nodes(model: Any) -> None:
+    """Name the nodes after the layers that they compute, such as ``layer_12_Conv``."""
+    used: Counter[str] = Counter()
+    for node in model.graph.node:
+        scopes = "".join(entry.value for entry in node.metadata_props if entry.key == _SCOPES)
+        layer = _LAYER_SCOPE.search(scopes)
+        if layer is None:
+            continue  # computed outside the layers, as the boxes are
+        name = f"layer_{layer[1]}_{node.op_type}"
+        used[name] += 1
+        node.name = name if used[name] == 1 else f"{name}_{used[name]}"
+
+
+def layer_of(node: Any) -> int | None:
+    """Return the index of the layer that a node computes; None for other nodes."""
+    layer = _LAYER_NODE.match(node.name)
+    return None if layer is None else int(layer[1])
 
 
 def _remove_traces(model: Any) -> None:
