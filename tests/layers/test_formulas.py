@@ -318,7 +318,8 @@ def test_kernels_of_antialiasing(kind: int, expected: list[list[int]]) -> None:
     blur = Blur(3, kind, (1, 2))
     kernel = torch.tensor(expected) / torch.tensor(expected).sum()
     assert torch.equal(blur.kernel, kernel.expand(3, 1, *kernel.shape))
-    assert blur.padding == (1 if kind == 1 else 0)
+    shown = {1: "size=3, stride_x=2, stride_y=1, padding=1", 2: "size=2, stride_x=2, stride_y=1"}
+    assert blur.extra_repr() == shown[kind]
     x = torch.ones(2, 3, 5, 7)
     assert blur(x).shape == (2, *blur.output(Shape(3, 5, 7)).batched(1)[1:])
 

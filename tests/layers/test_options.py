@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+import torch
 
 from darknet_builder.cfg.block import Block
 from darknet_builder.errors import CfgError
@@ -268,6 +269,10 @@ REFUSED: list[tuple[str, str]] = [
     (HEAD_INPUT.format(filters=4) + "[route]\nlayers=0\ngroups=2\ngroup_id=-1\n",
      "group_id=-1 does not exist among groups=2"),
     ("[convolutional]\nsize=5\npadding=1\ndilation=2\n", "dilation=2 needs an odd size and pad=1"),
+    (HEAD_INPUT.format(filters=12) + "[yolo]\nmask=0,2\nnum=2\nanchors=1,2,3,4\nclasses=1\n",
+     "anchor 2 does not exist: there are 2"),
+    (HEAD_INPUT.format(filters=6) + "[yolo]\nmask=-1\nnum=2\nanchors=1,2,3,4\nclasses=1\n",
+     "anchor -1 does not exist: there are 2"),
     ("[convolutional]\nsize=4\npad=1\ndilation=2\n", "dilation=2 needs an odd size and pad=1"),
     ("[convolutional]\nfilters=6\ngroups=4\n", "groups=4 must divide both the 16 input"),
     ("[convolutional]\nsize=9\n", "a 9 x 9 kernel on 8 x 8 x 16 gives 0 x 0 x 1"),
@@ -300,6 +305,13 @@ def test_what_does_not_fit(text: str, message: str) -> None:
         ("[crop]\ncrop_width=8\ncrop_height=8\n", 1024),
         ("[reorg]\nstride=4\n", 1024),
         ("[convolutional]\nsize=8\n", 1),
+        ("[convolutional]\nsize=5\npad=1\ndilation=2\n", 64),
+        ("[convolutional]\nsize=1\npadding=1\ndilation=2\n", 100),  # it has no gaps to widen
+        (
+            "[convolutional]\nfilters=16\ngroups=2\n[convolutional]\nfilters=16\ngroups=2\n"
+            "share_index=0\n",
+            1024,
+        ),
         ("[local]\nsize=3\npad=1\n", 64),
         ("[softmax]\ngroups=1024\n", 1024),
     ],
@@ -317,6 +329,34 @@ def test_reorg_with_extra() -> None:
     ):
         layer = build_network(f"{DATA}[reorg]\n{options}", dialect=dialect).sequence()[-1]
         assert str(layer.out_shape) == shape
+        if shape == "1027":
+            x = torch.rand(2, 16, 8, 8)
+            assert torch.equal(layer(x), torch.cat((x.flatten(1), torch.zeros(2, 3)), 1))
+
+
+@pytest.mark.filterwarnings("ignore::darknet_builder.errors.CfgWarning")
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ("1,2,3", "num=3 needs 6 numbers, but 3 are given: pairs (1,2)"),
+        ("1,2,,4,5", "num=3 needs 6 numbers, but 4 are given: pairs (1,2)"),
+        ("1", "num=3 needs 6 numbers, but 1 are given: pairs none"),
+    ],
+)
+def test_anchors_that_are_missing(numbers: str, words: str) -> None:
+    """The message counts the numbers, and names the anchor that the head uses."""
+    text = f"{DATA}{HEAD_INPUT}[yolo]\nmask=2\nnum=3\nanchors={numbers}\nclasses=1\n"
+    with pytest.raises(CfgError) as caught:
+        build_network(text.format(filters=6))
+    assert f"{words}; the head uses anchor 2, which is incomplete" in str(caught.value)
+
+
+@pytest.mark.parametrize("section", ["yolo", "region"])
+def test_options_of_augmentation(section: str) -> None:
+    filters, options = HEADS[section]
+    more = {"jitter": 0.3, "resize": 1.5, "random": 1}
+    head = build(section, {**options, **more}, HEAD_INPUT.format(filters=filters))
+    assert isinstance(head, Head) and head.augment == AugmentOptions(0.3, 1.5, 1.0)
 
 
 YOLO = HEAD_INPUT.format(filters=6) + "[yolo]\nanchors=1,2\nclasses=1\n"

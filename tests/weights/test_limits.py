@@ -252,3 +252,17 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(InputError, match="cannot be read: Permission denied"):
         find_model(str(tmp_path))
+
+
+def test_files_that_the_system_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path through a file, and a file without the right to read it: one line with the reason."""
+    path = write(tmp_path / "a.weights", 0)
+    with pytest.raises(WeightsError, match="b.weights: cannot be read: Not a directory"):
+        open_weights(get_dialect("alexeyab"), str(path / "b.weights"))
+
+    def refuse(expected: Expected, path: Path) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(downloads, "_check", refuse)
+    with pytest.raises(InputError, match="a.weights: cannot be read: Permission denied"):
+        download([], path, Expected((20,), {}))
