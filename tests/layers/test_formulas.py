@@ -440,6 +440,8 @@ def test_numbers_of_heads(
     head = build_network(NET + text).sequence()[-1]
     assert isinstance(head, Head)
     assert {key: getattr(head, key) for key in expected} == expected
+    mask = ",".join(map(str, head.mask or ()))
+    assert head.summary_cells() == ("", f"mask {mask}" if mask else "")
     # For 5 classes and 4 anchors.
     assert head.source_values(5, 4) == 4 * (5 + head.objectness_channel + 1)
 

@@ -243,6 +243,7 @@ SHAPES: list[tuple[str, dict[str, Any], str]] = [
     ("conv_lstm", {"size": 1}, "8 x 8 x 1"),
     ("deconvolutional", {"size": 3, "stride": 2, "pad": 1}, "15 x 15 x 1"),
     ("deconvolutional", {"size": 4, "stride": 3, "padding": 2}, "21 x 21 x 1"),
+    ("deconvolutional", {"size": 4, "pad": 1}, "7 x 7 x 1"),
     ("maxpool", {"maxpool_depth": 1}, "8 x 8 x 1"),
     ("maxpool", {"size": 3, "stride": 2, "antialiasing": 2}, "4 x 4 x 16"),
 ]
