@@ -297,6 +297,7 @@ def test_softmax_over_groups_pixels_and_a_tree() -> None:
     torch.testing.assert_close(pixels, (x * 2).softmax(1).flatten(1))
     tree = Tree(("a", "b", "c", "d", "e", "f"), (-1, -1, 0, 0, 0, 3))
     by_tree = Softmax(flat(12), tree=tree, temperature=2.0)(x.flatten(1))
+    torch.testing.assert_close(by_tree[:, 2:5], (x.flatten(1)[:, 2:5] / 2).softmax(1))
     for part in by_tree.view(2, 2, 6).unbind(1):
         torch.testing.assert_close(part[:, 2:5].sum(1), torch.ones(2).double())
         assert torch.equal(part[:, 5], torch.ones(2).double())
@@ -540,6 +541,13 @@ def test_detection_with_a_softmax() -> None:
             )
     raw[:, 8] = 0
     assert head.decode(raw, (48, 32)).objectness[:, :2].tolist() == [[0, 1], [0, 1]]
+
+
+def test_a_softmax_of_nine_cells() -> None:
+    head = Detection(flat(63), side=3, classes=2, softmax=True)
+    raw = image(2, 63)
+    torch.testing.assert_close(head(raw)[:, :18], raw[:, :18].view(2, 9, 2).softmax(2).flatten(1))
+    assert torch.equal(head(raw)[:, 18:], raw[:, 18:])
 
 
 def test_the_metadata_of_heads() -> None:
