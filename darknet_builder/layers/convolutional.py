@@ -133,7 +133,7 @@ class Convolutional(Layer):
                 _axis_stride(block, "stride_x", stride),
             ),
             padding=padding,
-            dilation=block.get_int("dilation", 1, minimum=1) if size > 1 else 1,
+            dilation=_dilation(block, size),
             groups=groups,
             batch_normalize=block.get_flag("batch_normalize") or block.get_flag("cbn"),
             activation=_activation(block, xnor),
@@ -262,6 +262,14 @@ def _check(
             f"dilation={dilation} needs an odd size and pad=1: Darknet's size formula leaves"
             " dilation out"
         )
+
+
+def _dilation(block: Block, size: int) -> int:
+    # A kernel of one value has no gaps to widen, so Darknet ignores the option (parser.c:188).
+    if size == 1:
+        block.ignore("dilation")
+        return 1
+    return block.get_int("dilation", 1, minimum=1)
 
 
 def _axis_stride(block: Block, key: str, stride: int) -> int:

@@ -128,6 +128,8 @@ def serve() -> Iterator[Site]:
         site.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield site
-        server.shutdown()
-        thread.join()
+        try:
+            yield site
+        finally:  # or a test that fails would keep Python from ending
+            server.shutdown()
+            thread.join()

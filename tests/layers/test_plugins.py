@@ -96,6 +96,7 @@ def test_a_file_that_is_loaded_again_replaces_itself(plugin: Path) -> None:
         ("x = 1\ny = 1 / 0\n", ":2: cannot be loaded: ZeroDivisionError: division by zero"),
         ("x = 1\n\nif:\n", ":3: cannot be loaded: SyntaxError: invalid syntax"),
         ("import no_such_thing\n", ":1: cannot be loaded: ModuleNotFoundError: No module named"),
+        ("raise ValueError('one\\ntwo')\n", ":1: cannot be loaded: ValueError: one"),
         ("raise SystemExit(3)\n", ":1: cannot be loaded: SystemExit: 3"),
         ("x = 1\n", ": registers no section; decorate a subclass of Layer with @register"),
         (

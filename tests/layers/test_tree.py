@@ -14,11 +14,13 @@ from torch import Tensor
 
 from darknet_builder import build_network
 from darknet_builder.boxes.candidates import Candidates
+from darknet_builder.cfg.block import Block
 from darknet_builder.errors import CfgError
 from darknet_builder.images.resize import Placement
+from darknet_builder.layers import tree as tree_module
 from darknet_builder.layers.heads.detection import Detection
 from darknet_builder.layers.heads.region import Region
-from darknet_builder.layers.tree import Tree
+from darknet_builder.layers.tree import Tree, read_tree
 from darknet_builder.network.network import Network
 from darknet_builder.prediction.postprocessing import by_image, postprocess
 from darknet_builder.shapes import flat
@@ -300,6 +302,23 @@ def test_maps_that_are_malformed(tmp_path: Path, text: str, expected: str) -> No
         str(caught.value)
         == f"{tmp_path}/net.cfg:10: [region] map=bad.map: {expected.format(tmp_path)}"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "depth"),
+    [("a -1\nb -1\nc -1\n", 1), ("a -1\nb 0\nc 1\n", 3), ("a -1\nb 0\nc -1\n", 2)],
+)
+def test_the_largest_tree(
+    text: str, depth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Classes times depth are limited, because a table of that size is made."""
+    (tmp_path / "a.tree").write_text(text)
+    block = Block("region", {"tree": "a.tree"})
+    monkeypatch.setattr(tree_module, "_MOST_FACTORS", 3 * depth)
+    assert read_tree(block, str(tmp_path)) is not None
+    monkeypatch.setattr(tree_module, "_MOST_FACTORS", 3 * depth - 1)
+    with pytest.raises(CfgError, match="a.tree:[23]: the tree is too large and too deep"):
+        read_tree(block, str(tmp_path))
 
 
 def test_files_that_are_missing(tmp_path: Path) -> None:
