@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -489,18 +488,6 @@ def test_without_the_extra(
         mistake(capsys, words(folder, "--plot", str(folder / "x.png")))
         == "matplotlib.figure is not installed: pip install 'darknet-builder[evaluate]'"
     )
-
-
-@pytest.mark.slow
-def test_the_script_is_the_command(folder: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "scripts/evaluate.py", *words(folder, "--no-coco")[1:]],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert result.stdout.splitlines()[3].split()[:6] == ["all", "3", "75.00", "2", "0", "1"]
 
 
 # ---- a real detector -----------------------------------------------------------------------------

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import onnx
@@ -18,8 +16,6 @@ from darknet_builder.export import job as export_job
 from darknet_builder.network.build import build_network
 from darknet_builder.weights.loader import load_weights
 from tests.helpers.toy_detector import RED, squares, toy_files
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -268,13 +264,3 @@ def test_a_difference_has_its_own_exit_status(
         == "darknet-builder: error: drawn scene: output differs from PyTorch's by 7\n"
     )
     assert not Path("toy.onnx").exists()
-
-
-def test_the_script(toy: list[str]) -> None:
-    result = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "export.py", *toy, "--format", "safetensors"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert result.stdout.startswith("wrote toy.safetensors (") and result.stderr == ""

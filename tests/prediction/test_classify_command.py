@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +15,6 @@ from darknet_builder.cli.program import main
 from darknet_builder.engines.optimized import OptimizedNetwork
 from darknet_builder.weights.loader import save_weights
 from tests.helpers.colour_classifier import CFG, LOGITS, colour_network, hierarchy, image, plain
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -186,24 +182,6 @@ def test_names_that_do_not_fit(folder: Path, capsys: pytest.CaptureFixture[str])
         == f"darknet-builder: error: {folder}/net.names: has 1 names, but the network gives 3"
         " scores\n"
     )
-
-
-@pytest.mark.slow
-def test_the_script_is_the_command(folder: Path) -> None:
-    result = subprocess.run(
-        [
-            sys.executable,
-            "scripts/classify.py",
-            *words(folder, str(folder / "shots"))[1:],
-            "--top",
-            "1",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert result.stdout.splitlines()[1::2] == ["   0.8768  blue", "   0.9094  green"]
 
 
 def test_ctrl_c(
