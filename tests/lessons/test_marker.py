@@ -34,6 +34,11 @@ PLANTED: list[tuple[int, str, str, str, str]] = [
     (2, "zero-padded-pool", "value=-1e30", "value=0", "padded with zeros"),
     (2, "pool-padded-on-both-sides", "[first, second, first, second]",
      "[second, first, second, first]", "nothing left and above"),
+    (2, "pool-padded-at-stride-1-only", "        x = F.pad(x, [first, second, first, second]",
+     "        if self.stride == 1:\n            x = F.pad(x, [first, second, first, second]",
+     "not only at stride 1"),
+    (2, "pool-padded-by-one", "[first, second, first, second]", "[0, 1, 0, 1]",
+     "depends on its size"),
     (2, "leaky-slope-0.01", "0.1 * x", "0.01 * x", "slope of Darknet's leaky is 0.1"),
     (2, "pad-taken-literally", "k // 2 if int(block.get(\"pad\", 0)) else 0",
      "int(block.get(\"pad\", 0))", "half of the size"),
@@ -177,6 +182,21 @@ def test_numbers_of_the_recording() -> None:
     assert float(arrays["cost/13"]) == pytest.approx(69.81187)
     assert float(arrays["delta/13"].square().sum()) == pytest.approx(69.81187, rel=1e-5)
     assert np.isclose(float(arrays["letterbox"][0, 0, 0]), 0.5)
+
+
+@pytest.mark.parametrize(("size", "stride"), [(2, 2), (2, 1), (3, 1), (3, 2)])
+def test_pools_are_those_of_the_package(size: int, stride: int) -> None:
+    """The marker's checks on odd maps come from the solution, so it must pool as Darknet does."""
+    from darknet_builder import build_network
+
+    pool = f"[maxpool]\nsize={size}\nstride={stride}\n"
+    network = build_network(f"[net]\nwidth=7\nheight=5\nchannels=2\n{pool}")
+    x = -torch.rand(1, 2, 5, 7, generator=torch.Generator().manual_seed(0))
+    block = {"type": "maxpool", "size": str(size), "stride": str(stride)}
+    found = solution().make_layer(block, 2)(x)
+    # Darknet: (in + padding - size) / stride + 1 with padding = size - 1 (maxpool_layer.c)
+    assert found.shape[2:] == ((5 - 1) // stride + 1, (7 - 1) // stride + 1)
+    assert torch.equal(found, network.layers[0](x))
 
 
 def test_what_is_right_so_far_is_said() -> None:
