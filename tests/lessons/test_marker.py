@@ -18,6 +18,7 @@ from darknet_builder.lessons.marker.mistakes.catalogue import mistakes_until
 from darknet_builder.lessons.marker.recorded import load_recorded, make_code, solution
 from darknet_builder.lessons.marker.report import write_report
 from darknet_builder.lessons.scratch.chapters import CHAPTERS
+from darknet_builder.lessons.scratch.stubs import whole_solution
 
 ROOT = Path(__file__).parents[2]
 ANOTHER = (ROOT / "tests" / "helpers" / "another_yolo.py").read_text()
@@ -73,6 +74,8 @@ PLANTED: list[tuple[int, str, str, str, str]] = [
      "take(module.bn.weight)\n                take(module.bn.bias)", "biases of a batch norm come"),
     (4, "epsilon-outside-the-root", "math.sqrt(float(norm.running_var[f]) + 1e-5)",
      "(math.sqrt(float(norm.running_var[f])) + 1e-5)", "inside the root"),
+    (4, "norm-by-position", "if module.bn is not None:\n                take",
+     "if True:\n                take", "only if the section has batch_normalize=1"),
     (4, "eval-forgotten", "    for module in modules:\n        module.eval()\n", "",
      "modules.eval()"),
     (5, "x-and-y-exchanged", "(c + sx) / columns, (r + sy) / rows",
@@ -87,6 +90,23 @@ PLANTED: list[tuple[int, str, str, str, str]] = [
     (6, "bgr-kept", "cv2.cvtColor(image, cv2.COLOR_BGR2RGB)", "image", "Reverse the channels"),
     (6, "not-divided-by-255", ".astype(np.float32) / 255", ".astype(np.float32)", "divide by 255"),
     (6, "align-corners", "align_corners=True", "align_corners=False", "corner pixels"),
+    (6, "align-corners", '    small = F.interpolate(planes, size=[new_h, new_w], mode="bilinear",'
+     " align_corners=True)\n",
+     "    small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), (new_w, new_h)) / 255\n"
+     "    small = torch.tensor(small.transpose(2, 0, 1)[None], dtype=torch.float32)\n",
+     "cv2.resize"),
+    (6, "size-from-scale", "    if width / columns < height / rows:\n",
+     "    s = min(width / columns, height / rows)\n    return int(columns * s), int(rows * s)\n"
+     "    if width / columns < height / rows:\n", "whole numbers"),
+    (6, "bars-rounded", "x = (x - (width - new_w) / 2 / width) * width / new_w * columns\n"
+     "        y = (y - (height - new_h) / 2 / height) * height",
+     "x = (x - (width - new_w) // 2 / width) * width / new_w * columns\n"
+     "        y = (y - (height - new_h) // 2 / height) * height", "not rounded here"),
+    (6, "detect-ignores-its-arguments", "scores = nms(table[:, :4], torch.where(scores > threshold,"
+     " scores, 0.0), overlap)", "scores = nms(table[:, :4], torch.where(scores > threshold,"
+     " scores, 0.0), 0.45)", "arguments threshold and overlap"),
+    (6, "drawn-at-floats", "(int(x1), int(y1)), (int(x2), int(y2))", "(x1, y1), (x2, y2)",
+     "whole numbers only"),
     (6, "letterbox-offsets-missing",
      "x = (x - (width - new_w) / 2 / width) * width / new_w * columns\n"
      "        y = (y - (height - new_h) / 2 / height) * height / new_h * rows",
@@ -100,6 +120,8 @@ PLANTED: list[tuple[int, str, str, str, str]] = [
      "best = mask[best_anchor([anchors[m] for m in mask], w * width, h * height)]",
      "among all anchors"),
     (7, "nothing-ignored", "            delta[a, 4, r, c] = 0\n", "            pass\n", "is 0"),
+    (7, "second-object-overwrites", "            for i in range(4):\n",
+     "            d[:2] = 0\n            for i in range(4):\n", "are added up"),
     (7, "zero-grad-forgotten", "    optimizer.zero_grad()\n", "", "zero_grad"),
 ]  # fmt: skip
 """Chapter, name of the mistake, text of the other solution, the mistake, words of the advice."""
@@ -165,6 +187,14 @@ def test_two_mistakes_at_one_place_are_named_together() -> None:
     names = {mistake.name for mistake in verdict.mistakes}
     assert names == {"no-sigmoid-on-xy", "anchors-not-divided"} and verdict.are_combined
     assert "two mistakes together" in write_report(verdict)
+
+
+def test_a_list_of_tensors_is_shown_by_its_shapes() -> None:
+    text = write_report(
+        judged(whole_solution().replace("= []\n    x = image", "= [image]\n    x = image"), 3)
+    )
+    assert "yours has 22 items, expected 21\n" in text and "tensor(" not in text
+    assert "  yours:    shapes (1, 3, 24, 32), (1, 8, 12, 16), (1, 8, 6, 8), ...\n" in text
 
 
 def test_an_unknown_difference_gets_no_false_name() -> None:

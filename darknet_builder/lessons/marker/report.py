@@ -27,6 +27,8 @@ _MISSING = re.compile(r"^module '\w+' has no attribute '(\w+)'")
 _NO_CAUSE = "cause: none of the common mistakes gives exactly this"
 _LONGEST = 120
 """Most characters of a value that are shown."""
+_SHAPES = 3
+"""Most tensors of a list whose shapes are shown."""
 
 
 def write_report(verdict: Verdict) -> str:
@@ -120,8 +122,15 @@ def _key_lines(mine: dict[Any, Any], theirs: dict[Any, Any]) -> list[str]:
 def _shown(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, (list, tuple)) and any(isinstance(item, Tensor) for item in value):
+        shapes = ", ".join(_shape_or_type(item) for item in value[:_SHAPES])
+        return f"shapes {shapes}" + (", ..." if len(value) > _SHAPES else "")
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ... ({type(value).__name__})"
+
+
+def _shape_or_type(item: object) -> str:
+    return str(tuple(item.shape)) if isinstance(item, Tensor) else type(item).__name__
 
 
 def _place(probe: Probe, path: tuple[Any, ...]) -> str:

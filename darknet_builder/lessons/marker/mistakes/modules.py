@@ -117,8 +117,8 @@ MISTAKES = (
     ),
     Mistake(
         "pool-not-padded", 2,
-        "Darknet adds size - 1 columns and rows to every max pool, here one column right and one row"
-        " below. At stride 1 the map then stays as large as it is.",
+        "Darknet adds size - 1 columns and rows to every max pool, here one column right and one"
+        " row below. At stride 1 the map then stays as large as it is.",
         (one(_POOL, "nn.MaxPool2d(size, stride)"),),
     ),
     Mistake(
