@@ -150,9 +150,7 @@ def _overlap_probes(recorded: Recorded) -> list[Probe]:
             recorded.arrays["nms/kept"],
             ("box", "class"),
         ),
-        Probe(
-            "nms leaves the scores that it is given unchanged", _keeps_scores(boxes, scores), True
-        ),
+        Probe("nms: the given scores stay unchanged", _keeps_scores(boxes, scores), True),
     ]
 
 

@@ -84,7 +84,9 @@ def _error_lines(result: Raised) -> list[str]:
     missing = _MISSING.search(result.message or "")
     if result.kind == "AttributeError" and missing and not result.place:
         return [f"  the function {missing[1]} is missing in your file"]
-    message = textwrap.shorten(result.message or "", 300, placeholder=" ...")
+    # OpenCV lists the same reason once for each form of a function's arguments.
+    reasons = " ".join(dict.fromkeys((result.message or "").splitlines()))
+    message = textwrap.shorten(reasons, 300, placeholder=" ...")
     if result.kind == UnexpectedModuleError.__name__:
         return _wrapped("  ", message)
     lines = [f"  your code raised {result.kind}: {message}"]
