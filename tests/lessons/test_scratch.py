@@ -93,7 +93,9 @@ def test_code_of_hints_can_be_pasted(chapter: int) -> None:
     assert before == "" and pieces
     assert {re.split(r"\W", label)[0] for label in labels} <= set(function_names(chapter))
     for piece in pieces:
-        ast.parse(f"def function():\n{piece}")
+        nodes = ast.walk(ast.parse(f"def function():\n{piece}"))
+        names = {node.id for node in nodes if isinstance(node, ast.Name)}
+        assert names & sys.stdlib_module_names <= vars(solution()).keys()  # my_yolo.py imports it
 
 
 @pytest.mark.parametrize("command", ["start", "check", "hint", "solution"])
