@@ -18,6 +18,7 @@ from darknet_builder.lessons.marker.mistakes.catalogue import mistakes_until
 from darknet_builder.lessons.marker.recorded import load_recorded, make_code, solution
 from darknet_builder.lessons.marker.report import write_report
 from darknet_builder.lessons.scratch.chapters import CHAPTERS
+from darknet_builder.lessons.scratch.stubs import whole_solution
 
 ROOT = Path(__file__).parents[2]
 ANOTHER = (ROOT / "tests" / "helpers" / "another_yolo.py").read_text()
@@ -34,6 +35,11 @@ PLANTED: list[tuple[int, str, str, str, str]] = [
     (2, "zero-padded-pool", "value=-1e30", "value=0", "padded with zeros"),
     (2, "pool-padded-on-both-sides", "[first, second, first, second]",
      "[second, first, second, first]", "nothing left and above"),
+    (2, "pool-padded-at-stride-1-only", "        x = F.pad(x, [first, second, first, second]",
+     "        if self.stride == 1:\n            x = F.pad(x, [first, second, first, second]",
+     "not only at stride 1"),
+    (2, "pool-padded-by-one", "[first, second, first, second]", "[0, 1, 0, 1]",
+     "depends on its size"),
     (2, "leaky-slope-0.01", "0.1 * x", "0.01 * x", "slope of Darknet's leaky is 0.1"),
     (2, "pad-taken-literally", "k // 2 if int(block.get(\"pad\", 0)) else 0",
      "int(block.get(\"pad\", 0))", "half of the size"),
@@ -68,6 +74,8 @@ PLANTED: list[tuple[int, str, str, str, str]] = [
      "take(module.bn.weight)\n                take(module.bn.bias)", "biases of a batch norm come"),
     (4, "epsilon-outside-the-root", "math.sqrt(float(norm.running_var[f]) + 1e-5)",
      "(math.sqrt(float(norm.running_var[f])) + 1e-5)", "inside the root"),
+    (4, "norm-by-position", "if module.bn is not None:\n                take",
+     "if True:\n                take", "only if the section has batch_normalize=1"),
     (4, "eval-forgotten", "    for module in modules:\n        module.eval()\n", "",
      "modules.eval()"),
     (5, "x-and-y-exchanged", "(c + sx) / columns, (r + sy) / rows",
@@ -82,6 +90,23 @@ PLANTED: list[tuple[int, str, str, str, str]] = [
     (6, "bgr-kept", "cv2.cvtColor(image, cv2.COLOR_BGR2RGB)", "image", "Reverse the channels"),
     (6, "not-divided-by-255", ".astype(np.float32) / 255", ".astype(np.float32)", "divide by 255"),
     (6, "align-corners", "align_corners=True", "align_corners=False", "corner pixels"),
+    (6, "align-corners", '    small = F.interpolate(planes, size=[new_h, new_w], mode="bilinear",'
+     " align_corners=True)\n",
+     "    small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), (new_w, new_h)) / 255\n"
+     "    small = torch.tensor(small.transpose(2, 0, 1)[None], dtype=torch.float32)\n",
+     "cv2.resize"),
+    (6, "size-from-scale", "    if width / columns < height / rows:\n",
+     "    s = min(width / columns, height / rows)\n    return int(columns * s), int(rows * s)\n"
+     "    if width / columns < height / rows:\n", "whole numbers"),
+    (6, "bars-rounded", "x = (x - (width - new_w) / 2 / width) * width / new_w * columns\n"
+     "        y = (y - (height - new_h) / 2 / height) * height",
+     "x = (x - (width - new_w) // 2 / width) * width / new_w * columns\n"
+     "        y = (y - (height - new_h) // 2 / height) * height", "not rounded here"),
+    (6, "detect-ignores-its-arguments", "scores = nms(table[:, :4], torch.where(scores > threshold,"
+     " scores, 0.0), overlap)", "scores = nms(table[:, :4], torch.where(scores > threshold,"
+     " scores, 0.0), 0.45)", "arguments threshold and overlap"),
+    (6, "drawn-at-floats", "(int(x1), int(y1)), (int(x2), int(y2))", "(x1, y1), (x2, y2)",
+     "whole numbers only"),
     (6, "letterbox-offsets-missing",
      "x = (x - (width - new_w) / 2 / width) * width / new_w * columns\n"
      "        y = (y - (height - new_h) / 2 / height) * height / new_h * rows",
@@ -95,6 +120,8 @@ PLANTED: list[tuple[int, str, str, str, str]] = [
      "best = mask[best_anchor([anchors[m] for m in mask], w * width, h * height)]",
      "among all anchors"),
     (7, "nothing-ignored", "            delta[a, 4, r, c] = 0\n", "            pass\n", "is 0"),
+    (7, "second-object-overwrites", "            for i in range(4):\n",
+     "            d[:2] = 0\n            for i in range(4):\n", "are added up"),
     (7, "zero-grad-forgotten", "    optimizer.zero_grad()\n", "", "zero_grad"),
 ]  # fmt: skip
 """Chapter, name of the mistake, text of the other solution, the mistake, words of the advice."""
@@ -162,6 +189,14 @@ def test_two_mistakes_at_one_place_are_named_together() -> None:
     assert "two mistakes together" in write_report(verdict)
 
 
+def test_a_list_of_tensors_is_shown_by_its_shapes() -> None:
+    text = write_report(
+        judged(whole_solution().replace("= []\n    x = image", "= [image]\n    x = image"), 3)
+    )
+    assert "yours has 22 items, expected 21\n" in text and "tensor(" not in text
+    assert "  yours:    shapes (1, 3, 24, 32), (1, 8, 12, 16), (1, 8, 6, 8), ...\n" in text
+
+
 def test_an_unknown_difference_gets_no_false_name() -> None:
     source = ANOTHER.replace("x = torch.where(x > 0, x, 0.1 * x)", "x = torch.tanh(x)")
     text = write_report(judged(source, 2))
@@ -177,6 +212,21 @@ def test_numbers_of_the_recording() -> None:
     assert float(arrays["cost/13"]) == pytest.approx(69.81187)
     assert float(arrays["delta/13"].square().sum()) == pytest.approx(69.81187, rel=1e-5)
     assert np.isclose(float(arrays["letterbox"][0, 0, 0]), 0.5)
+
+
+@pytest.mark.parametrize(("size", "stride"), [(2, 2), (2, 1), (3, 1), (3, 2)])
+def test_pools_are_those_of_the_package(size: int, stride: int) -> None:
+    """The marker's checks on odd maps come from the solution, so it must pool as Darknet does."""
+    from darknet_builder import build_network
+
+    pool = f"[maxpool]\nsize={size}\nstride={stride}\n"
+    network = build_network(f"[net]\nwidth=7\nheight=5\nchannels=2\n{pool}")
+    x = -torch.rand(1, 2, 5, 7, generator=torch.Generator().manual_seed(0))
+    block = {"type": "maxpool", "size": str(size), "stride": str(stride)}
+    found = solution().make_layer(block, 2)(x)
+    # Darknet: (in + padding - size) / stride + 1 with padding = size - 1 (maxpool_layer.c)
+    assert found.shape[2:] == ((5 - 1) // stride + 1, (7 - 1) // stride + 1)
+    assert torch.equal(found, network.layers[0](x))
 
 
 def test_what_is_right_so_far_is_said() -> None:

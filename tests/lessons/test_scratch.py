@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ from darknet_builder.lessons.scratch.stubs import (
     whole_solution,
 )
 from tests.helpers.commands import answer, mistake
+from tests.project.test_docs import check_page
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,6 +84,20 @@ def test_solution_and_hints_of_the_command(capsys: pytest.CaptureFixture[str]) -
     assert stop.value.code == 2
 
 
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_code_of_hints_can_be_pasted(chapter: int) -> None:
+    """Each piece has the name of its function above it, and is indented as in that function."""
+    body = hint(chapter, 3).split("\n\n", 1)[1]
+    before, *rest = re.split(r"^(\w.*):\n", body, flags=re.MULTILINE)
+    labels, pieces = rest[::2], rest[1::2]
+    assert before == "" and pieces
+    assert {re.split(r"\W", label)[0] for label in labels} <= set(function_names(chapter))
+    for piece in pieces:
+        nodes = ast.walk(ast.parse(f"def function():\n{piece}"))
+        names = {node.id for node in nodes if isinstance(node, ast.Name)}
+        assert names & sys.stdlib_module_names <= vars(solution()).keys()  # my_yolo.py imports it
+
+
 @pytest.mark.parametrize("command", ["start", "check", "hint", "solution"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
@@ -95,6 +111,16 @@ def test_every_function_is_in_its_chapters_page() -> None:
         page = (ROOT / "docs" / "scratch" / f"chapter-{chapter}.md").read_text()
         assert [name for name in function_names(chapter) if name not in page] == []
         assert f"lesson check my_yolo.py --chapter {chapter}" in page
+
+
+def test_code_of_chapter_4_runs_in_the_readers_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "scratch" / "chapter-4.md").read_text()
+    text = re.sub(r"<!-- not run: .* -->\n(?=```python)", "", page)
+    assert text.count("not run") == page.count("not run") - 2
+    monkeypatch.chdir(start_folder(tmp_path / "mine").parent)
+    assert check_page("chapter-4.md", text) == 6
 
 
 # ---- the marker's process ------------------------------------------------------------------------
@@ -123,7 +149,7 @@ def test_check_needs_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("while True: pass", "stopped after 2 seconds during this check: forward"),
+        ("import time; time.sleep(60)", "stopped after 2 seconds during this check: forward"),
         ("import os; os._exit(3)", "ended Python (exit status 3) during this check: forward"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed (SIGSEGV)"),
     ],

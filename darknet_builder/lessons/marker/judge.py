@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from types import ModuleType
 from typing import Any
 
@@ -69,7 +69,7 @@ class Verdict:
         """Index of the first check whose result is wrong."""
         return next(iter(self.wrong), None)
 
-    @property
+    @cached_property
     def wrong(self) -> list[int]:
         """Indices of all checks whose results are wrong."""
         pairs = zip(self.results, self.probes, strict=True)
@@ -234,5 +234,7 @@ def _agreements(verdict: Verdict, code: ModuleType) -> int:
     return sum(is_right(result, _result_of(probe, code)) for probe, result in pairs)
 
 
+@cache
 def _result_of(probe: Probe, code: ModuleType) -> object:
+    """Return what a mistake's code gives for a check; it is always the same."""
     return attempt(partial(probe.call, code), "")

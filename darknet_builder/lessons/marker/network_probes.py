@@ -58,6 +58,7 @@ def module_probes(recorded: Recorded) -> list[Probe]:
     return [
         *_source_probes(),
         *_layer_probes(recorded),
+        *_pool_probes(recorded),
         Probe("make_modules: how many modules", _count_modules(recorded), 21),
         Probe(
             "make_modules: parameters() finds the numbers of all layers",
@@ -100,6 +101,22 @@ def _layer_probes(recorded: Recorded) -> list[Probe]:
         if block["type"] not in ("route", "shortcut", "yolo"):
             probes.append(Probe(title, _run_filled(index, recorded), recorded.output(index)))
     return probes
+
+
+def _pool_probes(recorded: Recorded) -> list[Probe]:
+    """Check max pools that scratch.cfg does not have: on odd maps, and of size 3."""
+    x = -recorded.output(0)[:, :2, :5, :7].abs()  # a padding of 0 would win
+    probes = []
+    for size, stride in ((2, 2), (3, 1), (3, 2)):
+        block = {"type": "maxpool", "size": str(size), "stride": str(stride)}
+        call = _pool(block, x)
+        title = f"make_layer: [maxpool] size={size} stride={stride} on 5 x 7"
+        probes.append(Probe(title, call, call(solution()), is_recorded=False))
+    return probes
+
+
+def _pool(block: dict[str, str], x: Tensor) -> Callable[[ModuleType], Any]:
+    return lambda code: code.make_layer(dict(block), x.shape[1]).eval()(x.clone())
 
 
 def _make(index: int, recorded: Recorded) -> Callable[[ModuleType], nn.Module]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from darknet_builder.lessons.marker.recorded import Recorded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Probe:
     """One check.
 

@@ -27,6 +27,8 @@ _MISSING = re.compile(r"^module '\w+' has no attribute '(\w+)'")
 _NO_CAUSE = "cause: none of the common mistakes gives exactly this"
 _LONGEST = 120
 """Most characters of a value that are shown."""
+_SHAPES = 3
+"""Most tensors of a list whose shapes are shown."""
 
 
 def write_report(verdict: Verdict) -> str:
@@ -82,7 +84,9 @@ def _error_lines(result: Raised) -> list[str]:
     missing = _MISSING.search(result.message or "")
     if result.kind == "AttributeError" and missing and not result.place:
         return [f"  the function {missing[1]} is missing in your file"]
-    message = textwrap.shorten(result.message or "", 300, placeholder=" ...")
+    # OpenCV lists the same reason once for each form of a function's arguments.
+    reasons = " ".join(dict.fromkeys((result.message or "").splitlines()))
+    message = textwrap.shorten(reasons, 300, placeholder=" ...")
     if result.kind == UnexpectedModuleError.__name__:
         return _wrapped("  ", message)
     lines = [f"  your code raised {result.kind}: {message}"]
@@ -120,8 +124,15 @@ def _key_lines(mine: dict[Any, Any], theirs: dict[Any, Any]) -> list[str]:
 def _shown(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, (list, tuple)) and any(isinstance(item, Tensor) for item in value):
+        shapes = ", ".join(_shape_or_type(item) for item in value[:_SHAPES])
+        return f"shapes {shapes}" + (", ..." if len(value) > _SHAPES else "")
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ... ({type(value).__name__})"
+
+
+def _shape_or_type(item: object) -> str:
+    return str(tuple(item.shape)) if isinstance(item, Tensor) else type(item).__name__
 
 
 def _place(probe: Probe, path: tuple[Any, ...]) -> str:

@@ -212,5 +212,5 @@ def draw(image: np.ndarray, found: list[Found], names: list[str]) -> np.ndarray:
         first, last = (round(left), round(top)), (round(right), round(bottom))
         cv2.rectangle(picture, first, last, (0, 255, 0), 1)
         text = f"{names[class_id]} {score:.2f}"
-        cv2.putText(picture, text, first, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 255, 0), 1)
+        cv2.putText(picture, text, first, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1)
     return picture

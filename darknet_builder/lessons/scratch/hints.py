@@ -23,6 +23,6 @@ def hint(chapter: int, level: int) -> str:
     """
     # The file has a line "# CHAPTER.LEVEL" above each hint.
     text = Path(__file__).with_name("hints.txt").read_text(encoding="utf-8")
-    body = text.split(f"# {chapter}.{level}\n")[1].split("\n# ")[0].strip()
+    body = text.split(f"# {chapter}.{level}\n")[1].split("\n# ")[0].strip("\n")
     title = f"Chapter {chapter}, {CHAPTERS[chapter]}: {_TITLES[level]}"
     return f"{title} (level {level} of {len(LEVELS)})\n\n{body}\n"

@@ -83,8 +83,7 @@ MISTAKES = (
     ),
     Mistake(
         "values-converted", 1,
-        "Values must stay strings: whether one is a number, a list or a word depends on its name,"
-        " and later chapters convert it.",
+        "All values must stay strings; later chapters convert those that they need.",
         (
             one(_APPEND, _APPEND.replace("= value", "= int(value) if value.isdigit() else value")),
             one(_APPEND, _APPEND.replace(

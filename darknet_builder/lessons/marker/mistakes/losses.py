@@ -126,7 +126,11 @@ MISTAKES = (
     Mistake(
         "second-object-overwrites", 7,
         "Two objects in one cell with one anchor: the deltas of x, y, w, h are added up.",
-        (one("change[:4] += (2 - w * h)", "change[:4] = (2 - w * h)"),),
+        (
+            one("change[:4] += (2 - w * h)", "change[:4] = (2 - w * h)"),
+            one("change[:4] +=", "change[:2] = 0\n        change[:4] +="),
+            one("change[:4] +=", "change[2:4] = 0\n        change[:4] +="),
+        ),
     ),
     Mistake(
         "second-object-resets-classes", 7,

@@ -6,6 +6,7 @@ from darknet_builder.lessons.marker.mistakes.mistake import Mistake, one
 
 _RELATIVE = "            source = index + source\n"
 _PAD_BEFORE = "        before = (size - 1) // 2\n"
+_POOL = "nn.Sequential(pad, nn.MaxPool2d(size, stride))"
 _PADDING = '    padding = size // 2 if block.get("pad") == "1" else 0\n'
 
 MISTAKES = (
@@ -116,9 +117,22 @@ MISTAKES = (
     ),
     Mistake(
         "pool-not-padded", 2,
-        "A max pool with stride 1 must not make the map smaller: Darknet pads size - 1, here one"
-        " column right and one row below.",
-        (one("nn.Sequential(pad, nn.MaxPool2d(size, stride))", "nn.MaxPool2d(size, stride)"),),
+        "Darknet adds size - 1 columns and rows to every max pool, here one column right and one"
+        " row below. At stride 1 the map then stays as large as it is.",
+        (one(_POOL, "nn.MaxPool2d(size, stride)"),),
+    ),
+    Mistake(
+        "pool-padded-at-stride-1-only", 2,
+        "Darknet adds size - 1 columns and rows to every max pool, not only at stride 1. At size 2"
+        " and stride 2 it shows where the number of rows or columns is odd: 5 become 3.",
+        (one(_POOL, _POOL + " if stride == 1 else nn.MaxPool2d(size, stride)"),),
+    ),
+    Mistake(
+        "pool-padded-by-one", 2,
+        "The padding of a max pool depends on its size: size - 1 in all, half of it (rounded down)"
+        " left and above, the rest right and below. One column right and one row below is right"
+        " only for size 2.",
+        (one("nn.ConstantPad2d((before, after, before, after)", "nn.ConstantPad2d((0, 1, 0, 1)"),),
     ),
     Mistake(
         "pool-padded-on-both-sides", 2,
@@ -126,8 +140,7 @@ MISTAKES = (
         " nothing left and above. MaxPool2d(padding=...) pads both sides.",
         (
             one("(before, after, before, after)", "(after, before, after, before)"),
-            one("nn.Sequential(pad, nn.MaxPool2d(size, stride))",
-                "nn.MaxPool2d(size, stride, size // 2)"),
+            one(_POOL, "nn.MaxPool2d(size, stride, size // 2)"),
         ),
     ),
     Mistake(

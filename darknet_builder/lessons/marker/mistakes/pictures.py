@@ -6,14 +6,26 @@ from darknet_builder.lessons.marker.mistakes.mistake import Mistake, one
 
 _PIXELS = "    pixels = red_first.permute(2, 0, 1).unsqueeze(0) / 255\n"
 _RESIZED = '(new_height, new_width), mode="bilinear", align_corners=True'
+_RESIZE = f"    resized = F.interpolate(pixels, {_RESIZED})\n"
+_FITTED = "    if width * rows < height * columns:\n"
 _OFFSETS = "    left, top = (width - new_width) // 2, (height - new_height) // 2\n"
 _PICTURE_X = "    x = (x * width - (width - new_width) / 2) / new_width * columns\n"
 _PICTURE_Y = "    y = (y * height - (height - new_height) / 2) / new_height * rows\n"
 _NMS_LOOP = "    for class_scores in kept.unbind(1):  # views: what changes here, changes in kept\n"
+_DETECT = '    width, height = int(blocks[0]["width"]), int(blocks[0]["height"])\n    rows, columns'
 _NMS_END = "    return kept"
 _LOW = "torch.maximum(box[:2] - box[2:] / 2, boxes[:, :2] - boxes[:, 2:] / 2)"
 _HIGH = "torch.minimum(box[:2] + box[2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2)"
 _UNION = "box[2] * box[3] + boxes[:, 2] * boxes[:, 3] - intersection"
+
+
+def _with_cv2(picture: str, method: str, after: str = "") -> str:
+    """Return code that resizes a picture with OpenCV."""
+    return (
+        f"    small = cv2.resize({picture}, (new_width, new_height), interpolation={method})\n"
+        f"    resized = torch.from_numpy(small).permute(2, 0, 1).unsqueeze(0){after}\n"
+    )
+
 
 MISTAKES = (
     Mistake(
@@ -42,7 +54,7 @@ MISTAKES = (
     ),
     Mistake(
         "bars-not-grey", 6,
-        "The bars are 0.5, not black or white.",
+        "The bars are exactly 0.5: not black, not white, and not 128 / 255.",
         (
             one("torch.full((1, 3, height, width), 0.5)", "torch.zeros(1, 3, height, width)"),
             one("torch.full((1, 3, height, width), 0.5)", "torch.ones(1, 3, height, width)"),
@@ -52,12 +64,15 @@ MISTAKES = (
     ),
     Mistake(
         "align-corners", 6,
-        "Darknet puts the corner pixels of both pictures onto each other (align_corners=True)."
-        " cv2.resize and F.interpolate by default do not.",
+        "Darknet puts the corner pixels of both pictures onto each other. cv2.resize and"
+        " F.interpolate by default do not. Use F.interpolate with align_corners=True.",
         (
             one(_RESIZED, _RESIZED.replace("=True", "=False")),
             one(_RESIZED, '(new_height, new_width), mode="nearest"'),
             one(_RESIZED, _RESIZED.replace("=True", "=False, antialias=True")),
+            one(_RESIZE, _with_cv2("red_first.numpy()", "cv2.INTER_LINEAR", " / 255")),
+            one(_RESIZE, _with_cv2("red_first.numpy()", "cv2.INTER_AREA", " / 255")),
+            one(_RESIZE, _with_cv2("red_first.numpy() / np.float32(255)", "cv2.INTER_AREA")),
         ),
     ),
     Mistake(
@@ -90,6 +105,18 @@ MISTAKES = (
         ),
     ),
     Mistake(
+        "size-from-scale", 6,
+        "The side is one pixel too small for some pictures: a scale such as min(width / columns,"
+        " height / rows) is not exact, and int() then loses a whole pixel. Compute with whole"
+        " numbers: rows * width // columns, or columns * height // rows.",
+        (one(_FITTED, "    scale = min(width / columns, height / rows)\n"
+             "    return int(columns * scale), int(rows * scale)\n" + _FITTED),
+         one(_FITTED, "    scale = min(width / columns, height / rows)\n"
+             "    is_wide = width / columns < height / rows\n"
+             "    return (width, int(rows * scale)) if is_wide else"
+             " (int(columns * scale), height)\n" + _FITTED),),
+    ),
+    Mistake(
         "fitted-to-the-wrong-side", 6,
         "The picture must fit into the network's input: take the smaller of the two scales"
         " width / columns and height / rows.",
@@ -106,6 +133,15 @@ MISTAKES = (
             ((_PICTURE_X, "    x = x * columns\n"), (_PICTURE_Y, "    y = y * rows\n"),
              ("    w = w * width / new_width * columns\n", "    w = w * columns\n"),
              ("    h = h * height / new_height * rows\n", "    h = h * rows\n")),
+        ),
+    ),
+    Mistake(
+        "bars-rounded", 6,
+        "The bar is not rounded here: subtract (width - new_width) / 2. Darknet rounds it down only"
+        " when it places the picture in the input.",
+        (
+            ((_PICTURE_X, _PICTURE_X.replace("/ 2)", "// 2)")),
+             (_PICTURE_Y, _PICTURE_Y.replace("/ 2)", "// 2)"))),
         ),
     ),
     Mistake(
@@ -250,6 +286,25 @@ MISTAKES = (
             one("return sorted(found, key=lambda one: -one[1])", "return sorted(found)"),
             one("return sorted(found, key=lambda one: -one[1])",
                 "return sorted(found, key=lambda one: one[1])"),
+        ),
+    ),
+    Mistake(
+        "detect-ignores-its-arguments", 6,
+        "detect must use its arguments threshold and overlap, not the numbers 0.25 and 0.45.",
+        (
+            one(_DETECT, "    threshold = 0.25\n" + _DETECT),
+            one(_DETECT, "    overlap = 0.45\n" + _DETECT),
+            one(_DETECT, "    threshold, overlap = 0.25, 0.45\n" + _DETECT),
+        ),
+    ),
+    Mistake(
+        "drawn-at-floats", 6,
+        "OpenCV draws at whole numbers only: round() the corners of the box and the position of the"
+        " text.",
+        (
+            one("(round(left), round(top)), (round(right), round(bottom))",
+                "(left, top), (right, bottom)"),
+            one("picture, text, first,", "picture, text, (left, top),"),
         ),
     ),
     Mistake(

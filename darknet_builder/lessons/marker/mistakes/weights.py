@@ -5,6 +5,7 @@ from __future__ import annotations
 from darknet_builder.lessons.marker.mistakes.mistake import Mistake, one
 
 _TENSORS = "[norm.bias, norm.weight, norm.running_mean, norm.running_var]"
+_IF_NORM = '        if block.get("batch_normalize") == "1":\n'
 _FACTOR = "torch.sqrt(norm.running_var + 0.00001)"
 
 MISTAKES = (
@@ -97,6 +98,13 @@ MISTAKES = (
         "biases-not-loaded", 4,
         "A convolution without batch norm has biases in the file too, before its weights.",
         (one("            tensors += [conv.bias]\n", "            tensors += []\n"),),
+    ),
+    Mistake(
+        "norm-by-position", 4,
+        "A convolution without batch norm has none in its module either. Look for it only if the"
+        " section has batch_normalize=1.",
+        (one(_IF_NORM + "            norm = module[1]\n",
+             "        norm = module[1]\n" + _IF_NORM),),
     ),
     Mistake(
         "weights-transposed", 4,
