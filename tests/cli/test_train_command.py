@@ -58,20 +58,19 @@ def _same(first: Any, second: Any) -> bool:
     return bool(first == second)
 
 
-@pytest.mark.parametrize("step", [0, 6])
-def test_killed_and_resumed_gives_equal_numbers(folder: Path, step: int) -> None:
+def test_killed_and_resumed_gives_equal_numbers(folder: Path) -> None:
     """SIGKILL leaves no chance to save; what comes out is what the unbroken training gives, to the
     last bit."""
-    output = folder / f"killed-{step}"
+    output = folder / "killed-6"
     options = ("--output", str(output), "--save-every", "3", "--eval-every", "10")
     process = start_training(folder, *options)
-    _wait_for_step(output, step)
+    _wait_for_step(output, 6)
     process.kill()
     process.communicate()
     assert not (output / "tiny_final.weights").exists()
     status, out, err = train(folder, *options, "--resume")
     assert status == 0, err
-    assert "resuming after step" in out or "starting at step 0" in out
+    assert "resuming after step" in out
     assert (output / "tiny_final.weights").read_bytes() == (
         folder / "whole" / "tiny_final.weights"
     ).read_bytes()

@@ -39,6 +39,8 @@ from tests.helpers.opencv_names import keep_opencv_names
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+LONG = ("docs/training.md",)
+"""Pages whose examples take a minute, which "make test" does not have: they train."""
 PROGRAM = [
     sys.executable,
     "-c",
@@ -223,7 +225,11 @@ def compare(block: Fence, expected: str, got: str) -> None:
 # ---- the pages -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
+def _with_mark(name: str) -> Any:
+    return pytest.param(name, marks=pytest.mark.pack) if name in LONG else name
+
+
+@pytest.mark.parametrize("name", map(_with_mark, NAMES))
 def test_page(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     page = ROOT / name
     english = page.with_name(page.name.replace(".zh-CN.md", ".md"))

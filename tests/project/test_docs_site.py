@@ -19,7 +19,8 @@ from tests.helpers.rooms import SOURCES, module_name
 
 ROOT = Path(__file__).parents[2]
 ReadPage = Callable[[str], str]
-pytestmark = pytest.mark.slow
+# Sphinx takes a minute of processor time, which "make test" does not have.
+pytestmark = [pytest.mark.slow, pytest.mark.pack]
 
 
 @pytest.fixture(scope="module")
