@@ -22,7 +22,7 @@ detect: $(VENV)/.run ## detect objects: CFG=... WEIGHTS=... NAMES=... SOURCE=...
 test: $(VENV)/.dev ## everything that needs nothing but this folder
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not pack and not extras"
 
-parity: $(VENV)/.dev ## every number of the parity pack (PACK=DIR)
+parity: $(VENV)/.dev ## every number of the parity pack (PACK=DIR), and the checks that take longest
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m pack $(if $(PACK),--pack $(PACK))
 
 extras: $(VENV)/.extras ## the tests of large optional packages, which are installed for them

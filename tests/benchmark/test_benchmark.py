@@ -61,6 +61,7 @@ def test_interleaved() -> None:
     assert "| plain:float32 |" in text and "not measured: plain:bfloat16" in text
 
 
+@pytest.mark.pack  # takes seconds
 def test_who_takes_part() -> None:
     """The outputs of the candidates equal the network's; those in bfloat16 roughly."""
     network = make(CFG)

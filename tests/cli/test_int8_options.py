@@ -90,6 +90,7 @@ def test_detect_with_the_file(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert "circle" in out
 
 
+@pytest.mark.pack  # takes seconds
 def test_both_steps_in_one_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The file is kept beside the weights."""
     words = ["evaluate", "--data", "scenes/scenes.data", "--cfg", "small.cfg"]

@@ -33,6 +33,7 @@ _CI = ("CI", "TF_BUILD", "JENKINS_URL", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME
 """Variables with which some packages behave better than on a user's machine."""
 
 
+@pytest.mark.pack  # takes a quarter of a minute
 @pytest.mark.slow
 def test_nothing_is_sent_or_kept(tmp_path: Path) -> None:
     """With an empty home folder, and a name resolver that reports every look-up."""

@@ -15,7 +15,6 @@ import torch
 from darknet_builder.export.onnx import file as onnx_file
 from darknet_builder.export.onnx import graph
 
-
 _models: dict[object, Any] = {}
 
 

@@ -51,11 +51,7 @@ from tests.helpers.unit_networks import UNIT_CFGS
 ROOT = Path(__file__).parents[2]
 QUICK = (
     "attention",
-    "conv-options",
-    "local",
     "maxpool",
-    "reorg",
-    "shortcut-per_channel-relu",
     "upsample",
 )
 """One network for each group of operators; the others run with the parity pack."""
@@ -727,6 +723,7 @@ HEAD = (
 )
 
 
+@pytest.mark.pack  # each takes seconds
 @pytest.mark.parametrize("level", ["raw", "decoded", "nms"])
 def test_a_network_that_magnifies_rounding(
     level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

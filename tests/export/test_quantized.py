@@ -300,6 +300,7 @@ def quantize(network: Network, folder: Path, **settings: Any) -> ExportReport:
     return export_network(network, target, settings=ExportSettings(int8=int8, **settings))
 
 
+@pytest.mark.pack  # each takes seconds
 @pytest.mark.parametrize(
     "settings",
     [

@@ -39,8 +39,8 @@ from tests.helpers.opencv_names import keep_opencv_names
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-LONG = ("docs/training.md",)
-"""Pages whose examples take a minute, which "make test" does not have: they train."""
+LONG = ("docs/export.md", "docs/lessons.md", "docs/training.md")
+"""Pages whose examples take a quarter of a minute or more, which "make test" does not have."""
 PROGRAM = [
     sys.executable,
     "-c",

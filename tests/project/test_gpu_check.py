@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.pack  # takes a quarter of a minute
 def test_every_part_runs_on_the_cpu(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     program = (

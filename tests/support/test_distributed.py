@@ -153,6 +153,7 @@ def children_of(process: subprocess.Popen[str]) -> list[int]:
     return [int(number) for number in found.stdout.split()]
 
 
+@pytest.mark.pack
 @pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(folder: Path) -> None:
     """The trainings are equal from beginning to end, and one process writes."""
@@ -163,6 +164,7 @@ def test_two_processes_give_the_numbers_of_one(folder: Path) -> None:
     assert_same_training(folder, "two")
 
 
+@pytest.mark.pack  # a minute of processor time, as the one before
 @pytest.mark.slow
 def test_two_processes_killed_and_resumed(folder: Path) -> None:
     """SIGKILL for one process ends both, and --resume leads to the same numbers."""
