@@ -229,7 +229,7 @@ def _with_mark(name: str) -> Any:
     return pytest.param(name, marks=pytest.mark.pack) if name in LONG else name
 
 
-@pytest.mark.parametrize("name", map(_with_mark, NAMES))
+@pytest.mark.parametrize("name", [_with_mark(name) for name in NAMES])
 def test_page(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     page = ROOT / name
     english = page.with_name(page.name.replace(".zh-CN.md", ".md"))
