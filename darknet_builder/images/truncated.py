@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
 
 from darknet_builder.errors import TruncatedImageWarning
 from darknet_builder.support.web.remote import FilePath
@@ -31,8 +30,18 @@ def lacks_end(data: bytes) -> bool:
     return data.startswith(_PNG_START) and b"IEND" not in data[-64:]
 
 
+_collectors: list[tuple[set[str], bool]] = []
+"""The sets of all ``noting_truncated`` blocks that run, and whether each is quiet."""
+
+
 def warn_truncated(path: str | FilePath) -> None:
     """Warn that a file ends too early and was read up to there."""
+    # Not collected from the warnings: another thread may be changing their filters just now.
+    collectors = list(_collectors)
+    for paths, _ in collectors:
+        paths.add(str(path))
+    if any(quietly for _, quietly in collectors):
+        return
     warnings.warn(
         TruncatedImageWarning(
             "the file ends too early; the missing part is grey or blurred",
@@ -48,31 +57,17 @@ def noting_truncated(*, quietly: bool = False) -> Iterator[set[str]]:
     """Collect the paths of images that end too early, from all threads, while the block runs.
 
     Args:
-        quietly: do not show their warnings, because the caller reports them.
+        quietly: do not warn of them, because the caller reports them.
 
     Yields:
         The paths so far.
     """
-    paths: set[str] = set()
-    with warnings.catch_warnings():
-        show = warnings.showwarning
-
-        def note(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
-            if isinstance(message, TruncatedImageWarning):
-                paths.add(message.path or "")
-                if quietly:
-                    return
-            show(message, category, filename, lineno, file, line)
-
-        warnings.showwarning = note
-        yield paths
+    collector: tuple[set[str], bool] = (set(), quietly)
+    _collectors.append(collector)
+    try:
+        yield collector[0]
+    finally:
+        _collectors[:] = [other for other in _collectors if other is not collector]
 
 
 def describe_truncated(count: int) -> str:
