@@ -66,8 +66,8 @@ class ShardFolder:
     def locked(self) -> Iterator[None]:
         """Create the folder and keep other jobs out of it while the block runs.
 
-        The system removes the lock of a process that ends in any way. Where there are no such
-        locks, as on Windows, nobody is kept out; two jobs then write equal parts twice.
+        The system removes the lock of a process that ends in any way. Windows has no such locks:
+        two jobs there write the same parts twice.
 
         Raises:
             InputError: if another job is there, or the folder cannot be created.

@@ -1,8 +1,8 @@
 """``detect --shards``: process a list that does not fit in memory, and go on where it stopped.
 
 The list is divided into blocks of ``PART_LINES`` lines, and the processes take turns with them. The
-rows of a block are a part, a file that has its name only when it is complete. So the parts that are
-there are what is done, whatever number of processes goes on.
+rows of a block are a part, a file that gets its name when it is complete. So every part that exists
+is whole, and any number of processes can continue.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from darknet_builder.export.onnx.graph import (
 )
 from darknet_builder.export.onnx.nms_check import clear_thresholds, compare_kept, suppress
 from darknet_builder.export.onnx.runtime import check_file, open_session
+from darknet_builder.export.quantized.settings import Int8Report
 from darknet_builder.export.settings import (
     MAX_BOXES,
     OVERLAP,
@@ -97,19 +98,42 @@ def export_onnx(network: Network, path: Path, settings: ExportSettings) -> Expor
         else:
             input_name = job.module.input_name
             comparisons, _ = job.compare(lambda x: session.run(None, {input_name: x.numpy()}))
+    notes = suppression_notes(network, settings.level)
+    return report_of(path, model, session, comparisons, notes)
+
+
+def report_of(
+    path: Path,
+    model: Any,
+    session: Any,
+    comparisons: Sequence[Comparison],
+    notes: tuple[str, ...],
+    int8: Int8Report | None = None,
+) -> ExportReport:
+    """Return the report of an ONNX file.
+
+    Args:
+        path: the file.
+        model: its ``onnx.ModelProto``.
+        session: the file in onnxruntime.
+        comparisons: the differences from PyTorch.
+        notes: what the file does differently.
+        int8: how a quantized file was made.
+    """
     operators = (node.op_type for node in model.graph.node)
     return ExportReport(
         (path,),
         "onnx",
         tuple(comparisons),
-        declared(session.get_inputs()),
-        declared(session.get_outputs()),
+        _declared(session.get_inputs()),
+        _declared(session.get_outputs()),
         dict(sorted(Counter(operators).items())),
-        suppression_notes(network, settings.level),
+        notes,
+        int8,
     )
 
 
-def declared(arguments: Sequence[Any]) -> dict[str, list[int | str]]:
+def _declared(arguments: Sequence[Any]) -> dict[str, list[int | str]]:
     """Return the shape of each input or output by name, as the file declares it."""
     return {argument.name: list(argument.shape) for argument in arguments}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from darknet_builder.cfg.model_metadata import GRAPH_KEY, RAW_KEY
 from darknet_builder.errors import InputError
 from darknet_builder.export.darknet import model_metadata, portable_blocks
 from darknet_builder.export.job import ExportJob, names_of, resize_of
-from darknet_builder.export.onnx.file import declared, suppression_notes
+from darknet_builder.export.onnx.file import report_of, suppression_notes
 from darknet_builder.export.onnx.graph import (
     PRODUCER,
     append_suppression,
@@ -94,17 +93,8 @@ def export_int8(network: Network, path: Path, settings: ExportSettings) -> Expor
         comparisons = compare_quantized(
             onnx.load(str(temporary)), job.module, _compared(job, photographs)
         )
-    operators = (node.op_type for node in judged.model.graph.node)
-    return ExportReport(
-        (path,),
-        "onnx",
-        tuple(comparisons),
-        declared(session.get_inputs()),
-        declared(session.get_outputs()),
-        dict(sorted(Counter(operators).items())),
-        suppression_notes(network, settings.level),
-        judged.report(photographs),
-    )
+    notes = suppression_notes(network, settings.level)
+    return report_of(path, judged.model, session, comparisons, notes, judged.report(photographs))
 
 
 def _trace(job: ExportJob, settings: ExportSettings) -> Any:
