@@ -3,7 +3,6 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# One thread each: processes and OpenMP threads together would be more than the cores.
 JOBS   ?= auto
 
 CFG       ?= cfg/shapes.cfg
@@ -13,20 +12,26 @@ SOURCE    ?= docs/images/scenes
 OUTPUT    ?= output
 # What "make extras" installs and tests: packages too large for every run of the tests.
 EXTRAS    ?= notebooks,ray
+# The marks of the tests that "make parity" runs.
+PARTS     ?= pack
 
 .PHONY: detect test parity extras check docs notebooks train export-table clean
 
 detect: $(VENV)/.run ## detect objects: CFG=... WEIGHTS=... NAMES=... SOURCE=... OUTPUT=...
 	$(BIN)/python scripts/detect.py $(SOURCE) --cfg $(CFG) --weights $(WEIGHTS) --names $(NAMES) --output $(OUTPUT)
 
+# One thread each: processes and OpenMP threads together would be more than the cores. Compiled files are kept, whatever the
+# environment says: hundreds of the tests start the program anew.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
 test: $(VENV)/.dev ## everything that needs nothing but this folder
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not pack and not extras"
+	$(PYTEST) -m "not pack and not extras"
 
 parity: $(VENV)/.dev ## every number of the parity pack (PACK=DIR), and the checks that take longest
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m pack $(if $(PACK),--pack $(PACK))
+	$(PYTEST) -m "$(PARTS)" $(if $(PACK),--pack $(PACK))
 
 extras: $(VENV)/.extras ## the tests of large optional packages, which are installed for them
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m extras
+	$(PYTEST) -m extras
 
 check: $(VENV)/.dev ## formatting, lint and types
 	$(BIN)/python -m ruff format --check

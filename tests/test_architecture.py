@@ -137,7 +137,11 @@ def late():
     import_module("darknet_builder.weights.loader")
     importlib.import_module("darknet_builder.boxes")
 """
-    assert imported_modules(ast.parse(source)) == {"engines.optimized", "weights.loader", "boxes.__init__"}
+    assert imported_modules(ast.parse(source)) == {
+        "engines.optimized",
+        "weights.loader",
+        "boxes.__init__",
+    }
 
 
 def test_no_circle() -> None:

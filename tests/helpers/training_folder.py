@@ -1,13 +1,17 @@
-"""What the tests of training share: a tiny network, a tiny data set, and a training in a process of
-its own."""
+"""What the tests of training share: a tiny network, a tiny data set, and a training of both."""
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from darknet_builder.cli import program as cli
 from darknet_builder.data.scenes import write_scenes
+from darknet_builder.errors import CfgWarning
 
 TINY_CFG = """\
 [net]
@@ -74,12 +78,9 @@ def make_folder(folder: Path, *, train: int = 10, valid: int = 4) -> Path:
     return write_scenes(folder / "scenes", {"train": train, "valid": valid}, size=64)
 
 
-def start_training(folder: Path, *options: str) -> subprocess.Popen[str]:
+def _words(folder: Path, *options: str) -> list[str]:
     """``darknet-builder train`` on what ``make_folder`` made."""
-    command = [
-        sys.executable,
-        "-c",
-        _RUN,
+    return [
         "train",
         "--data",
         str(folder / "scenes" / "scenes.data"),
@@ -91,11 +92,18 @@ def start_training(folder: Path, *options: str) -> subprocess.Popen[str]:
         "0",
         *options,
     ]
+
+
+def start_training(folder: Path, *options: str) -> subprocess.Popen[str]:
+    """A training in a process of its own, which can be killed."""
+    command = [sys.executable, "-c", _RUN, *_words(folder, *options)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def train(folder: Path, *options: str) -> tuple[int, str, str]:
-    """Run it to its end: exit status, stdout, stderr."""
-    process = start_training(folder, *options)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
+    """A training from its beginning to its end, here: exit status, stdout, stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
+        warnings.simplefilter("always", CfgWarning)
+        status = cli.main(_words(folder, *options))
+    return status, out.getvalue(), err.getvalue()

@@ -18,11 +18,12 @@ import contextlib
 import doctest
 import io
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import zip_longest
@@ -178,8 +179,11 @@ def run_command(block: Fence, command: str) -> tuple[int, str]:
     program, *words = shlex.split(command)
     known = {"python": [sys.executable], "darknet-builder": PROGRAM}
     need(program in known, block, f"{program} is not run; begin with {' or '.join(known)}")
-    if program == "darknet-builder" and words[:1] != ["train"]:  # which seeds, and starts processes
-        return run_here(words)
+    if program == "python" and words[0].endswith(".py"):
+        return run_here(lambda: run_script(words))
+    starts_processes = words[:1] == ["train"] and "--workers 0" not in command
+    if program == "darknet-builder" and not starts_processes:
+        return run_here(lambda: cli.main(words))
     result = subprocess.run(
         [*known[program], *words],
         stdout=subprocess.PIPE,
@@ -190,20 +194,28 @@ def run_command(block: Fence, command: str) -> tuple[int, str]:
     return result.returncode, result.stdout
 
 
-def run_here(words: list[str]) -> tuple[int, str]:
-    """``darknet-builder`` without the seconds that importing PyTorch takes."""
+def run_script(words: list[str]) -> int:
+    """``python scripts/NAME.py ...``; returns no exit status other than 0."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", words)
+        runpy.run_path(words[0], run_name="__main__")
+    return 0
+
+
+def run_here(run: Callable[[], int]) -> tuple[int, str]:
+    """A program without the seconds that importing PyTorch takes, and with its own seed."""
     out = io.StringIO()
     with (
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(out),
         warnings.catch_warnings(),
+        torch.random.fork_rng(),
     ):
-        warnings.simplefilter(
-            "default"
-        )  # as in a process of its own; the suite makes errors of some
+        # As in a process of its own; the suite makes errors of some.
+        warnings.simplefilter("default")
         try:
-            status = cli.main(words)
-        except SystemExit as end:  # argparse, after --help or a wrong option
+            status = run()
+        except SystemExit as end:  # a script's, or argparse's after --help or a wrong option
             status = int(end.code or 0)
     return status, out.getvalue()
 
@@ -266,7 +278,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("command", ["detect", "evaluate", "serve"])
 def test_every_option_has_its_place(command: str) -> None:
     page = (ROOT / "docs" / f"{command}.md").read_text(encoding="utf-8")
-    options = set(re.findall(r"--[a-z][a-z-]+", run_here([command, "--help"])[1])) - {"--help"}
+    options = set(
+        re.findall(r"--[a-z][a-z-]+", run_here(lambda: cli.main([command, "--help"]))[1])
+    ) - {"--help"}
     assert {option for option in options if f"`{option}" not in page} == set()
 
 
