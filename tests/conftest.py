@@ -90,6 +90,12 @@ def golden() -> Path:
     return GOLDEN
 
 
+def read_meta(path: Path) -> dict[str, Any]:
+    """What a fixture says of itself, without its arrays."""
+    with np.load(path) as file:
+        return dict(json.loads(bytes(file["meta"])))
+
+
 def read_fixture(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """A fixture's ``meta`` and arrays."""
     with np.load(path) as file:

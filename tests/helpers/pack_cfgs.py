@@ -13,7 +13,7 @@ import pytest
 
 from darknet_builder import Network, build_network
 from darknet_builder.errors import CfgWarning
-from tests.conftest import read_fixture
+from tests.conftest import read_meta
 
 _FOLDERS = {"networks": "alexeyab", "networks-pjreddie": "pjreddie", "layers": "alexeyab"}
 
@@ -50,4 +50,4 @@ def pack_networks(pack: Path, config: pytest.Config) -> Iterator[PackNetwork]:
                 if folder == "layers"
                 else cfgs / dialect / f"{path.stem}.cfg"
             )
-            yield PackNetwork(f"{folder}/{path.stem}", read_fixture(path)[0], cfg, dialect)
+            yield PackNetwork(f"{folder}/{path.stem}", read_meta(path), cfg, dialect)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from darknet_builder import build_network, summarize
-from tests.conftest import GOLDEN, read_fixture
+from darknet_builder import Network, build_network, find_unregistered, summarize
+from tests.conftest import GOLDEN, read_meta
 from tests.helpers.pack_cfgs import PackNetwork, pack_networks
 from tests.helpers.unit_networks import UNIT_CFGS
 
@@ -113,9 +113,9 @@ def test_aliases_have_the_main_name() -> None:
     assert str(summarize(network)) == TABLE
 
 
-def _check(network: PackNetwork) -> None:
+def _check(network: PackNetwork) -> Network:
     """Totals, names and sizes as recorded from Darknet, which keeps the size before the blur in
-    blurred layers."""
+    blurred layers; returns the network."""
     built = network.build()
     summary = summarize(built)
     assert summary.parameters == network.meta["parameters"]
@@ -136,20 +136,19 @@ def _check(network: PackNetwork) -> None:
                 recorded["out_h"],
                 recorded["out_w"],
             ), (network.name, row.index)
+    return built
 
 
 @pytest.mark.parametrize("name", UNIT_CFGS)
 def test_totals_are_darknets(name: str) -> None:
-    _check(
-        PackNetwork(
-            name, read_fixture(GOLDEN / "layers" / f"{name}.npz")[0], UNIT_CFGS[name], "alexeyab"
-        )
-    )
+    meta = read_meta(GOLDEN / "layers" / f"{name}.npz")
+    _check(PackNetwork(name, meta, UNIT_CFGS[name], "alexeyab"))
 
 
 @pytest.mark.pack
 def test_totals_are_darknets_for_the_whole_pack(pack: Path, pytestconfig: pytest.Config) -> None:
+    """And nothing in a network is hidden from ``parameters()``, since all of them are built here."""
     networks = list(pack_networks(pack, pytestconfig))
     assert networks
     for network in networks:
-        _check(network)
+        assert find_unregistered(_check(network)) == [], network.name

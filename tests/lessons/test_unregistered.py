@@ -21,7 +21,6 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
 
 from darknet_builder import build_network, explain_unregistered, find_unregistered
-from tests.helpers.pack_cfgs import pack_networks
 from tests.helpers.unit_networks import UNIT_CFGS
 
 Pair = namedtuple("Pair", "left right")
@@ -567,12 +566,3 @@ def test_no_section_hides_anything(name: str) -> None:
     with torch.no_grad():
         network(torch.rand(network.input_shape.batched(1)))
     assert find_unregistered(network) == []
-
-
-@pytest.mark.pack
-def test_no_network_of_the_pack_hides_anything(pack: Path, pytestconfig: pytest.Config) -> None:
-    networks = list(pack_networks(pack, pytestconfig))
-    assert networks
-    assert {
-        network.name: paths for network in networks if (paths := find_unregistered(network.build()))
-    } == {}
