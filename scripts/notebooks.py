@@ -3,8 +3,9 @@
     python scripts/notebooks.py
 
 Blocks of Python become cells, commands become cells with ``!``, and outputs are left out: running
-the notebook makes them. With an address in ``url`` of setup.cfg, the first cell can fetch the
-project, links lead to the repository, and a badge opens the notebook in Colab.
+the notebook makes them. The first cell installs the package where it is missing. With an address in
+``url`` of setup.cfg, it can also fetch the project, links lead to the repository, and a badge opens
+the notebook in Colab.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ _CONSOLE = re.compile(r"^```console\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 _PICTURE = re.compile(r"^<picture>\n(.*?)^</picture>\n", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(\]\(|src=\")(?!https?:|#)([^)\"]+)")
 _START = """\
-# Run this cell first. It goes to the folder of the project, which the other cells need.
+# Run this cell first. It goes to the folder of the project, which the other cells need, and
+# installs the package if Python does not have it.
 import os
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 here = Path.cwd()
@@ -40,10 +43,13 @@ folders = [folder for folder in (here, *here.parents) if (folder / "cfg/lesson.c
 if not folders:
 {otherwise}
 os.chdir(folders[0])
+try:
+    version("darknet-builder")
+except PackageNotFoundError:
+    %pip install --quiet ".[train]"
 """
 _FETCH = """\
     !git clone --quiet --depth 1 {url} darknet_builder
-    %pip install --quiet ./darknet_builder
     folders = [here / "darknet_builder"]"""
 _MISSING = '    raise FileNotFoundError("open this notebook in a copy of the project")'
 
