@@ -153,3 +153,26 @@ def test_classes_that_do_not_exist(wanted: Any) -> None:
         find_classes([wanted], ["cat", "dog", "1", "dog"], "keep")
     said = "no class has this name; the classes have the numbers 0 to 3"
     assert str(raised.value).startswith(f"keep={wanted}: {said}")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FileNotFoundError(), "no such names file; bundled ones are bdd, coco, imagenet, "),
+        (OSError("refused"), "refused"),
+    ],
+)
+def test_names_at_an_address(error: OSError, said: str) -> None:
+    """What the library for that address raises has no ``strerror``."""
+
+    class Remote:
+        def read_bounded(self, most_bytes: int) -> bytes:
+            raise error
+
+        def __str__(self) -> str:
+            return "s3://bucket/a.names"
+
+    address: Any = Remote()
+    with pytest.raises(DataError) as raised:
+        read_names(address)
+    assert str(raised.value).startswith(f"s3://bucket/a.names: {said}")
