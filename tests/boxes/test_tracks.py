@@ -175,6 +175,53 @@ def test_an_object_that_rests_on_the_line() -> None:
     assert count(LINE, (100, 30), *resting, (100, 70)) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("line", "crossed"),
+    [
+        ((0, 50, 84, 50), False),
+        ((0, 50, 85, 50), True),
+        ((85, 50, 200, 50), True),
+        ((86, 50, 200, 50), False),
+        ((85, 50, 0, 50), True),
+        ((84, 50, 0, 50), False),
+    ],
+)
+def test_where_the_way_meets_the_line(line: tuple[float, ...], crossed: bool) -> None:
+    """From (70, 40) to (130, 80) it is at (85, 50); the ends belong to the line."""
+    for way in (((70, 40), (130, 80)), ((130, 80), (70, 40))):
+        assert sum(count(line, *way)) == crossed
+    # The same with x and y exchanged, at half the height.
+    x1, y1, x2, y2 = line
+    assert sum(count((y1, x1 / 2, y2, x2 / 2), (40, 35), (80, 65))) == crossed
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "side"), [(20, 40, 2), (40, 20, 2), (4, 40, 1), (40, 2, 1)]
+)
+def test_how_far_from_the_line_counts(width: float, height: float, side: float) -> None:
+    """A tenth of the shorter side, or a pixel; this distance is enough."""
+    for distance, crossed in ((side, 1), (side - 0.125, 0)):
+        counter = LineCounter(LINE)
+        for y in (50 - distance, 50 + side + 1):
+            box = [[100 - width / 2, y - height / 2, 100 + width / 2, y + height / 2]]
+            counter.update(Detections(box, [0.9], [1], NAMES, (200, 100), [1]))
+        assert sum(counter.counts("out").values()) == crossed
+
+
+def test_counts_are_sorted() -> None:
+    """The most frequent class first; rows by the number of the class, in both directions."""
+    counter = LineCounter(LINE)
+    names = ("cat", "dog", "cat")
+    for y in (30, 70, 30):
+        boxes = [[x - 10, y - 10, x + 10, y + 10] for x in (20, 60, 100, 140)]
+        counter.update(Detections(boxes, [0.9] * 4, [2, 1, 1, 1], names, (200, 100), [1, 2, 3, 4]))
+    boxes = [[90, 60, 110, 80]]
+    counter.update(Detections(boxes, [0.9], [0], names, (200, 100), [3]))
+    assert list(counter.counts("in").items()) == [("dog", 3), ("cat", 1)]
+    assert list(counter.counts("out").items()) == [("dog", 3), ("cat", 2)]
+    assert list(counter.rows()) == [(0, "cat", 0, 1), (1, "dog", 3, 3), (2, "cat", 1, 1)]
+
+
 def test_several_objects_and_classes() -> None:
     """Each by its own class at that moment; those without an identity are left out."""
     counter = LineCounter(LINE)
