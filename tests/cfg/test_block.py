@@ -11,8 +11,10 @@ import pytest
 
 from darknet_builder.cfg.block import Block
 from darknet_builder.cfg.diagnostics import Collector
-from darknet_builder.cfg.parser import noted_dialect, parse_cfg
-from darknet_builder.cfg.source import read_cfg
+from darknet_builder.cfg.dialects import get_dialect
+from darknet_builder.cfg.model_metadata import ModelMetadata
+from darknet_builder.cfg.parser import CfgText, noted_dialect, parse_cfg
+from darknet_builder.cfg.source import CfgSource, read_cfg
 from darknet_builder.errors import CfgError, CfgWarning
 
 
@@ -81,6 +83,14 @@ def test_a_mistake_without_a_default_ends_the_reading(read: Callable[[Block, str
         read(some, "b")
 
 
+@pytest.mark.filterwarnings("ignore:.*item 2 of the list is empty")
+def test_lists_by_default() -> None:
+    """An empty item is 0, and ``#`` ends the list."""
+    some = block(a="1,,2#,3")
+    assert some.get_ints("a") == some.get_floats("a") == [1, 0, 2]
+    assert some.get_floats("a", empty=5, hash_ends=False) == [1, 5, 2, 3]
+
+
 def test_copies() -> None:
     """With one option less, others more; what a copy reads, its original has read."""
     original = block(a="1", b="2")
@@ -122,5 +132,16 @@ def test_the_note_of_a_dialect() -> None:
     source = read_cfg("# dialect: pjreddie\n[net]\n")
     assert source.dialect == noted_dialect("# dialect: pjreddie\n[net]\n") == "pjreddie"
     assert noted_dialect("\n# dialect: pjreddie\n[net]\n") is None
-    with pytest.raises(FrozenInstanceError):
-        source.dialect = None  # type: ignore[misc]
+
+
+def test_what_was_read_is_frozen() -> None:
+    """Dialects, for one, are shared by all networks."""
+    values: tuple[tuple[Any, str], ...] = (
+        (get_dialect(None), "resize"),
+        (CfgText("a.cfg", "[net]"), "text"),
+        (CfgSource([]), "dialect"),
+        (ModelMetadata(), "cfg"),
+    )
+    for value, name in values:
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, name, "")

@@ -37,6 +37,7 @@ def test_metadata_comes_back_at_its_limits() -> None:
     assert ModelMetadata.from_text({**text, "format": "pt", "unknown": "1"}) == largest
     assert (text["names"], text["format"]) == ('["ä", "猫"]', "pt")
     assert ModelMetadata.from_text({}) == ModelMetadata()
+    assert ModelMetadata().header == (0, 2, 5, 0)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from darknet_builder.cfg.block import Block
-from darknet_builder.cfg.net_options import NetOptions, Schedule, check_burn_in
+from darknet_builder.cfg.net_options import Augmentation, NetOptions, Schedule, check_burn_in
 from darknet_builder.errors import CfgError
 from darknet_builder.shapes import Shape, flat
 
@@ -49,6 +49,7 @@ def test_defaults() -> None:
     """Of every option, as Darknet's ``parse_net_options`` has them."""
     assert flattened(read(SIZE)) == DEFAULTS
     assert asdict(Schedule()) == SCHEDULE
+    assert asdict(Augmentation()) == {**AUGMENTATION, "min_crop": 0, "max_crop": 0}
 
 
 def test_each_option_sets_its_own_value() -> None:
