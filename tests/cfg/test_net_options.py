@@ -88,7 +88,8 @@ def test_sizes() -> None:
     assert read(SIZE).input_shape == Shape(3, 24, 40)
     for missing in SIZE:
         some = {key: value for key, value in SIZE.items() if key != missing}
-        assert read({**some, "inputs": "7"}).input_shape == flat(7, formless=True)
+        vector = read({**some, "inputs": "7"}).input_shape
+        assert vector == flat(7) and vector.formless
         with pytest.raises(CfgError, match="needs width=, height= and channels= above 0"):
             read(some)
     with pytest.raises(CfgError, match="inputs=-1: expected 0 or more$"):
@@ -125,6 +126,7 @@ def test_misspelt_sizes(options: dict[str, str], hint: str) -> None:
         ({"burn_in": 60, "policy": "steps", "steps": (0, -5, 61)}, ""),
         ({"burn_in": 60, "policy": "steps", "steps": (0, -5, 60)}, "steps=60"),
         ({"burn_in": 60, "policy": "steps", "steps": (0,)}, ""),
+        ({"burn_in": 1, "policy": "steps", "steps": (1,)}, "steps=1"),
         ({"burn_in": 101, "policy": "steps", "steps": (50,)}, "max_batches=100"),
         ({"burn_in": 101, "max_batches": 0}, ""),
         ({"burn_in": 60, "max_batches": 0, "policy": "steps", "steps": (50,)}, ""),
