@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from darknet_builder.boxes.formats import cxcywh_to_xyxy, join, library_of, on_cpu
-from darknet_builder.boxes.nms import _too_close
+from darknet_builder.boxes.nms import NMS_KINDS, _too_close, best_of_groups
 from darknet_builder.boxes.overlap import (
     CIOU_EPSILON,
     ciou,
@@ -116,6 +116,8 @@ def test_measures_of_arrays_and_tensors() -> None:
             assert float(found[0]) == pytest.approx(overlap - (5 / diagonal) ** beta)
         corners = cxcywh_to_xyxy(boxes)
         assert corners.tolist() == [[8, 17, 12, 23], [10, 17, 12, 27]]
+        assert cxcywh_to_xyxy(boxes[0]).tolist() == [8, 17, 12, 23]
+        assert cxcywh_to_xyxy(boxes[None]).tolist() == [corners.tolist()]
         assert type(join((boxes, boxes))) is type(boxes)
 
 
@@ -143,3 +145,17 @@ def test_the_distance_counts_against_the_threshold() -> None:
     ):
         found = _too_close(values, better, worse, threshold, exponent)
         assert found.tolist() == expected, (threshold, exponent)
+
+
+def test_a_threshold_of_1_keeps_equal_boxes() -> None:
+    """Although the overlap of a box with itself is rounded to more than 1, for every second box."""
+    boxes = np.repeat(random_boxes(50).float().numpy(), 2, axis=0)
+    values = np.array(measures(boxes))
+    rows = np.arange(0, 100, 2)
+    assert 10 < len(_too_close(values, rows, rows + 1, 1.0, None)) < 40
+    groups = np.arange(100) // 2
+    scores = np.tile(np.array([0.25, 0.5], np.float32), 50)
+    for threshold, kept in ((1.0, [True, True]), (1.5, [True, True]), (0.99, [False, True])):
+        for kind in NMS_KINDS:
+            found = best_of_groups(boxes, scores, groups, threshold, kind=kind)
+            assert found.tolist() == kept * 50
