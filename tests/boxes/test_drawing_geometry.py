@@ -215,6 +215,21 @@ def test_what_is_drawn_for_objects(recorder: Recorder) -> None:
     assert [args[0][0] for args in plates] == [100, 10]
 
 
+@pytest.mark.parametrize("size", [(1000, 40), (40, 1000)])
+def test_sizes_follow_the_image(recorder: Recorder, size: tuple[int, int]) -> None:
+    """Lines and letters by both sides, the room of a label by the width alone."""
+    width, height = size
+    found = Detections([[5, 5, 35, 35]], [0.875], [0], ("a cat",), size)
+    draw_detections(np.zeros((height, width, 3), np.uint8), found)
+    style = drawing._style(width, height)
+    outline, plate = recorder.of("rectangle")
+    assert outline[3] == style.line == 2
+    ((_, _, _, scale, *_),) = recorder.of("putText")
+    is_narrow = width == 40
+    assert (scale < style.font_scale) == is_narrow
+    assert (plate[1][0] - plate[0][0] + 1 == 40) == is_narrow
+
+
 def test_what_is_drawn_for_trails(recorder: Recorder) -> None:
     """An open line through the centres, to a sixteenth of a pixel."""
     trails = Trails()

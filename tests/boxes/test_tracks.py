@@ -274,6 +274,24 @@ def test_lines_that_cannot_be(line: tuple[float, ...], text: str) -> None:
         ((150, 120, 210, 60), True),
         ((-500, 50, 500, 51), True),
         ((200, 0, 200, 100), True),
+        # along each edge, and beside it
+        ((0, 0, 0, 100), True),
+        ((-1, 0, -1, 100), False),
+        ((0, 0, 200, 0), True),
+        ((0, 100, 200, 100), True),
+        ((0, -1, 200, -1), False),
+        # up to the edge, and not as far
+        ((-100, 50, 0, 50), True),
+        ((-100, 50, -1, 50), False),
+        ((200, 50, 300, 50), True),
+        ((201, 50, 300, 50), False),
+        ((100, 300, 100, 100), True),
+        ((100, 300, 100, 101), False),
+        # through a corner, and beside it
+        ((150, 150, 250, 50), True),
+        ((150.5, 150, 250.5, 50), False),
+        ((-50, 50, 50, -50), True),
+        ((-50.5, 50, 49.5, -50), False),
     ],
 )
 def test_a_line_outside(line: tuple[float, ...], is_inside: bool) -> None:
