@@ -74,6 +74,7 @@ def test_style(size: tuple[int, int], line: int, letters: float, stroke: int, pa
         (14, (128, 159, 255)),
         (15, (165, 140, 242)),  # half-way to white
         (30, (45, 15, 138)),  # 40 % of the way to black
+        (36, (146, 127, 40)),
         (45, (75, 25, 230)),
     ],
 )
@@ -159,6 +160,7 @@ def test_touching_is_not_overlapping(shift: int) -> None:
         ((255, 188, 0), False),  # 139.4
         ((20, 235, 0), True),  # 140.2
         ((15, 235, 0), False),  # 139.7
+        ((2, 232, 12), False),  # 140, which is not above it
         ((255, 0, 255), False),
     ],
 )

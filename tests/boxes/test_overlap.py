@@ -117,6 +117,7 @@ def test_measures_of_arrays_and_tensors() -> None:
         corners = cxcywh_to_xyxy(boxes)
         assert corners.tolist() == [[8, 17, 12, 23], [10, 17, 12, 27]]
         assert cxcywh_to_xyxy(boxes[0]).tolist() == [8, 17, 12, 23]
+        assert cxcywh_to_xyxy(boxes[0] / 4).tolist() == [2, 4.25, 3, 5.75]
         assert cxcywh_to_xyxy(boxes[None]).tolist() == [corners.tolist()]
         assert type(join((boxes, boxes))) is type(boxes)
 

@@ -201,11 +201,13 @@ def test_where_the_way_meets_the_line(line: tuple[float, ...], crossed: bool) ->
 def test_how_far_from_the_line_counts(width: float, height: float, side: float) -> None:
     """A tenth of the shorter side, or a pixel; this distance is enough."""
     for distance, crossed in ((side, 1), (side - 0.125, 0)):
-        counter = LineCounter(LINE)
-        for y in (50 - distance, 50 + side + 1):
-            box = [[100 - width / 2, y - height / 2, 100 + width / 2, y + height / 2]]
-            counter.update(Detections(box, [0.9], [1], NAMES, (200, 100), [1]))
-        assert sum(counter.counts("out").values()) == crossed
+        way = [50 - distance, 51 + side]
+        for direction, places in (("out", way), ("in", way[::-1])):
+            counter = LineCounter(LINE)
+            for y in places:
+                box = [[100 - width / 2, y - height / 2, 100 + width / 2, y + height / 2]]
+                counter.update(Detections(box, [0.9], [1], NAMES, (200, 100), [1]))
+            assert counter.counts(direction) == ({"dog": 1} if crossed else {})
 
 
 def test_counts_are_sorted() -> None:
