@@ -101,8 +101,10 @@ def test_the_first_and_the_last() -> None:
                              (4.1, [])]
 )  # fmt: skip
 def test_the_shorter_side(min_size: float, labels: list[str]) -> None:
-    """4 and 1 pixels; a box of this size is kept."""
+    """4 and 1 pixels; a box of this size is kept, wherever it is."""
     assert make().keep(min_size=min_size).labels == labels
+    far = make(boxes_xyxy=[[50, 0, 54, 6], [0, 90, 2, 91]])
+    assert far.keep(min_size=min_size).labels == labels
 
 
 def test_no_size_is_infinite() -> None:

@@ -56,6 +56,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
         ((8, 6), 1, 8, 1, 2),
         ((400, 300), 1, 9.1, 1, 2),
         ((500, 1000), 3, 19.5, 2, 5),
+        ((500, 1001), 3, 19.513, 2, 5),
         ((4000, 3000), 14, 91, 10, 23),
     ],
 )
@@ -114,7 +115,8 @@ def label(width: int = 10, height: int = 6, line: int = 2) -> drawing._Label:
         # just room below; just room on the right
         ((30, 20, 99, 53), [(29, 13), (90, 13), (29, 21), (90, 21), (29, 54), (90, 54), (29, 46)]),
         # no room below, which leaves the place at the edge to the last; none on the right
-        ((30, 20, 104, 54), [(29, 13), (90, 13), (29, 21), (90, 21), (29, 47), (90, 47)]),
+        ((30, 20, 104, 54), [(29, 13), (90, 13), (29, 21), (90, 21), (29, 47), (90, 47),
+                             (29, 54), (90, 54)]),
     ],
 )  # fmt: skip
 def test_places_of_labels(box: tuple[int, int, int, int], corners: list[tuple[int, int]]) -> None:
@@ -192,7 +194,8 @@ def test_size_of_a_label(room: int, scale: float, stroke: int, width: int) -> No
         @staticmethod
         def getTextSize(text: str, font: int, scale: float, stroke: int) -> Any:  # noqa: N802
             assert (text, font) == ("cat", 5)
-            return (round(200 * scale), 20 if stroke == 3 else 10), 4 if stroke == 3 else 2
+            height, below = {3: (20, 4), 1: (10, 2)}[stroke]
+            return (round(200 * scale), height), below
 
     found = drawing._fit_label(Measure("cv2"), "cat", drawing._Style(1, 0.5, 3, 2), room)
     assert (found.style.font_scale, found.style.stroke) == (pytest.approx(scale), stroke)
@@ -281,6 +284,12 @@ def test_what_is_drawn_for_a_line(
     assert lengths == [{"tipLength": 0.4}] * 2
     opposite = corner[0] + 47, corner[1] + 14
     assert recorder.of("rectangle") == [(corner, opposite, white, recorder.cv2.FILLED)]
+
+
+def test_the_arrow_grows_with_the_image(recorder: Recorder) -> None:
+    """Letters of 39 pixels: 39 / 21 * 40 = 74.3."""
+    draw_line(np.zeros((1000, 2000, 3), np.uint8), LineCounter((500, 600, 1500, 600)))
+    assert recorder.of("arrowedLine")[0][:2] == ((1000, 600), (1000, 526))
 
 
 def test_the_counts_of_a_line(recorder: Recorder) -> None:

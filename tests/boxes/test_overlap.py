@@ -68,7 +68,7 @@ def test_the_exponent_of_the_distance() -> None:
         # equal boxes: CIoU's epsilon keeps 0 / 0 away
         ((5, 5, 4, 2), (5, 5, 4, 2), {"iou": 1, "giou": 1, "diou": 1, "ciou": 1}),
         # no area at one place: no overlap, and no area or diagonal to divide by
-        ((5, 5, 0, 0), (5, 5, 0, 0), {"iou": 0, "giou": 0, "diou": 0}),
+        ((5, 5, 0, 0), (5, 5, 0, 0), {"iou": 0, "giou": 0, "diou": 0, "ciou": 0}),
         # touching
         ((1, 1, 2, 2), (3, 1, 2, 2), {"iou": 0, "giou": 0, "diou": -((4 / 20) ** 0.6),
                                       "ciou": -4 / 20}),

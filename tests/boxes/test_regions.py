@@ -33,6 +33,7 @@ def test_crops(image: np.ndarray) -> None:
         (90, 10, 99, 20),
         (7.2, 7.2, 7.3, 7.3),
         (5, 5, 5, 9),
+        (5, 5, 9, 5),
     )
     crops = dict(cut_objects(image, objects))
     assert {index: crop.shape[:2] for index, crop in crops.items()} == {
@@ -86,7 +87,7 @@ def test_the_window_of_the_blur(
     [
         ((0, 0, 80, 60), (8, 6)),
         ((0, 0, 80, 4), (8, 1)),
-        ((0, 0, 4, 60), (1, 8)),
+        ((0, 0, 3, 60), (1, 8)),
         ((0, 0, 80, 36), (8, 4)),
         ((0, 0, 9, 9), (8, 8)),
         ((0, 0, 8, 5), (8, 5)),

@@ -182,6 +182,7 @@ def test_an_object_that_rests_on_the_line() -> None:
         ((0, 50, 85, 50), True),
         ((85, 50, 200, 50), True),
         ((86, 50, 200, 50), False),
+        ((85.5, 50, 86.5, 50), False),
         ((85, 50, 0, 50), True),
         ((84, 50, 0, 50), False),
     ],
@@ -337,6 +338,16 @@ def test_trails() -> None:
     assert not draw_trails(BLACK, trails).any()
     with pytest.raises(InputError, match="^length=0: expected 1 or more frames$"):
         Trails(0)
+
+
+def test_the_class_of_a_trail() -> None:
+    """The last one; a path may be a single place, and may be remembered for one frame."""
+    for length, path in ((3, [[20, 50], [60, 50], [90, 50]]), (1, [[90, 50]])):
+        trails = Trails(length)
+        for kind, x in ((1, 20), (1, 60), (0, 90)):
+            box = [[x - 10, 40, x + 10, 60]]
+            trails.update(Detections(box, [0.9], [kind], NAMES, (200, 100), [4]))
+        assert [(kind, places.tolist()) for kind, places in trails.paths()] == [(0, path)]
 
 
 def test_labels() -> None:
