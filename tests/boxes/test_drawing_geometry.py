@@ -55,6 +55,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     [
         ((8, 6), 1, 8, 1, 2),
         ((400, 300), 1, 9.1, 1, 2),
+        ((700, 500), 2, 15.6, 2, 4),
         ((500, 1000), 3, 19.5, 2, 5),
         ((500, 1001), 3, 19.513, 2, 5),
         ((4000, 3000), 14, 91, 10, 23),
@@ -182,10 +183,10 @@ def test_letters_on_a_colour(
 
 @pytest.mark.parametrize(
     ("room", "scale", "stroke", "width"),
-    [(104, 0.5, 3, 104), (105, 0.5, 3, 104), (103, 0.5 * 0.99, 1, 103), (4, 0.5 * 0.01, 1, 4)],
+    [(106, 0.5, 3, 106), (107, 0.5, 3, 106), (105, 0.5 * 0.99, 1, 105), (6, 0.5 * 0.01, 1, 6)],
 )
 def test_size_of_a_label(room: int, scale: float, stroke: int, width: int) -> None:
-    """100 pixels of text and 2 of padding on each side; smaller letters if the image is narrower,
+    """100 pixels of text and 3 of padding on each side; smaller letters if the image is narrower,
     with at least a pixel for them."""
 
     class Measure(ModuleType):
@@ -197,10 +198,10 @@ def test_size_of_a_label(room: int, scale: float, stroke: int, width: int) -> No
             height, below = {3: (20, 4), 1: (10, 2)}[stroke]
             return (round(200 * scale), height), below
 
-    found = drawing._fit_label(Measure("cv2"), "cat", drawing._Style(1, 0.5, 3, 2), room)
+    found = drawing._fit_label(Measure("cv2"), "cat", drawing._Style(1, 0.5, 3, 3), room)
     assert (found.style.font_scale, found.style.stroke) == (pytest.approx(scale), stroke)
-    assert (found.text, found.width, found.style.line, found.style.padding) == ("cat", width, 1, 2)
-    assert (found.height, found.below) == ((28, 4) if stroke == 3 else (16, 2))
+    assert (found.text, found.width, found.style.line, found.style.padding) == ("cat", width, 1, 3)
+    assert (found.height, found.below) == ((30, 4) if stroke == 3 else (18, 2))
 
 
 def test_what_is_drawn_for_objects(recorder: Recorder) -> None:

@@ -67,6 +67,7 @@ def test_the_exponent_of_the_distance() -> None:
     [
         # equal boxes: CIoU's epsilon keeps 0 / 0 away
         ((5, 5, 4, 2), (5, 5, 4, 2), {"iou": 1, "giou": 1, "diou": 1, "ciou": 1}),
+        ((0.5, 0.5, 1, 1), (0.5, 0.5, 1, 1), {"iou": 1, "giou": 1, "diou": 1, "ciou": 1}),
         # no area at one place: no overlap, and no area or diagonal to divide by
         ((5, 5, 0, 0), (5, 5, 0, 0), {"iou": 0, "giou": 0, "diou": 0, "ciou": 0}),
         # touching
@@ -146,6 +147,12 @@ def test_the_distance_counts_against_the_threshold() -> None:
     ):
         found = _too_close(values, better, worse, threshold, exponent)
         assert found.tolist() == expected, (threshold, exponent)
+    # 1/2 less 1/32, in exact numbers: this threshold is not exceeded.
+    boxes = np.array([[8, 8, 4, 4], [9, 8, 2, 4]], np.float64)
+    one, other = np.array([0]), np.array([1])
+    for threshold, count in ((0.46875, 0), (0.46874, 1)):
+        found = _too_close(np.array(measures(boxes)), one, other, threshold, 1.0)
+        assert len(found) == count
 
 
 def test_a_threshold_of_1_keeps_equal_boxes() -> None:
