@@ -40,27 +40,25 @@ def make(**changes: Any) -> Detections:
     return Detections(**values)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"boxes_xyxy": [[1, 2, 1, 2], [-5, -5, 90, 90]]},  # of no size, and beyond all edges
-        {"image_size": (1, 1)},
-        {"image_size": (np.int64(9), 8.0)},
-        {"track_ids": [1, 2**40]},
-        {"track_ids": [-1, -1]},
-        {"class_ids": np.array([1, 1], np.uint8)},
-        {"scores": [0, 1e30]},
-    ],
-)
-def test_what_is_just_valid(changes: dict[str, Any]) -> None:
-    found = make(**changes)
-    assert len(found) == 2 and list(found) == [found[0], found[1]]
-    assert all(type(side) is int for side in found.image_size)
+VALID: list[dict[str, Any]] = [
+    {"boxes_xyxy": [[1, 2, 1, 2], [-5, -5, 90, 90]]},  # of no size, and beyond all edges
+    {"image_size": (1, 1)},
+    {"image_size": (np.int64(9), 8.0)},
+    {"track_ids": [1, 2**40]},
+    {"track_ids": [-1, -1]},
+    {"class_ids": np.array([1, 1], np.uint8)},
+    {"scores": [0, 1e30]},
+]
 
 
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
+def test_what_is_just_valid() -> None:
+    for changes in VALID:
+        found = make(**changes)
+        assert len(found) == 2 and list(found) == [found[0], found[1]]
+        assert all(type(side) is int for side in found.image_size)
+
+
+NOT_VALID: list[tuple[dict[str, Any], str]] = [
         ({"image_size": (1, 0)}, "image_size: expected (width, height) of 1 or more pixels, got"
          " (1, 0)"),
         ({"class_ids": [2, 0]}, "class_ids: expected 0 to 1 for 2 names, got [0, 2]"),
@@ -72,19 +70,24 @@ def test_what_is_just_valid(changes: dict[str, Any]) -> None:
         ({"scores": [[0.5], [0.5]]}, "scores: expected the shape (2,), one value per box, got (2,"
          " 1)"),
         ({"boxes_xyxy": [[0, 0, 1, np.nan]] * 2}, "boxes_xyxy and scores: expected finite numbers"),
-    ],
-)  # fmt: skip
-def test_what_is_just_not_valid(changes: dict[str, Any], text: str) -> None:
-    with pytest.raises(InputError) as raised:
-        make(**changes)
-    assert str(raised.value) == text
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("key", [2, -3, np.zeros(0, bool), np.zeros((0, 2)), [[]], 1.5, [0.0]])
-def test_keys_that_select_nothing(key: Any) -> None:
+def test_what_is_just_not_valid() -> None:
+    for changes, text in NOT_VALID:
+        with pytest.raises(InputError) as raised:
+            make(**changes)
+        assert str(raised.value) == text
+
+
+KEYS: list[Any] = [2, -3, np.zeros(0, bool), np.zeros((0, 2)), [[]], 1.5, [0.0]]
+
+
+def test_keys_that_select_nothing() -> None:
     """An empty mask has the wrong length, too."""
-    with pytest.raises(IndexError):
-        make()[key]
+    for key in KEYS:
+        with pytest.raises(IndexError):
+            make()[key]
 
 
 def test_the_first_and_the_last() -> None:
@@ -96,15 +99,21 @@ def test_the_first_and_the_last() -> None:
     assert found[:0][np.zeros(0, bool)] == found[:0][[]] == found[:0]
 
 
-@pytest.mark.parametrize(
-    ("min_size", "labels"), [(0, ["cat", "dog"]), (1, ["cat", "dog"]), (1.01, ["cat"]), (4, ["cat"]),
-                             (4.1, [])]
-)  # fmt: skip
-def test_the_shorter_side(min_size: float, labels: list[str]) -> None:
+SIDES: list[tuple[float, list[str]]] = [
+    (0, ["cat", "dog"]),
+    (1, ["cat", "dog"]),
+    (1.01, ["cat"]),
+    (4, ["cat"]),
+    (4.1, []),
+]
+
+
+def test_the_shorter_side() -> None:
     """4 and 1 pixels; a box of this size is kept, wherever it is."""
-    assert make().keep(min_size=min_size).labels == labels
-    far = make(boxes_xyxy=[[50, 0, 54, 6], [0, 90, 2, 91]])
-    assert far.keep(min_size=min_size).labels == labels
+    for min_size, labels in SIDES:
+        assert make().keep(min_size=min_size).labels == labels
+        far = make(boxes_xyxy=[[50, 0, 54, 6], [0, 90, 2, 91]])
+        assert far.keep(min_size=min_size).labels == labels
 
 
 def test_no_size_is_infinite() -> None:

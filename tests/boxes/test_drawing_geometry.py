@@ -50,53 +50,53 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return one
 
 
-@pytest.mark.parametrize(
-    ("size", "line", "letters", "stroke", "padding"),
-    [
-        ((8, 6), 1, 8, 1, 2),
-        ((400, 300), 1, 9.1, 1, 2),
-        ((700, 500), 2, 15.6, 2, 4),
-        ((500, 1000), 3, 19.5, 2, 5),
-        ((500, 1001), 3, 19.513, 2, 5),
-        ((4000, 3000), 14, 91, 10, 23),
-    ],
-)
-def test_style(size: tuple[int, int], line: int, letters: float, stroke: int, padding: int) -> None:
+STYLES: list[tuple[tuple[int, int], int, float, int, int]] = [
+    ((8, 6), 1, 8, 1, 2),
+    ((400, 300), 1, 9.1, 1, 2),
+    ((700, 500), 2, 15.6, 2, 4),
+    ((500, 1000), 3, 19.5, 2, 5),
+    ((500, 1001), 3, 19.513, 2, 5),
+    ((4000, 3000), 14, 91, 10, 23),
+]
+
+
+def test_style() -> None:
     """By the mean side: 0.4 % for a line, 2.6 % for a letter, which has 8 pixels or more."""
-    style = drawing._style(*size)
-    assert (style.line, style.stroke, style.padding) == (line, stroke, padding)
-    assert style.font_scale == pytest.approx(letters / 21)
+    for size, line, letters, stroke, padding in STYLES:
+        style = drawing._style(*size)
+        assert (style.line, style.stroke, style.padding) == (line, stroke, padding)
+        assert style.font_scale == pytest.approx(letters / 21)
 
 
-@pytest.mark.parametrize(
-    ("class_id", "color"),
-    [
-        (0, (75, 25, 230)),
-        (1, (75, 180, 60)),
-        (14, (128, 159, 255)),
-        (15, (165, 140, 242)),  # half-way to white
-        (30, (45, 15, 138)),  # 40 % of the way to black
-        (36, (146, 127, 40)),
-        (45, (75, 25, 230)),
-    ],
-)
-def test_colours(class_id: int, color: tuple[int, int, int]) -> None:
+COLOURS: list[tuple[int, tuple[int, int, int]]] = [
+    (0, (75, 25, 230)),
+    (1, (75, 180, 60)),
+    (14, (128, 159, 255)),
+    (15, (165, 140, 242)),  # half-way to white
+    (30, (45, 15, 138)),  # 40 % of the way to black
+    (36, (146, 127, 40)),
+    (45, (75, 25, 230)),
+]
+
+
+def test_colours() -> None:
     """Blue, green, red."""
-    assert class_color(class_id) == color
+    for class_id, color in COLOURS:
+        assert class_color(class_id) == color
 
 
-@pytest.mark.parametrize(
-    ("box", "pixels"),
-    [
-        ((10.4, 20.6, 97.6, 45.4), (10, 21, 98, 45)),
-        ((0, 0, 100, 50), (0, 0, 99, 49)),
-        ((98.4, 48.4, 99, 49), (98, 48, 99, 49)),
-        ((99.6, 49.6, 100, 50), (99, 49, 99, 49)),
-    ],
-)
-def test_edges_of_a_box(box: tuple[float, ...], pixels: tuple[int, ...]) -> None:
+EDGES: list[tuple[tuple[float, ...], tuple[int, ...]]] = [
+    ((10.4, 20.6, 97.6, 45.4), (10, 21, 98, 45)),
+    ((0, 0, 100, 50), (0, 0, 99, 49)),
+    ((98.4, 48.4, 99, 49), (98, 48, 99, 49)),
+    ((99.6, 49.6, 100, 50), (99, 49, 99, 49)),
+]
+
+
+def test_edges_of_a_box() -> None:
     """The nearest pixels of an image of 100 x 50."""
-    assert drawing._to_pixels(list(box), np.zeros((50, 100, 3), np.uint8)) == pixels
+    for box, pixels in EDGES:
+        assert drawing._to_pixels(list(box), np.zeros((50, 100, 3), np.uint8)) == pixels
 
 
 def label(width: int = 10, height: int = 6, line: int = 2) -> drawing._Label:
@@ -104,9 +104,7 @@ def label(width: int = 10, height: int = 6, line: int = 2) -> drawing._Label:
     return drawing._Label("cat", width, height, 1, drawing._Style(line, 1.0, 1, 2))
 
 
-@pytest.mark.parametrize(
-    ("box", "corners"),
-    [
+PLACES: list[tuple[tuple[int, int, int, int], list[tuple[int, int]]]] = [
         # above, inside at the top, below, inside at the bottom: each on the left, then the right
         ((20, 20, 60, 40), [(19, 13), (51, 13), (19, 21), (51, 21), (19, 41), (51, 41), (19, 33),
                             (51, 33)]),
@@ -118,15 +116,17 @@ def label(width: int = 10, height: int = 6, line: int = 2) -> drawing._Label:
         # no room below, which leaves the place at the edge to the last; none on the right
         ((30, 20, 104, 54), [(29, 13), (90, 13), (29, 21), (90, 21), (29, 47), (90, 47),
                              (29, 54), (90, 54)]),
-    ],
-)  # fmt: skip
-def test_places_of_labels(box: tuple[int, int, int, int], corners: list[tuple[int, int]]) -> None:
+    ]  # fmt: skip
+
+
+def test_places_of_labels() -> None:
     """In this order, in an image of 100 x 60: the first that is free."""
-    canvas = np.zeros((60, 100, 3), np.uint8)
-    taken: list[tuple[int, int, int, int]] = []
-    for x, y in corners:
-        assert drawing._place(label(), box, taken, canvas) == (x, y, x + 10, y + 6)
-        taken.append((x + 1, y + 1, x + 2, y + 2))
+    for box, corners in PLACES:
+        canvas = np.zeros((60, 100, 3), np.uint8)
+        taken: list[tuple[int, int, int, int]] = []
+        for x, y in corners:
+            assert drawing._place(label(), box, taken, canvas) == (x, y, x + 10, y + 6)
+            taken.append((x + 1, y + 1, x + 2, y + 2))
 
 
 def test_the_first_place_if_all_are_taken() -> None:
@@ -137,71 +137,83 @@ def test_the_first_place_if_all_are_taken() -> None:
     assert drawing._place(label(100, 60), (20, 20, 60, 40), [], canvas) == (0, 0, 100, 60)
 
 
-@pytest.mark.parametrize("shift", [-1, 0, 1])
-def test_touching_is_not_overlapping(shift: int) -> None:
+SHIFTS: list[int] = [-1, 0, 1]
+
+
+def test_touching_is_not_overlapping() -> None:
     """On each of the four sides of a rectangle from (10, 10) to (20, 20)."""
-    first = (10, 10, 20, 20)
-    for second in (
-        (0, 12, 10 + shift, 15),
-        (20 - shift, 12, 30, 15),
-        (12, 0, 15, 10 + shift),
-        (12, 20 - shift, 15, 30),
-    ):
-        assert drawing._overlap(first, second) is drawing._overlap(second, first) is (shift > 0)
-    assert drawing._overlap(first, first)
+    for shift in SHIFTS:
+        first = (10, 10, 20, 20)
+        for second in (
+            (0, 12, 10 + shift, 15),
+            (20 - shift, 12, 30, 15),
+            (12, 0, 15, 10 + shift),
+            (12, 20 - shift, 15, 30),
+        ):
+            assert drawing._overlap(first, second) is drawing._overlap(second, first) is (shift > 0)
+        assert drawing._overlap(first, first)
 
 
-@pytest.mark.parametrize(
-    ("color", "is_bright"),
-    [
-        ((255, 0, 0), False),
-        ((0, 200, 0), False),
-        ((0, 255, 0), True),  # 149.7
-        ((0, 0, 255), False),
-        ((0, 150, 255), True),  # 164.3
-        ((255, 190, 0), True),  # 140.6
-        ((255, 188, 0), False),  # 139.4
-        ((20, 235, 0), True),  # 140.2
-        ((15, 235, 0), False),  # 139.7
-        ((2, 232, 12), False),  # 140, which is not above it
-        ((255, 0, 255), False),
-    ],
-)
-def test_letters_on_a_colour(
-    recorder: Recorder, color: tuple[int, int, int], is_bright: bool
-) -> None:
+PLATES: list[tuple[tuple[int, int, int], bool]] = [
+    ((255, 0, 0), False),
+    ((0, 200, 0), False),
+    ((0, 255, 0), True),  # 149.7
+    ((0, 0, 255), False),
+    ((0, 150, 255), True),  # 164.3
+    ((255, 190, 0), True),  # 140.6
+    ((255, 188, 0), False),  # 139.4
+    ((20, 235, 0), True),  # 140.2
+    ((15, 235, 0), False),  # 139.7
+    ((2, 232, 12), False),  # 140, which is not above it
+    ((255, 0, 255), False),
+]
+
+
+def test_letters_on_a_colour(recorder: Recorder) -> None:
     """Black where the luma, .114 blue + .587 green + .299 red, is above 140; the text begins at
     the padding, and its letters stand on the baseline."""
-    cv2: Any = recorder
-    one = drawing._Label("cat", 30, 12, 3, drawing._Style(1, 0.5, 2, 4))
-    drawing._write(cv2, np.zeros((60, 100, 3), np.uint8), one, (10, 20, 40, 32), color)
-    assert recorder.of("rectangle") == [((10, 20), (39, 31), color, cv2.FILLED)]
-    letters = (0, 0, 0) if is_bright else (255, 255, 255)
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    assert recorder.of("putText") == [("cat", (14, 25), font, 0.5, letters, 2, cv2.LINE_AA)]
+    for color, is_bright in PLATES:
+        recorder.calls.clear()
+        cv2: Any = recorder
+        one = drawing._Label("cat", 30, 12, 3, drawing._Style(1, 0.5, 2, 4))
+        drawing._write(cv2, np.zeros((60, 100, 3), np.uint8), one, (10, 20, 40, 32), color)
+        assert recorder.of("rectangle") == [((10, 20), (39, 31), color, cv2.FILLED)]
+        letters = (0, 0, 0) if is_bright else (255, 255, 255)
+        font = cv2.FONT_HERSHEY_SIMPLEX
+        assert recorder.of("putText") == [("cat", (14, 25), font, 0.5, letters, 2, cv2.LINE_AA)]
 
 
-@pytest.mark.parametrize(
-    ("room", "scale", "stroke", "width"),
-    [(106, 0.5, 3, 106), (107, 0.5, 3, 106), (105, 0.5 * 0.99, 1, 105), (6, 0.5 * 0.01, 1, 6)],
-)
-def test_size_of_a_label(room: int, scale: float, stroke: int, width: int) -> None:
+ROOMS: list[tuple[int, float, int, int]] = [
+    (106, 0.5, 3, 106),
+    (107, 0.5, 3, 106),
+    (105, 0.5 * 0.99, 1, 105),
+    (6, 0.5 * 0.01, 1, 6),
+]
+
+
+def test_size_of_a_label() -> None:
     """100 pixels of text and 3 of padding on each side; smaller letters if the image is narrower,
     with at least a pixel for them."""
+    for room, scale, stroke, width in ROOMS:
 
-    class Measure(ModuleType):
-        FONT_HERSHEY_SIMPLEX = 5
+        class Measure(ModuleType):
+            FONT_HERSHEY_SIMPLEX = 5
 
-        @staticmethod
-        def getTextSize(text: str, font: int, scale: float, stroke: int) -> Any:  # noqa: N802
-            assert (text, font) == ("cat", 5)
-            height, below = {3: (20, 4), 1: (10, 2)}[stroke]
-            return (round(200 * scale), height), below
+            @staticmethod
+            def getTextSize(text: str, font: int, scale: float, stroke: int) -> Any:  # noqa: N802
+                assert (text, font) == ("cat", 5)
+                height, below = {3: (20, 4), 1: (10, 2)}[stroke]
+                return (round(200 * scale), height), below
 
-    found = drawing._fit_label(Measure("cv2"), "cat", drawing._Style(1, 0.5, 3, 3), room)
-    assert (found.style.font_scale, found.style.stroke) == (pytest.approx(scale), stroke)
-    assert (found.text, found.width, found.style.line, found.style.padding) == ("cat", width, 1, 3)
-    assert (found.height, found.below) == ((30, 4) if stroke == 3 else (18, 2))
+        found = drawing._fit_label(Measure("cv2"), "cat", drawing._Style(1, 0.5, 3, 3), room)
+        assert (found.style.font_scale, found.style.stroke) == (pytest.approx(scale), stroke)
+        assert (found.text, found.width, found.style.line, found.style.padding) == (
+            "cat",
+            width,
+            1,
+            3,
+        )
+        assert (found.height, found.below) == ((30, 4) if stroke == 3 else (18, 2))
 
 
 def test_what_is_drawn_for_objects(recorder: Recorder) -> None:
@@ -251,40 +263,42 @@ def test_what_is_drawn_for_trails(recorder: Recorder) -> None:
     assert recorder.of("polylines")[1][3] == style.line == 6
 
 
-@pytest.mark.parametrize(
-    ("line", "ends", "middle", "tip", "corner"),
-    [
-        ((50, 60, 150, 60), ((50, 60), (150, 60)), (100, 60), (100, 45), (76, 63)),
-        ((150, 60, 50, 60), ((150, 60), (50, 60)), (100, 60), (100, 75), (76, 42)),
-        ((100, 20, 100, 80), ((100, 20), (100, 80)), (100, 50), (115, 50), (49, 42)),
-        ((20, 20, 180, 80), ((20, 20), (180, 80)), (100, 50), (105, 36), (70, 60)),
-        # only a part is within the image
-        ((-100, 60, 100, 60), ((0, 60), (100, 60)), (50, 60), (50, 45), (26, 63)),
-        ((100, -50, 100, 300), ((100, 0), (100, 99)), (100, 50), (115, 50), (49, 42)),
-        # no room on the other side
-        ((50, 97, 150, 97), ((50, 97), (150, 97)), (100, 97), (100, 82), (76, 85)),
-        ((150, 2, 50, 2), ((150, 2), (50, 2)), (100, 2), (100, 17), (76, 0)),
-        ((2, 20, 2, 80), ((2, 20), (2, 80)), (2, 50), (17, 50), (0, 42)),
-        ((198, 80, 198, 20), ((198, 80), (198, 20)), (198, 50), (183, 50), (152, 42)),
-    ],
-)
-def test_what_is_drawn_for_a_line(
-    recorder: Recorder, line: Any, ends: Any, middle: Any, tip: Any, corner: tuple[int, int]
-) -> None:
+LINES: list[tuple[Any, Any, Any, Any, tuple[int, int]]] = [
+    ((50, 60, 150, 60), ((50, 60), (150, 60)), (100, 60), (100, 45), (76, 63)),
+    ((150, 60, 50, 60), ((150, 60), (50, 60)), (100, 60), (100, 75), (76, 42)),
+    ((100, 20, 100, 80), ((100, 20), (100, 80)), (100, 50), (115, 50), (49, 42)),
+    ((20, 20, 180, 80), ((20, 20), (180, 80)), (100, 50), (105, 36), (70, 60)),
+    # only a part is within the image
+    ((-100, 60, 100, 60), ((0, 60), (100, 60)), (50, 60), (50, 45), (26, 63)),
+    ((100, -50, 100, 300), ((100, 0), (100, 99)), (100, 50), (115, 50), (49, 42)),
+    # no room on the other side
+    ((50, 97, 150, 97), ((50, 97), (150, 97)), (100, 97), (100, 82), (76, 85)),
+    ((150, 2, 50, 2), ((150, 2), (50, 2)), (100, 2), (100, 17), (76, 0)),
+    ((2, 20, 2, 80), ((2, 20), (2, 80)), (2, 50), (17, 50), (0, 42)),
+    ((198, 80, 198, 20), ((198, 80), (198, 20)), (198, 50), (183, 50), (152, 42)),
+]
+
+
+def test_what_is_drawn_for_a_line(recorder: Recorder) -> None:
     """Black, and white within. The arrow begins in the middle of the part that can be seen, and is
     8 / 21 * 40 = 15.2 pixels long, towards ``in``. The plate with the counts, 48 x 15, lies 3
     pixels away on the other side."""
-    recorder.sizes = (44, 8), 3
-    draw_line(np.zeros((100, 200, 3), np.uint8), LineCounter(line))
-    smooth = recorder.cv2.LINE_AA
-    black, white = (0, 0, 0), (255, 255, 255)
-    assert recorder.of("line") == [(*ends, black, 3, smooth), (*ends, white, 1, smooth)]
-    arrow = middle, tip
-    assert recorder.of("arrowedLine") == [(*arrow, black, 3, smooth), (*arrow, white, 1, smooth)]
-    lengths = [options for name, _, options in recorder.calls if name == "arrowedLine"]
-    assert lengths == [{"tipLength": 0.4}] * 2
-    opposite = corner[0] + 47, corner[1] + 14
-    assert recorder.of("rectangle") == [(corner, opposite, white, recorder.cv2.FILLED)]
+    for line, ends, middle, tip, corner in LINES:
+        recorder.calls.clear()
+        recorder.sizes = (44, 8), 3
+        draw_line(np.zeros((100, 200, 3), np.uint8), LineCounter(line))
+        smooth = recorder.cv2.LINE_AA
+        black, white = (0, 0, 0), (255, 255, 255)
+        assert recorder.of("line") == [(*ends, black, 3, smooth), (*ends, white, 1, smooth)]
+        arrow = middle, tip
+        assert recorder.of("arrowedLine") == [
+            (*arrow, black, 3, smooth),
+            (*arrow, white, 1, smooth),
+        ]
+        lengths = [options for name, _, options in recorder.calls if name == "arrowedLine"]
+        assert lengths == [{"tipLength": 0.4}] * 2
+        opposite = corner[0] + 47, corner[1] + 14
+        assert recorder.of("rectangle") == [(corner, opposite, white, recorder.cv2.FILLED)]
 
 
 def test_the_arrow_grows_with_the_image(recorder: Recorder) -> None:

@@ -39,15 +39,15 @@ def random_boxes(count: int) -> Tensor:
     return torch.from_numpy(values)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_overlap_is_darknets(kind: str) -> None:
+def test_overlap_is_darknets() -> None:
     """In double precision, for 400 pairs."""
-    boxes = random_boxes(20)
-    found = KINDS[kind](boxes[:, None], boxes[None])
-    rows = [tuple(row) for row in boxes.tolist()]
-    expected = [[box_kind(kind, one, other) for other in rows] for one in rows]
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-9)
-    assert 50 < (pairwise_iou(boxes, boxes) == 0).sum() < 200
+    for kind in KINDS:
+        boxes = random_boxes(20)
+        found = KINDS[kind](boxes[:, None], boxes[None])
+        rows = [tuple(row) for row in boxes.tolist()]
+        expected = [[box_kind(kind, one, other) for other in rows] for one in rows]
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-9)
+        assert 50 < (pairwise_iou(boxes, boxes) == 0).sum() < 200
 
 
 def test_the_exponent_of_the_distance() -> None:
@@ -62,9 +62,7 @@ def test_the_exponent_of_the_distance() -> None:
             assert found.item() == pytest.approx(box_iou(one, other) - share**beta, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "expected"),
-    [
+SPECIAL: list[tuple[tuple[float, ...], tuple[float, ...], dict[str, float]]] = [
         # equal boxes: CIoU's epsilon keeps 0 / 0 away
         ((5, 5, 4, 2), (5, 5, 4, 2), {"iou": 1, "giou": 1, "diou": 1, "ciou": 1}),
         ((0.5, 0.5, 1, 1), (0.5, 0.5, 1, 1), {"iou": 1, "giou": 1, "diou": 1, "ciou": 1}),
@@ -80,15 +78,15 @@ def test_the_exponent_of_the_distance() -> None:
         ((1, 1, 2, 0), (4, 1, 2, 0), {"iou": 0, "giou": 0, "diou": -((9 / 25) ** 0.6)}),
         # one within the other
         ((5, 5, 4, 4), (5, 5, 2, 4), {"iou": 0.5, "giou": 0.5, "diou": 0.5}),
-    ],
-)  # fmt: skip
-def test_special_cases(
-    first: tuple[float, ...], second: tuple[float, ...], expected: dict[str, float]
-) -> None:
-    one, other = torch.tensor(first, dtype=torch.float), torch.tensor(second, dtype=torch.float)
-    for kind, value in expected.items():
-        assert KINDS[kind](one, other).item() == pytest.approx(value, abs=1e-6), kind
-        assert KINDS[kind](other, one).item() == pytest.approx(value, abs=1e-6), kind
+    ]  # fmt: skip
+
+
+def test_special_cases() -> None:
+    for first, second, expected in SPECIAL:
+        one, other = torch.tensor(first, dtype=torch.float), torch.tensor(second, dtype=torch.float)
+        for kind, value in expected.items():
+            assert KINDS[kind](one, other).item() == pytest.approx(value, abs=1e-6), kind
+            assert KINDS[kind](other, one).item() == pytest.approx(value, abs=1e-6), kind
 
 
 def test_ciou_of_concentric_boxes() -> None:

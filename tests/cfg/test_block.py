@@ -24,9 +24,7 @@ def block(**options: str) -> Block:
     return Block("net", options, line=7, source="a.cfg", lines=lines)
 
 
-@pytest.mark.parametrize(
-    ("read", "message"),
-    [
+LIMITS: list[tuple[Callable[[Block], Any], str]] = [
         (lambda some: some.get_int("a", maximum=5), ""),
         (lambda some: some.get_int("a", maximum=4), "expected 4 or less"),
         (lambda some: some.get_int("a", minimum=5), ""),
@@ -36,51 +34,59 @@ def block(**options: str) -> Block:
         (lambda some: some.refuse("b", "zero"), ""),
         (lambda some: some.refuse("b", "a", "x"), "the option a is not supported; remove it or set"
          " it to 0"),
-    ],
-)  # fmt: skip
-def test_limits(read: Callable[[Block], Any], message: str) -> None:
+    ]  # fmt: skip
+
+
+def test_limits() -> None:
     """The limits themselves are allowed."""
-    some = block(x="x", a="5", zero="0.0")
-    if not message:
-        assert read(some) in (5, None)
-        return
-    with pytest.raises(CfgError) as raised:
-        read(some)
-    assert str(raised.value) == f"a.cfg:9: [net] a=5: {message}"
+    for read, message in LIMITS:
+        some = block(x="x", a="5", zero="0.0")
+        if not message:
+            assert read(some) in (5, None)
+            continue
+        with pytest.raises(CfgError) as raised:
+            read(some)
+        assert str(raised.value) == f"a.cfg:9: [net] a=5: {message}"
 
 
-@pytest.mark.parametrize(
-    ("read", "default"),
-    [
-        (lambda some: some.get_int("a", 3), 3),
-        (lambda some: some.get_int("big", 3, maximum=9), 3),
-        (lambda some: some.get_float("a", 0.5), 0.5),
-        (lambda some: some.get_ints("a", [1, 2]), [1, 2]),
-        (lambda some: some.get_ints("list", (1, 2)), [1, 2]),
-        (lambda some: some.get_floats("list", [0.5]), [0.5]),
-        (lambda some: some.get_choice("a", "fast", ("fast", "slow")), "fast"),
-    ],
-)
-def test_a_mistake_that_is_collected_gives_the_default(
-    read: Callable[[Block], Any], default: object
-) -> None:
-    some = block(a="x", big="10", list="1,x,3")
-    with pytest.raises(CfgError):
-        read(some)
-    some.diagnostics = collector = Collector()
-    assert read(some) == default
-    assert len(collector.errors) == 1
+DEFAULTS: list[tuple[Callable[[Block], Any], object]] = [
+    (lambda some: some.get_int("a", 3), 3),
+    (lambda some: some.get_int("big", 3, maximum=9), 3),
+    (lambda some: some.get_float("a", 0.5), 0.5),
+    (lambda some: some.get_ints("a", [1, 2]), [1, 2]),
+    (lambda some: some.get_ints("list", (1, 2)), [1, 2]),
+    (lambda some: some.get_floats("list", [0.5]), [0.5]),
+    (lambda some: some.get_choice("a", "fast", ("fast", "slow")), "fast"),
+]
 
 
-@pytest.mark.parametrize("read", [Block.get_int, Block.get_float, Block.get_ints, Block.get_floats])
-def test_a_mistake_without_a_default_ends_the_reading(read: Callable[[Block, str], Any]) -> None:
+def test_a_mistake_that_is_collected_gives_the_default() -> None:
+    for read, default in DEFAULTS:
+        some = block(a="x", big="10", list="1,x,3")
+        with pytest.raises(CfgError):
+            read(some)
+        some.diagnostics = collector = Collector()
+        assert read(some) == default
+        assert len(collector.errors) == 1
+
+
+READERS: list[Callable[[Block, str], Any]] = [
+    Block.get_int,
+    Block.get_float,
+    Block.get_ints,
+    Block.get_floats,
+]
+
+
+def test_a_mistake_without_a_default_ends_the_reading() -> None:
     """Even if mistakes are collected: there is no value to continue with."""
-    some = block(a="x")
-    some.diagnostics = Collector()
-    with pytest.raises(CfgError, match=r"^a\.cfg:8: \[net\] a=x: expected a "):
-        read(some, "a")
-    with pytest.raises(CfgError, match=r"^a\.cfg:7: \[net\]: needs b=, which is missing$"):
-        read(some, "b")
+    for read in READERS:
+        some = block(a="x")
+        some.diagnostics = Collector()
+        with pytest.raises(CfgError, match=r"^a\.cfg:8: \[net\] a=x: expected a "):
+            read(some, "a")
+        with pytest.raises(CfgError, match=r"^a\.cfg:7: \[net\]: needs b=, which is missing$"):
+            read(some, "b")
 
 
 @pytest.mark.filterwarnings("ignore:.*item 2 of the list is empty")

@@ -131,28 +131,31 @@ def test_names_in_utf_8_give_no_warning(tmp_path: Path) -> None:
         assert read_names(path) == ["猫"]
 
 
-@pytest.mark.parametrize(
-    ("wanted", "numbers"),
-    [
-        ("dog", [1, 3]),  # of two classes with the same name, both
-        (["3", 0], [0, 3]),
-        (["1"], [2]),  # a name comes before a number
-        ([1], [1]),
-        (["0", 0, "cat"], [0]),
-        ([], []),
-    ],
-)
-def test_classes_by_name_or_number(wanted: Any, numbers: list[int]) -> None:
-    assert find_classes(wanted, ["cat", "dog", "1", "dog"]) == numbers
+WANTED: list[tuple[Any, list[int]]] = [
+    ("dog", [1, 3]),  # of two classes with the same name, both
+    (["3", 0], [0, 3]),
+    (["1"], [2]),  # a name comes before a number
+    ([1], [1]),
+    (["0", 0, "cat"], [0]),
+    ([], []),
+]
 
 
-@pytest.mark.parametrize("wanted", ["4", 4, -1, "-1", "1.0", "", "\u0663", "\u00b2", "Cat"])
-def test_classes_that_do_not_exist(wanted: Any) -> None:
+def test_classes_by_name_or_number() -> None:
+    for wanted, numbers in WANTED:
+        assert find_classes(wanted, ["cat", "dog", "1", "dog"]) == numbers
+
+
+UNKNOWN: list[Any] = ["4", 4, -1, "-1", "1.0", "", "\u0663", "\u00b2", "Cat"]
+
+
+def test_classes_that_do_not_exist() -> None:
     """Digits of other scripts are no numbers here; ``int`` would take them."""
-    with pytest.raises(InputError) as raised:
-        find_classes([wanted], ["cat", "dog", "1", "dog"], "keep")
-    said = "no class has this name; the classes have the numbers 0 to 3"
-    assert str(raised.value).startswith(f"keep={wanted}: {said}")
+    for wanted in UNKNOWN:
+        with pytest.raises(InputError) as raised:
+            find_classes([wanted], ["cat", "dog", "1", "dog"], "keep")
+        said = "no class has this name; the classes have the numbers 0 to 3"
+        assert str(raised.value).startswith(f"keep={wanted}: {said}")
 
 
 @pytest.mark.parametrize(

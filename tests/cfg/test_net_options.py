@@ -71,16 +71,22 @@ def test_each_option_sets_its_own_value() -> None:
         assert flattened(read({**SIZE, key: text})) == wanted, key
 
 
-@pytest.mark.parametrize(
-    ("key", "smallest"),
-    [("max_batches", 0), ("batch", 1), ("subdivisions", 1), ("time_steps", 1), ("width", 0)],
-)
-def test_limits(key: str, smallest: int) -> None:
+LIMITS: list[tuple[str, int]] = [
+    ("max_batches", 0),
+    ("batch", 1),
+    ("subdivisions", 1),
+    ("time_steps", 1),
+    ("width", 0),
+]
+
+
+def test_limits() -> None:
     """The smallest value, and one less."""
-    options = {**SIZE, "inputs": "7"}
-    assert flattened(read({**options, key: str(smallest)}))[key] == smallest
-    with pytest.raises(CfgError, match=f"{key}={smallest - 1}: expected {smallest} or more$"):
-        read({**options, key: str(smallest - 1)})
+    for key, smallest in LIMITS:
+        options = {**SIZE, "inputs": "7"}
+        assert flattened(read({**options, key: str(smallest)}))[key] == smallest
+        with pytest.raises(CfgError, match=f"{key}={smallest - 1}: expected {smallest} or more$"):
+            read({**options, key: str(smallest - 1)})
 
 
 def test_sizes() -> None:
@@ -96,50 +102,50 @@ def test_sizes() -> None:
         read({**SIZE, "inputs": "-1"})
 
 
-@pytest.mark.parametrize(
-    ("options", "hint"),
-    [
-        ({"widht": "8", "height": "8", "channels": "3"}, "; is 'widht' meant for it?"),
-        ({"width": "8", "heigth": "8", "channels": "3"}, "; is 'heigth' meant for it?"),
-        ({"width": "8", "height": "8", "channel": "3"}, "; is 'channel' meant for it?"),
-        ({"width": "8", "widht": "8", "channels": "3"}, ""),
-    ],
-)
-def test_misspelt_sizes(options: dict[str, str], hint: str) -> None:
+MISSPELT: list[tuple[dict[str, str], str]] = [
+    ({"widht": "8", "height": "8", "channels": "3"}, "; is 'widht' meant for it?"),
+    ({"width": "8", "heigth": "8", "channels": "3"}, "; is 'heigth' meant for it?"),
+    ({"width": "8", "height": "8", "channel": "3"}, "; is 'channel' meant for it?"),
+    ({"width": "8", "widht": "8", "channels": "3"}, ""),
+]
+
+
+def test_misspelt_sizes() -> None:
     """Only for a size that is missing."""
-    with pytest.raises(CfgError) as raised:
-        read(options)
-    assert str(raised.value).partition("inputs=")[2] == hint
+    for options, hint in MISSPELT:
+        with pytest.raises(CfgError) as raised:
+            read(options)
+        assert str(raised.value).partition("inputs=")[2] == hint
 
 
-@pytest.mark.parametrize(
-    ("changes", "end"),
-    [
-        ({"burn_in": 0}, ""),
-        ({"burn_in": 100}, ""),
-        ({"burn_in": 101}, "max_batches=100"),
-        ({"burn_in": 0, "policy": "steps", "steps": (50,)}, ""),
-        ({"burn_in": 49, "policy": "steps", "steps": (50, 90)}, ""),
-        ({"burn_in": 50, "policy": "steps", "steps": (90, 50)}, "steps=50"),
-        ({"burn_in": 51, "policy": "steps", "steps": (90, 50)}, "steps=50"),
-        ({"burn_in": 60, "policy": "sgdr", "steps": (50,)}, ""),
-        ({"burn_in": 60, "policy": "steps", "steps": (0, -5, 61)}, ""),
-        ({"burn_in": 60, "policy": "steps", "steps": (0, -5, 60)}, "steps=60"),
-        ({"burn_in": 60, "policy": "steps", "steps": (0,)}, ""),
-        ({"burn_in": 1, "policy": "steps", "steps": (1,)}, "steps=1"),
-        ({"burn_in": 101, "policy": "steps", "steps": (50,)}, "max_batches=100"),
-        ({"burn_in": 101, "max_batches": 0}, ""),
-        ({"burn_in": 60, "max_batches": 0, "policy": "steps", "steps": (50,)}, ""),
-    ],
-)
-def test_burn_in(changes: dict[str, Any], end: str) -> None:
+BURN_IN: list[tuple[dict[str, Any], str]] = [
+    ({"burn_in": 0}, ""),
+    ({"burn_in": 100}, ""),
+    ({"burn_in": 101}, "max_batches=100"),
+    ({"burn_in": 0, "policy": "steps", "steps": (50,)}, ""),
+    ({"burn_in": 49, "policy": "steps", "steps": (50, 90)}, ""),
+    ({"burn_in": 50, "policy": "steps", "steps": (90, 50)}, "steps=50"),
+    ({"burn_in": 51, "policy": "steps", "steps": (90, 50)}, "steps=50"),
+    ({"burn_in": 60, "policy": "sgdr", "steps": (50,)}, ""),
+    ({"burn_in": 60, "policy": "steps", "steps": (0, -5, 61)}, ""),
+    ({"burn_in": 60, "policy": "steps", "steps": (0, -5, 60)}, "steps=60"),
+    ({"burn_in": 60, "policy": "steps", "steps": (0,)}, ""),
+    ({"burn_in": 1, "policy": "steps", "steps": (1,)}, "steps=1"),
+    ({"burn_in": 101, "policy": "steps", "steps": (50,)}, "max_batches=100"),
+    ({"burn_in": 101, "max_batches": 0}, ""),
+    ({"burn_in": 60, "max_batches": 0, "policy": "steps", "steps": (50,)}, ""),
+]
+
+
+def test_burn_in() -> None:
     """It must end before the first step, and at the last iteration at the latest; a step at 0 is
     none, and a network that is not trained has no iterations."""
-    net = Block("net", {"burn_in": str(changes["burn_in"])}, line=1)
-    warning = check_burn_in(net, Schedule(**{"max_batches": 100, **changes}))
-    place = f"<text>:1: [net] burn_in={changes['burn_in']}: "
-    said = f"{place}does not end before {end}: the rate never reaches learning_rate="
-    assert (str(warning) if warning else "") == (said if end else "")
+    for changes, end in BURN_IN:
+        net = Block("net", {"burn_in": str(changes["burn_in"])}, line=1)
+        warning = check_burn_in(net, Schedule(**{"max_batches": 100, **changes}))
+        place = f"<text>:1: [net] burn_in={changes['burn_in']}: "
+        said = f"{place}does not end before {end}: the rate never reaches learning_rate="
+        assert (str(warning) if warning else "") == (said if end else "")
 
 
 def test_options_are_frozen() -> None:
