@@ -147,6 +147,7 @@ def test_rounding_in_files() -> None:
     assert (first["bbox"], first["area"]) == ([0.12, 0.46, 4.67, 5.55], 25.89)
     assert first["score"] == 0.12346 and first["iscrowd"] == 0
     assert (first["id"], second["id"], second["image_id"]) == (1, 2, 7)
+    assert [row["image_id"] for row in found.to_coco()] == [1, 1]
     place = Record("a.mp4", found, 3, 1.23456).to_dict()
     assert (place["frame"], place["time"]) == (3, 1.235)
     assert Record("a.mp4", found, 0, 0.0).to_dict() | {"detections": 0} == {

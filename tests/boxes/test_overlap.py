@@ -153,6 +153,13 @@ def test_the_distance_counts_against_the_threshold() -> None:
         assert len(found) == count
 
 
+def test_boxes_without_area_give_no_warning() -> None:
+    """0 / 0 exceeds no threshold."""
+    boxes = np.zeros((3, 4), np.float32)
+    with np.errstate(all="raise"):
+        assert best_of_groups(boxes, np.ones(3), np.zeros(3, np.int64), 0.5).all()
+
+
 def test_a_threshold_of_1_keeps_equal_boxes() -> None:
     """Although the overlap of a box with itself is rounded to more than 1, for every second box."""
     boxes = np.repeat(random_boxes(50).float().numpy(), 2, axis=0)

@@ -356,6 +356,14 @@ def test_the_class_of_a_trail() -> None:
         assert [(kind, places.tolist()) for kind, places in trails.paths()] == [(0, path)]
 
 
+def test_trails_are_remembered_for_30_frames() -> None:
+    trails = Trails()
+    for x in range(40):
+        trails.update(at((1, x, 50)))
+    ((_, path),) = trails.paths()
+    assert path[:, 0].tolist() == list(range(10, 40))
+
+
 def test_labels() -> None:
     """Another label with an identity than without, in pictures and on the page."""
     plain, tracked = make(track_ids=None), make()
