@@ -55,6 +55,7 @@ def test_what_is_just_valid() -> None:
     for changes in VALID:
         found = make(**changes)
         assert len(found) == 2 and list(found) == [found[0], found[1]]
+        assert found.keep() == found
         assert all(type(side) is int for side in found.image_size)
 
 
