@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 CORNERS = ("x1", "y1", "x2", "y2")
 
 
-def coco_annotations(
-    detections: Detections, image_id: int = 1, first_id: int = 1
-) -> list[dict[str, Any]]:
+def coco_annotations(detections: Detections, image_id: int, first_id: int) -> list[dict[str, Any]]:
     """Return COCO annotations of one image.
 
     Args:

@@ -139,7 +139,10 @@ class Detections:
         rows = np.asarray(key)
         if rows.ndim == 1 and not rows.size and rows.dtype != bool:
             rows = rows.astype(np.int64)  # NumPy makes an empty list float
-        if rows.ndim != 1 or rows.dtype != bool and not np.issubdtype(rows.dtype, np.integer):
+        # Not left to NumPy, which takes an empty mask for any number of objects.
+        is_mask = rows.dtype == bool and rows.shape == (len(self),)
+        is_list = rows.ndim == 1 and np.issubdtype(rows.dtype, np.integer)
+        if not is_mask and not is_list:
             raise IndexError(
                 f"expected an index, a slice, {len(self)} booleans or a list of indices, got"
                 f" {key!r}"

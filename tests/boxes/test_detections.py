@@ -16,7 +16,7 @@ from darknet_builder.boxes.detections import Detection, Detections
 from darknet_builder.boxes.drawing import draw_detections
 from darknet_builder.boxes.records import CSV_COLUMNS, Record, coco_document, csv_text
 from darknet_builder.cfg.names import read_names
-from darknet_builder.errors import DataError, InputError
+from darknet_builder.errors import InputError
 from darknet_builder.pages.detections_page import DetectionReport
 
 DATA = Path(__file__).parents[1] / "data"
@@ -195,46 +195,6 @@ def test_to_dict_is_plain() -> None:
 
 
 # ---- files ---------------------------------------------------------------------------------------
-
-
-def test_names_file(tmp_path: Path) -> None:
-    """Byte order mark, CRLF and blank lines at the end change nothing; a blank line within is a
-    class without name."""
-    path = tmp_path / "a.names"
-    path.write_bytes("\ufeffcat\r\ndog \r\n\r\nPferd ü\r\n\r\n\r\n".encode())
-    assert read_names(path) == ["cat", "dog", "", "Pferd ü"]
-
-
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        (b"\n\n", "has no names; expected one class name a line"),
-        (b"\xff\xfe\x00", "is not UTF-8 text; expected one class name a line"),
-    ],
-)
-def test_names_files_that_cannot_be_used(tmp_path: Path, content: bytes, text: str) -> None:
-    """One line each."""
-    path = tmp_path / "a.names"
-    path.write_bytes(content)
-    with pytest.raises(DataError) as raised:
-        read_names(path)
-    assert str(raised.value) == f"{path}: {text}"
-    with pytest.raises(DataError, match=": Is a directory$"):
-        read_names(tmp_path)
-
-
-def test_no_names_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes with the project is what was most likely meant."""
-    monkeypatch.chdir(tmp_path)
-    for name, hint in (
-        ("vocc", "; did you mean 'voc'?"),
-        ("coco.names", "; to use the file bundled with the project, give its name alone: coco"),
-        ("my/own.names", "; bundled ones are bdd, coco, imagenet, shapes, voc"),
-    ):
-        with pytest.raises(DataError) as caught:
-            read_names(name)
-        assert str(caught.value) == f"{name}: no such names file{hint}"
-    assert read_names("voc")[0] == "aeroplane"
 
 
 RECORDS = [Record("a.jpg", make()), Record("b, c.jpg", empty()), Record("d.mp4", make()[:1], 7)]

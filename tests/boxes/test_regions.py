@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 
@@ -32,6 +33,7 @@ def test_crops(image: np.ndarray) -> None:
         (90, 10, 99, 20),
         (7.2, 7.2, 7.3, 7.3),
         (5, 5, 5, 9),
+        (5, 5, 9, 5),
     )
     crops = dict(cut_objects(image, objects))
     assert {index: crop.shape[:2] for index, crop in crops.items()} == {
@@ -64,6 +66,42 @@ def test_cells(image: np.ndarray) -> None:
     assert len(np.unique(hidden.reshape(-1, 3), axis=0)) == 8 * 4
     small = found((3, 3, 9, 10))
     assert np.array_equal(pixelate_objects(image, small), image)
+
+
+WINDOWS: list[tuple[tuple[int, int, int, int], int]] = [
+    ((10, 10, 50, 30), 20),
+    ((10, 10, 20, 41), 15),
+    ((3, 3, 10, 9), 3),
+    ((3, 3, 8, 8), 3),
+]
+
+
+def test_the_window_of_the_blur(image: np.ndarray) -> None:
+    """Half of the longer side, 3 pixels or more; two box filters one after the other."""
+    for box, window in WINDOWS:
+        left, top, right, bottom = box
+        region = image[top:bottom, left:right].copy()
+        expected = cv2.blur(cv2.blur(region, (window, window)), (window, window))
+        assert np.array_equal(blur_objects(image, found(box))[top:bottom, left:right], expected)
+
+
+MOSAICS: list[tuple[tuple[int, int, int, int], tuple[int, int]]] = [
+    ((0, 0, 80, 60), (8, 6)),
+    ((0, 0, 80, 4), (8, 1)),
+    ((0, 0, 3, 60), (1, 8)),
+    ((0, 0, 80, 36), (8, 4)),
+    ((0, 0, 9, 9), (8, 8)),
+    ((0, 0, 8, 5), (8, 5)),
+]
+
+
+def test_the_cells_of_a_mosaic(image: np.ndarray) -> None:
+    """8 along the longer side, at least one along the other."""
+    for box, cells in MOSAICS:
+        across, down = cells
+        hidden = pixelate_objects(image, found(box))[: box[3], : box[2]].astype(int)
+        assert ((np.diff(hidden, axis=1) != 0).any((0, 2))).sum() == across - 1
+        assert ((np.diff(hidden, axis=0) != 0).any((1, 2))).sum() == down - 1
 
 
 def test_the_surroundings_do_not_leak(image: np.ndarray) -> None:

@@ -175,6 +175,62 @@ def test_an_object_that_rests_on_the_line() -> None:
     assert count(LINE, (100, 30), *resting, (100, 70)) == (0, 1)
 
 
+MEETING: list[tuple[tuple[float, ...], bool]] = [
+    ((0, 50, 84, 50), False),
+    ((0, 50, 85, 50), True),
+    ((85, 50, 200, 50), True),
+    ((86, 50, 200, 50), False),
+    ((85.5, 50, 86.5, 50), False),
+    ((85, 50, 0, 50), True),
+    ((84, 50, 0, 50), False),
+]
+
+
+def test_where_the_way_meets_the_line() -> None:
+    """From (70, 40) to (130, 80) it is at (85, 50); the ends belong to the line."""
+    for line, crossed in MEETING:
+        for way in (((70, 40), (130, 80)), ((130, 80), (70, 40))):
+            assert sum(count(line, *way)) == crossed
+        # The same with x and y exchanged, at half the height.
+        x1, y1, x2, y2 = line
+        assert sum(count((y1, x1 / 2, y2, x2 / 2), (40, 35), (80, 65))) == crossed
+
+
+DISTANCES: list[tuple[float, float, float]] = [
+    (20, 40, 2),
+    (40, 20, 2),
+    (4, 40, 1),
+    (40, 2, 1),
+]
+
+
+def test_how_far_from_the_line_counts() -> None:
+    """A tenth of the shorter side, or a pixel; this distance is enough."""
+    for width, height, side in DISTANCES:
+        for distance, crossed in ((side, 1), (side - 0.125, 0)):
+            way = [50 - distance, 51 + side]
+            for direction, places in (("out", way), ("in", way[::-1])):
+                counter = LineCounter(LINE)
+                for y in places:
+                    box = [[100 - width / 2, y - height / 2, 100 + width / 2, y + height / 2]]
+                    counter.update(Detections(box, [0.9], [1], NAMES, (200, 100), [1]))
+                assert counter.counts(direction) == ({"dog": 1} if crossed else {})
+
+
+def test_counts_are_sorted() -> None:
+    """The most frequent class first; rows by the number of the class, in both directions."""
+    counter = LineCounter(LINE)
+    names = ("cat", "dog", "cat")
+    for y in (30, 70, 30):
+        boxes = [[x - 10, y - 10, x + 10, y + 10] for x in (20, 60, 100, 140)]
+        counter.update(Detections(boxes, [0.9] * 4, [2, 1, 1, 1], names, (200, 100), [1, 2, 3, 4]))
+    boxes = [[90, 60, 110, 80]]
+    counter.update(Detections(boxes, [0.9], [0], names, (200, 100), [3]))
+    assert list(counter.counts("in").items()) == [("dog", 3), ("cat", 1)]
+    assert list(counter.counts("out").items()) == [("dog", 3), ("cat", 2)]
+    assert list(counter.rows()) == [(0, "cat", 0, 1), (1, "dog", 3, 3), (2, "cat", 1, 1)]
+
+
 def test_several_objects_and_classes() -> None:
     """Each by its own class at that moment; those without an identity are left out."""
     counter = LineCounter(LINE)
@@ -217,29 +273,47 @@ def test_lines_that_cannot_be(line: tuple[float, ...], text: str) -> None:
     assert str(raised.value) == text
 
 
-@pytest.mark.parametrize(
-    ("line", "is_inside"),
-    [
-        ((0, 101, 200, 101), False),
-        ((201, 0, 201, 100), False),
-        ((-9, -1, 300, -1), False),
-        ((150, 160, 260, 100), False),
-        ((150, 120, 210, 60), True),
-        ((-500, 50, 500, 51), True),
-        ((200, 0, 200, 100), True),
-    ],
-)
-def test_a_line_outside(line: tuple[float, ...], is_inside: bool) -> None:
+OUTSIDE: list[tuple[tuple[float, ...], bool]] = [
+    ((0, 101, 200, 101), False),
+    ((201, 0, 201, 100), False),
+    ((-9, -1, 300, -1), False),
+    ((150, 160, 260, 100), False),
+    ((150, 120, 210, 60), True),
+    ((-500, 50, 500, 51), True),
+    ((200, 0, 200, 100), True),
+    # along each edge, and beside it
+    ((0, 0, 0, 100), True),
+    ((-1, 0, -1, 100), False),
+    ((0, 0, 200, 0), True),
+    ((0, 100, 200, 100), True),
+    ((0, -1, 200, -1), False),
+    # up to the edge, and not as far
+    ((-100, 50, 0, 50), True),
+    ((-100, 50, -1, 50), False),
+    ((200, 50, 300, 50), True),
+    ((201, 50, 300, 50), False),
+    ((100, 300, 100, 100), True),
+    ((100, 300, 100, 101), False),
+    # through a corner, and beside it
+    ((150, 150, 250, 50), True),
+    ((150.5, 150, 250.5, 50), False),
+    ((-50, 50, 50, -50), True),
+    ((-50.5, 50, 49.5, -50), False),
+]
+
+
+def test_a_line_outside() -> None:
     """It says so when the first picture comes, and for a picture of another size."""
-    counter = LineCounter(line)
-    if is_inside:
-        counter.update(at())
-        counter.update(at(size=(400, 200)))
-        assert counter.counts("in") == {}
-        return
-    with pytest.raises(InputError) as raised:
-        counter.update(at())
-    assert str(raised.value) == f"line={counter}: lies outside the image of 200x100 pixels"
+    for line, is_inside in OUTSIDE:
+        counter = LineCounter(line)
+        if is_inside:
+            counter.update(at())
+            counter.update(at(size=(400, 200)))
+            assert counter.counts("in") == {}
+            continue
+        with pytest.raises(InputError) as raised:
+            counter.update(at())
+        assert str(raised.value) == f"line={counter}: lies outside the image of 200x100 pixels"
 
 
 def test_what_is_not_tracked() -> None:
@@ -270,6 +344,24 @@ def test_trails() -> None:
     assert not draw_trails(BLACK, trails).any()
     with pytest.raises(InputError, match="^length=0: expected 1 or more frames$"):
         Trails(0)
+
+
+def test_the_class_of_a_trail() -> None:
+    """The last one; a path may be a single place, and may be remembered for one frame."""
+    for length, path in ((3, [[20, 50], [60, 50], [90, 50]]), (1, [[90, 50]])):
+        trails = Trails(length)
+        for kind, x in ((1, 20), (1, 60), (0, 90)):
+            box = [[x - 10, 40, x + 10, 60]]
+            trails.update(Detections(box, [0.9], [kind], NAMES, (200, 100), [4]))
+        assert [(kind, places.tolist()) for kind, places in trails.paths()] == [(0, path)]
+
+
+def test_trails_are_remembered_for_30_frames() -> None:
+    trails = Trails()
+    for x in range(40):
+        trails.update(at((1, x, 50)))
+    ((_, path),) = trails.paths()
+    assert path[:, 0].tolist() == list(range(10, 40))
 
 
 def test_labels() -> None:

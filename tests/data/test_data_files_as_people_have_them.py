@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from darknet_builder.cfg.names import read_names
 from darknet_builder.data.data_file import DataFile
 from darknet_builder.data.image_list import read_image_list
 from darknet_builder.errors import DataError, DataWarning
@@ -106,55 +105,3 @@ def test_a_needed_key_without_a_value(tmp_path: Path) -> None:
         str(raised.value)
         == f"{path}:2: train= has no value; write the value after the =, or remove the line"
     )
-
-
-# ---- names in other encodings --------------------------------------------------------------------
-
-NAMES = [
-    ("latin-1", ["büchse", "", "Fußgänger", "Übergrößenträger"], "Latin-1"),
-    ("latin-1", ["camión", "niño", "bébé"], "Latin-1"),
-    ("gbk", ["猫", "狗", "person", "红绿灯"], "GBK"),
-    ("gbk", ["朱镕基", "人行横道"], "GBK"),
-    ("cp1252", ["5 € coin"], "Latin-1"),
-]
-"""Encoding, names and what the warning says; the fourth has a character that GB2312 lacks."""
-
-
-@pytest.mark.parametrize(("encoding", "names", "said"), NAMES)
-def test_names_in_other_encodings(
-    tmp_path: Path, encoding: str, names: list[str], said: str
-) -> None:
-    path = tmp_path / "a.names"
-    path.write_bytes("\r\n".join(names).encode(encoding))
-    with pytest.warns(DataWarning) as caught:
-        assert read_names(path) == names
-    assert [str(warning.message) for warning in caught] == [
-        f"{path}: is not UTF-8; read as {said}; save it as UTF-8 to be sure"
-    ]
-
-
-def test_the_names_of_a_real_case() -> None:
-    with pytest.warns(DataWarning, match="read as Latin-1"):
-        assert read_names(DATA / "latin1.names") == ["büchse"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5\n",
-            "is a Git LFS pointer, not class names; run 'git lfs pull' in its repository",
-        ),
-        (
-            "<!DOCTYPE html>\n<html>\n",
-            "is a web page, not class names; open its address in a browser and take the file itself",
-        ),
-        ("# mine\n\n[net]\nwidth=8\n", "is a cfg, not class names; expected one class name a line"),
-    ],
-)
-def test_other_files_in_place_of_names(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "a.names"
-    path.write_text(text)
-    with pytest.raises(DataError) as caught:
-        read_names(path)
-    assert str(caught.value) == f"{path}: {message}"

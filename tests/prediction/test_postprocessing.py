@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from darknet_builder.prediction.postprocessing import (
 from tests.conftest import GOLDEN
 from tests.helpers.scored_boxes import scored_boxes
 from tests.helpers.toy_detector import CFG
+from tests.helpers.unit_networks import UNIT_CFGS
 
 Overlap = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 SQUARE = Placement((32, 32), (32, 32), (32, 32))
@@ -336,18 +338,18 @@ def test_a_batch_of_maps_is_what_its_images_are(mode: str) -> None:
 
 def test_the_last_heads_rule_holds_for_all() -> None:
     """nms_kind and beta_nms."""
-    other = CFG.split("[local_avgpool]")[1].replace(
-        "[yolo]", "[yolo]\nnms_kind=diounms\nbeta_nms=.7"
-    )
-    again = "[route]\nlayers=-3\n[local_avgpool]" + other
-    cfg = (
-        CFG
-        + "[upsample]\nstride=8\n[convolutional]\nfilters=3\n"
-        + again.replace("layers=-3", "layers=-1")
-    )
-    network = build_network(cfg)
-    assert [item.nms_kind for item in network.heads] == ["default", "diounms"]
-    assert nms_rule(network) == NmsRule("diounms", 0.7)
+    end = CFG[CFG.index("[local_avgpool]") :]
+    between = "[upsample]\nstride=8\n[convolutional]\nfilters=3\n"
+    rules = [NmsRule("default"), NmsRule("diounms", 0.7), NmsRule("cornersnms", 0.8)]
+    cfg = CFG
+    for rule in rules[1:]:
+        options = f"[yolo]\nnms_kind={rule.kind}\nbeta_nms={rule.beta}"
+        cfg += between + end.replace("[yolo]", options)
+        network = build_network(cfg)
+        assert nms_rule(network) == rule
+    assert [item.nms_kind for item in network.heads] == [rule.kind for rule in rules]
+    with pytest.raises(FrozenInstanceError):
+        rules[0].beta = 0.5  # type: ignore[misc]
 
 
 def test_a_network_without_heads() -> None:
@@ -367,5 +369,30 @@ def test_box_ids_of_heads_do_not_collide() -> None:
     scores = np.array([[0.5, 0.5], [0.5, 0], [0, 0.5]], np.float32)
     head, empty = scored_boxes(boxes, scores), scored_boxes(boxes[:0], scores[:0])
     joined = concatenate_rows([empty, head, head, empty, head])
-    assert [len(set(joined.box_ids[4 * i : 4 * i + 4])) for i in range(3)] == [3, 3, 3]
-    assert len(set(joined.box_ids)) == 9
+    assert joined.box_ids.tolist() == [0, 0, 1, 2, 3, 3, 4, 5, 6, 6, 7, 8]
+
+
+def test_classes_of_several_images_are_apart() -> None:
+    """The same box as another class in another image is not suppressed."""
+    rows = torch.tensor([[0.5, 0.5, 0.2, 0.2, 1]]).expand(3, 1, 5)
+    scores = torch.tensor([[[0, 0.9]], [[0.3, 0]], [[0.8, 0.7]]])
+    candidates = Candidates(rows[..., :4], rows[..., 4], scores)
+    found = postprocess([candidates], [SQUARE] * 3, threshold=0.25, nms=0.45)
+    assert [image.class_ids.tolist() for image in found] == [[1], [0], [0, 1]]
+
+
+def test_heads_that_compute_differently_are_decoded_one_by_one() -> None:
+    """One of them has ``new_coords=1``; each needs a map."""
+    network = build_network(UNIT_CFGS["yolo-heads"])
+    size, random = network.input_size, torch.Generator().manual_seed(2)
+    maps = [
+        torch.rand(item.out_shape.batched(1), generator=random) * 2 - 1 for item in network.heads
+    ]
+    (found,) = find_objects(network, maps, [SQUARE], threshold=0.3, nms=0.45)
+    decoded = [item.decode(raw, size) for item, raw in zip(network.heads, maps, strict=True)]
+    (slow,) = postprocess(decoded, [SQUARE], threshold=0.3, nms=0.45)
+    assert 10 < len(found) < sum(len(item.above(0.3)) for item in decoded)
+    assert found.class_ids.tolist() == slow.class_ids.tolist()
+    assert np.allclose(found.boxes_cxcywh, slow.boxes_cxcywh, rtol=1e-5)
+    with pytest.raises(ValueError, match="shorter"):
+        find_objects(network, maps[:1], [SQUARE], threshold=0.3, nms=0.45)

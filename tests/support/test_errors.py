@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 
 from darknet_builder.cfg import parser
-from darknet_builder.cfg.diagnostics import Collector
-from darknet_builder.cfg.parser import parse_cfg
 from darknet_builder.cfg.source import read_cfg
 from darknet_builder.data.data_file import DataFile
 from darknet_builder.data.labels import read_labels
@@ -166,34 +164,3 @@ def test_a_cfg_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     source = read_cfg(cfg)
     assert source.dialect == "pjreddie" and source.blocks[0].line == 2
     assert reads == [cfg]
-
-
-def test_mistakes_are_collected() -> None:
-    """Each wrong line is reported once; the deprecated argument does the same."""
-    text = "[net]\nwidth 8\nheight 8\n"
-    collector = Collector()
-    assert [block.name for block in parse_cfg(text, diagnostics=collector)] == ["net"]
-    assert [error.line for error in collector.errors] == [2, 3]
-    collector.report(collector.errors[0])
-    assert len(collector.errors) == 2
-    problems: list[CfgError] = []
-    with pytest.warns(DeprecationWarning, match="problems= is deprecated"):
-        parse_cfg(text, problems=problems)
-    assert list(map(str, problems)) == list(map(str, collector.errors))
-
-
-def test_a_section_is_read_past_its_mistakes() -> None:
-    """Every option that ends the reading is reported; afterwards the section raises again."""
-    (block,) = parse_cfg("[net]\na=1\nb=1\nc=3\nd=x\n")
-    collector = Collector()
-
-    def read(section: Any) -> int:
-        section.refuse("a", "b")
-        return int(section.get_int("c"))
-
-    assert collector.read_past(block, read) == 3
-    assert [error.key for error in collector.errors] == ["a", "b"]
-    with pytest.raises(CfgError):
-        block.get_int("d", 0)
-    assert collector.read_past(block, lambda section: section.get_int("e")) is None
-    assert [error.key for error in collector.errors] == ["a", "b", "e"]
