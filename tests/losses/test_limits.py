@@ -18,9 +18,11 @@ from darknet_builder.layers.heads.gaussian_yolo import GaussianYolo
 from darknet_builder.layers.heads.region import Region, RegionLossOptions
 from darknet_builder.layers.heads.yolo import Yolo
 from darknet_builder.losses.box_gradient import overlap_gradient
+from darknet_builder.losses.steps import best_overlaps, focal_deltas
 from darknet_builder.losses.whole_network import (
     LossContext,
     LossMaps,
+    LossReport,
     Targets,
     loss_inputs,
     loss_sources,
@@ -109,6 +111,47 @@ def test_region_threshold_must_be_exceeded(classfix: int, thresh: float, exceede
     assert first[5] == (1 if exceeded and classfix else 0)
 
 
+def test_objectness_that_underflowed_learns() -> None:
+    """With ``objectness_smooth`` a positive keeps any other delta (yolo_layer.c:578)."""
+    head = exact_head(objectness_smooth=True)
+    raw = exact_map(head)
+    assert objectness(head, raw, targets_of(NEAR)) == [[-0.5, -0.5]]
+    head.split(raw)[:, :, 4] = 0
+    assert objectness(head, raw, targets_of(NEAR)) == [[1, 0]]
+
+
+def test_only_learnt_classes_are_counted() -> None:
+    """A class whose delta is exactly 0 does not divide the box's deltas (averages_yolo_deltas)."""
+    head = exact_head(classes=3, iou_thresh=0.9)
+    boxes = []
+    for class_value in (0.0, 0.5):
+        delta, _ = written(head, exact_map(head, class_value), targets_of(NEAR), LossContext(NET))
+        boxes.append(delta[0, :4, 0, 0].tolist())
+    assert boxes[0] == boxes[1] and any(boxes[0])
+
+
+def test_focal_deltas_of_a_class_without_probability() -> None:
+    """The logarithm is of a number just above 0."""
+    found = focal_deltas(torch.zeros(1, 2), torch.tensor([[1]]))
+    np.testing.assert_allclose(found.numpy(), [[0, 0.5]])
+
+
+def test_overlap_that_is_not_a_number() -> None:
+    """It is never the best one, as a comparison with NaN is false in C."""
+    inf = float("inf")
+    boxes = torch.tensor([[0.5, 0.5, inf, 0.0], [0.5, 0.5, 0.5, 0.5]])
+    best, row = best_overlaps(boxes, torch.tensor([[0, 0.5, 0.5, 0.5, 0.25, 0]]), 1)
+    assert best.tolist() == [0, 0.5] and row.tolist() == [0, 0]
+    # w is infinite and h is 0 for the first anchor, w is 0 for the second: no overlap is above 0.
+    head = Region(replace(GRID, channels=2 * 6), anchors=[(1.0, 1.0), (1.0, 0.5)], classes=1)
+    raw = torch.zeros(1, 2, 6, 2, 2, dtype=torch.float64)
+    raw[:, :, 2] = torch.tensor([1000.0, -1000.0])[:, None, None]
+    raw[:, 0, 3] = -1000
+    context = LossContext(NET, seen=12800)
+    delta, _ = written(head, raw.flatten(1, 2), targets_of(NEAR), context)
+    assert delta.reshape(2, 6, 2, 2)[:, 4, 0, 0].tolist() == [0.125, -0.125]
+
+
 # ---- no positive, one, two -----------------------------------------------------------------------
 
 
@@ -177,9 +220,24 @@ def test_nearest_box_learns_where_none_overlaps() -> None:
 
 def test_forced_box_of_a_single_one() -> None:
     """``forced`` gives small objects to the second box; Darknet then writes past a single one."""
-    for num, expected in ((1, 0), (2, 1), (3, 1)):
-        found = learning_boxes(num, [0.1] * 4 * num, [0.2, 0.2, 0.2, 0.2, 0.0], forced=True)
+    for num, height, expected in ((1, 0.4, 0), (2, 0.4, 1), (3, 0.4, 1), (2, 0.5, 0)):
+        found = learning_boxes(num, [0.1] * 4 * num, [0.2, 0.2, 0.2, height, 0.0], forced=True)
         assert found.tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("x", "width", "height", "learns"),
+    [
+        (0.2, 0.005, 0.005, True),
+        (0.001, 0.005, 0.005, True),
+        (0.2, 0.0049, 0.3, False),
+        (0.2, 0.3, 0.0049, False),
+    ],
+)
+def test_smallest_box(x: float, width: float, height: float, learns: bool) -> None:
+    """Either side of a smaller one leaves it out (data.c:210)."""
+    for row in ([x, 0.2, width, height, 0.0], [0.2, x, width, height, 0.0]):
+        assert len(learning_boxes(1, [0.1] * 4, row)) == learns
 
 
 # ---- the gradient of an overlap ------------------------------------------------------------------
@@ -216,7 +274,7 @@ def test_overlap_gradient_of_boxes_with_common_sides(kind: str) -> None:
 
 
 def test_overlap_gradient_of_a_box_without_width() -> None:
-    """Where left and right are one number, both have the derivative of the right (box.c:343)."""
+    """Where left and right are one number, both have the derivative of the right (box.c, dx_box_iou)."""
     thin = torch.tensor([[0.5, 0.5, 1e-30, 0.25], [0.5, 0.5, 0.25, 1e-30]], dtype=torch.float64)
     truth = thin.new_tensor([[0.5, 0.5, 0.25, 0.25]]).expand_as(thin)
     # U = 0.25^2, dI = 0.25 at the right side, dU = 0: 4 for each side
@@ -229,7 +287,7 @@ def test_overlap_gradient_of_a_box_without_width() -> None:
 
 
 def test_cost_where_nothing_is_missed() -> None:
-    """Darknet's L1 has no zero: its delta is -1 (blas.c:410)."""
+    """Darknet's L1 has no zero: its delta is -1 (l1_cpu)."""
     for kind, expected in (("sse", 0), ("smooth", 0), ("L1", -1)):
         delta, loss = written(
             Cost(flat(1), kind=kind), torch.ones(1, 1), Targets(shares=torch.ones(1, 1))
@@ -247,10 +305,15 @@ def test_classes_that_a_head_does_not_have() -> None:
         assert (delta != none).any() == learns
 
 
-def test_class_numbers_below_zero() -> None:
-    """As those above the last class."""
-    with pytest.raises(InputError, match="expected class numbers from 0 to 4, got -1 to 4"):
-        Targets.of_labels(torch.tensor([-1, 4]), 5)
+def test_class_numbers_out_of_range() -> None:
+    """The first ones below and above."""
+    for labels, words in (([-1, 4], "-1 to 4"), ([0, 5], "0 to 5")):
+        with pytest.raises(InputError, match=f"expected class numbers from 0 to 4, got {words}"):
+            Targets.of_labels(torch.tensor(labels), 5)
+
+
+def test_cost_of_no_head() -> None:
+    assert float(LossReport(torch.zeros(()), ()).cost) == 0
 
 
 NET_CFG = "[net]\nwidth=4\nheight=1\nchannels=1\n"
