@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from darknet_builder.layers.heads.detection import Detection, DetectionLossOptio
 from darknet_builder.layers.heads.gaussian_yolo import GaussianYolo
 from darknet_builder.layers.heads.region import Region, RegionLossOptions
 from darknet_builder.layers.heads.yolo import Yolo
+from darknet_builder.losses.base import HeadLoss
 from darknet_builder.losses.box_gradient import overlap_gradient
 from darknet_builder.losses.steps import best_overlaps, focal_deltas
 from darknet_builder.losses.whole_network import (
@@ -136,6 +137,16 @@ def test_focal_deltas_of_a_class_without_probability() -> None:
     np.testing.assert_allclose(found.numpy(), [[0, 0.5]])
 
 
+def test_gaussian_yolo_has_no_focal_loss() -> None:
+    """The option is for [yolo] alone."""
+    head, raw = heads_and_maps()["Gaussian_yolo"]
+    plain, _ = written(head, raw, targets_of(NEAR), LossContext(NET))
+    head.loss = replace(head.loss, focal_loss=True)
+    focal, _ = written(head, raw, targets_of(NEAR), LossContext(NET))
+    assert plain[0, 9, 0, 0] == 0.5
+    np.testing.assert_array_equal(focal, plain)
+
+
 def test_overlap_that_is_not_a_number() -> None:
     """It is never the best one, as a comparison with NaN is false in C."""
     inf = float("inf")
@@ -185,6 +196,9 @@ def test_reported_count_and_overlap(section: str) -> None:
         _, loss = written(head, raw, targets_of(*boxes[:count]), LossContext(NET))
         assert int(loss.parts["count"]) == count
         assert float(loss.parts["iou"]) == (0.5 if count else 0.0)
+        # Only [yolo] adds a mean to its cost; ``network_loss`` sets layer and section.
+        assert float(loss.mean) == (0.75 * 0.5 if count and section == "yolo" else 0.0)
+        assert (loss.layer, loss.section) == (-1, "")
 
 
 @pytest.mark.parametrize(
@@ -314,6 +328,16 @@ def test_class_numbers_out_of_range() -> None:
 
 def test_cost_of_no_head() -> None:
     assert float(LossReport(torch.zeros(()), ()).cost) == 0
+
+
+def test_results_are_fixed() -> None:
+    """What is shared by several losses or processes is replaced, not changed."""
+    context = LossContext(NET)
+    assert (context.seen, context.loss_scale, context.between) == (0, 1.0, None)
+    zero = torch.zeros(())
+    for item in (Targets(), context, HeadLoss(zero), LossReport(zero, ())):
+        with pytest.raises(FrozenInstanceError):
+            setattr(item, fields(item)[0].name, None)
 
 
 NET_CFG = "[net]\nwidth=4\nheight=1\nchannels=1\n"
