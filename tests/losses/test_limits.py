@@ -149,18 +149,22 @@ def test_gaussian_yolo_has_no_focal_loss() -> None:
 
 def test_overlap_that_is_not_a_number() -> None:
     """It is never the best one, as a comparison with NaN is false in C."""
-    inf = float("inf")
-    boxes = torch.tensor([[0.5, 0.5, inf, 0.0], [0.5, 0.5, 0.5, 0.5]])
+    nan = float("nan")
+    boxes = torch.tensor([[0.5, 0.5, nan, 0.5], [0.5, 0.5, 0.5, 0.5]])
     best, row = best_overlaps(boxes, torch.tensor([[0, 0.5, 0.5, 0.5, 0.25, 0]]), 1)
     assert best.tolist() == [0, 0.5] and row.tolist() == [0, 0]
-    # w is infinite and h is 0 for the first anchor, w is 0 for the second: no overlap is above 0.
+
+
+@pytest.mark.parametrize(("second_width", "learns"), [(0.0, 1), (-1000.0, 0)])
+def test_region_anchor_that_is_not_a_number(second_width: float, learns: int) -> None:
+    """Another anchor matches, and the first one if the other has no width."""
     head = Region(replace(GRID, channels=2 * 6), anchors=[(1.0, 1.0), (1.0, 0.5)], classes=1)
     raw = torch.zeros(1, 2, 6, 2, 2, dtype=torch.float64)
-    raw[:, :, 2] = torch.tensor([1000.0, -1000.0])[:, None, None]
-    raw[:, 0, 3] = -1000
+    raw[:, 0, 2], raw[:, 1, 2] = float("nan"), second_width
     context = LossContext(NET, seen=12800)
     delta, _ = written(head, raw.flatten(1, 2), targets_of(NEAR), context)
-    assert delta.reshape(2, 6, 2, 2)[:, 4, 0, 0].tolist() == [0.125, -0.125]
+    objectness = delta.reshape(2, 6, 2, 2)[:, 4, 0, 0].tolist()
+    assert (objectness[learns], objectness[1 - learns]) == (0.125, -0.125)
 
 
 # ---- no positive, one, two -----------------------------------------------------------------------
