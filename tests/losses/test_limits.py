@@ -349,7 +349,12 @@ NET_CFG = "[net]\nwidth=4\nheight=1\nchannels=1\n"
 
 @pytest.mark.parametrize(
     ("cfg", "sources"),
-    [("[softmax]\n[softmax]\n", [0]), ("[softmax]\n[cost]\n", [-1, -1]), ("[cost]\n", [-1])],
+    [
+        ("[softmax]\n[softmax]\n", [0]),
+        ("[softmax]\n[cost]\n", [-1, -1]),
+        ("[cost]\n", [-1]),
+        ("[cost]\n[softmax]\n", [-1, 0]),
+    ],
 )
 def test_maps_of_softmax_and_cost(cfg: str, sources: list[int]) -> None:
     """A cost after a softmax learns from the scores before it; another softmax does not."""
