@@ -29,6 +29,7 @@ from darknet_builder.layers.heads.region import Region
 from darknet_builder.layers.heads.yolo import Yolo
 from darknet_builder.layers.pjreddie_only import Iseg
 from darknet_builder.layers.pooling import Maxpool
+from darknet_builder.layers.recurrent.vector import Rnn
 from darknet_builder.layers.shortcut import Shortcut
 from darknet_builder.layers.tree import Tree, read_tree
 from darknet_builder.layers.upsample import Upsample
@@ -216,6 +217,30 @@ def test_an_incomplete_anchor_that_is_not_used(
     with pytest.warns(CfgWarning, match=words):
         (head,) = build_network(text).heads
     assert head.anchors == [(1.0, 2.0), expected]
+
+
+def test_an_anchor_before_the_first() -> None:
+    """It does not exist, whatever the list holds."""
+    text = (
+        "[net]\nwidth=8\nheight=8\nchannels=6\n[yolo]\nmask=-1\nnum=2\nanchors=1,2,3\nclasses=1\n"
+    )
+    with (
+        pytest.warns(CfgWarning, match="Darknet uses 0.5"),
+        pytest.raises(CfgError, match="mask=-1: anchor -1 does not exist: there are 2"),
+    ):
+        build_network(text)
+
+
+@pytest.mark.parametrize(("number", "name"), [(0, "tanh"), (1, "logistic"), (2, "loggy")])
+def test_activation_of_the_state(number: int, name: str) -> None:
+    """``logistic=`` of [rnn] is for the part that reads the state (rnn_layer.c, make_rnn_layer)."""
+    network = build_network(
+        f"[net]\ninputs=4\n[rnn]\noutput=2\nhidden=3\nactivation=tanh\nlogistic={number}\n"
+    )
+    layer = network.sequence()[0]
+    assert isinstance(layer, Rnn)
+    parts = (layer.input_layer, layer.self_layer, layer.output_layer)
+    assert [part.activation_name for part in parts] == ["tanh", name, "tanh"]
 
 
 # ---- boxes ---------------------------------------------------------------------------------------
