@@ -18,13 +18,21 @@ from torch.nn import functional as F
 from darknet_builder.boxes.candidates import ScoredBoxes
 from darknet_builder.boxes.overlap import ciou, giou
 from darknet_builder.cfg.block import Block
-from darknet_builder.errors import CfgError, WeightsError
+from darknet_builder.cfg.dialects import get_dialect
+from darknet_builder.errors import CfgError, CfgWarning, ShapeError, WeightsError
 from darknet_builder.images.resize import Placement
+from darknet_builder.layers.base import WeightsHeader
+from darknet_builder.layers.contrastive import Contrastive
 from darknet_builder.layers.convolutional import Convolutional
 from darknet_builder.layers.heads.anchor_head import AnchorOptions, YoloLossOptions
+from darknet_builder.layers.heads.region import Region
 from darknet_builder.layers.heads.yolo import Yolo
+from darknet_builder.layers.pjreddie_only import Iseg
 from darknet_builder.layers.pooling import Maxpool
+from darknet_builder.layers.recurrent.vector import Rnn
 from darknet_builder.layers.shortcut import Shortcut
+from darknet_builder.layers.tree import Tree, read_tree
+from darknet_builder.layers.upsample import Upsample
 from darknet_builder.losses import anchored
 from darknet_builder.losses.base import Targets
 from darknet_builder.losses.region import _RegionDeltas
@@ -120,6 +128,119 @@ def test_a_flag_below_zero() -> None:
     """In C, every number but 0 is true."""
     flags = {text: Block("a", {"flag": text}).get_flag("flag") for text in ("-1", "0", "1", "2")}
     assert flags == {"-1": True, "0": False, "1": True, "2": True}
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "depthwise"),
+    [(4, 4, True), (2, 2, True), (4, 2, False), (4, 1, False), (1, 1, False)],
+)
+def test_what_is_depthwise(channels: int, groups: int, depthwise: bool) -> None:
+    """A group for each of several channels."""
+    layer = Convolutional(Shape(channels, 8, 8), filters=4, groups=groups)
+    assert layer.is_depthwise == depthwise
+    assert layer.out_shape == Shape(4, 8, 8)
+
+
+def test_defaults_without_a_cfg() -> None:
+    """They are those of the section's options."""
+    layer = Contrastive(IMAGE)
+    assert (layer.classes, layer.temperature, layer.yolo_layer) == (1000, 1.0, 0)
+    assert WeightsHeader(0, 2, 5).seen == 0
+
+
+def test_embeddings_beside_too_few_classes() -> None:
+    with pytest.raises(ShapeError, match="needs filters=52 in .* gives 3: classes .* = 20 [+] 32"):
+        Iseg(IMAGE)
+
+
+@pytest.mark.parametrize(("stride", "scale"), [(-2, 1.0), (-3, 0.5), (3, 2.0), (2, 0.0)])
+def test_upsample_by_a_factor(stride: int, scale: float) -> None:
+    """A negative stride adds up; a scale of 0 is one, too (blas.c, upsample_cpu)."""
+    factor = abs(stride)
+    x = torch.arange(36.0).view(1, 1, 6, 6)
+    found = Upsample(Shape(1, 6, 6), stride=stride, scale=scale)(x)
+    if stride > 0:
+        expected = x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    else:
+        expected = x.unfold(2, factor, factor).unfold(3, factor, factor).sum((4, 5))
+    assert torch.equal(found, scale * expected)
+
+
+def test_groups_of_a_tree_between_those_of_another_size() -> None:
+    """Groups of 2, 3 and 2 classes: each has a softmax of its own."""
+    tree = Tree(tuple("abcdefg"), (-1, -1, 0, 0, 0, 1, 1))
+    x = torch.arange(7.0)
+    expected = torch.cat([part.softmax(0) for part in x.split([2, 3, 2])])
+    assert torch.allclose(tree.softmax(x, 0), expected)
+
+
+def test_names_of_a_tree(tmp_path: Path) -> None:
+    """The first word of each line, and the number of its parent."""
+    (tmp_path / "a.tree").write_text("animal -1\n\ncat 0\n")
+    tree = read_tree(Block("region", {"tree": "a.tree"}), str(tmp_path))
+    assert tree == Tree(("animal", "cat"), (-1, 0))
+
+
+def test_a_wide_tree_is_not_deep(tmp_path: Path) -> None:
+    """5,000 classes in two levels make a small table."""
+    (tmp_path / "a.tree").write_text("root -1\n" + "leaf 0\n" * 4999)
+    tree = read_tree(Block("region", {"tree": "a.tree"}), str(tmp_path))
+    assert tree is not None and tree.group_sizes == [1, 4999]
+
+
+def test_region_output_by_dialect() -> None:
+    """AlexeyAB's is a vector for each image, pjreddie's a map."""
+    x = torch.zeros(2, 12, 4, 3)
+    for dialect, shape in (("alexeyab", (2, 144)), ("pjreddie", (2, 12, 4, 3))):
+        head = Region(
+            Shape(12, 4, 3), anchors=[(1, 1), (2, 2)], classes=1, dialect=get_dialect(dialect)
+        )
+        assert head(x).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words", "expected"),
+    [
+        ("1,2,3", "num=2 needs 4 numbers, but 3 are given", (3.0, 0.5)),
+        ("1,2", "num=2 needs 4 numbers, but 2 are given", (0.5, 0.5)),
+        ("1,2, ,4", "item 3 of the list is empty", (0.0, 4.0)),
+    ],
+)
+def test_an_incomplete_anchor_that_is_not_used(
+    numbers: str, words: str, expected: tuple[float, float]
+) -> None:
+    """Missing numbers are 0.5 and empty ones 0, as in Darknet."""
+    text = (
+        "[net]\nwidth=8\nheight=8\nchannels=6\n"
+        f"[yolo]\nmask=0\nnum=2\nanchors={numbers}\nclasses=1\n"
+    )
+    with pytest.warns(CfgWarning, match=words):
+        (head,) = build_network(text).heads
+    assert head.anchors == [(1.0, 2.0), expected]
+
+
+def test_an_anchor_before_the_first() -> None:
+    """It does not exist, whatever the list holds."""
+    text = (
+        "[net]\nwidth=8\nheight=8\nchannels=6\n[yolo]\nmask=-1\nnum=2\nanchors=1,2,3\nclasses=1\n"
+    )
+    with (
+        pytest.warns(CfgWarning, match="Darknet uses 0.5"),
+        pytest.raises(CfgError, match="mask=-1: anchor -1 does not exist: there are 2"),
+    ):
+        build_network(text)
+
+
+@pytest.mark.parametrize(("number", "name"), [(0, "tanh"), (1, "logistic"), (2, "loggy")])
+def test_activation_of_the_state(number: int, name: str) -> None:
+    """``logistic=`` of [rnn] is for the part that reads the state (rnn_layer.c, make_rnn_layer)."""
+    network = build_network(
+        f"[net]\ninputs=4\n[rnn]\noutput=2\nhidden=3\nactivation=tanh\nlogistic={number}\n"
+    )
+    layer = network.sequence()[0]
+    assert isinstance(layer, Rnn)
+    parts = (layer.input_layer, layer.self_layer, layer.output_layer)
+    assert [part.activation_name for part in parts] == ["tanh", name, "tanh"]
 
 
 # ---- boxes ---------------------------------------------------------------------------------------

@@ -209,6 +209,9 @@ def check_gaussian(head: GaussianYolo, raw: Tensor, seed: int) -> None:
     )
     np.testing.assert_allclose(delta, reference.delta.reshape(delta.shape), rtol=1e-9, atol=1e-12)
     assert float(loss.value) == pytest.approx(reference.cost(), rel=1e-9)
+    assert int(loss.parts["count"]) == len(reference.ious)
+    mean = sum(reference.ious) / max(len(reference.ious), 1)
+    assert float(loss.parts["iou"]) == pytest.approx(mean)
 
 
 REGION_OPTIONS: dict[str, dict[str, Any]] = {
@@ -254,6 +257,10 @@ def test_region(name: str, classes: str, seen: int) -> None:
     reference = region_delta(
         head, head.activate(raw).numpy(), [rows.numpy() for rows in targets.boxes], seen
     )
+    squares = (reference**2).sum((0, 1, 2, 3))
+    parts = {"box": squares[:4], "objectness": squares[4:5], "classes": squares[5:]}
+    for part, expected in parts.items():
+        assert float(loss.parts[part]) == pytest.approx(float(expected.sum()), rel=1e-9)
     reference = reference.transpose(0, 3, 4, 1, 2).reshape(delta.shape)
     np.testing.assert_allclose(delta, reference, rtol=1e-9, atol=1e-12)
     assert float(loss.value) == pytest.approx(float((reference**2).sum()), rel=1e-9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import struct
+from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,14 +13,24 @@ import numpy as np
 import pytest
 
 from darknet_builder.cfg.dialects import get_dialect
+from darknet_builder.cfg.model_files import write_model_file
+from darknet_builder.cfg.model_metadata import ModelMetadata
 from darknet_builder.errors import DownloadError, InputError, WeightsError
+from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.network.build import build_network
 from darknet_builder.network.network import Network
 from darknet_builder.weights import downloads
-from darknet_builder.weights.downloads import Expected, _check, _check_space, _Part, download
+from darknet_builder.weights.downloads import (
+    Download,
+    Expected,
+    _check,
+    _check_space,
+    _Part,
+    download,
+)
 from darknet_builder.weights.entries import weight_entries
 from darknet_builder.weights.header import has_short_seen, open_weights
-from darknet_builder.weights.loader import load_weights
+from darknet_builder.weights.loader import load_weights, look_at_weights
 from darknet_builder.weights.models import find_model
 from darknet_builder.weights.official import official_files
 from tests.helpers.web_server import serve
@@ -83,6 +94,31 @@ def test_a_file_of_text(tmp_path: Path) -> None:
     path.write_bytes("Größe und Gewicht, 0.5 0.25\r\n".encode())
     with pytest.raises(WeightsError, match="is text, not weights"):
         open_weights(get_dialect("alexeyab"), str(path))
+
+
+@pytest.mark.parametrize(
+    ("byte", "is_text"),
+    [
+        (0x1F, False),
+        (0x20, True),
+        (0x7E, True),
+        (0x7F, False),
+        (0x80, True),
+        (0xFF, True),
+        (0x09, True),
+        (0x0B, False),
+    ],
+)
+def test_bytes_of_text(byte: int, is_text: bool, tmp_path: Path) -> None:
+    """Control characters are in no text. Only the bytes of a header are looked at."""
+    path = tmp_path / "a.weights"
+    path.write_bytes(b"a" * 19 + bytes([byte]) + bytes(4))
+    try:
+        open_weights(get_dialect("alexeyab"), str(path))
+    except WeightsError as error:
+        assert is_text and "is text, not weights" in str(error)
+    else:
+        assert not is_text
 
 
 def test_a_network_without_weights(tmp_path: Path) -> None:
@@ -160,6 +196,66 @@ def test_the_number_of_classes_that_fits(
     assert ("it fits" in text) == (found is not None)
 
 
+def test_a_head_after_a_layer_without_weights(tmp_path: Path) -> None:
+    """No number of classes would change the length of the file."""
+    text = NET + "[convolutional]\nfilters=8\nactivation=linear\n[maxpool]\nsize=1\n"
+    network = build_network(text + "[yolo]\nanchors=1,2\nclasses=3\n")
+    for difference in (-1, 1):
+        assert "belongs to another cfg" in refusal(
+            network, network.num_stored + difference, tmp_path
+        )
+
+
+# ---- model files ---------------------------------------------------------------------------------
+
+
+def test_a_model_file(tmp_path: Path) -> None:
+    """Its tensors have names, so all are loaded; the header is in its metadata."""
+    path = tmp_path / "a.pt"
+    source, network = build_network(NET + ONE + "[maxpool]\n" + ONE), build_network(NET + ONE + ONE)
+    for layer in source.sequence()[::2]:
+        layer.conv.weight.data.fill_(0.25)
+    write_model_file(path, source, ModelMetadata(header=(1, 3, 7, 640)))
+    look_at_weights(path, get_dialect("alexeyab"))
+    with pytest.raises(InputError, match="holds tensors by name, .* all together") as error:
+        load_weights(network, path, until=1)
+    assert (error.value.argument, error.value.value) == ("until", "1")
+    with pytest.raises(WeightsError):
+        load_weights(network, path)  # its second convolution is layer 2
+    network = build_network(NET + ONE + "[maxpool]\n" + ONE)
+    report = load_weights(network, path)
+    assert report.header == network.header == WeightsHeader(1, 3, 7, 640)
+    assert (report.num_floats, report.num_layers, report.until) == (14, 2, None)
+    assert (network.sequence()[2].conv.weight == 0.25).all()
+
+
+def test_a_look_at_weights(tmp_path: Path) -> None:
+    """Kind and length, without a network."""
+    look_at_weights(write(tmp_path / "a.weights", 3), get_dialect("alexeyab"))
+    (tmp_path / "a.weights").write_bytes(b"abc" * 9)
+    with pytest.raises(WeightsError, match="is text"):
+        look_at_weights(tmp_path / "a.weights", get_dialect("alexeyab"))
+    (tmp_path / "a.pt").write_bytes(b"abc" * 9)
+    with pytest.raises(WeightsError):
+        look_at_weights(tmp_path / "a.pt", get_dialect("alexeyab"))
+
+
+def test_reports_are_fixed(tmp_path: Path) -> None:
+    """A table's row or a report does not change after it was made."""
+    network = build_network(NET + ONE)
+    path = write(tmp_path / "a.weights", 8)
+    for item in (
+        load_weights(network, path),
+        weight_entries(network)[0],
+        official_files()["yolov4"],
+        official_files()["yolov4"].expected,
+        Download(path, 52, "", fetched=False),
+        find_model("shapes"),
+    ):
+        with pytest.raises(FrozenInstanceError):
+            setattr(item, fields(item)[0].name, None)
+
+
 # ---- downloads -----------------------------------------------------------------------------------
 
 
@@ -189,6 +285,14 @@ def test_space_on_the_disk(
     words = f"{100 - start} bytes are needed, but {free + kept - start} are free"
     with pytest.raises(DownloadError, match=words):
         _check_space(expected, part, start)
+
+
+def test_a_part_that_somebody_removed(tmp_path: Path) -> None:
+    part = _Part(tmp_path / "a.part")
+    part.discard()
+    part.begin("http://example.org/a", "one")
+    part.discard()
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_wrong_checksum(tmp_path: Path) -> None:
