@@ -32,7 +32,7 @@ class PipelineRate:
         batch: number of images in a call.
         images: number of photographs in a round.
         network_seconds: of each round, for all images through the network alone.
-        pipeline_seconds: of each round, from the files to the pictures.
+        pipeline_seconds: of each round, from the files to the pictures, or to the boxes.
         processor_seconds: processor time of each stage for all images of a round, summed over the
             threads; the median of the rounds.
         cores: number of processor cores that this process may use.
@@ -77,11 +77,15 @@ class PipelineRate:
 
 
 def measure_pipeline(
-    detector: Detector, name: str, candidate: str, paths: Sequence[str | Path], *, rounds: int = 3
+    detector: Detector,
+    name: str,
+    candidate: str,
+    paths: Sequence[str | Path],
+    *,
+    rounds: int = 3,
+    pictures: bool = True,
 ) -> PipelineRate:
     """Time the network alone, the whole pipeline, and each stage by itself, interleaved.
-
-    The pictures are written to a temporary folder.
 
     Args:
         detector: the detector; its ``batch`` is the number of images in a call.
@@ -89,6 +93,7 @@ def measure_pipeline(
         candidate: the detector's engine in reports, as ``backend:precision``.
         paths: photographs, all of which can be read.
         rounds: number of times that all photographs are processed.
+        pictures: whether to draw the objects and write the pictures, to a temporary folder.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     rate = PipelineRate(name, candidate, detector.batch, len(paths), cores=cores or 1)
@@ -99,8 +104,8 @@ def measure_pipeline(
     detector.warm_up(len(inputs))
     for _ in range(rounds):
         rate.network_seconds.append(_network_alone(detector, inputs, len(paths)))
-        rate.pipeline_seconds.append(_whole_pipeline(detector, paths))
-        stages.append(_stage_by_stage(detector, paths))
+        rate.pipeline_seconds.append(_whole_pipeline(detector, paths, pictures))
+        stages.append(_stage_by_stage(detector, paths, pictures))
     for stage in stages[0]:
         rate.processor_seconds[stage] = statistics.median(times[stage] for times in stages)
     return rate
@@ -121,8 +126,8 @@ def _network_alone(detector: Detector, inputs: torch.Tensor, images: int) -> flo
     return time.perf_counter() - start
 
 
-def _whole_pipeline(detector: Detector, paths: Sequence[str | Path]) -> float:
-    """Return the seconds from the files to the pictures, drawn and written."""
+def _whole_pipeline(detector: Detector, paths: Sequence[str | Path], pictures: bool) -> float:
+    """Return the seconds from the files to the boxes, or to the pictures, drawn and written."""
     numbers = count()
     with tempfile.TemporaryDirectory() as folder:
 
@@ -131,29 +136,34 @@ def _whole_pipeline(detector: Detector, paths: Sequence[str | Path]) -> float:
             write_image(Path(folder) / f"{next(numbers)}.jpg", picture)
 
         start = time.perf_counter()
-        for _ in stream(detector, paths, finish):
+        for _ in stream(detector, paths, finish if pictures else None):
             pass
         return time.perf_counter() - start
 
 
-def _stage_by_stage(detector: Detector, paths: Sequence[str | Path]) -> dict[str, float]:
+def _stage_by_stage(
+    detector: Detector, paths: Sequence[str | Path], pictures: bool
+) -> dict[str, float]:
     """Return the seconds of processor time of each stage, which run one after the other."""
     seconds: dict[str, float] = defaultdict(float)
-    for first in range(0, len(paths), detector.batch):
-        with _counting(seconds, "read"):
-            images = [read_image(path) for path in paths[first : first + detector.batch]]
-        with _counting(seconds, "resize"):
-            prepared = [detector.prepare(image) for image in images]
-        with _counting(seconds, "network"):
-            raw_maps = detector.raw_maps(torch.stack([item.x for item in prepared]))
-            synchronize(detector.device)
-        with _counting(seconds, "post-process"):
-            found = detector.interpret(raw_maps, [item.placement for item in prepared])
-        with _counting(seconds, "draw"):
-            pictures = [draw_detections(*pair) for pair in zip(images, found, strict=True)]
-        with _counting(seconds, "write"), tempfile.TemporaryDirectory() as folder:
-            for number, picture in enumerate(pictures):
-                write_image(Path(folder) / f"{number}.jpg", picture)
+    # One folder for all, as in the pipeline: to make and remove one takes time as well.
+    with tempfile.TemporaryDirectory() as folder:
+        for first in range(0, len(paths), detector.batch):
+            with _counting(seconds, "read"):
+                images = [read_image(path) for path in paths[first : first + detector.batch]]
+            with _counting(seconds, "resize"):
+                prepared = [detector.prepare(image) for image in images]
+            with _counting(seconds, "network"):
+                raw_maps = detector.raw_maps(torch.stack([item.x for item in prepared]))
+                synchronize(detector.device)
+            with _counting(seconds, "post-process"):
+                found = detector.interpret(raw_maps, [item.placement for item in prepared])
+            if pictures:
+                with _counting(seconds, "draw"):
+                    drawn = [draw_detections(*pair) for pair in zip(images, found, strict=True)]
+                with _counting(seconds, "write"):
+                    for number, picture in enumerate(drawn, first):
+                        write_image(Path(folder) / f"{number}.jpg", picture)
     return seconds
 
 

@@ -83,7 +83,7 @@ class ExportSettings:
         resize: ``stretch``, ``letterbox`` or, for classifiers, ``crop``, for the metadata; None
             takes the default of the cfg and its dialect.
         images: paths of photographs to compare the file on, besides a drawn scene and random
-            numbers.
+            numbers, or for int8 besides those of the calibration.
         int8: how to quantize an ONNX file; None for float32.
 
     Example:

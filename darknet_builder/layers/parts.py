@@ -39,6 +39,8 @@ class Linear(nn.Linear):
 
 
 def _reset_uniform(weight: Tensor, bound: float, bias: Tensor | None) -> None:
+    if weight.is_meta:  # has no memory yet, and is initialised when it gets some
+        return
     nn.init.uniform_(weight, -bound, bound)
     if bias is not None:
         nn.init.zeros_(bias)

@@ -17,6 +17,8 @@ from darknet_builder.layers.pjreddie_only import Deconvolutional
 from darknet_builder.network.network import Network
 
 _KEYS = ("batch_normalize", "cbn")
+_Folding = Convolutional | Connected | Deconvolutional
+_Linear = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
 def fold_batch_norm(network: Network) -> Network:
@@ -32,16 +34,13 @@ def fold_batch_norm(network: Network) -> Network:
         >>> fold_batch_norm(network).layers[0].norm is None
         True
     """
-    folded = copy.deepcopy(network).eval()
+    folded = copy.deepcopy(network, _not_copied(network))
     done: set[nn.Module] = set()
     changed: set[int] = set()
     for index, layer in enumerate(folded.sequence()):
         for part in layer.modules():
-            if (
-                isinstance(part, Convolutional | Connected | Deconvolutional)
-                and part.norm is not None
-            ):
-                linear = part.linear if isinstance(part, Connected) else part.conv
+            if isinstance(part, _Folding) and part.norm is not None:
+                linear = _linear_of(part)
                 # With share_index= two layers have the same weights: fold these once.
                 if linear not in done:
                     _fold(linear, part.norm)
@@ -51,12 +50,27 @@ def fold_batch_norm(network: Network) -> Network:
     # Block 0 is [net], so layer i has block i + 1.
     for index in changed:
         folded.blocks[index + 1] = _without_batch_norm(folded.blocks[index + 1])
-    return folded
+    # Only now, because until they are folded the copy has the batch norms of the network itself.
+    return folded.eval()
 
 
-def _fold(
-    linear: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm1d | nn.BatchNorm2d
-) -> None:
+def _not_copied(network: Network) -> dict[int, object]:
+    """Return the memo with which ``copy.deepcopy`` leaves out what folding replaces or removes.
+
+    Copying these weights and batch norms took as long as folding them. Blocks do not change.
+    """
+    shared: list[object] = list(network.blocks)
+    for part in network.modules():
+        if isinstance(part, _Folding) and part.norm is not None:
+            shared += [part.norm, _linear_of(part).weight]
+    return {id(item): item for item in shared}
+
+
+def _linear_of(part: _Folding) -> _Linear:
+    return part.linear if isinstance(part, Connected) else part.conv
+
+
+def _fold(linear: _Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
     """Weight *= s / sqrt(v + eps); bias = b - s m / sqrt(v + eps), in float64 as Darknet does."""
     assert norm.running_mean is not None and norm.running_var is not None
     factor = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
@@ -66,7 +80,8 @@ def _fold(
     # convolution, (in, out, k, k).
     shape = [1] * weight.dim()
     shape[1 if isinstance(linear, nn.ConvTranspose2d) else 0] = -1
-    linear.weight = _parameter(weight.detach().double() * factor.view(shape), weight)
+    # In place, which takes half the time: memory for another array of 64 bits is not needed.
+    linear.weight = _parameter(weight.detach().double().mul_(factor.view(shape)), weight)
     linear.bias = _parameter(bias, weight)
 
 

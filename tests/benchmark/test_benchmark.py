@@ -126,6 +126,22 @@ def test_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert min(stages.values()) > 0 and pipeline["cores"] >= 1
 
 
+def test_the_pipeline_without_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is drawn or written, in the whole pipeline or in a stage."""
+    for name in ("draw_detections", "write_image"):
+        monkeypatch.setattr(f"darknet_builder.benchmark.pipeline.{name}", pytest.fail)
+    (tmp_path / "net.cfg").write_text(CFG)
+    photograph = tmp_path / "a.png"
+    photograph.write_bytes(b"P6 1 1 255 abc")
+    answer = tmp_path / "b.json"
+    words = ["--contenders", "torch:float32", "--rounds", "1", "--pipeline", "--no-images"]
+    files = ["--images", str(photograph), "--json", str(answer)]
+    assert main(["benchmark", str(tmp_path / "net.cfg"), *words, *files]) == 0
+    [pipeline] = json.loads(answer.read_text())["pipelines"]
+    stages = pipeline["processor_seconds"]
+    assert list(stages) == ["read", "resize", "network", "post-process"]
+
+
 def test_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Training steps are measured with the share of their time spent waiting for images."""
     data, answer = make_folder(tmp_path), tmp_path / "b.json"
@@ -201,6 +217,8 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.endswith(
         "--rounds, --batches and --threads: expected 1 or more\n"
     )
+    assert main(["benchmark", "a.cfg", "--no-images"]) == 2
+    assert capsys.readouterr().err.endswith("--no-images: needs --pipeline\n")
     assert main(["benchmark", "a.cfg", "--pipeline"]) == 2
     assert capsys.readouterr().err.endswith("--pipeline: no images given; give --images\n")
     assert main(["benchmark", "a.cfg", "--training", "my.data", "--memory"]) == 2

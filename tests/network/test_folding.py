@@ -139,4 +139,31 @@ def test_a_transposed_convolution_and_binary_weights() -> None:
 def test_a_training_network_stays_in_training() -> None:
     network = build_network(UNIT_CFGS["route"]).train()
     folded = fold_batch_norm(network)
-    assert network.training and not folded.training
+    assert all(module.training for module in network.modules())
+    assert not any(module.training for module in folded.modules())
+
+
+@pytest.mark.parametrize("name", UNIT_CFGS)
+def test_a_folded_network_shares_no_memory_with_the_first(name: str, tmp_path: Path) -> None:
+    network = recorded(name, tmp_path)[0]
+    shared = storages(network) & storages(fold_batch_norm(network))
+    assert not shared
+
+
+def storages(network: Network) -> set[int]:
+    """The address of each parameter's and buffer's memory."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors if tensor.numel()}
+
+
+def test_folding_copies_no_weights_that_it_replaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = build_network(UNIT_CFGS["route"])  # each of its weights has a batch norm after it
+    copied: list[nn.Parameter] = []
+
+    def copy_tensor(tensor: nn.Parameter, memo: dict[int, object]) -> nn.Parameter:
+        copied.append(tensor)
+        return nn.Parameter(tensor.detach().clone())
+
+    monkeypatch.setattr(nn.Parameter, "__deepcopy__", copy_tensor)
+    fold_batch_norm(network)
+    assert not copied

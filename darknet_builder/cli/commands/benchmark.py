@@ -131,6 +131,11 @@ def _add_whole_runs(parser: argparse.ArgumentParser) -> None:
         " processor time of each stage",
     )
     parser.add_argument(
+        "--no-images",
+        action="store_true",
+        help="with --pipeline: measure from file to boxes; do not draw and write pictures",
+    )
+    parser.add_argument(
         "--training", metavar="DATA", help=".data file; measure training on it, and nothing else"
     )
     parser.add_argument(
@@ -212,6 +217,8 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"--weights {args.weights}: expected a single CFG, got {len(args.cfg)}")
     if min([args.rounds, *args.batches, args.threads or 1]) < 1:
         raise InputError("--rounds, --batches and --threads: expected 1 or more")
+    if args.no_images and not args.pipeline:
+        raise InputError("--no-images: needs --pipeline")
     if args.pipeline and not args.images:
         raise InputError("--pipeline: no images given; give --images")
     if args.training and (
@@ -284,7 +291,11 @@ def _run_pipeline(
                 backend=backend,
                 precision=precision_name(precision or "float32"),
             )
-            rates.append(measure_pipeline(detector, name, candidate, photographs))
+            rates.append(
+                measure_pipeline(
+                    detector, name, candidate, photographs, pictures=not args.no_images
+                )
+            )
     out.write(pipeline_table(rates) + "\n")
     return rates
 

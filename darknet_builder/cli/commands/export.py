@@ -78,7 +78,8 @@ With --precision int8, the file computes in integers of 8 bits, calibrated on ph
 more than --max-drop points.
 
 Every file is read back and compared with PyTorch on random numbers, a drawn scene and the images of
---image. If its results differ, it is deleted and the command fails.
+--image; a file in int8, on images of the calibration and of --image. If its results differ, it is
+deleted and the command fails.
 
 examples:
   darknet-builder export --model yolov4-tiny --level decoded
