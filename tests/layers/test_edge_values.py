@@ -151,6 +151,8 @@ def test_defaults_without_a_cfg() -> None:
 def test_embeddings_beside_too_few_classes() -> None:
     with pytest.raises(ShapeError, match="needs filters=52 in .* gives 3: classes .* = 20 [+] 32"):
         Iseg(IMAGE)
+    text = "[net]\nwidth=2\nheight=2\nchannels=52\n[iseg]\n"
+    assert build_network(text, dialect="pjreddie").sequence()[0].classes == 20
 
 
 @pytest.mark.parametrize(("stride", "scale"), [(-2, 1.0), (-3, 0.5), (3, 2.0), (2, 0.0)])
@@ -217,6 +219,19 @@ def test_an_incomplete_anchor_that_is_not_used(
     with pytest.warns(CfgWarning, match=words):
         (head,) = build_network(text).heads
     assert head.anchors == [(1.0, 2.0), expected]
+
+
+def test_more_anchors_than_real_cfgs_have() -> None:
+    network = build_network(
+        "[net]\nwidth=2\nheight=2\nchannels=600\n[region]\nnum=100\nclasses=1\n"
+    )
+    assert len(network.heads[0].anchors) == 100
+
+
+def test_a_blur_is_not_stored() -> None:
+    """Its kernel is a constant of its size."""
+    layer = Maxpool(IMAGE, size=2, stride=(2, 2), padding=1, antialiasing=3)
+    assert layer.blur is not None and not layer.state_dict()
 
 
 def test_an_anchor_before_the_first() -> None:
