@@ -234,6 +234,27 @@ def test_a_blur_is_not_stored() -> None:
     assert layer.blur is not None and not layer.state_dict()
 
 
+def test_no_overlap_is_called_mse() -> None:
+    """``mse`` is a kind of loss, not of overlap."""
+    text = "[net]\nwidth=2\nheight=2\nchannels=6\n[yolo]\nnum=1\nmask=0\nanchors=1,2\nclasses=1\n"
+    for kind in ("iou", "ciou"):
+        build_network(f"{text}iou_thresh_kind={kind}\n")
+    with pytest.raises(CfgError, match="iou_thresh_kind=mse"):
+        build_network(f"{text}iou_thresh_kind=mse\n")
+
+
+@pytest.mark.parametrize("section", ["crnn", "conv_lstm"])
+def test_padding_of_wide_recurrent_kernels(section: str) -> None:
+    """``pad=1`` keeps width and height, as in a convolution; the state has one channel."""
+    network = build_network(
+        f"[net]\nwidth=8\nheight=6\nchannels=3\n[{section}]\nsize=5\npad=1\noutput=2\n"
+    )
+    layer = network.sequence()[0]
+    assert layer.out_shape == Shape(2, 6, 8)
+    if section == "crnn":
+        assert layer.self_layer.out_shape == Shape(1, 6, 8)
+
+
 def test_an_anchor_before_the_first() -> None:
     """It does not exist, whatever the list holds."""
     text = (
