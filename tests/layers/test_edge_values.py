@@ -30,6 +30,7 @@ from darknet_builder.layers.heads.yolo import Yolo
 from darknet_builder.layers.pjreddie_only import Iseg
 from darknet_builder.layers.pooling import Maxpool
 from darknet_builder.layers.recurrent.vector import Rnn
+from darknet_builder.layers.route import Route
 from darknet_builder.layers.shortcut import Shortcut
 from darknet_builder.layers.tree import Tree, read_tree
 from darknet_builder.layers.upsample import Upsample
@@ -145,7 +146,7 @@ def test_defaults_without_a_cfg() -> None:
     """They are those of the section's options."""
     layer = Contrastive(IMAGE)
     assert (layer.classes, layer.temperature, layer.yolo_layer) == (1000, 1.0, 0)
-    assert WeightsHeader(0, 2, 5).seen == 0
+    assert WeightsHeader() == WeightsHeader(0, 2, 5, 0)
 
 
 def test_embeddings_beside_too_few_classes() -> None:
@@ -232,6 +233,30 @@ def test_a_blur_is_not_stored() -> None:
     """Its kernel is a constant of its size."""
     layer = Maxpool(IMAGE, size=2, stride=(2, 2), padding=1, antialiasing=3)
     assert layer.blur is not None and not layer.state_dict()
+
+
+@pytest.mark.parametrize("other", [Shape(3, 4, 8), Shape(3, 8, 4)])
+def test_route_of_another_height_or_width(other: Shape) -> None:
+    """The second input is compared with the first, and the third too."""
+    for shapes in ([IMAGE, other], [IMAGE, IMAGE, other]):
+        with pytest.raises(ShapeError, match="cannot concatenate .* and .*: a route needs equal"):
+            Route(shapes)
+    assert Route([IMAGE, IMAGE]).out_shape == Shape(6, 8, 8)
+
+
+def test_which_head_walks_down_its_tree() -> None:
+    """pjreddie's, unless classes to report are given."""
+    for dialect, tree, expected in (
+        ("pjreddie", Tree(("a", "b"), (-1, -1)), True),
+        ("pjreddie", None, False),
+        ("alexeyab", Tree(("a", "b"), (-1, -1)), False),
+    ):
+        head = Region(
+            Shape(7, 4, 3), anchors=[(1, 1)], classes=2, tree=tree, dialect=get_dialect(dialect)
+        )
+        assert head.walks_tree == expected
+        head.report_map = [1]
+        assert not head.walks_tree
 
 
 def test_no_overlap_is_called_mse() -> None:

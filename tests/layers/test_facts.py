@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import pytest
 
+from darknet_builder.layers.base import AugmentOptions
+from darknet_builder.layers.heads.anchor_head import AnchorOptions, YoloLossOptions
+from darknet_builder.layers.heads.detection import DetectionLossOptions
+from darknet_builder.layers.heads.region import RegionLossOptions
 from darknet_builder.layers.registry import registered_sections
 
 HEADS = {"Gaussian_yolo", "detection", "region", "yolo"}
@@ -124,3 +129,19 @@ def test_defaults_without_a_cfg() -> None:
         parameters = inspect.signature(LAYERS[section]).parameters.values()
         found = {item.name: item.default for item in parameters}
         assert {name: found[name] for name in expected} == expected, section
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        YoloLossOptions(),
+        RegionLossOptions(),
+        DetectionLossOptions(),
+        AnchorOptions([(1.0, 2.0)], [0], 1),
+        AugmentOptions(),
+    ],
+)
+def test_options_are_fixed(options: Any) -> None:
+    """Heads share their defaults."""
+    with pytest.raises(FrozenInstanceError):
+        setattr(options, fields(options)[0].name, None)
