@@ -24,7 +24,11 @@ from darknet_builder.images.resize import Placement
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.layers.contrastive import Contrastive
 from darknet_builder.layers.convolutional import Convolutional
-from darknet_builder.layers.heads.anchor_head import AnchorOptions, YoloLossOptions
+from darknet_builder.layers.heads.anchor_head import (
+    MOST_ANCHORS,
+    AnchorOptions,
+    YoloLossOptions,
+)
 from darknet_builder.layers.heads.region import Region
 from darknet_builder.layers.heads.yolo import Yolo
 from darknet_builder.layers.pjreddie_only import Iseg
@@ -227,6 +231,7 @@ def test_more_anchors_than_real_cfgs_have() -> None:
         "[net]\nwidth=2\nheight=2\nchannels=600\n[region]\nnum=100\nclasses=1\n"
     )
     assert len(network.heads[0].anchors) == 100
+    assert MOST_ANCHORS == 65536
 
 
 def test_a_blur_is_not_stored() -> None:
