@@ -226,6 +226,17 @@ def test_an_incomplete_anchor_that_is_not_used(
     assert head.anchors == [(1.0, 2.0), expected]
 
 
+def test_anchors_after_a_hash() -> None:
+    """It ends the list of a [yolo], but not that of a [Gaussian_yolo] (parser.c)."""
+    net = "[net]\nwidth=8\nheight=8\nchannels={}\n"
+    options = "mask=0\nnum=2\nclasses=1\nanchors=1,2#,3,4\n"
+    with pytest.warns(CfgWarning, match="num=2 needs 4 numbers, but 2 are given"):
+        network = build_network(f"{net.format(6)}[yolo]\n{options}")
+    assert network.heads[0].anchors == [(1.0, 2.0), (0.5, 0.5)]
+    network = build_network(f"{net.format(10)}[Gaussian_yolo]\n{options}")
+    assert network.heads[0].anchors == [(1.0, 2.0), (3.0, 4.0)]
+
+
 def test_more_anchors_than_real_cfgs_have() -> None:
     network = build_network(
         "[net]\nwidth=2\nheight=2\nchannels=600\n[region]\nnum=100\nclasses=1\n"
