@@ -24,12 +24,17 @@ from darknet_builder.images.resize import Placement
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.layers.contrastive import Contrastive
 from darknet_builder.layers.convolutional import Convolutional
-from darknet_builder.layers.heads.anchor_head import AnchorOptions, YoloLossOptions
+from darknet_builder.layers.heads.anchor_head import (
+    MOST_ANCHORS,
+    AnchorOptions,
+    YoloLossOptions,
+)
 from darknet_builder.layers.heads.region import Region
 from darknet_builder.layers.heads.yolo import Yolo
 from darknet_builder.layers.pjreddie_only import Iseg
 from darknet_builder.layers.pooling import Maxpool
 from darknet_builder.layers.recurrent.vector import Rnn
+from darknet_builder.layers.route import Route
 from darknet_builder.layers.shortcut import Shortcut
 from darknet_builder.layers.tree import Tree, read_tree
 from darknet_builder.layers.upsample import Upsample
@@ -145,12 +150,14 @@ def test_defaults_without_a_cfg() -> None:
     """They are those of the section's options."""
     layer = Contrastive(IMAGE)
     assert (layer.classes, layer.temperature, layer.yolo_layer) == (1000, 1.0, 0)
-    assert WeightsHeader(0, 2, 5).seen == 0
+    assert WeightsHeader() == WeightsHeader(0, 2, 5, 0)
 
 
 def test_embeddings_beside_too_few_classes() -> None:
     with pytest.raises(ShapeError, match="needs filters=52 in .* gives 3: classes .* = 20 [+] 32"):
         Iseg(IMAGE)
+    text = "[net]\nwidth=2\nheight=2\nchannels=52\n[iseg]\n"
+    assert build_network(text, dialect="pjreddie").sequence()[0].classes == 20
 
 
 @pytest.mark.parametrize(("stride", "scale"), [(-2, 1.0), (-3, 0.5), (3, 2.0), (2, 0.0)])
@@ -217,6 +224,76 @@ def test_an_incomplete_anchor_that_is_not_used(
     with pytest.warns(CfgWarning, match=words):
         (head,) = build_network(text).heads
     assert head.anchors == [(1.0, 2.0), expected]
+
+
+def test_anchors_after_a_hash() -> None:
+    """It ends the list of a [yolo], but not that of a [Gaussian_yolo] (parser.c)."""
+    net = "[net]\nwidth=8\nheight=8\nchannels={}\n"
+    options = "mask=0\nnum=2\nclasses=1\nanchors=1,2#,3,4\n"
+    with pytest.warns(CfgWarning, match="num=2 needs 4 numbers, but 2 are given"):
+        network = build_network(f"{net.format(6)}[yolo]\n{options}")
+    assert network.heads[0].anchors == [(1.0, 2.0), (0.5, 0.5)]
+    network = build_network(f"{net.format(10)}[Gaussian_yolo]\n{options}")
+    assert network.heads[0].anchors == [(1.0, 2.0), (3.0, 4.0)]
+
+
+def test_more_anchors_than_real_cfgs_have() -> None:
+    network = build_network(
+        "[net]\nwidth=2\nheight=2\nchannels=600\n[region]\nnum=100\nclasses=1\n"
+    )
+    assert len(network.heads[0].anchors) == 100
+    assert MOST_ANCHORS == 65536
+
+
+def test_a_blur_is_not_stored() -> None:
+    """Its kernel is a constant of its size."""
+    layer = Maxpool(IMAGE, size=2, stride=(2, 2), padding=1, antialiasing=3)
+    assert layer.blur is not None and not layer.state_dict()
+
+
+@pytest.mark.parametrize("other", [Shape(3, 4, 8), Shape(3, 8, 4)])
+def test_route_of_another_height_or_width(other: Shape) -> None:
+    """The second input is compared with the first, and the third too."""
+    for shapes in ([IMAGE, other], [IMAGE, IMAGE, other]):
+        with pytest.raises(ShapeError, match="cannot concatenate .* and .*: a route needs equal"):
+            Route(shapes)
+    assert Route([IMAGE, IMAGE]).out_shape == Shape(6, 8, 8)
+
+
+def test_which_head_walks_down_its_tree() -> None:
+    """pjreddie's, unless classes to report are given."""
+    for dialect, tree, expected in (
+        ("pjreddie", Tree(("a", "b"), (-1, -1)), True),
+        ("pjreddie", None, False),
+        ("alexeyab", Tree(("a", "b"), (-1, -1)), False),
+    ):
+        head = Region(
+            Shape(7, 4, 3), anchors=[(1, 1)], classes=2, tree=tree, dialect=get_dialect(dialect)
+        )
+        assert head.walks_tree == expected
+        head.report_map = [1]
+        assert not head.walks_tree
+
+
+def test_no_overlap_is_called_mse() -> None:
+    """``mse`` is a kind of loss, not of overlap."""
+    text = "[net]\nwidth=2\nheight=2\nchannels=6\n[yolo]\nnum=1\nmask=0\nanchors=1,2\nclasses=1\n"
+    for kind in ("iou", "ciou"):
+        build_network(f"{text}iou_thresh_kind={kind}\n")
+    with pytest.raises(CfgError, match="iou_thresh_kind=mse"):
+        build_network(f"{text}iou_thresh_kind=mse\n")
+
+
+@pytest.mark.parametrize("section", ["crnn", "conv_lstm"])
+def test_padding_of_wide_recurrent_kernels(section: str) -> None:
+    """``pad=1`` keeps width and height, as in a convolution; the state has one channel."""
+    network = build_network(
+        f"[net]\nwidth=8\nheight=6\nchannels=3\n[{section}]\nsize=5\npad=1\noutput=2\n"
+    )
+    layer = network.sequence()[0]
+    assert layer.out_shape == Shape(2, 6, 8)
+    if section == "crnn":
+        assert layer.self_layer.out_shape == Shape(1, 6, 8)
 
 
 def test_an_anchor_before_the_first() -> None:

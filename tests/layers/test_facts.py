@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import math
+from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import pytest
+import torch
 
+from darknet_builder.layers.base import AugmentOptions
+from darknet_builder.layers.heads.anchor_head import AnchorOptions, YoloLossOptions
+from darknet_builder.layers.heads.detection import DetectionLossOptions
+from darknet_builder.layers.heads.gaussian_yolo import GaussianYolo
+from darknet_builder.layers.heads.region import RegionLossOptions
 from darknet_builder.layers.registry import registered_sections
+from darknet_builder.shapes import Shape
 
 HEADS = {"Gaussian_yolo", "detection", "region", "yolo"}
 RECURRENT = {"conv_lstm", "crnn", "gru", "lstm", "rnn"}
@@ -124,3 +133,28 @@ def test_defaults_without_a_cfg() -> None:
         parameters = inspect.signature(LAYERS[section]).parameters.values()
         found = {item.name: item.default for item in parameters}
         assert {name: found[name] for name in expected} == expected, section
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        YoloLossOptions(),
+        RegionLossOptions(),
+        DetectionLossOptions(),
+        AnchorOptions([(1.0, 2.0)], [0], 1),
+        AugmentOptions(),
+    ],
+)
+def test_options_are_fixed(options: Any) -> None:
+    """Heads share their defaults."""
+    with pytest.raises(FrozenInstanceError):
+        setattr(options, fields(options)[0].name, None)
+
+
+def test_sizes_of_gaussian_boxes() -> None:
+    """Darknet takes e to the power of the value, times the anchor (gaussian_yolo_layer.c)."""
+    head = GaussianYolo(Shape(10, 1, 1), AnchorOptions([(8.0, 16.0)], [0], 1))
+    raw = torch.zeros(1, 10, 1, 1)
+    raw[0, 4], raw[0, 6] = math.log(2), math.log(0.5)
+    box = head.decode(raw, (32, 32)).boxes_cxcywh[0, 0]
+    assert box.tolist() == pytest.approx([0.5, 0.5, 0.5, 0.25])
