@@ -180,7 +180,7 @@ def fold_batch_norm(conv, norm):
     weight, bias = conv.weight.detach().clone(), torch.zeros(conv.out_channels)
     for f in range(conv.out_channels):
         root = math.sqrt(float(norm.running_var[f]) + 1e-5)
-        weight[f] *= float(norm.weight[f]) / root
+        weight[f] *= norm.weight[f].item() / root
         bias[f] = norm.bias[f] - norm.weight[f] * norm.running_mean[f] / root
     return weight, bias
 
