@@ -5,10 +5,7 @@ Each test fails if that case is left out of the code.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,11 +23,8 @@ from darknet_builder.layers.contrastive import Contrastive
 from darknet_builder.layers.convolutional import Convolutional
 from darknet_builder.layers.heads.anchor_head import (
     MOST_ANCHORS,
-    AnchorOptions,
-    YoloLossOptions,
 )
 from darknet_builder.layers.heads.region import Region
-from darknet_builder.layers.heads.yolo import Yolo
 from darknet_builder.layers.pjreddie_only import Iseg
 from darknet_builder.layers.pooling import Maxpool
 from darknet_builder.layers.recurrent.vector import Rnn
@@ -38,10 +32,6 @@ from darknet_builder.layers.route import Route
 from darknet_builder.layers.shortcut import Shortcut
 from darknet_builder.layers.tree import Tree, read_tree
 from darknet_builder.layers.upsample import Upsample
-from darknet_builder.losses import anchored
-from darknet_builder.losses.base import Targets
-from darknet_builder.losses.region import _RegionDeltas
-from darknet_builder.losses.whole_network import LossContext, find_loss
 from darknet_builder.network.build import build_network
 from darknet_builder.prediction.postprocessing import by_image
 from darknet_builder.shapes import Shape
@@ -359,45 +349,6 @@ def test_boxes_of_two_heads_stay_apart() -> None:
     first, second = _rows([0.5, 0.5, 0.5], [0, 0, 2]), _rows([0.5, 0.5], [0, 1])
     (found,) = by_image([first, second, second], [SQUARE])
     assert found.box_ids.tolist() == [0, 0, 2, 3, 4, 5, 6]
-
-
-# ---- losses --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("best", "is_positive"), [(0.5, False), (0.625, True)])
-def test_an_overlap_of_truth_thresh(
-    monkeypatch: pytest.MonkeyPatch, best: float, is_positive: bool
-) -> None:
-    """Only above it an anchor box is positive (yolo_layer.c:386)."""
-    common = AnchorOptions([(8.0, 9.0)], [0], 1, loss=YoloLossOptions(truth_thresh=0.5))
-    head = Yolo(replace(IMAGE, channels=6), common)
-    written: list[int] = []
-
-    def overlaps(boxes: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.full((len(boxes),), best), torch.zeros(len(boxes), dtype=torch.long)
-
-    def write(self: Any, indices: torch.Tensor, *_: Any) -> None:
-        written.extend(indices.tolist())
-
-    monkeypatch.setattr(anchored, "best_overlaps", overlaps)
-    monkeypatch.setattr(anchored.AnchorDeltas, "_write_confident", write)
-    targets = Targets.of_boxes([torch.tensor([[0.5, 0.5, 0.2, 0.2, 0.0]])])
-    find_loss(head)(head, torch.zeros(1, 6, 8, 8), targets, LossContext((64, 64), seen=20000))
-    assert len(written) == (64 if is_positive else 0)
-
-
-def test_a_prediction_that_is_not_a_number() -> None:
-    """In C no comparison with NaN is true, so another anchor of ``[region]`` matches."""
-    fake = SimpleNamespace(
-        ground_truth=torch.tensor([[0, 0.5, 0.5, 0.5, 0.5, 0]]),
-        width=1,
-        height=1,
-        anchors=torch.ones(2, 2),
-        grid=torch.ones(2),
-        options=SimpleNamespace(bias_match=False),
-        boxes=torch.tensor([[0.5, 0.5, torch.nan, torch.nan], [0.5, 0.5, 0.4, 0.4]]),
-    )
-    assert _RegionDeltas._matches(fake).tolist() == [1]  # type: ignore[arg-type]
 
 
 # ---- weights -------------------------------------------------------------------------------------
