@@ -66,7 +66,7 @@ class _YoloDeltas(AnchorDeltas):
     @property
     def _keeps_objectness(self) -> bool:
         # With objectness_smooth the background's delta stays in nearly every positive: Darknet
-        # compares with exactly 0 (yolo_layer.c:578), which only an objectness that has underflowed
+        # compares with exactly 0 (yolo_layer.c:570), which only an objectness that has underflowed
         # gives.
         return self.options.objectness_smooth
 
