@@ -60,14 +60,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The mark that keeps ``SLOW_MODULES`` out of the unit part.
-
-    They are run first, so that no process of the tests has a long one left while others have none.
-    """
+    """The mark that keeps ``SLOW_MODULES`` out of the unit part."""
     for item in items:
         if item.path.stem in SLOW_MODULES:
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: {"slow", "extras"}.isdisjoint(item.keywords))
 
 
 @pytest.fixture(scope="session")
