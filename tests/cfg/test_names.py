@@ -27,6 +27,19 @@ def test_names_file(tmp_path: Path) -> None:
     [
         (b"\n\n", "has no names; expected one class name a line"),
         (b"\xff\xfe\x00", "is not UTF-8 text; expected one class name a line"),
+        # Other files in place of names.
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5\n",
+            "is a Git LFS pointer, not class names; run 'git lfs pull' in its repository",
+        ),
+        (
+            b"<!DOCTYPE html>\n<html>\n",
+            "is a web page, not class names; open its address in a browser and take the file itself",
+        ),
+        (
+            b"# mine\n\n[net]\nwidth=8\n",
+            "is a cfg, not class names; expected one class name a line",
+        ),
     ],
 )
 def test_names_files_that_cannot_be_used(tmp_path: Path, content: bytes, text: str) -> None:
@@ -36,6 +49,9 @@ def test_names_files_that_cannot_be_used(tmp_path: Path, content: bytes, text: s
     with pytest.raises(DataError) as raised:
         read_names(path)
     assert str(raised.value) == f"{path}: {text}"
+
+
+def test_a_folder_in_place_of_names(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=": Is a directory$"):
         read_names(tmp_path)
 
@@ -82,28 +98,6 @@ def test_names_in_other_encodings(
 def test_the_names_of_a_real_case() -> None:
     with pytest.warns(DataWarning, match="read as Latin-1"):
         assert read_names(DATA / "latin1.names") == ["büchse"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5\n",
-            "is a Git LFS pointer, not class names; run 'git lfs pull' in its repository",
-        ),
-        (
-            "<!DOCTYPE html>\n<html>\n",
-            "is a web page, not class names; open its address in a browser and take the file itself",
-        ),
-        ("# mine\n\n[net]\nwidth=8\n", "is a cfg, not class names; expected one class name a line"),
-    ],
-)
-def test_other_files_in_place_of_names(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "a.names"
-    path.write_text(text)
-    with pytest.raises(DataError) as caught:
-        read_names(path)
-    assert str(caught.value) == f"{path}: {message}"
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+
 import pytest
 
 from darknet_builder.cli.program import main
+from darknet_builder.errors import CfgWarning
+
+
+def run_program(*words: str) -> tuple[int, str, str]:
+    """Run a command as in a process of its own; return exit status, stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
+        warnings.simplefilter("always", CfgWarning)
+        status = main(list(words))
+    return status, out.getvalue(), err.getvalue()
 
 
 def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
-import warnings
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from darknet_builder.cli import program as cli
 from darknet_builder.data.scenes import write_scenes
-from darknet_builder.errors import CfgWarning
+from tests.helpers.commands import run_program
 
 TINY_CFG = """\
 [net]
@@ -102,8 +98,4 @@ def start_training(folder: Path, *options: str) -> subprocess.Popen[str]:
 
 def train(folder: Path, *options: str) -> tuple[int, str, str]:
     """A training from its beginning to its end, here: exit status, stdout, stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
-        warnings.simplefilter("always", CfgWarning)
-        status = cli.main(_words(folder, *options))
-    return status, out.getvalue(), err.getvalue()
+    return run_program(*_words(folder, *options))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -17,12 +16,12 @@ from typing import Any
 import pytest
 import torch
 
-from darknet_builder.cli import program as cli
 from darknet_builder.data.scenes import write_scenes
 from darknet_builder.images.files import write_image
 from darknet_builder.support.distributed import ProcessGroup, init_processes
 from darknet_builder.training.checkpoints.checkpoint_file import list_checkpoints, load_checkpoint
 from darknet_builder.training.log.run_log import read_log
+from tests.helpers.commands import run_program
 from tests.helpers.toy_detector import RED, squares, toy_files
 from tests.helpers.training_folder import TINY_CFG, make_folder, train
 
@@ -308,12 +307,7 @@ def read_csv(path: Path) -> tuple[list[tuple[str, ...]], list[float]]:
 
 def run_one(script: str, *words: str) -> tuple[int, str, str]:
     """Run the same in this process alone."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.stdout", out)
-        patch.setattr("sys.stderr", err)
-        status = cli.main([script.removesuffix(".py"), *words])
-    return status, out.getvalue(), err.getvalue()
+    return run_program(script.removesuffix(".py"), *words)
 
 
 def test_shares_come_back_in_order() -> None:
