@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from darknet_builder.cli.arguments import add_calibration, add_precision
 from darknet_builder.errors import InputError
-from darknet_builder.export.quantized.settings import INT8, MAX_DROP, Int8Settings
+from darknet_builder.export.quantized.settings import INT8, MAX_AP_DROP, MAX_DROP, Int8Settings
 
 if TYPE_CHECKING:
     from darknet_builder.network.network import Network
@@ -16,8 +16,10 @@ INT8_OPTIONS = {
     "calibrate": "--calibrate",
     "calibration_images": "--calibration-images",
     "max_drop": "--max-drop",
+    "max_ap_drop": "--max-ap-drop",
 }
 """The option for each library argument about quantized files."""
+_LIMITS = ("max_drop", "max_ap_drop")
 
 
 def add_int8_options(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +36,13 @@ def add_int8_options(parser: argparse.ArgumentParser) -> None:
         metavar="POINTS",
         help="most points of mAP@0.5 that int8 may lose, of 100; needs --data (default:"
         f" {MAX_DROP:g})",
+    )
+    int8.add_argument(
+        "--max-ap-drop",
+        type=float,
+        metavar="POINTS",
+        help="most points of COCO's AP that int8 may lose, of 100; needs --data and pycocotools"
+        f" (default: {MAX_AP_DROP:g} where pycocotools is installed)",
     )
     int8.add_argument(
         "--symmetric",
@@ -53,7 +62,7 @@ def check_int8(args: argparse.Namespace, name: str) -> None:
         InputError: for the first option that is missing or does not apply.
     """
     if args.precision != INT8:
-        for option in ("calibrate", "data", "max_drop", "symmetric"):
+        for option in ("calibrate", "data", *_LIMITS, "symmetric"):
             if getattr(args, option) not in (None, False):
                 raise InputError(
                     f"--{option.replace('_', '-')} applies only with --precision {INT8}"
@@ -65,8 +74,11 @@ def check_int8(args: argparse.Namespace, name: str) -> None:
         )
     if args.calibrate is None:
         raise InputError(f"--precision {INT8} needs --calibrate PHOTOS")
-    if args.data is None and args.max_drop is not None:
-        raise InputError("--max-drop needs --data FILE, on which the mAP is measured")
+    for limit in _LIMITS:
+        if args.data is None and getattr(args, limit) is not None:
+            raise InputError(
+                f"{INT8_OPTIONS[limit]} needs --data FILE, on which the mAP is measured"
+            )
 
 
 def int8_settings(args: argparse.Namespace, network: Network) -> Int8Settings | None:
@@ -77,14 +89,18 @@ def int8_settings(args: argparse.Namespace, network: Network) -> Int8Settings | 
         network: the network to export, with its weights.
 
     Raises:
-        DarknetError: if there are no photographs, or the labels of ``--data`` do not fit.
+        DarknetError: if there are no photographs, or the labels of ``--data`` do not fit;
+            ``MissingExtraError`` if ``--max-ap-drop`` is given without pycocotools.
     """
     if args.precision != INT8:
         return None
+    from darknet_builder.evaluation.coco.measure import load_pycocotools
     from darknet_builder.evaluation.judge import AccuracyJudge
     from darknet_builder.export.quantized.calibration import find_photographs
 
     images = find_photographs(args.calibrate, args.calibration_images)
     judge = None if args.data is None else AccuracyJudge(network, args.data, args.resize)
-    max_drop = MAX_DROP if args.max_drop is None else args.max_drop
-    return Int8Settings(images, judge, max_drop, args.symmetric)
+    if args.max_ap_drop is not None:
+        load_pycocotools()
+    limits = {name: getattr(args, name) for name in _LIMITS if getattr(args, name) is not None}
+    return Int8Settings(images, judge, symmetric=args.symmetric, **limits)

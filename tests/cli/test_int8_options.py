@@ -112,6 +112,10 @@ def test_both_steps_in_one_command(folder: Path, capsys: pytest.CaptureFixture[s
             "--max-drop needs --data FILE, on which the mAP is measured",
         ),
         (
+            ["--precision", "int8", "--calibrate", "scenes", "--max-ap-drop", "2"],
+            "--max-ap-drop needs --data FILE, on which the mAP is measured",
+        ),
+        (
             ["--precision", "int8", "--calibrate", "scenes", "--format", "pt2"],
             "--precision int8 does not apply to format pt2; it is for format onnx",
         ),

@@ -356,12 +356,29 @@ def test_the_worst_layer_goes_back_to_float32(small: Network, tmp_path: Path) ->
     assert nodes["layer_1_Conv"].input[1].endswith("DequantizeLinear_Output")
 
 
+def test_layers_go_back_for_ap_too(small: Network, tmp_path: Path) -> None:
+    """COCO's AP asks for exact boxes, so it may fall where mAP@0.5 does not."""
+    found = iter([Accuracy(0.9, 0.5), Accuracy(0.9, 0.47), Accuracy(0.9, 0.49)])
+    images = find_photographs(tmp_path / "photos")
+    report = quantize(small, tmp_path, int8=Int8Settings(images, lambda run: next(found))).int8
+    assert report and len(report.float_layers) == 1
+    assert report.lines()[-1].endswith("(0.00 points less and 1.00 points less)")
+    found = iter([Accuracy(0.9, 0.5), Accuracy(0.9, 0.47)])
+    settings = Int8Settings(images, lambda run: next(found), max_ap_drop=3.5)
+    report = quantize(small, tmp_path, int8=settings).int8
+    assert report and not report.float_layers
+
+
 def test_a_file_that_loses_too_much_is_not_left(small: Network, tmp_path: Path) -> None:
     accuracies = judging(0.9, 0.7, 0.8)
     settings = Int8Settings(find_photographs(tmp_path / "photos"), lambda run: next(accuracies))
     with pytest.raises(ExportError, match=r"mAP@0.5 80.00 %, with 1 of 3 layers in float32"):
         quantize(small, tmp_path, int8=settings)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+    found = iter([Accuracy(0.9, 0.5), Accuracy(0.9, 0.3), Accuracy(0.9, 0.4)])
+    settings = Int8Settings(find_photographs(tmp_path / "photos"), lambda run: next(found))
+    with pytest.raises(ExportError, match=r"the limit is a loss of 2 points of COCO's AP"):
+        quantize(small, tmp_path, int8=settings)
 
 
 def test_interrupted_calibration_leaves_nothing(

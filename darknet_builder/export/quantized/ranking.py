@@ -19,6 +19,9 @@ from darknet_builder.export.quantized.settings import (
     RunRaw,
 )
 
+_MEASURES = {"max_drop": "mAP@0.5", "max_ap_drop": "COCO's AP"}
+"""What each limit of ``Int8Settings`` is about."""
+
 
 def relative_error(wanted: Tensor, found: Tensor) -> float:
     """Return the root mean square of the difference, divided by that of the wanted values.
@@ -73,7 +76,7 @@ class Judged:
         attempt takes a whole evaluation.
 
         Args:
-            settings: its judge and its limit.
+            settings: its judge and its limits.
 
         Raises:
             ExportError: if the accuracy does not hold with half of the layers in float32.
@@ -84,7 +87,7 @@ class Judged:
         before = self.before = judge(self._float32)
         after = self.after = judge(self.run(self.model))
         ranked: list[int] = []
-        while before.drop_to(after) > settings.max_drop:
+        while limit := settings.broken_limit(before, after):
             ranked = ranked or self._worst_first()
             # At most half of the layers: with more, int8 gains too little to be worth its errors.
             count = min(max(1, 2 * len(self.float_layers)), len(ranked) // 2)
@@ -92,9 +95,9 @@ class Judged:
                 raise ExportError(
                     f"float32 has {before.describe()} and int8 {after.describe()}, with"
                     f" {len(self.float_layers)} of {len(ranked)} layers in float32; the limit is"
-                    f" a loss of {settings.max_drop:g} points of mAP@0.5",
+                    f" a loss of {getattr(settings, limit):g} points of {_MEASURES[limit]}",
                     hint="calibrate on more photographs, or allow a larger loss",
-                    argument="max_drop",
+                    argument=limit,
                 )
             self.float_layers = tuple(ranked[:count])
             self.model = self._quantizer.quantize(self.float_layers)

@@ -19,6 +19,8 @@ NUM_IMAGES = 300
 """Default number of photographs to calibrate on."""
 MAX_DROP = 1.0
 """Default limit for the loss of mAP@0.5, in points of 100."""
+MAX_AP_DROP = 2.0
+"""Default limit for the loss of COCO's AP, in points of 100."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,17 @@ class Accuracy:
         """
         return 100 * (self.map50 - other.map50)
 
+    def ap_drop_to(self, other: Accuracy) -> float:
+        """Return by how many points COCO's AP falls; 0 if it was not computed.
+
+        Example:
+            >>> Accuracy(0.75, 0.5).ap_drop_to(Accuracy(0.75, 0.25))
+            25.0
+        """
+        if self.coco_ap is None or other.coco_ap is None:
+            return 0.0
+        return 100 * (self.coco_ap - other.coco_ap)
+
 
 RunRaw = Callable[["Tensor"], "list[Tensor]"]
 """Map images (B, C, H, W) to the raw map of every head."""
@@ -69,6 +82,7 @@ class Int8Settings:
             float32 until it does not lose more.
         symmetric: whether activations are signed and 0 is their middle, as TensorRT needs; the
             file is slower on CPUs.
+        max_ap_drop: most points of COCO's AP that the file may lose, where the judge measures it.
 
     Example:
         >>> Int8Settings(["a.jpg"]).max_drop
@@ -79,19 +93,31 @@ class Int8Settings:
     judge: Judge | None = None
     max_drop: float = MAX_DROP
     symmetric: bool = False
+    max_ap_drop: float = MAX_AP_DROP
 
     def check(self) -> None:
         """Check the values.
 
         Raises:
-            InputError: if there are no images, or ``max_drop`` is out of range.
+            InputError: if there are no images, or a limit is out of range.
         """
         if not self.images:
             raise InputError("no photographs to calibrate on", argument="calibrate")
-        if not 0 <= self.max_drop <= 100:
-            raise InputError(
-                "expected points from 0 to 100", argument="max_drop", value=self.max_drop
-            )
+        for name in ("max_drop", "max_ap_drop"):
+            value = getattr(self, name)
+            if not 0 <= value <= 100:
+                raise InputError("expected points from 0 to 100", argument=name, value=value)
+
+    def broken_limit(self, before: Accuracy, after: Accuracy) -> str | None:
+        """Return the name of the limit that a loss of accuracy exceeds, or None.
+
+        Example:
+            >>> Int8Settings(["a.jpg"]).broken_limit(Accuracy(0.9, 0.5), Accuracy(0.9, 0.4))
+            'max_ap_drop'
+        """
+        if before.drop_to(after) > self.max_drop:
+            return "max_drop"
+        return "max_ap_drop" if before.ap_drop_to(after) > self.max_ap_drop else None
 
 
 @dataclass(frozen=True)
@@ -136,8 +162,9 @@ class Int8Report:
             word = plural(len(self.float_layers), "layer")
             lines.append(f"back in float32 for accuracy: {word} {listed}")
         if self.float32 is not None and self.int8 is not None:
-            drop = self.float32.drop_to(self.int8)
-            change = f"{abs(drop):.2f} points {'less' if drop >= 0 else 'more'}"
+            change = _change(self.float32.drop_to(self.int8))
+            if self.int8.coco_ap is not None:
+                change += f" and {_change(self.float32.ap_drop_to(self.int8))}"
             lines += [
                 f"float32: {self.float32.describe()}",
                 f"int8: {self.int8.describe()} ({change})",
@@ -147,3 +174,7 @@ class Int8Report:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as a dictionary that ``json.dumps`` accepts."""
         return asdict(self)
+
+
+def _change(drop: float) -> str:
+    return f"{abs(drop):.2f} points {'less' if drop >= 0 else 'more'}"
