@@ -363,12 +363,16 @@ class Trial:
         self, sources: dict[str, Source], operators: dict[str, Any], measured: Measured
     ) -> None:
         self.sources, self.operators, self.measured = sources, operators, measured
+        reached = [names for lines in measured.reached.values() for names in lines.values()]
+        tests = measured.seconds.keys() - measured.failed
+        self.only_looking = sorted(tests - {name for names in reached for name in names})
 
     def tests_of(self, change: Change, *, at_import: bool) -> list[str]:
         """Return the tests that reach a changed line, the fastest first.
 
         A line that runs at import is not reached by any test; the other lines of its class or
-        function tell which tests use it, or those of the whole file.
+        function tell which tests use it, or those of the whole file. Tests that reach no line of
+        the room look at what the import made, such as default values.
         """
         source = self.sources[change.path]
         lines: list[Sequence[int]] = [source.lines_of(change.line)]
@@ -381,6 +385,8 @@ class Trial:
             names = {name for line in some for name in reached.get(line, [])}
             names &= self.measured.seconds.keys() - self.measured.failed
             found += sorted(names - set(found), key=self.measured.seconds.__getitem__)
+        if at_import:
+            found = [*self.only_looking, *found]
         fast = [name for name in found if self.measured.seconds[name] < SLOW]
         return fast or found
 

@@ -74,7 +74,8 @@ def _stair(x: Tensor) -> Tensor:
 
 
 def _lhtan(x: Tensor) -> Tensor:
-    return torch.where(x < 0, 0.001 * x, torch.where(x > 1, 0.001 * (x - 1) + 1, x))
+    # At 0 and 1 all branches are equal, but Darknet's gradient is .001 there (activations.h:91).
+    return torch.where(x <= 0, 0.001 * x, torch.where(x >= 1, 0.001 * (x - 1) + 1, x))
 
 
 def _hard_mish(x: Tensor) -> Tensor:

@@ -21,13 +21,16 @@ from darknet_builder.images.resize import Placement
 from darknet_builder.layers.base import WeightsHeader
 from darknet_builder.layers.contrastive import Contrastive
 from darknet_builder.layers.convolutional import Convolutional
-from darknet_builder.layers.heads.anchor_head import (
-    MOST_ANCHORS,
-)
+from darknet_builder.layers.crop import Crop
+from darknet_builder.layers.heads.anchor_head import MOST_ANCHORS, AnchorOptions
 from darknet_builder.layers.heads.region import Region
+from darknet_builder.layers.heads.yolo import Yolo
+from darknet_builder.layers.parts import batch_norm_1d, batch_norm_2d
 from darknet_builder.layers.pjreddie_only import Iseg
-from darknet_builder.layers.pooling import Maxpool
+from darknet_builder.layers.pooling import LocalAvgpool, Maxpool
+from darknet_builder.layers.recurrent.image import ConvLstm, _Kernel
 from darknet_builder.layers.recurrent.vector import Rnn
+from darknet_builder.layers.reorg import Reorg, Reorg3d
 from darknet_builder.layers.route import Route
 from darknet_builder.layers.shortcut import Shortcut
 from darknet_builder.layers.tree import Tree, read_tree
@@ -250,8 +253,129 @@ def test_route_of_another_height_or_width(other: Shape) -> None:
     assert Route([IMAGE, IMAGE]).out_shape == Shape(6, 8, 8)
 
 
+def test_a_route_of_one_layer_is_no_copy() -> None:
+    x = torch.rand(2, 6, 4, 4)
+    assert Route([Shape(6, 4, 4)])(x) is x
+    part = Route([Shape(6, 4, 4)], groups=2, group_id=1)(x)
+    assert part.data_ptr() == x[:, 3:].data_ptr()
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_a_shortcut_of_nearly_equal_channels(channels: int) -> None:
+    """Only the channels that both have are added."""
+    x, other = torch.rand(1, 3, 4, 4), torch.rand(1, channels, 4, 4)
+    expected = x.clone()
+    expected[:, :channels] += other[:, :3]
+    layer = Shortcut([Shape(3, 4, 4), Shape(channels, 4, 4)])
+    assert torch.equal(layer(x, other), expected)
+
+
+@pytest.mark.parametrize("other", [Shape(3, 4, 8), Shape(3, 8, 4)])
+def test_a_shortcut_of_another_height_or_width(other: Shape) -> None:
+    for shapes in ([IMAGE, other], [IMAGE, IMAGE, other]):
+        with pytest.raises(ShapeError, match="cannot add .* a shortcut needs equal width and heig"):
+            Shortcut(shapes)
+
+
+def test_what_pjreddies_shortcut_adds() -> None:
+    text = "[net]\nwidth=8\nheight=8\nchannels=3\n" + "[convolutional]\n" * 2
+    layer = build_network(f"{text}[shortcut]\nfrom=0\n", dialect="pjreddie").sequence()[-1]
+    assert layer.summary_cells() == ("", "0")
+
+
+@pytest.mark.parametrize("kind", [Reorg, Reorg3d])
+@pytest.mark.parametrize("size", [(4, 6), (6, 4)])
+def test_a_stride_that_divides_one_side(kind: type[Reorg], size: tuple[int, int]) -> None:
+    with pytest.raises(ShapeError, match="stride=4 does not divide the width and height"):
+        kind(Shape(16, *size), stride=4)
+
+
+def test_reorg_by_three() -> None:
+    """Each place once, in both orders, forwards and back."""
+    x = torch.arange(9.0 * 9 * 9).view(1, 9, 9, 9)
+    for layer in (Reorg(Shape(9, 9, 9), stride=3), Reorg3d(Shape(9, 9, 9), stride=3)):
+        assert layer(x).shape == (1, 81, 3, 3) and layer(x).unique().numel() == x.numel()
+    back = Reorg(Shape(9, 9, 9), stride=3, reverse=True)
+    assert back(x).shape == (1, 1, 27, 27) and back(x).unique().numel() == x.numel()
+    x = torch.arange(162.0 * 9).view(1, 162, 3, 3)
+    back3d = Reorg3d(Shape(162, 3, 3), stride=3, reverse=True)
+    assert back3d(x).shape == (1, 18, 9, 9) and back3d(x).unique().numel() == x.numel()
+
+
+def test_local_average_of_three_images() -> None:
+    x = torch.rand(3, 2, 4, 4)
+    layer = LocalAvgpool(Shape(2, 4, 4), size=2, stride=(1, 1), padding=1)
+    assert torch.equal(layer(x), torch.cat([layer(image[None]) for image in x]))
+
+
+def test_contrastive_gives_zeros() -> None:
+    """A vector for each image; only its loss counts."""
+    found = Contrastive(IMAGE)(torch.rand(2, 3, 8, 8))
+    assert torch.equal(found, torch.zeros(2, 192))
+
+
+def test_how_often_a_crop_mirrors() -> None:
+    """Half of the time."""
+    torch.manual_seed(0)
+    layer = Crop(Shape(1, 1, 2), height=1, width=2, flip=True, adjust=False).train()
+    x = torch.tensor([[[[0.0, 1.0]]]])
+    assert 430 < sum(int(layer(x)[0, 0, 0, 0]) for _ in range(1000)) < 570
+
+
+def test_the_bias_that_is_added_last() -> None:
+    """A batch norm has its own."""
+    plain = Convolutional(IMAGE, filters=2)
+    assert plain.output_bias is plain.conv.bias is not None
+    assert Convolutional(IMAGE, filters=2, batch_normalize=True).output_bias is None
+    assert Upsample(IMAGE, stride=2).output_bias is None
+    assert not Upsample(IMAGE, stride=2).is_depthwise
+
+
+def test_operations_of_xnor_are_whole() -> None:
+    layer = Convolutional(Shape(3, 3, 3), filters=1, xnor=True)
+    assert (layer.flops(), type(layer.flops())) == (54 // 32, int)
+
+
+def test_a_section_of_the_other_dialect() -> None:
+    text = "[net]\nwidth=8\nheight=8\nchannels=3\n[iseg]\n"
+    with pytest.raises(CfgError, match="does not know this section; build with dialect='pjreddie'"):
+        build_network(text)
+
+
+def test_a_state_of_one_frame_in_training() -> None:
+    layer = Rnn(Shape(3), hidden=2, output=2).train()
+    assert layer(torch.rand(4, 3)).shape == (4, 2)
+
+
+def test_a_kernel_of_recurrent_layers() -> None:
+    """Its defaults are those of a cfg; pjreddie's crnn has no other (crnn_layer.c:30)."""
+    assert _Kernel() == _Kernel.from_block(Block("crnn"), "logistic")
+    text = "[net]\nwidth=8\nheight=8\nchannels=3\n[crnn]\nsize=5\nstride=2\n"
+    assert build_network(text, dialect="pjreddie").sequence()[-1].out_shape == Shape(1, 8, 8)
+
+
+def test_a_conv_lstm_adds_only_a_bottleneck() -> None:
+    """Without one, ``shortcut=1`` has nothing to add (conv_lstm_layer.c:1175)."""
+    kernel = _Kernel(size=1, activation="linear")
+    plain, shortcut = (
+        ConvLstm(IMAGE, output=3, kernel=kernel, shortcut=shortcut).eval()
+        for shortcut in (False, True)
+    )
+    shortcut.load_state_dict(plain.state_dict())
+    x = torch.rand(1, 3, 8, 8)
+    assert torch.equal(plain(x), shortcut(x))
+
+
+def test_constants_of_batch_norm() -> None:
+    """Those of batchnorm_layer.c."""
+    for norm in (batch_norm_1d(2), batch_norm_2d(2)):
+        assert (norm.eps, norm.momentum) == (1e-5, 0.01)
+
+
 def test_which_head_walks_down_its_tree() -> None:
-    """pjreddie's, unless classes to report are given."""
+    """pjreddie's, unless classes to report are given; other heads never do."""
+    common = AnchorOptions([(1.0, 2.0)], [0], 1)
+    assert not Yolo(Shape(6, 1, 1), common).walks_tree
     for dialect, tree, expected in (
         ("pjreddie", Tree(("a", "b"), (-1, -1)), True),
         ("pjreddie", None, False),

@@ -50,6 +50,7 @@ LAYERS = {
         ("source_option", "output", {"detection"}),
         ("takes_raw", False, {"detection"}),
         ("beta_nms", 0.6, HEADS),
+        ("hierarchy_threshold", 0.5, HEADS),
         ("type_number", 27, {"region"}),
         ("type_number", 28, {"yolo"}),
         ("type_number", 29, {"Gaussian_yolo"}),

@@ -119,6 +119,28 @@ def test_activations_of_a_number(name: str) -> None:
     assert found.tolist() == pytest.approx(expected, rel=1e-6, abs=1e-5)
 
 
+KINKS: dict[str, dict[float, float]] = {
+    "relu": {0: 0},
+    "elu": {0: 1},
+    "selu": {0: 1.0507},
+    "relie": {0: 0.01},
+    "ramp": {0: 0.1},
+    "leaky": {0: 0.1},
+    "plse": {-4: 0.125, 4: 0.125},
+    "hardtan": {-1: 0, 1: 0},
+    "lhtan": {0: 0.001, 1: 0.001},
+    "hard_mish": {-2: 0, 0: 1},
+}
+"""Where the branches of an activation meet, and Darknet's gradient there (activations.h:88)."""
+
+
+@pytest.mark.parametrize("name", KINKS)
+def test_gradients_where_branches_meet(name: str) -> None:
+    x = torch.tensor(list(KINKS[name]), dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(make_activation(name)(x).sum(), x)
+    assert gradient.tolist() == pytest.approx(list(KINKS[name].values()))
+
+
 @pytest.mark.parametrize("name", ["", "_softmax", "_softmax_maxval"])
 def test_activations_of_a_pixel(name: str) -> None:
     """Each pixel's channels are divided by their sum and 0.0001 (activations.c:193)."""
@@ -232,9 +254,13 @@ def test_a_history_of_one_frame() -> None:
         ((4, 3, 4), (2, 6, 8)),
         ((2, 6, 8), (4, 3, 4)),
         ((4, 6, 8), (2, 6, 8)),
+        ((4, 6, 8), (2, 5, 6)),
+        ((4, 4, 8), (2, 7, 15)),
     ],
 )
-@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (0.5, 1.0), (1.0, 3.0), (0.5, 3.0)])
+@pytest.mark.parametrize(
+    ("alpha", "beta"), [(1.0, 1.0), (0.5, 1.0), (1.0, 3.0), (0.5, 3.0), (0.0, 1.0), (2.0, 1.0)]
+)
 def test_a_shortcut_between_sizes(
     mine: tuple[int, int, int], other: tuple[int, int, int], alpha: float, beta: float
 ) -> None:

@@ -13,7 +13,7 @@ from darknet_builder.cfg.block import Block
 from darknet_builder.errors import CfgError
 from darknet_builder.layers.base import AugmentOptions, CommonOptions, Head, Layer
 from darknet_builder.layers.heads.anchor_head import MOST_ANCHORS, AnchorOptions, YoloLossOptions
-from darknet_builder.layers.heads.detection import DetectionLossOptions
+from darknet_builder.layers.heads.detection import Detection, DetectionLossOptions
 from darknet_builder.layers.heads.region import RegionLossOptions
 from darknet_builder.network.build import build_network
 
@@ -66,6 +66,7 @@ LIMITS: list[tuple[str, str, int, dict[str, Any]]] = [
     ("reorg", "stride", 1, {}),
     ("reorg", "extra", 0, {}),
     ("reorg3d", "stride", 1, {}),
+    ("detection", "side", 1, {"coords": 4, "classes": 1019}),
     ("dropout", "probability", 0, {}),
     ("history", "history_size", 1, {}),
     ("rnn", "output", 1, {}),
@@ -213,6 +214,9 @@ DEFAULTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         "bottleneck": False, "shortcut": False, "activation_name": "tanh", "state_constrain": 32,
     }),
     ("deconvolutional", {}, {"size": 1, "stride": 1, "activation_name": "logistic", "norm": None}),
+    ("convolutional", {"xnor": 1, "bin_output": 1}, {"activation_name": "linear"}),
+    ("convolutional", {"bin_output": 1, "activation": "leaky"}, {"activation_name": "leaky"}),
+    ("convolutional", {"stride": 2, "stride_x": 1}, {"stride": (2, 1)}),
 ]  # fmt: skip
 """Section, its options, and attributes of the layer."""
 
@@ -246,6 +250,7 @@ SHAPES: list[tuple[str, dict[str, Any], str]] = [
     ("deconvolutional", {"size": 4, "pad": 1}, "7 x 7 x 1"),
     ("maxpool", {"maxpool_depth": 1}, "8 x 8 x 1"),
     ("maxpool", {"size": 3, "stride": 2, "antialiasing": 2}, "4 x 4 x 16"),
+    ("upsample", {"stride": -3}, "2 x 2 x 16"),
 ]
 """Section, its options, and the shape after 16 channels of 8 x 8, by Darknet's formulas."""
 
@@ -286,6 +291,8 @@ REFUSED: list[tuple[str, str]] = [
     ("[reorg]\nstride=8\n", "stride=8: its square must divide the 16 channels"),
     ("[local]\nsize=3\npad=2\n", "pad=2 with size=3"),
     ("[local]\nsize=2\npad=1\n", "pad=1 with size=2"),
+    (HEAD_INPUT.format(filters=8) + "[reorg3d]\nstride=2\nreverse=1\n",
+     "reverse=1 needs 2^4 to divide the 8 channels"),
     (HEAD_INPUT.format(filters=4) + "[avgpool]\n[sam]\nfrom=0\n",
      "layer 0 gives 8 x 8 x 4, the layer before 1 x 1 x 4: they must be of one shape"),
 ]  # fmt: skip
@@ -356,6 +363,64 @@ def test_anchors_that_are_missing(numbers: str, words: str) -> None:
     with pytest.raises(CfgError) as caught:
         build_network(text.format(filters=6))
     assert f"{words}; the head uses anchor 2, which is incomplete" in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore::darknet_builder.errors.CfgWarning")
+def test_the_first_anchor_that_is_incomplete() -> None:
+    text = f"{DATA}{HEAD_INPUT}[yolo]\nmask=0,1\nnum=2\nanchors=1, ,3,4\nclasses=1\n"
+    for numbers, index in (("1, ,3,4", 0), ("1, , ,4", 0), ("1,2, ,4", 1)):
+        changed = text.format(filters=12).replace("1, ,3,4", numbers)
+        with pytest.raises(CfgError, match=f"the head uses anchor {index}, which is incomplete"):
+            build_network(changed)
+
+
+def test_a_number_after_the_last_anchor() -> None:
+    """It has no partner, and is left out."""
+    (head,) = build_network(f"{DATA}{YOLO}num=1\n".replace("1,2", "1,2,3").format(filters=6)).heads
+    assert head.anchors == [(1.0, 2.0)]
+
+
+def test_anchors_of_a_region_after_a_hash() -> None:
+    """They count: only a [yolo] stops there (parser.c:363)."""
+    before = HEAD_INPUT.format(filters=12)
+    head = build("region", {"anchors": "1,2#,3,4", "num": 2, "classes": 1}, before)
+    assert isinstance(head, Head) and list(head.anchors) == [(1.0, 2.0), (3.0, 4.0)]
+
+
+def test_layers_after_a_hash() -> None:
+    """parse_route reads on (parser.c:1100)."""
+    text = f"{DATA}{HEAD_INPUT * 3}[route]\nlayers=-1,-2#,-3\n".format(filters=4)
+    assert build_network(text).sequence()[-1].sources == (2, 1, 0)
+
+
+def test_defaults_of_heads() -> None:
+    """As many classes as Pascal VOC, for the heads of v2 to v4; cells of YOLOv1 (parser.c)."""
+    region = build("region", {"anchors": "1,2"}, HEAD_INPUT.format(filters=25))
+    assert isinstance(region, Head) and region.classes == 20
+    detection = build("detection", {"coords": 4}, "[connected]\noutput=294\n")
+    assert isinstance(detection, Detection) and detection.side == 7
+    counted = build_network(f"{DATA}{YOLO}counters_per_class=5\n".format(filters=6)).heads[0]
+    assert counted.loss == YoloLossOptions(counters_per_class=(5,))
+    with pytest.raises(CfgError, match="has 2 numbers for classes=1"):
+        build_network(f"{DATA}{YOLO}counters_per_class=5,6\n".format(filters=6))
+
+
+def test_a_state_of_several_frames() -> None:
+    """The limit of a conv_lstm grows with them (parser.c:332); hidden=1 unless it is set."""
+    net = DATA + "time_steps=2\nbatch=2\n"
+    (layer,) = build_network(f"{net}[conv_lstm]\nsize=1\n").sequence()
+    assert layer.state_constrain == 64 and "state_constrain" not in repr(layer)
+    (layer,) = build_network(f"{net}[conv_lstm]\nsize=1\nstate_constrain=32\n").sequence()
+    assert layer.state_constrain == 32 and "state_constrain=32" in repr(layer)
+    (layer,) = build_network(f"{DATA}[rnn]\noutput=3\n").sequence()
+    assert layer.state_shapes["state"].size == 1
+
+
+def test_shared_weights_of_one_filter() -> None:
+    """``filters=1`` is the default of a layer that shares, too."""
+    text = "[net]\nwidth=8\nheight=8\nchannels=1\n[convolutional]\n[convolutional]\n"
+    first, second = build_network(f"{text}share_index=0\n").sequence()
+    assert second.conv is first.conv
 
 
 @pytest.mark.parametrize("section", ["yolo", "region"])

@@ -139,6 +139,25 @@ def test_an_installed_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert check(CFG) == []
 
 
+def test_a_package_is_loaded_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(monkeypatch, tmp_path, DOUBLE)
+    assert plugins.load_installed() == ("double",)
+    monkeypatch.setattr(plugins, "entry_points", None)
+    assert plugins.load_installed() == ("double",)
+
+
+def test_a_file_that_fails_at_the_second_time(plugin: Path) -> None:
+    """The module of the first stays; the line is where the error left the file."""
+    load_plugin(plugin)
+    kind = registered_sections()["double"]
+    module = plugins.sys.modules[kind.__module__]
+    plugin.write_text("def fail():\n    raise ValueError\n\nfail()\n")
+    with pytest.raises(InputError, match=r"double.py:2: cannot be loaded: ValueError"):
+        load_plugin(plugin)
+    assert plugins.sys.modules[kind.__module__] is module
+    assert registered_sections()["double"] is kind
+
+
 def test_a_broken_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It is named each time, and leaves nothing half-registered."""
     install(monkeypatch, tmp_path, DOUBLE + "raise RuntimeError('no licence')\n")

@@ -138,13 +138,15 @@ def test_the_layer_before_a_dropout_can_be_shared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [("batch_normalize=1\n", ""), ("", "batch_normalize=1\n")]
+    ("first", "second", "has"),
+    [("batch_normalize=1\n", "", "has batch norm"), ("", "batch_normalize=1\n", "has none")],
 )
-def test_batch_norm_comes_with_the_weights(first: str, second: str) -> None:
+def test_batch_norm_comes_with_the_weights(first: str, second: str, has: str) -> None:
     """Where the sections disagree, Darknet's detector does as the shared layer says
     (network.c:1304)."""
     with pytest.warns(
-        CfgWarning, match=r": \[convolutional\].*layer 0, whose weights are shared, has"
+        CfgWarning,
+        match=rf": \[convolutional\].*layer 0, whose weights are shared, {has}; this layer",
     ):
         network = build_network(
             f"{NET}{OWN}{first or chr(10)}[convolutional]\nfilters=4\nsize=3\npad=1\n"

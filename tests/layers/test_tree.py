@@ -15,7 +15,7 @@ from torch import Tensor
 from darknet_builder import build_network
 from darknet_builder.boxes.candidates import Candidates
 from darknet_builder.cfg.block import Block
-from darknet_builder.errors import CfgError
+from darknet_builder.errors import CfgError, CfgWarning
 from darknet_builder.images.resize import Placement
 from darknet_builder.layers import tree as tree_module
 from darknet_builder.layers.heads.detection import Detection
@@ -175,16 +175,17 @@ def test_map_in_the_cfg_is_for_the_loss_alone(tmp_path: Path) -> None:
 
 
 def test_classfix_makes_doubtful_objects_none(tmp_path: Path) -> None:
-    """get_region_boxes takes an objectness below one half as 0."""
+    """get_region_boxes takes an objectness below one half as 0, and leaves one half."""
     doubtful = raw_map()
+    doubtful[0, 4, 0, 0] = 0
     plain = network_with(tmp_path, "softmax=1").heads[0].decode(doubtful, SIZE)
     fixed = network_with(tmp_path, "softmax=1\nclassfix=-1").heads[0].decode(doubtful, SIZE)
     objectness = doubtful.reshape(ANCHORS, 5 + CLASSES, -1)[:, 4].flatten().sigmoid()
-    assert bool((objectness < 0.5).any()) and bool((objectness > 0.5).any())
+    assert bool((objectness < 0.5).any()) and bool((objectness == 0.5).any())
     assert torch.equal(
         fixed.scores[0, objectness < 0.5], torch.zeros_like(fixed.scores[0, objectness < 0.5])
     )
-    assert torch.equal(fixed.scores[0, objectness > 0.5], plain.scores[0, objectness > 0.5])
+    assert torch.equal(fixed.scores[0, objectness >= 0.5], plain.scores[0, objectness >= 0.5])
 
 
 # ---- YOLO v1 -------------------------------------------------------------------------------------
@@ -321,6 +322,19 @@ def test_the_largest_tree(
         read_tree(block, str(tmp_path))
 
 
+def test_the_limit_of_trees(tmp_path: Path) -> None:
+    """A chain of 4096 classes has 2^24 factors."""
+    chain = [f"class {parent}\n" for parent in range(-1, 4096)]
+    for count in (4096, 4097):
+        (tmp_path / "a.tree").write_text("".join(chain[:count]))
+        block = Block("region", {"tree": "a.tree"})
+        if count == 4096:
+            assert read_tree(block, str(tmp_path)) is not None
+            continue
+        with pytest.raises(CfgError, match="a.tree:4097: the tree is too large and too deep"):
+            read_tree(block, str(tmp_path))
+
+
 def test_files_that_are_missing(tmp_path: Path) -> None:
     for option in ("tree", "map"):
         with pytest.raises(CfgError) as caught:
@@ -330,6 +344,33 @@ def test_files_that_are_missing(tmp_path: Path) -> None:
             == f"{tmp_path}/net.cfg:10: [region] {option}=no.file: no such file; looked for"
             f" {tmp_path}/no.file and {tmp_path.parent}/no.file and no.file"
         )
+
+
+@pytest.mark.parametrize("reasons", [(5, "Input/output error"), ("odd",)])
+def test_files_that_cannot_be_read(
+    reasons: tuple[Any, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path) -> bytes:
+        raise OSError(*reasons)
+
+    monkeypatch.setattr(tree_module, "read_bounded", read)
+    with pytest.raises(CfgError, match=f"my.tree: cannot be read: {reasons[-1]}$"):
+        network_with(tmp_path, "tree=my.tree")
+
+
+def test_a_blank_line_of_a_map(tmp_path: Path) -> None:
+    """It is class 0, in Darknet too (utils.c:71)."""
+    (tmp_path / "blank.map").write_text("6\n\n3\n")
+    with pytest.warns(CfgWarning, match=r"blank.map:2: blank line; Darknet reads it as class 0"):
+        head = network_with(tmp_path, "tree=my.tree\nmap=blank.map").heads[0]
+    assert isinstance(head, Region) and head.class_map == [6, 0, 3]
+
+
+def test_a_probability_at_the_threshold() -> None:
+    """The path ends where the product is not larger (tree.c:84)."""
+    tree = Tree(("a", "b", "c"), (-1, 0, 0))
+    row = torch.tensor([1.0, 0.5, 0.25])
+    assert [tree._walk(row, threshold) for threshold in (0.5, 0.49)] == [0, 1]
 
 
 def test_a_tree_of_another_size(tmp_path: Path) -> None:
