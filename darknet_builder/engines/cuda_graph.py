@@ -6,18 +6,21 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 _WARM_UP = 3
 """Number of calls before a recording. Libraries choose algorithms and load kernels in the first
 calls, which is not allowed during a recording."""
 _FAILED: list[torch.cuda.CUDAGraph] = []
-"""Graphs whose recording failed. PyTorch's allocator still has pointers to them (``capture_begin``
-in CUDAGraph.cpp registers them, ``capture_end`` leaves before it would remove them), so they must
-not be freed."""
+"""Graphs whose recording failed. The allocator of PyTorch up to 2.11 keeps pointers to them
+(``capture_begin`` in CUDAGraph.cpp registers them, ``capture_end`` leaves before it would remove
+them; its pull request 180395), so they must not be freed."""
+_COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
 
 
 class _Recording(NamedTuple):
@@ -97,7 +100,9 @@ class CudaGraphs:
             # Around the recording as well: torch.cuda.graph waits for the warm-up, but if a
             # recording fails, it does not put the caller's stream back. This block does.
             with torch.cuda.stream(self._warm_up_stream):
-                for _ in range(_WARM_UP):
+                with _RefuseWaiting(x.device):
+                    self._function(x)
+                for _ in range(_WARM_UP - 1):
                     self._function(x)
                 graph, outputs = self._capture(x)
         return partial(self._replay, _Recording(graph, x, outputs))
@@ -133,3 +138,53 @@ class CudaGraphs:
             outputs = [output.to(torch.float32, copy=True) for output in recording.outputs]
             self._finished.record(stream)
         return outputs
+
+
+class _RefuseWaiting(TorchDispatchMode):
+    """Raise an error at an operator that waits for the GPU, because no recording can contain it.
+
+    The recording would fail as well, but PyTorch does not recover from that in all its versions:
+    afterwards, the whole process could neither record nor empty the cache of the allocator.
+
+    Args:
+        device: the device of the input.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self._kind = device.type
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False, to PyTorch; otherwise it imports its compiler, which takes seconds."""
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Run an operator of this thread.
+
+        Raises:
+            RuntimeError: if it waits.
+        """
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        result = func(*args, **(kwargs or {}))
+        returned = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        if _needs_values(func, given) or self._is_copied(func, [*given, *returned]):
+            raise RuntimeError(f"{func} waits for the GPU")
+        return result
+
+    def _is_copied(self, func: Any, tensors: Sequence[Tensor]) -> bool:
+        # A number on the CPU, (), is an argument of a kernel and needs no copy of its own.
+        others = [x for x in tensors if x.device.type != self._kind]
+        return (func in _COPIES and bool(others)) or any(x.dim() > 0 for x in others)
+
+
+def _needs_values(func: Any, given: Sequence[Tensor]) -> bool:
+    """Return whether the CPU needs values to know an operator's result or the size of it."""
+    if torch.Tag.data_dependent_output in func.tags:
+        return True
+    # Indices have a known number of results, a mask has not.
+    is_index = func is torch.ops.aten.index.Tensor
+    has_mask = any(x.dtype in (torch.bool, torch.uint8) for x in given[1:])
+    return torch.Tag.dynamic_output_shape in func.tags and (has_mask or not is_index)

@@ -17,8 +17,10 @@ from darknet_builder.engines.base import COMPILED_FROM_CALL
 from darknet_builder.engines.choice import make_engine
 from darknet_builder.engines.optimized import OptimizedNetwork
 from darknet_builder.engines.torch_engine import RecurrentEngine, TorchEngine
+from darknet_builder.errors import CfgWarning
 from darknet_builder.network.network import Network
 from tests.helpers.recorded_calls import FakeCuda, FakeGraph, FakeStream
+from tests.helpers.unit_networks import UNIT_CFGS
 
 CONVOLUTION = "[convolutional]\nbatch_normalize=1\nfilters=4\nsize=3\npad=1\nactivation={}\n"
 CFG = f"""[net]
@@ -106,6 +108,20 @@ def test_the_third_call_records(cuda: FakeCuda, network: Network) -> None:
     assert first["pool"] is second["pool"] and first["stream"] is second["stream"]
     assert first["capture_error_mode"] == "thread_local"
     assert isinstance(first["stream"], FakeStream)
+
+
+@pytest.mark.parametrize("name", UNIT_CFGS)
+def test_every_section(name: str, cuda: FakeCuda) -> None:
+    """No layer of the package waits for the device, and replays give the network's outputs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CfgWarning)
+        network = build_network(UNIT_CFGS[name]).eval()
+    if network.is_recurrent:
+        pytest.skip("a network with memory runs itself")
+    engine = on_gpu(network)
+    for _ in range(ENOUGH):
+        assert_right(engine, network, photos(network, 2))
+    assert engine.compiles and len(cuda.recorded) == 1
 
 
 def test_the_warm_up_is_on_a_side_stream(cuda: FakeCuda, network: Network) -> None:
@@ -274,6 +290,48 @@ def test_a_network_that_cannot_be_recorded(cuda: FakeCuda, network: Network) -> 
         for batch in (1, 2):
             for _ in range(ENOUGH):
                 assert_right(engine, network, photos(network, batch))
+    assert len(cuda.recorded) == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "operator"),
+    [
+        (lambda x: [x.nonzero()], "aten.nonzero.default"),
+        (lambda x: [x[x > 0]], "aten.index.Tensor"),
+        (lambda x: [x.masked_select(x > 0)], "aten.masked_select.default"),
+        (lambda x: [x * float(x.sum())], "aten._local_scalar_dense.default"),
+        (lambda x: [x if x.any() else -x], "aten._local_scalar_dense.default"),
+        (lambda x: [x.to("meta")], "aten._to_copy.default"),
+        (lambda x: [x.sum().to("meta")], "aten._to_copy.default"),
+    ],
+)
+def test_a_function_that_waits_is_not_recorded(
+    function: Callable[[Tensor], list[Tensor]], operator: str, cuda: FakeCuda
+) -> None:
+    """PyTorch might not recover from a recording that fails, so it is not begun."""
+    here = cuda.current_stream()
+    graphs = cuda_graph.CudaGraphs(function, torch.device("cuda", 0))
+    with pytest.raises(RuntimeError, match=f"^{operator} waits for the GPU$"):
+        graphs.record(torch.ones(2, 3))
+    assert not cuda.recorded and not cuda_graph._FAILED
+    assert cuda.current_stream() is here
+
+
+def test_functions_that_do_not_wait(cuda: FakeCuda) -> None:
+    """Indices, conditions and random numbers can be recorded."""
+
+    def function(x: Tensor) -> list[Tensor]:
+        index = torch.arange(2, device=x.device)
+        signs = torch.where(x > 0, 1.0, -1.0) * torch.tensor(2.0)
+        return [x[index], signs, x.clone().relu_(), x + torch.rand_like(x)]
+
+    replay = cuda_graph.CudaGraphs(function, torch.device("cuda", 0)).record(torch.zeros(2, 3))
+    x = torch.tensor([[-3.0, 1, 2], [4, -5, 6]])
+    taken, signs, positive, noisy = replay(x)
+    assert torch.equal(taken, x)
+    assert torch.equal(signs, 2 * x.sign())
+    assert torch.equal(positive, x.clamp(min=0))
+    assert not torch.equal(noisy, replay(x)[-1])
     assert len(cuda.recorded) == 1
 
 

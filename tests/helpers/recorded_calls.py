@@ -65,6 +65,11 @@ class _Recorder(TorchDispatchMode):
         super().__init__()
         self._cuda, self._graph = cuda, graph
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: otherwise PyTorch imports its compiler, which takes seconds."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
