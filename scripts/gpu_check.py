@@ -16,6 +16,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -31,6 +32,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "golden")]
 
 from darknet_builder import build_network, load_weights  # noqa: E402
 from darknet_builder.benchmark.candidates import CHANNELS_LAST, make_runner  # noqa: E402
+from darknet_builder.engines.base import COMPILED_FROM_CALL  # noqa: E402
+from darknet_builder.engines.torch_engine import TorchEngine  # noqa: E402
 from darknet_builder.errors import CfgWarning, DarknetError  # noqa: E402
 from darknet_builder.images.resize import Placement  # noqa: E402
 from darknet_builder.losses.whole_network import Targets, loss_inputs, network_loss  # noqa: E402
@@ -110,8 +113,8 @@ class Run:
             torch.cuda.synchronize(self.device)
 
     def milliseconds(self, call: Callable[[], object], seconds: float = 0.5) -> float:
-        """Return the median duration of a call, after two calls to warm up."""
-        for _ in range(2):
+        """Return the median duration of a call, after those in which engines compile."""
+        for _ in range(COMPILED_FROM_CALL):
             call()
         times: list[float] = []
         end = time.monotonic() + (0.05 if self.quick else seconds)
@@ -256,6 +259,42 @@ def check_detections(run: Run) -> None:
     run.report.check(f"boxes of {count} detections against the CPU", max(differences), 1e-3)
 
 
+def check_engine(run: Run) -> None:
+    """Compare the engine with the network: two batch sizes, alternately and in two threads.
+
+    On CUDA these are replays of two graphs, which share memory. Outputs are compared only at the
+    end, so that a later replay that changed them would be noticed.
+    """
+    set_tf32(False)
+    network = bundled_detector().eval().to(run.device)
+    engine = network.optimized()
+    width = network.input_size[0]
+    images = draw_squares(12, width, seed=4)[0].to(run.device)
+    batches = [*images[:4].split(1), *images[4:].split(2)]
+    found: dict[int, list[Tensor]] = {}
+
+    def work(thread: int) -> None:
+        stream = torch.cuda.Stream(run.device) if run.device.type == "cuda" else None
+        with torch.cuda.stream(stream):  # nothing is changed if it is None
+            for index in range(thread, len(batches), 2):
+                found[index] = engine.outputs(batches[index])
+
+    for size in (1, 2):
+        engine.warm_up(size)
+    if run.device.type == "cuda":
+        run.report.check("CUDA graphs that failed", float(not engine.compiles), 0)
+    run.synchronize()  # the threads' streams do not wait for the images
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(work, (0, 1)))
+    run.synchronize()
+    with torch.inference_mode():
+        errors = [
+            max(map(relative_error, found[index], network.outputs(x)))
+            for index, x in enumerate(batches)
+        ]
+    run.report.check(f"engine ({engine.detail}) in two threads", max(errors), BOUNDS["float32"])
+
+
 class Training:
     """A training of a copy of a network on drawn squares.
 
@@ -335,28 +374,6 @@ def check_training(run: Run) -> None:
 # ---- (d) speed -----------------------------------------------------------------------------------
 
 
-class CudaGraph:
-    """A network call recorded as a CUDA graph for one batch size, with static buffers."""
-
-    def __init__(self, call: Callable[[Tensor], object], example: Tensor) -> None:
-        self._input = example.clone()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # cuDNN chooses its algorithms before the recording
-            for _ in range(3):
-                call(self._input)
-        torch.cuda.current_stream().wait_stream(stream)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self.outputs = call(self._input)
-
-    def __call__(self, x: Tensor) -> object:
-        """Copy the input into its buffer and replay the recording."""
-        self._input.copy_(x)
-        self._graph.replay()
-        return self.outputs
-
-
 def ways(run: Run, network: Network, precision: str, x: Tensor) -> Iterator[tuple[str, Any]]:
     """Yield (name, call) for each way to run a network."""
     name = "float32" if precision == "TF32" else precision
@@ -369,7 +386,9 @@ def ways(run: Run, network: Network, precision: str, x: Tensor) -> Iterator[tupl
     else:
         yield "torch engine", engine.outputs
         if run.device.type == "cuda":
-            yield "CUDA graph of the engine", CudaGraph(engine.outputs, x)
+            if not engine.compiles:
+                run.report.skipped.append(f"CUDA graph in {precision}: {engine.detail}")
+            yield "torch engine, no graph", TorchEngine(network, name, "plain")
     if run.device.type == "cuda" and len(x) == 1:
         yield "compile max-autotune", torch.compile(network.outputs, mode="max-autotune")
 
@@ -505,6 +524,7 @@ def main() -> int:
     parts = (
         check_recorded,
         check_detections,
+        check_engine,
         check_training,
         measure_limits,
         measure_postprocessing,

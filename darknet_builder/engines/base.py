@@ -62,10 +62,12 @@ def one_line_errors(backend: str, errors: tuple[type[Exception], ...]) -> Iterat
     try:
         yield
     except errors as error:
-        raise InputError(f"backend={backend!r} cannot run this network: {_cause(error)}") from None
+        raise InputError(
+            f"backend={backend!r} cannot run this network: {cause_in_one_line(error)}"
+        ) from None
 
 
-def _cause(error: Exception) -> str:
+def cause_in_one_line(error: Exception) -> str:
     """Return the first line of a message that names the unsupported operator, or its first line."""
     # Engines put locations in their own source code first.
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -52,11 +52,19 @@ class OptimizedNetwork:
         self.network = network
         self.backend = backend
         self.precision = precision
-        self.detail = engine.detail
-        self.compiles = engine.compiles
         self.timings = timings or {}
         self._engine = engine
         self._remark = remark
+
+    @property
+    def detail(self) -> str:
+        """The engine's method or version."""
+        return self._engine.detail  # not stored: it changes if a GPU cannot record the network
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the engine compiles for each input shape."""
+        return self._engine.compiles
 
     @property
     def heads(self) -> list[Head]:

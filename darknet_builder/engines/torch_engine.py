@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from darknet_builder.engines.base import COMPILED_FROM_CALL, PRECISIONS, for_convolutions
+from darknet_builder.engines.base import (
+    COMPILED_FROM_CALL,
+    PRECISIONS,
+    cause_in_one_line,
+    for_convolutions,
+)
+from darknet_builder.engines.cuda_graph import CudaGraphs
 from darknet_builder.engines.fused import FusedNetwork, available_methods, quiet_torchscript
 from darknet_builder.network.network import Network
 
 _MAX_LAYOUTS = 4
-"""Maximum number of input layouts that stay compiled; each has its own packed weights."""
+"""Maximum number of input layouts that stay compiled; each has its own packed weights, or on a GPU
+its own input and outputs."""
 _WARM_UP = 3
 """Number of calls after tracing. TorchScript records shapes in the first call and compiles in the
 second."""
@@ -24,11 +33,16 @@ _CACHED_BYTES = 16 * 2**20
 cache, so that the output of one layer is still in the cache when the next layer reads it.
 ``docs/performance.md`` has the measurement."""
 _COMPILING = threading.Lock()
-"""Held by the thread that compiles, because oneDNN Graph is switched for the whole process."""
+"""Held by the thread that compiles, because oneDNN Graph is switched for the whole process, and a
+process can record only one CUDA graph at a time."""
+_Compiled = Callable[[Tensor], Sequence[Tensor]]
 
 
 class InputLayout(NamedTuple):
-    """Shape and strides of an input; compiled code is valid for one pair only."""
+    """Shape and strides of an input; compiled code is valid for one pair only.
+
+    A CUDA graph copies inputs of any strides into its own, so its layout has none.
+    """
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -58,21 +72,28 @@ class TorchEngine:
     With the method ``graph``, the third call for an input layout compiles; the first two run like
     ``plain``. On the CPU, a batch whose maps do not fit into the cache is run in parts.
 
+    On CUDA, the third call for an input shape records a CUDA graph, which later calls replay. A
+    network that cannot be recorded continues like ``plain``, with a warning.
+
     Args:
         network: a network with its weights, in eval mode.
         precision: type of the activations, one of ``PRECISION_NAMES``.
-        method: one of ``fused.METHODS``; None takes the best one that is available.
+        method: one of ``fused.METHODS``, without CUDA graphs; None takes the best one that is
+            available.
     """
 
     def __init__(self, network: Network, precision: str, method: str | None = None) -> None:
         device = network.device
         self.detail = method or (available_methods()[0] if device.type == "cpu" else "plain")
-        self.compiles = self.detail == "graph"
         self._dtype = PRECISIONS[precision]
         self._fused = FusedNetwork(network, self._dtype, self.detail, channels_last=True)
-        self._compiled: OrderedDict[InputLayout, Callable[[Tensor], tuple[Tensor, ...]]] = (
-            OrderedDict()
-        )
+        self._uses_onednn_graph = self.detail == "graph"
+        self._cuda_graphs: CudaGraphs | None = None
+        if device.type == "cuda" and method is None:
+            self._cuda_graphs = CudaGraphs(self._fused, device)
+            self.detail = "CUDA graph"
+        self.compiles = self._uses_onednn_graph or self._cuda_graphs is not None
+        self._compiled: OrderedDict[InputLayout, _Compiled] = OrderedDict()
         self._calls: Counter[InputLayout] = Counter()
         # Maximum number of images in a part; None runs every batch whole.
         self._images_cached = _images_cached(network, self._dtype) if device.type == "cpu" else None
@@ -86,29 +107,58 @@ class TorchEngine:
         return [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
 
     def _run(self, x: Tensor) -> list[Tensor]:
+        if self._cuda_graphs is not None and CudaGraphs.usable_now():
+            replay = self._compiled_for(InputLayout(tuple(x.shape), ()), partial(self._record, x))
+            if replay is not None:
+                return list(replay(x))
         # A contiguous float32 input is left alone: FusedNetwork converts it, and frees the copy.
         if x.dtype != self._dtype or not x.is_contiguous():
             x = for_convolutions(x, self._dtype)
-        return [output.float() for output in self._function_for(x)(x)]
+        function: _Compiled | None = None
+        if self._uses_onednn_graph:
+            layout = InputLayout(tuple(x.shape), x.stride())
+            function = self._compiled_for(layout, partial(_compile_graph, self._fused, x))
+        return [output.float() for output in (function or self._fused)(x)]
 
-    def _function_for(self, x: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
-        """Return compiled code for a frequent input layout, and the plain network for a rare one.
+    def _compiled_for(
+        self, layout: InputLayout, compile_it: Callable[[], _Compiled | None]
+    ) -> _Compiled | None:
+        """Return compiled code for a frequent input layout, and None for a rare one.
 
         A rare layout is, for example, the smaller last batch of a folder.
+
+        Args:
+            layout: the layout of the call's input.
+            compile_it: compiles for this layout; None if that is not possible.
         """
-        if not self.compiles:
-            return self._fused
-        layout = InputLayout(tuple(x.shape), x.stride())
         with _COMPILING:  # a second thread must not compile the same layout again
             self._calls[layout] += 1
             if self._calls[layout] < COMPILED_FROM_CALL:
-                return self._fused
+                return None
             if layout not in self._compiled:
-                self._compiled[layout] = _compile_graph(self._fused, x)
+                compiled = compile_it()
+                if compiled is None:
+                    return None
+                self._compiled[layout] = compiled
                 if len(self._compiled) > _MAX_LAYOUTS:
                     self._compiled.popitem(last=False)  # the least recently used one
             self._compiled.move_to_end(layout)
             return self._compiled[layout]
+
+    def _record(self, x: Tensor) -> _Compiled | None:
+        """Record a CUDA graph; if that fails, warn and return None, now and in all later calls."""
+        if self._cuda_graphs is None:  # it has failed in another thread, while this one waited
+            return None
+        try:
+            return self._cuda_graphs.record(for_convolutions(x, self._dtype))
+        except RuntimeError as error:
+            cause = cause_in_one_line(error)
+        self._cuda_graphs, self.compiles = None, False
+        self._compiled.clear()  # frees their memory, if that is what was missing
+        self.detail = f"plain, because no CUDA graph can be recorded: {cause}"
+        message = f"the network runs without a CUDA graph, which is slower: {cause}"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        return None
 
 
 def _images_cached(network: Network, dtype: torch.dtype) -> int:

@@ -27,7 +27,13 @@ def test_every_part_runs_on_the_cpu(tmp_path: Path) -> None:
     measured = json.loads(report.read_text())
     names = " ".join(check["check"] for check in measured["checks"])
     assert all(check["good"] for check in measured["checks"])
-    for part in ("layers, float32", "heads, bfloat16", "detections", "loss curve, float32"):
+    for part in (
+        "layers, float32",
+        "heads, bfloat16",
+        "detections",
+        "in two threads",
+        "loss curve, float32",
+    ):
         assert part in names
     assert {"plain", "torch engine"} <= {row["way"] for row in measured["speeds"]}
     assert all(row["ms"] > 0 for row in measured["speeds"])
