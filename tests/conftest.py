@@ -91,7 +91,7 @@ def golden() -> Path:
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """What a fixture says of itself, without its arrays."""
+    """Return the metadata of a fixture, without its arrays."""
     with np.load(path) as file:
         return dict(json.loads(bytes(file["meta"])))
 

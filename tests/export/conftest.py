@@ -20,8 +20,8 @@ _models: dict[object, Any] = {}
 
 @pytest.fixture(autouse=True, scope="module")
 def _traced_once() -> Iterator[None]:
-    """Tracing takes most of the time of an export. Everything that is done with the traced model is
-    done anew. Tests without PyTorch's exporter or what it needs are left alone."""
+    """Tracing takes most of the time of an export, so each network is traced once. What is done
+    with the traced model is done for every test. Tests without PyTorch's exporter or what it needs are left alone."""
     exporter = torch.onnx.export
 
     def to_model(module: Any, example: torch.Tensor, *words: Any, **options: Any) -> Any:

@@ -51,7 +51,7 @@ def work(held: Held) -> Iterator[DetectionQueue]:
 
 
 def wait_until_read(work: DetectionQueue, count: int) -> None:
-    """Until so many images are ready for the network."""
+    """Wait until ``count`` images are ready for the network."""
     deadline = threading.Event()
     for _ in range(1000):
         if work._ready.qsize() >= count:

@@ -38,7 +38,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def captions(browser: Any, count: int) -> list[str]:
-    """The captions of so many pictures, when all are answered; the newest first."""
+    """Return the captions of ``count`` pictures after all answers came, the newest first."""
     from selenium.webdriver.support.ui import WebDriverWait
 
     def answered(_: Any) -> list[str] | None:

@@ -1,8 +1,8 @@
-"""``detect --shards``: process a list that does not fit in memory, and go on where it stopped.
+"""``detect --shards``: process a list that does not fit in memory, and resume where it stopped.
 
-The list is divided into blocks of ``PART_LINES`` lines, and the processes take turns with them. The
-rows of a block are a part, a file that gets its name when it is complete. So every part that exists
-is whole, and any number of processes can continue.
+The list is divided into blocks of ``PART_LINES`` lines. Of N processes, each gets every N-th block.
+The rows of a block are a part, a file that gets its name when it is complete. So every part that
+exists is whole, and any number of processes can resume.
 """
 
 from __future__ import annotations
