@@ -292,11 +292,11 @@ def test_a_stride_that_divides_one_side(kind: type[Reorg], size: tuple[int, int]
 
 def test_reorg_by_three() -> None:
     """Each place once, in both orders, forwards and back."""
-    x = torch.arange(9.0 * 9 * 9).view(1, 9, 9, 9)
-    for layer in (Reorg(Shape(9, 9, 9), stride=3), Reorg3d(Shape(9, 9, 9), stride=3)):
-        assert layer(x).shape == (1, 81, 3, 3) and layer(x).unique().numel() == x.numel()
-    back = Reorg(Shape(9, 9, 9), stride=3, reverse=True)
-    assert back(x).shape == (1, 1, 27, 27) and back(x).unique().numel() == x.numel()
+    x = torch.arange(18.0 * 9 * 9).view(1, 18, 9, 9)
+    for layer in (Reorg(Shape(18, 9, 9), stride=3), Reorg3d(Shape(18, 9, 9), stride=3)):
+        assert layer(x).shape == (1, 162, 3, 3) and layer(x).unique().numel() == x.numel()
+    back = Reorg(Shape(18, 9, 9), stride=3, reverse=True)
+    assert back(x).shape == (1, 2, 27, 27) and back(x).unique().numel() == x.numel()
     x = torch.arange(162.0 * 9).view(1, 162, 3, 3)
     back3d = Reorg3d(Shape(162, 3, 3), stride=3, reverse=True)
     assert back3d(x).shape == (1, 18, 9, 9) and back3d(x).unique().numel() == x.numel()

@@ -135,6 +135,7 @@ def test_a_probability_of_dropout() -> None:
 def test_strides_of_upsample(stride: int, shape: tuple[int, int]) -> None:
     layer = build("upsample", {"stride": stride})
     assert (layer.out_shape.height, layer.out_shape.width) == shape
+    assert f"stride={stride}" in repr(layer)
 
 
 def test_a_stride_of_upsample_that_is_refused() -> None:
