@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from darknet_builder.layers.base import AugmentOptions
+from darknet_builder.cfg.dialects import get_dialect
+from darknet_builder.layers.base import AugmentOptions, CommonOptions, Graph, WeightsHeader
 from darknet_builder.layers.heads.anchor_head import AnchorOptions, YoloLossOptions
 from darknet_builder.layers.heads.detection import DetectionLossOptions
 from darknet_builder.layers.heads.gaussian_yolo import GaussianYolo
 from darknet_builder.layers.heads.region import RegionLossOptions
+from darknet_builder.layers.recurrent.image import _Kernel
 from darknet_builder.layers.registry import registered_sections
+from darknet_builder.layers.tree import Tree
 from darknet_builder.shapes import Shape
 
 HEADS = {"Gaussian_yolo", "detection", "region", "yolo"}
@@ -144,12 +147,21 @@ def test_defaults_without_a_cfg() -> None:
         DetectionLossOptions(),
         AnchorOptions([(1.0, 2.0)], [0], 1),
         AugmentOptions(),
+        CommonOptions(),
+        WeightsHeader(),
+        Tree(("a",), (-1,)),
+        _Kernel(),
     ],
 )
 def test_options_are_fixed(options: Any) -> None:
-    """Heads share their defaults."""
+    """Layers share their defaults."""
     with pytest.raises(FrozenInstanceError):
         setattr(options, fields(options)[0].name, None)
+
+
+def test_frames_of_a_graph() -> None:
+    """One at a time, unless [net] has ``time_steps=``."""
+    assert Graph(Shape(3, 8, 8), get_dialect("alexeyab")).time_steps == 1
 
 
 def test_sizes_of_gaussian_boxes() -> None:

@@ -285,6 +285,7 @@ REFUSED: list[tuple[str, str]] = [
     ("[convolutional]\nsize=9\n", "a 9 x 9 kernel on 8 x 8 x 16 gives 0 x 0 x 1"),
     ("[maxpool]\nsize=9\npadding=0\n", "a 9 x 9 window on 8 x 8 x 16 gives 0 x 0 x 16"),
     ("[maxpool]\nmaxpool_depth=1\nout_channels=3\n", "out_channels=3 must divide the 16"),
+    ("[activation]\nactivation=lekay\n", "activation=lekay"),
     ("[softmax]\ngroups=3\n", "groups=3 does not divide the 1024 inputs"),
     ("[crop]\ncrop_width=9\ncrop_height=8\n", "a crop of 9 x 8 is larger than the image of 8 x 8"),
     ("[crop]\ncrop_width=8\ncrop_height=9\n", "a crop of 8 x 9 is larger than the image of 8 x 8"),
@@ -323,6 +324,10 @@ def test_what_does_not_fit(text: str, message: str) -> None:
         ),
         ("[local]\nsize=3\npad=1\n", 64),
         ("[softmax]\ngroups=1024\n", 1024),
+        (
+            HEAD_INPUT.format(filters=3) + "[reorg3d]\nstride=2\n",
+            192,
+        ),  # any channels, unlike [reorg]
     ],
 )
 def test_what_just_fits(text: str, size: int) -> None:
@@ -424,12 +429,15 @@ def test_shared_weights_of_one_filter() -> None:
     assert second.conv is first.conv
 
 
-@pytest.mark.parametrize("section", ["yolo", "region"])
-def test_options_of_augmentation(section: str) -> None:
+@pytest.mark.parametrize("section", ["yolo", "region", "detection"])
+def test_options_of_training(section: str) -> None:
     filters, options = HEADS[section]
-    more = {"jitter": 0.3, "resize": 1.5, "random": 1}
-    head = build(section, {**options, **more}, HEAD_INPUT.format(filters=filters))
-    assert isinstance(head, Head) and head.augment == AugmentOptions(0.3, 1.5, 1.0)
+    more = {"jitter": 0.3, "resize": 1.5, "random": 1, "max": 7}
+    before = f"[connected]\noutput={filters}\n"
+    if section != "detection":
+        before = HEAD_INPUT.format(filters=filters)
+    head: Any = build(section, {**options, **more}, before)
+    assert head.augment == AugmentOptions(0.3, 1.5, 1.0) and head.loss.max_boxes == 7
 
 
 YOLO = HEAD_INPUT.format(filters=6) + "[yolo]\nanchors=1,2\nclasses=1\n"
