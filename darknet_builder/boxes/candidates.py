@@ -93,12 +93,15 @@ class ScoredBoxes:
 
     def take(self, rows: np.ndarray) -> ScoredBoxes:
         """Return some rows, given (K,) indices or (M,) booleans."""
+        if rows.dtype == bool:
+            rows = rows.nonzero()[0]
+        # Faster than indexing.
         return ScoredBoxes(
-            self.image_ids[rows],
-            self.box_ids[rows],
-            self.boxes_cxcywh[rows],
-            self.objectness[rows],
-            self.class_ids[rows],
-            self.scores[rows],
+            self.image_ids.take(rows),
+            self.box_ids.take(rows),
+            self.boxes_cxcywh.take(rows, 0),
+            self.objectness.take(rows),
+            self.class_ids.take(rows),
+            self.scores.take(rows),
             self.num_classes,
         )

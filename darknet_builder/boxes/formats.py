@@ -16,8 +16,7 @@ Array = TypeVar("Array", Tensor, np.ndarray)
 
 def on_cpu(values: Tensor) -> np.ndarray:
     """Return a tensor as an array on the CPU; floating-point numbers as float32."""
-    values = values.detach().cpu()
-    return (values.float() if values.is_floating_point() else values).numpy()
+    return (values.float() if values.is_floating_point() else values).numpy(force=True)
 
 
 def library_of(values: Tensor | np.ndarray) -> Any:

@@ -74,18 +74,21 @@ def _suppress(
     exponent: float | None,
 ) -> np.ndarray:
     order = np.lexsort((-scores, groups))  # by group, best first
-    boxes, groups = boxes_cxcywh[order], groups[order]
-    corners = np.array(measures(boxes))  # (7, M)
+    boxes, groups = boxes_cxcywh.T.take(order, 1).T, groups.take(order)
+    corners = measures(boxes)  # (7, M)
     suppressed = np.zeros(len(groups), bool)
+    is_suppressed = suppressed.data  # single values of a memoryview are faster
     for better, worse in overlap_pairs(boxes, groups, threshold, suppressed):
         close = _too_close(corners, better, worse, threshold, exponent)
         # Pairs are in the order of ``better``: when a box is tested for suppression, all
         # boxes better than it have been decided.
-        for winner, loser in zip(better[close].tolist(), worse[close].tolist(), strict=True):
-            if not suppressed[winner]:
-                suppressed[loser] = True
-    keep = np.ones(len(groups), bool)
-    keep[order[suppressed]] = False
+        for winner, loser in zip(
+            better.take(close).tolist(), worse.take(close).tolist(), strict=True
+        ):
+            if not is_suppressed[winner]:
+                is_suppressed[loser] = True
+    keep = np.empty_like(suppressed)
+    keep[order] = ~suppressed
     return keep
 
 
@@ -108,16 +111,16 @@ def _too_close(
     Returns:
         Indices of pairs, increasing.
     """
-    intersection, union = intersection_and_union(
-        *(list(measures[:5].take(boxes, 1)) for boxes in (better, worse))
-    )
+    first, second = measures.take(better, 1), measures.take(worse, 1)
+    intersection, union = intersection_and_union(first, second)
     overlap = intersection / union
-    close = np.flatnonzero(overlap > threshold)
+    close = (overlap > threshold).nonzero()[0]
     if exponent is None or not len(close):
         return close
     # The distance can only make the overlap smaller, so only the pairs above the threshold remain.
-    first, second = (list(measures.take(boxes[close], 1)) for boxes in (better, worse))
-    return close[less_distance(overlap[close], first, second, exponent) > threshold]
+    first, second = first.take(close, 1), second.take(close, 1)
+    less = less_distance(overlap.take(close), first, second, exponent)
+    return close.compress(less > threshold)
 
 
 def survivors(

@@ -11,7 +11,8 @@ PyTorch's.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ def giou(first_cxcywh: Tensor, second_cxcywh: Tensor) -> Tensor:
     """
     first, second = measures(first_cxcywh), measures(second_cxcywh)
     intersection, union = intersection_and_union(first, second)
-    width, height = _around(first, second)
+    width, height = _for_x_and_y(_around, first, second)
     area = width * height
     overlap = _iou(intersection, union)
     return torch.where(area == 0, overlap, overlap - (area - union) / area)
@@ -88,31 +89,71 @@ def slant(boxes_cxcywh: Tensor) -> Tensor:
 
 
 # These functions work on x and y separately: a trailing axis of length 2 would make every pairwise
-# operation loop over 2 elements, which is slow.
+# operation loop over 2 elements, which is slow. In an array, they are neighbouring rows, computed
+# by one call: for few boxes, a call of NumPy costs more than its arithmetic.
+
+Measures = Sequence[Tensor] | np.ndarray
+"""Left, top, right, bottom, area, centre x and centre y of boxes: tensors (...) each, or an array
+(7, ...)."""
 
 
-def measures(boxes_cxcywh: Array) -> tuple[Array, ...]:
-    """Return left, top, right, bottom, area, centre x and centre y of boxes.
-
-    Shapes: (..., 4) -> (...) each.
-    """
-    x, y, width, height = (boxes_cxcywh[..., axis] for axis in range(4))
-    return x - width / 2, y - height / 2, x + width / 2, y + height / 2, width * height, x, y
+@overload
+def measures(boxes_cxcywh: Tensor) -> tuple[Tensor, ...]: ...
 
 
-def intersection_and_union(first: Sequence[Array], second: Sequence[Array]) -> tuple[Array, Array]:
-    """Return the areas of intersection and union of boxes given by their ``measures``."""
-    left, top, right, bottom, area = first[:5]
-    other_left, other_top, other_right, other_bottom, other_area = second[:5]
-    library = library_of(left)
-    width = library.minimum(right, other_right) - library.maximum(left, other_left)
-    height = library.minimum(bottom, other_bottom) - library.maximum(top, other_top)
-    intersection = _not_below_zero(width) * _not_below_zero(height)
-    return intersection, area + other_area - intersection
+@overload
+def measures(boxes_cxcywh: np.ndarray) -> np.ndarray: ...
+
+
+def measures(boxes_cxcywh: Tensor | np.ndarray) -> Measures:
+    """Return the measures of tensors of boxes (..., 4), or (7, M) of an array (M, 4)."""
+    if isinstance(boxes_cxcywh, np.ndarray):
+        centre, size = boxes_cxcywh.T[:2], boxes_cxcywh.T[2:]
+        near, far = _near(centre, size), _far(centre, size)
+        return np.concatenate((near, far, size[:1] * size[1:], centre))
+    x, y, width, height = boxes_cxcywh.unbind(-1)
+    return _near(x, width), _near(y, height), _far(x, width), _far(y, height), width * height, x, y
+
+
+def _near(centre: Array, size: Array) -> Array:
+    """Return the left or top edges of boxes."""
+    return centre - size / 2
+
+
+def _far(centre: Array, size: Array) -> Array:
+    """Return the right or bottom edges of boxes."""
+    return centre + size / 2
+
+
+def intersection_and_union(first: Measures, second: Measures) -> tuple[Any, Any]:
+    """Return the areas of intersection and union of boxes."""
+    width, height = _for_x_and_y(_inside, first, second)
+    intersection = width * height
+    return intersection, first[4] + second[4] - intersection
+
+
+def _for_x_and_y(formula: Callable[..., Any], first: Measures, second: Measures) -> Any:
+    """Apply a formula to the near and far edges of two boxes, along x and along y."""
+    sides = first[:2], first[2:4], second[:2], second[2:4]
+    if isinstance(first, np.ndarray):
+        return formula(*sides)
+    return map(formula, *sides)
+
+
+def _inside(near: Array, far: Array, other_near: Array, other_far: Array) -> Array:
+    """Return the side of the intersection of boxes."""
+    library = library_of(near)
+    return _not_below_zero(library.minimum(far, other_far) - library.maximum(near, other_near))
 
 
 def _not_below_zero(values: Array) -> Array:
     return values.clamp(min=0) if isinstance(values, Tensor) else np.maximum(values, 0)
+
+
+def _around(near: Array, far: Array, other_near: Array, other_far: Array) -> Array:
+    """Return the side of the smallest box around both."""
+    library = library_of(near)
+    return library.maximum(far, other_far) - library.minimum(near, other_near)
 
 
 def _iou(intersection: Tensor, union: Tensor) -> Tensor:
@@ -121,26 +162,15 @@ def _iou(intersection: Tensor, union: Tensor) -> Tensor:
     )
 
 
-def _around(first: Sequence[Array], second: Sequence[Array]) -> tuple[Array, Array]:
-    """Return width and height of the smallest box around both, from their ``measures``."""
-    library = library_of(first[0])
-    return (
-        library.maximum(first[2], second[2]) - library.minimum(first[0], second[0]),
-        library.maximum(first[3], second[3]) - library.minimum(first[1], second[1]),
-    )
-
-
-def _squared_distances(first: Sequence[Array], second: Sequence[Array]) -> tuple[Array, Array]:
+def _squared_distances(first: Measures, second: Measures) -> tuple[Any, Any]:
     """Return the squared distance of the centres, and the squared diagonal around both."""
-    width, height = _around(first, second)
+    width, height = _for_x_and_y(_around, first, second)
     across, down = first[5] - second[5], first[6] - second[6]
     square = library_of(width).square
     return square(across) + square(down), square(width) + square(height)
 
 
-def less_distance(
-    overlap: Array, first: Sequence[Array], second: Sequence[Array], beta: float
-) -> Array:
+def less_distance(overlap: Array, first: Measures, second: Measures, beta: float) -> Array:
     """Subtract the distance from an overlap, as ``diou`` does."""
     distance, diagonal = _squared_distances(first, second)
     return library_of(overlap).where(

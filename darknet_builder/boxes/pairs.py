@@ -52,9 +52,10 @@ def overlap_pairs(
         [0] [1]
     """
     rows = np.arange(len(groups))
-    partners = np.searchsorted(groups, groups, side="right") - rows - 1  # (M,)
+    ends = groups.searchsorted(groups, "right")  # (M,)
+    partners = ends - rows - 1
     if partners.sum() <= _MAX_PAIRS:
-        yield _ranges(rows, rows + 1, partners)
+        yield _ranges(rows, ends, partners)
         return
     index = _Index.build(boxes_cxcywh, groups, threshold)
     # The best rows of all groups come first: they suppress most others, which then form no pairs.
@@ -69,29 +70,29 @@ def overlap_pairs(
 
 
 def _ranges(
-    rows: np.ndarray, starts: np.ndarray, counts: np.ndarray
+    rows: np.ndarray, ends: np.ndarray, counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pair each row with consecutive numbers.
 
     ::
 
         rows    0  1  2
-        starts  5  6  9
+        ends    7  6 10
         counts  2  0  1
         first   0  0     2
         second  5  6     9
 
     Args:
         rows: (N,).
-        starts: (N,), the first number for each row.
+        ends: (N,), the number after the last one of each row.
         counts: (N,), how many numbers; of sum P.
 
     Returns:
         (P,) rows and (P,) numbers.
     """
+    # Of all P numbers, those of a row end at counts.cumsum(): shift them to end at ``ends``.
     first = rows.repeat(counts)
-    within = np.arange(len(first)) - (counts.cumsum() - counts).repeat(counts)
-    return first, starts.repeat(counts) + within
+    return first, np.arange(len(first)) + (ends - counts.cumsum()).repeat(counts)
 
 
 @dataclass
@@ -204,7 +205,7 @@ class _Index:
             As ``overlap_pairs`` does, in the order of the block; at most ``_MAX_PAIRS`` at a time,
             unless one row has more.
         """
-        starts, counts = self._partners(block)
+        ends, counts = self._partners(block)
         pairs_before = np.append(0, counts.sum(1).cumsum())  # (B + 1,), before each row
         first = 0
         while first < len(block):
@@ -213,7 +214,7 @@ class _Index:
             last = max(last, first + 1)
             queries = np.arange(first, last).repeat(len(_STEPS))
             better, found = _ranges(
-                block[queries], starts[first:last].ravel(), counts[first:last].ravel()
+                block[queries], ends[first:last].ravel(), counts[first:last].ravel()
             )
             worse = self.rows[found]
             near = worse > better
@@ -221,7 +222,7 @@ class _Index:
             first = last
 
     def _partners(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return where in ``rows`` the partners of some rows begin, and how many there are.
+        """Return where in ``rows`` the partners of some rows end, and how many there are.
 
         Both are (B, 9), one range for each of ``_STEPS``.
         """
@@ -237,7 +238,7 @@ class _Index:
                     keys = (self.cells[block] + self.steps[column]) * size
                     starts[:, column] = np.searchsorted(self.keys, keys + nearest)
                     ends[:, column] = np.searchsorted(self.keys, keys + farthest)
-        return starts, ends - starts
+        return ends, ends - starts
 
     def remove(self, gone: np.ndarray) -> None:
         """Remove rows, given (M,) booleans."""

@@ -151,14 +151,16 @@ def _in_images(heads: Sequence[ScoredBoxes], placements: Sequence[Placement]) ->
     """Concatenate all heads, drop non-finite boxes, map the others back to image coordinates."""
     rows = concatenate_rows(heads)
     # An untrained network may give infinite widths: exp() of a large output.
-    finite = np.isfinite(rows.boxes_cxcywh).all(1) & np.isfinite(rows.scores)  # (M,)
-    if not finite.all():
-        rows = rows.take(finite)
+    finite, finite_scores = np.isfinite(rows.boxes_cxcywh), np.isfinite(rows.scores)
+    # Counting takes a third of the time of ``all``.
+    if np.count_nonzero(finite) + np.count_nonzero(finite_scores) < 5 * len(rows):
+        rows = rows.take(finite.all(1) & finite_scores)
+    if all(placement.inner_size == placement.net_size for placement in placements):
+        return rows
     boxes = rows.boxes_cxcywh.copy()
     for index, placement in enumerate(placements):
-        if placement.inner_size != placement.net_size:
-            in_image = rows.image_ids == index  # (M,) bool
-            boxes[in_image] = placement.undo(boxes[in_image])
+        in_image = rows.image_ids == index  # (M,) bool
+        boxes[in_image] = placement.undo(boxes[in_image])
     return replace(rows, boxes_cxcywh=boxes)
 
 
@@ -221,7 +223,7 @@ def suppress(
     )
     images = []
     for index in range(len(placements)):
-        kept = np.flatnonzero(keep & (rows.image_ids == index))
-        best_first = np.argsort(-rows.scores[kept], kind="stable")
-        images.append(rows.take(kept[best_first]))
+        kept = (keep & (rows.image_ids == index)).nonzero()[0]
+        best_first = (-rows.scores.take(kept)).argsort(kind="stable")
+        images.append(rows.take(kept.take(best_first)))
     return images

@@ -291,14 +291,12 @@ def _is_spare(rows: ScoredBoxes, cut: np.ndarray, tiles: np.ndarray) -> np.ndarr
         (M,) bool.
     """
     spare = np.zeros(len(rows), bool)
-    corners = np.array(measures(rows.boxes_cxcywh)[:5])  # (5, M)
+    corners = measures(rows.boxes_cxcywh)  # (7, M)
     for class_id in np.unique(rows.class_ids[cut]):
         same = np.flatnonzero(rows.class_ids == class_id)  # (K,)
         for block in _blocks(same[cut[same]]):
-            # (5, B, 1) and (5, 1, K) -> (B, K)
-            shared, _ = intersection_and_union(
-                list(corners[:, block, None]), list(corners[:, None, same])
-            )
+            # (7, B, 1) and (7, 1, K) -> (B, K)
+            shared, _ = intersection_and_union(corners[:, block, None], corners[:, None, same])
             smaller = np.minimum(corners[4, block, None], corners[4, same])
             better = (
                 (shared > _SAME_OBJECT * smaller)

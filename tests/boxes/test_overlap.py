@@ -121,6 +121,21 @@ def test_measures_of_arrays_and_tensors() -> None:
         assert type(join((boxes, boxes))) is type(boxes)
 
 
+def test_pairs_of_arrays_are_pairs_of_tensors() -> None:
+    """Bit for bit, also where arrays broadcast: x and y are rows in one, and apart in the other."""
+    boxes = random_boxes(30)
+    several, arrays = measures(boxes), measures(boxes.numpy())
+    tensors = [value[:, None] for value in several], [value[None] for value in several]
+    rows = arrays[:, :, None], arrays[:, None]
+    wanted, found = intersection_and_union(*tensors), intersection_and_union(*rows)
+    for one, other in zip(wanted, found, strict=True):
+        assert np.array_equal(one.numpy(), other)
+    overlap = wanted[0] / wanted[1]
+    less = less_distance(overlap, *tensors, 1.0)
+    assert (less < overlap).any()
+    assert np.array_equal(less.numpy(), less_distance(overlap.numpy(), *rows, 1.0))
+
+
 def test_values_on_the_cpu() -> None:
     """Floating-point numbers become float32, whole ones stay; gradients are left behind."""
     half = torch.ones(2, dtype=torch.float16, requires_grad=True)
@@ -133,7 +148,7 @@ def test_values_on_the_cpu() -> None:
 def test_the_distance_counts_against_the_threshold() -> None:
     """Both pairs have an IoU of 1/3, of which the distance takes 1/13 in the first."""
     boxes = np.array([[1, 1, 2, 2], [2, 1, 2, 2], [5, 5, 1, 1], [5, 5, 3, 1], [9, 9, 1, 1]])
-    values = np.array(measures(boxes.astype(np.float64)))
+    values = measures(boxes.astype(np.float64))
     better, worse = np.array([0, 0, 2]), np.array([1, 4, 3])
     for threshold, exponent, expected in (
         (0.32, None, [0, 2]),
@@ -149,7 +164,7 @@ def test_the_distance_counts_against_the_threshold() -> None:
     boxes = np.array([[8, 8, 4, 4], [9, 8, 2, 4]], np.float64)
     one, other = np.array([0]), np.array([1])
     for threshold, count in ((0.46875, 0), (0.46874, 1)):
-        found = _too_close(np.array(measures(boxes)), one, other, threshold, 1.0)
+        found = _too_close(measures(boxes), one, other, threshold, 1.0)
         assert len(found) == count
 
 
@@ -163,7 +178,7 @@ def test_boxes_without_area_give_no_warning() -> None:
 def test_a_threshold_of_1_keeps_equal_boxes() -> None:
     """Although the overlap of a box with itself is rounded to more than 1, for every second box."""
     boxes = np.repeat(random_boxes(50).float().numpy(), 2, axis=0)
-    values = np.array(measures(boxes))
+    values = measures(boxes)
     rows = np.arange(0, 100, 2)
     assert 10 < len(_too_close(values, rows, rows + 1, 1.0, None)) < 40
     groups = np.arange(100) // 2

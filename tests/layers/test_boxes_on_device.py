@@ -9,6 +9,9 @@ import pytest
 import torch
 
 from darknet_builder.layers.heads import yolo
+from darknet_builder.layers.heads.anchor_head import AnchorOptions
+from darknet_builder.layers.heads.yolo import Yolo
+from darknet_builder.shapes import Shape
 
 
 @pytest.mark.parametrize("lowest", [-math.inf, -1.0, 0.5, 100.0])
@@ -26,7 +29,7 @@ def test_the_same_boxes(
     maps[1, 2, 4, 0, 0] = lowest  # not larger
     # The same values, (B, A, V, H, W), with the axes in another order in memory.
     maps = maps.permute(order).contiguous().permute(*np.argsort(order).tolist())
-    (places, values), copies = yolo._cells_above(maps, lowest), []
+    (places, values), copies = yolo._cells_above(yolo.on_cpu(maps), lowest), []
     on_cpu = yolo.on_cpu
     monkeypatch.setattr(yolo, "on_cpu", lambda x: (copies.append(1), on_cpu(x))[1])
     found, found_values = yolo._cells_above_on_device(maps, lowest)
@@ -46,3 +49,27 @@ def test_more_places_than_float32_can_count() -> None:
     assert (image.tolist(), anchor.tolist(), row.tolist()) == ([0], [0], [0])
     assert column.tolist() == [2**24 + 1]
     assert values.tolist() == [[1] * 6]
+
+
+class _Elsewhere(torch.Tensor):
+    """A tensor that claims to be on another device."""
+
+    is_cpu = False
+
+
+def test_maps_of_another_device_are_decoded_alike() -> None:
+    """Bit for bit, for two images and two heads, and maps that need a gradient."""
+    anchors = [(10.0, 20.0), (30.0, 15.0), (7.0, 9.0)]
+    heads = [
+        Yolo(Shape(14, 3, 5), AnchorOptions(anchors, [0, 2], 2)),
+        Yolo(Shape(7, 6, 10), AnchorOptions(anchors, [1], 2)),
+    ]
+    seed = torch.Generator().manual_seed(1)
+    raw = [torch.randn(2, *size, generator=seed) for size in ((14, 3, 5), (7, 6, 10))]
+    elsewhere = [maps.clone().requires_grad_().as_subclass(_Elsewhere) for maps in raw]
+    wanted = yolo.decode_together(heads, raw, (40, 24), 0.1)
+    found = yolo.decode_together(heads, elsewhere, (40, 24), 0.1)
+    assert len(wanted) > 20
+    for name in ("image_ids", "box_ids", "class_ids", "boxes_cxcywh", "objectness", "scores"):
+        ours, theirs = getattr(found, name), getattr(wanted, name)
+        assert ours.dtype == theirs.dtype and np.array_equal(ours, theirs), name

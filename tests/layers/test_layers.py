@@ -22,6 +22,7 @@ from darknet_builder.layers.heads.yolo import (
     Yolo,
     _cells_above,
     _cells_above_on_device,
+    _constants,
     alike,
     decode_together,
 )
@@ -243,6 +244,34 @@ def test_heads_that_are_decoded_together(new_coords: bool) -> None:
     assert np.array_equal(np.diff(together.box_ids) > 0, np.diff(wanted.box_ids) > 0)
 
 
+def test_options_that_change_between_two_calls() -> None:
+    """What is kept from the call before is for the same anchors, stretch, map and net size only, and
+    nobody can write to it."""
+    head = Yolo(Shape(14, 3, 5), AnchorOptions([(10.0, 20.0), (30.0, 15.0)], [0, 1], 2))
+    raw = torch.randn(1, 14, 3, 5, generator=torch.Generator().manual_seed(1))
+
+    def check(maps: torch.Tensor, net_size: tuple[int, int]) -> None:
+        found = head.decode_above(maps, net_size, 0.1)
+        wanted = head.decode(maps, net_size).above(0.1)
+        assert len(found) > 5
+        assert np.allclose(found.boxes_cxcywh, wanted.boxes_cxcywh, rtol=1e-6, atol=1e-7)
+
+    check(raw, (40, 24))
+    check(raw, (80, 32))
+    check(raw.transpose(2, 3), (40, 24))
+    head.anchors[1] = (5.0, 7.0)
+    check(raw, (40, 24))
+    head.mask = [1, 0]
+    check(raw, (40, 24))
+    head.scale_x_y = 1.5
+    check(raw, (40, 24))
+    options = (((10.0, 20.0), (30.0, 15.0)), (1,), 1.5, (3, 5))
+    constants = _constants((options,), (40, 24))
+    assert constants[..., 0].tolist() == [[30, 15], [5, 3], [40, 24], [1.5, 1.5], [0.25, 0.25]]
+    with pytest.raises(ValueError, match="read-only"):
+        constants[0] = 1
+
+
 @pytest.mark.parametrize("threshold", [0.0, 1e-6, 0.005, 0.25, 0.9, 0.99999, 1.0])
 def test_no_place_is_missed_at_the_threshold(threshold: float) -> None:
     """Raw objectness a hair around the threshold, in steps of single precision: the score itself
@@ -279,7 +308,7 @@ def test_raw_numbers_without_end() -> None:
 def test_places_of_another_device() -> None:
     """What PyTorch gathers there is what NumPy gathers here."""
     maps = torch.randn(2, 3, 7, 4, 5, generator=torch.Generator().manual_seed(2))
-    here, there = _cells_above(maps, 0.3), _cells_above_on_device(maps, 0.3)
+    here, there = _cells_above(maps.numpy(), 0.3), _cells_above_on_device(maps, 0.3)
     assert len(here[1]) and np.array_equal(here[1], there[1])
     assert np.array_equal(here[0], there[0])
 

@@ -14,7 +14,7 @@ import torch
 
 from darknet_builder.boxes import overlap as boxes
 from darknet_builder.boxes import pairs
-from darknet_builder.boxes.candidates import Candidates
+from darknet_builder.boxes.candidates import Candidates, ScoredBoxes
 from darknet_builder.boxes.nms import NMS_KINDS, best_of_groups, nms_by_class, survivors
 from darknet_builder.errors import InputError
 from darknet_builder.images.resize import Placement
@@ -260,6 +260,25 @@ def test_boxes_without_end_are_none() -> None:
     )
     (found,) = postprocess([candidates], [SQUARE], threshold=0.25, nms=0.45)
     assert found.scores.tolist() == pytest.approx([0.8])
+    candidates = head((0.5, 0.5, 0.1, 0.1, 0.9, float("inf")), (0.5, 0.5, 0.1, 0.1, 0.9, 0.8))
+    (found,) = postprocess([candidates], [SQUARE], threshold=0.25, nms=0.45)
+    assert found.scores.tolist() == pytest.approx([0.8])
+
+
+def test_rows_are_taken_by_index_or_by_boolean() -> None:
+    """From boxes of either memory order, every field, whose own memory the result does not share."""
+    boxes = np.arange(12, dtype=np.float32).reshape(3, 4)
+    ids, numbers = np.arange(3), np.arange(3, dtype=np.float32)
+    for order in (boxes, np.asfortranarray(boxes)):
+        rows = ScoredBoxes(ids, ids * 2, order, numbers + 0.25, ids + 5, numbers + 0.5, 80)
+        for chosen in (np.array([0, 2]), np.array([True, False, True])):
+            found = rows.take(chosen)
+            assert found.image_ids.tolist() == [0, 2] and found.box_ids.tolist() == [0, 4]
+            assert found.boxes_cxcywh.tolist() == boxes[[0, 2]].tolist()
+            assert found.objectness.tolist() == [0.25, 2.25]
+            assert found.class_ids.tolist() == [5, 7] and found.scores.tolist() == [0.5, 2.5]
+            assert found.num_classes == 80
+            assert not np.shares_memory(found.boxes_cxcywh, order)
 
 
 def test_heads_of_different_classes() -> None:

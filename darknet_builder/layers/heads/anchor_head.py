@@ -314,48 +314,41 @@ def anchor_boxes(
     columns = torch.arange(width, device=values.device).view(-1, 1)
     rows = torch.arange(height, device=values.device).view(-1, 1, 1)
     sizes = values.new_tensor(anchors)[:, None, None]
-    boxes = boxes_at(values, columns, rows, sizes, (width, height), unit, squared=squared)
-    return boxes.flatten(1, 3)  # (B, A, H, W, 4) -> (B, A * H * W, 4)
-
-
-def boxes_at(
-    values: Array,
-    columns: Array,
-    rows: Array,
-    anchors: Array,
-    grid: tuple[int, int] | tuple[Array, Array],
-    unit: tuple[float, float],
-    *,
-    squared: bool = False,
-) -> Array:
-    """Decode (x, y, w, h) within given cells into boxes relative to the image.
-
-    Args:
-        values: (..., 4): x and y in cells, w and h raw.
-        columns: (..., 1), the cells' column indices.
-        rows: (..., 1), the cells' row indices.
-        anchors: (..., 2), width and height in pixels or cells.
-        grid: (width, height) of the map in cells, numbers or (..., 1).
-        unit: (width, height) by which sizes are divided: of the network's input if the anchors are
-            in pixels ([yolo]), of the map if they are in cells ([region]).
-        squared: the size is (2 v)^2 times the anchor instead of e^v times.
-
-    Returns:
-        (..., 4), a tensor or an array as ``values`` is.
-    """
-    # Along x, in a row of 5 cells: column 2 and x = .7 give (2 + .7) / 5 = .54 of the image.
-    #   |---|---|--*|---|---|
-    #     0   1   2   3   4
-    # The width is e^w of the anchor's, or (2 w)^2 of it where ``squared``. Divided by ``unit``, it
-    # is a share of the image.
-    library = library_of(values)
-    factor = library.square(values[..., 2:4]) * 4 if squared else library.exp(values[..., 2:4])
-    sizes = factor * anchors
-    return join(
+    # x and y are apart, because their cells broadcast over different axes. Divided by ``unit``, a
+    # size is a share of the image.
+    sizes = sizes_of(values[..., 2:4], sizes, squared=squared)
+    boxes = join(
         (
-            (values[..., 0:1] + columns) / grid[0],
-            (values[..., 1:2] + rows) / grid[1],
+            centres_of(values[..., 0:1], columns, width),
+            centres_of(values[..., 1:2], rows, height),
             sizes[..., 0:1] / unit[0],
             sizes[..., 1:2] / unit[1],
         )
     )
+    return boxes.flatten(1, 3)  # (B, A, H, W, 4) -> (B, A * H * W, 4)
+
+
+def centres_of(offsets: Array, cells: Array, grid: Array | int) -> Array:
+    """Return x, y or both relative to the image.
+
+    Args:
+        offsets: x or y within their cells, in cells.
+        cells: indices of their columns or rows.
+        grid: number of columns or rows of the map.
+    """
+    # Along x, in a row of 5 cells: column 2 and x = .7 give (2 + .7) / 5 = .54 of the image.
+    #   |---|---|--*|---|---|
+    #     0   1   2   3   4
+    return (offsets + cells) / grid
+
+
+def sizes_of(values: Array, anchors: Array, *, squared: bool) -> Array:
+    """Return widths, heights or both in the unit of the anchors.
+
+    Args:
+        values: raw w and h.
+        anchors: widths and heights of the anchors.
+        squared: the size is (2 v)^2 times the anchor instead of e^v times.
+    """
+    library = library_of(values)
+    return (library.square(values) * 4 if squared else library.exp(values)) * anchors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeGuard
 
 import numpy as np
@@ -19,7 +20,8 @@ from darknet_builder.layers.heads.anchor_head import (
     AnchorHead,
     AnchorOptions,
     anchor_boxes,
-    boxes_at,
+    centres_of,
+    sizes_of,
 )
 from darknet_builder.layers.representation import format_options
 from darknet_builder.shapes import Shape
@@ -110,17 +112,14 @@ class Yolo(AnchorHead):
         """
         return decode_together([self], [raw], net_size, threshold)
 
-    def cells_above(self, raw: Tensor, threshold: float) -> _Cells:
+    def cells_above(self, raw: Tensor, threshold: float) -> _Found:
         """Return the boxes whose objectness may exceed a threshold, before any arithmetic."""
-        maps = self.split(raw.detach())  # (B, A, 5 + C, H, W)
-        (image, anchor, row, column), values = _cells_above(maps, self._raw_below(threshold))
-        stretch = (self.scale_x_y, (self.scale_x_y - 1) / 2)
-        of_anchors = [
-            (0, 0, *size, maps.shape[4], maps.shape[3], *stretch) for size in self.masked_anchors
-        ]
-        places = np.array(of_anchors, np.float32)[anchor]
-        places[:, 0], places[:, 1] = column, row
-        return image, values, places
+        lowest = self._raw_below(threshold)
+        if not raw.is_cpu:
+            return _cells_above_on_device(self.split(raw.detach()), lowest)
+        images, _, *size = raw.shape
+        shape = (images, len(self.mask), BOX_VALUES + self.classes, *size)
+        return _cells_above(on_cpu(raw).reshape(shape), lowest)  # NumPy splits faster.
 
     def _raw_below(self, objectness: float) -> float:
         """Return a raw number below all those whose objectness exceeds a threshold.
@@ -137,11 +136,6 @@ class Yolo(AnchorHead):
     def extra_repr(self) -> str:
         """Return the options that ``print(network)`` shows."""
         return format_options({"new_coords": self.new_coords}, after=super().extra_repr())
-
-
-_Cells = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""K boxes of a head: image (K,), values (K, 5 + C), and where they are (K, 8): column, row, width
-and height of the anchor, width and height of the map, factor and shift of ``scale_x_y``."""
 
 
 def alike(heads: Sequence[Head]) -> TypeGuard[Sequence[Yolo]]:
@@ -167,55 +161,92 @@ def decode_together(
         net_size: (width, height) of the network's input in pixels.
         threshold: objectness and score must both be larger.
     """
-    cells = [head.cells_above(raw, threshold) for head, raw in zip(heads, raw_maps, strict=True)]
-    image, values, places = (
-        cells[0] if len(cells) == 1 else map(np.concatenate, zip(*cells, strict=True))
-    )
-    logistic = heads[0].logistic
-    shares = logistic(values[:, BOX_VALUES - 1 :])  # (K, 1 + C)
-    scores = shares[:, :1] * shares[:, 1:]  # (K, C)
+    found = [head.cells_above(raw, threshold) for head, raw in zip(heads, raw_maps, strict=True)]
+    places = np.concatenate([place for place, _ in found], 1)  # (4, K)
+    values = np.concatenate([value for _, value in found])  # (K, 5 + C)
+    row = 0
+    for head, (_, value) in zip(heads[:-1], found, strict=False):
+        row += len(value)
+        places[1, row:] += len(head.mask)  # The anchors of all heads are numbered as one list.
+
+    # As in Darknet's map, w and h stay raw. (NumPy is faster with all columns than with some.)
+    shares = heads[0].logistic(values)
+    shares[:, 2:4] = values[:, 2:4]
+    scores = shares[:, 4:5] * shares[:, BOX_VALUES:]  # (K, C)
     # M pairs of a box and a class above the threshold: indices into K and into C.
     # (Faster than np.nonzero of an array with two axes.)
-    box_id, class_ids = np.divmod(np.flatnonzero(scores > threshold), heads[0].classes)
-
-    # From here on the arithmetic of ``decode`` in NumPy, on (M, 4). A test compares the two.
-    boxes, places = values[box_id, :4], places[box_id]
-    boxes[:, :2] = logistic(boxes[:, :2]) * places[:, 6:7] - places[:, 7:]
-    boxes = boxes_at(
-        boxes,
-        places[:, 0:1],
-        places[:, 1:2],
-        places[:, 2:4],
-        (places[:, 4:5], places[:, 5:6]),
-        net_size,
-        squared=heads[0].new_coords,
-    )
+    pairs = (scores > threshold).ravel().nonzero()[0]
+    box_id, class_ids = np.divmod(pairs, heads[0].classes)
+    picked = shares[:, :BOX_VALUES].T.take(box_id, 1)  # (5, M)
+    places = places.take(box_id, 1)  # (4, M)
+    options = [
+        (tuple(head.anchors), tuple(head.mask), head.scale_x_y, raw.shape[2:])
+        for head, raw in zip(heads, raw_maps, strict=True)
+    ]
+    constants = _constants(tuple(options), net_size)
+    boxes = _boxes_at(picked[:4], places, constants, heads[0].new_coords)
     return ScoredBoxes(
-        image[box_id],
-        box_id,
-        boxes,
-        shares[box_id, 0],
-        class_ids,
-        scores[box_id, class_ids],
-        heads[0].classes,
+        places[0], box_id, boxes, picked[4], class_ids, scores.take(pairs), heads[0].classes
     )
+
+
+def _boxes_at(
+    values: np.ndarray, places: np.ndarray, constants: np.ndarray, squared: bool
+) -> np.ndarray:
+    """Compute in NumPy what ``decode`` computes for all boxes. A test compares the two.
+
+    Args:
+        values: (4, M), w and h raw. NumPy is faster where the last axis is the longest.
+        places: (4, M) image, anchor among those of all heads, row and column.
+        constants: from ``_constants``.
+        squared: see ``sizes_of``.
+
+    Returns:
+        (M, 4), relative to the network's input.
+    """
+    anchors, grid, unit, factor, shift = constants.take(places[1], 2)  # (2, M) each
+    cells = places[:1:-1].astype(np.float32)  # (2, M) column and row
+    centres = centres_of(values[:2] * factor - shift, cells, grid)
+    sizes = sizes_of(values[2:], anchors, squared=squared) / unit
+    return np.concatenate((centres, sizes)).T
+
+
+_BoxOptions = tuple[tuple[tuple[float, float], ...], tuple[int, ...], float, tuple[int, ...]]
+"""All anchors of a head, its mask, ``scale_x_y``, and (H, W) of its map."""
+
+
+@lru_cache
+def _constants(heads: tuple[_BoxOptions, ...], net_size: tuple[int, int]) -> np.ndarray:
+    """Return what a box depends on, apart from its values and its cell.
+
+    It is kept because building it takes longer than decoding the boxes of an image.
+
+    Returns:
+        (5, 2, A) for the A anchors of all heads: along x and y, the anchor's size, the number of
+        cells, the network's input size, and the factor and the shift of ``scale_x_y``.
+    """
+    rows = [
+        (anchors[index], grid[::-1], net_size, (factor, factor), ((factor - 1) / 2,) * 2)
+        for anchors, mask, factor, grid in heads
+        for index in mask
+    ]
+    constants = np.array(rows, np.float32).transpose(1, 2, 0).copy()
+    constants.flags.writeable = False  # Several threads may share it.
+    return constants
 
 
 _Found = tuple[tuple[np.ndarray, ...], np.ndarray]
 """Image, anchor, row and column of K boxes, (K,) each, and their values (K, V)."""
 
 
-def _cells_above(maps: Tensor, lowest: float) -> _Found:
+def _cells_above(maps: np.ndarray, lowest: float) -> _Found:
     """Return the boxes of (B, A, V, H, W) whose raw objectness is larger than ``lowest``."""
-    if maps.device.type != "cpu":
-        return _cells_above_on_device(maps, lowest)
-    array = on_cpu(maps)
-    objectness = array[:, :, BOX_VALUES - 1]
+    objectness = maps[:, :, BOX_VALUES - 1]
     # Faster than np.nonzero of an array with four axes.
     image, anchor, row, column = np.unravel_index(
-        np.flatnonzero(objectness > lowest), objectness.shape
+        (objectness.ravel() > lowest).nonzero()[0], objectness.shape
     )
-    return (image, anchor, row, column), array[image, anchor, :, row, column]
+    return (image, anchor, row, column), maps[image, anchor, :, row, column]
 
 
 def _cells_above_on_device(maps: Tensor, lowest: float) -> _Found:
