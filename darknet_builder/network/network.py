@@ -76,7 +76,7 @@ class Network(nn.Module):
         # nn.ModuleList is annotated as a list of Module.
         return [layer for layer in self.layers if isinstance(layer, Layer)]
 
-    @cached_property
+    @property
     def heads(self) -> list[Head]:
         """The layers from which detections are decoded, in order."""
         return [layer for layer in self.layers if isinstance(layer, Head)]
