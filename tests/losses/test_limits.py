@@ -31,8 +31,8 @@ from darknet_builder.losses.whole_network import (
 )
 from darknet_builder.network.build import build_network
 from darknet_builder.shapes import Shape, flat
+from tests.helpers.deltas import delta_and_loss
 from tests.helpers.scalar_losses import dx_box_iou
-from tests.losses.test_losses import written
 
 NET = (64, 64)
 GRID = Shape(0, 2, 2)
@@ -65,7 +65,7 @@ def exact_map(head: Yolo, class_value: float = 0.75) -> Tensor:
 
 def objectness(head: Yolo, raw: Tensor, targets: Targets) -> list[list[float]]:
     """The delta of objectness in each anchor's first cell and in its last, which has no target."""
-    delta, _ = written(head, raw, targets, LossContext(NET))
+    delta, _ = delta_and_loss(head, raw, targets, LossContext(NET))
     maps = head.split(torch.from_numpy(delta))[0, :, 4]
     return maps[:, [0, 1], [0, 1]].tolist()
 
@@ -106,7 +106,7 @@ def test_region_threshold_must_be_exceeded(classfix: int, thresh: float, exceede
         loss=RegionLossOptions(thresh=thresh, classfix=classfix),
     )
     raw = torch.zeros(1, head.in_shape.channels, 2, 2, dtype=torch.float64)
-    delta, _ = written(head, raw, targets_of(NEAR), LossContext(NET, seen=12800))
+    delta, _ = delta_and_loss(head, raw, targets_of(NEAR), LossContext(NET, seen=12800))
     first = delta.reshape(2, 7, 2, 2)[0, :, 0, 0].tolist()
     assert first[4] == (0 if exceeded else -0.125)  # (0 - 0.5) times the logistic's slope, 0.25
     assert first[5] == (1 if exceeded and classfix else 0)
@@ -126,7 +126,9 @@ def test_only_learnt_classes_are_counted() -> None:
     head = exact_head(classes=3, iou_thresh=0.9)
     boxes = []
     for class_value in (0.0, 0.5):
-        delta, _ = written(head, exact_map(head, class_value), targets_of(NEAR), LossContext(NET))
+        delta, _ = delta_and_loss(
+            head, exact_map(head, class_value), targets_of(NEAR), LossContext(NET)
+        )
         boxes.append(delta[0, :4, 0, 0].tolist())
     assert boxes[0] == boxes[1] and any(boxes[0])
 
@@ -140,9 +142,9 @@ def test_focal_deltas_of_a_class_without_probability() -> None:
 def test_gaussian_yolo_has_no_focal_loss() -> None:
     """The option is for [yolo] alone."""
     head, raw = heads_and_maps()["Gaussian_yolo"]
-    plain, _ = written(head, raw, targets_of(NEAR), LossContext(NET))
+    plain, _ = delta_and_loss(head, raw, targets_of(NEAR), LossContext(NET))
     head.loss = replace(head.loss, focal_loss=True)
-    focal, _ = written(head, raw, targets_of(NEAR), LossContext(NET))
+    focal, _ = delta_and_loss(head, raw, targets_of(NEAR), LossContext(NET))
     assert plain[0, 9, 0, 0] == 0.5
     np.testing.assert_array_equal(focal, plain)
 
@@ -162,7 +164,7 @@ def test_region_anchor_that_is_not_a_number(second_width: float, learns: int) ->
     raw = torch.zeros(1, 2, 6, 2, 2, dtype=torch.float64)
     raw[:, 0, 2], raw[:, 1, 2] = float("nan"), second_width
     context = LossContext(NET, seen=12800)
-    delta, _ = written(head, raw.flatten(1, 2), targets_of(NEAR), context)
+    delta, _ = delta_and_loss(head, raw.flatten(1, 2), targets_of(NEAR), context)
     objectness = delta.reshape(2, 6, 2, 2)[:, 4, 0, 0].tolist()
     assert (objectness[learns], objectness[1 - learns]) == (0.125, -0.125)
 
@@ -197,7 +199,7 @@ def test_reported_count_and_overlap(section: str) -> None:
     head, raw = heads_and_maps()[section]
     boxes = [NEAR, [0.75, 0.75, 0.25, 0.5, 0.0]]
     for count in range(3):
-        _, loss = written(head, raw, targets_of(*boxes[:count]), LossContext(NET))
+        _, loss = delta_and_loss(head, raw, targets_of(*boxes[:count]), LossContext(NET))
         assert int(loss.parts["count"]) == count
         assert float(loss.parts["iou"]) == (0.5 if count else 0.0)
         # Only [yolo] adds a mean to its cost; ``network_loss`` sets layer and section.
@@ -211,7 +213,7 @@ def test_reported_count_and_overlap(section: str) -> None:
 def test_yolo_cost_of_few_positives(boxes: list[Any], classes: float, mean: float) -> None:
     """Four cells with an objectness of 0.5; a positive adds its class and its missed overlap."""
     head = exact_head(iou_loss="iou")
-    _, loss = written(head, exact_map(head), targets_of(*boxes), LossContext(NET))
+    _, loss = delta_and_loss(head, exact_map(head), targets_of(*boxes), LossContext(NET))
     assert float(loss.parts["objectness"]) == 4 * 0.25
     assert float(loss.parts["classes"]) == classes
     assert float(loss.mean) == mean
@@ -226,7 +228,7 @@ def learning_boxes(num: int, coordinates: list[float], row: list[float], **optio
     head = Detection(flat(4 * (1 + num * 5)), side=2, num=num, loss=DetectionLossOptions(**options))
     raw = torch.zeros(1, head.in_shape.size, dtype=torch.float64)
     raw[0, 4 * (1 + num) :] = torch.tensor(coordinates * 4)
-    delta, _ = written(head, raw, targets_of(row), LossContext(NET))
+    delta, _ = delta_and_loss(head, raw, targets_of(row), LossContext(NET))
     return torch.from_numpy(delta)[0, 4 * (1 + num) :].view(4, num, 4)[0].any(1).nonzero().flatten()
 
 
@@ -307,7 +309,7 @@ def test_overlap_gradient_of_a_box_without_width() -> None:
 def test_cost_where_nothing_is_missed() -> None:
     """Darknet's L1 has no zero: its delta is -1 (l1_cpu)."""
     for kind, expected in (("sse", 0), ("smooth", 0), ("L1", -1)):
-        delta, loss = written(
+        delta, loss = delta_and_loss(
             Cost(flat(1), kind=kind), torch.ones(1, 1), Targets(shares=torch.ones(1, 1))
         )
         assert delta.tolist() == [[expected]] and float(loss.value) == 0
@@ -317,9 +319,9 @@ def test_classes_that_a_head_does_not_have() -> None:
     """They are left out, those below 0 too."""
     head = exact_head(classes=2)
     raw = exact_map(head)
-    none, _ = written(head, raw, NONE, LossContext(NET))
+    none, _ = delta_and_loss(head, raw, NONE, LossContext(NET))
     for number, learns in ((-1.0, False), (0.0, True), (1.0, True), (2.0, False)):
-        delta, _ = written(head, raw, targets_of([*NEAR[:4], number]), LossContext(NET))
+        delta, _ = delta_and_loss(head, raw, targets_of([*NEAR[:4], number]), LossContext(NET))
         assert (delta != none).any() == learns
 
 

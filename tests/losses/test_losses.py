@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from darknet_builder.boxes.overlap import iou
 from darknet_builder.errors import InputError
-from darknet_builder.layers.base import AugmentOptions, Head
+from darknet_builder.layers.base import AugmentOptions
 from darknet_builder.layers.cost import Cost
 from darknet_builder.layers.heads.anchor_head import AnchorHead, AnchorOptions, YoloLossOptions
 from darknet_builder.layers.heads.detection import Detection, DetectionLossOptions
@@ -36,24 +36,12 @@ from darknet_builder.losses.whole_network import (
 )
 from darknet_builder.network.build import build_network
 from darknet_builder.shapes import Shape, flat
+from tests.helpers.deltas import CONTEXT, NET_SIZE, delta_and_loss
 from tests.helpers.scalar_losses import AnchorReference, detection_delta, dx_box_iou, region_delta
 
-NET_SIZE = (96, 64)
 GRID = Shape(0, 4, 6)
 CLASSES = 3
 ANCHORS = [(8.0, 9.0), (20.0, 14.0), (24.0, 30.0), (60.0, 40.0)]
-CONTEXT = LossContext(NET_SIZE, seen=20000)
-
-
-def written(
-    head: Head, raw: Tensor, targets: Targets, context: LossContext = CONTEXT
-) -> tuple[np.ndarray, HeadLoss]:
-    """Darknet's delta, read back from the gradient, and the loss."""
-    raw = raw.clone().requires_grad_()
-    loss = find_loss(head)(head, raw, targets, context)
-    loss.value.backward()
-    assert raw.grad is not None
-    return -raw.grad.numpy(), replace(loss, value=loss.value.detach())
 
 
 def small_head(**options: Any) -> Yolo:
@@ -164,7 +152,7 @@ def check_anchor_head(head: AnchorHead, seed: int) -> HeadLoss:
         raw.sigmoid() if getattr(head, "new_coords", False) else raw
     )  # the layer before such a head is a logistic
     targets = crowded_targets(head.decode(raw, NET_SIZE).boxes_cxcywh, seed)
-    delta, loss = written(head, raw, targets)
+    delta, loss = delta_and_loss(head, raw, targets)
     output = head.split(head(raw)).numpy()
     reference = AnchorReference(head, output, [rows.numpy() for rows in targets.boxes], NET_SIZE)
     np.testing.assert_allclose(delta, reference.delta.reshape(delta.shape), rtol=1e-9, atol=1e-12)
@@ -203,7 +191,7 @@ def test_gaussian_yolo(name: str, point: str, seed: int) -> None:
 def check_gaussian(head: GaussianYolo, raw: Tensor, seed: int) -> None:
     """As ``check_anchor_head``, for a given map."""
     targets = crowded_targets(head.decode(raw, NET_SIZE).boxes_cxcywh, seed)
-    delta, loss = written(head, raw, targets)
+    delta, loss = delta_and_loss(head, raw, targets)
     reference = AnchorReference(
         head, head.split(head(raw)).numpy(), [rows.numpy() for rows in targets.boxes], NET_SIZE
     )
@@ -253,7 +241,7 @@ def test_region(name: str, classes: str, seen: int) -> None:
         raw = raw.abs() * 0.2  # focal loss takes a logarithm of what Darknet leaves raw
     known = len(head.class_map) if head.class_map else count
     targets = crowded_targets(head.decode(raw, NET_SIZE).boxes_cxcywh, seen, known)
-    delta, loss = written(head, raw, targets, LossContext(NET_SIZE, seen))
+    delta, loss = delta_and_loss(head, raw, targets, LossContext(NET_SIZE, seen))
     reference = region_delta(
         head, head.activate(raw).numpy(), [rows.numpy() for rows in targets.boxes], seen
     )
@@ -299,7 +287,7 @@ def test_detection(options: dict[str, Any], softmax: bool, seed: int) -> None:
     )
     targets = crowded_targets(torch.rand(3, 9, 4, dtype=torch.float64), seed)
     targets = Targets.of_boxes([rows[rows[:, 4] < CLASSES] for rows in targets.boxes])
-    delta, _ = written(head, raw, targets)
+    delta, _ = delta_and_loss(head, raw, targets)
     reference = detection_delta(head, head(raw).numpy(), [rows.numpy() for rows in targets.boxes])
     np.testing.assert_allclose(delta, reference, rtol=1e-9, atol=1e-12)
 
@@ -313,7 +301,9 @@ def test_detection_draws_by_lot() -> None:
     raw = torch.rand(1, head.in_shape.size)
 
     def learners(seen: int) -> set[int]:
-        deltas = [written(head, raw, targets, LossContext(NET_SIZE, seen))[0][0] for _ in range(20)]
+        deltas = [
+            delta_and_loss(head, raw, targets, LossContext(NET_SIZE, seen))[0][0] for _ in range(20)
+        ]
         return {int(np.flatnonzero(delta[96:])[0]) for delta in deltas}
 
     assert len(learners(63999)) > 1 and len(learners(64000)) == 1
@@ -359,7 +349,9 @@ def test_a_box_that_overflows_adds_nothing() -> None:
     head = small_head(iou_loss="ciou")
     raw = torch.zeros(1, 6, GRID.height, GRID.width)
     raw[:, 2:4] = 500.0  # e^500 is infinite
-    delta, _ = written(head, raw, Targets.of_boxes([torch.tensor([[0.5, 0.5, 0.1, 0.1, 0.0]])]))
+    delta, _ = delta_and_loss(
+        head, raw, Targets.of_boxes([torch.tensor([[0.5, 0.5, 0.1, 0.1, 0.0]])])
+    )
     assert np.isfinite(delta).all() and np.count_nonzero(delta[:, 2:4]) == 0
 
 
@@ -377,8 +369,8 @@ def test_gradient_is_scaled() -> None:
         torch.randn(1, 6, GRID.height, GRID.width),
         Targets.of_boxes([torch.tensor([[0.5, 0.5, 0.2, 0.2, 0.0]])]),
     )
-    delta, loss = written(plain, raw, targets)
-    other, other_loss = written(scaled, raw, targets, replace(CONTEXT, loss_scale=128.0))
+    delta, loss = delta_and_loss(plain, raw, targets)
+    other, other_loss = delta_and_loss(scaled, raw, targets, replace(CONTEXT, loss_scale=128.0))
     np.testing.assert_allclose(other, 32 * delta, rtol=1e-6)
     assert float(loss.value) == float(other_loss.value)
 
@@ -402,7 +394,7 @@ def test_half_precision_maps() -> None:
 def test_softmax_is_the_cross_entropy() -> None:
     """Value and gradient, for class numbers."""
     raw, labels = torch.randn(4, 6, dtype=torch.float64), torch.tensor([0, 5, 2, 2])
-    delta, loss = written(Softmax(flat(6)), raw, Targets.of_labels(labels, 6))
+    delta, loss = delta_and_loss(Softmax(flat(6)), raw, Targets.of_labels(labels, 6))
     leaf = raw.clone().requires_grad_()
     expected = F.cross_entropy(leaf, labels, reduction="sum")
     (gradient,) = torch.autograd.grad(expected, leaf)
@@ -414,7 +406,7 @@ def test_softmax_is_the_cross_entropy() -> None:
 def test_softmax_with_temperature_and_shares() -> None:
     """Darknet leaves the temperature out of the gradient, and the shares out of the cost."""
     raw, shares = torch.randn(1, 3, dtype=torch.float64), torch.tensor([[0.25, 0.75, 0.0]])
-    delta, loss = written(Softmax(flat(3), temperature=2.0), raw, Targets(shares=shares))
+    delta, loss = delta_and_loss(Softmax(flat(3), temperature=2.0), raw, Targets(shares=shares))
     predicted = (raw / 2).softmax(1)
     np.testing.assert_allclose(delta, shares.numpy() - predicted.numpy(), atol=1e-12)
     assert float(loss.value) == pytest.approx(-float(predicted[0, :2].log().sum()))
@@ -432,7 +424,7 @@ def test_softmax_with_temperature_and_shares() -> None:
 def test_cost(kind: str, delta: list[float], cost: float) -> None:
     """Each kind, with the sign of Darknet's GPU code; ``scale`` acts on the gradient alone."""
     raw = torch.tensor([[0.5, 1.5, 0, 0.25]])
-    ours, loss = written(
+    ours, loss = delta_and_loss(
         Cost(flat(4), kind=kind, scale=2.0), raw, Targets(shares=torch.tensor([[1.0, 0, 1, 0]]))
     )
     assert ours.tolist() == [[2 * value for value in delta]]
@@ -561,8 +553,8 @@ def test_boxes_without_size_are_left_out() -> None:
     """A logarithm of 0 would be the end of the training."""
     head = small_head()
     raw = torch.randn(1, 6, GRID.height, GRID.width)
-    empty, _ = written(head, raw, Targets.of_boxes([torch.zeros(0, 5)]))
-    flat_box, _ = written(
+    empty, _ = delta_and_loss(head, raw, Targets.of_boxes([torch.zeros(0, 5)]))
+    flat_box, _ = delta_and_loss(
         head,
         raw,
         Targets.of_boxes([torch.tensor([[0.5, 0.5, 0, 0.2, 0.0], [0.5, 0.5, 0.2, 0, 0.0]])]),
@@ -599,23 +591,25 @@ def test_boxes_without_size_are_left_out() -> None:
             ),
         ),
         (
-            lambda: written(
+            lambda: delta_and_loss(
                 Cost(flat(2), kind="seg"), torch.zeros(1, 2), Targets(shares=torch.zeros(1, 2))
             ),
             "[cost] type=seg cannot be trained; expected sse, smooth or L1",
         ),
         (
-            lambda: written(
+            lambda: delta_and_loss(
                 Softmax(flat(2)), torch.zeros(1, 2), Targets.of_boxes([torch.zeros(0, 5)])
             ),
             "expected class probabilities (shares) of shape (1, 2), got None",
         ),
         (
-            lambda: written(Softmax(flat(2)), torch.zeros(1, 2), Targets(shares=torch.zeros(1, 3))),
+            lambda: delta_and_loss(
+                Softmax(flat(2)), torch.zeros(1, 2), Targets(shares=torch.zeros(1, 3))
+            ),
             "expected class probabilities (shares) of shape (1, 2), got (1, 3)",
         ),
         (
-            lambda: written(
+            lambda: delta_and_loss(
                 small_head(),
                 torch.zeros(2, 6, GRID.height, GRID.width),
                 Targets.of_boxes([torch.zeros(0, 5)]),
