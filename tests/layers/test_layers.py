@@ -230,9 +230,11 @@ def test_heads_that_are_decoded_together(new_coords: bool) -> None:
     heads = [
         Yolo(Shape(14, 3, 5), AnchorOptions(anchors, [0, 2], 2, 1.05), new_coords=new_coords),
         Yolo(Shape(7, 6, 10), AnchorOptions(anchors, [1], 2, 2.0), new_coords=new_coords),
+        Yolo(Shape(7, 6, 10), AnchorOptions(anchors, [2], 2), new_coords=new_coords),
     ]
     seed = torch.Generator().manual_seed(1)
-    raw = [torch.randn(2, *size, generator=seed) for size in ((14, 3, 5), (7, 6, 10))]
+    shapes = [(layer.in_shape.channels, *layer.in_shape.batched(1)[2:]) for layer in heads]
+    raw = [torch.randn(2, *shape, generator=seed) for shape in shapes]
     other = Yolo(Shape(6, 1, 1), AnchorOptions(anchors, [0], 1), new_coords=new_coords)
     assert alike(heads) and not alike([*heads, other])
     together = decode_together(heads, raw, (40, 24), 0.1)
