@@ -7,8 +7,8 @@ import re
 LARGEST_INT = 2**31 - 1
 """The largest int of Darknet; the smallest is one less than its negative."""
 _INT_DIGITS = 10
-_INTEGER = re.compile(r"([+-]?)0*(\d*)")
-_REAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_INTEGER = re.compile(r"([+-]?)0*([0-9]*)")
+_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def read_int(text: str) -> tuple[int, str] | None:

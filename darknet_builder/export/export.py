@@ -90,6 +90,7 @@ def export_network(
     # Check now: renaming the temporary file at the end would fail with a bare OSError.
     if os.path.isdir(path):
         raise InputError("is a folder", path=path, hint="expected the name of a file")
+    network.check_float32()
     check_batch(network, settings.batch)
     with writing(path, WeightsError), explaining_memory(network, settings.batch):
         return writer(at_rest(network), Path(path), settings)

@@ -125,7 +125,8 @@ def _from_pil(image: PilImage) -> np.ndarray:
     if mode.startswith(_WIDE_MODES):
         # convert("RGB") would clip these at 255: white, where a file of 16 bits is read as 8.
         raise InputError(
-            f"{name}: mode {mode} has more than 8 bits a channel; convert it to L or RGB"
+            f"{name}: mode {mode} has more than 8 bits a channel, and PIL would clip them",
+            hint="give the path of the file, or scale the values to 0 to 255 and convert it to RGB",
         )
     try:
         pixels = np.asarray(image.convert("RGB"))

@@ -263,6 +263,17 @@ class Network(nn.Module):
                 alive -= shape.size
         return peak
 
+    def check_float32(self) -> None:
+        """Check that the weights are float32, the type of images and of files with weights.
+
+        Raises:
+            InputError: naming the other type.
+        """
+        for parameter in self.parameters():
+            if parameter.dtype != torch.float32:
+                name = str(parameter.dtype).removeprefix("torch.")
+                raise InputError(f"the network's weights are {name}; call network.float() first")
+
     def check_sees_images(self) -> None:
         """Check that the network's input can be read from image files.
 

@@ -118,14 +118,15 @@ def build_unloaded(
     The arguments are those of ``load_network``.
 
     Raises:
-        DarknetError: as ``build_network``; ``InputError`` for two sets of weights, or for options
-            that a built Network does not accept.
+        DarknetError: as ``build_network``; ``InputError`` for two sets of weights, for options that
+            a built Network does not accept, or for one whose weights are not float32.
     """
     if isinstance(source, Network):
         if weights is not None or width is not None or height is not None:
             raise InputError(
                 "a Network is already built and loaded; it cannot be given weights, width or height"
             )
+        source.check_float32()
         return source
     refuse_second_weights(source, weights)
     if isinstance(source, str | Path) and is_graph_file(source):

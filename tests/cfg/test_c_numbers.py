@@ -40,7 +40,7 @@ def test_real_numbers(text: str, number: float, rest: str) -> None:
     assert read_float(text) == (number, rest)
 
 
-@pytest.mark.parametrize("text", ["", "+", "-x", ".", "e5"])
+@pytest.mark.parametrize("text", ["", "+", "-x", ".", "e5", "\uff13\uff12"])
 def test_what_is_not_a_number(text: str) -> None:
     assert read_int(text) is None and read_float(text) is None
 

@@ -160,7 +160,10 @@ def test_other_onnx_files(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"1234")
     model = onnx.helper.make_model(onnx.helper.make_graph([], "a", [], [], [tensor]))
     onnx.save(model, str(path))
-    with pytest.raises(WeightsError, match="is an ONNX file that export did not write in int8"):
+    with pytest.raises(
+        WeightsError,
+        match="is an ONNX file, and of these only files that export wrote in int8 can be run",
+    ):
         read_graph(path)
     onnx.helper.set_model_props(model, {"darknet_builder": '{"cfg": "[net]"}'})
     onnx.save(model, str(path))

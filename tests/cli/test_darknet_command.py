@@ -283,7 +283,7 @@ def test_flags_stand_anywhere() -> None:
             "unknown function 'detecter'; did you mean 'detector test'? (functions: ",
         ),
         ("detector tset a b c", "unknown function 'detector tset'; did you mean 'detector test'?"),
-        ("detector", "unknown function 'detector'; did you mean "),
+        ("detector", "expected a function after 'detector': detector test, detector demo, "),
         ("rnn train x", "Darknet's function 'rnn' is not supported; nothing replaces it"),
         (
             "speed x.cfg",
@@ -344,6 +344,7 @@ def test_gpus_that_do_not_exist(line: str, flag: str, folder: Path, darknet: Dar
     status, _, err = darknet(line, device=flag)
     assert (status, err.count("\n")) == (1, 1)
     assert err.startswith(f"darknet-builder: error: {flag}: device 'cuda:0' cannot be used here: ")
+    assert err.endswith("; leave the flag out, or add -nogpu, to use the CPU\n")
 
 
 def test_several_gpus(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,23 @@ def test_a_training_and_its_continuation(training: Path, darknet: Darknet) -> No
     assert "mean_average_precision" not in out
     status, _, err = darknet(f"detector train {training} tiny.cfg {last} -clear")
     assert (status, err.count("\n")) == (1, 1) and "already contains a training" in err
+    assert err.endswith(
+        "name another folder as backup= in the .data file, or move the files away\n"
+    )
+
+
+def test_weights_that_are_not_the_newest(training: Path, darknet: Darknet) -> None:
+    """The newest checkpoint would be resumed, and these weights would not be used."""
+    assert darknet(f"detector train {training} tiny.cfg")[0] == 0
+    backup = next(Path().rglob("tiny_last.weights")).parent
+    shutil.copy(backup / "tiny_last.weights", "copy.weights")
+    network = build_network("tiny.cfg")
+    network.header = replace(network.header, seen=12)
+    save_weights(network, backup / "tiny_3.weights")
+    for weights, steps in (("copy.weights", 4), (backup / "tiny_3.weights", 3)):
+        status, _, err = darknet(f"detector train {training} more.cfg {weights}")
+        assert (status, err.count("\n")) == (1, 1)
+        assert f"stands at checkpoint_0000004.pt, but {weights} has {steps} steps; give its" in err
 
 
 def test_a_training_from_cut_off_weights(training: Path, darknet: Darknet) -> None:

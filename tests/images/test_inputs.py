@@ -19,6 +19,10 @@ from darknet_builder.images.inputs import as_sequence, to_array
 from tests.helpers.pictures import message, photo
 
 BGR = photo(7, 5)
+CLIPPED = (
+    " a channel, and PIL would clip them; give the path of the file, or scale the values to 0 to"
+    " 255 and convert it to RGB"
+)
 TRUNCATED = Path(__file__).parents[1] / "data" / "truncated.jpg"
 
 
@@ -116,11 +120,11 @@ def test_a_list_is_not_an_image() -> None:
         (Pil(struct.error()), "Pil of PIL: cannot be converted to RGB: error"),
         (
             Pil(BGR, "I;16"),
-            "Pil of PIL: mode I;16 has more than 8 bits a channel; convert it to L or RGB",
+            f"Pil of PIL: mode I;16 has more than 8 bits{CLIPPED}",
         ),
         (
             Pil(BGR, "F"),
-            "Pil of PIL: mode F has more than 8 bits a channel; convert it to L or RGB",
+            f"Pil of PIL: mode F has more than 8 bits{CLIPPED}",
         ),
         (
             Pil(None),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from darknet_builder import Classifier, export_network
 from darknet_builder.cfg.parser import parse_cfg
 from darknet_builder.errors import CfgError, InputError
 from darknet_builder.layers.base import Layer
@@ -192,3 +193,17 @@ def test_no_tensor_stays_without_memory() -> None:
         if tensor.is_meta
     ]
     assert torch.allclose(network.layers[0].blur.kernel.sum((2, 3)), torch.ones(3, 1))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.float64])
+def test_weights_of_another_type(kind: torch.dtype, tmp_path: Path) -> None:
+    """They are refused where images or files in float32 meet them; the network itself runs."""
+    network = build_network("[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\n[avgpool]\n")
+    network = network.eval().to(kind)
+    words = f"the network's weights are {str(kind)[6:]}; call network.float"
+    with pytest.raises(InputError, match=words):
+        export_network(network, tmp_path / "small.pt")
+    with pytest.raises(InputError, match=words):
+        Classifier(network)
+    assert network(torch.rand(1, 3, 8, 8, dtype=kind)).dtype == kind
+    assert not list(tmp_path.iterdir())

@@ -62,7 +62,9 @@ def _check_device(device: str, asked: str) -> None:
     try:
         find_device(device)
     except InputError as error:
-        raise InputError(f"{asked}: {error.message}") from None
+        raise InputError(
+            f"{asked}: {error.message}", hint="leave the flag out, or add -nogpu, to use the CPU"
+        ) from None
 
 
 def _gpu(word: str) -> int:

@@ -153,6 +153,9 @@ def _find_function(words: Sequence[str]) -> tuple[str, Sequence[str]]:
             raise InputError(f"Darknet's function {name!r} is not supported; {advice[name]}")
     if not words:
         raise InputError(f"expected a function: {', '.join(ALL)}")
+    of_group = [name for name in ALL if name.startswith(f"{words[0]} ")]
+    if of_group and len(words) == 1:
+        raise InputError(f"expected a function after {words[0]!r}: {', '.join(of_group)}")
     # The nearest function shows whether the first word is wrong or the second.
     near = did_you_mean(asked, ALL) or did_you_mean(words[0], [*ALL, "detector", "classifier"])
     named = asked if words[0] in ("detector", "classifier") else words[0]

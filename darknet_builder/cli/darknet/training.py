@@ -14,10 +14,11 @@ from darknet_builder.compat.program.documents import base_name
 from darknet_builder.compat.program.lines import head_lines
 from darknet_builder.compat.program.training_lines import DarknetLines
 from darknet_builder.data.data_file import DataFile
-from darknet_builder.errors import DataWarning
+from darknet_builder.errors import DataWarning, InputError
 from darknet_builder.network.build import build_network
 from darknet_builder.network.network import Network
-from darknet_builder.training.checkpoints.checkpoint_file import checkpoint_path
+from darknet_builder.training.checkpoints.checkpoint_file import checkpoint_path, list_checkpoints
+from darknet_builder.training.checkpoints.output_files import check_output
 from darknet_builder.training.datasets import TrainingLists, load_training_lists
 from darknet_builder.training.initialization import initialize
 from darknet_builder.training.settings import TrainSettings
@@ -30,6 +31,7 @@ _INTERRUPTED = 130
 _LEAST_PERIOD = 100
 """Minimum number of steps between two measurements of mAP (detector.c:302)."""
 _SAVE_EVERY = "100"
+_OTHER_FOLDER = "name another folder as backup= in the .data file, or move the files away"
 
 
 def run_train(request: Request, out: TextIO) -> int:
@@ -118,11 +120,12 @@ def _settings(
     if request.has("-mAP_epochs"):
         epochs = request.value("-mAP_epochs")
         every = max(_LEAST_PERIOD, epochs * num_images // network.options.batch)
-    seen, batch = network.header.seen, network.options.batch
-    if seen and checkpoint_path(output, seen // batch).is_file():
+    seen = network.header.seen
+    if seen and (checkpoints := list_checkpoints(output)):
+        _check_newest(Path(request.words[2]), network, checkpoints[-1])
         # Resumed from the checkpoint beside these weights, because it also has the momentum.
         network.header = replace(network.header, seen=0)
-    return TrainSettings(
+    settings = TrainSettings(
         output=output,
         name=base_name(request.words[1]),
         device=device,
@@ -131,6 +134,28 @@ def _settings(
         save_every=int(save_every),
         continue_run=seen > 0,
     )
+    try:
+        check_output(settings)
+    except InputError as error:
+        raise InputError(error.message, path=output, hint=_OTHER_FOLDER) from None
+    return settings
+
+
+def _check_newest(weights: Path, network: Network, newest: Path) -> None:
+    """Refuse weights that are not those of the newest checkpoint, which would be resumed instead.
+
+    Raises:
+        InputError: with what to do.
+    """
+    step = network.header.seen // network.options.batch
+    expected = checkpoint_path(newest.parent, step)
+    if expected != newest or weights.resolve().parent != newest.parent.resolve():
+        raise InputError(
+            f"the training there stands at {newest.name}, but {weights} has {step} steps",
+            path=newest.parent,
+            hint=f"give its NAME_last.weights to resume it; to train from {weights.name},"
+            f" {_OTHER_FOLDER}",
+        )
 
 
 def _rate_line(network: Network) -> str:

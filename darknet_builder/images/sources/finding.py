@@ -45,7 +45,7 @@ def find_sources(words: Iterable[str]) -> list[Path]:
     sources: dict[Path, Path] = {}
     for word in words:
         for path in _find(word):
-            sources.setdefault(path.resolve(), path)
+            sources.setdefault(Path(os.path.abspath(path)), path)
     return list(sources.values())
 
 
@@ -110,13 +110,13 @@ def find_address(word: str, open_live: Callable[[str], LiveSource]) -> WebImage 
 
 
 def without_repeats(sources: Iterable[Source]) -> list[Source]:
-    """Return each source once; two paths of one file are the same source."""
+    """Return each source once. Two links to one file are two sources: they have two names."""
     different: dict[str, Source] = {}
     for source in sources:
         # The whole address: two may differ in what is not shown.
         key = source.url if isinstance(source, WebImage) else str(source)
         if isinstance(source, Path):
-            key = str(source.resolve())
+            key = os.path.abspath(source)
         different.setdefault(key, source)
     return list(different.values())
 

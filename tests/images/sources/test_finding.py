@@ -8,6 +8,7 @@ import pytest
 
 from darknet_builder.errors import InputError
 from darknet_builder.images.sources import find_sources, is_video
+from darknet_builder.images.sources.finding import without_repeats
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +60,13 @@ def test_words_that_name_nothing(word: str, text: str) -> None:
 def test_videos_by_their_suffix() -> None:
     """The suffix counts in any case."""
     assert is_video(Path("a.MP4")) and not is_video(Path("mp4.jpg"))
+
+
+def test_links_to_one_image(tmp_path: Path) -> None:
+    """They have two names, so both are sources; the same name twice is one."""
+    (tmp_path / "dog.jpg").touch()
+    for name in ("monday.jpg", "tuesday.jpg"):
+        (tmp_path / name).symlink_to(tmp_path / "dog.jpg")
+    found = find_sources([str(tmp_path), f"{tmp_path}/./monday.jpg", str(tmp_path / "tuesday.jpg")])
+    assert [path.name for path in found] == ["dog.jpg", "monday.jpg", "tuesday.jpg"]
+    assert without_repeats([*found, tmp_path / "sub" / ".." / "dog.jpg"]) == found
