@@ -58,13 +58,18 @@ def build_network(
 
     Raises:
         CfgError: located, for a mistake in the cfg, or above ``memory_limit``.
-        InputError: for an unknown dialect or an impossible size.
+        InputError: for an unknown dialect, an impossible size or another module.
 
     Example:
         >>> network = build_network("yolov4-tiny", width=320, height=320, initialize=False)
         >>> network.input_size, len(network.layers)
         ((320, 320), 38)
     """
+    if isinstance(cfg, nn.Module):
+        raise InputError(
+            f"expected a cfg or a Network, got a {type(cfg).__name__}",
+            hint="give the network that it was made from",
+        )
     source = read_cfg(cfg) if isinstance(cfg, str | Path) else CfgSource(list(cfg))
     _check_sizes(width=width, height=height)
     network = _build(source, width, height, dialect)

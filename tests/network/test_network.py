@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from darknet_builder import Classifier, export_network
+from darknet_builder import Classifier, Detector, export_network
 from darknet_builder.cfg.parser import parse_cfg
 from darknet_builder.errors import CfgError, InputError
 from darknet_builder.layers.base import Layer
@@ -207,3 +207,11 @@ def test_weights_of_another_type(kind: torch.dtype, tmp_path: Path) -> None:
         Classifier(network)
     assert network(torch.rand(1, 3, 8, 8, dtype=kind)).dtype == kind
     assert not list(tmp_path.iterdir())
+
+
+def test_a_module_around_a_network() -> None:
+    """Such as ``torch.compile`` and ``DataParallel`` return."""
+    network = torch.nn.DataParallel(build_network(DETECTOR))
+    for function in (build_network, Detector):
+        with pytest.raises(InputError, match="expected a cfg or a Network, got a DataParallel; gi"):
+            function(network)  # type: ignore[operator]
