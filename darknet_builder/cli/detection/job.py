@@ -209,16 +209,18 @@ class DetectionJob:
 
     def _record(self, record: Record, outcome: Outcome) -> None:
         result = self.results[-1]
-        result.images += 1
         shown = record.detections.shown()
-        result.counts.update(shown.labels)
-        if shown.track_ids is not None:
-            result.num_tracks = int(shown.track_ids.max(initial=result.num_tracks or 0))
+        # First what takes time: Ctrl-C in it must not leave an image that is counted, but missing
+        # in a file.
         self.lines.write(record)
-        if self.outputs.keeps_records:
-            result.records.append(record)
         if self.outputs.report:
             result.report.add(record, outcome.image)
+        if shown.track_ids is not None:
+            result.num_tracks = int(shown.track_ids.max(initial=result.num_tracks or 0))
+        if self.outputs.keeps_records:
+            result.records.append(record)
+        result.counts.update(shown.labels)
+        result.images += 1
         self.progress.advance()
         if self.window is not None and outcome.picture is not None:
             goes_on = self.window.show(outcome.picture, wait=record.frame is None)
