@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from darknet_builder.cli.arguments import add_calibration, add_precision
 from darknet_builder.errors import InputError
-from darknet_builder.export.quantized.settings import INT8, MAX_AP_DROP, MAX_DROP, Int8Settings
+from darknet_builder.export.quantized.settings import (
+    INT8,
+    LIMITS,
+    MAX_AP_DROP,
+    MAX_DROP,
+    Int8Settings,
+)
 
 if TYPE_CHECKING:
     from darknet_builder.network.network import Network
@@ -19,7 +25,6 @@ INT8_OPTIONS = {
     "max_ap_drop": "--max-ap-drop",
 }
 """The option for each library argument about quantized files."""
-_LIMITS = ("max_drop", "max_ap_drop")
 
 
 def add_int8_options(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +67,7 @@ def check_int8(args: argparse.Namespace, name: str) -> None:
         InputError: for the first option that is missing or does not apply.
     """
     if args.precision != INT8:
-        for option in ("calibrate", "data", *_LIMITS, "symmetric"):
+        for option in ("calibrate", "data", *LIMITS, "symmetric"):
             if getattr(args, option) not in (None, False):
                 raise InputError(
                     f"--{option.replace('_', '-')} applies only with --precision {INT8}"
@@ -74,7 +79,7 @@ def check_int8(args: argparse.Namespace, name: str) -> None:
         )
     if args.calibrate is None:
         raise InputError(f"--precision {INT8} needs --calibrate PHOTOS")
-    for limit in _LIMITS:
+    for limit in LIMITS:
         if args.data is None and getattr(args, limit) is not None:
             raise InputError(
                 f"{INT8_OPTIONS[limit]} needs --data FILE, on which the mAP is measured"
@@ -102,5 +107,5 @@ def int8_settings(args: argparse.Namespace, network: Network) -> Int8Settings | 
     judge = None if args.data is None else AccuracyJudge(network, args.data, args.resize)
     if args.max_ap_drop is not None:
         load_pycocotools()
-    limits = {name: getattr(args, name) for name in _LIMITS if getattr(args, name) is not None}
+    limits = {name: getattr(args, name) for name in LIMITS if getattr(args, name) is not None}
     return Int8Settings(images, judge, symmetric=args.symmetric, **limits)

@@ -23,6 +23,16 @@ from tests.helpers.recorded_calls import FakeCuda, FakeGraph, FakeStream
 from tests.helpers.unit_networks import UNIT_CFGS
 
 CONVOLUTION = "[convolutional]\nbatch_normalize=1\nfilters=4\nsize=3\npad=1\nactivation={}\n"
+HEAD = """[convolutional]
+filters=6
+size=1
+activation=linear
+[yolo]
+mask=0
+anchors=4,4
+num=1
+classes=1
+"""
 CFG = f"""[net]
 width=12
 height=8
@@ -33,27 +43,9 @@ activation=linear
 [maxpool]
 size=2
 stride=2
-[convolutional]
-filters=6
-size=1
-activation=linear
-[yolo]
-mask=0
-anchors=4,4
-num=1
-classes=1
-[route]
+{HEAD}[route]
 layers=-3
-[convolutional]
-filters=6
-size=1
-activation=linear
-[yolo]
-mask=0
-anchors=4,4
-num=1
-classes=1
-"""
+{HEAD}"""
 RECURRENT = "[net]\nwidth=8\nheight=8\nchannels=3\n[crnn]\noutput=4\nhidden=4\nsize=3\npad=1\n"
 ENOUGH = COMPILED_FROM_CALL + 1
 

@@ -51,11 +51,8 @@ class FakeStream:
 class FakeEvent:
     """In place of ``torch.cuda.Event``."""
 
-    stream: FakeStream | None = None
-
     def record(self, stream: FakeStream) -> None:
-        """Note the stream whose work the event follows."""
-        self.stream = stream
+        """Do nothing: operators on the CPU have ended when they return."""
 
 
 class _Recorder(TorchDispatchMode):
@@ -101,7 +98,6 @@ class FakeCuda:
         forbidden: operators that cannot be recorded.
         is_capturing: whether a recording is under way, of the package or of the caller.
         is_broken: whether the recording under way has failed.
-        warm_ups: streams of the calls outside recordings, filled by tests.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:

@@ -13,14 +13,12 @@ from darknet_builder.export.quantized.calibration import Photographs
 from darknet_builder.export.quantized.quantizer import Int8Quantizer
 from darknet_builder.export.quantized.running import raw_part, run_raw
 from darknet_builder.export.quantized.settings import (
+    LIMITS,
     Accuracy,
     Int8Report,
     Int8Settings,
     RunRaw,
 )
-
-_MEASURES = {"max_drop": "mAP@0.5", "max_ap_drop": "COCO's AP"}
-"""What each limit of ``Int8Settings`` is about."""
 
 
 def relative_error(wanted: Tensor, found: Tensor) -> float:
@@ -95,7 +93,7 @@ class Judged:
                 raise ExportError(
                     f"float32 has {before.describe()} and int8 {after.describe()}, with"
                     f" {len(self.float_layers)} of {len(ranked)} layers in float32; the limit is"
-                    f" a loss of {getattr(settings, limit):g} points of {_MEASURES[limit]}",
+                    f" a loss of {getattr(settings, limit):g} points of {LIMITS[limit]}",
                     hint="calibrate on more photographs, or allow a larger loss",
                     argument=limit,
                 )

@@ -21,6 +21,8 @@ MAX_DROP = 1.0
 """Default limit for the loss of mAP@0.5, in points of 100."""
 MAX_AP_DROP = 2.0
 """Default limit for the loss of COCO's AP, in points of 100."""
+LIMITS = {"max_drop": "mAP@0.5", "max_ap_drop": "COCO's AP"}
+"""What each limit of ``Int8Settings`` is about."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Int8Settings:
         """
         if not self.images:
             raise InputError("no photographs to calibrate on", argument="calibrate")
-        for name in ("max_drop", "max_ap_drop"):
+        for name in LIMITS:
             value = getattr(self, name)
             if not 0 <= value <= 100:
                 raise InputError("expected points from 0 to 100", argument=name, value=value)

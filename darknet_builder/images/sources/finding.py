@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from darknet_builder.errors import InputError
 from darknet_builder.images.files import IMAGE_SUFFIXES
@@ -20,6 +20,7 @@ from darknet_builder.support.web.remote import STORES, check_installed, find_mem
 
 Source: TypeAlias = Path | WebImage | LiveSource
 """An image or video file, an image at an address, or a webcam or stream."""
+AnySource = TypeVar("AnySource", bound=Source)
 
 
 def find_sources(words: Iterable[str]) -> list[Path]:
@@ -42,11 +43,7 @@ def find_sources(words: Iterable[str]) -> list[Path]:
         ...     [path.name for path in find_sources([folder])]
         ['a.png', 'b.jpg']
     """
-    sources: dict[Path, Path] = {}
-    for word in words:
-        for path in _find(word):
-            sources.setdefault(Path(os.path.abspath(path)), path)
-    return list(sources.values())
+    return without_repeats(path for word in words for path in _find(word))
 
 
 def find_inputs(word: str, open_live: Callable[[str], LiveSource] = LiveSource) -> list[Source]:
@@ -109,9 +106,9 @@ def find_address(word: str, open_live: Callable[[str], LiveSource]) -> WebImage 
     return WebImage(word) if is_image else open_live(word)
 
 
-def without_repeats(sources: Iterable[Source]) -> list[Source]:
+def without_repeats(sources: Iterable[AnySource]) -> list[AnySource]:
     """Return each source once. Two links to one file are two sources: they have two names."""
-    different: dict[str, Source] = {}
+    different: dict[str, AnySource] = {}
     for source in sources:
         # The whole address: two may differ in what is not shown.
         key = source.url if isinstance(source, WebImage) else str(source)
