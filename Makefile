@@ -21,7 +21,7 @@ detect: $(VENV)/.run ## detect objects: CFG=... WEIGHTS=... NAMES=... SOURCE=...
 	$(BIN)/python scripts/detect.py $(SOURCE) --cfg $(CFG) --weights $(WEIGHTS) --names $(NAMES) --output $(OUTPUT)
 
 # One thread each: processes and OpenMP threads together would be more than the cores. Compiled files are kept, whatever the
-# environment says: many tests start the program anew.
+# environment says: many tests start the program.
 PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test: $(VENV)/.dev ## everything that needs nothing but this folder

@@ -107,7 +107,7 @@ def read_graph(path: str | Path) -> tuple[Any, ModelMetadata]:
         texts = {entry.key: entry.value for entry in model.metadata_props}
         if GRAPH_KEY not in texts:
             raise WeightsError(
-                "is an ONNX file, and of these only files that export wrote in int8 can be run",
+                "only ONNX files that export wrote in int8 can be run",
                 path=path,
                 hint="give the .cfg and .weights that it was exported from",
             )

@@ -17,7 +17,7 @@ _WARM_UP = 3
 """Number of calls before a recording. Libraries choose algorithms and load kernels in the first
 calls, which is not allowed during a recording."""
 _FAILED: list[torch.cuda.CUDAGraph] = []
-"""Graphs whose recording failed. The allocator of PyTorch up to 2.11 keeps pointers to them
+"""Graphs whose recording failed. The allocator of some versions of PyTorch keeps pointers to them
 (``capture_begin`` in CUDAGraph.cpp registers them, ``capture_end`` leaves before it would remove
 them; its pull request 180395), so they must not be freed."""
 _COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)

@@ -344,7 +344,7 @@ def test_gpus_that_do_not_exist(line: str, flag: str, folder: Path, darknet: Dar
     status, _, err = darknet(line, device=flag)
     assert (status, err.count("\n")) == (1, 1)
     assert err.startswith(f"darknet-builder: error: {flag}: device 'cuda:0' cannot be used here: ")
-    assert err.endswith("; leave the flag out, or add -nogpu, to use the CPU\n")
+    assert err.endswith("; leave the flag out: the first GPU is used then, or the CPU\n")
 
 
 def test_several_gpus(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

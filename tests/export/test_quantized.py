@@ -270,7 +270,7 @@ def test_other_onnx_files_are_refused(shapes: Shapes, tmp_path: Path) -> None:
     """A file in float32, text, a file for another network, and metadata of anyone."""
     plain, other = tmp_path / "plain.onnx", tmp_path / "other.onnx"
     export_network(build_network(SMALL).eval(), plain)
-    with pytest.raises(WeightsError, match="only files that export wrote in int8 can be run"):
+    with pytest.raises(WeightsError, match="only ONNX files that export wrote in int8 can be run"):
         Detector(plain)
     plain.write_text("text")
     with pytest.raises(WeightsError, match="is not an ONNX file, or is damaged"):

@@ -74,8 +74,8 @@ The values of --layout, the arrangement of decoded boxes:
   yolov8       one output (batch, 4 + classes, boxes), in pixels, without objectness
 
 With --precision int8, the file computes in integers of 8 bits, calibrated on photographs. With
---data, its mAP and COCO's AP are compared with those of float32, and layers go back to float32
-until they fall by no more than --max-drop and --max-ap-drop points.
+--data, its mAP and COCO's AP are compared with those of float32. As long as they fall by more than
+--max-drop or --max-ap-drop points, further layers go back to float32.
 
 Every file is read back and compared with PyTorch on random numbers, a drawn scene and the images of
 --image; a file in int8, on images of the calibration and of --image. If its results differ, it is

@@ -63,7 +63,8 @@ def _check_device(device: str, asked: str) -> None:
         find_device(device)
     except InputError as error:
         raise InputError(
-            f"{asked}: {error.message}", hint="leave the flag out, or add -nogpu, to use the CPU"
+            f"{asked}: {error.message}",
+            hint="leave the flag out: the first GPU is used then, or the CPU",
         ) from None
 
 

@@ -148,10 +148,14 @@ def _check_newest(weights: Path, network: Network, newest: Path) -> None:
         InputError: with what to do.
     """
     step = network.header.seen // network.options.batch
-    expected = checkpoint_path(newest.parent, step)
-    if expected != newest or weights.resolve().parent != newest.parent.resolve():
+    difference = ""
+    if checkpoint_path(newest.parent, step) != newest:
+        difference = f"has {step} steps"
+    elif weights.resolve().parent != newest.parent.resolve():
+        difference = "is not in this folder"
+    if difference:
         raise InputError(
-            f"the training there stands at {newest.name}, but {weights} has {step} steps",
+            f"the training there stands at {newest.name}, but {weights} {difference}",
             path=newest.parent,
             hint=f"give its NAME_last.weights to resume it; to train from {weights.name},"
             f" {_OTHER_FOLDER}",
